@@ -14,7 +14,7 @@ use crate::{
     BuildError, Group, KeyPool, Member, Sink, Verdict,
     pool::PoolSettings,
     state::{Settings, State},
-    time::nanos,
+    time::{SECOND, nanos},
 };
 
 /// Builder of a [`KeyPool`].
@@ -47,11 +47,9 @@ use crate::{
 #[must_use = "a builder does nothing until it is built"]
 pub struct KeyPoolBuilder<S> {
     pub(crate) members: Vec<Member<S>>,
-    groups: Vec<Group>,
-    round_robin: bool,
-    max_waiting: usize,
     seed: Option<u64>,
     settings: PoolSettings,
+    choice: Settings,
 }
 
 impl<S> KeyPool<S> {
@@ -66,7 +64,6 @@ impl<S> KeyPoolBuilder<S> {
         let settings = PoolSettings {
             max_moves: 32,
             max_wait: Duration::from_secs(30),
-            overflow_after: Duration::from_secs(1),
             budget: RetryBudget::new(10, 10),
             backoff: Backoff::new(Duration::from_millis(200), Duration::from_secs(8)),
             retry_charged: true,
@@ -77,8 +74,14 @@ impl<S> KeyPoolBuilder<S> {
             sink: None,
             clock: Arc::new(SystemClock),
         };
-        let (members, groups) = (Vec::new(), Vec::new());
-        Self { members, groups, round_robin: false, max_waiting: 10_000, seed: None, settings }
+        let choice = Settings {
+            groups: Vec::new(),
+            round_robin: false,
+            affinity: false,
+            overflow_after: SECOND,
+            max_waiting: 10_000,
+        };
+        Self { members: Vec::new(), seed: None, settings, choice }
     }
 
     /// Adds a member.
@@ -95,13 +98,13 @@ impl<S> KeyPoolBuilder<S> {
 
     /// Adds what is known of a group: limits, and the share of them that the pool uses.
     pub fn group(mut self, group: Group) -> Self {
-        self.groups.push(group);
+        self.choice.groups.push(group);
         self
     }
 
     /// Chooses groups in turn, instead of the one with more room of two random ones.
     pub fn round_robin(mut self, on: bool) -> Self {
-        self.round_robin = on;
+        self.choice.round_robin = on;
         self
     }
 
@@ -145,20 +148,20 @@ impl<S> KeyPoolBuilder<S> {
 
     /// Sets the largest number of calls that wait at one time. Further ones fail at once.
     pub fn max_waiting(mut self, calls: usize) -> Self {
-        self.max_waiting = calls;
+        self.choice.max_waiting = calls;
         self
     }
 
     /// Sets the time that a call waits for a tier before it uses the next one.
     pub fn overflow_after(mut self, time: Duration) -> Self {
-        self.settings.overflow_after = time;
+        self.choice.overflow_after = nanos(time);
         self
     }
 
     /// Prefers the group that served the same beginning of the same tenant last, whose vendor may have it cached. See
     /// [`Operation::affinity`](llm_core::Operation::affinity).
     pub fn affinity(mut self, on: bool) -> Self {
-        self.settings.affinity = on;
+        (self.settings.affinity, self.choice.affinity) = (on, on);
         self
     }
 
@@ -204,16 +207,11 @@ impl<S> KeyPoolBuilder<S> {
     /// There is no member, or two have one name.
     pub fn build(self) -> Result<KeyPool<S>, BuildError> {
         BuildError::check(&self.members)?;
-        let (specs, services) = self.members.into_iter().map(|member| (member.spec, Arc::new(member.service))).unzip();
-        let settings = Settings {
-            groups: self.groups,
-            round_robin: self.round_robin,
-            overflow_after: nanos(self.settings.overflow_after),
-            max_waiting: self.max_waiting,
-        };
+        let members = self.members.into_iter().map(|member| (member.spec, Some(Arc::new(member.service))));
+        let (specs, services) = members.unzip();
         // The standard library seeds its hashes at random.
         let seed = self.seed.unwrap_or_else(|| RandomState::new().build_hasher().finish());
-        Ok(KeyPool::new(State::new(settings, seed, specs), services, self.settings))
+        Ok(KeyPool::new(State::new(self.choice, seed, specs), services, self.settings))
     }
 }
 

@@ -1,5 +1,7 @@
 use std::{sync::Arc, time::Duration};
 
+use serde::{Deserialize, Serialize};
+
 use crate::state::parking::Reason;
 
 /// Automatic change of a pool: a member or a group was removed from the choice, or is back, or the whole pool paused.
@@ -36,7 +38,7 @@ pub enum Event {
 }
 
 /// Part of a pool that is parked: a member, a group, or either for one model.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Parked {
     /// The member; `None` if it is a whole group.
@@ -67,15 +69,5 @@ pub trait Sink: Send + Sync + 'static {
 impl<F: Fn(&Event) + Send + Sync + 'static> Sink for F {
     fn emit(&self, event: &Event) {
         self(event);
-    }
-}
-
-impl Event {
-    pub(crate) fn parked(part: Parked, reason: Reason, retry_in: Duration) -> Self {
-        Self::Parked { part, reason, retry_in }
-    }
-
-    pub(crate) fn returned(part: Parked, reason: Reason, away: Duration) -> Self {
-        Self::Returned { part, reason, away }
     }
 }

@@ -1,107 +1,41 @@
-use std::{fmt, future::Future, hash::BuildHasher, sync::Arc, time::Instant};
-
-use llm_core::{
-    Error, Priority, Tenant,
-    layer::{CallDeadline, NoFallback, Pinned},
+use std::{
+    fmt,
+    future::{Future, pending},
+    ops::ControlFlow::{self, Break, Continue},
+    sync::Arc,
+    time::Duration,
 };
+
+use llm_core::{Charge, Error, ErrorKind, Usage, layer::VendorLimits};
+use tokio::time::timeout_at;
 
 use crate::{
-    KeyPool, Outcome, error,
-    pool::Inner,
-    running::{Course, Failed, Running},
-    state::choice::{Turn, Want},
+    KeyPool, LeaseRequest, Outcome, Verdict,
+    course::{Course, Failed},
+    pool::{Inner, Shared},
+    state::{
+        State,
+        choice::{Attempt, Want},
+        report::Failure,
+    },
+    time::{SECOND, Time, nanos},
 };
-
-/// Request for a key: the model, and what else decides the choice.
-///
-/// ```
-/// use llm_core::Priority;
-/// use llm_keypool::LeaseRequest;
-///
-/// let request = LeaseRequest::new("gpt-4o").tokens(1_200, 500).priority(Priority::Background);
-/// # let _ = request;
-/// ```
-#[derive(Clone, Debug)]
-pub struct LeaseRequest {
-    model: Arc<str>,
-    input: u64,
-    output: u64,
-    priority: Priority,
-    deadline: Option<Instant>,
-    tenant: Option<Tenant>,
-    affinity: u64,
-    pinned: Option<Pinned>,
-    no_fallback: bool,
-    repeatable: bool,
-}
-
-impl LeaseRequest {
-    /// Creates a request for a model, of no tokens.
-    pub fn new(model: impl Into<Arc<str>>) -> Self {
-        Self {
-            model: model.into(),
-            input: 0,
-            output: 0,
-            priority: Priority::default(),
-            deadline: None,
-            tenant: None,
-            affinity: 0,
-            pinned: None,
-            no_fallback: false,
-            repeatable: true,
-        }
-    }
-
-    /// Sets the input tokens and the largest number of output tokens.
-    #[must_use]
-    pub fn tokens(self, input: u64, output: u64) -> Self {
-        Self { input, output, ..self }
-    }
-
-    /// Sets the priority, by which requests wait.
-    #[must_use]
-    pub fn priority(self, priority: Priority) -> Self {
-        Self { priority, ..self }
-    }
-
-    /// Sets the time until which the request may wait.
-    #[must_use]
-    pub fn deadline(self, deadline: Instant) -> Self {
-        Self { deadline: Some(deadline), ..self }
-    }
-
-    /// Sets the tenant and a number that is equal for requests with the same beginning, if the pool has
-    /// [`affinity`](crate::KeyPoolBuilder::affinity).
-    #[must_use]
-    pub fn affinity(self, tenant: impl Into<Tenant>, beginning: u64) -> Self {
-        Self { tenant: Some(tenant.into()), affinity: beginning, ..self }
-    }
-
-    /// Pins the request to a group.
-    #[must_use]
-    pub fn pinned(self, group: Pinned) -> Self {
-        Self { pinned: Some(group), ..self }
-    }
-
-    /// Refuses models that stand in.
-    #[must_use]
-    pub fn no_fallback(self, _: NoFallback) -> Self {
-        Self { no_fallback: true, ..self }
-    }
-
-    /// States if the request may be sent again after a failure for which the vendor may have served it; it may by default.
-    #[must_use]
-    pub fn repeatable(self, repeatable: bool) -> Self {
-        Self { repeatable, ..self }
-    }
-}
 
 /// Key that is leased for one attempt. [Report](Self::report) the attempt's outcome; a lease that is dropped says nothing of
 /// its key.
 pub struct Lease<K> {
     key: Arc<K>,
-    running: Running<K>,
+    inner: Arc<Inner<K>>,
+    attempt: Attempt,
+    /// Time after which the caller takes no response.
+    deadline: Option<Time>,
+    /// Content has come.
+    has_begun: bool,
+    is_over: bool,
 }
+
+/// A deadline that passes after this time without content counts as a time-out of the member.
+const TIMED_OUT: Time = 10 * SECOND;
 
 impl<K> Lease<K> {
     /// Returns the key.
@@ -111,38 +45,96 @@ impl<K> Lease<K> {
 
     /// Returns the name of the member.
     pub fn member(&self) -> &str {
-        &self.running.attempt().member
+        &self.attempt.name
     }
 
     /// Returns the member's own name for the model, if it has one.
     pub fn model(&self) -> Option<&str> {
-        self.running.attempt().renamed.as_deref()
+        self.attempt.renamed.as_deref()
     }
 
     /// Returns `true` if the model stands in for the one that was requested.
     pub fn is_fallback(&self) -> bool {
-        self.running.attempt().stand_in
+        self.attempt.stand_in
     }
 
     /// Reports the outcome of the attempt.
-    pub fn report(self, outcome: Outcome) {
-        self.settle(outcome);
+    pub fn report(mut self, outcome: Outcome) {
+        if outcome.error.is_some() {
+            self.fail(outcome.into_error());
+        } else {
+            self.begin(outcome.limits.as_deref());
+            self.end(true, outcome.usage.as_ref());
+        }
     }
 
-    /// Reports the outcome, and returns what failed.
-    fn settle(self, outcome: Outcome) -> Option<Failed> {
-        let (error, usage, limits) = outcome.into_parts();
-        let Some(error) = error else {
-            self.running.succeed(limits.as_deref(), usage.as_ref());
-            return None;
+    pub(crate) fn attempt(&self) -> &Attempt {
+        &self.attempt
+    }
+
+    /// Takes that the vendor serves it.
+    pub(crate) fn begin(&mut self, limits: Option<&VendorLimits>) {
+        self.has_begun = true;
+        self.inner.with(|shared, now| shared.state.succeeded(&self.attempt, limits, now));
+    }
+
+    /// Ends it after it was served, perhaps not to its end.
+    pub(crate) fn end(mut self, is_complete: bool, usage: Option<&Usage>) {
+        self.over(usage, |state, attempt, now| {
+            if is_complete {
+                state.completed(attempt, now);
+            }
+        });
+    }
+
+    /// Ends it with an error.
+    pub(crate) fn fail(mut self, error: Error) -> Failed {
+        let own = self.inner.settings.verdict.as_ref().and_then(|read| read(&error));
+        let is_late = error.kind() == ErrorKind::DeadlineExceeded;
+        let was_silent = self.was_silent();
+        let usage = match error.charge() {
+            Charge::Known(usage) => Some(usage),
+            Charge::None | Charge::Unknown => None,
         };
-        let error = match limits {
-            Some(limits) => error.with_limits(limits),
-            None => error,
-        };
-        let (member, stand_in) = (Arc::clone(&self.running.attempt().member), self.is_fallback());
-        let (verdict, is_doubted) = self.running.fail(&error);
-        Some(Failed { member, stand_in, verdict, is_doubted, error })
+        let (verdict, is_doubted) = self.over(usage.as_ref(), |state, attempt, now| {
+            let timed_out = is_late && was_silent(now);
+            let verdict = own.unwrap_or(if timed_out { Verdict::TimedOut } else { Verdict::of(&error) });
+            (verdict, state.failed(attempt, Failure(verdict, &error), now))
+        });
+        let Attempt { member, stand_in, .. } = self.attempt;
+        Failed { member, stand_in, verdict, is_doubted, error }
+    }
+
+    /// Says of a time if the attempt was without content for so long until then that its member timed out.
+    fn was_silent(&self) -> impl Fn(Time) -> bool + use<K> {
+        let (has_begun, sent_at) = (self.has_begun, self.attempt.sent_at);
+        move |now| !has_begun && now.saturating_sub(sent_at) >= TIMED_OUT
+    }
+
+    fn over<R>(&mut self, usage: Option<&Usage>, end: impl FnOnce(&mut State, &mut Attempt, Time) -> R) -> R {
+        self.is_over = true;
+        let attempt = &mut self.attempt;
+        self.inner.with(|Shared { state, .. }, now| {
+            let result = end(state, attempt, now);
+            state.release(attempt, usage, now);
+            result
+        })
+    }
+}
+
+/// Returns its turns and its slot. It says of its member only that it timed out, if the deadline has passed.
+impl<K> Drop for Lease<K> {
+    fn drop(&mut self) {
+        if self.is_over {
+            return;
+        }
+        let (deadline, was_silent) = (self.deadline, self.was_silent());
+        self.over(None, |state, attempt, now| {
+            if deadline.is_some_and(|deadline| now >= deadline) && was_silent(now) {
+                let error = Error::new(ErrorKind::DeadlineExceeded, "the deadline passed without a response");
+                state.failed(attempt, Failure(Verdict::TimedOut, &error), now);
+            }
+        });
     }
 }
 
@@ -171,9 +163,7 @@ impl<K> KeyPool<K> {
     ///
     /// `RateLimited` if no key returns in time, `Unavailable` if none returns by time.
     pub async fn lease(&self, request: &LeaseRequest) -> Result<Lease<K>, Error> {
-        let (mut want, deadline) = self.0.want(request);
-        let (running, key) = self.0.acquire(&mut want, &deadline).await?;
-        Ok(Lease { key, running })
+        self.0.acquire(&mut Want::new(request.clone())).await
     }
 
     /// Leases a key if one has room now.
@@ -182,23 +172,10 @@ impl<K> KeyPool<K> {
     ///
     /// `RateLimited` if none has room now, `Unavailable` if none returns by time.
     pub fn try_lease(&self, request: &LeaseRequest) -> Result<Lease<K>, Error> {
-        let (mut want, deadline) = self.0.want(request);
-        self.0.with(|shared, now| {
-            want.arrived = now;
-            shared.state.resolve(&mut want, now);
-            let turn = match shared.state.queued(&want) {
-                Some(first) => Turn::Wait(first),
-                None => shared.state.choose(&want, 0, now),
-            };
-            match turn {
-                Turn::Go(attempt) => {
-                    let key = shared.service(&attempt);
-                    Ok(Lease { key, running: Running::new(Arc::clone(&self.0), attempt, deadline) })
-                }
-                Turn::Never => Err(error::unavailable(&shared.state, want.model, want.pinned.as_ref())),
-                Turn::Wait(at) | Turn::Prefer(at) => Err(error::limited_until(&shared.state, want.model, at, now)),
-            }
-        })
+        match self.0.advance(&mut Want::new(request.clone()), true, Duration::ZERO) {
+            Break(result) => result,
+            Continue(_) => Err(Error::new(ErrorKind::RateLimited, "no member of the pool has room now")),
+        }
     }
 
     /// Runs an attempt with a leased key, and moves or retries it with others as long as that may help.
@@ -229,59 +206,84 @@ impl<K> KeyPool<K> {
         F: FnMut(K) -> A,
         A: Future<Output = Result<T, E>>,
     {
-        let (mut want, deadline) = self.0.want(request);
-        let mut course = Course::new(false, request.repeatable, None);
-        self.0.settings.budget.deposit();
-        loop {
-            let (running, key) = match self.0.acquire(&mut want, &deadline).await {
-                Ok(acquired) => acquired,
-                Err(error) => return Err(course.ended(error)),
-            };
-            let lease = Lease { key, running };
-            let outcome = match attempt(K::clone(&lease.key)).await {
-                Ok(value) => {
-                    lease.report(Outcome::success());
-                    return Ok(value);
+        let attempt = |lease: Lease<K>| {
+            let sent = attempt(lease.key().clone());
+            async move {
+                match sent.await {
+                    Ok(value) => {
+                        lease.report(Outcome::success());
+                        Ok(value)
+                    }
+                    Err(outcome) => Err(lease.fail(outcome.into().into_error())),
                 }
-                Err(outcome) => outcome.into(),
-            };
-            match lease.settle(outcome) {
-                Some(failed) => course.next(&self.0, &mut want, failed).await?,
-                // Reported as a success, and yet without a value: the caller knows better.
-                None => return Err(Error::invalid("the attempt returned an outcome that is no error")),
             }
-        }
+        };
+        Course::new(None, false).run(&self.0, request.clone(), attempt).await
     }
 }
 
+/// Place in a queue, which is left when it is dropped.
+struct Queued<'a, K> {
+    inner: &'a Inner<K>,
+    want: &'a mut Want,
+}
+
 impl<K> Inner<K> {
-    fn want(&self, request: &LeaseRequest) -> (Want, CallDeadline) {
-        let LeaseRequest { input, output, .. } = *request;
-        let tenant = request.tenant.as_ref().map_or("", Tenant::as_str);
-        let want = self.want_of(&request.model, [1, input + output, input, output], tenant, request.affinity);
-        let (pinned, no_fallback) = (request.pinned.clone(), request.no_fallback);
-        let want = Want { priority: request.priority, pinned, no_fallback, ..want };
-        (want, request.deadline.into())
+    /// Waits for a member, at most until the deadline and at most `max_wait`.
+    pub(crate) async fn acquire(self: &Arc<Self>, want: &mut Want) -> Result<Lease<K>, Error> {
+        match self.advance(want, true, self.settings.max_wait) {
+            Break(result) => result,
+            // In a box, so that calls that do not wait do not carry its size.
+            Continue(until) => Box::pin(self.wait(want, until)).await,
+        }
     }
 
-    /// Returns the demand of a call of default priority.
-    pub(crate) fn want_of(&self, model: &Arc<str>, amounts: [u64; 4], tenant: &str, beginning: u64) -> Want {
-        let affinity = match beginning {
-            0 => 0,
-            _ if !self.settings.affinity => 0,
-            _ => foldhash::fast::FixedState::default().hash_one((tenant, &**model, beginning)) | 1,
-        };
-        Want {
-            name: Arc::clone(model),
-            model: Want::UNRESOLVED,
-            amounts,
-            priority: Priority::default(),
-            arrived: 0,
-            affinity,
-            pinned: None,
-            no_fallback: false,
-            exclude: Vec::new(),
-            avoid: None,
+    async fn wait(self: &Arc<Self>, want: &mut Want, mut until: Time) -> Result<Lease<K>, Error> {
+        let queued = Queued { inner: self, want };
+        loop {
+            let woken = async {
+                match &queued.want.ticket {
+                    Some(ticket) => ticket.notify.notified().await,
+                    None => pending().await,
+                }
+            };
+            // Woken or not: the state says if it is this call's turn.
+            match self.instant(until) {
+                Some(until) => drop(timeout_at(until, woken).await),
+                None => woken.await,
+            }
+            match self.advance(queued.want, false, self.settings.max_wait) {
+                Break(result) => return result,
+                Continue(next) => until = next,
+            }
         }
+    }
+
+    /// Takes the next step of a call that wants a member.
+    fn advance(
+        self: &Arc<Self>,
+        want: &mut Want,
+        begins: bool,
+        max_wait: Duration,
+    ) -> ControlFlow<Result<Lease<K>, Error>, Time> {
+        self.with(|shared, now| {
+            if begins {
+                shared.state.begin(want, now);
+            }
+            let deadline = want.request.deadline.latest().map(|deadline| self.time_of(deadline));
+            want.gives_up = want.arrived.saturating_add(nanos(max_wait)).min(deadline.unwrap_or(Time::MAX));
+            let attempt = shared.state.advance(want, now);
+            attempt.map_break(|attempt| {
+                let attempt = attempt?;
+                let (key, inner) = (shared.service(&attempt), Arc::clone(self));
+                Ok(Lease { key, inner, attempt, deadline, has_begun: false, is_over: false })
+            })
+        })
+    }
+}
+
+impl<K> Drop for Queued<'_, K> {
+    fn drop(&mut self) {
+        self.inner.with(|shared, _| shared.state.leave_queue(self.want));
     }
 }

@@ -1,9 +1,9 @@
 #![doc = include_str!("../README.md")]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
-mod acquire;
 mod build_error;
 mod builder;
+mod course;
 #[cfg(feature = "metrics")]
 mod describe;
 mod env;
@@ -15,7 +15,7 @@ mod member;
 mod outcome;
 mod pool;
 mod random;
-mod running;
+mod request;
 mod service;
 mod snapshot;
 mod sparse_set;
@@ -34,10 +34,11 @@ pub use self::event::{Event, Parked, Sink};
 pub use self::group::{
     Group, GroupLimit, input_tokens_per_minute, output_tokens_per_minute, requests_per_minute, tokens_per_minute,
 };
-pub use self::lease::{Lease, LeaseRequest};
+pub use self::lease::Lease;
 pub use self::member::Member;
 pub use self::outcome::{Outcome, Verdict};
 pub use self::pool::KeyPool;
+pub use self::request::LeaseRequest;
 pub use self::snapshot::Snapshot;
 pub use self::state::parking::Reason;
 pub use self::status::{GroupStatus, MemberStatus, ParkedStatus, PoolStatus, QuotaStatus};

@@ -23,7 +23,7 @@ pub struct Member<S> {
 }
 
 /// All of a member but its service.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct MemberSpec {
     pub(crate) name: Arc<str>,
     /// `None`: a group of its own, unless the vendor says that it is another member's.
@@ -31,17 +31,17 @@ pub(crate) struct MemberSpec {
     pub(crate) tier: u32,
     pub(crate) weight: u32,
     pub(crate) max_in_flight: u32,
-    serves: Option<Vec<Arc<str>>>,
-    names: Vec<ModelName>,
+    /// Its names for models; `None` if it serves every model by the name it is asked by.
+    names: Option<Vec<ModelName>>,
     pub(crate) fingerprint: Option<Arc<str>>,
 }
 
 /// Name that a member has for a model, or for another one that stands in.
 #[derive(Clone, Debug)]
-pub(crate) struct ModelName {
+struct ModelName {
     asked: Arc<str>,
-    pub(crate) own: Arc<str>,
-    pub(crate) stand_in: bool,
+    own: Arc<str>,
+    stand_in: bool,
 }
 
 /// Largest weight of a member.
@@ -56,8 +56,7 @@ impl<S> Member<S> {
             tier: 0,
             weight: 1,
             max_in_flight: u32::MAX,
-            serves: None,
-            names: Vec::new(),
+            names: None,
             fingerprint: None,
         };
         Self { spec, service }
@@ -95,7 +94,9 @@ impl<S> Member<S> {
     /// Limits the member to models that it serves by the names that they are asked by.
     #[must_use]
     pub fn serves<M: Into<Arc<str>>>(mut self, models: impl IntoIterator<Item = M>) -> Self {
-        self.spec.serves.get_or_insert_default().extend(models.into_iter().map(Into::into));
+        let models = models.into_iter().map(Into::into);
+        let names = models.map(|model: Arc<str>| ModelName { asked: Arc::clone(&model), own: model, stand_in: false });
+        self.spec.names.get_or_insert_default().extend(names);
         self
     }
 
@@ -122,7 +123,7 @@ impl<S> Member<S> {
     }
 
     fn named(mut self, asked: Arc<str>, own: Arc<str>, stand_in: bool) -> Self {
-        self.spec.names.push(ModelName { asked, own, stand_in });
+        self.spec.names.get_or_insert_default().push(ModelName { asked, own, stand_in });
         self
     }
 }
@@ -135,21 +136,16 @@ impl MemberSpec {
 
     /// Returns the member's name for a model, and if it stands in; `None` if it does not serve it.
     pub(crate) fn serves(&self, model: &Arc<str>) -> Option<(Arc<str>, bool)> {
-        if let Some(name) = self.names.iter().find(|name| name.asked == *model) {
-            return Some((Arc::clone(&name.own), name.stand_in));
+        let Some(names) = &self.names else { return Some((Arc::clone(model), false)) };
+        match names.iter().find(|name| name.asked == *model) {
+            Some(name) => Some((Arc::clone(&name.own), name.stand_in)),
+            None => names.iter().any(|name| name.own == *model).then(|| (Arc::clone(model), false)),
         }
-        let is_named = || self.names.iter().any(|name| name.own == *model);
-        let serves = match &self.serves {
-            Some(models) => models.contains(model) || is_named(),
-            None => self.names.is_empty() || is_named(),
-        };
-        serves.then(|| (Arc::clone(model), false))
     }
 
     /// Returns the models that it names.
     pub(crate) fn models(&self) -> impl Iterator<Item = &Arc<str>> {
-        let named = self.names.iter().flat_map(|name| [&name.asked, &name.own]);
-        self.serves.iter().flatten().chain(named)
+        self.names.iter().flatten().flat_map(|name| [&name.asked, &name.own])
     }
 }
 

@@ -19,9 +19,9 @@ use llm_core::{
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct Outcome {
-    error: Option<Error>,
-    usage: Option<Usage>,
-    limits: Option<Arc<VendorLimits>>,
+    pub(crate) error: Option<Error>,
+    pub(crate) usage: Option<Usage>,
+    pub(crate) limits: Option<Arc<VendorLimits>>,
 }
 
 /// Meaning of an error for the pool.
@@ -102,8 +102,13 @@ impl Outcome {
         self.error.as_ref()
     }
 
-    pub(crate) fn into_parts(self) -> (Option<Error>, Option<Usage>, Option<Arc<VendorLimits>>) {
-        (self.error, self.usage, self.limits)
+    /// Returns the error of an attempt that returned no value.
+    pub(crate) fn into_error(self) -> Error {
+        let error = self.error.unwrap_or_else(|| Error::invalid("the attempt returned an outcome that is no error"));
+        match self.limits {
+            Some(limits) => error.with_limits(limits),
+            None => error,
+        }
     }
 }
 

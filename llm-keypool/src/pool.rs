@@ -44,7 +44,6 @@ type ReadError = dyn Fn(&Error) -> Option<Verdict> + Send + Sync;
 pub(crate) struct PoolSettings {
     pub(crate) max_moves: u32,
     pub(crate) max_wait: Duration,
-    pub(crate) overflow_after: Duration,
     pub(crate) budget: RetryBudget,
     pub(crate) backoff: Backoff,
     pub(crate) retry_charged: bool,
@@ -56,14 +55,14 @@ pub(crate) struct PoolSettings {
     pub(crate) clock: Arc<dyn Clock>,
 }
 
-/// State machine, and the services of its members at the same places.
+/// State machine, and the services of its members by their ids.
 pub(crate) struct Shared<S> {
     pub(crate) state: State,
-    services: Vec<Arc<S>>,
+    services: Vec<Option<Arc<S>>>,
 }
 
 impl<S> KeyPool<S> {
-    pub(crate) fn new(state: State, services: Vec<Arc<S>>, settings: PoolSettings) -> Self {
+    pub(crate) fn new(state: State, services: Vec<Option<Arc<S>>>, settings: PoolSettings) -> Self {
         let shared = Mutex::new(Shared { state, services });
         Self(Arc::new(Inner { shared, start: Instant::now(), settings }))
     }
@@ -80,10 +79,15 @@ impl<S> KeyPool<S> {
     pub fn replace(&self, members: impl IntoIterator<Item = Member<S>>) -> Result<(), BuildError> {
         let members: Vec<_> = members.into_iter().collect();
         BuildError::check(&members)?;
-        let (specs, services) = members.into_iter().map(|member| (member.spec, Arc::new(member.service))).unzip();
-        let _before: Vec<Arc<S>> = self.0.with(|shared, now| {
-            shared.state.replace(specs, now);
-            std::mem::replace(&mut shared.services, services)
+        let (specs, services): (Vec<_>, Vec<_>) =
+            members.into_iter().map(|member| (member.spec, Arc::new(member.service))).unzip();
+        // Services may do anything when they are dropped, so they are not dropped under the lock.
+        let _before = self.0.with(|Shared { state, services: all }, now| {
+            let before = std::mem::take(all);
+            let ids = state.replace(specs, now);
+            all.resize_with(state.members.len(), || None);
+            ids.into_iter().zip(services).for_each(|(id, service)| all[id as usize] = Some(service));
+            before
         });
         Ok(())
     }
@@ -91,7 +95,7 @@ impl<S> KeyPool<S> {
     /// Forgets what keeps a member away: verdicts on its key, missing permissions, failures. Returns `false` if there is no
     /// such member.
     pub fn reset(&self, member: &str) -> bool {
-        self.0.with(|shared, now| shared.state.reset(member, now))
+        self.with_member(member, State::reset)
     }
 
     /// Disables a member for a time. Its attempts in flight end. Returns `false` if there is no such member.
@@ -106,12 +110,19 @@ impl<S> KeyPool<S> {
     /// # Ok::<_, llm_keypool::BuildError>(())
     /// ```
     pub fn disable_for(&self, member: &str, time: Duration) -> bool {
-        self.0.with(|shared, now| shared.state.disable(member, now.saturating_add(nanos(time)), now))
+        self.with_member(member, |state, id, now| state.disable(id, now.saturating_add(nanos(time)), now))
     }
 
     /// Enables a member that was disabled. Returns `false` if there is no such member.
     pub fn enable(&self, member: &str) -> bool {
-        self.0.with(|shared, now| shared.state.enable(member, now))
+        self.with_member(member, State::enable)
+    }
+
+    fn with_member(&self, name: &str, change: impl FnOnce(&mut State, u32, Time)) -> bool {
+        self.0.with(|Shared { state, .. }, now| {
+            let id = state.member_ids.get(name).copied();
+            id.map(|id| change(state, id, now)).is_some()
+        })
     }
 }
 
@@ -157,7 +168,8 @@ impl<S> Inner<S> {
 impl<S> Shared<S> {
     /// Returns the service of an attempt that was just chosen.
     pub(crate) fn service(&self, attempt: &Attempt) -> Arc<S> {
-        Arc::clone(&self.services[attempt.member_id()])
+        let service = self.services[attempt.member as usize].as_ref();
+        Arc::clone(service.expect("what is chosen is a member"))
     }
 }
 
@@ -169,6 +181,6 @@ impl<S> Clone for KeyPool<S> {
 
 impl<S> fmt::Debug for KeyPool<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("KeyPool").field("members", &self.0.lock().state.members.len()).finish_non_exhaustive()
+        f.debug_struct("KeyPool").field("members", &self.0.lock().state.member_ids.len()).finish_non_exhaustive()
     }
 }

@@ -1,14 +1,12 @@
-use std::{
-    sync::Arc,
-    time::{Duration, UNIX_EPOCH},
-};
+use std::{sync::Arc, time::UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    KeyPool, Reason,
-    state::{Slot, State, counter::Learned, parking::Parking},
-    time::{Time, nanos},
+    KeyPool, Parked, Reason,
+    group::Unit,
+    state::{Part, State, parking::Parking},
+    time::Time,
 };
 
 /// Knowledge of a pool about its members and groups, for a later pool of the same application. It holds names and no key; the
@@ -28,180 +26,155 @@ use crate::{
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Snapshot {
-    members: Vec<MemberSnapshot>,
-    groups: Vec<GroupSnapshot>,
-}
-
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-struct MemberSnapshot {
-    name: Arc<str>,
-    fingerprint: Option<Arc<str>>,
     parked: Vec<ParkedSnapshot>,
+    limits: Vec<LimitSnapshot>,
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-struct GroupSnapshot {
-    name: Arc<str>,
-    /// Parked because its money is spent.
-    money: Option<ParkedSnapshot>,
-    /// Parked by a limit of the whole group.
-    limit: Option<ParkedSnapshot>,
-    quotas: Vec<QuotaSnapshot>,
-}
-
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-struct QuotaSnapshot {
-    model: Arc<str>,
-    parked: Option<ParkedSnapshot>,
-    limits: [LimitSnapshot; 4],
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-struct LimitSnapshot {
-    stated: Option<u64>,
-    /// Amount, and the time of the refusal in milliseconds since 1970.
-    learned: Option<(u64, u64)>,
-}
-
+/// Parking of a part. Times are milliseconds since 1970.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct ParkedSnapshot {
+    part: Parked,
+    /// Fingerprint of a member's key.
+    fingerprint: Option<Arc<str>>,
     reason: Reason,
-    /// The model, as the vendor names it.
-    model: Option<Arc<str>>,
-    /// End of the parking, in milliseconds since 1970.
     until: u64,
     times: u32,
     is_timed: bool,
 }
 
-/// The pool's time beside the wall's.
+/// Limit that the vendor stated or that was learned, of a unit by its number.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct LimitSnapshot {
+    group: Arc<str>,
+    model: Arc<str>,
+    unit: usize,
+    stated: Option<u64>,
+    /// Amount, and the time of the refusal.
+    learned: Option<(u64, u64)>,
+}
+
+/// Nanoseconds of a millisecond.
+const MILLI: i128 = 1_000_000;
+
+/// The pool's time, and the nanoseconds since 1970 at its beginning.
 #[derive(Clone, Copy)]
 struct Clocks {
     now: Time,
-    wall: Time,
+    start: i128,
 }
 
 impl<S> KeyPool<S> {
     /// Returns what the pool knows of its members and groups.
     pub fn snapshot(&self) -> Snapshot {
-        self.0.with_clocks(|state, clocks| Snapshot {
-            members: (0..state.members.len() as u32).map(|member| state.member_snapshot(member, clocks)).collect(),
-            groups: (0..state.groups.len() as u32).map(|group| state.group_snapshot(group, clocks)).collect(),
+        self.with_clocks(|state, clocks| Snapshot {
+            parked: state.parked().into_iter().filter_map(|(part, it)| state.save(part, it, clocks)).collect(),
+            limits: state.save_limits(clocks),
         })
     }
 
     /// Takes what an earlier pool knew, by the names of members and groups. What was known of a key is taken only if both
     /// fingerprints are known and equal.
     pub fn restore(&self, snapshot: &Snapshot) {
-        self.0.with_clocks(|state, clocks| {
-            for member in &snapshot.members {
-                state.restore_member(member, clocks);
+        self.with_clocks(|state, clocks| {
+            for parked in &snapshot.parked {
+                if let Some(part) = state.find(parked, clocks.now) {
+                    let until = clocks.time(parked.until);
+                    let mut parking = Parking::until(parked.reason, until, 0, clocks.now);
+                    (parking.step, parking.is_timed) = (parked.times, parked.is_timed);
+                    *state.slot(part) = Some(parking);
+                }
             }
-            for group in &snapshot.groups {
-                state.restore_group(group, clocks);
+            for limit in snapshot.limits.iter().filter(|limit| limit.unit < Unit::ALL.len()) {
+                if let Some(quota) = state.find_quota(&limit.group, &limit.model, clocks.now) {
+                    let learned = limit.learned.map(|(amount, at)| (amount, clocks.time(at)));
+                    state.quotas[quota as usize].counter(limit.unit).restore(limit.stated, learned);
+                }
             }
             state.schedule_returns(clocks.now);
         });
     }
-}
 
-impl<S> crate::pool::Inner<S> {
     fn with_clocks<R>(&self, change: impl FnOnce(&mut State, Clocks) -> R) -> R {
-        let wall = self.settings.clock.now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        self.with(|shared, now| change(&mut shared.state, Clocks { now, wall: nanos(wall) }))
+        let wall = self.0.settings.clock.now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos() as i128;
+        self.0.with(|shared, now| change(&mut shared.state, Clocks { now, start: wall - i128::from(now) }))
     }
 }
 
 impl Clocks {
     /// Returns a time of the pool in milliseconds since 1970.
     fn millis(self, time: Time) -> u64 {
-        let ahead = self.wall.saturating_add(time.saturating_sub(self.now));
-        Duration::from_nanos(ahead.saturating_sub(self.now.saturating_sub(time))).as_millis() as u64
+        ((self.start + i128::from(time)) / MILLI).clamp(0, u64::MAX.into()) as u64
     }
 
     /// Returns milliseconds since 1970 as a time of the pool: its start if they were before it.
     fn time(self, millis: u64) -> Time {
-        let wall = nanos(Duration::from_millis(millis));
-        self.now.saturating_add(wall.saturating_sub(self.wall)).saturating_sub(self.wall.saturating_sub(wall))
-    }
-
-    fn save(self, parking: &Parking, model: Option<&Arc<str>>) -> ParkedSnapshot {
-        ParkedSnapshot {
-            reason: parking.reason,
-            model: model.cloned(),
-            until: self.millis(parking.until),
-            times: parking.step,
-            is_timed: parking.is_timed,
-        }
-    }
-
-    fn load(self, parked: &ParkedSnapshot) -> Parking {
-        let mut parking = Parking::until(parked.reason, self.time(parked.until), 0, self.now);
-        (parking.step, parking.is_timed) = (parked.times, parked.is_timed);
-        parking
+        (i128::from(millis) * MILLI - self.start).clamp(0, Time::MAX.into()) as Time
     }
 }
 
 impl State {
-    fn member_snapshot(&self, member: u32, clocks: Clocks) -> MemberSnapshot {
-        let member = &self.members[member as usize];
-        let verdict = member.verdict.iter().map(|parking| clocks.save(parking, None));
-        let permissions = member.permissions.iter();
-        let permissions = permissions.filter_map(|(model, parking)| Some(clocks.save(parking.as_ref()?, Some(model))));
-        let parked = verdict.chain(permissions).collect();
-        MemberSnapshot { name: Arc::clone(&member.spec.name), fingerprint: member.spec.fingerprint.clone(), parked }
+    /// Returns what is worth keeping of a parking: what a key or a group was refused, and no failures.
+    fn save(&self, part: Part, parking: &Parking, clocks: Clocks) -> Option<ParkedSnapshot> {
+        let fingerprint = match part {
+            Part::Member(member) | Part::Permission(member, _) => {
+                self.members[member as usize].spec.fingerprint.clone()
+            }
+            Part::Pool | Part::Group(_) | Part::Quota(_) => None,
+        };
+        let Parking { reason, until, step: times, is_timed, .. } = *parking;
+        let part = self.names(part);
+        (!reason.is_failure()).then(|| ParkedSnapshot {
+            part,
+            fingerprint,
+            reason,
+            until: clocks.millis(until),
+            times,
+            is_timed,
+        })
     }
 
-    fn group_snapshot(&mut self, id: u32, clocks: Clocks) -> GroupSnapshot {
-        let group = &self.groups[id as usize];
-        let quotas = self.quotas.iter_mut().filter(|quota| quota.group == id).map(|known| QuotaSnapshot {
-            model: Arc::clone(&known.model),
-            parked: known.quota.parking.as_ref().map(|parking| clocks.save(parking, None)),
-            limits: known.quota.known().map(|(stated, learned)| LimitSnapshot {
-                stated,
-                learned: learned.map(|learned| (learned.amount, clocks.millis(learned.at))),
-            }),
-        });
-        GroupSnapshot {
-            name: Arc::clone(&group.name),
-            money: group.money.as_ref().map(|parking| clocks.save(parking, None)),
-            limit: group.limit.as_ref().map(|parking| clocks.save(parking, None)),
-            quotas: quotas.collect(),
+    fn save_limits(&mut self, clocks: Clocks) -> Vec<LimitSnapshot> {
+        let mut saved = Vec::new();
+        for group in &self.groups {
+            for quota in &group.quotas {
+                let quota = &mut self.quotas[*quota as usize];
+                let model = &self.models[quota.model as usize].name;
+                for (unit, counter) in quota.counters() {
+                    let (stated, learned) = counter.known();
+                    if stated.is_some() || learned.is_some() {
+                        let learned = learned.map(|(amount, at)| (amount, clocks.millis(at)));
+                        let (group, model) = (Arc::clone(&group.name), Arc::clone(model));
+                        saved.push(LimitSnapshot { group, model, unit, stated, learned });
+                    }
+                }
+            }
         }
+        saved
     }
 
-    fn restore_member(&mut self, saved: &MemberSnapshot, clocks: Clocks) {
-        let Some(member) = self.member_ids.get(&saved.name).copied() else { return };
-        let spec = &self.members[member as usize].spec;
-        if spec.fingerprint.is_none() || spec.fingerprint != saved.fingerprint {
-            return;
-        }
-        let group = self.members[member as usize].group;
-        for parked in &saved.parked {
-            let slot = match &parked.model {
-                Some(model) => Slot::Permission(member, self.quota_id(group, model)),
-                None => Slot::Verdict(member),
+    /// Finds the part of a parking, unless it is of another key.
+    fn find(&mut self, parked: &ParkedSnapshot, now: Time) -> Option<Part> {
+        let Parked { member, group, model } = &parked.part;
+        let Some(name) = member else {
+            return match model {
+                Some(model) => self.find_quota(group, model, now).map(Part::Quota),
+                None => self.group_ids.get(group).copied().map(Part::Group),
             };
-            *self.slot(slot) = Some(clocks.load(parked));
+        };
+        let id = *self.member_ids.get(name)?;
+        let own = &self.members[id as usize].spec.fingerprint;
+        if own.is_none() || *own != parked.fingerprint {
+            return None;
         }
+        Some(match model {
+            Some(model) => Part::Permission(id, self.model_id(model, now)),
+            None => Part::Member(id),
+        })
     }
 
-    fn restore_group(&mut self, saved: &GroupSnapshot, clocks: Clocks) {
-        let Some(group) = self.group_ids.get(&saved.name).copied() else { return };
-        for (slot, parked) in [(Slot::Money(group), &saved.money), (Slot::Group(group), &saved.limit)] {
-            if let Some(parked) = parked {
-                *self.slot(slot) = Some(clocks.load(parked));
-            }
-        }
-        for quota in &saved.quotas {
-            let id = self.quota_id(group, &quota.model);
-            if let Some(parked) = &quota.parked {
-                *self.slot(Slot::Quota(id)) = Some(clocks.load(parked));
-            }
-            let learned =
-                |(amount, at)| Learned { amount, at: clocks.time(at), is_doubtful: false, is_shared: false, trials: 0 };
-            let known = quota.limits.map(|limit| (limit.stated, limit.learned.map(learned)));
-            self.quotas[id as usize].quota.restore(known);
-        }
+    fn find_quota(&mut self, group: &Arc<str>, model: &Arc<str>, now: Time) -> Option<u32> {
+        let group = *self.group_ids.get(group)?;
+        let model = self.model_id(model, now);
+        Some(self.quota_id(group, model))
     }
 }

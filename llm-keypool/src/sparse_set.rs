@@ -9,11 +9,6 @@ pub(crate) struct SparseSet {
 const ABSENT: u32 = u32::MAX;
 
 impl SparseSet {
-    /// Returns an empty set of the numbers below `bound`.
-    pub(crate) fn new(bound: usize) -> Self {
-        Self { dense: Vec::with_capacity(bound), positions: vec![ABSENT; bound] }
-    }
-
     /// Raises the bound.
     pub(crate) fn grow(&mut self, bound: usize) {
         self.dense.reserve(bound - self.dense.len());

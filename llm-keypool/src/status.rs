@@ -2,8 +2,7 @@ use std::{sync::Arc, time::Duration};
 
 use crate::{
     KeyPool, Reason,
-    group::Unit,
-    state::{MemberState, State, counter::WHOLE, parking::Parking},
+    state::{Model, Part, State, counter::WHOLE, quota::Quota},
     time::Time,
 };
 
@@ -99,54 +98,62 @@ impl<S> KeyPool<S> {
     pub fn status(&self) -> PoolStatus {
         self.0.with(|shared, now| {
             let state = &mut shared.state;
-            PoolStatus {
-                members: state.members.iter().map(|member| member_status(state, member, now)).collect(),
-                groups: (0..state.groups.len()).map(|group| group_status(state, group, now)).collect(),
-                waiting: state.waiting(),
-                is_paused: state.is_paused(),
-            }
+            let (mut of_members, mut of_groups) = parked(state, now);
+            let members = state.members.iter().zip(&mut of_members).filter(|(member, _)| !member.is_gone);
+            let members = members.map(|(member, parked)| MemberStatus {
+                name: Arc::clone(&member.spec.name),
+                group: Arc::clone(&state.groups[member.group as usize].name),
+                in_flight: member.in_flight,
+                attempts: member.attempts,
+                failures: member.failures,
+                parked: std::mem::take(parked),
+            });
+            let members = members.collect();
+            let (waiting, is_paused, quotas) = (state.waiting(), state.pause.is_some(), &mut state.quotas);
+            let groups = state.groups.iter().zip(&mut of_groups).filter(|(group, _)| !group.members.is_empty());
+            let groups = groups.map(|(group, parked)| GroupStatus {
+                name: Arc::clone(&group.name),
+                in_flight: group.in_flight,
+                parked: std::mem::take(parked),
+                quotas: group.quotas.iter().map(|id| quotas[*id as usize].status(&state.models, now)).collect(),
+            });
+            PoolStatus { members, groups: groups.collect(), waiting, is_paused }
         })
     }
 }
 
-fn parked(parking: Option<&Parking>, model: Option<&Arc<str>>, now: Time) -> Option<ParkedStatus> {
-    parking.map(|parking| ParkedStatus {
-        reason: parking.reason,
-        model: model.cloned(),
-        retry_in: Duration::from_nanos(parking.opens_at().saturating_sub(now)),
-        times: parking.step,
-    })
-}
-
-fn member_status(state: &State, member: &MemberState, now: Time) -> MemberStatus {
-    let own = [&member.verdict, &member.breaker.parking].into_iter().map(|parking| (parking.as_ref(), None));
-    let permissions = member.permissions.iter().map(|(model, parking)| (parking.as_ref(), Some(model)));
-    MemberStatus {
-        name: Arc::clone(&member.spec.name),
-        group: Arc::clone(&state.groups[member.group as usize].name),
-        in_flight: member.in_flight,
-        attempts: member.attempts,
-        failures: member.failures,
-        parked: own.chain(permissions).filter_map(|(parking, model)| parked(parking, model, now)).collect(),
-    }
-}
-
-fn group_status(state: &mut State, at: usize, now: Time) -> GroupStatus {
-    let group = &state.groups[at];
-    let own = [&group.money, &group.limit].into_iter().filter_map(|parking| parked(parking.as_ref(), None, now));
-    let (name, in_flight, mut all) = (Arc::clone(&group.name), group.in_flight, own.collect::<Vec<_>>());
-    let mut quotas = Vec::new();
-    for known in state.quotas.iter_mut().filter(|quota| quota.group as usize == at) {
-        all.extend(parked(known.quota.parking.as_ref(), Some(&known.model), now));
-        let levels = known.quota.levels(now).map(|level| level.map(|(limit, own)| (own, limit)));
-        quotas.push(QuotaStatus {
-            model: Arc::clone(&known.model),
-            headroom: f64::from(known.quota.headroom(now)) / f64::from(WHOLE),
-            requests: levels[Unit::Requests as usize].unwrap_or_default(),
-            tokens: levels[Unit::Tokens as usize],
-            input_tokens: levels[Unit::InputTokens as usize],
-            output_tokens: levels[Unit::OutputTokens as usize],
+/// Returns the parkings of members and of groups, by id.
+fn parked(state: &State, now: Time) -> (Vec<Vec<ParkedStatus>>, Vec<Vec<ParkedStatus>>) {
+    let (mut members, mut groups) = (vec![Vec::new(); state.members.len()], vec![Vec::new(); state.groups.len()]);
+    for (part, parking) in state.parked() {
+        let of_part = match part {
+            Part::Member(member) | Part::Permission(member, _) => &mut members[member as usize],
+            Part::Group(group) => &mut groups[group as usize],
+            Part::Quota(quota) => &mut groups[state.quotas[quota as usize].group as usize],
+            Part::Pool => continue,
+        };
+        of_part.push(ParkedStatus {
+            reason: parking.reason,
+            model: state.names(part).model,
+            retry_in: Duration::from_nanos(parking.opens_at().saturating_sub(now)),
+            times: parking.step,
         });
     }
-    GroupStatus { name, in_flight, parked: all, quotas }
+    (members, groups)
+}
+
+impl Quota {
+    fn status(&mut self, models: &[Model], now: Time) -> QuotaStatus {
+        let mut levels = [None; 4];
+        self.counters().for_each(|(unit, counter)| levels[unit] = Some((counter.own(now), counter.limit(now))));
+        let [requests, tokens, input_tokens, output_tokens] = levels;
+        QuotaStatus {
+            model: Arc::clone(&models[self.model as usize].name),
+            headroom: f64::from(self.room(&[0; 4], false, now).share) / f64::from(WHOLE),
+            requests: requests.unwrap_or_default(),
+            tokens,
+            input_tokens,
+            output_tokens,
+        }
+    }
 }

@@ -1,17 +1,22 @@
 //! Memory of the group that served a conversation last, whose vendor may have its beginning cached.
 
-use std::{collections::HashMap, sync::Arc};
+use std::collections::HashMap;
 
-/// Groups by the hash of tenant, model and beginning. Two halves, the older of which is dropped when the newer is full.
+use foldhash::fast::FixedState;
+
+/// Groups by the hash of tenant and beginning, and the model. Two halves, the older of which is dropped when the newer is
+/// full.
 #[derive(Debug, Default)]
 pub(crate) struct Affinity {
-    recent: HashMap<u64, Entry, foldhash::fast::FixedState>,
-    older: HashMap<u64, Entry, foldhash::fast::FixedState>,
+    recent: HashMap<Key, Entry, FixedState>,
+    older: HashMap<Key, Entry, FixedState>,
 }
 
-#[derive(Clone, Debug)]
+type Key = (u64, u32);
+
+#[derive(Clone, Copy, Debug)]
 struct Entry {
-    group: Arc<str>,
+    group: u32,
     misses: u8,
 }
 
@@ -22,32 +27,28 @@ const MISSES: u8 = 2;
 
 impl Affinity {
     /// Returns the group that served this beginning last.
-    pub(crate) fn get(&mut self, key: u64) -> Option<&Arc<str>> {
+    pub(crate) fn get(&mut self, key: Key) -> Option<u32> {
         if !self.recent.contains_key(&key) {
             let entry = self.older.remove(&key)?;
             self.insert(key, entry);
         }
-        self.recent.get(&key).map(|entry| &entry.group)
+        self.recent.get(&key).map(|entry| entry.group)
     }
 
     /// Records that a group served this beginning, and if the vendor read any of it from its cache.
-    pub(crate) fn served(&mut self, key: u64, group: &Arc<str>, cached: bool) {
-        let known = self.recent.get(&key).or_else(|| self.older.get(&key)).filter(|entry| entry.group == *group);
-        let misses = match known {
-            _ if cached => 0,
-            Some(entry) => entry.misses + 1,
+    pub(crate) fn served(&mut self, key: Key, group: u32, cached: bool) {
+        let known = self.recent.remove(&key).or_else(|| self.older.remove(&key));
+        let misses = match known.filter(|entry| entry.group == group) {
+            Some(entry) if !cached => entry.misses + 1,
             // The first response writes the cache.
-            None => 0,
+            _ => 0,
         };
-        self.older.remove(&key);
         if misses < MISSES {
-            self.insert(key, Entry { group: Arc::clone(group), misses });
-        } else {
-            self.recent.remove(&key);
+            self.insert(key, Entry { group, misses });
         }
     }
 
-    fn insert(&mut self, key: u64, entry: Entry) {
+    fn insert(&mut self, key: Key, entry: Entry) {
         if self.recent.len() >= HALF {
             self.older = std::mem::take(&mut self.recent);
         }
@@ -61,23 +62,23 @@ mod tests {
 
     #[test]
     fn affinity_forgets_after_two_uncached_responses() {
-        let (mut affinity, group) = (Affinity::default(), Arc::from("a"));
+        let mut affinity = Affinity::default();
         for cached in [false, true, false] {
-            affinity.served(7, &group, cached);
-            assert_eq!(affinity.get(7), Some(&group));
+            affinity.served((7, 0), 3, cached);
+            assert_eq!(affinity.get((7, 0)), Some(3));
         }
-        affinity.served(7, &group, false);
-        assert_eq!(affinity.get(7), None);
+        affinity.served((7, 0), 3, false);
+        assert_eq!(affinity.get((7, 0)), None);
     }
 
     #[test]
     fn affinity_is_bounded_and_keeps_recent_entries() {
-        let (mut affinity, group) = (Affinity::default(), Arc::from("a"));
+        let mut affinity = Affinity::default();
         for key in 0..100_000 {
-            affinity.served(key, &group, true);
-            assert!(affinity.get(0).is_some(), "used all the time, at {key}");
+            affinity.served((key, 0), 3, true);
+            assert!(affinity.get((0, 0)).is_some(), "used all the time, at {key}");
         }
         assert!(affinity.recent.len() + affinity.older.len() <= 2 * HALF);
-        assert!(affinity.get(99_999).is_some() && affinity.get(1_000).is_none());
+        assert!(affinity.get((99_999, 0)).is_some() && affinity.get((1_000, 0)).is_none());
     }
 }

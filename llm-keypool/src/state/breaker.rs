@@ -1,61 +1,44 @@
 //! Breaker of a member: opens after failures of the vendor or the connection.
 
-use super::parking::Parking;
-use crate::time::{SECOND, Time};
+use crate::{
+    time::{SECOND, Time},
+    window::Window,
+};
 
-/// Outcomes of the last thirty seconds, and the parking while the breaker is open.
-#[derive(Debug, Default)]
+/// Outcomes of the last thirty seconds.
+#[derive(Debug)]
 pub(crate) struct Breaker {
-    pub(crate) parking: Option<Parking>,
     in_a_row: u32,
-    slices: [Slice; SLICES as usize],
+    all: Window,
+    failed: Window,
 }
 
-#[derive(Clone, Copy, Debug, Default)]
-struct Slice {
-    number: u64,
-    all: u32,
-    failed: u32,
-}
-
-const SLICES: u64 = 6;
-const SLICE: Time = 5 * SECOND;
+const LENGTH: Time = 30 * SECOND;
 /// Failures in a row that open it.
 const IN_A_ROW: u32 = 5;
 /// Fewest outcomes of which half failures open it.
-const FEWEST: u32 = 20;
+const FEWEST: u64 = 20;
+
+impl Default for Breaker {
+    fn default() -> Self {
+        Self { in_a_row: 0, all: Window::new(LENGTH), failed: Window::new(LENGTH) }
+    }
+}
 
 impl Breaker {
     /// Counts a response, also a refusal: the vendor is there.
     pub(crate) fn responded(&mut self, now: Time) {
         self.in_a_row = 0;
-        self.slice(now).all += 1;
+        self.all.add(1, now);
     }
 
     /// Counts a failure. Returns `true` if the breaker is to open.
     pub(crate) fn failed(&mut self, now: Time) -> bool {
         self.in_a_row += 1;
-        let slice = self.slice(now);
-        (slice.all, slice.failed) = (slice.all + 1, slice.failed + 1);
-        let oldest = (now / SLICE).saturating_sub(SLICES - 1);
-        let recent = self.slices.iter().filter(|slice| slice.number >= oldest);
-        let (all, failed) = recent.fold((0, 0), |(all, failed), slice| (all + slice.all, failed + slice.failed));
-        // A half-open breaker opens again at the first failure.
-        self.parking.is_some() || self.in_a_row >= IN_A_ROW || (all >= FEWEST && failed * 2 >= all)
-    }
-
-    /// Forgets what was counted.
-    pub(crate) fn reset(&mut self) {
-        *self = Self::default();
-    }
-
-    fn slice(&mut self, now: Time) -> &mut Slice {
-        let number = now / SLICE;
-        let slice = &mut self.slices[(number % SLICES) as usize];
-        if slice.number != number {
-            *slice = Slice { number, ..Slice::default() };
-        }
-        slice
+        self.all.add(1, now);
+        self.failed.add(1, now);
+        let (all, failed) = (self.all.total(now), self.failed.total(now));
+        self.in_a_row >= IN_A_ROW || (all >= FEWEST && failed * 2 >= all)
     }
 }
 

@@ -1,161 +1,70 @@
 //! Common cause of refusals at several groups: an address that is throttled, a vendor or a network that is down.
 
-use std::{collections::VecDeque, time::Duration};
+use std::time::Duration;
 
-use super::{State, choice::RELEASE, parking::Parking};
+use super::{GroupState, Part, State, choice::Attempt, parking::Parking};
 use crate::{
     event::Event,
-    time::{MINUTE, SECOND, Time, nanos},
+    time::{SECOND, Time},
 };
-
-/// Signs of a common cause, and the pause while there is one.
-#[derive(Debug, Default)]
-pub(crate) struct Causes {
-    signs: VecDeque<Sign>,
-    groups: u32,
-    /// Number of the last attempt that was served.
-    pub(super) served: u64,
-    pub(super) pause: Option<Pause>,
-}
-
-/// Refusal or failure that may have a common cause.
-#[derive(Clone, Copy, Debug)]
-struct Sign {
-    at: Time,
-    group: u32,
-    attempt: u64,
-}
-
-/// Pause of the whole pool. After it one call tests.
-#[derive(Clone, Debug)]
-pub(super) struct Pause {
-    pub(super) since: Time,
-    pub(super) until: Time,
-    step: u32,
-    /// Attempts up to this number were sent before it.
-    generation: u64,
-    test: Option<(u64, Time)>,
-}
 
 /// Signs count for this long.
 const WINDOW: Time = 2 * SECOND;
-/// Time after which a test without an outcome loses its turn.
-const TEST_TIMEOUT: Time = MINUTE;
-
-impl Causes {
-    /// Forgets the signs, because the groups change.
-    pub(super) fn forget_signs(&mut self) {
-        self.signs.clear();
-        self.groups = 0;
-    }
-}
 
 impl State {
-    /// Returns the time until which the pool is paused, if it is; [`RELEASE`] while one call tests.
-    pub(super) fn paused_until(&self, now: Time) -> Option<Time> {
-        let pause = self.causes.pause.as_ref()?;
-        let is_tested = pause.test.is_some_and(|(_, at)| now < at + TEST_TIMEOUT);
-        if is_tested { Some(RELEASE) } else { Some(pause.until).filter(|until| *until > now) }
-    }
-
-    /// Returns `true` if the pool is paused for a common cause, or one call tests.
-    pub(crate) fn is_paused(&self) -> bool {
-        self.causes.pause.is_some()
-    }
-
-    /// Lets an attempt test if the cause is over.
-    pub(super) fn begin_test(&mut self, attempt: u64, now: Time) -> bool {
-        match &mut self.causes.pause {
-            Some(pause) => {
-                pause.test = Some((attempt, now));
-                true
-            }
-            None => false,
-        }
-    }
-
-    /// Ends a pause after which no group has room: the limits that were learned explain the refusals.
-    pub(super) fn explain_cause(&mut self) {
-        if self.causes.pause.take().is_some() {
-            self.events.push(Event::Resumed);
-            self.queues.wake_heads();
-        }
-    }
-
-    /// Returns `true` if an attempt was sent before the pause, so that a refusal says nothing new.
-    pub(super) fn was_sent_before_pause(&self, attempt: u64) -> bool {
-        self.causes.pause.as_ref().is_some_and(|pause| attempt <= pause.generation)
-    }
-
     /// Takes a refusal or failure that may have a common cause. It has none if an attempt that was sent later was served.
     pub(super) fn sign(&mut self, group: u32, attempt: u64, hint: Option<Duration>, now: Time) {
-        let causes = &mut self.causes;
-        causes.signs.push_back(Sign { at: now, group, attempt });
-        let count = &mut self.groups[group as usize].signs;
-        causes.groups += u32::from(*count == 0);
-        *count += 1;
-        let served = causes.served;
-        let is_over = |sign: &Sign| sign.at + WINDOW < now || sign.attempt < served;
-        while let Some(Sign { group, .. }) = causes.signs.front().copied().filter(is_over) {
-            causes.signs.pop_front();
-            let count = &mut self.groups[group as usize].signs;
-            *count -= 1;
-            causes.groups -= u32::from(*count == 0);
-        }
-        if causes.pause.is_none() && causes.groups >= self.valid_groups.div_ceil(2).max(2) {
-            let length = hint.map_or(SECOND, nanos).min(MINUTE);
-            let generation = self.attempts;
-            causes.pause = Some(Pause { since: now, until: now + length, step: 1, generation, test: None });
-            self.events.push(Event::Paused { length: Duration::from_nanos(length) });
+        self.groups[group as usize].sign = Some((now, attempt));
+        let is_signed =
+            |group: &&GroupState| group.sign.is_some_and(|(at, attempt)| at + WINDOW >= now && attempt >= self.served);
+        let parking = |member: &u32| self.members[*member as usize].parking.as_ref();
+        let is_valid = |member: &u32| parking(member).is_none_or(|parking| parking.is_timed);
+        let valid = self.groups.iter().filter(|group| group.members.iter().any(is_valid));
+        if self.pause.is_none() && self.groups.iter().filter(is_signed).count() >= valid.count().div_ceil(2).max(2) {
+            let pause = self.pause_for(hint, now);
+            self.events.push(Event::Paused { length: Duration::from_nanos(pause - now) });
         }
     }
 
-    /// Prolongs the pause after a test that was refused, unless the limits that were learned leave its model no room, and so
-    /// explain the refusals.
-    pub(super) fn prolong_pause(&mut self, model: u32, hint: Option<Duration>, now: Time) {
-        if !self.has_room(model, now) {
-            return self.explain_cause();
-        }
-        let generation = self.attempts;
-        if let Some(pause) = &mut self.causes.pause {
-            let length = hint.map_or(SECOND << pause.step.min(6), nanos).min(MINUTE);
-            (pause.until, pause.step, pause.generation) = (now + length, pause.step + 1, generation);
-            pause.test = None;
-            self.queues.wake_heads();
-        }
+    /// Pauses the pool, or prolongs the pause. Returns its end.
+    fn pause_for(&mut self, hint: Option<Duration>, now: Time) -> Time {
+        let pause = Parking::pause(hint, self.pause.as_ref(), self.attempts, &self.backoff, now);
+        self.queues.wake_heads();
+        self.pause.insert(pause).until
     }
 
-    /// Takes the turn back from a test without an outcome.
-    pub(super) fn return_test(&mut self, attempt: u64) {
-        if let Some(pause) = &mut self.causes.pause
-            && pause.test.is_some_and(|(test, _)| test == attempt)
-        {
-            pause.test = None;
-            self.queues.wake_heads();
-        }
-    }
-
-    /// Ends the pause after the success of an attempt that was sent after it began.
-    pub(super) fn end_pause(&mut self, attempt: u64, now: Time) {
-        if self.was_sent_before_pause(attempt) {
+    /// Takes a refusal during a pause: it says something new if the attempt tests. Limits that were learned and leave its
+    /// model no room explain the refusals.
+    pub(super) fn failed_in_pause(&mut self, attempt: &Attempt, hint: Option<Duration>, now: Time) {
+        if self.pause.as_ref().is_none_or(|pause| !pause.concerns(attempt.number)) {
             return;
         }
-        let Some(pause) = self.causes.pause.take() else { return };
-        while let Some(sign) = self.causes.signs.pop_front() {
-            self.groups[sign.group as usize].signs = 0;
+        match self.has_room(attempt.model, now) {
+            true => drop(self.pause_for(hint, now)),
+            false => drop(self.end_pause()),
         }
-        self.causes.groups = 0;
+    }
+
+    /// Ends the pause.
+    pub(super) fn end_pause(&mut self) -> Option<Parking> {
+        let pause = self.pause.take()?;
+        self.events.push(Event::Resumed);
+        self.queues.wake_heads();
+        Some(pause)
+    }
+
+    /// Ends the pause after a success, and what was parked for its cause.
+    pub(super) fn resume(&mut self, now: Time) {
+        let Some(pause) = self.end_pause() else { return };
+        self.groups.iter_mut().for_each(|group| group.sign = None);
         let since = pause.since.saturating_sub(WINDOW);
-        for quota in 0..self.quotas.len() as u32 {
-            let slot = super::Slot::Quota(quota);
-            if self.slot(slot).as_ref().is_some_and(|parking| parking.since >= since) {
-                self.unpark(slot, now);
+        for part in (0..self.quotas.len() as u32).map(Part::Quota) {
+            if self.parking(part).is_some_and(|parking| parking.since >= since) {
+                self.unpark(part, now);
             }
             // All who wait would come at once: one call goes first at each group.
             let generation = self.attempts;
-            self.slot(slot).get_or_insert_with(|| Parking::trial(generation, now));
+            self.slot(part).get_or_insert_with(|| Parking::trial(generation, now));
         }
-        self.events.push(Event::Resumed);
-        self.queues.wake_heads();
     }
 }

@@ -22,16 +22,16 @@ pub(crate) struct Counter {
 }
 
 /// Limit that was learned at a refusal.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Learned {
-    pub(crate) amount: u64,
-    pub(crate) at: Time,
+#[derive(Clone, Copy, Debug)]
+struct Learned {
+    amount: u64,
+    at: Time,
     /// The refusal may have had a common cause, and nothing has confirmed the limit.
-    pub(crate) is_doubtful: bool,
+    is_doubtful: bool,
     /// Others used what the group did not.
-    pub(crate) is_shared: bool,
+    is_shared: bool,
     /// Attempts beyond it that were served, one after the other.
-    pub(crate) trials: u32,
+    trials: u32,
 }
 
 /// Use by others, which leaves the window evenly after it was seen.
@@ -90,9 +90,9 @@ impl Counter {
         Self { given: None, stated: None, learned: None, share, own, others, scarce_at: 0, exhausted_until: 0 }
     }
 
-    /// Sets what an operator gave, and keeps the rest.
-    pub(crate) fn give(&mut self, given: Option<u64>, share: u8) {
-        (self.given, self.share) = (given, share);
+    /// Sets a limit that an operator gave. Of several the least holds.
+    pub(crate) fn give(&mut self, given: u64) {
+        self.given = Some(self.given.map_or(given, |before| before.min(given)));
     }
 
     /// Returns the limit in force.
@@ -193,19 +193,18 @@ impl Counter {
         }
     }
 
-    /// Takes that an attempt beyond the learned limit was refused.
-    pub(crate) fn confirm_learned(&mut self) {
-        if let Some(learned) = &mut self.learned {
-            (learned.is_doubtful, learned.trials) = (false, 0);
-        }
-    }
-
-    /// Takes that an attempt beyond the learned limit was served: a doubtful limit is none, and another one is raised, by twice
-    /// as much each time.
-    pub(crate) fn raise_learned(&mut self) {
-        self.learned = self.learned.filter(|learned| !learned.is_doubtful).map(|learned| {
-            let step = (learned.amount / 100).max(1).saturating_mul(1 << learned.trials.min(32));
-            Learned { amount: learned.amount.saturating_add(step), trials: learned.trials + 1, ..learned }
+    /// Takes the outcome of an attempt beyond the learned limit. A refusal confirms it. After a success a doubtful limit is
+    /// none, and another one is raised, by twice as much each time.
+    pub(crate) fn tried_more(&mut self, is_served: bool) {
+        self.learned = self.learned.filter(|learned| !(is_served && learned.is_doubtful)).map(|learned| {
+            let (amount, trials) = match is_served {
+                true => {
+                    let step = (learned.amount / 100).max(1).saturating_mul(1 << learned.trials.min(32));
+                    (learned.amount.saturating_add(step), learned.trials + 1)
+                }
+                false => (learned.amount, 0),
+            };
+            Learned { amount, trials, is_doubtful: false, ..learned }
         });
     }
 
@@ -214,16 +213,15 @@ impl Counter {
         self.learned.is_some_and(|learned| learned.is_doubtful)
     }
 
-    pub(crate) fn learned(&self) -> Option<Learned> {
-        self.learned
+    /// Returns the limit that the vendor stated, and that which was learned, with the time of the refusal.
+    pub(crate) fn known(&self) -> (Option<u64>, Option<(u64, Time)>) {
+        (self.stated, self.learned.map(|learned| (learned.amount, learned.at)))
     }
 
-    pub(crate) fn stated(&self) -> Option<u64> {
-        self.stated
-    }
-
-    /// Sets what an earlier pool had learned.
-    pub(crate) fn restore(&mut self, stated: Option<u64>, learned: Option<Learned>) {
+    /// Sets what an earlier pool knew.
+    pub(crate) fn restore(&mut self, stated: Option<u64>, learned: Option<(u64, Time)>) {
+        let learned =
+            learned.map(|(amount, at)| Learned { amount, at, is_doubtful: false, is_shared: false, trials: 0 });
         (self.stated, self.learned) = (stated.or(self.stated), learned.or(self.learned));
     }
 

@@ -1,41 +1,40 @@
 //! State of a pool: a pure state machine over typed outcomes, whose callers pass the time.
 //!
-//! `topology.rs` builds it from members; `choice.rs` chooses a member for a call; `report.rs` takes the outcome of an
-//! attempt. What is kept of whom: quota by group and model, permission by member and model, validity, breaker and
-//! concurrency by member, money by group, a common cause by pool. What cannot take calls is in no index; what returns by
-//! time is found by the next call.
+//! `members.rs` builds it from members; `choice.rs` chooses a member for a call; `waiting.rs` has calls wait for one;
+//! `report.rs` takes the outcome of an attempt. Each [`Part`] of a pool can be parked, all in the same way. What cannot take
+//! calls is in no index; what returns by time is found by the next call.
 
 mod affinity;
 mod breaker;
-pub(crate) mod cause;
+mod cause;
 pub(crate) mod choice;
 pub(crate) mod counter;
+mod members;
 pub(crate) mod parking;
 pub(crate) mod quota;
 pub(crate) mod report;
 #[cfg(test)]
 mod tests;
-mod topology;
 pub(crate) mod waiting;
 
 use std::{
     cmp::Reverse,
-    collections::{BinaryHeap, HashMap},
+    collections::{BTreeMap, BinaryHeap, HashMap},
     sync::Arc,
     time::Duration,
 };
 
 use foldhash::fast::RandomState;
+use llm_core::layer::Backoff;
 
 use self::{
     affinity::Affinity,
     breaker::Breaker,
-    cause::Causes,
     parking::{Parking, Reason},
     quota::Quota,
     waiting::Queues,
 };
-use crate::{event::Event, group::Group, member::MemberSpec, random::Random, sparse_set::SparseSet, time::Time};
+use crate::{Event, Parked, group::Group, member::MemberSpec, random::Random, sparse_set::SparseSet, time::Time};
 
 type Ids = HashMap<Arc<str>, u32, RandomState>;
 
@@ -44,104 +43,85 @@ type Ids = HashMap<Arc<str>, u32, RandomState>;
 pub(crate) struct Settings {
     pub(crate) groups: Vec<Group>,
     pub(crate) round_robin: bool,
+    pub(crate) affinity: bool,
     pub(crate) overflow_after: Time,
     pub(crate) max_waiting: usize,
 }
 
-/// State of a pool.
+/// State of a pool. Ids are places in its lists; those of parts that are gone are given again.
 #[derive(Debug)]
 pub(crate) struct State {
     pub(crate) settings: Settings,
     pub(crate) members: Vec<MemberState>,
     pub(crate) groups: Vec<GroupState>,
-    pub(crate) quotas: Vec<QuotaState>,
+    pub(crate) quotas: Vec<Quota>,
+    free_quotas: Vec<u32>,
     lanes: Vec<Lane>,
-    models: Vec<Model>,
+    pub(crate) models: Vec<Model>,
     pub(crate) member_ids: Ids,
     pub(crate) group_ids: Ids,
     model_ids: Ids,
     /// Groups by the name that the vendor has for them.
-    vendor_groups: HashMap<Arc<str>, Arc<str>>,
+    vendor_groups: Ids,
     returns: BinaryHeap<Reverse<(Time, Part)>>,
     /// Number of the last attempt.
     attempts: u64,
-    /// Changes when ids do.
-    epoch: u32,
-    /// Changes when the set of members that can take calls does.
-    version: u64,
-    /// Groups with a member whose key is valid.
-    valid_groups: u32,
-    causes: Causes,
+    /// Number of the last attempt that was served.
+    served: u64,
+    /// Parking of the whole pool for a common cause.
+    pub(crate) pause: Option<Parking>,
     affinity: Affinity,
     random: Random,
+    backoff: Backoff,
     queues: Queues,
     events: Vec<Event>,
 }
 
-/// Part of the pool that may return by time.
+/// Part of a pool that can be parked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Part {
+pub(crate) enum Part {
+    Pool,
+    /// Key and breaker of a member.
     Member(u32),
-    Group(u32),
-    Quota(u32),
-}
-
-/// Place of a parking.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Slot {
-    /// Verdict on a member's key.
-    Verdict(u32),
-    Breaker(u32),
-    /// Permission of a member for a quota's model.
+    /// Permission of a member for a model, by its own name.
     Permission(u32, u32),
-    /// Money of a group.
-    Money(u32),
-    /// Limit of a whole group.
+    /// Money and limits of a group.
     Group(u32),
     Quota(u32),
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct MemberState {
     pub(crate) spec: MemberSpec,
     pub(crate) group: u32,
-    pub(crate) verdict: Option<Parking>,
-    pub(crate) breaker: Breaker,
-    /// Permissions by the member's name for a model.
-    pub(crate) permissions: Vec<(Arc<str>, Option<Parking>)>,
-    /// First 403 or 404 of a member that is the last one.
-    doubt: Option<(Arc<str>, Time)>,
+    parking: Option<Parking>,
+    permissions: BTreeMap<u32, Option<Parking>>,
+    breaker: Breaker,
+    /// First 403 or 404 for a model of a member that is the last one.
+    doubt: Option<(u32, Time)>,
     pub(crate) in_flight: u32,
     /// Time until which it makes one attempt at a time.
     starting_until: Time,
+    /// Attempts up to this number were made with another key.
+    key_since: u64,
     pub(crate) attempts: u64,
     pub(crate) failures: u64,
-    is_valid: bool,
+    pub(crate) is_gone: bool,
     /// Lanes, with its position in each.
     lanes: Vec<(u32, u32)>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct GroupState {
     pub(crate) name: Arc<str>,
-    pub(crate) money: Option<Parking>,
-    pub(crate) limit: Option<Parking>,
+    parking: Option<Parking>,
     pub(crate) in_flight: u32,
+    /// Members; a group without any is gone.
     pub(crate) members: Vec<u32>,
-    quotas: Vec<u32>,
+    pub(crate) quotas: Vec<u32>,
     lanes: Vec<u32>,
-    valid_members: u32,
-    /// Recent signs of a common cause.
-    signs: u32,
-}
-
-#[derive(Debug)]
-pub(crate) struct QuotaState {
-    pub(crate) group: u32,
-    /// The group's name for the model.
-    pub(crate) model: Arc<str>,
-    pub(crate) quota: Quota,
-    lanes: Vec<u32>,
+    /// Last sign of a common cause: its time and attempt.
+    sign: Option<(Time, u64)>,
 }
 
 /// Members of one group and tier that serve a model by one name.
@@ -155,23 +135,22 @@ struct Lane {
     quota: u32,
     stand_in: bool,
     members: Vec<u32>,
-    /// The member, if it is the only one.
-    only: Option<u32>,
     /// Positions of members that can take calls.
     open: SparseSet,
     /// Their weights together.
     weight: u32,
 }
 
-#[derive(Debug)]
-struct Model {
-    name: Arc<str>,
+/// Model, by a name that callers or members have for it.
+#[derive(Debug, Default)]
+pub(crate) struct Model {
+    pub(crate) name: Arc<str>,
     tiers: Vec<Tier>,
     /// Last message of a refusal, for callers of whom none is served.
-    message: Option<Arc<str>>,
+    pub(crate) message: Option<Arc<str>>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Tier {
     number: u32,
     lanes: Vec<u32>,
@@ -179,42 +158,82 @@ struct Tier {
     open: SparseSet,
     max_weight: u32,
     cursor: usize,
-    /// First return of lanes that cannot, as of a version.
-    closed: Option<(u64, Time)>,
-}
-
-/// Returns `true` if a part takes calls.
-fn is_open(parking: &Option<Parking>, now: Time) -> bool {
-    parking.as_ref().is_none_or(|parking| parking.opens_at() <= now)
 }
 
 impl State {
-    /// Returns the place of a parking. A permission gets one if it has none.
-    pub(crate) fn slot(&mut self, slot: Slot) -> &mut Option<Parking> {
-        match slot {
-            Slot::Verdict(member) => &mut self.members[member as usize].verdict,
-            Slot::Breaker(member) => &mut self.members[member as usize].breaker.parking,
-            Slot::Permission(member, quota) => {
-                let model = &self.quotas[quota as usize].model;
-                let permissions = &mut self.members[member as usize].permissions;
-                let at = permissions.iter().position(|(known, _)| known == model).unwrap_or_else(|| {
-                    permissions.push((Arc::clone(model), None));
-                    permissions.len() - 1
-                });
-                &mut permissions[at].1
-            }
-            Slot::Money(group) => &mut self.groups[group as usize].money,
-            Slot::Group(group) => &mut self.groups[group as usize].limit,
-            Slot::Quota(quota) => &mut self.quotas[quota as usize].quota.parking,
+    /// Returns the parking of a part.
+    pub(crate) fn parking(&self, part: Part) -> Option<&Parking> {
+        match part {
+            Part::Pool => self.pause.as_ref(),
+            Part::Member(member) => self.members[member as usize].parking.as_ref(),
+            Part::Permission(member, model) => self.members[member as usize].permissions.get(&model)?.as_ref(),
+            Part::Group(group) => self.groups[group as usize].parking.as_ref(),
+            Part::Quota(quota) => self.quotas[quota as usize].parking.as_ref(),
         }
+    }
+
+    /// Returns the place of a part's parking.
+    pub(crate) fn slot(&mut self, part: Part) -> &mut Option<Parking> {
+        match part {
+            Part::Pool => &mut self.pause,
+            Part::Member(member) => &mut self.members[member as usize].parking,
+            Part::Permission(member, model) => self.members[member as usize].permissions.entry(model).or_default(),
+            Part::Group(group) => &mut self.groups[group as usize].parking,
+            Part::Quota(quota) => &mut self.quotas[quota as usize].parking,
+        }
+    }
+
+    /// Returns the parts of members and groups that are parked.
+    pub(crate) fn parked(&self) -> Vec<(Part, &Parking)> {
+        let members = (0..).zip(&self.members).filter(|(_, member)| !member.is_gone).flat_map(|(id, member)| {
+            let permissions = member.permissions.keys().map(move |model| Part::Permission(id, *model));
+            permissions.chain([Part::Member(id)])
+        });
+        let groups = (0..)
+            .zip(&self.groups)
+            .filter(|(_, group)| !group.members.is_empty())
+            .flat_map(|(id, group)| group.quotas.iter().map(|quota| Part::Quota(*quota)).chain([Part::Group(id)]));
+        members.chain(groups).filter_map(|part| Some((part, self.parking(part)?))).collect()
+    }
+
+    /// Returns the names of a part.
+    pub(crate) fn names(&self, part: Part) -> Parked {
+        let model = |model: u32| Some(Arc::clone(&self.models[model as usize].name));
+        let (member, group, model) = match part {
+            Part::Pool => (None, None, None),
+            Part::Member(member) => (Some(member), None, None),
+            Part::Permission(member, of) => (Some(member), None, model(of)),
+            Part::Group(group) => (None, Some(group), None),
+            Part::Quota(quota) => {
+                (None, Some(self.quotas[quota as usize].group), model(self.quotas[quota as usize].model))
+            }
+        };
+        let member = member.map(|member| &self.members[member as usize]);
+        let group = group.or(member.map(|member| member.group));
+        Parked {
+            member: member.map(|member| Arc::clone(&member.spec.name)),
+            group: group.map_or_else(Arc::default, |group| Arc::clone(&self.groups[group as usize].name)),
+            model,
+        }
+    }
+
+    /// Returns `true` if a part's parking lets it take calls.
+    fn is_open(&self, part: Part, now: Time) -> bool {
+        self.parking(part).is_none_or(|parking| parking.opens_at() <= now)
+    }
+
+    /// Returns the time at which a part's parking ends: 0 if it is open, [`NEVER`](choice::NEVER) if not by time.
+    fn return_of(&self, part: Part, now: Time) -> Time {
+        self.parking(part).map_or(0, |parking| parking.returns_at(now))
     }
 
     /// Finds what has returned by `now`.
     fn find_returned(&mut self, now: Time) {
-        while self.returns.peek().is_some_and(|Reverse((at, _))| *at <= now) {
-            if let Some(Reverse((_, part))) = self.returns.pop() {
-                self.refresh(part, now);
-            }
+        while let Some(Reverse((at, part))) = self.returns.peek().copied()
+            && at <= now
+        {
+            self.returns.pop();
+            self.refresh(part, now);
         }
     }
 
@@ -225,113 +244,74 @@ impl State {
 
     /// Puts a part into the indexes, or takes it out.
     fn refresh(&mut self, part: Part, now: Time) {
-        self.version += 1;
         match part {
-            Part::Member(member) => self.refresh_member(member, now),
-            Part::Group(group) => {
-                for at in 0..self.groups[group as usize].lanes.len() {
-                    self.refresh_lane(self.groups[group as usize].lanes[at], now);
-                }
-            }
-            Part::Quota(quota) => {
-                for at in 0..self.quotas[quota as usize].lanes.len() {
-                    self.refresh_lane(self.quotas[quota as usize].lanes[at], now);
-                }
-            }
+            Part::Pool => {}
+            Part::Member(member) | Part::Permission(member, _) => self.refresh_member(member, now),
+            Part::Group(group) => self.refresh_group(group, now),
+            Part::Quota(quota) => self.refresh_group(self.quotas[quota as usize].group, now),
         }
         self.queues.wake_heads();
     }
 
     fn refresh_member(&mut self, id: u32, now: Time) {
-        let member = &mut self.members[id as usize];
-        let is_valid = member.verdict.as_ref().is_none_or(|verdict| verdict.is_timed);
-        if is_valid != member.is_valid {
-            member.is_valid = is_valid;
-            let group = &mut self.groups[member.group as usize];
-            let before = group.valid_members;
-            group.valid_members = if is_valid { before + 1 } else { before - 1 };
-            self.valid_groups = self.valid_groups + u32::from(before == 0) - u32::from(group.valid_members == 0);
-        }
-        let member_is_open = member.is_open(now);
+        let is_free = self.is_open(Part::Member(id), now) && self.members[id as usize].has_slot(now);
         for at in 0..self.members[id as usize].lanes.len() {
-            let member = &self.members[id as usize];
-            let (lane_id, position) = member.lanes[at];
+            let (lane_id, position) = self.members[id as usize].lanes[at];
+            let own = self.quotas[self.lanes[lane_id as usize].quota as usize].model;
+            let can_take = is_free && self.is_open(Part::Permission(id, own), now);
             let lane = &mut self.lanes[lane_id as usize];
-            let model = &self.quotas[lane.quota as usize].model;
-            let can_take = member_is_open && member.may_use(model, now);
             if lane.open.set(position, can_take) {
-                let weight = member.spec.weight;
+                let weight = self.members[id as usize].spec.weight;
                 lane.weight = if can_take { lane.weight + weight } else { lane.weight - weight };
                 self.refresh_lane(lane_id, now);
             }
         }
     }
 
+    fn refresh_group(&mut self, group: u32, now: Time) {
+        for at in 0..self.groups[group as usize].lanes.len() {
+            self.refresh_lane(self.groups[group as usize].lanes[at], now);
+        }
+    }
+
     fn refresh_lane(&mut self, id: u32, now: Time) {
-        let lane = &self.lanes[id as usize];
-        let group = &self.groups[lane.group as usize];
-        let can_take = !lane.open.items().is_empty()
-            && is_open(&group.money, now)
-            && is_open(&group.limit, now)
-            && is_open(&self.quotas[lane.quota as usize].quota.parking, now);
-        self.models[lane.model as usize].tiers[lane.tier as usize].open.set(lane.position, can_take);
+        let Lane { model, tier, position, group, quota, ref open, .. } = self.lanes[id as usize];
+        let can_take =
+            !open.items().is_empty() && self.is_open(Part::Group(group), now) && self.is_open(Part::Quota(quota), now);
+        self.models[model as usize].tiers[tier as usize].open.set(position, can_take);
     }
 
     /// Parks a part after the outcome of an attempt, unless the attempt was sent before an earlier parking.
-    fn park(&mut self, slot: Slot, reason: Reason, hint: Option<Duration>, attempt: u64, now: Time) {
-        let (jitter, generation) = ((self.random.next() >> 32) as u32, self.attempts);
-        let place = self.slot(slot);
-        if place.as_ref().is_some_and(|parking| !parking.concerns(attempt)) {
+    fn park(&mut self, part: Part, reason: Reason, hint: Option<Duration>, attempt: u64, now: Time) {
+        let before = self.parking(part);
+        if before.is_some_and(|parking| !parking.concerns(attempt)) {
             return;
         }
-        let parking = Parking::new(reason, hint, place.as_ref(), generation, jitter, now);
-        let (is_first, until) = (place.as_ref().is_none_or(|parking| parking.step == 0), parking.until);
-        *place = Some(parking);
-        self.return_at(until, slot.part());
-        self.refresh(slot.part(), now);
+        let is_first = before.is_none_or(|parking| parking.step == 0);
+        let parking = Parking::new(reason, hint, before, self.attempts, &self.backoff, now);
+        let until = parking.until;
+        *self.slot(part) = Some(parking);
+        self.return_at(until, part);
+        self.refresh(part, now);
         if is_first {
-            self.record(slot, |part| Event::parked(part, reason, Duration::from_nanos(until - now)));
+            let retry_in = Duration::from_nanos(until - now);
+            self.events.push(Event::Parked { part: self.names(part), reason, retry_in });
         }
     }
 
     /// Ends a parking.
-    fn unpark(&mut self, slot: Slot, now: Time) {
-        if let Some(parking) = self.slot(slot).take() {
-            if let Slot::Breaker(member) = slot {
-                self.members[member as usize].breaker.reset();
-            }
-            self.refresh(slot.part(), now);
-            let away = Duration::from_nanos(now.saturating_sub(parking.since));
-            if parking.step == 0 {
-                return;
-            }
-            self.record(slot, |part| Event::returned(part, parking.reason, away));
+    fn unpark(&mut self, part: Part, now: Time) {
+        let Some(parking) = self.slot(part).take() else { return };
+        if let Part::Member(member) = part
+            && parking.reason.is_failure()
+        {
+            self.members[member as usize].breaker = Breaker::default();
         }
-    }
-
-    fn record(&mut self, slot: Slot, event: impl FnOnce(crate::event::Parked) -> Event) {
-        let part = match slot {
-            Slot::Verdict(member) | Slot::Breaker(member) => self.part_of_member(member, None),
-            Slot::Permission(member, quota) => {
-                self.part_of_member(member, Some(Arc::clone(&self.quotas[quota as usize].model)))
-            }
-            Slot::Money(group) | Slot::Group(group) => self.part_of_group(group, None),
-            Slot::Quota(quota) => {
-                let QuotaState { group, model, .. } = &self.quotas[quota as usize];
-                self.part_of_group(*group, Some(Arc::clone(model)))
-            }
-        };
-        self.events.push(event(part));
-    }
-
-    fn part_of_member(&self, member: u32, model: Option<Arc<str>>) -> crate::event::Parked {
-        let MemberState { spec, group, .. } = &self.members[member as usize];
-        let group = Arc::clone(&self.groups[*group as usize].name);
-        crate::event::Parked { member: Some(Arc::clone(&spec.name)), group, model }
-    }
-
-    fn part_of_group(&self, group: u32, model: Option<Arc<str>>) -> crate::event::Parked {
-        crate::event::Parked { member: None, group: Arc::clone(&self.groups[group as usize].name), model }
+        self.refresh(part, now);
+        if parking.step > 0 {
+            let (part, away) = (self.names(part), Duration::from_nanos(now.saturating_sub(parking.since)));
+            self.events.push(Event::Returned { part, reason: parking.reason, away });
+        }
     }
 
     /// Takes the events since the last call, and the waiting calls to wake.
@@ -348,29 +328,7 @@ pub(crate) struct Effects {
 }
 
 impl MemberState {
-    fn is_open(&self, now: Time) -> bool {
-        is_open(&self.verdict, now) && is_open(&self.breaker.parking, now) && self.in_flight < self.max_in_flight(now)
-    }
-
-    fn may_use(&self, model: &Arc<str>, now: Time) -> bool {
-        self.permission(model).is_none_or(|parking| is_open(parking, now))
-    }
-
-    pub(crate) fn permission(&self, model: &Arc<str>) -> Option<&Option<Parking>> {
-        self.permissions.iter().find(|(known, _)| known == model).map(|(_, parking)| parking)
-    }
-
-    fn max_in_flight(&self, now: Time) -> u32 {
-        if now < self.starting_until { 1 } else { self.spec.max_in_flight }
-    }
-}
-
-impl Slot {
-    fn part(self) -> Part {
-        match self {
-            Self::Verdict(member) | Self::Breaker(member) | Self::Permission(member, _) => Part::Member(member),
-            Self::Money(group) | Self::Group(group) => Part::Group(group),
-            Self::Quota(quota) => Part::Quota(quota),
-        }
+    fn has_slot(&self, now: Time) -> bool {
+        self.in_flight < if now < self.starting_until { 1 } else { self.spec.max_in_flight }
     }
 }

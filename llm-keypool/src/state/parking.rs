@@ -1,9 +1,11 @@
-//! Parking of a group, a quota, a member or a permission.
+//! Parking of a part of a pool.
 
 use std::time::Duration;
 
+use llm_core::layer::Backoff;
 use serde::{Deserialize, Serialize};
 
+use super::choice::{NEVER, RELEASE};
 use crate::time::{MINUTE, SECOND, Time, nanos};
 
 /// Reason why a member or group takes no calls.
@@ -36,31 +38,29 @@ pub(crate) struct Parking {
     pub(crate) since: Time,
     pub(crate) until: Time,
     /// Attempts up to this number were sent before it, and neither prolong nor end it.
-    pub(crate) generation: u64,
-    /// Number of parkings in a row.
+    generation: u64,
+    /// Number of parkings in a row; 0 while one call tries if there is to be one.
     pub(crate) step: u32,
     /// `true` if the parking ends by time, so that calls wait for its end.
     pub(crate) is_timed: bool,
-    probe: Option<Probe>,
-}
-
-/// The first call after a parking.
-#[derive(Clone, Copy, Debug)]
-struct Probe {
-    attempt: u64,
-    at: Time,
+    /// The first call after it: its attempt and time.
+    probe: Option<(u64, Time)>,
+    /// Time that others wait for the first call's response.
+    probe_wait: Time,
 }
 
 /// Time that other calls wait for the response to the first one: a refusal takes no longer.
 const PROBE_WAIT: Time = SECOND;
 /// The same for a call that tries if a limit is one, or if a vendor is back for all.
 const TRIAL_WAIT: Time = 5 * SECOND;
-/// Time after which a first call without a response loses its turn.
+/// The same where only a response counts. Then the first call loses its turn.
 const PROBE_TIMEOUT: Time = MINUTE;
 /// Time after which a first call is tried where only an operator or a new key is known to help.
 const VERDICT: Time = 10 * MINUTE;
 /// Longest time that a vendor's hint keeps calls away: it may be wrong, so one call tries after that.
 const LONGEST_HINT: Time = 15 * MINUTE;
+/// A breaker opens for this times the backoff of a rate limit.
+const BREAKER: Time = 5;
 
 impl Reason {
     /// Returns the reason as a word.
@@ -77,22 +77,17 @@ impl Reason {
         }
     }
 
-    /// Returns `true` if a parking ends by time, so that calls wait for it.
-    fn is_timed(self, has_hint: bool) -> bool {
-        matches!(self, Self::RateLimited | Self::Failing | Self::TimedOut | Self::Disabled)
-            || (self == Self::Unpaid && has_hint)
+    /// Returns `true` if the vendor or the connection failed.
+    pub(crate) fn is_failure(self) -> bool {
+        matches!(self, Self::Failing | Self::TimedOut)
     }
 
-    /// Returns the length of a parking: by the vendor's hint, or the `step`-th one in a row. `jitter` is below 2^32.
-    fn length(self, hint: Option<Duration>, step: u32, jitter: u32) -> Time {
-        let backoff = |first: Time| first.saturating_mul(1 << (step.saturating_sub(1)).min(16)).min(MINUTE);
+    /// Returns the length of the `step`-th parking in a row.
+    fn length(self, hint: Option<Duration>, step: u32, backoff: &Backoff) -> Time {
         match (self, hint) {
             (Self::RateLimited | Self::Unpaid, Some(hint)) => nanos(hint).min(LONGEST_HINT),
-            (Self::RateLimited, None) => {
-                let bound = backoff(SECOND);
-                bound / 2 + ((((bound / 2) >> 8) * u64::from(jitter)) >> 24)
-            }
-            (Self::Failing | Self::TimedOut, _) => backoff(5 * SECOND),
+            (Self::RateLimited, None) => nanos(backoff.bound(step) + backoff.wait(step)) / 2,
+            (Self::Failing | Self::TimedOut, _) => nanos(backoff.bound(step)).saturating_mul(BREAKER).min(MINUTE),
             _ => VERDICT,
         }
     }
@@ -105,23 +100,42 @@ impl Parking {
         hint: Option<Duration>,
         before: Option<&Self>,
         generation: u64,
-        jitter: u32,
+        backoff: &Backoff,
         now: Time,
     ) -> Self {
         let step = before.filter(|before| before.reason == reason).map_or(1, |before| before.step + 1);
+        let until = now.saturating_add(reason.length(hint, step, backoff));
         let since = before.map_or(now, |before| before.since);
-        let until = now.saturating_add(reason.length(hint, step, jitter));
-        Self { reason, since, until, generation, step, is_timed: reason.is_timed(hint.is_some()), probe: None }
+        let is_hinted = reason == Reason::Unpaid && hint.is_some();
+        let parking = Self::until(reason, until, generation, now);
+        Self { step, since, is_timed: parking.is_timed || is_hinted, ..parking }
     }
 
     /// Creates a parking until a time, by an operator or from a snapshot.
     pub(crate) fn until(reason: Reason, until: Time, generation: u64, now: Time) -> Self {
-        Self { reason, since: now, until, generation, step: 1, is_timed: reason.is_timed(false), probe: None }
+        // What timed out says nothing by being silent for a second.
+        let probe_wait = if reason == Reason::TimedOut { PROBE_TIMEOUT } else { PROBE_WAIT };
+        let is_timed = reason.is_failure() || matches!(reason, Reason::RateLimited | Reason::Disabled);
+        Self { reason, since: now, until, generation, step: 1, is_timed, probe: None, probe_wait }
     }
 
     /// Creates a parking for the time in which one call tries if a limit is one.
     pub(crate) fn trial(generation: u64, now: Time) -> Self {
-        Self { step: 0, ..Self::until(Reason::RateLimited, now, generation, now) }
+        Self { step: 0, probe_wait: TRIAL_WAIT, ..Self::until(Reason::RateLimited, now, generation, now) }
+    }
+
+    /// Creates a pause of the whole pool, after which one call tests.
+    pub(crate) fn pause(
+        hint: Option<Duration>,
+        before: Option<&Self>,
+        generation: u64,
+        backoff: &Backoff,
+        now: Time,
+    ) -> Self {
+        let step = before.map_or(1, |before| before.step + 1);
+        let until = now + nanos(hint.unwrap_or_else(|| backoff.bound(step))).min(MINUTE);
+        let since = before.map_or(now, |before| before.since);
+        Self { step, since, probe_wait: PROBE_TIMEOUT, ..Self::until(Reason::RateLimited, until, generation, now) }
     }
 
     /// Returns `true` if an attempt was sent after it, so that its outcome counts.
@@ -131,47 +145,32 @@ impl Parking {
 
     /// Returns the time from which a call may be sent, as far as it is known now.
     pub(crate) fn opens_at(&self) -> Time {
-        match self.probe {
-            None => self.until,
-            Some(probe) => probe.at.saturating_add(self.probe_bound()),
-        }
+        self.probe.map_or(self.until, |(_, at)| at.saturating_add(self.probe_wait))
     }
 
-    /// Returns `true` if others wait for the response to the first call, which may come at any time.
-    pub(crate) fn awaits_response(&self, now: Time) -> bool {
-        let is_waited_for = self.is_exclusive() || self.step == 0;
-        is_waited_for && self.probe.is_some_and(|probe| now < probe.at + self.probe_bound())
+    /// Returns the time at which it ends for calls that wait: 0 if it has, [`NEVER`] if not by time, [`RELEASE`] while the
+    /// response to the first call may come at any time.
+    pub(crate) fn returns_at(&self, now: Time) -> Time {
+        match self.opens_at() {
+            at if at <= now => 0,
+            _ if !self.is_timed => NEVER,
+            _ if self.probe.is_some() && self.probe_wait > PROBE_WAIT => RELEASE,
+            at => at,
+        }
     }
 
     /// Returns `true` if the next call would be the first.
     pub(crate) fn awaits_probe(&self, now: Time) -> bool {
-        self.until <= now && self.probe.is_none_or(|probe| self.is_exclusive() && probe.at + PROBE_TIMEOUT <= now)
+        self.opens_at() <= now && (self.probe.is_none() || self.probe_wait == PROBE_TIMEOUT)
     }
 
-    /// Lets an attempt go first, if none did.
+    /// Lets an attempt go first.
     pub(crate) fn probe(&mut self, attempt: u64, now: Time) {
-        if self.awaits_probe(now) {
-            self.probe = Some(Probe { attempt, at: now });
-        }
+        self.probe = Some((attempt, now));
     }
 
     /// Takes the turn back from an attempt that ended without an outcome. Returns `true` if it had it.
     pub(crate) fn return_probe(&mut self, attempt: u64) -> bool {
-        let had_it = self.probe.is_some_and(|probe| probe.attempt == attempt);
-        self.probe = self.probe.filter(|_| !had_it);
-        had_it
-    }
-
-    /// Returns true if others wait for the response itself: what timed out says nothing by being silent for a second.
-    fn is_exclusive(&self) -> bool {
-        self.reason == Reason::TimedOut
-    }
-
-    fn probe_bound(&self) -> Time {
-        match self.step {
-            0 => TRIAL_WAIT,
-            _ if self.is_exclusive() => PROBE_TIMEOUT,
-            _ => PROBE_WAIT,
-        }
+        self.probe.take_if(|(first, _)| *first == attempt).is_some()
     }
 }

@@ -6,7 +6,7 @@ use llm_core::{
 };
 
 use super::{
-    counter::{Counter, Learned, Room},
+    counter::{Counter, Room},
     parking::Parking,
 };
 use crate::{
@@ -17,10 +17,13 @@ use crate::{
 /// Counters of a quota, and its parking.
 ///
 /// Requests are always counted, tokens once a limit of them is known.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Quota {
-    requests: Counter,
+    pub(crate) group: u32,
+    /// The group's name for the model.
+    pub(crate) model: u32,
     pub(crate) parking: Option<Parking>,
+    requests: Counter,
     /// Counters of tokens of all kinds, by [`Unit`] without the first.
     tokens: [Option<Box<Counter>>; 3],
     share: u8,
@@ -45,35 +48,23 @@ const LONGEST_RESET: Time = 24 * 60 * MINUTE;
 const RETRY_LEARNED: Time = 5 * crate::time::SECOND;
 
 impl Quota {
-    pub(crate) fn new(limits: &[GroupLimit], share: u8) -> Self {
-        let mut quota = Self { requests: Counter::new(share), tokens: Default::default(), parking: None, share };
-        quota.give(limits, share);
+    /// Creates a quota with the limits that an operator gave.
+    pub(crate) fn new(group: u32, model: u32, limits: &[GroupLimit], share: u8) -> Self {
+        let requests = Counter::new(share);
+        let mut quota = Self { group, model, parking: None, requests, tokens: Default::default(), share };
+        limits.iter().for_each(|limit| quota.counter(limit.unit as usize).give(limit.amount));
         quota
     }
 
-    /// Sets what an operator gave, and keeps what was learned.
-    pub(crate) fn give(&mut self, limits: &[GroupLimit], share: u8) {
-        self.share = share;
-        for unit in Unit::ALL {
-            let given = limits.iter().filter(|limit| limit.unit == unit).map(|limit| limit.amount).min();
-            if given.is_some() {
-                self.counter(unit as usize);
-            }
-            for (_, counter) in self.counters().filter(|(of, _)| *of == unit as usize) {
-                counter.give(given, share);
-            }
-        }
-    }
-
     /// Returns the counters that there are, by unit.
-    fn counters(&mut self) -> impl Iterator<Item = (usize, &mut Counter)> {
+    pub(crate) fn counters(&mut self) -> impl Iterator<Item = (usize, &mut Counter)> {
         let tokens = self.tokens.iter_mut().enumerate();
         let tokens = tokens.filter_map(|(at, counter)| Some((at + 1, &mut **counter.as_mut()?)));
         std::iter::once((0, &mut self.requests)).chain(tokens)
     }
 
     /// Returns a counter, which is created if there is none.
-    fn counter(&mut self, unit: usize) -> &mut Counter {
+    pub(crate) fn counter(&mut self, unit: usize) -> &mut Counter {
         match unit.checked_sub(1) {
             None => &mut self.requests,
             Some(at) => self.tokens[at].get_or_insert_with(|| Counter::new(self.share).into()),
@@ -97,11 +88,11 @@ impl Quota {
         }
     }
 
-    /// Returns the room for an attempt that may exceed a learned limit, and if it does. It does only if the limit has no room
+    /// Returns the room for an attempt, and if it exceeds a learned limit. It does only if it may and the limit has no room
     /// for long, so that a refusal with another cause does not keep the group away.
-    pub(crate) fn room_to_try(&mut self, amounts: &Amounts, now: Time) -> (Room, bool) {
+    pub(crate) fn room_to_try(&mut self, amounts: &Amounts, may_try: bool, now: Time) -> (Room, bool) {
         let room = self.room(amounts, false, now);
-        if room.at <= now + RETRY_LEARNED {
+        if !may_try || room.at <= now + RETRY_LEARNED {
             return (room, false);
         }
         let over = self.room(amounts, true, now);
@@ -165,53 +156,26 @@ impl Quota {
         let is_exhausted = |limit: &Option<VendorLimit>| limit.is_some_and(|limit| limit.remaining == Some(0));
         let any = stated.iter().any(is_exhausted);
         for (unit, counter) in self.counters() {
-            if if any { is_exhausted(&stated[unit]) } else { unit == Unit::Requests as usize } {
+            let is_cause = if any { is_exhausted(&stated[unit]) } else { unit == Unit::Requests as usize };
+            if is_cause {
                 counter.learn(may_be_common, now);
             }
         }
     }
 
-    /// Takes that an attempt beyond the learned limits was served.
-    pub(crate) fn raise_learned(&mut self) {
-        self.counters().for_each(|(_, counter)| counter.raise_learned());
-    }
-
-    /// Takes that an attempt beyond the learned limits was refused.
-    pub(crate) fn confirm_learned(&mut self) {
-        self.counters().for_each(|(_, counter)| counter.confirm_learned());
+    /// Takes that an attempt beyond the learned limits was served, or refused.
+    pub(crate) fn tried_more(&mut self, is_served: bool) {
+        self.counters().for_each(|(_, counter)| counter.tried_more(is_served));
     }
 
     /// Adds the own use of the same quota under another group.
-    pub(crate) fn absorb(&mut self, other: &mut Self) {
-        for (unit, counter) in other.counters() {
-            self.counter(unit).absorb(counter);
-        }
-    }
-
-    /// Returns the share of the tightest limit that is left, of [`WHOLE`](super::counter::WHOLE).
-    pub(crate) fn headroom(&mut self, now: Time) -> u32 {
-        self.room(&[0; 4], false, now).share
-    }
-
-    /// Returns limit and own use of each unit.
-    pub(crate) fn levels(&mut self, now: Time) -> [Option<(Option<u64>, u64)>; 4] {
-        let mut levels = [None; 4];
-        self.counters().for_each(|(unit, it)| levels[unit] = Some((it.limit(now), it.own(now))));
-        levels
-    }
-
-    /// Returns what is known of the limits: stated and learned ones.
-    pub(crate) fn known(&mut self) -> [(Option<u64>, Option<Learned>); 4] {
-        let mut known = [(None, None); 4];
-        self.counters().for_each(|(unit, it)| known[unit] = (it.stated(), it.learned()));
-        known
-    }
-
-    /// Sets what an earlier pool knew of the limits.
-    pub(crate) fn restore(&mut self, known: [(Option<u64>, Option<Learned>); 4]) {
-        for (unit, (stated, learned)) in known.into_iter().enumerate() {
-            if stated.is_some() || learned.is_some() {
-                self.counter(unit).restore(stated, learned);
+    pub(crate) fn absorb(&mut self, other: &Self) {
+        self.requests.absorb(&other.requests);
+        for (own, other) in self.tokens.iter_mut().zip(&other.tokens) {
+            match (own, other) {
+                (Some(own), Some(other)) => own.absorb(other),
+                (own @ None, other) => own.clone_from(other),
+                (Some(_), None) => {}
             }
         }
     }

@@ -1,8 +1,14 @@
 //! The state machine against a naive model, and its indexes against their definition.
 
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::{HashMap, VecDeque},
+    time::Duration,
+};
 
-use llm_core::Priority;
+use llm_core::{
+    Error, ErrorKind,
+    layer::{LimitScope, LimitWindow},
+};
 use proptest::prelude::*;
 
 use super::{
@@ -11,6 +17,7 @@ use super::{
     *,
 };
 use crate::{
+    LeaseRequest,
     group::requests_per_minute,
     member::Member,
     outcome::Verdict,
@@ -29,32 +36,29 @@ fn members() -> Vec<MemberSpec> {
 
 fn state(round_robin: bool, seed: u64) -> State {
     let groups = vec![Group::new("g").limit("m", requests_per_minute(LIMIT))];
-    State::new(Settings { groups, round_robin, overflow_after: SECOND, max_waiting: 10 }, seed, members())
+    let settings = Settings { groups, round_robin, affinity: false, overflow_after: SECOND, max_waiting: 10 };
+    State::new(settings, seed, members())
 }
 
 fn want(state: &mut State, model: &str, now: Time) -> Want {
-    Want {
-        name: model.into(),
-        model: state.model_id(&model.into(), now),
-        amounts: [1, 0, 0, 0],
-        priority: Priority::Interactive,
-        arrived: now,
-        affinity: 0,
-        pinned: None,
-        no_fallback: false,
-        exclude: Vec::new(),
-        avoid: None,
-    }
+    let mut want = Want::new(LeaseRequest::new(model));
+    state.begin(&mut want, now);
+    want
 }
 
-fn failure(verdict: Verdict, hint: Option<u64>) -> Failure<'static> {
-    let hint = hint.map(Duration::from_secs);
-    Failure { verdict, hint, limits: None, may_be_common: false, teaches: false, message: None }
+/// A refusal from which no limit is learned.
+fn refuse(state: &mut State, attempt: &mut Attempt, verdict: Verdict, hint: Option<u64>, now: Time) -> bool {
+    let error = Error::new(ErrorKind::Server, "no").with_scope(LimitScope::Model(LimitWindow::Day));
+    let error = match hint {
+        Some(hint) => error.with_retry_after(Duration::from_secs(hint)),
+        None => error,
+    };
+    state.failed(attempt, Failure(verdict, &error), now)
 }
 
 fn go(state: &mut State, model: &str, now: Time) -> Attempt {
-    let want = want(state, model, now);
-    match state.choose(&want, 0, now) {
+    let mut want = want(state, model, now);
+    match state.choose(&mut want, 0, now) {
         Turn::Go(attempt) => attempt,
         turn => panic!("{turn:?}"),
     }
@@ -188,18 +192,19 @@ fn check_indexes(state: &mut State, now: Time) {
         for tier in &model.tiers {
             for (at, lane) in tier.lanes.iter().enumerate() {
                 let lane = &state.lanes[*lane as usize];
-                let (group, quota) = (&state.groups[lane.group as usize], &state.quotas[lane.quota as usize]);
+                let own = state.quotas[lane.quota as usize].model;
                 let mut weight = 0;
-                for (position, member) in lane.members.iter().enumerate() {
-                    let member = &state.members[*member as usize];
-                    let can_take = member.is_open(now) && member.may_use(&quota.model, now);
+                for (position, id) in lane.members.iter().enumerate() {
+                    let member = &state.members[*id as usize];
+                    let parts = [Part::Member(*id), Part::Permission(*id, own)];
+                    let can_take = member.has_slot(now) && parts.iter().all(|part| state.is_open(*part, now));
                     assert_eq!(lane.open.contains(position as u32), can_take, "{} at {now}", member.spec.name);
                     weight += if can_take { member.spec.weight } else { 0 };
                 }
-                let is_open =
-                    [&group.money, &group.limit, &quota.quota.parking].iter().all(|parking| is_open(parking, now));
+                let parts = [Part::Group(lane.group), Part::Quota(lane.quota)];
+                let is_open = weight > 0 && parts.iter().all(|part| state.is_open(*part, now));
                 assert_eq!(lane.weight, weight);
-                assert_eq!(tier.open.contains(at as u32), is_open && weight > 0, "{} at {now}", group.name);
+                assert_eq!(tier.open.contains(at as u32), is_open, "group {} at {now}", lane.group);
             }
         }
     }
@@ -216,15 +221,15 @@ fn play(round_robin: bool, seed: u64, steps: Vec<Step>) {
             Step::Wait(time) => now += time,
             Step::Send(model) => {
                 let (model, margin) = (MODELS[model], MINUTE / 120);
-                let want = want(&mut state, model, now);
+                let mut want = want(&mut state, model, now);
                 let can_serve = |member: &str, margin| {
                     !naive.is_away(member, model, now)
                         && (!"ab".contains(member) || model == "n" || naive.room(margin, now))
                 };
-                match state.choose(&want, 0, now) {
+                match state.choose(&mut want, 0, now) {
                     Turn::Go(attempt) => {
-                        assert!(can_serve(&attempt.member, 0), "{} for {model} at {now}", attempt.member);
-                        naive.send(&attempt.member.clone(), model, now);
+                        assert!(can_serve(&attempt.name, 0), "{} for {model} at {now}", attempt.name);
+                        naive.send(&attempt.name.clone(), model, now);
                         assert_eq!(attempt.number, naive.sent);
                         running.push((attempt, model));
                     }
@@ -237,21 +242,21 @@ fn play(round_robin: bool, seed: u64, steps: Vec<Step>) {
             Step::End(_, _) if running.is_empty() => {}
             Step::End(which, outcome) => {
                 let (mut attempt, model) = running.swap_remove(which % running.len());
-                let member = attempt.member.clone();
+                let member = attempt.name.clone();
                 naive.return_turns(&member, model, attempt.sent_at);
                 naive.end(&member, model, attempt.number, &outcome, attempt.sent_at, now);
                 match outcome {
                     Outcome::Success => state.succeeded(&attempt, None, now),
                     Outcome::Limited(hint) => {
-                        state.failed(&mut attempt, &failure(Verdict::RateLimited, Some(hint)), now);
+                        refuse(&mut state, &mut attempt, Verdict::RateLimited, Some(hint), now);
                     }
                     Outcome::Unpaid(hint) => {
-                        state.failed(&mut attempt, &failure(Verdict::Unpaid, Some(hint)), now);
+                        refuse(&mut state, &mut attempt, Verdict::Unpaid, Some(hint), now);
                     }
                     Outcome::Unauthorized => {
-                        state.failed(&mut attempt, &failure(Verdict::Unauthorized, None), now);
+                        refuse(&mut state, &mut attempt, Verdict::Unauthorized, None, now);
                     }
-                    Outcome::Dropped => state.return_turns(&attempt, now),
+                    Outcome::Dropped => {}
                 }
                 state.release(&attempt, None, now);
                 for known in &state.members {
@@ -279,7 +284,7 @@ fn choice_follows_weights() {
     for step in 0..9_000 {
         let attempt = go(&mut state, "n", step);
         state.release(&attempt, None, step);
-        *counts.entry(attempt.member).or_default() += 1;
+        *counts.entry(attempt.name).or_default() += 1;
     }
     // Without limits the two random groups are equally good: a and b together weigh 2, c weighs 1 and d weighs 5.
     let of = |names: [&str; 2]| names.iter().map(|name| counts.get(*name).copied().unwrap_or(0)).sum::<u32>();
@@ -295,8 +300,9 @@ fn choice_prefers_group_with_more_room() {
         let attempt = go(&mut state, "m", step);
         state.release(&attempt, None, step);
     }
-    let used = state.quotas.iter_mut().find(|quota| &*quota.model == "m" && quota.group == 0).unwrap();
-    assert!(used.quota.levels(10)[0].unwrap().1 <= 3, "groups without a limit have all of their room");
+    let model = state.model_ids["m"];
+    let used = state.quotas.iter_mut().find(|quota| quota.model == model && quota.group == 0).unwrap();
+    assert!(used.counter(0).own(10) <= 3, "groups without a limit have all of their room");
 }
 
 #[test]
@@ -306,15 +312,49 @@ fn replace_keeps_verdict_of_same_key_alone() {
         let mut state = state(false, 7);
         state.replace(vec![named("k1")], 0);
         let mut attempt = go(&mut state, "m", 1);
-        state.failed(&mut attempt, &failure(Verdict::Unauthorized, None), 2);
+        refuse(&mut state, &mut attempt, Verdict::Unauthorized, None, 2);
         let spec = given.map_or_else(|| Member::new("a", ()).spec, named);
         state.replace(vec![spec], 3);
         // The attempt was sent before the members changed.
         assert_eq!(state.members[0].in_flight, 1);
         state.release(&attempt, None, 4);
-        assert_eq!((state.members[0].in_flight, state.members[0].verdict.is_some()), (0, stays), "{given:?}");
+        assert_eq!((state.members[0].in_flight, state.members[0].parking.is_some()), (0, stays), "{given:?}");
         check_indexes(&mut state, 5);
     }
+}
+
+#[test]
+fn replace_ignores_verdict_of_earlier_key() {
+    let mut state = state(false, 7);
+    state.replace(vec![Member::new("a", ()).fingerprint("k1").spec], 0);
+    let mut attempt = go(&mut state, "m", 1);
+    state.replace(vec![Member::new("a", ()).fingerprint("k2").spec], 2);
+    refuse(&mut state, &mut attempt, Verdict::Unauthorized, None, 3);
+    state.release(&attempt, None, 3);
+    assert!(state.members[0].parking.is_none());
+    assert_eq!((state.members[0].in_flight, state.members[0].failures), (0, 1));
+}
+
+#[test]
+fn replace_reuses_places_of_ended_members() {
+    let mut state = state(false, 7);
+    let named = |name: String| Member::new(&*name, ()).group(format!("of {name}")).spec;
+    let mut running = VecDeque::new();
+    for step in 0..1_000 {
+        let now = step * 2 * SECOND;
+        state.replace((0..3).map(|member| named(format!("{step} {member}"))).collect(), now);
+        running.push_back(go(&mut state, ["m", "n"][step as usize % 2], now));
+        if running.len() > 2 {
+            let mut ended: Attempt = running.pop_front().unwrap();
+            refuse(&mut state, &mut ended, Verdict::RateLimited, Some(9), now);
+            state.release(&ended, None, now);
+        }
+        check_indexes(&mut state, now);
+    }
+    assert!(state.members.len() <= 12 && state.groups.len() <= 12 && state.quotas.len() <= 40, "{:?}", state.quotas);
+    running.iter().for_each(|attempt| state.release(attempt, None, 3_000 * SECOND));
+    assert!(state.members.iter().all(|member| member.in_flight == 0));
+    assert!(state.groups.iter().all(|group| group.in_flight == 0));
 }
 
 #[test]
@@ -322,8 +362,8 @@ fn replace_gives_added_member_one_call_at_a_time() {
     let mut state = state(false, 7);
     state.replace(vec![Member::new("new", ()).spec], SECOND);
     let first = go(&mut state, "m", SECOND + 1);
-    let again = want(&mut state, "m", SECOND + 2);
-    assert!(matches!(state.choose(&again, 0, SECOND + 2), Turn::Wait(at) if at == 2 * SECOND));
+    let mut again = want(&mut state, "m", SECOND + 2);
+    assert!(matches!(state.choose(&mut again, 0, SECOND + 2), Turn::Wait(at) if at == 2 * SECOND));
     let second = go(&mut state, "m", 2 * SECOND);
     assert_eq!((first.number, second.number), (1, 2));
 }
@@ -340,49 +380,51 @@ fn vendor_group_joins_members_and_their_counts() {
         state.release(&attempt, None, now);
         check_indexes(&mut state, now);
     }
-    assert_eq!(state.groups.len(), 1, "{:?}", state.groups);
-    assert_eq!(state.groups[0].in_flight, 0);
-    assert_eq!(state.quotas[0].quota.levels(3 * SECOND)[0].unwrap().1, 20, "no attempt is forgotten");
+    assert_eq!(state.group_ids.len(), 1, "{:?}", state.group_ids);
+    let group = *state.group_ids.values().next().unwrap();
+    assert_eq!(state.groups[group as usize].in_flight, 0);
+    let quota = state.groups[group as usize].quotas[0];
+    assert_eq!(state.quotas[quota as usize].counter(0).own(3 * SECOND), 20, "no attempt is forgotten");
 }
 
 #[test]
 fn forbidden_twice_by_model_parks_member() {
     let mut state = state(false, 7);
     state.replace(vec![Member::new("x", ()).spec, Member::new("y", ()).spec], 0);
-    let refuse = |state: &mut State, model: &str, now: Time| {
+    let serve = |state: &mut State, model: &str, now: Time| {
         let mut attempt = go(state, model, now);
-        let member = attempt.member.clone();
+        let member = attempt.name.clone();
         let is_x = &*member == "x";
         if is_x {
-            state.failed(&mut attempt, &failure(Verdict::Forbidden, None), now);
+            refuse(state, &mut attempt, Verdict::Forbidden, None, now);
         } else {
             state.succeeded(&attempt, None, now);
         }
         state.release(&attempt, None, now);
     };
     for now in 2 * SECOND..2 * SECOND + 40 {
-        refuse(&mut state, "m", now);
+        serve(&mut state, "m", now);
     }
-    assert!(state.members[0].verdict.is_none());
+    assert!(state.members[0].parking.is_none());
     for now in 3 * SECOND..3 * SECOND + 40 {
-        refuse(&mut state, "n", now);
+        serve(&mut state, "n", now);
     }
-    assert_eq!(state.members[0].verdict.as_ref().map(|parking| parking.reason), Some(parking::Reason::Forbidden));
+    assert_eq!(state.members[0].parking.as_ref().map(|parking| parking.reason), Some(parking::Reason::Forbidden));
 }
 
 #[test]
 fn not_found_of_last_member_needs_second_one() {
     let mut state = state(false, 7);
     state.replace(vec![Member::new("x", ()).spec], 0);
-    let mut refuse = |now: Time| {
+    let mut doubted = |now: Time| {
         let mut attempt = go(&mut state, "m", now);
-        let is_doubted = state.failed(&mut attempt, &failure(Verdict::NotFound, None), now);
+        let is_doubted = refuse(&mut state, &mut attempt, Verdict::NotFound, None, now);
         state.release(&attempt, None, now);
         is_doubted
     };
-    assert!(refuse(2 * SECOND));
-    assert!(refuse(2 * SECOND + MINUTE + 1), "the first one is too long ago");
-    assert!(!refuse(4 * SECOND + MINUTE));
-    let again = want(&mut state, "m", 5 * SECOND + MINUTE);
-    assert!(matches!(state.choose(&again, 0, 5 * SECOND + MINUTE), Turn::Never));
+    assert!(doubted(2 * SECOND));
+    assert!(doubted(2 * SECOND + MINUTE + 1), "the first one is too long ago");
+    assert!(!doubted(4 * SECOND + MINUTE));
+    let mut again = want(&mut state, "m", 5 * SECOND + MINUTE);
+    assert!(matches!(state.choose(&mut again, 0, 5 * SECOND + MINUTE), Turn::Never));
 }

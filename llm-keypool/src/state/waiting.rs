@@ -1,20 +1,26 @@
 //! Queues of calls that wait for a member: one for each model and priority, in order of arrival. Calls that may not be sent
 //! to every member of their model wait in a line of their own, so that they delay no other.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{
+    cmp::Reverse,
+    collections::BTreeMap,
+    ops::ControlFlow::{self, Break, Continue},
+    sync::Arc,
+};
 
-use llm_core::Priority;
+use llm_core::{Error, Priority};
 use tokio::sync::Notify;
 
-use super::{State, choice::Want};
-use crate::time::Time;
+use super::{
+    State,
+    choice::{Attempt, RELEASE, Turn, Want},
+};
+use crate::{error, time::Time};
 
-/// Queues of all lines: two for each model.
+/// Lines in which calls wait.
 #[derive(Debug, Default)]
 pub(crate) struct Queues {
-    lines: Vec<Line>,
-    /// Lines with a queue that is not empty.
-    busy: Vec<u32>,
+    lines: BTreeMap<u32, Line>,
     waiting: usize,
     last: u64,
     /// Wakes the first call of each line.
@@ -22,55 +28,77 @@ pub(crate) struct Queues {
     wakes: Vec<Arc<Notify>>,
 }
 
+/// Calls that wait; there is at least one.
 #[derive(Debug, Default)]
 struct Line {
-    /// Waiters by [`rank`], in the order of their ids.
-    queues: [VecDeque<Waiter>; 2],
+    waiting: BTreeMap<Key, Arc<Notify>>,
+    /// Interactive calls that were served while background ones waited.
+    streak: u32,
     /// First return that the first call knows.
     first_return: Time,
 }
 
-#[derive(Debug)]
-struct Waiter {
-    id: u64,
-    notify: Arc<Notify>,
-}
+/// Order of waiting calls: interactive ones first, in order of arrival.
+type Key = (Reverse<Priority>, u64);
 
-/// Place of a call in a queue.
+/// Place of a call in a line.
 #[derive(Debug)]
 pub(crate) struct Ticket {
     line: u32,
-    rank: usize,
-    id: u64,
+    key: Key,
     pub(crate) notify: Arc<Notify>,
 }
 
-/// Interactive calls come first.
-fn rank(priority: Priority) -> usize {
-    usize::from(priority == Priority::Background)
+const BACKGROUND: Reverse<Priority> = Reverse(Priority::Background);
+/// Number of turns of which one is a background call's.
+const TURNS: u32 = 16;
+
+impl Want {
+    /// Returns its line: of its model, or that beside it for calls that not every member may serve.
+    fn line(&self) -> u32 {
+        let is_apart = self.request.pinned.is_some() || self.request.no_fallback || !self.exclude.is_empty();
+        2 * self.model + u32::from(is_apart)
+    }
+}
+
+impl Line {
+    /// Returns `true` if it is the turn of a background call.
+    fn is_due(&self) -> bool {
+        self.streak + 1 >= TURNS && self.waits_in_background()
+    }
+
+    fn waits_in_background(&self) -> bool {
+        self.waiting.last_key_value().is_some_and(|((priority, _), _)| *priority == BACKGROUND)
+    }
+
+    /// Returns the call that is served next.
+    fn head(&self) -> Option<(&Key, &Arc<Notify>)> {
+        match self.is_due() {
+            true => self.waiting.range((BACKGROUND, 0)..).next(),
+            false => self.waiting.first_key_value(),
+        }
+    }
+
+    /// Returns `true` if a call, which waits or arrives, is served before all others.
+    fn is_next(&self, key: Key) -> bool {
+        self.head().is_none_or(|(head, _)| *head == key || (!self.is_due() && key < *head))
+    }
 }
 
 impl Queues {
-    pub(super) fn add_model(&mut self) {
-        self.lines.extend([Line::default(), Line::default()]);
-    }
-
-    /// Wakes the first call of each queue.
+    /// Wakes the first call of each line.
     pub(super) fn wake_heads(&mut self) {
         self.wakes_heads = true;
     }
 
     fn wake_head(&mut self, line: u32) {
-        if let Some(first) = self.lines[line as usize].queues.iter().find_map(VecDeque::front) {
-            self.wakes.push(Arc::clone(&first.notify));
-        }
+        let head = self.lines.get(&line).and_then(Line::head);
+        self.wakes.extend(head.map(|(_, notify)| Arc::clone(notify)));
     }
 
     pub(super) fn take_wakes(&mut self) -> Vec<Arc<Notify>> {
         if std::mem::take(&mut self.wakes_heads) {
-            for at in 0..self.busy.len() {
-                self.wake_head(self.busy[at]);
-            }
+            self.wakes.extend(self.lines.values().filter_map(Line::head).map(|(_, notify)| Arc::clone(notify)));
         }
         std::mem::take(&mut self.wakes)
     }
@@ -82,58 +110,84 @@ impl State {
         self.queues.waiting
     }
 
-    /// Returns the first return that the first call of a call's line waits for; `None` if none of its priority or a higher
-    /// one waits, so that it may try at once.
-    pub(crate) fn queued(&self, want: &Want) -> Option<Time> {
-        let line = &self.queues.lines[want.line() as usize];
-        let waits = line.queues[..=rank(want.priority)].iter().any(|queue| !queue.is_empty());
-        waits.then_some(line.first_return)
+    /// Begins the wait of a call, which may be over at once.
+    pub(crate) fn begin(&mut self, want: &mut Want, now: Time) {
+        want.model = self.model_id(&want.request.model, now);
+        (want.arrived, want.overflows) = (now, now.saturating_add(self.settings.overflow_after));
     }
 
-    /// Puts a call at the end of its queue; `None` if too many wait.
-    pub(crate) fn enqueue(&mut self, want: &Want) -> Option<Ticket> {
-        if self.queues.waiting >= self.settings.max_waiting {
-            return None;
+    /// Returns an attempt for a call, or why it gets none, or else the time at which it is to ask again, if it is not woken
+    /// before.
+    pub(crate) fn advance(&mut self, want: &mut Want, now: Time) -> ControlFlow<Result<Attempt, Error>, Time> {
+        let line = self.queues.lines.get(&want.line());
+        let key = want.ticket.as_ref().map_or((Reverse(want.request.priority), u64::MAX), |ticket| ticket.key);
+        let is_next = line.is_none_or(|line| line.is_next(key));
+        let first_return = line.map_or(0, |line| line.first_return);
+        let is_late = now >= want.overflows;
+        let turn = match is_next {
+            true => self.choose(want, 0, now),
+            false if is_late && self.tiers(want.model) > 1 => self.choose(want, 1, now),
+            false => Turn::Wait(first_return),
+        };
+        if is_late {
+            want.overflows = now.saturating_add(self.settings.overflow_after.max(1));
         }
-        let queues = &mut self.queues;
-        let (line, rank) = (want.line(), rank(want.priority));
-        let of_line = &mut queues.lines[line as usize];
-        if of_line.queues.iter().all(VecDeque::is_empty) {
-            queues.busy.push(line);
+        let at = match turn {
+            Turn::Go(attempt) => {
+                self.serve(want);
+                return Break(Ok(attempt));
+            }
+            Turn::Never if is_next => return Break(Err(error::unavailable(self, want))),
+            Turn::Prefer(at) => return Continue(at),
+            Turn::Wait(at) if is_next => at,
+            Turn::Wait(_) | Turn::Never => first_return,
+        };
+        // One that is not the next waits to its end, whatever the first return is.
+        let is_known = (is_next || want.ticket.is_none()) && at != RELEASE;
+        if now >= want.gives_up || (is_known && at > want.gives_up) {
+            return Break(Err(error::limited(self, want.model, at, now)));
         }
-        queues.last += 1;
-        queues.waiting += 1;
-        let notify = Arc::new(Notify::new());
-        of_line.queues[rank].push_back(Waiter { id: queues.last, notify: Arc::clone(&notify) });
-        Some(Ticket { line, rank, id: queues.last, notify })
+        if want.ticket.is_none() && !self.enqueue(want) {
+            return Break(Err(error::crowded(self.waiting())));
+        }
+        if is_next && let Some(line) = self.queues.lines.get_mut(&want.line()) {
+            line.first_return = at;
+        }
+        Continue(if is_next { at } else { Time::MAX }.min(want.gives_up).min(want.overflows))
     }
 
-    /// Returns `true` if a call is the next of its line.
-    pub(crate) fn is_next(&self, ticket: &Ticket) -> bool {
-        let first = self.queues.lines[ticket.line as usize].queues.iter().find_map(VecDeque::front);
-        first.is_some_and(|first| first.id == ticket.id)
-    }
-
-    /// Takes the first return that the first call found.
-    pub(crate) fn set_first_return(&mut self, ticket: &Ticket, at: Time) {
-        self.queues.lines[ticket.line as usize].first_return = at;
-    }
-
-    /// Takes a call out of its queue, and wakes the one after it if it was the first.
-    pub(crate) fn leave_queue(&mut self, ticket: &Ticket) {
-        let was_next = self.is_next(ticket);
+    /// Puts a call at the end of its queue. Returns `false` if too many wait.
+    fn enqueue(&mut self, want: &mut Want) -> bool {
         let queues = &mut self.queues;
-        let of_line = &mut queues.lines[ticket.line as usize];
-        let queue = &mut of_line.queues[ticket.rank];
-        if let Ok(at) = queue.binary_search_by_key(&ticket.id, |waiter| waiter.id) {
-            queue.remove(at);
-            queues.waiting -= 1;
-            if of_line.queues.iter().all(VecDeque::is_empty) {
-                of_line.first_return = 0;
-                queues.busy.retain(|busy| *busy != ticket.line);
-            } else if was_next {
-                queues.wake_head(ticket.line);
+        if queues.waiting >= self.settings.max_waiting {
+            return false;
+        }
+        (queues.last, queues.waiting) = (queues.last + 1, queues.waiting + 1);
+        let (line, key, notify) = (want.line(), (Reverse(want.request.priority), queues.last), Arc::new(Notify::new()));
+        queues.lines.entry(line).or_default().waiting.insert(key, Arc::clone(&notify));
+        want.ticket = Some(Ticket { line, key, notify });
+        true
+    }
+
+    /// Takes a call out that is served, and counts its turn.
+    fn serve(&mut self, want: &mut Want) {
+        if let Some(line) = self.queues.lines.get_mut(&want.line()) {
+            let is_passed = want.request.priority != Priority::Background && line.waits_in_background();
+            line.streak = if is_passed { line.streak + 1 } else { 0 };
+            self.queues.wake_head(want.line());
+        }
+        self.leave_queue(want);
+    }
+
+    /// Takes a call out of its line, and wakes the first one.
+    pub(crate) fn leave_queue(&mut self, want: &mut Want) {
+        let Some(Ticket { line, key, .. }) = want.ticket.take() else { return };
+        if let Some(of_line) = self.queues.lines.get_mut(&line) {
+            self.queues.waiting -= usize::from(of_line.waiting.remove(&key).is_some());
+            if of_line.waiting.is_empty() {
+                self.queues.lines.remove(&line);
             }
         }
+        self.queues.wake_head(line);
     }
 }

@@ -1,6 +1,6 @@
 //! No member can take a call.
 
-use std::time::Duration;
+use std::{task::Poll, time::Duration};
 
 use llm_core::{
     ErrorKind, Priority,
@@ -33,7 +33,7 @@ async fn unavailable_counts_reasons_when_all_keys_are_rejected() {
     assert_eq!(now.elapsed(), Duration::ZERO, "at once");
     for error in &failed {
         assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
-        assert!(error.message().contains("3 with a rejected key (a, b, c)"), "{error}");
+        assert!(error.message().contains("3 unauthorized (a, b, c)"), "{error}");
     }
     assert_eq!(failed.len(), 2);
 }
@@ -116,6 +116,35 @@ async fn waiting_calls_are_served_in_order_of_arrival() {
     let sorted = |priority| waited.iter().filter(|one| one.0 == priority).is_sorted();
     assert!(sorted(Priority::Interactive) && sorted(Priority::Background), "{waited:?}");
     assert!(waited.iter().map(|one| one.0).is_sorted_by(|one, next| one >= next), "{waited:?}");
+}
+
+/// Background calls get one turn in sixteen, whether interactive ones wait before them or arrive when there is room.
+#[tokio::test(start_paused = true)]
+async fn background_call_is_served_beside_endless_interactive_ones() {
+    for waits in [true, false] {
+        let pool = KeyPool::builder().member(Member::new("a", "key").max_in_flight(1)).build().unwrap();
+        let held = pool.lease(&LeaseRequest::new("m")).await.unwrap();
+        let background = LeaseRequest::new("m").priority(Priority::Background);
+        let mut background = tokio_test::task::spawn(pool.lease(&background));
+        assert!(background.poll().is_pending());
+        let request = LeaseRequest::new("m");
+        let waiting = (0..if waits { 40 } else { 0 }).map(|_| tokio_test::task::spawn(pool.lease(&request)));
+        let mut waiting: Vec<_> = waiting.collect();
+        waiting.iter_mut().for_each(|waiting| assert!(waiting.poll().is_pending()));
+        drop(held);
+        let mut interactive = 0;
+        loop {
+            let served = match waiting.get_mut(interactive) {
+                Some(first) => matches!(first.poll(), Poll::Ready(Ok(_))),
+                None => pool.try_lease(&request).map(|lease| lease.report(Outcome::success())).is_ok(),
+            };
+            if !served {
+                break;
+            }
+            interactive += 1;
+        }
+        assert_eq!((interactive, background.poll().is_ready()), (15, true), "waiting: {waits}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -50,7 +50,7 @@ async fn failed_attempts_cost_each_models_price() {
     let paid: Usd = calls.iter().flat_map(|(model, calls)| (0..*calls).map(|_| cost(*model))).sum();
     let all = calls.iter().map(|(_, calls)| calls).sum::<u64>();
     let charged = error.attempts().filter(|attempt| attempt.charge == Charge::Known(used()));
-    assert_eq!(charged.count() as u64, all);
+    assert_eq!((charged.count() as u64, error.attempts().count() as u64), (all, all));
     let ledger = ledger.snapshot();
     assert_eq!((ledger.total().attempts, ledger.total().paid, ledger.balance().is_balanced()), (all, paid, true));
     let counted = limiter.usage("acme").await.iter().next().unwrap().used;

@@ -62,7 +62,8 @@ fn tracing_span_holds_member_and_failures() {
     assert_eq!(count("llm.keypool.outcome=served"), 100);
     assert_eq!(count("reason=unauthorized"), 1);
     assert!(count("llm.keypool.member=good") > 30 && count("llm.keypool.member=limited") > 10, "{told:?}");
-    assert!(count("llm.keypool.failures=1") >= 2 && count("llm.keypool.failures=0") > 90);
+    let failures = count("llm.keypool.failures=1") + 2 * count("llm.keypool.failures=2");
+    assert!(failures >= 2 && count("llm.keypool.failures=0") > 90);
     assert!(told.iter().all(|line| !line.contains("secret")), "{told:?}");
 }
 

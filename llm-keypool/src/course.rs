@@ -1,0 +1,145 @@
+//! Course of a call over its attempts.
+
+use std::{future::Future, sync::Arc};
+
+use llm_core::{Charge, Error, ErrorKind, layer::AttemptPermit};
+
+use crate::{LeaseRequest, Verdict, error, lease::Lease, pool::Inner, state::choice::Want};
+
+/// Course of a call over its attempts.
+pub(crate) struct Course {
+    moves: u32,
+    retries: u32,
+    /// Error of the last attempt, with the charges of all.
+    failed: Option<Error>,
+    /// Error of the first choice, while stand-ins that cannot express the request are skipped.
+    first: Option<Error>,
+    permit: Option<AttemptPermit>,
+    /// A layer above retries.
+    is_nested: bool,
+}
+
+/// Attempt that failed.
+pub(crate) struct Failed {
+    pub(crate) member: u32,
+    pub(crate) stand_in: bool,
+    pub(crate) verdict: Verdict,
+    pub(crate) is_doubted: bool,
+    pub(crate) error: Error,
+}
+
+impl Course {
+    pub(crate) fn new(permit: Option<AttemptPermit>, is_nested: bool) -> Self {
+        Self { moves: 0, retries: 0, failed: None, first: None, permit, is_nested }
+    }
+
+    /// Returns the number of attempts that failed.
+    pub(crate) fn failures(&self) -> u32 {
+        self.moves + self.retries
+    }
+
+    /// Makes attempts at one member after the other, as long as that may help.
+    ///
+    /// # Errors
+    ///
+    /// The error that the caller gets.
+    pub(crate) async fn run<K, R, A: Future<Output = Result<R, Failed>>>(
+        &mut self,
+        inner: &Arc<Inner<K>>,
+        request: LeaseRequest,
+        mut attempt: impl FnMut(Lease<K>) -> A,
+    ) -> Result<R, Error> {
+        if !self.is_nested {
+            inner.settings.budget.deposit();
+        }
+        let mut want = Want::new(request);
+        loop {
+            let lease = match inner.acquire(&mut want).await {
+                Ok(lease) => lease,
+                Err(error) => {
+                    let error = self.first.take().unwrap_or(error);
+                    return Err(self.charged(error));
+                }
+            };
+            match attempt(lease).await {
+                Ok(result) => return Ok(result),
+                Err(failed) => self.next(inner, &mut want, failed).await?,
+            }
+        }
+    }
+
+    /// Decides after a failed attempt: the call goes on, after a wait if need be, or ends with the error.
+    async fn next<K>(&mut self, inner: &Inner<K>, want: &mut Want, failed: Failed) -> Result<(), Error> {
+        self.failed = Some(self.failed.iter().fold(failed.error.clone(), Error::with_earlier_attempts));
+        let may_go_on = self.failures() < inner.settings.max_moves;
+        if failed.stand_in && may_go_on && cannot_express(&failed.error) {
+            want.exclude.push(failed.member);
+        } else if !failed.verdict.moves() {
+            return self.retry(inner, want, may_go_on, failed).await;
+        } else if failed.is_doubted || !may_go_on || !self.permits(&failed.error).await {
+            return Err(self.charged(hide(inner, want, failed.verdict, failed.error)));
+        }
+        self.moves += 1;
+        Ok(())
+    }
+
+    async fn retry<K>(
+        &mut self,
+        inner: &Inner<K>,
+        want: &mut Want,
+        may_go_on: bool,
+        failed: Failed,
+    ) -> Result<(), Error> {
+        let Failed { member, stand_in, verdict, error, .. } = failed;
+        let is_free = inner.settings.retry_charged || error.charge() == Charge::None;
+        let may_retry = verdict.is_failure() && may_go_on && !self.is_nested && want.request.repeatable && is_free;
+        let is_over = error.kind() == ErrorKind::DeadlineExceeded;
+        let Some(token) = (may_retry && !is_over).then(|| inner.settings.budget.withdraw()).flatten() else {
+            return Err(self.charged(error));
+        };
+        if self.retries > 0 || inner.with(|shared, _| shared.state.member_ids.len() == 1) {
+            tokio::time::sleep(inner.settings.backoff.wait(self.retries + 1)).await;
+        }
+        if !self.permits(&error).await {
+            return Err(self.charged(error));
+        }
+        token.spend();
+        self.retries += 1;
+        want.avoid = Some(member);
+        self.first = self.first.take().or((!stand_in).then_some(error));
+        Ok(())
+    }
+
+    /// Returns `true` if the layers above permit one more attempt.
+    async fn permits(&self, failed: &Error) -> bool {
+        match &self.permit {
+            Some(permit) => permit.request(failed).await.is_ok(),
+            None => true,
+        }
+    }
+
+    /// Returns an error with the attempts that were made.
+    fn charged(&self, error: Error) -> Error {
+        match &self.failed {
+            Some(failed) => error.with_attempts_of(failed),
+            None => error,
+        }
+    }
+}
+
+/// Returns `true` if the request is the cause, in the form that a stand-in would need.
+fn cannot_express(error: &Error) -> bool {
+    let is_kind =
+        matches!(error.kind(), ErrorKind::Unsupported | ErrorKind::InvalidRequest | ErrorKind::ContextTooLong);
+    is_kind && error.charge() == Charge::None
+}
+
+/// Returns the error that a caller gets for a refusal that concerns a key or an account: the pool's own.
+fn hide<K>(inner: &Inner<K>, want: &Want, verdict: Verdict, error: Error) -> Error {
+    match verdict {
+        Verdict::Unauthorized | Verdict::Unpaid | Verdict::Forbidden => {
+            inner.with(|shared, _| error::unavailable(&shared.state, want))
+        }
+        _ => error,
+    }
+}

@@ -1,0 +1,97 @@
+use std::{hash::BuildHasher, sync::Arc, time::Instant};
+
+use llm_core::{
+    Priority, Tenant,
+    layer::{CallDeadline, NoFallback, Pinned},
+};
+
+use crate::state::quota::Amounts;
+
+/// Request for a key: the model, and what else decides the choice.
+///
+/// ```
+/// use llm_core::Priority;
+/// use llm_keypool::LeaseRequest;
+///
+/// let request = LeaseRequest::new("gpt-4o").tokens(1_200, 500).priority(Priority::Background);
+/// # let _ = request;
+/// ```
+#[derive(Clone, Debug)]
+pub struct LeaseRequest {
+    pub(crate) model: Arc<str>,
+    pub(crate) amounts: Amounts,
+    pub(crate) priority: Priority,
+    pub(crate) deadline: CallDeadline,
+    /// Hash of tenant and beginning; 0 without affinity.
+    pub(crate) affinity: u64,
+    pub(crate) pinned: Option<Pinned>,
+    pub(crate) no_fallback: bool,
+    pub(crate) repeatable: bool,
+}
+
+impl LeaseRequest {
+    /// Creates a request for a model, of no tokens.
+    pub fn new(model: impl Into<Arc<str>>) -> Self {
+        Self {
+            model: model.into(),
+            amounts: [1, 0, 0, 0],
+            priority: Priority::default(),
+            deadline: CallDeadline::default(),
+            affinity: 0,
+            pinned: None,
+            no_fallback: false,
+            repeatable: true,
+        }
+    }
+
+    /// Sets the input tokens and the largest number of output tokens.
+    #[must_use]
+    pub fn tokens(self, input: u64, output: u64) -> Self {
+        Self { amounts: [1, input.saturating_add(output), input, output], ..self }
+    }
+
+    /// Sets the priority, by which requests wait.
+    #[must_use]
+    pub fn priority(self, priority: Priority) -> Self {
+        Self { priority, ..self }
+    }
+
+    /// Sets the time until which the request may wait.
+    #[must_use]
+    pub fn deadline(self, deadline: Instant) -> Self {
+        Self { deadline: Some(deadline).into(), ..self }
+    }
+
+    /// Sets the tenant and a number that is equal for requests with the same beginning, if the pool has
+    /// [`affinity`](crate::KeyPoolBuilder::affinity).
+    #[must_use]
+    pub fn affinity(self, tenant: impl Into<Tenant>, beginning: u64) -> Self {
+        Self { affinity: affinity(&tenant.into(), beginning), ..self }
+    }
+
+    /// Pins the request to a group.
+    #[must_use]
+    pub fn pinned(self, group: Pinned) -> Self {
+        Self { pinned: Some(group), ..self }
+    }
+
+    /// Refuses models that stand in.
+    #[must_use]
+    pub fn no_fallback(self, _: NoFallback) -> Self {
+        Self { no_fallback: true, ..self }
+    }
+
+    /// States if the request may be sent again after a failure for which the vendor may have served it; it may by default.
+    #[must_use]
+    pub fn repeatable(self, repeatable: bool) -> Self {
+        Self { repeatable, ..self }
+    }
+}
+
+/// Returns the hash of a tenant and a beginning; 0 if the beginning is 0, which is none.
+pub(crate) fn affinity(tenant: &Tenant, beginning: u64) -> u64 {
+    match beginning {
+        0 => 0,
+        _ => foldhash::fast::FixedState::default().hash_one((tenant.as_str(), beginning)) | 1,
+    }
+}
