@@ -11,9 +11,9 @@ use futures_core::Stream;
 
 /// One stream for many readers. Each reader gets every item from the first on.
 ///
-/// No task polls the source. One of the readers does, and dropping any of them leaves the others unharmed. If the source
-/// wakes, two readers are woken: one to poll, one in case the first is held but not polled. If an item arrives, all waiting
-/// readers are woken. The source is dropped with its last reader.
+/// No task polls the source. One of the readers does, and dropping any of them leaves the others unharmed. If the
+/// source wakes, two readers are woken: one to poll, one in case the first is held but not polled. If an item arrives,
+/// all waiting readers are woken. The source is dropped with its last reader.
 ///
 /// A stream of one item is a single flight: one call with many waiters.
 ///
@@ -34,8 +34,8 @@ use futures_core::Stream;
 ///
 /// # Behaviour
 ///
-/// A source that panics ends the stream for all readers, without an item. That includes a source whose timers belong to a
-/// tokio runtime that has ended while a reader in another runtime polls it.
+/// A source that panics ends the stream for all readers, without an item. That includes a source whose timers belong to
+/// a tokio runtime that has ended while a reader in another runtime polls it.
 ///
 /// All items are held for later readers, until [`close`](Self::close) says that none will join.
 ///
@@ -61,8 +61,8 @@ struct State<S: Stream> {
     gone: usize,
     /// The most items to hold, once it is closed to new readers.
     most: Option<usize>,
-    /// Readers to be woken by the next item. A woken reader is taken out, and comes back if it finds nothing. So a reader
-    /// that is held and not polled is not woken twice.
+    /// Readers to be woken by the next item. A woken reader is taken out, and comes back if it finds nothing. So a
+    /// reader that is held and not polled is not woken twice.
     waiting: BTreeMap<u64, Waker>,
     /// Readers to be woken by the end alone, or to poll the source if no other reader waits.
     end_only: BTreeMap<u64, Waker>,
@@ -100,7 +100,8 @@ where
         })
     }
 
-    /// Adds a reader from the first item; `None` if all readers have left, so that the stream is gone, or if it is closed.
+    /// Adds a reader from the first item; `None` if all readers have left, so that the stream is gone, or if it is
+    /// closed.
     pub fn subscribe(self: &Arc<Self>) -> Option<Reader<S>> {
         let mut state = self.lock();
         if state.readers == 0 && state.next_id > 0 || state.most.is_some() {
@@ -119,7 +120,7 @@ where
         state.most = state.most.or(Some(state.items.len().max(1)));
     }
 
-    /// Number of items that are held.
+    /// Returns the number of items that are held.
     pub fn buffered(&self) -> usize {
         self.lock().items.len()
     }
@@ -243,14 +244,15 @@ struct Lease<'a, S: Stream> {
 }
 
 impl<S: Stream + Unpin> Lease<'_, S> {
-    /// Polls the source. A source that panics has ended: any reader may be the one that polls it, so none gets the panic.
+    /// Polls the source. A source that panics has ended: any reader may be the one that polls it, so none gets the
+    /// panic.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<S::Item>> {
         let source = self.source.as_mut().expect("a lease holds its source until it is given back");
         catch_unwind(AssertUnwindSafe(|| Pin::new(source).poll_next(cx))).unwrap_or(Poll::Ready(None))
     }
 
-    /// Puts the source back, and registers the reader that polled it. A source that woke meanwhile is not polled again at
-    /// once: like any future that wakes itself, it lets others run first.
+    /// Puts the source back, and registers the reader that polled it. A source that woke meanwhile is not polled again
+    /// at once: like any future that wakes itself, it lets others run first.
     fn give_back(mut self, id: u64, end_only: bool, waker: &Waker) {
         // Declared before the lock, so dropped after it.
         let _stale;

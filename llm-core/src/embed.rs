@@ -183,7 +183,7 @@ impl Operation for EmbedRequest {
         self.inputs.len()
     }
 
-    /// All but the inputs. A request that is not valid fails alone.
+    /// Returns all but the inputs; `None` for a request that is not valid, so that it fails alone.
     fn merge_key(&self) -> Option<Vec<u8>> {
         self.validate().ok()?;
         let Self { model, inputs: _, dimensions, extra } = self;

@@ -113,7 +113,7 @@ impl Extensions {
         other.first.into_iter().chain(other.others).for_each(|value| drop(self.put(value)));
     }
 
-    /// Number of values.
+    /// Returns the number of values.
     pub fn len(&self) -> usize {
         self.iter().count()
     }

@@ -22,7 +22,7 @@ impl Extra {
         self.0.is_none()
     }
 
-    /// The value of a field.
+    /// Returns the value of a field.
     pub fn get(&self, name: &str) -> Option<&Value> {
         self.0.as_ref()?.get(name)
     }
@@ -40,7 +40,7 @@ impl Extra {
         Arc::make_mut(self.0.get_or_insert_default()).insert(name.into(), value.into());
     }
 
-    /// Names and values.
+    /// Returns names and values.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Value)> {
         self.0.iter().flat_map(|map| map.iter()).map(|(name, value)| (name.as_str(), value))
     }
@@ -89,8 +89,8 @@ impl Extra {
     }
 }
 
-/// Returns `true` if an unknown field of a part, a message or a tool decides the response. Marks for a vendor's prompt cache do not:
-/// they say what is kept there, and for how long.
+/// Returns `true` if an unknown field of a part, a message or a tool decides the response. Marks for a vendor's prompt
+/// cache do not: they say what is kept there, and for how long.
 pub(crate) fn counts(name: &str) -> bool {
     !matches!(name, "cache_control" | "prompt_cache_breakpoint")
 }

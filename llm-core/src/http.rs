@@ -90,8 +90,8 @@ pub fn message(error: &Error) -> Cow<'_, str> {
     }
 }
 
-/// Returns the headers for an error: `Retry-After` in seconds, rounded up, and in milliseconds; `x-should-retry`; and what
-/// the layer that failed adds, such as a limiter's `x-ratelimit-*`. A vendor's own limits are not passed on.
+/// Returns the headers for an error: `Retry-After` in seconds, rounded up, and in milliseconds; `x-should-retry`; and
+/// what the layer that failed adds, such as a limiter's `x-ratelimit-*`. A vendor's own limits are not passed on.
 ///
 /// ```
 /// use std::time::Duration;
@@ -115,8 +115,8 @@ pub fn error_headers(error: &Error) -> HeaderMap {
 }
 
 /// Returns the headers for a reply: `Cache-Status` and `Age` of a stored response, the amounts paid and saved as far as
-/// they are known by now, and what its layers add, such as a limiter's `x-ratelimit-*`. The amounts of a stream that still
-/// runs are not known yet.
+/// they are known by now, and what its layers add, such as a limiter's `x-ratelimit-*`. The amounts of a stream that
+/// still runs are not known yet.
 ///
 /// ```
 /// use llm_core::{Origin, Receipt, Reply, Usd, http, layer::Accounting};
@@ -157,7 +157,7 @@ fn insert_amount(headers: &mut HeaderMap, name: HeaderName, amount: Usd) {
     extend(headers, vec![(name.as_str().to_owned(), amount.to_string().replace('$', ""))]);
 }
 
-/// Whole seconds, rounded up, because a client that returns too early is refused again.
+/// Rounds up to whole seconds, because a client that returns too early is refused again.
 fn seconds_up(time: Duration) -> u64 {
     time.as_secs() + u64::from(time.subsec_nanos() > 0)
 }

@@ -20,16 +20,17 @@ pub struct VendorLimits {
     pub input_tokens: Option<VendorLimit>,
     /// Output tokens, where the vendor counts them apart.
     pub output_tokens: Option<VendorLimit>,
-    /// Those of service classes that the vendor counts apart (`priority`, `fast`), by its name for them.
+    /// Limits of service classes that the vendor counts apart (`priority`, `fast`), by its name for them.
     pub classes: BTreeMap<Arc<str>, VendorLimits>,
     /// Limits of the same amounts over further windows, where the vendor counts several at once (a minute and a day).
     pub further_windows: Vec<VendorLimits>,
     /// The model that the limits are for, where they are per model.
     pub model: Option<Arc<str>>,
-    /// The account or organisation whose keys share them, where the vendor names it: keys with equal groups have one quota.
+    /// The account or organisation whose keys share them, where the vendor names it: keys with equal groups have one
+    /// quota.
     pub group: Option<Arc<str>>,
-    /// The project within the group that the key belongs to, where the vendor names it. It is for operators to read: limits
-    /// count for the group.
+    /// The project within the group that the key belongs to, where the vendor names it. It is for operators to read:
+    /// limits count for the group.
     pub project: Option<Arc<str>>,
 }
 
@@ -43,8 +44,8 @@ pub struct VendorLimit {
     pub remaining: Option<u64>,
     /// Time until it is full again, counted from the response.
     pub reset: Option<Duration>,
-    /// Time over which the limit counts, such as a minute or a day; `None` if the codec does not know it. Then only that
-    /// nothing is left until the reset can be relied on.
+    /// Time over which the limit counts, such as a minute or a day; `None` if the codec does not know it. Then only
+    /// that nothing is left until the reset can be relied on.
     pub window: Option<Duration>,
 }
 

@@ -81,7 +81,7 @@ impl Usd {
     }
 }
 
-/// `amount × part ÷ whole`, rounded toward zero.
+/// Returns `amount × part ÷ whole`, rounded toward zero.
 fn proportion(amount: i64, part: u128, whole: u128) -> i64 {
     // NOTE: weights are token counts; 2^63 nano-dollars times 2^64 tokens still fits 128 bits.
     let share = u128::from(amount.unsigned_abs()) * part / whole;
@@ -90,7 +90,8 @@ fn proportion(amount: i64, part: u128, whole: u128) -> i64 {
 }
 
 impl fmt::Display for Usd {
-    /// All significant decimals, at least two; or as many as the format's precision says, rounded half away from zero.
+    /// Writes all significant decimals, at least two; or as many as the format's precision says, rounded half away from
+    /// zero.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut nanos = self.0.unsigned_abs();
         let sign = if self.0 < 0 { "-" } else { "" };

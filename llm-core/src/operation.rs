@@ -48,9 +48,9 @@ pub trait Operation: Clone + Send + Sync + 'static {
         self.model().into()
     }
 
-    /// Returns this request with another name of the model, as a key pool sends it to a member that has its own name for the
-    /// model, or to one whose model stands in. `None`, as here by default: it cannot be renamed, so that it is only sent
-    /// where its model has the name that it was asked by.
+    /// Returns this request with another name of the model, as a key pool sends it to a member that has its own name
+    /// for the model, or to one whose model stands in. `None`, as here by default: it cannot be renamed, so that it is
+    /// only sent where its model has the name that it was asked by.
     ///
     /// ```
     /// use llm_core::{ChatRequest, Operation};
@@ -67,15 +67,15 @@ pub trait Operation: Clone + Send + Sync + 'static {
     /// Writes all that decides the response, and nothing else.
     fn fingerprint(&self, h: &mut Fingerprinter);
 
-    /// Returns how many tokens it may take: what a limiter reserves for it before it is sent. Without an estimate of its
-    /// own, an operation reserves the [default](Estimate::default).
+    /// Returns how many tokens it may take: what a limiter reserves for it before it is sent. Without an estimate of
+    /// its own, an operation reserves the [default](Estimate::default).
     fn estimate(&self) -> Estimate {
         Estimate::default()
     }
 
-    /// Returns a number that is equal for requests with the same beginning, so that they can be sent to where a vendor's
-    /// prompt cache has it. 0, as here by default: it has no beginning that a vendor would cache, which takes about 1,024
-    /// tokens. Equal beginnings have equal numbers within one build of the program only.
+    /// Returns a number that is equal for requests with the same beginning, so that they can be sent to where a
+    /// vendor's prompt cache has it. 0, as here by default: it has no beginning that a vendor would cache, which takes
+    /// about 1,024 tokens. Equal beginnings have equal numbers within one build of the program only.
     fn affinity(&self) -> u64 {
         0
     }
@@ -85,8 +85,8 @@ pub trait Operation: Clone + Send + Sync + 'static {
         true
     }
 
-    /// Returns the model that gave the response, by the response itself, so that it has its price where no receipt names the
-    /// model. `None`, as here by default: the response does not say.
+    /// Returns the model that gave the response, by the response itself, so that it has its price where no receipt
+    /// names the model. `None`, as here by default: the response does not say.
     fn answered_by(response: &Complete<Self>) -> Option<&Arc<str>> {
         let _ = response;
         None
@@ -117,15 +117,15 @@ pub trait Operation: Clone + Send + Sync + 'static {
         json(one) == json(other)
     }
 
-    /// Returns the bytes that a response takes in memory, by which a cache counts it. `None` has the cache estimate them
-    /// from the response's JSON text, which takes a pass over all of it.
+    /// Returns the bytes that a response takes in memory, by which a cache counts it. `None` has the cache estimate
+    /// them from the response's JSON text, which takes a pass over all of it.
     fn memory_size(response: &Complete<Self>) -> Option<u64> {
         let _ = response;
         None
     }
 
-    /// Returns `true` if the request holds all that decides its response. The response to a request that names something
-    /// outside (an address, a file, an earlier response, a search) is not stored.
+    /// Returns `true` if the request holds all that decides its response. The response to a request that names
+    /// something outside (an address, a file, an earlier response, a search) is not stored.
     fn is_self_contained(&self) -> bool {
         true
     }
@@ -135,14 +135,14 @@ pub trait Operation: Clone + Send + Sync + 'static {
         None
     }
 
-    /// Number of the [`items`](Self::items); 1 if it is one request.
+    /// Returns the number of the [`items`](Self::items); 1 if it is one request.
     fn item_count(&self) -> usize {
         self.items().map_or(1, |items| items.len())
     }
 
-    /// Returns bytes that are equal for two requests if they can be [merged](Self::merge) into one: all that both must have
-    /// in common, such as the model, written with a [`Fingerprinter`]. `None`, the default, if the request is to be sent
-    /// alone.
+    /// Returns bytes that are equal for two requests if they can be [merged](Self::merge) into one: all that both must
+    /// have in common, such as the model, written with a [`Fingerprinter`]. `None`, the default, if the request is to
+    /// be sent alone.
     ///
     /// ```
     /// use llm_core::{EmbedRequest, Operation};
@@ -210,8 +210,8 @@ impl Estimate {
     pub(crate) const OUTPUT: u64 = 512;
 }
 
-/// The estimate of an operation that says nothing of itself: 100 input tokens and one response of 512 output tokens, both
-/// without a bound. It is never nothing, so that limits on tokens and money hold for such operations too.
+/// The estimate of an operation that says nothing of itself: 100 input tokens and one response of 512 output tokens,
+/// both without a bound. It is never nothing, so that limits on tokens and money hold for such operations too.
 impl Default for Estimate {
     fn default() -> Self {
         Self { input: 100, input_bound: None, output: Self::OUTPUT, output_bound: None, choices: 1 }

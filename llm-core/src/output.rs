@@ -45,7 +45,7 @@ pub enum StreamCut {
     /// Ends the stream with this error, which should state its cost ([`with_charge`](crate::Error::with_charge)).
     /// Otherwise its charge is unknown.
     Fail(Error),
-    /// Its reader gets a clean end there, as when the longest length is reached. Hooks learn that it was
+    /// Ends the stream cleanly there, as when the longest length is reached. Hooks learn that it was
     /// [dropped](End::Dropped), so that a part is not taken for the whole.
     Finish,
 }
@@ -58,8 +58,8 @@ pub trait Output: Sized + Send + 'static {
     /// The whole response, which is stored and which unary callers get.
     type Complete: Clone + Serialize + DeserializeOwned + Send + Sync + 'static;
 
-    /// Calls `f` once, when the response has ended; at once if it has ended already. Hooks run in the order in which they
-    /// were added, so those of inner layers first; by then, what the response was read from is released.
+    /// Calls `f` once, when the response has ended; at once if it has ended already. Hooks run in the order in which
+    /// they were added, so those of inner layers first; by then, what the response was read from is released.
     fn on_end(self, f: impl FnOnce(End<'_, Self::Complete>) + Send + 'static) -> Self;
 
     /// Replays a stored response. A stream ends with `usage`, if it is known.
@@ -85,9 +85,9 @@ pub trait Output: Sized + Send + 'static {
     fn join(shared: Shared<Self::Complete>) -> impl Future<Output = Result<Self, Error>> + Send;
 
     /// Calls `f` with the bytes of output so far (text, reasoning, tool arguments) whenever more arrive; it may cut the
-    /// response off. Its decision may need a round trip: the piece that arrived waits for it, and watchers are asked one
-    /// after the other, in the order in which they were added. A decision that is not made when the response is dropped is
-    /// dropped, too. A whole response is past cutting: `f` is not called.
+    /// response off. Its decision may need a round trip: the piece that arrived waits for it, and watchers are asked
+    /// one after the other, in the order in which they were added. A decision that is not made when the response is
+    /// dropped is dropped, too. A whole response is past cutting: `f` is not called.
     fn watch<D>(self, f: impl FnMut(u64) -> D + Send + 'static) -> Self
     where
         D: Future<Output = ControlFlow<StreamCut>> + Send + 'static;

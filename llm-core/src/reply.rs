@@ -16,7 +16,7 @@ use crate::{Output, Receipt, extensions::Extensions, limits::VendorLimits, outpu
 pub struct Reply<O> {
     /// The response.
     pub output: O,
-    /// Its origin, usage, cost and savings.
+    /// Origin, usage, cost and savings of the response.
     pub receipt: Receipt,
     /// The vendor's limits, if this call reached one.
     pub limits: Option<Arc<VendorLimits>>,

@@ -21,27 +21,27 @@ use serde::{Deserialize, Serialize};
 pub struct Usage {
     /// All input tokens.
     pub input: u64,
-    /// Those of `input` that the vendor read from its prompt cache.
+    /// Tokens among `input` that the vendor read from its prompt cache.
     pub cache_read: u64,
-    /// Those of `input` that the vendor wrote to its prompt cache, for its usual life time (minutes).
+    /// Tokens among `input` that the vendor wrote to its prompt cache, for its shorter lifetime (minutes).
     pub cache_write: u64,
-    /// Those of `input` that the vendor wrote to its prompt cache for a longer life time (an hour or more).
+    /// Tokens among `input` that the vendor wrote to its prompt cache for a longer lifetime (an hour or more).
     pub cache_write_long: u64,
-    /// Those of `input` that were audio.
+    /// Audio tokens among `input`.
     pub audio_input: u64,
-    /// Those of `cache_read` that were audio, where the vendor counts them apart; they are part of `audio_input` too.
+    /// Audio tokens among `cache_read`, where the vendor counts them apart; `audio_input` includes them.
     pub audio_cache_read: u64,
-    /// Those of `input` that were images, where the vendor counts them apart.
+    /// Image tokens among `input`, where the vendor counts them apart.
     pub image_input: u64,
-    /// Those of `input` that the vendor's own tools (a search, an address) put before the model.
+    /// Tokens among `input` that the vendor's own tools (a search, an address) put before the model.
     pub tool_prompt: u64,
     /// All output tokens.
     pub output: u64,
-    /// Those of `output` that were reasoning.
+    /// Reasoning tokens among `output`.
     pub reasoning: u64,
-    /// Those of `output` that were audio.
+    /// Audio tokens among `output`.
     pub audio_output: u64,
-    /// Those of `output` that were images, where the vendor counts them apart.
+    /// Image tokens among `output`, where the vendor counts them apart.
     pub image_output: u64,
     /// Searches that the vendor's own tools made, where it counts them: no tokens, but charged beside them.
     pub searches: u64,
@@ -60,7 +60,7 @@ impl Usage {
         Self { input, output, ..Self::default() }
     }
 
-    /// Input tokens neither read from nor written to the vendor's prompt cache.
+    /// Returns input tokens neither read from nor written to the vendor's prompt cache.
     pub fn uncached_input(&self) -> u64 {
         self.input
             .saturating_sub(self.cache_read)
@@ -68,7 +68,7 @@ impl Usage {
             .saturating_sub(self.cache_write_long)
     }
 
-    /// Input and output tokens.
+    /// Returns input and output tokens.
     pub fn total(&self) -> u64 {
         self.input.saturating_add(self.output)
     }
@@ -83,7 +83,8 @@ impl Usage {
         self.fields().into_iter().all(|count| count <= Self::MAX_PLAUSIBLE)
     }
 
-    /// Returns the larger of each count. Merges two statements about one response, of which either may leave a count at zero.
+    /// Returns the larger of each count. Merges two statements about one response, of which either may leave a count at
+    /// zero.
     ///
     /// ```
     /// use llm_core::Usage;

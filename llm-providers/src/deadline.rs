@@ -12,7 +12,8 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::runtime;
 
-/// Time after which the response is no longer wanted, if there is one. It moves while callers of a shared call come and go.
+/// Time after which the response is no longer wanted, if there is one. It moves while callers of a shared call come and
+/// go.
 #[derive(Clone, Debug)]
 pub(crate) struct Deadline(CallDeadline);
 
@@ -62,7 +63,7 @@ pub(crate) struct Alarm(Option<Passing>);
 type Passing = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 impl Alarm {
-    /// Ready when the deadline has passed.
+    /// Waits until the deadline has passed.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Error> {
         match &mut self.0 {
             Some(passing) => passing.as_mut().poll(cx).map(|()| passed()),
@@ -71,8 +72,8 @@ impl Alarm {
     }
 }
 
-/// A timer, where there can be one. A caller with a deadline that shares the call may be in a runtime while another polls
-/// it outside.
+/// Waits until a time, where there can be a timer. A caller with a deadline that shares the call may be in a runtime
+/// while another polls it outside.
 async fn timer(at: StdInstant) {
     if runtime::is_running() {
         sleep_until(at.into()).await;

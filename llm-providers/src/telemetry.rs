@@ -45,7 +45,7 @@ impl CallSpan {
     }
 }
 
-/// The kind of an error as one word.
+/// Returns the kind of an error as one word.
 pub(crate) fn word(kind: ErrorKind) -> &'static str {
     match kind {
         ErrorKind::InvalidRequest => "invalid_request",

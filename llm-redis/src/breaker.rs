@@ -140,7 +140,7 @@ impl Breaker {
         was_open
     }
 
-    /// Time at which the next probe is due; `None` if it is closed or a probe is running.
+    /// Returns the time at which the next probe is due; `None` if it is closed or a probe is running.
     pub(crate) fn due(&self) -> Option<Instant> {
         match &self.state {
             State::Open { due, .. } => Some(*due),
@@ -148,7 +148,7 @@ impl Breaker {
         }
     }
 
-    /// Error that opened the breaker; `None` if it is closed.
+    /// Returns the error that opened the breaker; `None` if it is closed.
     pub(crate) fn cause(&self) -> Option<&Error> {
         match &self.state {
             State::Closed { .. } => None,

@@ -117,12 +117,13 @@ impl Error {
         )
     }
 
-    /// Returns true if the server may have executed the command, or may still execute it, although there is no response.
+    /// Returns true if the server may have executed the command, or may still execute it, although there is no
+    /// response.
     pub fn may_have_run(&self) -> bool {
         self.0.sent
     }
 
-    /// Time until the next probe of an open breaker; `None` for errors of other kinds.
+    /// Returns the time until the next probe of an open breaker; `None` for errors of other kinds.
     pub fn retry_after(&self) -> Option<Duration> {
         self.0.retry_after
     }

@@ -58,7 +58,7 @@ pub(crate) trait RoundTrip: Sync {
     /// Response to all of it.
     type Response: Send;
 
-    /// Name for error messages.
+    /// Returns the name for error messages.
     fn name(&self) -> &'static str;
 
     /// Returns the slot that it belongs to; `None` if any node can execute it.

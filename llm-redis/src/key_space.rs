@@ -193,7 +193,7 @@ impl Key {
         Arc::clone(&self.name)
     }
 
-    /// Slot in a Cluster, below 16,384.
+    /// Returns the slot in a Cluster, below 16,384.
     pub(crate) fn slot(&self) -> u16 {
         self.slot
     }

@@ -46,7 +46,7 @@ impl Request {
         }
     }
 
-    /// Name of the command, for error messages.
+    /// Returns the name of the command, for error messages.
     pub(crate) fn name(&self) -> &'static str {
         match &self.0 {
             Kind::Command(command) => command.name,

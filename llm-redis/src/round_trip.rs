@@ -64,7 +64,7 @@ impl Pipeline {
         Self { encoded, names, repeatable }
     }
 
-    /// Number of commands.
+    /// Returns the number of commands.
     pub(crate) fn len(&self) -> usize {
         self.names.len()
     }

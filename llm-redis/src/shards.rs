@@ -43,12 +43,12 @@ impl BreakerShards {
         0..self.0.len()
     }
 
-    /// Number of open breakers.
+    /// Returns the number of open breakers.
     pub(crate) fn open(&self) -> usize {
         self.all().filter(|shard| self.lock(*shard).cause().is_some()).count()
     }
 
-    /// Error that opened the first open breaker; `None` if all are closed.
+    /// Returns the error that opened the first open breaker; `None` if all are closed.
     pub(crate) fn cause(&self) -> Option<Error> {
         self.all().find_map(|shard| self.lock(shard).cause().cloned())
     }

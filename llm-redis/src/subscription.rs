@@ -210,7 +210,7 @@ impl SubscriptionRegistry {
         let _dropped_unlocked = mem::take(&mut *self.lock());
     }
 
-    /// Number of channels with a subscription.
+    /// Returns the number of channels with a subscription.
     pub(crate) fn channels(&self) -> usize {
         self.lock().len()
     }

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-/// Content out of parts: a text alone is a string, nothing is `null`.
+/// Makes content of parts: a text alone is a string, no part is `null`.
 pub(crate) fn content(mut parts: Vec<Value>) -> Value {
     match parts.as_mut_slice() {
         [] => Value::Null,
@@ -11,28 +11,28 @@ pub(crate) fn content(mut parts: Vec<Value>) -> Value {
     }
 }
 
-/// A part with text.
+/// Returns a part with text.
 pub(crate) fn text(text: &Value) -> Value {
     json!({"type": "text", "text": text})
 }
 
-/// An image that came with the request.
+/// Returns an image that came with the request.
 pub(crate) fn inline_image(media_type: &Value, data: &Value) -> Value {
     let [media_type, data] = [media_type, data].map(|value| value.as_str().unwrap_or_default());
     linked_image(&json!(format!("data:{media_type};base64,{data}")))
 }
 
-/// Image behind a URL.
+/// Returns an image behind a URL.
 pub(crate) fn linked_image(url: &Value) -> Value {
     json!({"type": "image_url", "image_url": {"url": url}})
 }
 
-/// A call of a tool, whose arguments are an object.
+/// Returns a call of a tool, whose arguments are an object.
 pub(crate) fn tool_call(id: &Value, name: &Value, arguments: &Value) -> Value {
     json!({"id": id, "type": "function", "function": {"name": name, "arguments": sorted(arguments).to_string()}})
 }
 
-/// A tool that may be called.
+/// Returns a tool that may be called.
 pub(crate) fn tool(name: &Value, description: &Value, parameters: &Value) -> Value {
     let mut function = json!({"name": name, "parameters": parameters});
     if !description.is_null() {
@@ -41,7 +41,7 @@ pub(crate) fn tool(name: &Value, description: &Value, parameters: &Value) -> Val
     json!({"type": "function", "function": function})
 }
 
-/// A demand to call one of some tools; any, if no name is given.
+/// Returns a demand to call one of some tools; any, if no name is given.
 pub(crate) fn tool_choice(names: &[&Value]) -> Value {
     let function = |name: &Value| json!({"type": "function", "function": {"name": name}});
     match names {
@@ -54,7 +54,7 @@ pub(crate) fn tool_choice(names: &[&Value]) -> Value {
     }
 }
 
-/// A response of JSON that fits `schema`, or any object where it is `null`.
+/// Returns a response of JSON that fits `schema`, or any object where it is `null`.
 pub(crate) fn response_format(schema: &Value) -> Value {
     match schema {
         Value::Null => json!({"type": "json_object"}),

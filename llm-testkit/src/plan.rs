@@ -29,7 +29,7 @@ pub struct Plan {
 /// Time of a response's head, from the call's arrival.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Head {
-    /// After this time.
+    /// Sent after this time.
     At(Duration),
     /// Never: the call hangs until the client cancels it.
     Never,

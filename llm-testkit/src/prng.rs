@@ -16,25 +16,25 @@ pub(crate) fn mix(x: u64) -> u64 {
 pub(crate) struct Prng(u64);
 
 impl Prng {
-    /// A generator for one purpose (`stream`) under one seed.
+    /// Creates a generator for one purpose (`stream`) under one seed.
     pub(crate) fn new(seed: u64, stream: u64) -> Self {
         Self(mix(seed) ^ mix(!stream))
     }
 
-    /// The next 64 bits.
+    /// Returns the next 64 bits.
     pub(crate) fn next(&mut self) -> u64 {
         let out = mix(self.0);
         self.0 = self.0.wrapping_add(GAMMA);
         out
     }
 
-    /// A number below `bound`, or 0 if `bound` is 0.
+    /// Returns a number below `bound`, or 0 if `bound` is 0.
     pub(crate) fn below(&mut self, bound: u64) -> u64 {
         let wide = u128::from(self.next()) * u128::from(bound);
         u64::try_from(wide >> 64).expect("a product of two 64-bit numbers has 128 bits")
     }
 
-    /// A fraction in `0.0..1.0`.
+    /// Returns a number in `0.0..1.0`.
     pub(crate) fn unit(&mut self) -> f64 {
         // NOTE: 53 bits are what an `f64` holds exactly.
         (self.next() >> 11) as f64 / (1_u64 << 53) as f64

@@ -16,9 +16,9 @@ use super::Call;
 
 /// Deadlines of the callers that wait for one shared call, in its [`extensions`](Call::extensions).
 ///
-/// The layer that shares a call keeps it. Each caller [joins](Self::join) when it begins to wait, and leaves by dropping its
-/// handle. The shared call's deadline is the latest of its callers'; it has none if one of them has none, or if all have
-/// left a call that goes on. Layers below read it by [`CallDeadline`]. Clones share the callers.
+/// The layer that shares a call keeps it. Each caller [joins](Self::join) when it begins to wait, and leaves by
+/// dropping its handle. The shared call's deadline is the latest of its callers'; it has none if one of them has none,
+/// or if all have left a call that goes on. Layers below read it by [`CallDeadline`]. Clones share the callers.
 ///
 /// ```
 /// use std::time::Duration;
@@ -52,8 +52,8 @@ pub struct DeadlineHandle {
     entry: Entry,
 }
 
-/// Deadline of a call as layers below see it: its own [`deadline`](Call::deadline), or the [moving one](SharedDeadline) of
-/// the callers that share it; if it has both, the earlier one.
+/// Deadline of a call as layers below see it: its own [`deadline`](Call::deadline), or the [moving one](SharedDeadline)
+/// of the callers that share it; if it has both, the earlier one.
 ///
 /// ```
 /// use std::time::Duration;
@@ -132,7 +132,8 @@ impl SharedDeadline {
         self.lock().earliest()
     }
 
-    /// Returns the deadline of the shared call: the latest of its callers'. `None` if a caller has none, or none is left.
+    /// Returns the deadline of the shared call: the latest of its callers'. `None` if a caller has none, or none is
+    /// left.
     pub fn latest(&self) -> Option<Instant> {
         self.lock().latest()
     }
@@ -162,7 +163,8 @@ impl SharedDeadline {
         }
     }
 
-    /// Number of callers that wait. One that joined several times, as with several items of a request, counts as often.
+    /// Returns the number of callers that wait. One that joined several times, as with several items of a request,
+    /// counts as often.
     pub fn callers(&self) -> usize {
         let state = self.lock();
         state.unbounded + state.moving.len() + state.fixed.values().sum::<usize>()
@@ -231,7 +233,8 @@ impl State {
         latest
     }
 
-    /// State whose changes wake the listeners of the earliest deadline. A further moving caller is to be listened to.
+    /// Returns the state whose changes wake the listeners of the earliest deadline. They listen to new moving callers,
+    /// too.
     fn earliest_heard(&self) -> (Option<Instant>, usize) {
         (self.earliest(), self.moving.len())
     }
@@ -274,7 +277,8 @@ impl CallDeadline {
         self.own.is_none() && self.shared.is_none()
     }
 
-    /// Returns the earliest deadline of a caller; `None` if none has one. A layer that gathers calls sends them before it.
+    /// Returns the earliest deadline of a caller; `None` if none has one. A layer that gathers calls sends them before
+    /// it.
     pub fn earliest(&self) -> Option<Instant> {
         let shared = self.shared.as_ref().and_then(SharedDeadline::earliest);
         self.own.into_iter().chain(shared).min()

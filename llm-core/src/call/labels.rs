@@ -33,8 +33,8 @@ impl Labels {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidRequest`](crate::ErrorKind::InvalidRequest) if a bound is passed, the name is empty, or a control
-    /// character is in it.
+    /// [`ErrorKind::InvalidRequest`](crate::ErrorKind::InvalidRequest) if a bound is passed, the name is empty, or a
+    /// control character is in it.
     pub fn insert(&mut self, name: &str, value: &str) -> Result<(), Error> {
         if name.is_empty() || name.len() > Self::MAX_NAME {
             return Err(Error::invalid(format!(
@@ -69,7 +69,7 @@ impl Labels {
         self.iter().find(|(known, _)| *known == name).map(|(_, value)| value)
     }
 
-    /// Names and values, sorted by name.
+    /// Returns names and values, sorted by name.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0.iter().flat_map(|labels| labels.iter()).map(|(name, value)| (&**name, &**value))
     }

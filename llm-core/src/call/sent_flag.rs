@@ -11,9 +11,9 @@ use crate::{Error, Receipt};
 
 /// Flag that is set once a call is sent to a vendor, from [`Call::track`](super::Call::track). Clones share it.
 ///
-/// A call that is [merged](crate::layer::call_merged) with others goes on when its own caller has left. A layer that holds
-/// something for the call, such as a reservation, [leaves](Self::leave) it with the flag then, and settles it when the call
-/// ends.
+/// A call that is [merged](crate::layer::call_merged) with others goes on when its own caller has left. A layer that
+/// holds something for the call, such as a reservation, [leaves](Self::leave) it with the flag then, and settles it
+/// when the call ends.
 ///
 /// ```
 /// use std::sync::{Arc, atomic::{AtomicBool, Ordering}};
@@ -99,8 +99,8 @@ impl SentFlag {
         self.0.sent.load(Ordering::Acquire)
     }
 
-    /// Leaves the call, whose caller no longer waits for it. `settle` is called once, with the call's end: as soon as it
-    /// ends if it goes on as a part of a merged call, and at once if it does not.
+    /// Leaves the call, whose caller no longer waits for it. `settle` is called once, with the call's end: as soon as
+    /// it ends if it goes on as a part of a merged call, and at once if it does not.
     pub fn leave(&self, settle: impl FnOnce(LateEnd) + Send + 'static) {
         let ended = match self.0.merged.get() {
             None => None,
@@ -142,7 +142,7 @@ impl SentFlag {
         MergedPart(Some(self.clone()))
     }
 
-    /// This flag and those of the layers above, up to where calls were merged.
+    /// Returns this flag and those of the layers above, up to where calls were merged.
     fn upwards(&self) -> impl Iterator<Item = &Self> {
         successors(Some(self), |flag| match &flag.0.above {
             Above::Layer(above) => Some(above),

@@ -21,8 +21,8 @@ use crate::{Extra, Usage};
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum ChatEvent {
-    /// The response begins. A later one replaces the id and the model, because the vendor named them late or another model
-    /// went on with the response.
+    /// The response begins. A later one replaces the id and the model, because the vendor named them late or another
+    /// model went on with the response.
     Start {
         /// The vendor's id of the response.
         id: Arc<str>,
@@ -54,7 +54,7 @@ pub enum ChatEvent {
     ToolCall {
         /// The choice it belongs to.
         choice: u32,
-        /// Its number among the choice's tool calls.
+        /// Number of the call among the choice's tool calls.
         index: u32,
         /// The vendor's name for this call.
         id: Arc<str>,
@@ -126,8 +126,8 @@ impl ChatEvent {
         }
     }
 
-    /// Returns true for text, reasoning, a refusal, a tool call, any other part, or the end of a choice. A streamed call
-    /// resolves at its first content; other events only accompany it.
+    /// Returns true for text, reasoning, a refusal, a tool call, any other part, or the end of a choice. A streamed
+    /// call resolves at its first content; other events only accompany it.
     pub fn is_content(&self) -> bool {
         match self {
             Self::Text { text, .. } | Self::Reasoning { text, .. } | Self::Refusal { text, .. } => !text.is_empty(),
@@ -136,7 +136,7 @@ impl ChatEvent {
         }
     }
 
-    /// The pieces of a whole response: aggregated, they give it again.
+    /// Returns the pieces of a whole response: aggregated, they give it again.
     pub(super) fn replay(response: &ChatResponse, usage: Option<Usage>) -> Vec<Self> {
         let ChatResponse { id, model, choices, extra } = response;
         let mut events = vec![Self::Start { id: id.clone(), model: model.clone() }];

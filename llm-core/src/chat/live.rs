@@ -119,13 +119,13 @@ impl Stream for Joined {
     }
 }
 
-/// The error of a stream that panicked after it had been sent.
+/// Returns the error of a stream that panicked after it had been sent.
 fn lost() -> Error {
     let reason = "the shared response broke off: its stream panicked, or the runtime that it began in has ended";
     Error::new(ErrorKind::Incomplete, reason).with_charge(Charge::Unknown)
 }
 
-/// The error of a reader that was so slow that items it had not read are gone.
+/// Returns the error of a reader that was so slow that items it had not read are gone.
 fn behind() -> Error {
     Error::new(
         ErrorKind::Incomplete,

@@ -18,7 +18,7 @@ use crate::{Extra, extra::counts, fingerprint::Fingerprinter};
 pub struct Message {
     /// The role of its speaker.
     pub role: Role,
-    /// Its content. A [`Role::Tool`] message holds one [`Part::ToolResult`].
+    /// Content. A [`Role::Tool`] message holds one [`Part::ToolResult`].
     pub parts: Vec<Part>,
     /// The speaker's name, where the vendor has that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -102,7 +102,7 @@ impl Role {
 }
 
 impl From<Choice> for Message {
-    /// The model's response as a message, to go on with the conversation.
+    /// Creates the model's response as a message, to go on with the conversation.
     fn from(choice: Choice) -> Self {
         Self::new(Role::Assistant, choice.parts)
     }

@@ -39,7 +39,7 @@ pub enum Part {
     Reasoning(Reasoning),
     /// The model refuses, and says so here.
     Refusal {
-        /// Its words.
+        /// Text of the refusal.
         text: Arc<str>,
     },
     /// A kind of part that this library has no name for, as the vendor wrote it.
@@ -52,7 +52,7 @@ pub enum Part {
 /// An image in a message.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Image {
-    /// Its bytes or address.
+    /// Bytes or URL of the image.
     pub source: ImageSource,
     /// Resolution at which the model should look (`low`, `high`, `auto`), where the vendor has that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -66,7 +66,7 @@ pub struct Image {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ImageSource {
-    /// Here.
+    /// Bytes in the request itself.
     Bytes {
         /// Such as `image/png`.
         media_type: Arc<str>,
@@ -87,7 +87,7 @@ pub struct ToolCall {
     pub id: Arc<str>,
     /// The tool.
     pub name: Arc<str>,
-    /// Its arguments, as the JSON text that the model wrote. It may be invalid.
+    /// Arguments, as the JSON text that the model wrote. It may be invalid.
     pub arguments: Arc<str>,
     /// Unknown fields.
     #[serde(default, skip_serializing_if = "Extra::is_empty")]
@@ -109,7 +109,7 @@ pub struct ToolCall {
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ToolResult {
-    /// The id of the call that this answers.
+    /// Id of the call that this is the result of.
     pub call_id: Arc<str>,
     /// The response.
     pub content: Vec<Part>,
@@ -124,7 +124,7 @@ pub struct ToolResult {
 /// A model's reasoning.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Reasoning {
-    /// Its text; empty where the vendor hides it.
+    /// Text of the reasoning; empty where the vendor hides it.
     pub text: Arc<str>,
     /// The vendor's signature, to be sent back unchanged.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -162,7 +162,8 @@ impl ToolCall {
         })
     }
 
-    /// Returns whether it names a tool and its arguments are a JSON object or absent. A custom tool's input is free text.
+    /// Returns whether it names a tool and its arguments are a JSON object or absent. A custom tool's input is free
+    /// text.
     pub(super) fn is_readable(&self) -> bool {
         let arguments = self.arguments.trim();
         let is_object = || arguments.starts_with('{') && serde_json::from_str::<IgnoredAny>(arguments).is_ok();

@@ -60,8 +60,8 @@ impl ChatRequest {
         "user",
     ];
 
-    /// Fields among `extra` that bring in what is outside the request: an earlier response, a conversation or a prompt kept by
-    /// the vendor, a search, a container, tools of others. Responses to such requests are not kept by a cache.
+    /// Fields among `extra` that bring in what is outside the request: an earlier response, a conversation or a prompt
+    /// kept by the vendor, a search, a container, tools of others. Responses to such requests are not kept by a cache.
     pub const OUTSIDE_FIELDS: [&'static str; 10] = [
         "cachedContent",
         "container",
@@ -148,7 +148,8 @@ impl ChatRequest {
         self.extra.iter().any(|(name, _)| Self::OUTSIDE_FIELDS.contains(&name))
     }
 
-    /// Returns `true` if all input is text of the request: no images, no results of the vendor's tools, nothing from outside.
+    /// Returns `true` if all input is text of the request: no images, no results of the vendor's tools, nothing from
+    /// outside.
     fn is_bounded(&self) -> bool {
         let parts = self.messages.iter().flat_map(|message| &message.parts);
         let own_tools = self.tools.iter().any(|tool| matches!(tool, Tool::Other(_)));
@@ -196,7 +197,7 @@ impl Operation for ChatRequest {
         extra.fingerprint(h, |name| !Self::TRANSPORT_FIELDS.contains(&name));
     }
 
-    /// A token is at least one byte of text, so the bytes bound the tokens; four bytes are a likely token.
+    /// Estimates four bytes of text for a token, and bounds the tokens by the bytes, because a token has at least one.
     fn estimate(&self) -> Estimate {
         let bytes = self.text_bytes();
         let frames = FRAME_TOKENS * (self.messages.len() + self.tools.len() + 1) as u64;
@@ -233,7 +234,7 @@ impl Operation for ChatRequest {
         said.all(|choice| format.conforms(&choice.text()))
     }
 
-    /// A request that leaves the temperature to the vendor, or fixes the seed, has one response.
+    /// Returns `true` if the request has a temperature above zero and no fixed seed.
     fn is_sampled(&self) -> bool {
         self.sampling.seed.is_none() && self.sampling.temperature.is_some_and(|temperature| temperature > 0.0)
     }
@@ -250,8 +251,8 @@ impl Operation for ChatRequest {
             && !self.names_outside()
     }
 
-    /// Returns a number for the first 4 KiB (about 1,024 tokens) before the last part: the tools, the form of the response,
-    /// and the messages, with their images. It stays the same while a conversation grows.
+    /// Returns a number for the first 4 KiB (about 1,024 tokens) before the last part: the tools, the form of the
+    /// response, and the messages, with their images. It stays the same while a conversation grows.
     fn affinity(&self) -> u64 {
         super::affinity::of(&self.model, &self.tools, self.response_format.as_ref(), &self.messages)
     }

@@ -21,20 +21,20 @@ pub struct ChatResponse {
     pub id: Arc<str>,
     /// The model that answered, as the vendor names it.
     pub model: Arc<str>,
-    /// One for each response asked for; mostly one.
+    /// Choices: one, unless the request asks for more.
     pub choices: Vec<Choice>,
     /// Unknown fields.
     #[serde(default, skip_serializing_if = "Extra::is_empty")]
     pub extra: Extra,
 }
 
-/// One response.
+/// One of the alternative texts of a response.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Choice {
-    /// Its number.
+    /// Number of the choice, from 0.
     pub index: u32,
-    /// Its content.
+    /// Content of the choice.
     pub parts: Vec<Part>,
     /// The reason why it ended.
     pub finish: FinishReason,
@@ -161,7 +161,7 @@ impl Choice {
             && calls(self) == calls(other)
     }
 
-    /// Its tool calls.
+    /// Returns the tool calls.
     pub fn tool_calls(&self) -> impl Iterator<Item = &ToolCall> {
         self.parts.iter().filter_map(|part| match part {
             Part::ToolCall(call) => Some(call),

@@ -12,9 +12,9 @@ const MOST_RULES: u32 = 100_000;
 
 /// Returns `true` if a value follows a schema.
 ///
-/// It checks what vendors enforce of a schema: `type`, `enum`, `const`, `properties`, `required`, `additionalProperties`,
-/// `items`, `anyOf`, `oneOf`, `allOf` and local `$ref`s. It ignores the rest (`pattern`, `format`, bounds of numbers and
-/// lengths).
+/// It checks what vendors enforce of a schema: `type`, `enum`, `const`, `properties`, `required`,
+/// `additionalProperties`, `items`, `anyOf`, `oneOf`, `allOf` and local `$ref`s. It ignores the rest (`pattern`,
+/// `format`, bounds of numbers and lengths).
 pub(super) fn conforms(schema: &Value, value: &Value) -> bool {
     let left = Cell::new(MOST_RULES);
     Schema { root: schema, depth: DEEPEST, left: &left }.allows(schema, value)
@@ -71,7 +71,7 @@ impl<'a> Schema<'a> {
         left > 0
     }
 
-    /// The schema that a local reference (`#`, `#/$defs/name`) names.
+    /// Returns the schema that a local reference (`#`, `#/$defs/name`) names.
     fn find(self, reference: &Value) -> Option<&'a Value> {
         self.root.pointer(reference.as_str()?.strip_prefix('#')?)
     }
@@ -90,7 +90,7 @@ fn is(kind: &Value, value: &Value) -> bool {
     }
 }
 
-/// Equal as JSON: 1 and 1.0 are.
+/// Returns `true` if both are equal as JSON, as 1 and 1.0 are.
 fn same(a: &Value, b: &Value) -> bool {
     a == b || a.is_number() && b.is_number() && a.as_f64() == b.as_f64()
 }

@@ -60,7 +60,7 @@ pub(super) struct Ended {
 enum Ending {
     Whole,
     Failed(Error),
-    /// Its reader got a clean end.
+    /// Cut off, with a clean end for the reader.
     Cut,
     Dropped,
 }
@@ -157,8 +157,8 @@ impl ChatStream {
         })
     }
 
-    /// Returns the error as the end. After content it costs something, also if the layer that cut the stream off does not
-    /// say so.
+    /// Returns the error as the end. After content it costs something, also if the layer that cut the stream off does
+    /// not say so.
     fn failed(&self, error: Error) -> Next {
         let error = match error.charge() {
             Charge::None if self.has_content => error.with_charge(Charge::Unknown),

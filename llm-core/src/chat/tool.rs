@@ -20,11 +20,11 @@ pub enum Tool {
 /// A function of the application.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct FunctionTool {
-    /// Its name.
+    /// Name, which the model reads.
     pub name: Arc<str>,
     /// A description for the model.
     pub description: Option<Arc<str>>,
-    /// Its parameters, as a JSON schema.
+    /// Parameters, as a JSON schema.
     pub parameters: Option<Arc<Value>>,
     /// True if the arguments must follow the schema exactly.
     pub strict: Option<bool>,
@@ -48,11 +48,11 @@ pub struct FunctionTool {
 pub enum ToolChoice {
     /// The model decides.
     Auto,
-    /// No tool.
+    /// Forbids tools.
     None,
     /// The model calls at least one tool.
     Required,
-    /// This function.
+    /// Demands a call of this function.
     Function(Arc<str>),
     /// A form that this library has no name for, as the vendor writes it.
     Other(Arc<Value>),
@@ -83,7 +83,7 @@ pub enum ResponseFormat {
 /// A schema that a response must follow.
 #[derive(Clone, Debug, PartialEq)]
 pub struct JsonSchema {
-    /// Its name.
+    /// Name, which the model reads.
     pub name: Arc<str>,
     /// A description for the model.
     pub description: Option<Arc<str>>,
@@ -151,7 +151,7 @@ impl ToolChoice {
 }
 
 impl ResponseFormat {
-    /// JSON that follows a schema exactly.
+    /// Creates the form of JSON that follows a schema exactly.
     pub fn json_schema(name: impl Into<Arc<str>>, schema: Value) -> Self {
         Self::JsonSchema(JsonSchema {
             name: name.into(),

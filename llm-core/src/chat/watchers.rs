@@ -12,7 +12,7 @@ use crate::output::StreamCut;
 #[derive(Default)]
 pub(super) struct Watchers {
     all: Vec<Watcher>,
-    /// The one whose decision is awaited.
+    /// Index of the watcher whose decision is awaited.
     asked: usize,
 }
 
@@ -36,7 +36,8 @@ impl Watchers {
         }));
     }
 
-    /// Asks all of them about the bytes of output so far. While this is pending, it is to be polled with the same bytes.
+    /// Asks all of them about the bytes of output so far. While this is pending, it is to be polled with the same
+    /// bytes.
     pub(super) fn poll_decide(&mut self, bytes: u64, cx: &mut Context<'_>) -> Poll<Option<StreamCut>> {
         let mut cut = None;
         while let (None, Some(watcher)) = (&cut, self.all.get_mut(self.asked)) {

@@ -9,8 +9,8 @@ use crate::{Usage, Usd};
 /// rises by through that line, so lines and surcharges add up to the total exactly, none is negative, and each is less
 /// than one nano-dollar off its own tokens × rate.
 ///
-/// What has no known price is in no line but among `unpriced`; the cost is then unknown, and the total the least that it
-/// can be.
+/// What has no known price is in no line but among `unpriced`; the cost is then unknown, and the total the least that
+/// it can be.
 ///
 /// ```
 /// use llm_core::{Usage, price::{PriceOptions, PriceTable}};
@@ -70,7 +70,7 @@ pub struct SurchargeLine {
 }
 
 impl Bill {
-    /// The bill of `usage` at the prices of a row, with these factors of its options' surcharges.
+    /// Creates the bill of `usage` at the prices of a row, with these factors of its options' surcharges.
     pub(super) fn of(
         (model, as_of): (&str, &str),
         row: &PriceRow,

@@ -29,12 +29,13 @@ impl PriceTable {
         cost(model, price, usage, options)
     }
 
-    /// Returns the cost of a response to a request for the model `asked`, by the accounting data on its receipt. Where the vendor named no
-    /// service class, `tier` counts, which is that of the request.
+    /// Returns the cost of a response to a request for the model `asked`, by the accounting data on its receipt. Where
+    /// the vendor named no service class, `tier` counts, which is that of the request.
     ///
     /// The model is the one that answered; if the table does not list it and its name only extends the one asked
-    /// (`m-0125` for `m`, `m-2512` for `m-latest`) or that has an [alias](Self::alias), the one asked. Each of the [side calls](Accounting::side_calls) is priced by its own model and
-    /// length, the rest of the usage by the model that answered. What counts, in this order:
+    /// (`m-0125` for `m`, `m-2512` for `m-latest`) or that has an [alias](Self::alias), the one asked. Each of the
+    /// [side calls](Accounting::side_calls) is priced by its own model and length, the rest of the usage by the model
+    /// that answered. What counts, in this order:
     ///
     /// 1. prices that the table lists for the model at this [provider](Accounting::provider), or at any provider;
     /// 2. the cost on the receipt, which the client took from the vendor's statement;
@@ -64,11 +65,11 @@ impl PriceTable {
         })
     }
 
-    /// Returns the list price of a response: the price of `usage` at the standard service class, by the table alone. The
-    /// surcharges on the receipt apply. The model is found as for [`cost_of`](Self::cost_of).
+    /// Returns the list price of a response: the price of `usage` at the standard service class, by the table alone.
+    /// The surcharges on the receipt apply. The model is found as for [`cost_of`](Self::cost_of).
     ///
-    /// An amount that the vendor stated does not count, because it is for the class that was served. For a response that
-    /// was served alone and at the standard class, the list price is its cost.
+    /// An amount that the vendor stated does not count, because it is for the class that was served. For a response
+    /// that was served alone and at the standard class, the list price is its cost.
     ///
     /// ```
     /// use llm_core::{Usage, layer::Accounting, price::{PriceTable, ServiceTier}};
@@ -93,7 +94,8 @@ impl PriceTable {
         self.sum(&response, Self::listed).or_else(|_| self.sum(&response, Self::resolve))
     }
 
-    /// Returns the cost of `usage` line by line; also of a usage that has something without a known price, which it names.
+    /// Returns the cost of `usage` line by line; also of a usage that has something without a known price, which it
+    /// names.
     ///
     /// # Errors
     ///
@@ -160,8 +162,8 @@ impl PriceTable {
         Ok(sum)
     }
 
-    /// The prices of the model that answered; where it has none, and its name only extends the one asked, or that has an
-    /// alias, those of the model asked.
+    /// Returns the prices of the model that answered; where it has none, and its name only extends the one asked, or
+    /// that has an alias, those of the model asked.
     fn answered<'a>(&self, response: &Response<'a>, lookup: Lookup) -> Result<(&'a str, &ModelPrice), UnknownCost> {
         let (asked, accounting) = (response.asked, response.accounting);
         let model = accounting.model.as_deref().unwrap_or(asked);
@@ -251,8 +253,8 @@ fn bound_of(
     Ok(bounds.max().unwrap_or(Usd::ZERO))
 }
 
-/// Returns `true` if the vendor's name for the model that answered extends the name asked for: `m-0125` for `m`, `m-2512` for
-/// `m-latest`.
+/// Returns `true` if the vendor's name for the model that answered extends the name asked for: `m-0125` for `m`,
+/// `m-2512` for `m-latest`.
 fn extends(answered: &str, asked: &str) -> bool {
     let asked = asked.strip_suffix("-latest").unwrap_or(asked);
     answered.strip_prefix(asked).is_some_and(|rest| rest.starts_with('-'))

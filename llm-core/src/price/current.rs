@@ -23,7 +23,7 @@ impl Prices {
         Self(Arc::new(RwLock::new(table)))
     }
 
-    /// The table of now. Cheap; what holds it keeps it, whatever comes after.
+    /// Returns the current table. It is a cheap clone, which later replacements do not change.
     pub fn current(&self) -> PriceTable {
         // A table is put in place whole, so a panic elsewhere leaves nothing half done.
         self.0.read().unwrap_or_else(PoisonError::into_inner).clone()

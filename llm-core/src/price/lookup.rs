@@ -14,12 +14,12 @@ pub(super) struct Name<'n> {
 type Found<'t> = Result<&'t ModelPrice, UnknownCost>;
 
 impl PriceTable {
-    /// A model's prices, whichever provider lists it; `None` if none does, or several do at different prices.
+    /// Returns a model's prices, whichever provider lists it; `None` if none does, or several do at different prices.
     pub fn model(&self, name: &str) -> Option<&ModelPrice> {
         self.listed(Name { provider: None, model: name }).ok()
     }
 
-    /// The prices of a model at a provider: as it is [listed](Self::alias) or by an alias.
+    /// Returns the prices of a model at a provider: as it is [listed](Self::alias) or by an alias.
     ///
     /// # Errors
     ///
@@ -28,7 +28,7 @@ impl PriceTable {
         self.resolve(Name { provider, model })
     }
 
-    /// The prices that the table lists for the model at this provider, or for the model at any provider.
+    /// Returns the prices that the table lists for the model at this provider, or for the model at any provider.
     pub(super) fn listed(&self, name: Name<'_>) -> Found<'_> {
         let found = [Some(name.model), without_date(name.model)].into_iter().flatten();
         let mut found = found.filter_map(|model| Some((model, self.rows(model)?)));
@@ -42,7 +42,7 @@ impl PriceTable {
         }
     }
 
-    /// The same, or the prices of the provider or the model that the table names as costing the same.
+    /// Returns the same, or the prices of the provider or the model that the table names as costing the same.
     pub(super) fn resolve(&self, name: Name<'_>) -> Found<'_> {
         self.listed(name).or_else(|cause| {
             let same = name.provider.and_then(|provider| self.provider_alias_of(provider));
@@ -87,7 +87,7 @@ fn choose<'t>(
     }
 }
 
-/// `gpt-4o-2024-08-06` → `gpt-4o`, `claude-opus-5-20260301` → `claude-opus-5`.
+/// Removes a date: `gpt-4o-2024-08-06` → `gpt-4o`, `claude-opus-5-20260301` → `claude-opus-5`.
 fn without_date(name: &str) -> Option<&str> {
     ["-dddd-dd-dd", "-dddddddd"].into_iter().find_map(|form| {
         let (base, date) = name.split_at_checked(name.len().checked_sub(form.len())?)?;

@@ -30,8 +30,8 @@ pub struct ModelPrice {
     /// standard; so is one whose rows end at a shorter prompt than those of standard service, beyond that length.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "distinct_names")]
     pub tiers: BTreeMap<ServiceTier, Vec<PriceRow>>,
-    /// Factors on all prices of tokens, in thousandths, for ways of processing that the vendor charges for, by its own words:
-    /// `{"us": 1100}`. A way that is not here is unknown, never free.
+    /// Factors on all prices of tokens, in thousandths, for ways of processing that the vendor charges for, by its own
+    /// words: `{"us": 1100}`. A way that is not here is unknown, never free.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "distinct_names")]
     pub surcharges: BTreeMap<String, u32>,
 }
@@ -78,14 +78,15 @@ impl ModelPrice {
         self.row(&ServiceTier::Standard, input).map(|row| &row.price)
     }
 
-    /// Returns the row that prices a request with this many input tokens at this service class; `None` where that is unknown.
+    /// Returns the row that prices a request with this many input tokens at this service class; `None` where that is
+    /// unknown.
     pub fn row(&self, tier: &ServiceTier, input: u64) -> Option<&PriceRow> {
         let row = applying(self.tier(tier)?, input)?;
         let standard = applying(&self.rows, input).map_or(0, |row| row.above);
         (row.above >= standard).then_some(row)
     }
 
-    /// The factors, in thousandths, for these ways of processing.
+    /// Returns the factors, in thousandths, for these ways of processing.
     ///
     /// # Errors
     ///

@@ -112,7 +112,7 @@ pub(super) fn check(model: &str, price: &ModelPrice) -> Result<(), PriceTableErr
     Ok(())
 }
 
-/// Which model's field made a table unreadable, if it is one model's.
+/// Finds the model whose field made a table unreadable, if it is one model's.
 pub(super) fn locate(json: &str) -> Option<PriceTableError> {
     let table: Value = serde_json::from_str(json).ok()?;
     table.get("models")?.as_object()?.iter().find_map(|(model, value)| {

@@ -14,8 +14,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 /// | `priority` | [`Priority`](Self::Priority) |
 /// | any other (`scale`, `ultrafast`, …) | [`Other`](Self::Other) |
 ///
-/// OpenAI says `default`, `flex` or `priority`; Groq `on_demand` or `flex`; Anthropic `standard`, `priority` or `batch`; Gemini `standard`,
-/// `flex` or `priority`. Gemini and OpenAI do not say `batch` in a batch's results, so that the reader of those must.
+/// OpenAI says `default`, `flex` or `priority`; Groq `on_demand` or `flex`; Anthropic `standard`, `priority` or
+/// `batch`; Gemini `standard`, `flex` or `priority`. Gemini and OpenAI do not say `batch` in a batch's results, so that
+/// the reader of those must.
 ///
 /// ```
 /// use llm_core::price::ServiceTier;
@@ -85,7 +86,7 @@ impl ServiceTier {
 }
 
 impl PriceOptions {
-    /// Standard service at list price.
+    /// Creates options of standard service at list price.
     pub fn new() -> Self {
         Self { tier: ServiceTier::Standard, surcharges: Vec::new(), per_mille: 1_000, provider: None }
     }

@@ -18,8 +18,8 @@ use crate::{Usage, Usd};
 /// ```
 ///
 /// Where a vendor has no price of its own for a kind of input, there is `None`: cached tokens and audio then cost what
-/// plain input costs, tokens written for long what other written tokens cost, cached audio what other cached tokens cost.
-/// Output that is no text, and searches, have no price without one of their own: what they cost is unknown.
+/// plain input costs, tokens written for long what other written tokens cost, cached audio what other cached tokens
+/// cost. Output that is no text, and searches, have no price without one of their own: what they cost is unknown.
 ///
 /// ```
 /// use llm_core::{Usage, price::{Price, Rate}};
@@ -96,12 +96,12 @@ pub enum TokenKind {
     AudioOutput,
     /// Images in the output.
     ImageOutput,
-    /// Searches, which are no tokens.
+    /// Searches by the vendor, which are counted beside the tokens.
     Search,
 }
 
 impl TokenKind {
-    /// The kind in a few words, for tables.
+    /// Returns the kind in a few words, for tables.
     pub fn name(self) -> &'static str {
         match self {
             Self::Input => "input",
@@ -124,24 +124,25 @@ impl TokenKind {
 }
 
 impl Price {
-    /// Returns the cost of `usage`: Σ tokens × rate ÷ 10⁶, computed exactly and rounded up to the next nano-dollar. `None` if it
-    /// has something that this has no price for.
+    /// Returns the cost of `usage`: Σ tokens × rate ÷ 10⁶, computed exactly and rounded up to the next nano-dollar.
+    /// `None` if it has something that this has no price for.
     pub fn cost(&self, usage: &Usage) -> Option<Usd> {
         Some(self.sum(usage, 1_000, &[]).ok()?.rounded_up())
     }
 
     /// Returns the most that `input` and `output` tokens can cost, whichever of the prices apply.
     ///
-    /// Prices of audio input and of searches do not count: a request that may hold audio, or lets the vendor search, has
-    /// no [`input_bound`](crate::Estimate::input_bound) to begin with.
+    /// Prices of audio input and of searches do not count: a request that may hold audio, or lets the vendor search,
+    /// has no [`input_bound`](crate::Estimate::input_bound) to begin with.
     pub fn bound(&self, input: u64, output: u64) -> Usd {
         self.bound_sum(input, output, 1_000).rounded_up()
     }
 
-    /// Returns each kind of tokens of `usage` with its count and rate, `None` if that is unknown; in the order of a bill.
+    /// Returns each kind of tokens of `usage` with its count and rate, `None` if that is unknown; in the order of a
+    /// bill.
     ///
-    /// Not every vendor states how many of the cached tokens were audio. Beyond what is stated, as much of the audio as can
-    /// be counts as not cached, which is the dearer reading.
+    /// Not every vendor states how many of the cached tokens were audio. Beyond what is stated, as much of the audio as
+    /// can be counts as not cached, which is the dearer reading.
     pub fn items(&self, usage: &Usage) -> [(TokenKind, u64, Option<Rate>); 10] {
         let plain = usage.uncached_input();
         let forced = usage.audio_input.saturating_sub(plain);
@@ -169,7 +170,7 @@ impl Price {
         ]
     }
 
-    /// Each price that there is.
+    /// Returns the prices by kind; `None` where there is none.
     pub(super) fn rates(&self) -> [Option<Rate>; 10] {
         let Self {
             input,
@@ -198,7 +199,7 @@ impl Price {
         ]
     }
 
-    /// The exact amount, times a factor in thousandths, and, but for searches, times the factors of surcharges.
+    /// Returns the exact amount, times a factor in thousandths, and, but for searches, times the factors of surcharges.
     ///
     /// # Errors
     ///

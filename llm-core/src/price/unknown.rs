@@ -66,13 +66,13 @@ pub enum UnknownCost {
     Kind {
         /// Name of the model.
         model: Arc<str>,
-        /// The first kind that has no price.
+        /// First kind of tokens without a price.
         kind: TokenKind,
     },
     /// The vendor stated a usage that no response can have taken.
     #[error("the vendor stated a usage that no response can have taken: {stated}")]
     UnusableUsage {
-        /// The unusable count.
+        /// Stated count that cannot be used.
         stated: Arc<str>,
     },
     /// The vendor did not state a usage.

@@ -32,8 +32,8 @@ pub struct Accounting {
     /// Calls that the vendor made beside the one that produced the response. Their tokens are part of `usage`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub side_calls: Vec<SideCall>,
-    /// First count in the vendor's usage that cannot be one, by its name and value: `prompt_tokens: -5`. A statement whose
-    /// input or output is unusable is not used at all, so `usage` may be `None` because of it.
+    /// First count in the vendor's usage that cannot be one, by its name and value: `prompt_tokens: -5`. A statement
+    /// whose input or output is unusable is not used at all, so `usage` may be `None` because of it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unusable_usage: Option<Arc<str>>,
     /// The vendor that produced it, such as `openai`.
@@ -61,9 +61,9 @@ pub struct Accounting {
     /// True if a packed request produced it: one request with several prompts.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub packed: bool,
-    /// The cost of the response: price of its usage as it was served. A client puts here the amount that the vendor states
-    /// it billed; the layer that prices attempts replaces it by the table's price if the table lists the model at this
-    /// provider.
+    /// The cost of the response: price of its usage as it was served. A client puts here the amount that the vendor
+    /// states it billed; the layer that prices attempts replaces it by the table's price if the table lists the model
+    /// at this provider.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cost: Option<Usd>,
     /// The list price: price of the same response alone at the standard service class; an estimate if it was packed.
@@ -76,7 +76,8 @@ pub struct Accounting {
     /// Amount paid for it in this call; `None` unless a layer stated it. See [`paid`](Self::paid()).
     #[serde(skip)]
     pub paid: Option<Amount>,
-    /// Amounts saved, by cause: those [of the response](Savings::of_response), which stay with it, and those of this call.
+    /// Amounts saved, by cause: those [of the response](Savings::of_response), which stay with it, and those of this
+    /// call.
     #[serde(with = "savings::of_response", skip_serializing_if = "savings::of_response::is_none")]
     pub saved: Savings,
     /// The paid amount that this response may count as its own.
@@ -103,8 +104,8 @@ pub enum Origin {
 }
 
 impl Accounting {
-    /// Returns the amount paid to a vendor for this response, in this call. If no layer said so, it is unknown for a response that a
-    /// vendor gave, and nothing for one that was stored or shared.
+    /// Returns the amount paid to a vendor for this response, in this call. If no layer said so, it is unknown for a
+    /// response that a vendor gave, and nothing for one that was stored or shared.
     pub fn paid(&self) -> Amount {
         match (&self.paid, self.origin) {
             (Some(paid), _) => paid.clone(),
@@ -134,11 +135,12 @@ impl Accounting {
     }
 
     /// Marks the response as packed. Its list price becomes `alone`, which is the estimated price of the same response
-    /// requested alone at the standard class; the difference to the list price of its share of the packed request is saved.
+    /// requested alone at the standard class; the difference to the list price of its share of the packed request is
+    /// saved.
     ///
-    /// Call it with the accounting of the share: `cost`, `list` and `saved` are this response's part of the packed request.
-    /// The usage to estimate by is the whole prefix and the response's own item as input and its own part of the output,
-    /// without reasoning: `Usage::new(prefix + item, output)`, at
+    /// Call it with the accounting of the share: `cost`, `list` and `saved` are this response's part of the packed
+    /// request. The usage to estimate by is the whole prefix and the response's own item as input and its own part of
+    /// the output, without reasoning: `Usage::new(prefix + item, output)`, at
     /// [`PriceTable::list_of`](crate::price::PriceTable::list_of).
     ///
     /// ```
@@ -162,8 +164,8 @@ impl Accounting {
         (self.list, self.unpriced) = known(alone);
     }
 
-    /// Copies what the response itself is (usage, vendor, model, cost, list price and its own savings), not how this call
-    /// came by it.
+    /// Copies what the response itself is (usage, vendor, model, cost, list price and its own savings), not how this
+    /// call came by it.
     pub fn copy_response(&mut self, from: &Self) {
         let Self {
             origin: _,
@@ -204,8 +206,8 @@ impl Accounting {
         self.saved = saved.of_response();
     }
 
-    /// Divides the accounting of a call among its parts in proportion to `weights`. Usage and money add up exactly, and what
-    /// cannot be divided goes to the last. The cost share is [taken](CostShare::split) by the parts' own.
+    /// Divides the accounting of a call among its parts in proportion to `weights`. Usage and money add up exactly, and
+    /// what cannot be divided goes to the last. The cost share is [taken](CostShare::split) by the parts' own.
     ///
     /// ```
     /// use llm_core::{Usage, layer::Accounting};
@@ -250,7 +252,7 @@ impl Accounting {
     }
 }
 
-/// The amount, and the cause if it is unknown.
+/// Returns the amount, and the cause if it is unknown.
 fn known(amount: Result<Usd, UnknownCost>) -> (Option<Usd>, Option<UnknownCost>) {
     match amount {
         Ok(amount) => (Some(amount), None),

@@ -89,7 +89,7 @@ impl Sum for Amount {
 }
 
 impl fmt::Display for Amount {
-    /// The amount as [`Usd`] prints it; with `unknown` or `at least`, and the cause, if a part of it is unknown.
+    /// Writes the amount as [`Usd`] does; with `unknown` or `at least`, and the cause, if a part of it is unknown.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.unknown {
             None => self.known.fmt(f),

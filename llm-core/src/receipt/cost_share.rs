@@ -10,10 +10,10 @@ use crate::Usd;
 
 /// Paid amount that exactly one response takes as its own.
 ///
-/// The layer that pays a vendor puts a share of the attempt's cost on the receipt. A coalesced call has many responses of
-/// one attempt. The first that takes the share was useful spend; a share that none takes was wasted. Once the whole cost
-/// is known to be one or the other, the paying layer gets the wasted amount. So every attempt is counted once, even if
-/// callers are cancelled. The cost of an attempt with several items is [split](Self::split) among them.
+/// The layer that pays a vendor puts a share of the attempt's cost on the receipt. A coalesced call has many responses
+/// of one attempt. The first that takes the share was useful spend; a share that none takes was wasted. Once the whole
+/// cost is known to be one or the other, the paying layer gets the wasted amount. So every attempt is counted once,
+/// even if callers are cancelled. The cost of an attempt with several items is [split](Self::split) among them.
 ///
 /// ```
 /// use std::sync::{Arc, Mutex};
@@ -59,8 +59,8 @@ struct Open {
 type Settle = Box<dyn FnOnce(Usd) + Send>;
 
 impl CostShare {
-    /// Creates a share of the whole `amount`. `settle` is called once, with the wasted part: as soon as all is taken, or
-    /// when the last clone of the last share is dropped.
+    /// Creates a share of the whole `amount`. `settle` is called once, with the wasted part: as soon as all is taken,
+    /// or when the last clone of the last share is dropped.
     pub fn new(amount: Usd, settle: impl FnOnce(Usd) + Send + 'static) -> Self {
         let open = Open { shares: 1, lost: Usd::ZERO, settle: Some(Box::new(settle)) };
         Self::share(amount, &Arc::new(Attempt(Mutex::new(open))))
@@ -71,7 +71,8 @@ impl CostShare {
         Self(Form::All(shares.into()))
     }
 
-    /// Combines the shares of a merged call's members. [Splitting](Self::split) it among as many hands each its own out.
+    /// Combines the shares of a merged call's members. [Splitting](Self::split) it among as many hands each its own
+    /// out.
     pub fn each(shares: Vec<Self>) -> Self {
         Self(Form::Each(Arc::new(Each(Mutex::new(shares)))))
     }
@@ -88,8 +89,9 @@ impl CostShare {
         }
     }
 
-    /// Splits the share among several items, in proportion to `weights`; the parts add up exactly. Of a combined share each
-    /// is split. This share and its clones then count as taken. `None` if other responses have taken it, and without weights.
+    /// Splits the share among several items, in proportion to `weights`; the parts add up exactly. Of a combined share
+    /// each is split. This share and its clones then count as taken. `None` if other responses have taken it, and
+    /// without weights.
     pub fn split(&self, weights: &[u64]) -> Option<Vec<Self>> {
         if weights.is_empty() {
             return None;
@@ -152,7 +154,7 @@ impl Share {
 }
 
 impl Attempt {
-    /// One share more is known to be taken, or to be lost.
+    /// Records that one more share is taken, or lost.
     fn settle(&self, lost: Usd) {
         let settled = {
             let mut open = self.open();

@@ -63,7 +63,7 @@ impl Random {
         Self(Arc::new(AtomicU64::new(seed)))
     }
 
-    /// SplitMix64.
+    /// Returns the next pseudo-random number (SplitMix64).
     fn next(&self) -> u64 {
         const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
         let mut z = self.0.fetch_add(STEP, Ordering::Relaxed).wrapping_add(STEP);

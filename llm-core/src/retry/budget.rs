@@ -90,7 +90,7 @@ impl Drop for RetryToken {
 }
 
 impl Default for RetryBudget {
-    /// Twenty retries for a hundred calls, and ten to begin with.
+    /// Creates a budget of twenty retries for a hundred calls, and ten at the start.
     fn default() -> Self {
         Self::new(20, 10)
     }

@@ -26,7 +26,7 @@ pub struct AnthropicProtocol {
 }
 
 impl AnthropicProtocol {
-    /// The format, with what it sends for wishes that a request leaves open.
+    /// Creates the format, with the settings of what a request leaves open.
     pub fn new(options: Options) -> Self {
         Self { options, betas: Vec::new() }
     }
@@ -63,7 +63,7 @@ impl VendorProtocol for AnthropicProtocol {
         decode_chat(body)
     }
 
-    /// The vendor may leave out where and how fast it answered; then as it was asked to, which is what that costs.
+    /// Reads a response. A region or speed that the vendor leaves out is taken from the request, whose price applies.
     fn read_chat_for(&self, request: &ChatRequest, body: &[u8]) -> Result<Decoded<ChatResponse>, Error> {
         decode_response(request, body)
     }
@@ -121,7 +121,7 @@ fn no_embeddings() -> Error {
     Error::new(ErrorKind::Unsupported, "anthropic has no embeddings")
 }
 
-/// A value of a query.
+/// Escapes a value of a query.
 fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for byte in text.bytes() {

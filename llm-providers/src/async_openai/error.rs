@@ -5,7 +5,7 @@ use llm_core::{Error, ErrorKind, http as core_http};
 use super::readable::CLIENT;
 use crate::openai::serve::error::body;
 
-/// The error as OpenAI would answer.
+/// Returns the error in OpenAI's form.
 pub(super) fn response(error: &Error) -> reqwest::Response {
     let mut response = http::Response::new(Bytes::from(body(error, CLIENT).to_string()));
     *response.status_mut() = status(error);

@@ -12,7 +12,7 @@ pub struct ProviderLayer {
 }
 
 impl ProviderLayer {
-    /// A layer that asks this provider, for the tenant `default`.
+    /// Creates a layer that sends to this provider, for the tenant `default`.
     pub fn new(provider: Arc<dyn Provider>) -> Self {
         Self { provider, tenant: Tenant::from("default"), tenant_header: None }
     }

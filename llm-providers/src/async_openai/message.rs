@@ -50,7 +50,7 @@ pub(super) fn read(value: Value, at: usize) -> Result<Message, Error> {
     Ok(Message { role, parts, name, extra: Extra::from(given(fields)) })
 }
 
-/// A part by what it is; what has no name here stays as it is.
+/// Converts a part. One without a name here stays as it is.
 fn part(value: Value) -> Part {
     match known(&value) {
         Some(part) => part,
@@ -81,7 +81,8 @@ fn known(value: &Value) -> Option<Part> {
     }
 }
 
-/// An image's bytes, if they are in its address: such a request is self-contained, and a cache can store its response.
+/// Returns an image's bytes if they are in its URL, so that the request is self-contained and its response can be
+/// cached.
 fn source(url: String) -> ImageSource {
     let inside = |url: &str| {
         let (media_type, text) = url.strip_prefix("data:")?.split_once(";base64,")?;

@@ -99,7 +99,7 @@ fn sampling(fields: &mut Fields) -> Result<Sampling, Error> {
     })
 }
 
-/// A function, if it is one and nothing more; anything else as it is.
+/// Converts a function without other fields. Anything else stays as it is.
 fn tool(value: Value) -> Tool {
     match function(&value) {
         Some(function) => Tool::Function(function),
@@ -150,7 +150,7 @@ fn format(value: Value) -> Result<ResponseFormat, Error> {
     }
 }
 
-/// The object in a field that has nothing but a type beside it.
+/// Returns the object in a field that has nothing but a type beside it.
 fn only<'v>(value: &'v Value, field: &str) -> Option<&'v Fields> {
     let fields = value.as_object()?;
     let tagged = fields.len() == 2 && fields.get("type").is_some_and(|kind| kind == field);

@@ -8,7 +8,8 @@ use llm_core::Error;
 pub(super) struct BaseUrl(Arc<str>);
 
 impl BaseUrl {
-    /// A base URL such as `https://api.openai.com/v1`. Messages never quote it: a wrong one may hold a secret.
+    /// Reads a base URL such as `https://api.openai.com/v1`. Errors never quote it, because a wrong one may hold a
+    /// secret.
     pub(super) fn new(base: &str) -> Result<Self, Error> {
         let base = base.trim();
         if base.contains(['?', '#']) {
@@ -37,7 +38,7 @@ impl BaseUrl {
         Ok(Self(base.trim_end_matches('/').into()))
     }
 
-    /// The host, without a port.
+    /// Returns the host, without a port.
     pub(super) fn host(&self) -> &str {
         let authority = self.0.split("://").nth(1).and_then(|rest| rest.split('/').next()).unwrap_or_default();
         match authority.rsplit_once(':') {
@@ -46,7 +47,7 @@ impl BaseUrl {
         }
     }
 
-    /// The address of a path below.
+    /// Returns the URL of a path below it.
     pub(super) fn below(&self, path: &str) -> Result<Uri, Error> {
         let address = format!("{}/{path}", self.0).parse();
         address.map_err(|_| Error::invalid("the model's name cannot stand in an address"))

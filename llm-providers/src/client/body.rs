@@ -20,7 +20,7 @@ use crate::deadline::Alarm;
 /// Longest body of an error that is read, in bytes.
 const REFUSAL: usize = 64 << 10;
 
-/// A whole body of at most `most` bytes.
+/// Reads a whole body of at most `most` bytes.
 pub(super) async fn read<B>(body: B, most: usize) -> Result<Vec<u8>, Error>
 where
     B: Body<Data = Bytes, Error: Into<BoxError>>,
@@ -29,7 +29,8 @@ where
     if whole { Ok(bytes) } else { Err(too_large(most)) }
 }
 
-/// The beginning of a refusal's body. What cannot be read of it is not worth another error.
+/// Reads the beginning of a refusal's body. An error while reading ends it there, because the refusal is the error to
+/// report.
 pub(super) async fn read_refusal<B>(body: B) -> Vec<u8>
 where
     B: Body<Data = Bytes, Error: Into<BoxError>>,
@@ -164,7 +165,7 @@ impl EventSize {
     }
 }
 
-/// The connection failed before the response's end.
+/// Returns the error of a connection that failed before the response's end.
 fn broke_off(error: BoxError) -> Error {
     let (kind, message) = match error.downcast_ref::<Error>().map(Error::kind) {
         Some(ErrorKind::Timeout) => (ErrorKind::Timeout, "the response stopped before its end"),

@@ -113,7 +113,7 @@ impl<W: VendorProtocol, T: Transport> Client<W, T> {
 }
 
 impl Head {
-    /// Accounting data that the head of a response states.
+    /// Returns the accounting data that the head of a response states.
     pub(super) fn receipt(&self) -> Receipt {
         Receipt::new(self.accounting.clone())
     }

@@ -15,8 +15,8 @@ use crate::{
 const PAGES: usize = 100;
 
 impl<W: VendorProtocol, T: Transport> Client<W, T> {
-    /// Asks the vendor how many input tokens a chat request takes, until a deadline. Vendors do not charge it, but limit
-    /// its pace.
+    /// Asks the vendor how many input tokens a chat request takes, until a deadline. Vendors do not charge it, but
+    /// limit its pace.
     ///
     /// # Errors
     ///
@@ -31,7 +31,7 @@ impl<W: VendorProtocol, T: Transport> Client<W, T> {
         .await
     }
 
-    /// The models that the vendor lists for this key, all pages of them, until a deadline.
+    /// Returns the models that the vendor lists for this key, all pages of them, until a deadline.
     ///
     /// # Errors
     ///

@@ -53,8 +53,8 @@ pub(super) struct Config<W> {
 
 #[cfg(feature = "reqwest")]
 impl<W: VendorProtocol + Default> Client<W> {
-    /// Makes a client of the vendor's own address with a key. It can be made anywhere, but its calls need a tokio runtime
-    /// and fail with [`ErrorKind::Other`](llm_core::ErrorKind::Other) outside of one.
+    /// Makes a client of the vendor's own address with a key. It can be made anywhere, but its calls need a tokio
+    /// runtime and fail with [`ErrorKind::Other`](llm_core::ErrorKind::Other) outside of one.
     ///
     /// # Errors
     ///
@@ -150,8 +150,8 @@ impl<W: VendorProtocol, T> Client<W, T> {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidRequest`](llm_core::ErrorKind::InvalidRequest) if it is not a whole `http` or `https` URL, or
-    /// if it has a user, a query or a fragment: secrets in URLs leak. Its message does not quote the URL.
+    /// [`ErrorKind::InvalidRequest`](llm_core::ErrorKind::InvalidRequest) if it is not a whole `http` or `https` URL,
+    /// or if it has a user, a query or a fragment: secrets in URLs leak. Its message does not quote the URL.
     pub fn base_url(mut self, url: &str) -> Result<Self, Error> {
         self.config().base_url = BaseUrl::new(url)?;
         Ok(self)
@@ -181,7 +181,8 @@ impl<W: VendorProtocol, T> Client<W, T> {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidRequest`](llm_core::ErrorKind::InvalidRequest) if the name or the value cannot be a header's.
+    /// [`ErrorKind::InvalidRequest`](llm_core::ErrorKind::InvalidRequest) if the name or the value cannot be a
+    /// header's.
     pub fn header(mut self, name: &str, value: &str) -> Result<Self, Error> {
         let name = HeaderName::try_from(name).map_err(|_| Error::invalid("the name of a header is not one"))?;
         let words: Vec<&str> = value.split_ascii_whitespace().map(|word| word.trim_end_matches([';', ','])).collect();
@@ -280,7 +281,7 @@ impl<W: fmt::Debug, T> fmt::Debug for Client<W, T> {
     }
 }
 
-/// A header's value that is shown nowhere.
+/// Marks a header's value as secret, so that `Debug` does not show it.
 pub(crate) fn secret(mut value: HeaderValue) -> HeaderValue {
     value.set_sensitive(true);
     value

@@ -25,11 +25,13 @@ use super::{
 };
 use crate::{protocol::StreamDecoder, runtime, telemetry::CallSpan};
 
-/// Longest wait for the body's end after the vendor's own end (`[DONE]`, `message_stop`), so that the connection can be reused.
+/// Longest wait for the body's end after the vendor's own end (`[DONE]`, `message_stop`), so that the connection can be
+/// reused.
 const LINGER: Duration = Duration::from_millis(100);
 /// Most events that are held back before the first content.
 const MAX_HELD_EVENTS: usize = 64;
-/// Longest time that an event is held back before the first content. The stream goes on after it, however long it takes.
+/// Longest time that an event is held back before the first content. The stream goes on after it, however long it
+/// takes.
 const MAX_HOLD: Duration = Duration::from_secs(10);
 
 /// The pieces of a streamed response. Its receipt is filled in as they pass.
@@ -96,7 +98,7 @@ impl<C: StreamDecoder> Events<C> {
         }
     }
 
-    /// Ready when content is in the queue, as many events as may be, or the first of them for as long as it may be.
+    /// Waits until content is in the queue, or the limit of held events or of their time is reached.
     fn poll_begun(&mut self, limit: &mut Option<Pin<Box<Sleep>>>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         while self.queue.len() < MAX_HELD_EVENTS && !self.queue.iter().any(ChatEvent::is_content) {
             if let Source::Ended = self.source {

@@ -20,7 +20,7 @@ pub struct GeminiProtocol {
 }
 
 impl GeminiProtocol {
-    /// The format with these settings.
+    /// Creates the format with these settings.
     pub fn new(dialect: Dialect) -> Self {
         Self { dialect }
     }
@@ -88,12 +88,12 @@ impl VendorProtocol for GeminiProtocol {
         RULES.classify(status, headers, body, now, key)
     }
 
-    /// None: Gemini tells its limits with refusals alone.
+    /// Returns none, because Gemini states its limits in refusals alone.
     fn limits(&self, _: &HeaderMap, _: &Arc<str>, _: SystemTime) -> Option<VendorLimits> {
         None
     }
 
-    /// None: Gemini's responses name themselves in their bodies, see [`ChatResponse::id`].
+    /// Returns none, because Gemini states it in the body: see [`ChatResponse::id`].
     fn request_id<'h>(&self, _: &'h HeaderMap) -> Option<&'h str> {
         None
     }

@@ -15,7 +15,7 @@ pub(super) fn charge(usage: Option<Usage>) -> Charge {
     usage.map_or(Charge::Unknown, Charge::Known)
 }
 
-/// An error before anything was asked: no key, no such adapter.
+/// Converts an error from before the request was sent: no key, no such adapter.
 pub(super) fn unresolved(error: GenaiError) -> Error {
     match error {
         GenaiError::RequiresApiKey { .. } | GenaiError::NoAuthResolver { .. } | GenaiError::NoAuthData { .. } => {
@@ -28,8 +28,8 @@ pub(super) fn unresolved(error: GenaiError) -> Error {
     }
 }
 
-/// Describes the failure in this family's words. `genai`'s own messages hold prompts, responses and addresses: none of them is
-/// passed on, nor is the error itself kept as the source.
+/// Describes the failure in this family's words. `genai`'s own messages hold prompts, responses and addresses: none of
+/// them is passed on, nor is the error itself kept as the source.
 pub(super) fn classify(error: GenaiError, kind: AdapterKind) -> Error {
     use GenaiError as G;
     match error {
@@ -63,7 +63,7 @@ fn of_call(error: WebError, kind: AdapterKind) -> Error {
     }
 }
 
-/// A stream's error comes boxed: a response with a status, or a connection that failed.
+/// Converts a stream's error, which is boxed: a response with a status, or a connection that failed.
 fn of_stream(error: Box<dyn std::error::Error + Send + Sync>, kind: AdapterKind) -> Error {
     let error = match error.downcast::<GenaiError>() {
         Ok(error) => return classify(*error, kind),
@@ -104,7 +104,7 @@ fn refused(status: StatusCode, headers: &HeaderMap, body: &str, kind: AdapterKin
     }
 }
 
-/// An `error` inside a response that began well.
+/// Converts an `error` inside a successful response.
 fn inside(body: &Value) -> Error {
     let text = serde_json::json!({ "error": body }).to_string();
     let status = StatusCode::OK;

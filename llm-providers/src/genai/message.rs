@@ -16,7 +16,7 @@ use crate::protocol;
 /// the adapter that it came through, which alone takes it back.
 pub(super) const SIGNATURES: &str = "thought_signatures";
 
-/// One message, at its place in the conversation.
+/// Converts one message; `here` is its place for errors.
 ///
 /// With `approximate`, reasoning that cannot go there is left out.
 pub(super) fn message(
@@ -62,7 +62,7 @@ fn pieces(part: &Part, role: &ChatRole, here: &str, kind: AdapterKind) -> Result
     }
 }
 
-/// A signature, then the text that it signs: the order that `genai` itself gives them in.
+/// Converts reasoning into a signature and the text that it signs, in the order of `genai`.
 fn thought(reasoning: &Reasoning, here: &str, kind: AdapterKind) -> Result<Vec<ContentPart>, Error> {
     let Reasoning { text, signature, extra } = reasoning;
     if let Some((name, _)) = extra.iter().find(|(name, _)| *name != SIGNATURES) {

@@ -30,13 +30,13 @@ pub struct Genai {
 }
 
 impl Genai {
-    /// A provider that asks with this client. Its keys, addresses and model names are the client's own.
+    /// Creates a provider from a client, which keeps its keys, URLs and model names.
     pub fn new(client: Client) -> Self {
         Self { client, approximate: false }
     }
 
-    /// Leaves reasoning of the conversation so far out where it cannot go, in place of an error: to OpenAI, or with a signature
-    /// that came through another adapter or not through `genai`.
+    /// Leaves reasoning of the conversation so far out where it cannot go, in place of an error: to OpenAI, or with a
+    /// signature that came through another adapter or not through `genai`.
     pub fn approximate(self, on: bool) -> Self {
         Self { approximate: on, ..self }
     }
@@ -144,7 +144,7 @@ fn settle(receipt: &Receipt, model: &Arc<str>, usage: Option<llm_core::Usage>) {
     });
 }
 
-/// The inputs as texts, all there is in `genai`.
+/// Returns the inputs, which `genai` takes as texts only.
 fn texts(request: &EmbedRequest) -> Result<Vec<String>, Error> {
     let unknown =
         request.extra.iter().map(|(name, _)| name).find(|name| !EmbedRequest::TRANSPORT_FIELDS.contains(name));
@@ -165,7 +165,7 @@ impl fmt::Debug for Genai {
     }
 }
 
-/// The vendor behind an adapter, by the name that price tables and this crate's own clients use.
+/// Returns the vendor behind an adapter, by the name that price tables and this crate's own clients use.
 fn provider(kind: AdapterKind) -> &'static str {
     match kind {
         AdapterKind::OpenAIResp => AdapterKind::OpenAI.as_lower_str(),

@@ -30,7 +30,7 @@ const OWN: [AdapterKind; 10] = [
 /// Adapters of their own that send unknown fields as they are.
 const EXTRA: [AdapterKind; 4] =
     [AdapterKind::Anthropic, AdapterKind::Gemini, AdapterKind::GeminiIx, AdapterKind::OpenAIResp];
-/// That send seeds.
+/// Adapters that send seeds.
 const SEED: [AdapterKind; 5] = [
     AdapterKind::Gemini,
     AdapterKind::GeminiIx,
@@ -38,10 +38,10 @@ const SEED: [AdapterKind; 5] = [
     AdapterKind::OllamaCloud,
     AdapterKind::OpenAIResp,
 ];
-/// That send the choice of tools.
+/// Adapters that send the choice of tools.
 const CHOICE: [AdapterKind; 4] =
     [AdapterKind::Anthropic, AdapterKind::Gemini, AdapterKind::GeminiIx, AdapterKind::OpenAIResp];
-/// That send the form of the response.
+/// Adapters that send the form of the response.
 const FORMAT: [AdapterKind; 6] = [
     AdapterKind::Anthropic,
     AdapterKind::Gemini,
@@ -51,7 +51,7 @@ const FORMAT: [AdapterKind; 6] = [
     AdapterKind::OpenAIResp,
 ];
 
-/// The conversation and the tools.
+/// Converts the conversation and the tools.
 pub(super) fn chat(request: &ChatRequest, kind: AdapterKind, approximate: bool) -> Result<GenaiRequest, Error> {
     request.validate()?;
     let messages = request.messages.iter().enumerate().map(|(at, one)| message::message(one, at, kind, approximate));
@@ -62,7 +62,7 @@ pub(super) fn chat(request: &ChatRequest, kind: AdapterKind, approximate: bool) 
     Ok(asked)
 }
 
-/// Everything else.
+/// Converts all but the conversation and the tools.
 pub(super) fn options(request: &ChatRequest, kind: AdapterKind) -> Result<ChatOptions, Error> {
     let ChatRequest {
         model: _,
@@ -181,7 +181,7 @@ fn effort(effort: &str) -> Result<ReasoningEffort, Error> {
     ReasoningEffort::from_keyword(effort).ok_or_else(|| unsupported(format!("reasoning_effort {effort:?}")))
 }
 
-/// The unknown fields, without those that say how to stream, which is genai's own matter.
+/// Returns the unknown fields, without those about streaming, which `genai` sets itself.
 fn unknown_fields(extra: &Extra) -> Option<Value> {
     let ours = |name: &str| matches!(name, "stream" | "stream_options");
     let fields: Map<_, _> =

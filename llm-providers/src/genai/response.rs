@@ -14,7 +14,7 @@ use serde_json::Value;
 use super::{error::charge, message::SIGNATURES};
 use crate::protocol::{finish_reason, usage::output};
 
-/// The response in this family's words.
+/// Converts a response of `genai`.
 pub(super) fn read_response(response: GenaiResponse) -> Result<ChatResponse, Error> {
     let spent = usage(&response.usage);
     let model: Arc<str> = Arc::from(&*response.provider_model_iden.model_name);
@@ -63,7 +63,7 @@ pub(super) fn finish(reason: Option<&StopReason>) -> FinishReason {
     reason.map_or(FinishReason::Unknown, |reason| finish_reason(reason.raw()))
 }
 
-/// A tool call. Arguments that `genai` could not read are the text that the model wrote.
+/// Converts a tool call. Arguments that `genai` could not read stay the text that the model wrote.
 pub(super) fn called(call: GenaiCall) -> ToolCall {
     let GenaiCall { call_id, fn_name, fn_arguments, thought_signatures } = call;
     let arguments = match fn_arguments {

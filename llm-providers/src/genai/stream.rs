@@ -109,7 +109,7 @@ impl Pieces {
         self.waiting.push_back(Ok(piece));
     }
 
-    /// Tool calls come now: only now does `genai` have them whole.
+    /// Queues the tool calls, which `genai` has whole only at the end, and the end itself.
     fn end(&mut self, end: StreamEnd) {
         self.ended = true;
         if let Some(id) = &end.captured_response_id {
@@ -131,7 +131,7 @@ impl Pieces {
     }
 }
 
-/// A signature: of the reasoning that came right before, otherwise of reasoning that is not shown.
+/// Converts a signature: of the reasoning right before, otherwise of reasoning that is not shown.
 fn signature(text: Arc<str>, kind: AdapterKind, thinking: bool) -> ChatEvent {
     let (signature, extra) = (Some(text), signed_through(kind));
     match thinking {

@@ -33,8 +33,8 @@ pub struct Attempt {
     pub charged: Charged,
     /// Upper bound of the cost, as estimated before it was sent; `None` for a model without a known price.
     pub bound: Option<Usd>,
-    /// Number of members of the call, each of which is reported with its share: 1 unless calls were merged. The shares have
-    /// one request id, and their usages, costs and bounds add up to the attempt's.
+    /// Number of members of the call, each of which is reported with its share: 1 unless calls were merged. The shares
+    /// have one request id, and their usages, costs and bounds add up to the attempt's.
     pub members: usize,
 }
 
@@ -76,9 +76,9 @@ pub enum Outcome {
 pub enum Charged {
     /// Nothing: it was not sent, or the vendor refused it.
     Nothing,
-    /// Its usage costs this amount.
+    /// Charged by its usage: this amount.
     Paid(Usd),
-    /// Its usage is known, but its cost is not, for this cause.
+    /// Charged by its usage, whose cost is unknown for this cause.
     Unpriced(UnknownCost),
     /// The attempt was sent and its usage never came: it cost at most this, where a bound is known.
     Unconfirmed(Option<Usd>),

@@ -24,8 +24,8 @@ const COLUMNS: [&str; 13] = [
 ];
 
 impl Snapshot {
-    /// Writes the accounts as comma-separated values (RFC 4180): a line of names, then one line for each tenant, model and
-    /// label, and the total. Amounts are whole nano-dollars, in columns that say so; the other columns count calls,
+    /// Writes the accounts as comma-separated values (RFC 4180): a line of names, then one line for each tenant, model
+    /// and label, and the total. Amounts are whole nano-dollars, in columns that say so; the other columns count calls,
     /// attempts, units and tokens. New columns may follow in later versions: read them by name.
     ///
     /// Names are written as they are. A spreadsheet takes a name that begins with `=`, `+`, `-` or `@` for a formula:
@@ -128,7 +128,7 @@ fn line(
     write!(out, "{key}{cells}\r\n")
 }
 
-/// A name as one field: in quotes where it has to be.
+/// Quotes a name where a field needs it.
 fn quoted(name: &str) -> Cow<'_, str> {
     match name.contains(['"', ',', '\r', '\n']) {
         true => format!("\"{}\"", name.replace('"', "\"\"")).into(),

@@ -90,7 +90,7 @@ mod recorded {
         }
     }
 
-    /// A cost is never negative.
+    /// Converts a cost, which is never negative, to nano-dollars.
     fn nanos(amount: Usd) -> u64 {
         u64::try_from(amount.nanos()).unwrap_or_default()
     }

@@ -12,11 +12,11 @@ pub struct Row {
     pub calls: u64,
     /// Calls whose response arrived whole.
     pub answered: u64,
-    /// Those that a vendor answered, for that call.
+    /// Calls whose response a vendor produced for them.
     pub vendor: u64,
-    /// Those that a cache answered.
+    /// Calls whose response a cache had.
     pub hits: u64,
-    /// Those that joined a call that was already running.
+    /// Calls that joined a running call.
     pub coalesced: u64,
     /// Calls that ended with an error, at the head or later.
     pub failed: u64,
@@ -32,7 +32,8 @@ pub struct Row {
     /// Amount paid for the responses.
     #[serde(rename = "useful_nano_usd")]
     pub useful: Usd,
-    /// Amounts that did not have to be paid for the responses; negative for a service class that is dearer than standard.
+    /// Amounts that did not have to be paid for the responses; negative for a service class that is dearer than
+    /// standard.
     #[serde(rename = "saved_nano_usd", with = "amounts::saved")]
     pub saved: Savings,
     /// Responses whose cost is unknown.
@@ -60,10 +61,10 @@ pub struct Row {
     pub wasted: WastedSpend,
     /// Attempts that were sent and whose usage never came.
     pub unconfirmed: Unconfirmed,
-    /// Attempts whose usage arrived and whose cost is unknown: [`Snapshot::unknown_costs`](super::Snapshot::unknown_costs)
-    /// names the causes.
+    /// Attempts whose usage arrived and whose cost is unknown:
+    /// [`Snapshot::unknown_costs`](super::Snapshot::unknown_costs) names the causes.
     pub unpriced_attempts: u64,
-    /// Those of `unpriced_attempts` that failed or were abandoned.
+    /// Attempts among `unpriced_attempts` that failed or were abandoned.
     pub unpriced_wasted: u64,
     /// Number of the last attempt that was counted here.
     #[serde(skip)]
@@ -80,7 +81,7 @@ pub struct Unconfirmed {
     /// Upper bound of their cost, those `unpriced` not included.
     #[serde(rename = "amount_nano_usd")]
     pub amount: Usd,
-    /// Those of `count` of which not even a bound is known.
+    /// Attempts among `count` without a known bound.
     pub unpriced: u64,
 }
 

@@ -107,7 +107,7 @@ impl RunningAttempt {
         drop(replaced);
     }
 
-    /// Cost of failed attempts, each by its own model and service class.
+    /// Adds up the cost of failed attempts, each by its own model and service class.
     fn cost_of_attempts(&self, error: &Error) -> Result<Usd, UnknownCost> {
         let known = error.attempts().filter_map(|attempt| Some((known(attempt.charge)?, attempt.accounting)));
         let costs = known.map(|(usage, accounting)| {
@@ -119,7 +119,7 @@ impl RunningAttempt {
         costs.sum()
     }
 
-    /// The cost of an attempt that used this much.
+    /// Returns the cost of an attempt that used this much.
     fn cost(&self, accounting: &Accounting, usage: Option<Usage>) -> Result<Usd, UnknownCost> {
         match (usage, accounting.cost, &accounting.unusable_usage, accounting.usage) {
             (Some(usage), ..) => self.terms.cost(&self.keys.model, accounting, &usage),

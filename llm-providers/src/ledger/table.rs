@@ -79,7 +79,7 @@ fn cells(name: &str, row: &Row) -> Cells {
     ]
 }
 
-/// An amount, which is a lower bound, or unknown altogether, if so many of those that it is of have no known cost.
+/// Formats an amount: as a lower bound, or as unknown, if `unpriced` of its parts have no known cost.
 fn money(amount: Usd, unpriced: u64) -> String {
     match unpriced {
         0 => format!("{amount:.6}"),
@@ -97,7 +97,7 @@ fn signed(amount: Usd, unknown: u64) -> String {
     }
 }
 
-/// Names come from outside: they must not break a line, nor the page.
+/// Makes a name safe to print, because callers choose it: without line breaks, and cut to a length.
 fn printable(name: &str, most: usize) -> String {
     let mut text: String =
         name.chars().take(most).map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect();

@@ -54,7 +54,8 @@ impl Terms {
         self.prices.model(model).is_some()
     }
 
-    /// The cost of `usage` at what the vendor says of itself in `accounting`; where it names no class, at the one asked for.
+    /// Returns the cost of `usage` at what the vendor says of itself in `accounting`; where it names no class, at the
+    /// one asked for.
     pub(super) fn cost(&self, asked_model: &str, accounting: &Accounting, usage: &Usage) -> Result<Usd, UnknownCost> {
         let tier = self.asked.tier.clone().unwrap_or_default();
         self.prices.cost_of(asked_model, &tier, accounting, usage)

@@ -6,7 +6,7 @@ use llm_core::price::UnknownCost;
 #[derive(Clone, Debug, Default)]
 pub(super) struct UnknownCosts {
     pub(super) causes: BTreeMap<UnknownCost, Counts>,
-    /// Those with causes beyond the bound.
+    /// Counts of all causes beyond the bound.
     pub(super) other: Counts,
 }
 

@@ -23,7 +23,7 @@ pub struct OpenAiProtocol {
 }
 
 impl OpenAiProtocol {
-    /// The format as a server speaks it.
+    /// Creates the format as a server speaks it.
     pub fn new(dialect: Dialect) -> Self {
         Self { dialect, route: Route::Plain }
     }

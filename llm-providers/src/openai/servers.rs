@@ -10,8 +10,8 @@ use crate::transport::Reqwest;
 
 #[cfg(feature = "reqwest")]
 impl Client<OpenAiProtocol> {
-    /// Azure OpenAI by its newer addresses: `{endpoint}/openai/v1`, with the deployment's name as the model. The
-    /// endpoint is such as `https://example.openai.azure.com`.
+    /// Creates a client of Azure OpenAI by its newer addresses: `{endpoint}/openai/v1`, with the deployment's name as
+    /// the model. The endpoint is such as `https://example.openai.azure.com`.
     ///
     /// ```
     /// use llm_providers::OpenAi;
@@ -27,8 +27,8 @@ impl Client<OpenAiProtocol> {
         Self::with_dialect(Dialect::AZURE, Some(key.into()), Reqwest::new()?)?.base_url(&below(endpoint, "openai/v1"))
     }
 
-    /// Azure OpenAI by the addresses of deployments: `{endpoint}/openai/deployments/{model}/…?api-version={version}`,
-    /// with the deployment's name as the model.
+    /// Creates a client of Azure OpenAI by the addresses of deployments:
+    /// `{endpoint}/openai/deployments/{model}/…?api-version={version}`, with the deployment's name as the model.
     ///
     /// ```
     /// use llm_providers::OpenAi;
@@ -45,8 +45,8 @@ impl Client<OpenAiProtocol> {
         client.deployments(version)?.base_url(&below(endpoint, "openai"))
     }
 
-    /// Models of any vendor at Azure: `{endpoint}/models/…?api-version={version}`, with an endpoint such as
-    /// `https://example.services.ai.azure.com`.
+    /// Creates a client of models of any vendor at Azure: `{endpoint}/models/…?api-version={version}`, with an endpoint
+    /// such as `https://example.services.ai.azure.com`.
     ///
     /// ```
     /// use llm_providers::OpenAi;
@@ -63,7 +63,7 @@ impl Client<OpenAiProtocol> {
         client.api_version(version)?.base_url(&below(endpoint, "models"))
     }
 
-    /// Ollama on this machine, port 11434: [`Dialect::OLLAMA`]. For another place, set its
+    /// Creates a client of Ollama on this machine, port 11434: [`Dialect::OLLAMA`]. For another place, set its
     /// [`base_url`](Client::base_url).
     ///
     /// ```
@@ -81,8 +81,8 @@ impl Client<OpenAiProtocol> {
         Self::with_dialect(Dialect::OLLAMA, None, Reqwest::new()?)
     }
 
-    /// vLLM at an address such as `http://localhost:8000/v1`: [`Dialect::VLLM`]. If it wants a key, begin with
-    /// [`with_dialect`](Client::with_dialect).
+    /// Creates a client of vLLM at an address such as `http://localhost:8000/v1`: [`Dialect::VLLM`]. If it wants a key,
+    /// begin with [`with_dialect`](Client::with_dialect).
     ///
     /// ```
     /// use llm_providers::OpenAi;
@@ -98,7 +98,7 @@ impl Client<OpenAiProtocol> {
         Self::with_dialect(Dialect::VLLM, None, Reqwest::new()?)?.base_url(base_url)
     }
 
-    /// Mistral: [`Dialect::MISTRAL`].
+    /// Creates a client of Mistral: [`Dialect::MISTRAL`].
     ///
     /// ```
     /// use llm_providers::OpenAi;
@@ -114,7 +114,7 @@ impl Client<OpenAiProtocol> {
         Self::with_dialect(Dialect::MISTRAL, Some(key.into()), Reqwest::new()?)
     }
 
-    /// Groq: [`Dialect::GROQ`].
+    /// Creates a client of Groq: [`Dialect::GROQ`].
     ///
     /// ```
     /// use llm_providers::OpenAi;
@@ -130,7 +130,7 @@ impl Client<OpenAiProtocol> {
         Self::with_dialect(Dialect::GROQ, Some(key.into()), Reqwest::new()?)
     }
 
-    /// DeepSeek: [`Dialect::DEEPSEEK`].
+    /// Creates a client of DeepSeek: [`Dialect::DEEPSEEK`].
     ///
     /// ```
     /// use llm_providers::OpenAi;
@@ -146,7 +146,7 @@ impl Client<OpenAiProtocol> {
         Self::with_dialect(Dialect::DEEPSEEK, Some(key.into()), Reqwest::new()?)
     }
 
-    /// OpenRouter: [`Dialect::OPENROUTER`].
+    /// Creates a client of OpenRouter: [`Dialect::OPENROUTER`].
     ///
     /// ```
     /// use llm_providers::OpenAi;
@@ -162,7 +162,7 @@ impl Client<OpenAiProtocol> {
         Self::with_dialect(Dialect::OPENROUTER, Some(key.into()), Reqwest::new()?)
     }
 
-    /// Gemini behind OpenAI's format: [`Dialect::GEMINI`].
+    /// Creates a client of Gemini behind OpenAI's format: [`Dialect::GEMINI`].
     ///
     /// ```
     /// use llm_providers::OpenAi;
@@ -180,7 +180,8 @@ impl Client<OpenAiProtocol> {
 }
 
 impl<T> Client<OpenAiProtocol, T> {
-    /// A client of a server that speaks OpenAI's format in its own way, with or without a key, over any transport.
+    /// Returns a client of a server that speaks OpenAI's format in its own way, with or without a key, over any
+    /// transport.
     ///
     /// ```
     /// use llm_providers::{OpenAi, openai::Dialect, transport::Reqwest};

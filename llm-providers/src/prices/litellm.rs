@@ -1,7 +1,8 @@
 //! Reads the table of model prices that LiteLLM publishes.
 //!
-//! A row's fields name a kind of token, a length of prompt and a service class: `cache_read_input_token_cost_above_200k_tokens_flex`.
-//! Each field becomes a rate of one [`PriceRow`]; what has no place in a [`PriceTable`] becomes an [`Omission`].
+//! A row's fields name a kind of token, a length of prompt and a service class:
+//! `cache_read_input_token_cost_above_200k_tokens_flex`. Each field becomes a rate of one [`PriceRow`]; what has no
+//! place in a [`PriceTable`] becomes an [`Omission`].
 
 use std::{collections::BTreeMap, fmt, io};
 
@@ -43,14 +44,15 @@ enum Kind {
     Output,
     AudioOutput,
     ImageOutput,
-    /// The three that a price table has no place for, so that they must equal another: reasoning and output, images and
-    /// input, the older name and cache reads.
+    /// Reasoning. A price table has no place for it, so its price must be that of output.
     Reasoning,
+    /// Images. Their price must be that of input.
     ImageInput,
+    /// Cache reads by their older name. Their price must be that of cache reads.
     CacheHit,
 }
 
-/// Beginnings of field names; one that begins with another stands before it.
+/// Beginnings of field names. A longer one stands before a shorter one that it begins with.
 const STEMS: [(&str, Kind); 11] = [
     ("input_cost_per_token_cache_hit", Kind::CacheHit),
     ("input_cost_per_token", Kind::Input),
@@ -69,18 +71,18 @@ const STEMS: [(&str, Kind); 11] = [
 const UNCOUNTED: [&str; 2] = ["input_cost_per_", "citation_cost_per_token"];
 const SOURCE: &str = "LiteLLM's table model_prices_and_context_window; not authoritative: the vendor's own pages are";
 
-/// Reads the table that LiteLLM publishes (`model_prices_and_context_window.json`), so that prices are current without a
-/// release of this crate.
+/// Reads the table that LiteLLM publishes (`model_prices_and_context_window.json`), so that prices are current without
+/// a release of this crate.
 ///
 /// `as_of` is the day of the file, which does not hold it. The rows of each provider become a [`PriceTable`] of that
 /// provider's, by LiteLLM's name for it (`openai`, `azure`, `gemini`, `xai`), with models by their names without it:
-/// `gemini/gemini-2.5-pro` is `gemini-2.5-pro` at `gemini`. Plain, cached, written and audio tokens, images in the output,
-/// searches, service classes, prices of long prompts and surcharges are read, exactly, from the decimal text.
+/// `gemini/gemini-2.5-pro` is `gemini-2.5-pro` at `gemini`. Plain, cached, written and audio tokens, images in the
+/// output, searches, service classes, prices of long prompts and surcharges are read, exactly, from the decimal text.
 ///
-/// What a price table cannot represent is named in [`omissions`](LiteLlmTable::omissions), not guessed: rows priced by the
-/// character, second or request, a price of reasoning other than that of output, a model that is listed as free, which the
-/// source also writes for one whose price is not known. Where a row states no price for a kind of cached token, it costs
-/// what plain input costs, as in every [`Price`].
+/// What a price table cannot represent is named in [`omissions`](LiteLlmTable::omissions), not guessed: rows priced by
+/// the character, second or request, a price of reasoning other than that of output, a model that is listed as free,
+/// which the source also writes for one whose price is not known. Where a row states no price for a kind of cached
+/// token, it costs what plain input costs, as in every [`Price`].
 ///
 /// ```
 /// use llm_core::{Usage, price::PriceTable};
@@ -213,7 +215,7 @@ fn rows_of<'p>(price: &'p mut ModelPrice, tier: &ServiceTier) -> &'p mut Vec<Pri
     }
 }
 
-/// One row's price; refuses kinds that would have to cost the same as another, and do not.
+/// Returns one row's price. Refuses kinds that would have to cost the same as another, and do not.
 fn price_of(rates: &BTreeMap<Kind, Rate>, is_embedding: bool, search: Option<(Rate, bool)>) -> Result<Price, String> {
     let rate = |kind| rates.get(&kind).copied();
     let input = rate(Kind::Input).ok_or("states no price of input tokens")?;
@@ -269,7 +271,7 @@ fn place(field: &str) -> Option<(Kind, ServiceTier, u64)> {
     rest.is_empty().then_some((kind, tier, above))
 }
 
-/// The price of a search, and whether it is that of a request with searches; `None` if the row states none.
+/// Returns the price of a search, and whether it is that of a request with searches; `None` if the row states none.
 fn search(fields: &Fields) -> Result<Option<(Rate, bool)>, String> {
     let Some(sizes) = fields.get("search_context_cost_per_query") else { return Ok(None) };
     let sizes: Fields = serde_json::from_str(sizes.get()).map_err(|_| "is no JSON object".to_owned())?;
@@ -324,8 +326,8 @@ fn whole(fields: &Fields, field: &str) -> Option<u64> {
     serde_json::from_str(fields.get(field)?.get()).ok()
 }
 
-/// Dollars for one, as JSON writes them, to nano-dollars for a million; rounded to the nearest, because the source writes
-/// some prices as binary fractions (`7.500000000000001e-07`).
+/// Dollars for one, as JSON writes them, to nano-dollars for a million; rounded to the nearest, because the source
+/// writes some prices as binary fractions (`7.500000000000001e-07`).
 fn rate(json: &str) -> Option<Rate> {
     scaled(json, 15).map(Rate::from_nanos)
 }
@@ -334,7 +336,7 @@ fn thousandths(json: &str) -> Option<u32> {
     scaled(json, 3)?.try_into().ok()
 }
 
-/// A decimal number × 10^`digits`, to the nearest whole number. `None` if it is negative, no number, or out of range.
+/// Returns a decimal number × 10^`digits`, rounded; `None` if it is negative, no number, or out of range.
 fn scaled(json: &str, digits: i32) -> Option<u64> {
     let (mantissa, exponent) = json.split_once(['e', 'E']).unwrap_or((json, "0"));
     let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));

@@ -36,7 +36,7 @@ pub fn deepseek() -> PriceTable {
     table(&TABLE, include_str!("../../prices/deepseek.json"))
 }
 
-/// The models that Groq serves.
+/// Returns the models that Groq serves.
 pub fn groq() -> PriceTable {
     static TABLE: OnceLock<PriceTable> = OnceLock::new();
     table(&TABLE, include_str!("../../prices/groq.json"))
@@ -48,7 +48,7 @@ pub fn xai() -> PriceTable {
     table(&TABLE, include_str!("../../prices/xai.json"))
 }
 
-/// All of these tables in one; no name stands in two of them.
+/// Returns all of these tables in one. No model is in two of them.
 ///
 /// ```
 /// use llm_providers::prices;

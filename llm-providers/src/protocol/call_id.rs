@@ -1,7 +1,7 @@
 use std::borrow::Cow;
 
-/// The id of a tool call as a server takes it: as it is if it fits, or else as `len` letters and digits computed from it,
-/// the same ones each time, so that calls and their results still find each other.
+/// Returns the id of a tool call as a server takes it: as it is if it fits, or else as `len` letters and digits
+/// computed from it, the same ones each time, so that calls and their results still find each other.
 pub(crate) fn call_id(id: &str, len: usize, fits: impl Fn(&str) -> bool) -> Cow<'_, str> {
     const LETTERS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
     if fits(id) {

@@ -10,7 +10,7 @@ use super::{exact::Exact, surrogate::readable};
 
 pub(crate) type Fields = Map<String, Value>;
 
-/// The response of a vendor is not what it must be. It was sent, so it may be charged.
+/// Returns the error of a response that breaks its format. The call was sent, so it may be charged.
 pub(crate) fn malformed(message: impl Into<Arc<str>>) -> Error {
     Error::new(ErrorKind::Malformed, message).with_charge(Charge::Unknown)
 }
@@ -24,13 +24,13 @@ pub(crate) fn served(model: Option<&Value>, tier: Option<Arc<str>>, surcharges: 
     accounting
 }
 
-/// The object that `bytes` hold.
+/// Returns the object that `bytes` hold.
 pub(crate) fn object(bytes: &[u8]) -> Result<Fields, Error> {
     read(bytes, |text| serde_json::from_str(text))
 }
 
-/// Reads like [`object`], but the values of `field` in objects under a key of `within`, or in lists there, are texts: the JSON
-/// as it was written, with all its digits. Where a value is a text itself, it stays that.
+/// Reads like [`object`], but the values of `field` in objects under a key of `within`, or in lists there, are texts:
+/// the JSON as it was written, with all its digits. Where a value is a text itself, it stays that.
 pub(crate) fn object_with(bytes: &[u8], within: &[&str], field: &str) -> Result<Fields, Error> {
     read(bytes, |text| {
         let mut json = serde_json::Deserializer::from_str(text);

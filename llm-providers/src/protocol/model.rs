@@ -19,7 +19,7 @@ pub struct Model {
 }
 
 impl Model {
-    /// A model by the name to ask for.
+    /// Creates a model of this name.
     pub fn new(id: impl Into<Arc<str>>) -> Self {
         Self { id: id.into(), ..Self::default() }
     }

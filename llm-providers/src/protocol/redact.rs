@@ -9,7 +9,7 @@ const GAP: &str = "[key]";
 /// Beginnings of vendors' keys.
 const BEGINNINGS: [&str; 9] = ["sk-", "sk_", "pk-", "gsk_", "xai-", "hf_", "nvapi-", "AIza", "eyJ"];
 
-/// `text` without `key`, without anything that looks like one, and not too long.
+/// Returns `text` without `key`, without anything that looks like a key, and cut to a length.
 pub(crate) fn redact(text: &str, key: Option<&str>) -> String {
     let mut clean = clean(text, key);
     // Only now: a part of a key is not known for one.

@@ -8,7 +8,7 @@ use serde_json::Value;
 const SETTINGS: [(&str, &[&str]); 2] =
     [("inference_geo", &["", "global", "not_available"]), ("speed", &["", "standard"])];
 
-/// Each setting as far as it is known, by the vendor's word.
+/// Settings of a request or response that change its price, by the vendor's words, where they are known.
 #[derive(Debug, Default)]
 pub(crate) struct Settings([Option<Arc<str>>; 2]);
 
@@ -22,7 +22,7 @@ impl Settings {
         }
     }
 
-    /// The words that the vendor charges a factor for.
+    /// Returns the words that the vendor charges a factor for.
     pub(crate) fn charged(&self) -> Vec<Arc<str>> {
         let words = self.0.iter().zip(SETTINGS).filter_map(|(word, (_, free))| Some((word.as_ref()?, free)));
         words.filter(|(word, free)| !free.contains(&&***word)).map(|(word, _)| Arc::clone(word)).collect()

@@ -61,7 +61,7 @@ impl Stream for Paced {
     }
 }
 
-/// A token for every four bytes, at least one.
+/// Counts a token for every four bytes, at least one.
 pub(super) fn tokens(bytes: usize) -> u64 {
     bytes.div_ceil(4).max(1) as u64
 }
@@ -75,7 +75,7 @@ pub(super) fn spoken_bytes(response: &ChatResponse) -> usize {
     said.sum()
 }
 
-/// The texts of an embeddings request, one a line; tokens as numbers.
+/// Returns the texts of an embeddings request, one a line; tokens as numbers.
 pub(super) fn embedded_text(request: &EmbedRequest) -> String {
     let texts = request.inputs.iter().map(|input| match input {
         EmbedInput::Text(text) => text.to_string(),
@@ -84,7 +84,7 @@ pub(super) fn embedded_text(request: &EmbedRequest) -> String {
     texts.collect::<Vec<_>>().join("\n")
 }
 
-/// A vector that follows from the input alone: eight numbers from 0 to 1, or as many as asked for.
+/// Computes a vector from the input alone: eight numbers from 0 to 1, or as many as requested.
 pub(super) fn vector(input: &EmbedInput, dimensions: Option<u32>) -> Arc<[f32]> {
     let bytes: Vec<u8> = match input {
         EmbedInput::Text(text) => text.bytes().collect(),

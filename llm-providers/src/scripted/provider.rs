@@ -173,7 +173,7 @@ fn echo(request: &ChatRequest) -> Result<ChatResponse, Error> {
     Ok(spoken(request, text.into()))
 }
 
-/// The pieces of a response that is whole.
+/// Returns the pieces of a response that is whole.
 async fn pieces(mut stream: ChatStream) -> Vec<Result<ChatEvent, Error>> {
     use futures_core::Stream;
 

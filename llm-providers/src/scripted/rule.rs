@@ -60,8 +60,8 @@ impl Rule {
         Self::new(Act::Response(Arc::new(response)))
     }
 
-    /// Streams these pieces; an error breaks the stream off, and comes at the head if it is the first. A unary call gets
-    /// them put together.
+    /// Streams these pieces; an error breaks the stream off, and comes at the head if it is the first. A unary call
+    /// gets them put together.
     pub fn stream(events: impl IntoIterator<Item = Result<ChatEvent, Error>>) -> Self {
         Self::new(Act::Events(Arc::new(events.into_iter().collect())))
     }
@@ -89,7 +89,7 @@ impl Rule {
         Self::new(Act::Fail(error))
     }
 
-    /// Never responds.
+    /// Creates a rule that never responds.
     ///
     /// ```
     /// use llm_providers::scripted::{Rule, Scripted};
@@ -227,13 +227,13 @@ impl Rule {
     }
 }
 
-/// A response of one text.
+/// Returns a response of one text.
 pub(super) fn spoken(request: &ChatRequest, text: Arc<str>) -> ChatResponse {
     let choice = Choice::new(0, vec![Part::text(text)], FinishReason::Stop);
     ChatResponse::new("scripted", request.model.clone(), vec![choice])
 }
 
-/// The texts of messages, one a line.
+/// Returns the texts of messages, one a line.
 pub(super) fn text_of(messages: &[Message]) -> String {
     let parts = messages.iter().flat_map(|message| &message.parts);
     let mut texts = Vec::new();

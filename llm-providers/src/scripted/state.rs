@@ -27,7 +27,7 @@ pub(super) struct State {
 }
 
 impl State {
-    /// The first rule that decides this call. Rules before it count the call if they fit it.
+    /// Returns the first rule that matches this call and applies. Matching rules before it count the call.
     pub(super) fn decide(&mut self, asked: &Asked<'_>) -> Option<Rule> {
         self.rules.iter_mut().find_map(|rule| rule.takes(asked).then(|| rule.clone()))
     }

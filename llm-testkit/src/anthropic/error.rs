@@ -5,7 +5,7 @@ use crate::refusal::{Cause, Refusal};
 use http::StatusCode;
 use serde_json::{Value, json};
 
-/// The status and the body of a refusal.
+/// Returns the status and the body of a refusal.
 pub(super) fn refuse(refusal: &Refusal, request_id: &str) -> (StatusCode, Value) {
     let (status, kind) = row(&refusal.cause);
     let message = match (&refusal.cause, &refusal.param) {

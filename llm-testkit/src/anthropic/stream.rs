@@ -55,7 +55,7 @@ pub(super) fn events(response: &ChatResponse, timeline: &Timeline<'_>, with_usag
     frames
 }
 
-/// A delta of the first block with `length` bytes in it.
+/// Returns a delta of the first block with `length` bytes in it.
 pub(super) fn huge(response: &ChatResponse, length: usize) -> Bytes {
     let choice = &response.choices[0];
     let part = match &choice.content {
@@ -67,7 +67,7 @@ pub(super) fn huge(response: &ChatResponse, length: usize) -> Bytes {
     event(&delta(0, part))
 }
 
-/// An event, named as its data is.
+/// Returns an event, named as its data is.
 pub(super) fn event(data: &Value) -> Bytes {
     format!("event: {}\ndata: {data}\n\n", data["type"].as_str().unwrap_or_default()).into()
 }

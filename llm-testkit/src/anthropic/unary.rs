@@ -3,7 +3,7 @@
 use crate::response::{ChatResponse, Choice, Content, Finish, arguments};
 use serde_json::{Value, json};
 
-/// The message of a response.
+/// Returns the message of a response.
 pub(super) fn message(response: &ChatResponse, usage: bool) -> Value {
     let choice = &response.choices[0];
     let mut content = Vec::new();

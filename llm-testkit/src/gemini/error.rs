@@ -8,7 +8,7 @@ use std::time::Duration;
 
 const METRIC: &str = "generativelanguage.googleapis.com/generate_content_requests";
 
-/// The status and the body of a refusal.
+/// Returns the status and the body of a refusal.
 pub(super) fn refuse(refusal: &Refusal) -> (StatusCode, Value) {
     let (status, name) = row(&refusal.cause);
     let mut message = match (&refusal.cause, &refusal.param) {
@@ -72,7 +72,7 @@ fn quota(id: &str) -> Value {
             "quotaValue": "10"}]})
 }
 
-/// A duration as protocol buffers write it: `48s`, `1.5s`.
+/// Returns a duration as protocol buffers write it: `48s`, `1.5s`.
 fn seconds(duration: Duration) -> String {
     let fraction = format!("{:03}", duration.subsec_millis());
     let fraction = fraction.trim_end_matches('0');

@@ -43,13 +43,13 @@ pub fn as_openai(model: &str, body: &Value) -> Value {
     Value::Object(to)
 }
 
-/// A field, by its name in camel or in snake case.
+/// Returns a field, by its name in camel or in snake case.
 pub(super) fn field<'v>(value: &'v Value, name: &str) -> &'v Value {
     let fields = value.as_object().into_iter().flatten();
     fields.into_iter().find(|(key, _)| camel(key) == name).map_or(&Value::Null, |(_, value)| value)
 }
 
-/// The texts of some content, one after the other.
+/// Returns the texts of some content, one after the other.
 pub(super) fn joined_text(content: &Value) -> String {
     let parts = content["parts"].as_array().map_or(&[][..], Vec::as_slice);
     parts.iter().filter_map(|part| part["text"].as_str()).collect()
@@ -71,7 +71,7 @@ fn config(to: &mut Map<String, Value>, config: &Value) {
     }
 }
 
-/// A schema whose types are named as JSON schemas name them; Gemini's own are in capitals.
+/// Returns a schema whose types are named as JSON schemas name them; Gemini's own are in capitals.
 fn lower(schema: &Value) -> Value {
     match schema {
         Value::Array(items) => items.iter().map(lower).collect(),
@@ -137,7 +137,7 @@ fn message(message: &Value) -> Vec<Value> {
     messages
 }
 
-/// The parts of content that are neither calls of functions nor their results.
+/// Returns the parts of content that are neither calls of functions nor their results.
 fn parts(content: &Value) -> Vec<Value> {
     let parts = content["parts"].as_array().map_or(std::slice::from_ref(&content["parts"]), Vec::as_slice);
     parts.iter().filter_map(part).collect()

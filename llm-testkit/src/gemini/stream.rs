@@ -8,7 +8,7 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 use std::time::Duration;
 
-/// The response as pieces, one to a frame.
+/// Returns the response as pieces, one to a frame.
 pub(super) fn events(response: &ChatResponse, timeline: &Timeline<'_>, with_usage: bool) -> Vec<Frame> {
     let mut stream = Stream { response, with_usage, said: 0, thought: 0, frames: Vec::new() };
     if is_blocked(response) {
@@ -51,13 +51,13 @@ pub(super) fn events(response: &ChatResponse, timeline: &Timeline<'_>, with_usag
     stream.close()
 }
 
-/// A piece with `length` bytes of text in it, to be the second one or later.
+/// Returns a piece with `length` bytes of text in it, to be the second one or later.
 pub(super) fn huge(response: &ChatResponse, length: usize) -> Bytes {
     let parts = vec![json!({"text": "x".repeat(length)})];
     piece(&envelope(response, vec![candidate(0, parts, None)], None), response.bare, 1)
 }
 
-/// The last piece, after `before` others.
+/// Returns the last piece, after `before` others.
 pub(super) fn last(value: &Value, bare: bool, before: usize) -> Bytes {
     let end: &[u8] = if bare { b"\r\n]" } else { b"" };
     [&piece(value, bare, before), end].concat().into()

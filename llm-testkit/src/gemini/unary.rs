@@ -3,7 +3,7 @@
 use crate::response::{ChatResponse, Choice, Content, Finish, arguments};
 use serde_json::{Value, json};
 
-/// The response in one piece.
+/// Returns the response in one piece.
 pub(super) fn whole(response: &ChatResponse, usage: bool) -> Value {
     if is_blocked(response) {
         return blocked(response, usage);
@@ -20,7 +20,7 @@ pub(super) fn whole(response: &ChatResponse, usage: bool) -> Value {
     envelope(response, candidates, usage.then(|| self::usage(response, response.said(), response.thinking())))
 }
 
-/// A response, or one of a stream of them.
+/// Returns a response, or one of a stream of them.
 pub(super) fn envelope(response: &ChatResponse, candidates: Vec<Value>, usage: Option<Value>) -> Value {
     let mut body = json!({"candidates": candidates, "modelVersion": response.model, "responseId": response.id});
     if let Some(usage) = usage {
@@ -34,7 +34,7 @@ pub(super) fn is_blocked(response: &ChatResponse) -> bool {
     response.choices.iter().all(|choice| choice.finish == Finish::Filtered)
 }
 
-/// A response without candidates.
+/// Returns a response without candidates.
 pub(super) fn blocked(response: &ChatResponse, usage: bool) -> Value {
     let mut body = json!({"promptFeedback": {"blockReason": "PROHIBITED_CONTENT"}, "modelVersion": response.model,
         "responseId": response.id});

@@ -24,7 +24,7 @@ const SERVED: [(&str, Endpoint, Method); 3] = [
 #[derive(Debug)]
 pub(crate) struct OpenAi(pub(super) Dialect);
 
-/// The protocol of a flavor.
+/// Returns the protocol of a flavor.
 pub(crate) fn of(flavor: Flavor) -> &'static OpenAi {
     static TABLE: [OpenAi; 8] = [
         OpenAi(dialect(Flavor::OpenAi)),

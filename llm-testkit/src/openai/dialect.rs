@@ -71,7 +71,7 @@ const OPENAI: Dialect = Dialect {
 
 const PREDICTION: [&str; 2] = ["accepted_prediction_tokens", "rejected_prediction_tokens"];
 
-/// The row of a flavor.
+/// Returns the row of a flavor.
 pub(super) const fn dialect(flavor: Flavor) -> Dialect {
     match flavor {
         Flavor::OpenAi => OPENAI,

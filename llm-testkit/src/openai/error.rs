@@ -6,7 +6,7 @@ use crate::refusal::{Cause, Refusal};
 use http::StatusCode;
 use serde_json::{Value, json};
 
-/// The status and the body of a refusal.
+/// Returns the status and the body of a refusal.
 pub(super) fn refuse(flavor: Flavor, refusal: &Refusal) -> (StatusCode, Value) {
     let (status, kind, code) = row(refusal);
     let status = status_of(flavor, refusal, status);

@@ -47,12 +47,12 @@ pub(crate) fn retry_headers(headers: &mut HeaderMap, after: Duration, form: Retr
     }
 }
 
-/// `time` as an HTTP date.
+/// Formats `time` as an HTTP date.
 pub(crate) fn date(time: SystemTime) -> HeaderValue {
     value(httpdate::fmt_http_date(time))
 }
 
-/// A header's value.
+/// Returns a header's value.
 pub(crate) fn value(text: impl Display) -> HeaderValue {
     HeaderValue::try_from(text.to_string()).expect("digits, letters and punctuation make a header")
 }
@@ -67,7 +67,7 @@ fn ceil_to_second(time: SystemTime) -> SystemTime {
     if rest == 0 { time } else { time + Duration::from_nanos(1_000_000_000 - rest) }
 }
 
-/// A duration as Go prints it, to the millisecond: `0s`, `6ms`, `1.5s`, `1m0s`, `1h2m3.5s`.
+/// Returns a duration as Go prints it, to the millisecond: `0s`, `6ms`, `1.5s`, `1m0s`, `1h2m3.5s`.
 fn go_duration(duration: Duration) -> String {
     let millis = duration.as_millis();
     if millis > 0 && millis < 1_000 {

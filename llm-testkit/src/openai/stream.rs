@@ -59,7 +59,7 @@ impl OpenAi {
         frames
     }
 
-    /// An event with `length` bytes of text in it.
+    /// Returns an event with `length` bytes of text in it.
     pub(super) fn huge_chunk(&self, response: &ChatResponse, length: usize) -> Bytes {
         event(&self.chunk(response, json!([delta(0, json!({"content": "x".repeat(length)}))])))
     }
@@ -75,7 +75,7 @@ impl OpenAi {
         event(&chunk)
     }
 
-    /// Usage in the chunk that finishes the last choice, where the vendor puts it.
+    /// Puts the usage into the chunk that finishes the last choice, where the vendor does so.
     fn total(&self, end: &mut Value, response: &ChatResponse, asked: bool) {
         let mut usage = self.usage(response);
         self.strip(&mut usage);
@@ -89,7 +89,7 @@ impl OpenAi {
         }
     }
 
-    /// One more chunk with usage; OpenRouter's has a choice in it.
+    /// Returns one more chunk with usage; OpenRouter's has a choice in it.
     fn total_chunk(&self, response: &ChatResponse) -> Value {
         let choices = match self.0.flavor {
             Flavor::OpenRouter => json!([delta(0, json!({"role": "assistant", "content": ""}))]),

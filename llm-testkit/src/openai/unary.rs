@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 pub(super) const CREATED: u64 = 1_763_700_000;
 
 impl OpenAi {
-    /// A chat completion.
+    /// Returns a chat completion.
     pub(super) fn completion(&self, response: &ChatResponse, usage: bool) -> Value {
         let choices = response.choices.iter().enumerate().map(|(index, choice)| self.whole(index, choice));
         let mut body = json!({
@@ -129,7 +129,7 @@ impl OpenAi {
         json!({"index": index, "message": message, "logprobs": null, "finish_reason": finish(&choice.finish)})
     }
 
-    /// The id of a tool call; Mistral's have nine letters.
+    /// Returns the id of a tool call; Mistral's have nine letters.
     pub(super) fn call_id(&self, hash: u64) -> String {
         match self.0.flavor {
             Flavor::Mistral => format!("{hash:016x}")[..9].to_owned(),

@@ -65,22 +65,22 @@ impl ChatResponse {
         self.choices.into_iter().map(|choice| choice.content.into_generated()).collect()
     }
 
-    /// Number of generated tokens, including reasoning.
+    /// Returns the number of generated tokens, including reasoning.
     pub(crate) fn output(&self) -> u64 {
         self.thinking() + self.said()
     }
 
-    /// Number of reasoning tokens.
+    /// Returns the number of reasoning tokens.
     pub(crate) fn thinking(&self) -> u64 {
         self.choices.iter().map(|choice| choice.thinking).sum()
     }
 
-    /// Number of tokens in the content.
+    /// Returns the number of tokens in the content.
     pub(crate) fn said(&self) -> u64 {
         self.choices.iter().map(|choice| tokens::count(choice.content.generated())).sum()
     }
 
-    /// Number of tokens in the longest choice, because choices are generated in parallel.
+    /// Returns the number of tokens in the longest choice, because choices are generated in parallel.
     pub(crate) fn longest(&self) -> u64 {
         self.choices.iter().map(|choice| tokens::count(choice.content.generated())).max().unwrap_or(0)
     }

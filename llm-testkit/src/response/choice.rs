@@ -119,7 +119,7 @@ pub(super) fn choice(request: &ChatRequest, thinking: Thinking, index: u64, sett
     Choice { content, finish, thinking: thought, thoughts: prose(mix(!hash), thought), shown }
 }
 
-/// The text up to the first of the sequences in it.
+/// Returns the text up to the first of the sequences in it.
 fn stopped(mut text: String, finish: Finish, sequences: &[String]) -> (Content, Finish) {
     let found = sequences.iter().filter_map(|sequence| Some((text.find(sequence.as_str())?, sequence)));
     let Some((at, sequence)) = found.min_by_key(|(at, _)| *at) else {

@@ -56,7 +56,7 @@ impl EmbeddingResponse {
     }
 }
 
-/// The inputs one by one: a text, an array of texts, an array of tokens, or an array of those.
+/// Returns the inputs one by one: a text, an array of texts, an array of tokens, or an array of those.
 fn inputs(input: &Value) -> Result<Vec<&Value>, Refusal> {
     let inputs = match input {
         Value::Null => return Err(Refusal::missing("input")),

@@ -115,7 +115,7 @@ fn form(body: &Value) -> Result<Form, Refusal> {
     Ok(text_form(&body["response_format"]))
 }
 
-/// A call of one of the tools with such a name.
+/// Returns a call of one of the tools with such a name.
 fn tool_form(body: &Value, is_wanted: impl Fn(&str) -> bool) -> Result<Form, Refusal> {
     let tools = body["tools"].as_array().map_or(&[][..], Vec::as_slice);
     let named =

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 /// Largest depth of a value; below, it is `null`.
 const DEPTH: u32 = 8;
 
-/// A value that fits `schema` in its types, properties, enumerations and constants, pseudo-random by `prng`.
+/// Returns a value that fits `schema` in its types, properties, enumerations and constants, pseudo-random by `prng`.
 ///
 /// Other constraints (patterns, bounds, lengths) are not read.
 pub(crate) fn instance(schema: &Value, prng: &mut Prng) -> Value {

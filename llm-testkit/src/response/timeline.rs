@@ -13,12 +13,12 @@ pub(crate) struct Timeline<'a> {
 }
 
 impl Timeline<'_> {
-    /// Time of the first token.
+    /// Returns the time of the first token.
     pub(crate) fn first(&self) -> Duration {
         self.moments.first().copied().unwrap_or_default()
     }
 
-    /// Time of the last token.
+    /// Returns the time of the last token.
     pub(crate) fn last(&self) -> Duration {
         self.moments.last().copied().unwrap_or_default()
     }

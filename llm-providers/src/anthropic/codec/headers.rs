@@ -10,9 +10,9 @@ use crate::protocol::{identity, time_until};
 /// Service classes that have limits of their own.
 const CLASSES: [&str; 2] = ["fast", "priority"];
 
-/// The limits that `anthropic-ratelimit-{requests,tokens,input-tokens,output-tokens}-{limit,remaining,reset}` tell, for
-/// the model that was asked, under their classes those of `anthropic-priority-…` and `anthropic-fast-…`, and the
-/// organisation of the key, which is the group; `None` without any.
+/// Returns the limits that `anthropic-ratelimit-{requests,tokens,input-tokens,output-tokens}-{limit,remaining,reset}`
+/// tell, for the model that was asked, under their classes those of `anthropic-priority-…` and `anthropic-fast-…`, and
+/// the organisation of the key, which is the group; `None` without any.
 ///
 /// Resets are instants (RFC 3339), counted here from `now`; one that has passed is no time at all. `tokens` is the
 /// tightest of the vendor's token limits. All of them count over a minute, as the vendor documents.

@@ -5,8 +5,8 @@ const MOST: usize = 24;
 
 /// Ids for the tool calls of a candidate that came without one.
 ///
-/// They name the response, the candidate and the call's number in it, so that the same response gives the same ids and two
-/// responses of one conversation do not.
+/// They name the response, the candidate and the call's number in it, so that the same response gives the same ids and
+/// two responses of one conversation do not.
 #[derive(Debug, Default)]
 pub(super) struct CallIds {
     candidate: u32,
@@ -20,7 +20,7 @@ impl CallIds {
         Self { candidate, calls: 0, malformed: false }
     }
 
-    /// The id of the next call.
+    /// Returns the id of the next call.
     pub(super) fn next(&mut self, response: &str, stated: Option<String>) -> String {
         let nth = self.calls;
         self.calls += 1;
@@ -50,7 +50,7 @@ impl CallIds {
     }
 }
 
-/// The id as the vendor knows it; `None` if it was made here.
+/// Returns the id as the vendor knows it; `None` if it was made here.
 pub(super) fn sent(id: &str) -> Option<&str> {
     (!id.is_empty() && !id.starts_with(MADE)).then_some(id)
 }

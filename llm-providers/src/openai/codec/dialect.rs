@@ -23,7 +23,8 @@ pub struct Dialect {
     pub key: KeyHeader,
     /// Sends the bound on output tokens as `max_tokens`, for servers that do not know `max_completion_tokens`.
     pub legacy_max_tokens: bool,
-    /// Sends `top_k`, which OpenAI does not have and many compatible servers do. Otherwise a request with it is refused.
+    /// Sends `top_k`, which OpenAI does not have and many compatible servers do. Otherwise a request with it is
+    /// refused.
     pub top_k: bool,
     /// Asks for embeddings as base64 of little-endian 32-bit floats, a fifth of the bytes of decimal numbers.
     /// Both forms are understood in responses whatever was asked for.
@@ -46,11 +47,12 @@ pub struct Dialect {
     /// Counts as reasoning what `total_tokens` is more than input and output: a server that hides its thinking there
     /// bills it all the same.
     pub hidden_reasoning: bool,
-    /// Fields that its own responses leave in parts, and that go back to it. Those of other vendors' responses are refused:
-    /// Gemini's `thoughtSignature`, Claude's `citations`, and their like. Fields that no vendor's responses leave are sent as they are.
+    /// Fields that its own responses leave in parts, and that go back to it. Those of other vendors' responses are
+    /// refused: Gemini's `thoughtSignature`, Claude's `citations`, and their like. Fields that no vendor's responses
+    /// leave are sent as they are.
     pub own_fields: &'static [&'static str],
-    /// Sends what is nearest where the server has no place for a wish that only steers the response, or for what another
-    /// vendor's response left in the conversation, in place of an error:
+    /// Sends what is nearest where the server has no place for a wish that only steers the response, or for what
+    /// another vendor's response left in the conversation, in place of an error:
     ///
     /// | field | instead |
     /// |---|---|
@@ -208,8 +210,8 @@ impl Dialect {
         ..Self::OPENAI
     };
 
-    /// OpenRouter: it takes `top_k`, and reasoning back with its signatures. What one of its models cannot do, it drops or
-    /// refuses itself; `provider: {"require_parameters": true}` among the request's unknown fields makes it refuse.
+    /// OpenRouter: it takes `top_k`, and reasoning back with its signatures. What one of its models cannot do, it drops
+    /// or refuses itself; `provider: {"require_parameters": true}` among the request's unknown fields makes it refuse.
     pub const OPENROUTER: Self = Self {
         name: "openrouter",
         base_url: "https://openrouter.ai/api/v1",
@@ -236,7 +238,7 @@ impl Dialect {
 }
 
 impl Default for Dialect {
-    /// OpenAI itself.
+    /// Returns the dialect of OpenAI itself.
     fn default() -> Self {
         Self::OPENAI
     }

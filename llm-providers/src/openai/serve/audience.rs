@@ -30,7 +30,7 @@ impl Audience {
     pub(crate) const CLIENTS: Self = Self { keep: beside, is_operator: false };
 }
 
-/// Fields that stand in every chunk or response, whose names unknown fields cannot take.
+/// Returns the unknown fields whose names no field of the object has, in this chunk or in others.
 fn beside(object: Object, required: &Fields, unknown: &Extra) -> Fields {
     let taken: &[&str] = match object {
         Object::Response => &["choices", "usage"],

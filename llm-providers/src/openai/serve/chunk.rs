@@ -40,7 +40,7 @@ impl Chunker {
         Self { audience, id, model, stated, unknown, choices, usage }
     }
 
-    /// The chunk that an event makes, if it makes one.
+    /// Returns the chunk that an event makes, if it makes one.
     pub(super) fn event(&mut self, event: ChatEvent) -> Result<Option<Value>, Error> {
         let (choice, delta) = match event {
             ChatEvent::Start { id, model } => {
@@ -102,7 +102,7 @@ impl Chunker {
         Ok(Some(self.chunk(choice, delta, None, Map::new())))
     }
 
-    /// The last chunk, which has the usage.
+    /// Returns the last chunk, which has the usage.
     pub(super) fn usage(&self) -> Option<Value> {
         let mut fields = self.head();
         fields.insert("choices".into(), Value::Array(Vec::new()));

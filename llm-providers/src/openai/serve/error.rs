@@ -3,7 +3,7 @@ use serde_json::{Value, json};
 
 use super::audience::Audience;
 
-/// `{"error": …}`.
+/// Returns `{"error": …}`.
 pub(crate) fn body(error: &Error, audience: Audience) -> Value {
     let message = if audience.is_operator { error.message().into() } else { http::message(error) };
     // A failure that is not the client's has one name for clients.

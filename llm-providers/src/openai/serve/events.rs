@@ -13,8 +13,8 @@ use super::{audience::Audience, chunk::Chunker, error};
 
 /// A streamed response as server-sent events in OpenAI's form: an event for each chunk, then `[DONE]`.
 ///
-/// A stream that breaks off ends with an event that holds the error, and without `[DONE]`. When it is dropped, because the
-/// client has left, the response ends too.
+/// A stream that breaks off ends with an event that holds the error, and without `[DONE]`. When it is dropped, because
+/// the client has left, the response ends too.
 ///
 /// ```
 /// use futures_util::TryStreamExt;
@@ -55,7 +55,7 @@ impl EventStream {
         Self { usage: on, ..self }
     }
 
-    /// The end: the usage, then the word that all is said.
+    /// Ends the stream: returns the usage, if wanted, and `[DONE]`.
     fn end(&mut self) -> Bytes {
         self.source = None;
         let mut text = String::new();

@@ -11,8 +11,8 @@ use crate::protocol::{
 /// The body of an error, whichever server wrote it.
 ///
 /// It reads `{"error": {…}}` of OpenAI, Anthropic and Google, `{"error": "…"}` of Ollama, `{"object": "error", …}` of
-/// vLLM, `{"detail": …}` of FastAPI, `{"errors": […]}` and `{"message": …}` of gateways, any of them in a list; otherwise
-/// plain text.
+/// vLLM, `{"detail": …}` of FastAPI, `{"errors": […]}` and `{"message": …}` of gateways, any of them in a list;
+/// otherwise plain text.
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct ErrorBody {
     pub(crate) message: Option<String>,
@@ -230,7 +230,7 @@ fn word(fields: &Fields, name: &str) -> Option<String> {
     short(fields.get(name)?.as_str()?)
 }
 
-/// A text as it may stand in our error: short, and one word.
+/// Returns a text for an error, if it is short and one word.
 fn short(text: &str) -> Option<String> {
     let word = !text.is_empty() && text.len() <= 200 && text.bytes().all(|byte| byte.is_ascii_graphic());
     word.then(|| text.to_owned())

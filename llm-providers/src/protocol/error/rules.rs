@@ -57,9 +57,9 @@ pub(crate) enum Sign {
     TooLong,
     /// A moderation refused the prompt.
     Flagged,
-    /// One of Google's quotas has all of these in its id.
+    /// Matches if one of Google's quotas has all of these in its id.
     Quota(&'static [&'static str]),
-    /// One of Google's quotas is zero: the plan does not have the model.
+    /// Matches if one of Google's quotas is zero, because the plan does not have the model.
     ZeroQuota,
     /// Another property of the body.
     Test(fn(&ErrorBody) -> bool),
@@ -126,8 +126,8 @@ impl Rules {
         }
     }
 
-    /// Makes an error of one inside a successful response. `has_content` says that content came before it. The client adds the
-    /// waiting time, because a decoder has no clock.
+    /// Makes an error of one inside a successful response. `has_content` says that content came before it. The client
+    /// adds the waiting time, because a decoder has no clock.
     pub(crate) fn classify_inner(&self, body: &ErrorBody, has_content: bool) -> Error {
         let found = self.find(body.status.unwrap_or(NO_STATUS), body);
         let charge = if found.is_refusal() && !has_content { Charge::None } else { Charge::Unknown };

@@ -2,10 +2,10 @@ use std::time::Duration;
 
 const NANOS: u128 = 1_000_000_000;
 
-/// A duration as vendors write it: as Go does (`6m0s`, `4ms`, `1h2m3.5s`), or as bare seconds (`60`, `1.5`).
+/// Reads a duration in Go's form (`6m0s`, `4ms`, `1h2m3.5s`) or as bare seconds (`60`, `1.5`).
 ///
-/// `None` if it is neither, negative, or beyond 64 bits of seconds. Digits below a nanosecond are cut off. A bare number
-/// may be a timestamp: [`time_until`](super::time_until) tells them apart.
+/// `None` if it is neither, negative, or beyond 64 bits of seconds. Digits below a nanosecond are cut off. A bare
+/// number may be a timestamp: [`time_until`](super::time_until) tells them apart.
 ///
 /// ```
 /// use std::time::Duration;

@@ -2,18 +2,18 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::{duration, instant::instant};
 
-/// The first bare number that is a timestamp and no duration, and the number of seconds (31 years) that no vendor asks a
+/// Smallest bare number that is a timestamp and no duration, and the number of seconds (31 years) that no vendor asks a
 /// caller to wait.
 const TIMESTAMP: u64 = 1_000_000_000;
 
-/// Reads how long it is until a limit is free again: a [`duration`], or the time from `now` to a timestamp, which is zero
-/// if that has passed.
+/// Reads how long it is until a limit is free again: a [`duration`], or the time from `now` to a timestamp, which is
+/// zero if that has passed.
 ///
-/// Timestamps are RFC 3339, HTTP dates, and bare numbers from 10⁹ on: by their size, seconds, milliseconds, microseconds
-/// or nanoseconds since 1970. A smaller bare number is a duration in seconds.
+/// Timestamps are RFC 3339, HTTP dates, and bare numbers from 10⁹ on: by their size, seconds, milliseconds,
+/// microseconds or nanoseconds since 1970. A smaller bare number is a duration in seconds.
 ///
-/// Returns `None` for anything else, and for a number that would be a time of 31 years or more: that is a timestamp which
-/// was misread or mistyped.
+/// Returns `None` for anything else, and for a number that would be a time of 31 years or more: that is a timestamp
+/// which was misread or mistyped.
 ///
 /// ```
 /// use std::time::{Duration, UNIX_EPOCH};

@@ -9,9 +9,9 @@ use crate::protocol::fields::{Fields, take_text};
 ///
 /// The `input` of a tool call may be its JSON text, which keeps digits that no number of ours holds.
 ///
-/// A block without a name here (a vendor's own tools, their results) stays as the vendor wrote it, but for digits that a
-/// JSON number here cannot hold (a double, or 64 bits). Redacted thinking is
-/// reasoning whose text is hidden: its data is the signature, and its `type` an unknown field.
+/// A block without a name here (a vendor's own tools, their results) stays as the vendor wrote it, but for digits that
+/// a JSON number here cannot hold (a double, or 64 bits). Redacted thinking is reasoning whose text is hidden: its data
+/// is the signature, and its `type` an unknown field.
 pub(crate) fn read_block(block: Value) -> Option<Part> {
     let Value::Object(mut fields) = block else { return Some(Part::Other { value: Arc::new(block) }) };
     let text = |name: &str| fields.get(name).is_some_and(Value::is_string);
@@ -65,7 +65,7 @@ fn whole(fields: &mut Fields) {
     }
 }
 
-/// Unknown fields of a text. No citations are none.
+/// Returns the unknown fields of a text. An empty list of citations is left out.
 fn unknown_fields(mut fields: Fields) -> Extra {
     if fields.get("citations").is_some_and(|list| list.is_null() || list.as_array().is_some_and(Vec::is_empty)) {
         fields.remove("citations");

@@ -30,7 +30,8 @@ pub(super) fn counts(fields: &Fields, stated: &mut StatedUsage) -> Result<Counts
     Ok([input?, output?, read?, written?, short, long, thinking, searches])
 }
 
-/// The vendor's `input_tokens` are those neither read from nor written to the prompt cache; here they are all.
+/// Converts the vendor's counts. Its `input_tokens` leave out those read from or written to the prompt cache; ours
+/// include them.
 pub(super) fn usage(counts: Counts) -> Option<Usage> {
     let [Some(fresh), Some(output), read, written, short, long, thinking, searches] = counts else { return None };
     let (read, long) = (read.unwrap_or(0), long.unwrap_or(0));

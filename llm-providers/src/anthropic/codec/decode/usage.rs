@@ -55,8 +55,8 @@ impl ResponseUsage {
         }
     }
 
-    /// Takes out of a usage what is read of it. What has no place in [`Usage`] (the service class, a vendor's own tools)
-    /// stays behind; all of it does where the usage is not known.
+    /// Takes out of a usage what is read of it. What has no place in [`Usage`] (the service class, a vendor's own
+    /// tools) stays behind; all of it does where the usage is not known.
     pub(crate) fn strip(&self, fields: &mut Fields) {
         if self.usage().is_some() {
             strip(fields, &COUNTS[..READ]);
@@ -72,7 +72,7 @@ impl ResponseUsage {
         &self.stated
     }
 
-    /// Fallback model that answered, where the usage names it.
+    /// Returns the fallback model that answered, where the usage names it.
     pub(crate) fn served_by(&self) -> Option<&Arc<str>> {
         self.served_by.as_ref()
     }

@@ -23,7 +23,7 @@ pub(super) struct Block<'a> {
 struct Content<'a>(&'a [Part]);
 
 impl<'a> Block<'a> {
-    /// A part, checked; `None` if it is not sent.
+    /// Checks a part; returns `None` if it is not sent.
     pub(super) fn of(part: &'a Part, here: &str, options: Options) -> Result<Option<Self>, Error> {
         match part {
             Part::Text { extra, .. } => check_fields(extra, here, &["type", "text"], options)?,
@@ -78,7 +78,7 @@ impl<'a> Block<'a> {
         !own
     }
 
-    /// Its text, if it is no more than that.
+    /// Returns the text of a part that is nothing else.
     pub(super) fn plain(&self) -> Option<&'a str> {
         match self {
             Self { part, mark: None } => plain(part),
@@ -185,7 +185,7 @@ fn plain(part: &Part) -> Option<&str> {
     }
 }
 
-/// The arguments exactly as they were written, digits and order of fields too.
+/// Returns the arguments exactly as they were written, digits and order of fields included.
 fn input(call: &ToolCall) -> Result<&RawValue, &'static str> {
     match serde_json::from_str::<&RawValue>(arguments(call)) {
         Ok(json) if json.get().starts_with('{') => Ok(json),
@@ -193,7 +193,7 @@ fn input(call: &ToolCall) -> Result<&RawValue, &'static str> {
     }
 }
 
-/// The id of a call as the vendor takes it.
+/// Returns the id of a call as the vendor takes it.
 fn sent(id: &str) -> Cow<'_, str> {
     let fits = |id: &str| !id.is_empty() && id.bytes().all(|c| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'_'));
     call_id(id, 24, fits)

@@ -34,8 +34,8 @@ pub(crate) fn encode_chat(request: &ChatRequest, options: Options, streamed: boo
     encode(request, options, Purpose::Response { streamed })
 }
 
-/// The body of a request to count input tokens: that of [`encode_chat`] without what decides no input token (bound,
-/// sampling, `metadata`, `service_tier`, `container`, `inference_geo`, `speed`).
+/// Returns the body of a request to count input tokens: that of [`encode_chat`] without what decides no input token
+/// (bound, sampling, `metadata`, `service_tier`, `container`, `inference_geo`, `speed`).
 ///
 /// # Errors
 ///

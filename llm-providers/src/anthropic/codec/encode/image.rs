@@ -57,7 +57,7 @@ impl Serialize for Shown<'_> {
     }
 }
 
-/// Media type and base64 text of a `data:` address.
+/// Returns media type and base64 text of a `data:` address.
 fn data(url: &str) -> Option<(&str, &str)> {
     let (head, data) = url.strip_prefix("data:")?.split_once(',')?;
     let media_type = head.strip_suffix(";base64")?;

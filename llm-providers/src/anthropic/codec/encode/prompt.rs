@@ -65,7 +65,7 @@ fn role(role: Role) -> &'static str {
     }
 }
 
-/// The blocks of a message, checked.
+/// Checks the parts of a message and returns its blocks.
 fn blocks<'a>(message: &'a Message, at: usize, options: Options) -> Result<Vec<Block<'a>>, Error> {
     let of = format!("messages[{at}].");
     no_shadow(&of, &message.extra, &["role", "content"])?;

@@ -22,8 +22,8 @@ use crate::protocol::{
 /// Turns the data of a stream's events into pieces of the response, one event at a time.
 ///
 /// Put together, they give the response that comes whole, but for the spaces in tool arguments, which stay as the model
-/// wrote them. Blocks that have no pieces here (a vendor's own tools) come whole, and the response's unknown fields come
-/// at its end. Usage is cumulative: the largest figures count, and those before the end are lower bounds.
+/// wrote them. Blocks that have no pieces here (a vendor's own tools) come whole, and the response's unknown fields
+/// come at its end. Usage is cumulative: the largest figures count, and those before the end are lower bounds.
 #[derive(Debug, Default)]
 pub struct EventDecoder {
     started: bool,
@@ -50,13 +50,13 @@ impl EventDecoder {
         Self { response_usage: ResponseUsage::asked(request), ..Self::default() }
     }
 
-    /// The pieces in one event's data. After `message_stop` there are none; kinds of events without a name here are
-    /// passed over, as the vendor asks.
+    /// Returns the pieces in one event's data. After `message_stop` there are none; kinds of events without a name here
+    /// are passed over, as the vendor asks.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Malformed`] if it is not JSON or not an event, or belongs to no block; if it is an `error`, that. The
-    /// charge is unknown, or known if the whole response's usage came before.
+    /// [`ErrorKind::Malformed`] if it is not JSON or not an event, or belongs to no block; if it is an `error`, that.
+    /// The charge is unknown, or known if the whole response's usage came before.
     fn decode(&mut self, data: &str) -> Result<Vec<ChatEvent>, Error> {
         if self.done {
             return Ok(Vec::new());
@@ -248,13 +248,13 @@ impl StreamDecoder for EventDecoder {
     }
 }
 
-/// Model that a `fallback` block hands over to.
+/// Returns the model that a `fallback` block names.
 fn fallback_model(block: &Fields) -> Option<Arc<str>> {
     let is_fallback = block.get("type").is_some_and(|kind| kind == "fallback");
     block.get("to").filter(|_| is_fallback)?.get("model").and_then(Value::as_str).map(Arc::from)
 }
 
-/// Later fields replace earlier ones, but for null.
+/// Replaces earlier fields by later ones, unless those are null.
 fn merge(known: &mut Fields, later: Fields) {
     known.extend(later.into_iter().filter(|(_, value)| !value.is_null()));
 }

@@ -20,7 +20,7 @@ pub(super) fn decode(body: &[u8]) -> Result<Decoded<ChatResponse>, Error> {
     Ok(decoder.response_usage().decoded(together(events)?, decoder.service_tier().cloned()))
 }
 
-/// The whole response that these pieces make.
+/// Returns the whole response that these pieces make.
 fn together(events: Vec<ChatEvent>) -> Result<ChatResponse, Error> {
     let complete = pin!(ChatStream::new(Ready(events.into_iter())).complete());
     match complete.poll(&mut Context::from_waker(Waker::noop())) {

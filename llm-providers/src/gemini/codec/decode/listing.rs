@@ -11,8 +11,8 @@ use crate::protocol::{Model, error::ErrorBody, usage::number};
 ///
 /// # Errors
 ///
-/// [`ErrorKind::Malformed`](llm_core::ErrorKind::Malformed) if there is no number in it. If it holds an `error` instead,
-/// that.
+/// [`ErrorKind::Malformed`](llm_core::ErrorKind::Malformed) if there is no number in it. If it holds an `error`
+/// instead, that.
 pub(crate) fn decode_count(body: &[u8]) -> Result<u64, Error> {
     let fields = read(body, "totalTokens")?;
     let count = fields.get("totalTokens").and_then(number);
@@ -23,7 +23,8 @@ pub(crate) fn decode_count(body: &[u8]) -> Result<u64, Error> {
 ///
 /// # Errors
 ///
-/// [`ErrorKind::Malformed`](llm_core::ErrorKind::Malformed) if a model has no name. If it holds an `error` instead, that.
+/// [`ErrorKind::Malformed`](llm_core::ErrorKind::Malformed) if a model has no name. If it holds an `error` instead,
+/// that.
 pub(crate) fn decode_models(body: &[u8]) -> Result<(Vec<Model>, Option<String>), Error> {
     let mut fields = read(body, "models")?;
     let next = take_text(&mut fields, "nextPageToken").filter(|next| !next.is_empty());
@@ -57,7 +58,7 @@ fn take_whole(fields: &mut Fields, name: &str) -> Option<u64> {
     Some(number)
 }
 
-/// A whole number; protocol buffers may write it as text.
+/// Reads a whole number, which protocol buffers may write as text.
 fn whole(value: &Value) -> Option<u64> {
     value.as_u64().or_else(|| value.as_str()?.parse().ok())
 }

@@ -54,8 +54,8 @@ fn whole(part: &mut Value) {
     }
 }
 
-/// The part's own unknown fields, its signature among them, are the call's extra; those of the call itself stand there in
-/// an object `functionCall`.
+/// Reads a call. The part's own unknown fields, its signature among them, are the call's extra; those of the call
+/// itself stand there in an object `functionCall`.
 fn call(mut part: Fields, response: &str, ids: &mut CallIds) -> Part {
     let mut call = take_object(&mut part, "functionCall").unwrap_or_default();
     let id = ids.next(response, take_text(&mut call, "id")).into();

@@ -37,8 +37,8 @@ const DETAILS: [&str; 5] = [
 ];
 
 impl ResponseUsage {
-    /// Takes the usage out of a response or a piece of one. Counts that have no place in [`Usage`] (documents, video) stay
-    /// behind under `usageMetadata`.
+    /// Takes the usage out of a response or a piece of one. Counts that have no place in [`Usage`] (documents, video)
+    /// stay behind under `usageMetadata`.
     pub(crate) fn take(&mut self, fields: &mut Fields) {
         let Some(mut usage) = take_object(fields, "usageMetadata") else { return };
         let tier = usage.get("serviceTier").and_then(Value::as_str).map(Arc::from);
@@ -80,7 +80,7 @@ impl ResponseUsage {
         self.stated.merge(usage);
     }
 
-    /// The usage, with the searches. `None` while no prompt was stated.
+    /// Returns the usage, with the searches. `None` while no prompt was stated.
     pub(crate) fn usage(&self) -> Option<Usage> {
         Some(Usage { searches: self.searches, ..self.stated.usage()? })
     }
@@ -89,7 +89,7 @@ impl ResponseUsage {
         &self.stated
     }
 
-    /// A response with what was stated of its usage.
+    /// Joins a response with its stated usage.
     pub(crate) fn decoded<A>(&self, response: A, tier: Option<Arc<str>>) -> Decoded<A> {
         Decoded { usage: self.usage(), ..Decoded::stated(response, &self.stated, tier) }
     }

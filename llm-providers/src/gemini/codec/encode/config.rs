@@ -91,7 +91,7 @@ fn form(to: &mut Map<String, Value>, format: &ResponseFormat, dialect: Dialect) 
     Ok(())
 }
 
-/// A schema with what the response is for, which has no other place.
+/// Returns a schema with the response's description, which has no other place.
 fn described(schema: &Value, description: Option<&str>) -> Result<Value, Error> {
     let mut schema = schema.clone();
     let Some(description) = description else { return Ok(schema) };
@@ -104,7 +104,7 @@ fn described(schema: &Value, description: Option<&str>) -> Result<Value, Error> 
     }
 }
 
-/// Effort of thinking: a budget in tokens, or a level.
+/// Converts the effort of thinking: a budget in tokens, or a level.
 fn effort(effort: &str) -> Map<String, Value> {
     let config = match (effort, effort.parse::<i64>()) {
         ("none", _) => json!({"thinkingBudget": 0}),

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::protocol::encode::bytes;
 
-/// The body of `countTokens`: the conversation alone, or the whole request if there is more to it.
+/// Returns the body of `countTokens`: the conversation alone, or the whole request if there is more to it.
 ///
 /// # Errors
 ///

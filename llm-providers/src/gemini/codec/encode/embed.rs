@@ -5,12 +5,14 @@ use serde::Serialize;
 use super::{super::address::resource, unsupported::unsupported};
 use crate::protocol::encode::{bytes, no_shadow};
 
-/// The body of `batchEmbedContents`, one request for each input. Unknown fields (`taskType`, `title`) stand in each.
+/// Returns the body of `batchEmbedContents`, one request for each input. Unknown fields (`taskType`, `title`) stand in
+/// each.
 ///
 /// # Errors
 ///
-/// [`ErrorKind::InvalidRequest`](llm_core::ErrorKind::InvalidRequest) as [`EmbedRequest::validate`], or if an unknown field
-/// shadows one of the request; [`ErrorKind::Unsupported`](llm_core::ErrorKind::Unsupported) for inputs that are tokens.
+/// [`ErrorKind::InvalidRequest`](llm_core::ErrorKind::InvalidRequest) as [`EmbedRequest::validate`], or if an unknown
+/// field shadows one of the request; [`ErrorKind::Unsupported`](llm_core::ErrorKind::Unsupported) for inputs that are
+/// tokens.
 pub(crate) fn encode_embed(request: &EmbedRequest) -> Result<Bytes, Error> {
     request.validate()?;
     let EmbedRequest { model, inputs, dimensions, extra } = request;

@@ -30,7 +30,7 @@ pub(super) struct Content<'a> {
     responses: bool,
 }
 
-/// The instructions, and the conversation.
+/// Splits messages into the instructions and the conversation.
 pub(super) fn conversation(
     messages: &[Message],
     dialect: Dialect,
@@ -158,8 +158,8 @@ fn check(part: &Part, here: &str, dialect: Dialect) -> Result<(), Error> {
     if dialect.approximate { Ok(()) } else { cross_vendor::refuse_fields(extra, here, &OWN) }
 }
 
-/// A tool call of the conversation so far. Its unknown fields are those of its part; those of the call itself are in an
-/// object `functionCall` among them.
+/// Returns a tool call of the conversation so far. Its unknown fields are those of its part; those of the call itself
+/// are in an object `functionCall` among them.
 fn called<'a>(call: &'a ToolCall, here: &str) -> Result<EncodedPart<'a>, Error> {
     let ToolCall { id, name, arguments: _, extra } = call;
     // As the model wrote them, digits and order of fields too.

@@ -98,12 +98,12 @@ enum Base64<'a> {
 }
 
 impl<'a> EncodedPart<'a> {
-    /// A part with unknown fields.
+    /// Creates a part with unknown fields.
     pub(super) fn with(data: Payload<'a>, extra: &Extra) -> Self {
         Self::Known(Box::new(Known { data, thought: false, thought_signature: None, extra: object(extra) }))
     }
 
-    /// An image: its bytes, or a file that was uploaded to the vendor.
+    /// Creates an image: its bytes, or a file that was uploaded to the vendor.
     pub(super) fn image(image: &'a Image, here: &str) -> Result<Self, Error> {
         let Image { source, detail, extra } = image;
         if let Some(detail) = detail.as_deref().filter(|detail| *detail != "auto") {
@@ -150,7 +150,7 @@ pub(super) fn object(extra: &Extra) -> Map<String, Value> {
     cross_vendor::own_fields(extra, &OWN).map(|(name, value)| (name.to_owned(), value.clone())).collect()
 }
 
-/// The media type and the base64 of a `data:` address, which holds what it names.
+/// Returns the media type and the base64 of a `data:` address, which holds what it names.
 fn inline(url: &str) -> Option<(&str, &str)> {
     let (kind, data) = url.strip_prefix("data:")?.split_once(',')?;
     let kind = kind.strip_suffix(";base64")?;

@@ -57,7 +57,7 @@ pub(super) fn entries(tools: &[Tool], dialect: Dialect) -> Result<Vec<ToolEntry<
     Ok(entries)
 }
 
-/// Choice of tools. Another form is the whole `toolConfig`.
+/// Encodes a choice of tools. Another form is the whole `toolConfig`.
 pub(super) fn config(choice: &ToolChoice) -> Value {
     let mode = |mode: &str| json!({"functionCallingConfig": {"mode": mode}});
     match choice {

@@ -13,8 +13,8 @@ pub(super) fn until_midnight(now: SystemTime) -> Duration {
     Duration::from_secs(u64::try_from(next - utc).unwrap_or(0))
 }
 
-/// Returns true during summer time, at this many seconds of Pacific standard time since 1970: from the second Sunday of March
-/// to the first of November, two in the morning.
+/// Returns true during summer time, at this many seconds of Pacific standard time since 1970: from the second Sunday of
+/// March to the first of November, two in the morning.
 fn is_summer(standard: i64) -> bool {
     let year = year_of(standard.div_euclid(DAY));
     let begins = sunday(year, 3, 8) * DAY + 2 * HOUR;
@@ -23,7 +23,7 @@ fn is_summer(standard: i64) -> bool {
     (begins..ends).contains(&standard)
 }
 
-/// The first Sunday not before a day, as days since 1970.
+/// Returns the first Sunday not before a day, as days since 1970.
 fn sunday(year: i64, month: i64, day: i64) -> i64 {
     let first = days(year, month, day);
     // The first of January 1970 was a Thursday.

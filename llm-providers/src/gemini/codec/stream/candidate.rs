@@ -60,12 +60,12 @@ impl OpenCandidate {
         self.has_content || self.partial.is_open() || self.is_finished()
     }
 
-    /// Number of searches it has stated.
+    /// Returns the number of searches that the vendor has stated.
     pub(super) fn searches(&self) -> u64 {
         searches(self.unknown_fields.get(GROUNDS))
     }
 
-    /// The pieces in one chunk's candidate, of the response with this id.
+    /// Returns the pieces in one chunk's candidate, of the response with this id.
     ///
     /// # Errors
     ///
@@ -121,7 +121,8 @@ impl OpenCandidate {
         }
     }
 
-    /// The pieces of a part; `number` is a call's. A part with a signature or unknown fields is a part of its own.
+    /// Turns a part into pieces; `number` is a call's. A part with a signature or unknown fields stays apart from its
+    /// neighbours.
     fn piece(&mut self, number: u32, part: Part, events: &mut Vec<ChatEvent>) {
         let choice = self.index;
         let before = self.growing.take();

@@ -20,8 +20,9 @@ const CALL: &str = "functionCall";
 
 /// Turns the data of a stream's events into pieces of the response, one `data:` field at a time.
 ///
-/// Every chunk is a response of its own; put together they are the unary one. Function calls are given whole, also those whose arguments come in pieces (`partialArgs`). Fields without a
-/// name, and the usage, are returned at the [end](Self::finish): of several usages the last counts.
+/// Every chunk is a response of its own; put together they are the unary one. Function calls are given whole, also
+/// those whose arguments come in pieces (`partialArgs`). Fields without a name, and the usage, are returned at the
+/// [end](Self::finish): of several usages the last counts.
 #[derive(Debug, Default)]
 pub struct ChunkDecoder {
     started: Option<(String, String)>,
@@ -40,7 +41,8 @@ impl ChunkDecoder {
         Self { asked: usize::try_from(asked).unwrap_or(usize::MAX), ..Self::default() }
     }
 
-    /// The pieces in one event's data: a chunk, or a list of them. Gemini has no `[DONE]`; after one there are none.
+    /// Returns the pieces in one event's data: a chunk, or a list of them. Gemini has no `[DONE]`; after one there are
+    /// none.
     ///
     /// # Errors
     ///
@@ -133,8 +135,8 @@ impl StreamDecoder for ChunkDecoder {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Incomplete`] unless there was a candidate, or as many as were [asked for](Self::candidates), and each
-    /// that began has a reason of its end.
+    /// [`ErrorKind::Incomplete`] unless there was a candidate, or as many as were [asked for](Self::candidates), and
+    /// each that began has a reason of its end.
     fn finish(&mut self) -> Result<Vec<ChatEvent>, Error> {
         if self.candidates.len() < self.asked.max(1) || !self.candidates.values().all(OpenCandidate::is_finished) {
             let what = if self.started.is_none() { "before it began" } else { "before its end" };

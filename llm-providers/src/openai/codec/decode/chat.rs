@@ -40,7 +40,7 @@ pub(crate) fn chat(body: &[u8], dialect: &Dialect) -> Result<Decoded<ChatRespons
     Ok(Decoded::stated(response, &stated, service_tier).with_billed(billed))
 }
 
-/// The service class: OpenAI tells it beside the usage, Mistral within.
+/// Reads the service class, which OpenAI states beside the usage and Mistral in it.
 pub(crate) fn service_tier<'f>(field: impl Fn(&str) -> Option<&'f Value>) -> Option<&'f str> {
     let beside = field("service_tier").and_then(Value::as_str);
     beside.or_else(|| field("usage")?.get("service_tier")?.as_str())

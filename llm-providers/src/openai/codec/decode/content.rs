@@ -42,7 +42,7 @@ fn push_reasoning(parts: &mut Vec<Part>, text: Option<String>) {
     }
 }
 
-/// One of a list of parts. What has more to it than its text stays as the vendor wrote it.
+/// Adds one of a list of parts. One that has more than its text stays as the vendor wrote it.
 fn push_part(parts: &mut Vec<Part>, part: Value) {
     let plain = part.as_object().is_some_and(|fields| fields.len() == 2);
     let kind = part.get("type").and_then(Value::as_str);
@@ -66,8 +66,8 @@ fn only(part: &Value, names: &[&str]) -> bool {
     part.as_object().is_some_and(|fields| fields.keys().all(|name| names.contains(&name.as_str())))
 }
 
-/// Takes OpenRouter's `reasoning_details`, the reasoning with the signatures of the model's vendor: a part without a text, for
-/// its text came beside it.
+/// Takes OpenRouter's `reasoning_details`, the reasoning with the signatures of the model's vendor: a part without a
+/// text, for its text came beside it.
 pub(crate) fn take_details(message: &mut Fields) -> Option<Part> {
     let list = take_list(message, "reasoning_details")?;
     (!list.is_empty()).then(|| details_part(list))

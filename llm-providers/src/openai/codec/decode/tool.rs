@@ -17,7 +17,7 @@ pub(super) fn take_tool_calls(message: &mut Fields) -> Vec<Part> {
     parts
 }
 
-/// The arguments as JSON text. Some servers send them as an object.
+/// Returns the arguments as JSON text. Some servers send them as an object.
 pub(crate) fn arguments(function: &mut Fields) -> String {
     match function.remove("arguments") {
         None | Some(Value::Null) => String::new(),

@@ -163,7 +163,7 @@ impl Body<'_> {
     }
 }
 
-/// The usage is always asked for: without it the cost of a stream is unknown.
+/// Adds the request for usage, because without it the cost of a stream is unknown.
 fn stream_options(given: Option<&Value>) -> Value {
     let mut options = match given {
         Some(Value::Object(options)) => options.clone(),

@@ -27,7 +27,7 @@ struct Function<'a> {
     input: &'a str,
 }
 
-/// Place of a call's name and input, and the name of the input.
+/// Returns the field that holds a call's name and input, and the name of the input.
 pub(super) fn form(call: &ToolCall) -> (&'static str, &'static str) {
     if is_custom(call) { ("custom", "input") } else { ("function", "arguments") }
 }
@@ -62,7 +62,7 @@ impl Serialize for Piece<'_> {
     }
 }
 
-/// `{"type": kind, kind: value}` and unknown fields.
+/// Writes `{"type": kind, kind: value}` and unknown fields.
 fn piece<S: Serializer>(
     serializer: S,
     kind: &str,

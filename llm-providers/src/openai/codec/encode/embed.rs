@@ -5,15 +5,16 @@ use serde::{Serialize, Serializer, ser::SerializeMap};
 use super::super::{Dialect, MissingFeature};
 use crate::protocol::encode::{bytes, entries, entry, no_shadow};
 
-/// The body of an embeddings request.
+/// Returns the body of an embeddings request.
 ///
 /// Vectors are asked for as numbers, or as base64 if the dialect says so; an `encoding_format` among the request's
 /// unknown fields wins.
 ///
 /// # Errors
 ///
-/// [`ErrorKind::Unsupported`] if the server has none;
-/// [`ErrorKind::InvalidRequest`] as [`EmbedRequest::validate`], if an unknown field shadows one of the request, or if some inputs are texts and others tokens: the format takes one kind at a time.
+/// [`ErrorKind::Unsupported`] if the server has none; [`ErrorKind::InvalidRequest`] as [`EmbedRequest::validate`], if
+/// an unknown field shadows one of the request, or if some inputs are texts and others tokens: the format takes one
+/// kind at a time.
 pub(crate) fn encode_embed(request: &EmbedRequest, dialect: Dialect) -> Result<Bytes, Error> {
     request.validate()?;
     if dialect.is_missing(MissingFeature::Embeddings) {

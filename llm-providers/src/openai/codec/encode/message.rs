@@ -187,7 +187,7 @@ impl Serialize for PlainMessage<'_> {
     }
 }
 
-/// The speaker's name, where the server has a place for it.
+/// Returns the speaker's name, where the server has a place for it.
 fn name<'a>(message: &'a Message, dialect: &Dialect) -> Option<&'a Arc<str>> {
     message.name.as_ref().filter(|_| !dialect.is_missing(MissingFeature::Names))
 }

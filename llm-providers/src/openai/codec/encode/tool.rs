@@ -105,7 +105,7 @@ impl Serialize for Schema<'_> {
     }
 }
 
-/// `{"type": kind, field: value}`.
+/// Writes `{"type": kind, field: value}`.
 pub(super) fn tagged<S: Serializer>(
     serializer: S,
     kind: &str,

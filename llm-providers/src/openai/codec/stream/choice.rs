@@ -43,7 +43,7 @@ impl OpenChoice {
         self.is_finished() && !self.went_on
     }
 
-    /// The pieces in one chunk's choice.
+    /// Returns the pieces in one chunk's choice.
     pub(super) fn chunk(&mut self, choice: u32, mut fields: Fields, events: &mut Vec<ChatEvent>) -> Result<(), Error> {
         let mut delta = take_object(&mut fields, "delta").unwrap_or_default();
         delta.remove("role");

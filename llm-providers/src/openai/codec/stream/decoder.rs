@@ -17,9 +17,9 @@ use crate::protocol::{Halves, StreamDecoder, error::ErrorBody, usage::StatedUsag
 /// Turns the data of a stream's events into pieces of the response, one `data:` field at a time.
 ///
 /// Fields that repeat in every chunk (`created`, `system_fingerprint`) are passed on once, and again when they change;
-/// `object` and random padding (`obfuscation`, Mistral's `p`) say nothing and go, so that a streamed response, put together, is the
-/// unary one. A tool call that carries fields of its own, or has no name yet, comes whole at the stream's end. So does the
-/// reason for a choice's end: some servers tell one in every chunk, of which the last counts.
+/// `object` and random padding (`obfuscation`, Mistral's `p`) say nothing and go, so that a streamed response, put
+/// together, is the unary one. A tool call that carries fields of its own, or has no name yet, comes whole at the
+/// stream's end. So does the reason for a choice's end: some servers tell one in every chunk, of which the last counts.
 #[derive(Debug)]
 pub struct ChunkDecoder {
     started: Option<(String, String)>,
@@ -67,13 +67,13 @@ impl ChunkDecoder {
         self
     }
 
-    /// The pieces in one event's data. After `[DONE]` there are none.
+    /// Returns the pieces in one event's data. After `[DONE]` there are none.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Malformed`] if it is not JSON or not a chunk; if it is an `error`, that, unless every choice had said
-    /// why it ended: then the response is whole, and keeps the error as an unknown field. The charge is unknown, or known
-    /// if the usage came before.
+    /// [`ErrorKind::Malformed`] if it is not JSON or not a chunk; if it is an `error`, that, unless every choice had
+    /// said why it ended: then the response is whole, and keeps the error as an unknown field. The charge is unknown,
+    /// or known if the usage came before.
     fn decode(&mut self, data: &str) -> Result<Vec<ChatEvent>, Error> {
         if self.done {
             return Ok(Vec::new());
@@ -236,9 +236,9 @@ impl StreamDecoder for ChunkDecoder {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Incomplete`] unless every choice that began has a reason of its end, and either so many choices came
-    /// as were asked for, or `[DONE]`: with that, fewer are what the vendor gave, as in a response that is not streamed.
-    /// With `[DONE]` and a usage, a response whose server tells no reasons is complete as well; it ends with
+    /// [`ErrorKind::Incomplete`] unless every choice that began has a reason of its end, and either so many choices
+    /// came as were asked for, or `[DONE]`: with that, fewer are what the vendor gave, as in a response that is not
+    /// streamed. With `[DONE]` and a usage, a response whose server tells no reasons is complete as well; it ends with
     /// [`FinishReason::Unknown`](llm_core::FinishReason::Unknown).
     fn finish(&mut self) -> Result<Vec<ChatEvent>, Error> {
         if !self.is_whole() {

@@ -13,7 +13,7 @@ const MOST: usize = 1_024;
 const GROWING: [&str; 3] = ["text", "summary", "data"];
 
 impl OpenDetails {
-    /// A delta's list of them.
+    /// Adds a delta's list of fragments.
     ///
     /// # Errors
     ///
@@ -37,7 +37,7 @@ impl OpenDetails {
         Ok(())
     }
 
-    /// All of them as one part, if there were any.
+    /// Takes all fragments as one part, if there were any.
     pub(super) fn take(&mut self) -> Option<Part> {
         let list: Vec<Value> = std::mem::take(&mut self.0).into_iter().map(Value::Object).collect();
         (!list.is_empty()).then(|| details_part(list))

@@ -37,7 +37,7 @@ const MOST: usize = 1_024;
 const DEPRECATED: u32 = u32::MAX;
 
 impl OpenCalls {
-    /// One of a delta's `tool_calls`.
+    /// Reads one of a delta's `tool_calls`.
     ///
     /// # Errors
     ///
@@ -66,7 +66,7 @@ impl OpenCalls {
         self.take(choice, Fragment { number, id, name, text, extra: call }, events)
     }
 
-    /// A delta's `function_call`.
+    /// Reads a delta's `function_call`.
     ///
     /// # Errors
     ///
@@ -182,7 +182,7 @@ impl OpenCall {
     }
 }
 
-/// The place of a call as its number. A choice does not have four billion calls.
+/// Numbers a call by its place. A choice does not have four billion calls.
 fn number_of(at: usize) -> u32 {
     u32::try_from(at).unwrap_or(u32::MAX)
 }
