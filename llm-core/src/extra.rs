@@ -66,7 +66,7 @@ impl Extra {
         }
     }
 
-    /// Bytes of their JSON text, for estimates; 0 without fields.
+    /// Returns the length of the fields' JSON text, for estimates; 0 without fields.
     pub(crate) fn json_bytes(&self) -> u64 {
         self.iter().map(|(name, value)| (name.len() + json_bytes(value) + r#""":,"#.len()) as u64).sum()
     }
@@ -95,7 +95,7 @@ pub(crate) fn counts(name: &str) -> bool {
     !matches!(name, "cache_control" | "prompt_cache_breakpoint")
 }
 
-/// Bytes of a value's JSON text.
+/// Returns the length of a value's JSON text in bytes.
 pub(crate) fn json_bytes(value: &Value) -> usize {
     value.to_string().len()
 }

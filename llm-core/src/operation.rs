@@ -210,7 +210,7 @@ impl Estimate {
     pub(crate) const OUTPUT: u64 = 512;
 }
 
-/// The estimate of an operation that says nothing of itself: 100 input tokens and one response of 512 output tokens,
+/// Estimate of an operation without one of its own: 100 input tokens and one response of 512 output tokens,
 /// both without a bound. It is never nothing, so that limits on tokens and money hold for such operations too.
 impl Default for Estimate {
     fn default() -> Self {

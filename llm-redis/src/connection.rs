@@ -43,7 +43,7 @@ pub(crate) enum Connection {
 }
 
 impl Connection {
-    /// Connects.
+    /// Connects to a server.
     ///
     /// The client crate spawns the task that drives the connection. It ends with the last clone.
     pub(crate) async fn open(target: &Target, on_push: OnPush) -> RedisResult<Self> {

@@ -62,7 +62,7 @@ pub(crate) fn response_format(schema: &Value) -> Value {
     }
 }
 
-/// Keys in order, so that the text does not depend on a feature of serde_json.
+/// Sorts the keys, so that the text does not depend on a feature of serde_json.
 fn sorted(value: &Value) -> Value {
     match value {
         Value::Array(items) => items.iter().map(sorted).collect(),

@@ -131,7 +131,7 @@ impl SentFlag {
         }
     }
 
-    /// Says that the call goes on as a part of a merged call, also if its caller leaves it.
+    /// Records that the call is a part of a merged call, which goes on if the caller leaves.
     pub(crate) fn merge(&self) -> MergedPart {
         for flag in self.upwards() {
             let mut merged = lock(flag.0.merged.get_or_init(Box::default));

@@ -70,7 +70,7 @@ impl Prefix {
         }
     }
 
-    /// Images of one camera begin alike, so their ends are read.
+    /// Hashes the end of an image, because images of one camera begin alike.
     fn image(&mut self, image: &Image) {
         let bytes = match &image.source {
             ImageSource::Bytes { data, .. } => &data[..],

@@ -82,7 +82,7 @@ impl Aggregate {
         self.output_bytes
     }
 
-    /// Finishes all choices that have not been, as if they had reached their longest length. Gives the events that say so,
+    /// Finishes all open choices as if they had reached their longest length. Returns the events that say so,
     /// last first.
     pub(super) fn finish_open(&mut self) -> Vec<ChatEvent> {
         let open = self.choices.iter_mut().rev().filter(|(_, open)| open.finish == FinishReason::Unknown);

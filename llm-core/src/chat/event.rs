@@ -116,7 +116,7 @@ pub enum ExtraOf {
 }
 
 impl ChatEvent {
-    /// Bytes of output in it: text, reasoning, tool arguments.
+    /// Returns the number of bytes of output in it: text, reasoning, tool arguments.
     pub fn output_bytes(&self) -> u64 {
         match self {
             Self::Text { text, .. } | Self::Reasoning { text, .. } | Self::Refusal { text, .. } => text.len() as u64,

@@ -223,7 +223,7 @@ impl Part {
         self
     }
 
-    /// Bytes of text in it, for estimates; `None` if it is not text.
+    /// Returns the number of bytes of text in it, for estimates; `None` if it is not text.
     pub(super) fn text_bytes(&self) -> Option<u64> {
         Some(match self {
             Self::Text { text, extra } => text.len() as u64 + extra.json_bytes(),

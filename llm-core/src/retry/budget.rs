@@ -75,7 +75,7 @@ impl RetryBudget {
 pub struct RetryToken(Option<RetryBudget>);
 
 impl RetryToken {
-    /// Spends it: the retry is being made.
+    /// Spends the token for a retry.
     pub fn spend(mut self) {
         self.0 = None;
     }

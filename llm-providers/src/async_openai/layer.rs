@@ -17,7 +17,7 @@ impl ProviderLayer {
         Self { provider, tenant: Tenant::from("default"), tenant_header: None }
     }
 
-    /// Says who asks, where a request does not.
+    /// Sets the tenant of requests without a tenant of their own.
     pub fn tenant(mut self, tenant: impl Into<Tenant>) -> Self {
         self.tenant = tenant.into();
         self

@@ -80,7 +80,7 @@ impl<B> EventBytes<B> {
         Self { body: Some(Box::pin(body)), alarm, event: EventSize::default(), left: limits.body, limits, cut }
     }
 
-    /// Tells, once the bytes have ended, whether they ended within an event.
+    /// Returns a flag that is set if the bytes end within an event.
     pub(super) fn cut(&self) -> Arc<AtomicBool> {
         Arc::clone(&self.cut)
     }

@@ -179,7 +179,7 @@ impl<C: StreamDecoder> Events<C> {
 
     fn fail(&mut self, error: Error) -> Error {
         self.source = Source::Ended;
-        // Before it is anybody's source.
+        // Before it becomes the source of another error.
         let error = self.head.blame(error);
         let error = match error.kind() {
             // The last event had no end: it is not wrong, it is not whole.

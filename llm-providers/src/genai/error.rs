@@ -28,8 +28,8 @@ pub(super) fn unresolved(error: GenaiError) -> Error {
     }
 }
 
-/// Describes the failure in this family's words. `genai`'s own messages hold prompts, responses and addresses: none of
-/// them is passed on, nor is the error itself kept as the source.
+/// Converts an error of `genai`. Its message and the error itself are dropped, because they
+/// hold prompts, responses and URLs.
 pub(super) fn classify(error: GenaiError, kind: AdapterKind) -> Error {
     use GenaiError as G;
     match error {

@@ -32,7 +32,7 @@ pub(super) fn read_response(response: GenaiResponse) -> Result<ChatResponse, Err
     Ok(ChatResponse::new(id, model, vec![Choice::new(0, parts, finish)]))
 }
 
-/// Tokens in this family's convention, which is `genai`'s own: cached ones are part of the prompt's, reasoning of the
+/// Converts the usage. Both sides count alike: cached tokens are part of the prompt's, reasoning of the
 /// completion's or beside it. None where the vendor stated none, a prompt of zero or a negative count.
 pub(super) fn usage(stated: &GenaiUsage) -> Option<Usage> {
     let count = |stated: Option<i32>| stated.and_then(|stated| u64::try_from(stated).ok());

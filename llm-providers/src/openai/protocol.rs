@@ -85,7 +85,7 @@ impl VendorProtocol for OpenAiProtocol {
         Ok((decode::models(body)?, None))
     }
 
-    /// OpenAI's regional hosts (`eu.api.openai.com`) process in one region, and their responses do not say so.
+    /// Returns the surcharge of a regional host (`eu.api.openai.com`), because its responses do not state it.
     fn surcharges(&self, host: &str) -> Vec<Arc<str>> {
         if host.ends_with(".api.openai.com") { vec!["regional".into()] } else { Vec::new() }
     }

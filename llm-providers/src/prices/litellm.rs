@@ -292,7 +292,8 @@ fn search(fields: &Fields) -> Result<Option<(Rate, bool)>, String> {
     }
 }
 
-/// Factors in thousandths: `us` and `fast` of Anthropic's, `regional` of OpenAI's, where every region costs the same.
+/// Reads factors in thousandths: `us` and `fast` of Anthropic's, `regional` of OpenAI's, where every region costs the
+/// same.
 fn surcharges(fields: &Fields, omitted: &mut Vec<(String, String)>) -> BTreeMap<String, u32> {
     let mut omit = |field: &str, reason: &str| omitted.push((field.to_owned(), reason.to_owned()));
     let own = fields.get("provider_specific_entry").and_then(|own| serde_json::from_str::<Fields>(own.get()).ok());
@@ -326,8 +327,8 @@ fn whole(fields: &Fields, field: &str) -> Option<u64> {
     serde_json::from_str(fields.get(field)?.get()).ok()
 }
 
-/// Dollars for one, as JSON writes them, to nano-dollars for a million; rounded to the nearest, because the source
-/// writes some prices as binary fractions (`7.500000000000001e-07`).
+/// Converts dollars for one, as JSON writes them, to nano-dollars for a million; rounded to the nearest, because the
+/// source writes some prices as binary fractions (`7.500000000000001e-07`).
 fn rate(json: &str) -> Option<Rate> {
     scaled(json, 15).map(Rate::from_nanos)
 }

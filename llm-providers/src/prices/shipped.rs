@@ -2,7 +2,7 @@ use std::sync::OnceLock;
 
 use llm_core::price::PriceTable;
 
-/// OpenAI's chat and embedding models.
+/// Returns the prices of OpenAI's chat and embedding models.
 ///
 /// A model that is not listed is unknown, and so is `gpt-4o-2024-05-13`, which never had the price of `gpt-4o`.
 ///
@@ -12,37 +12,37 @@ pub fn openai() -> PriceTable {
     table(&TABLE, include_str!("../../prices/openai.json"))
 }
 
-/// Anthropic's Claude models.
+/// Returns the prices of Anthropic's Claude models.
 pub fn anthropic() -> PriceTable {
     static TABLE: OnceLock<PriceTable> = OnceLock::new();
     table(&TABLE, include_str!("../../prices/anthropic.json"))
 }
 
-/// Google's Gemini chat and embedding models.
+/// Returns the prices of Google's Gemini chat and embedding models.
 pub fn gemini() -> PriceTable {
     static TABLE: OnceLock<PriceTable> = OnceLock::new();
     table(&TABLE, include_str!("../../prices/gemini.json"))
 }
 
-/// Mistral's chat and embedding models.
+/// Returns the prices of Mistral's chat and embedding models.
 pub fn mistral() -> PriceTable {
     static TABLE: OnceLock<PriceTable> = OnceLock::new();
     table(&TABLE, include_str!("../../prices/mistral.json"))
 }
 
-/// DeepSeek's models.
+/// Returns the prices of DeepSeek's models.
 pub fn deepseek() -> PriceTable {
     static TABLE: OnceLock<PriceTable> = OnceLock::new();
     table(&TABLE, include_str!("../../prices/deepseek.json"))
 }
 
-/// Returns the models that Groq serves.
+/// Returns the prices of the models that Groq serves.
 pub fn groq() -> PriceTable {
     static TABLE: OnceLock<PriceTable> = OnceLock::new();
     table(&TABLE, include_str!("../../prices/groq.json"))
 }
 
-/// xAI's models.
+/// Returns the prices of xAI's models.
 pub fn xai() -> PriceTable {
     static TABLE: OnceLock<PriceTable> = OnceLock::new();
     table(&TABLE, include_str!("../../prices/xai.json"))

@@ -7,7 +7,7 @@ pub(crate) fn call_id(id: &str, len: usize, fits: impl Fn(&str) -> bool) -> Cow<
     if fits(id) {
         return Cow::Borrowed(id);
     }
-    // FNV-1a in 128 bits: stable across versions, and nobody gains by a collision within his own conversation.
+    // FNV-1a in 128 bits: stable across versions. A collision helps no caller, because it stays within one conversation.
     let mut hash: u128 = 0x6c62_272e_07bb_0142_62b8_2175_6295_c58d;
     for byte in id.bytes() {
         hash = (hash ^ u128::from(byte)).wrapping_mul(0x0000_0000_0100_0000_0000_0000_0000_013b);

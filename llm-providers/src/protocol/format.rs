@@ -45,7 +45,8 @@ pub trait VendorProtocol: Clone + fmt::Debug + Send + Sync + 'static {
     /// [`ErrorKind::Malformed`], or the error that the response holds in spite of its status.
     fn read_chat(&self, body: &[u8]) -> Result<Decoded<ChatResponse>, Error>;
 
-    /// Reads a response like [`read_chat`](Self::read_chat), for a vendor that may leave out what the request says of the price.
+    /// Reads a response like [`read_chat`](Self::read_chat). A setting of the request that decides the price counts
+    /// where the response does not state it.
     ///
     /// # Errors
     ///
@@ -112,8 +113,8 @@ pub trait VendorProtocol: Clone + fmt::Debug + Send + Sync + 'static {
         Err(Error::new(ErrorKind::Unsupported, format!("{} does not list its models", Self::NAME)))
     }
 
-    /// Returns what the vendor charges a factor for at this host, beside what its responses state: names as in price tables'
-    /// [`surcharges`](llm_core::price::ModelPrice::surcharges). None by default.
+    /// Returns what the vendor charges a factor for at this host, beside what its responses state: names as in price
+    /// tables' [`surcharges`](llm_core::price::ModelPrice::surcharges). None by default.
     fn surcharges(&self, host: &str) -> Vec<Arc<str>> {
         let _ = host;
         Vec::new()
@@ -171,8 +172,8 @@ pub trait StreamDecoder: Send + Unpin + 'static {
         &[]
     }
 
-    /// Returns the calls that the vendor made beside the response's own, as stated so far; none by default. Their tokens
-    /// are part of [`usage`](Self::usage).
+    /// Returns the calls that the vendor made beside the response's own, as stated so far; none by default. Their
+    /// tokens are part of [`usage`](Self::usage).
     fn side_calls(&self) -> &[SideCall] {
         &[]
     }

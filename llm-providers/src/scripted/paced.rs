@@ -66,7 +66,7 @@ pub(super) fn tokens(bytes: usize) -> u64 {
     bytes.div_ceil(4).max(1) as u64
 }
 
-/// Bytes of what a model said.
+/// Returns the number of bytes of text, reasoning and tool calls in a response.
 pub(super) fn spoken_bytes(response: &ChatResponse) -> usize {
     let said = response.choices.iter().map(|choice| {
         let calls = choice.tool_calls().map(|call| call.name.len() + call.arguments.len());

@@ -77,7 +77,7 @@ impl Rule {
         Self::new(Act::Vectors(Arc::new(vectors.into_iter().map(Arc::from).collect())))
     }
 
-    /// Fails.
+    /// Creates a rule that fails calls with this error.
     ///
     /// ```
     /// use llm_core::{Error, ErrorKind};
@@ -162,7 +162,7 @@ impl Rule {
         self
     }
 
-    /// Responds, or fails, after a time.
+    /// Delays the response, or the error.
     ///
     /// ```
     /// use std::time::Duration;
@@ -188,7 +188,7 @@ impl Rule {
         self
     }
 
-    /// Says what the response took; otherwise a token for every four bytes.
+    /// Sets the usage of the response. Without it, a token is counted for every four bytes.
     ///
     /// ```
     /// use llm_core::Usage;

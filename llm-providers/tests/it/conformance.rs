@@ -30,7 +30,7 @@ pub(crate) struct Subject {
     /// Makes a client of the vendor at this address.
     pub(crate) client: fn(&Server, Reqwest) -> Held,
     /// What it cannot do: `choice`, say that a tool must be called; `cache`, tell what it found in its cache; `credit`,
-    /// tell that money has run out, for nobody pays a server of one's own.
+    /// tell that money has run out, because a server of your own is not paid.
     pub(crate) lacks: &'static [&'static str],
 }
 

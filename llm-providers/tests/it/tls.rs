@@ -23,7 +23,7 @@ use tower::Service;
 
 use crate::streaming::question;
 
-/// A vendor behind TLS, with a certificate that nobody knows.
+/// A vendor behind TLS, with a certificate that no authority signed.
 struct Secured {
     vendor: Vendor,
     listener: TcpListener,

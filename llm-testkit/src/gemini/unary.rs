@@ -20,7 +20,7 @@ pub(super) fn whole(response: &ChatResponse, usage: bool) -> Value {
     envelope(response, candidates, usage.then(|| self::usage(response, response.said(), response.thinking())))
 }
 
-/// Returns a response, or one of a stream of them.
+/// Returns a whole response, or one chunk of a stream.
 pub(super) fn envelope(response: &ChatResponse, candidates: Vec<Value>, usage: Option<Value>) -> Value {
     let mut body = json!({"candidates": candidates, "modelVersion": response.model, "responseId": response.id});
     if let Some(usage) = usage {

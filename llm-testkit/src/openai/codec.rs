@@ -40,7 +40,7 @@ pub(crate) fn of(flavor: Flavor) -> &'static OpenAi {
 }
 
 impl OpenAi {
-    /// Paths below which the API is served.
+    /// Returns the paths below which the API is served.
     pub(crate) fn prefixes(&self) -> &'static [&'static str] {
         self.0.prefixes
     }

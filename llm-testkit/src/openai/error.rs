@@ -57,7 +57,7 @@ fn worded(flavor: Flavor, refusal: &Refusal) -> String {
     }
 }
 
-/// vLLM's types follow the status.
+/// Returns vLLM's type of error, which follows from the status.
 fn kind_at_vllm(refusal: &Refusal) -> &'static str {
     match row(refusal).0 {
         StatusCode::NOT_FOUND => "NotFoundError",
@@ -110,7 +110,7 @@ fn scripted(kind: RefusalKind) -> (StatusCode, &'static str, Option<&'static str
     }
 }
 
-/// Vendors that have 402 for money send it.
+/// Returns the status; 402 for a lack of money at vendors that use it.
 fn status_of(flavor: Flavor, refusal: &Refusal, status: StatusCode) -> StatusCode {
     let money = match &refusal.cause {
         Cause::Scripted(kind) => *kind == RefusalKind::NoCredit,
@@ -139,7 +139,7 @@ fn azure(refusal: &Refusal, status: StatusCode, kind: &str, code: Option<&str>) 
     }
 }
 
-/// OpenAI's error object.
+/// Returns OpenAI's error object.
 fn error_body(kind: &str, code: Option<&str>, param: Option<&str>, message: &str) -> Value {
     json!({"error": {"message": message, "type": kind, "param": param, "code": code}})
 }

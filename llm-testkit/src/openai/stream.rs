@@ -138,7 +138,7 @@ impl OpenAi {
     }
 }
 
-/// Azure's first chunk, which names no model and has no choice.
+/// Returns Azure's first chunk, which names no model and has no choice.
 fn azure_head() -> Value {
     json!({"id": "", "object": "", "created": 0, "model": "", "choices": [], "prompt_filter_results": prompt_filter()})
 }

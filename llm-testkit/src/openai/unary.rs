@@ -152,7 +152,7 @@ pub(super) fn finish(finish: &Finish) -> &'static str {
     }
 }
 
-/// Azure's filter results for the prompt of every call.
+/// Returns Azure's filter results for the prompt of every call.
 pub(super) fn prompt_filter() -> Value {
     json!([{"prompt_index": 0, "content_filter_results": filter_results()}])
 }
@@ -170,7 +170,7 @@ fn encode(vector: &[f32], base64: bool) -> Value {
     json!(vector.iter().copied().map(f64::from).collect::<Vec<_>>())
 }
 
-/// Nano-dollars as the decimal number of dollars that OpenRouter sends.
+/// Converts nano-dollars to the decimal number of dollars that OpenRouter sends.
 fn usd(nano: u64) -> Value {
     let text = format!("{}.{:09}", nano / 1_000_000_000, nano % 1_000_000_000);
     // NOTE: the standard library's reading is the nearest number, whatever features serde_json has.

@@ -77,6 +77,8 @@ impl ProbeHandle {
         waiting.into_iter().for_each(Waker::wake);
     }
 
+    /// Asserts that callers kept tower's contract of readiness.
+    ///
     /// # Panics
     ///
     /// If an instance was called that had not been polled to readiness for that call.
@@ -86,6 +88,8 @@ impl ProbeHandle {
         assert_eq!(seen.unready_calls, 0, "calls on instances that were not ready: {seen:?}");
     }
 
+    /// Asserts that all calls have ended.
+    ///
     /// # Panics
     ///
     /// If a call is still in flight.

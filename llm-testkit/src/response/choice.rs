@@ -78,7 +78,7 @@ impl Choice {
     }
 }
 
-/// Arguments of a tool call as JSON, if they are.
+/// Returns the arguments of a tool call as JSON, if they are valid.
 pub(crate) fn arguments(text: &str) -> Option<Value> {
     serde_json::from_str(text).ok()
 }

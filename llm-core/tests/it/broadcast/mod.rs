@@ -1,4 +1,4 @@
-//! One stream for many readers: everything arrives, nobody hangs, nobody is woken for nothing.
+//! One stream for many readers: every item arrives, no reader hangs, none is woken in vain.
 
 mod cases;
 mod polls;

@@ -112,7 +112,7 @@ fn end_line(file: &mut File, length: u64) -> io::Result<()> {
     if last == [b'\n'] { Ok(()) } else { file.write_all(b"\n") }
 }
 
-/// Options of a file that only its owner can read.
+/// Returns options of a file that only its owner can read.
 fn private() -> OpenOptions {
     let mut options = OpenOptions::new();
     options.write(true).create(true);

@@ -13,7 +13,7 @@ pub(crate) fn body(error: &Error, audience: Audience) -> Value {
     json!({ "error": { "message": message, "type": kind, "param": null, "code": code } })
 }
 
-/// OpenAI's words for the kind: a type, and the code where none was stated.
+/// Returns OpenAI's words for a kind of error: a type, and the code where none was stated.
 fn names(kind: ErrorKind) -> (&'static str, Option<&'static str>) {
     match kind {
         ErrorKind::InvalidRequest | ErrorKind::Unsupported => ("invalid_request_error", None),

@@ -204,7 +204,7 @@ fn message(error: &Fields) -> Option<String> {
     }
 }
 
-/// Mistral's and FastAPI's `detail`: a text, or a list of what is wrong where.
+/// Reads `detail` of Mistral and FastAPI: a text, or a list of faults with their places.
 fn detailed(detail: &Value) -> String {
     let wrong = |item: &Value| {
         let at: Vec<_> = item["loc"].as_array()?.iter().map(|step| step.to_string().replace('"', "")).collect();

@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::counts::{counts, usage};
 use crate::protocol::{fields::Fields, usage::StatedUsage};
 
-/// `usage.iterations`: each model call behind one response. The counts beside it leave some of them out.
+/// Model calls behind one response (`usage.iterations`). The counts beside it leave some of them out.
 pub(super) struct Iterations(Vec<Iteration>);
 
 struct Iteration {

@@ -29,7 +29,7 @@ fn page(body: &[u8]) -> Result<(Vec<Model>, Option<String>), Error> {
     };
     let models = list.into_iter().map(model).collect::<Result<Vec<_>, _>>()?;
     let more = fields.get("has_more") == Some(&Value::Bool(true));
-    // An empty page is the last, so that nobody asks for ever.
+    // An empty page is the last, so that the listing ends.
     let next = take_text(&mut fields, "last_id").filter(|_| more && !models.is_empty());
     Ok((models, next))
 }

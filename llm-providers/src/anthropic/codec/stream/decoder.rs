@@ -138,7 +138,7 @@ impl EventDecoder {
         Ok(())
     }
 
-    /// Fields of the message: at its beginning, and as they change.
+    /// Reads the message's fields, at its beginning and when they change.
     fn message(&mut self, mut message: Fields, events: &mut Vec<ChatEvent>) {
         let usage = take_object(&mut message, "usage").unwrap_or_default();
         let (finish, unknown) = settle(&mut message);
@@ -205,7 +205,7 @@ impl StreamDecoder for EventDecoder {
         self.decode(data)
     }
 
-    /// Says that the stream has ended, and gives what was held back for the end.
+    /// Ends the stream and returns the pieces that were held back for the end.
     ///
     /// # Errors
     ///

@@ -62,8 +62,8 @@ impl ResponseUsage {
         }
     }
 
-    /// Thoughts are apart from the candidates' tokens and both are output; what the vendor's own tools found is apart
-    /// from the prompt's tokens and both are input; cached tokens are part of the prompt's.
+    /// Adds up the counts. Input is the prompt with its cached tokens, and beside it what the vendor's own tools found;
+    /// output is the candidates' tokens, and beside them the thoughts.
     fn merge(&mut self) {
         let [prompt, found, cached, said, thought] = self.counts;
         if prompt == 0 {

@@ -11,7 +11,7 @@ use crate::protocol::encode::no_name_shadows;
 pub(super) const NAME: &str = "generationConfig";
 const THINKING: &str = "thinkingConfig";
 
-/// Settings of the response: ours, and the unknown fields that belong here.
+/// Encodes the settings of the response, with the unknown fields that belong beside them.
 pub(super) fn generation(request: &ChatRequest, dialect: Dialect) -> Result<Map<String, Value>, Error> {
     let mut ours = sampling(&request.sampling);
     if let Some(format) = &request.response_format {

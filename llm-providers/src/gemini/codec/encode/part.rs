@@ -145,7 +145,7 @@ impl Serialize for Base64<'_> {
     }
 }
 
-/// Fields as an object that can be changed.
+/// Returns the fields as an object that can be changed.
 pub(super) fn object(extra: &Extra) -> Map<String, Value> {
     cross_vendor::own_fields(extra, &OWN).map(|(name, value)| (name.to_owned(), value.clone())).collect()
 }

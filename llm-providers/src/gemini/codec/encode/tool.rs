@@ -39,7 +39,7 @@ struct Declaration<'a> {
     extra: &'a Extra,
 }
 
-/// Tools as they are sent, in their order.
+/// Encodes the tools, in their order.
 pub(super) fn entries(tools: &[Tool], dialect: Dialect) -> Result<Vec<ToolEntry<'_>>, Error> {
     let mut entries = Vec::new();
     for (at, tool) in tools.iter().enumerate() {

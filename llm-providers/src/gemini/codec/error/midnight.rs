@@ -30,7 +30,7 @@ fn sunday(year: i64, month: i64, day: i64) -> i64 {
     first + (3 - first).rem_euclid(7)
 }
 
-/// Days since 1970 of a date: years begin in March here, so that the day of a leap year is their last.
+/// Returns the days from 1970 to a date. Years are counted from March, so that the leap day comes last.
 fn days(year: i64, month: i64, day: i64) -> i64 {
     let year = if month <= 2 { year - 1 } else { year };
     let era = year.div_euclid(400);

@@ -96,7 +96,7 @@ impl OpenCandidate {
         Ok(())
     }
 
-    /// Tells what was held back for the end.
+    /// Emits the pieces that were held back for the end.
     pub(super) fn emit(&mut self, events: &mut Vec<ChatEvent>) {
         self.unknown_fields.emit(ExtraOf::Choice(self.index), events);
         self.unknown_message_fields.emit(ExtraOf::Message(self.index), events);

@@ -131,7 +131,7 @@ impl StreamDecoder for ChunkDecoder {
         self.decode(data)
     }
 
-    /// Says that the stream has ended, and gives what was held back for the end: unknown fields and the usage.
+    /// Ends the stream and returns the pieces that were held back for the end: unknown fields and the usage.
     ///
     /// # Errors
     ///

@@ -32,7 +32,7 @@ impl UnknownFields {
         self.0.get(name)
     }
 
-    /// Emits them, if there are any.
+    /// Emits the collected fields, if there are any.
     pub(super) fn emit(&mut self, of: ExtraOf, events: &mut Vec<ChatEvent>) {
         let fields = std::mem::take(&mut self.0);
         if !fields.is_empty() {

@@ -79,7 +79,7 @@ pub(crate) fn details_part(list: Vec<Value>) -> Part {
     Part::Reasoning(Reasoning { extra, ..Reasoning::default() })
 }
 
-/// Mistral's thinking: a text, or a list of text parts.
+/// Reads Mistral's thinking: a text, or a list of text parts.
 fn thoughts(thinking: &Value) -> Option<String> {
     match thinking {
         Value::String(text) => Some(text.clone()),

@@ -232,7 +232,7 @@ impl StreamDecoder for ChunkDecoder {
         }
     }
 
-    /// Says that the stream has ended, and gives what was held back for the end.
+    /// Ends the stream and returns the pieces that were held back for the end.
     ///
     /// # Errors
     ///

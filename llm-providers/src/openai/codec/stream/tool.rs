@@ -187,7 +187,8 @@ fn number_of(at: usize) -> u32 {
     u32::try_from(at).unwrap_or(u32::MAX)
 }
 
-/// Fields that came after the call began. Its pieces have no room for them, so the message keeps them.
+/// Returns the piece of fields that came after the call began. They belong to the message, because a call's later
+/// pieces have no fields.
 fn late(choice: u32, index: u32, mut extra: Fields) -> Option<ChatEvent> {
     if extra.is_empty() {
         return None;
