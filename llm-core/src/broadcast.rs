@@ -72,7 +72,7 @@ struct State<S: Stream> {
 
 enum Source<S> {
     Idle(S),
-    /// A reader is polling it, outside the lock.
+    /// Polled by a reader, outside the lock.
     Taken,
     Ended,
 }

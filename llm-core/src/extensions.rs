@@ -118,7 +118,7 @@ impl Extensions {
         self.iter().count()
     }
 
-    /// Returns whether there is no value.
+    /// Returns `true` if there is no value.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }

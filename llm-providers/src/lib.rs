@@ -64,6 +64,7 @@ mod client;
 mod deadline;
 #[cfg(feature = "metrics")]
 mod describe;
+mod forward;
 #[cfg(feature = "reqwest")]
 mod from_url;
 pub mod gemini;

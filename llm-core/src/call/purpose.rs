@@ -1,6 +1,6 @@
 /// Marker in [`Call::extensions`](super::Call::extensions) of a call without a caller, which a layer made on its own.
 ///
-/// A ledger counts its cost as an overhead of its own.
+/// A ledger books its cost as wasted spend, with the purpose as the cause.
 ///
 /// ```
 /// use llm_core::{Call, layer::Purpose};

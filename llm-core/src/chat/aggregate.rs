@@ -34,6 +34,15 @@ enum OpenPart {
     Whole(Part),
 }
 
+/// Puts together the events of a streamed response.
+impl FromIterator<ChatEvent> for ChatResponse {
+    fn from_iter<I: IntoIterator<Item = ChatEvent>>(events: I) -> Self {
+        let mut aggregate = Aggregate::default();
+        events.into_iter().for_each(|event| aggregate.push(&event));
+        aggregate.take()
+    }
+}
+
 impl Aggregate {
     pub(super) fn push(&mut self, event: &ChatEvent) {
         self.output_bytes += event.output_bytes();

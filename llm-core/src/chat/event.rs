@@ -136,8 +136,18 @@ impl ChatEvent {
         }
     }
 
-    /// Returns the pieces of a whole response: aggregated, they give it again.
-    pub(super) fn replay(response: &ChatResponse, usage: Option<Usage>) -> Vec<Self> {
+    /// Returns the events of a whole response, and its usage if it is known. Collected into a [`ChatResponse`], they give
+    /// it again.
+    ///
+    /// ```
+    /// use llm_core::{ChatEvent, ChatResponse, Choice, FinishReason, Part};
+    ///
+    /// let choice = Choice::new(0, vec![Part::text("yes")], FinishReason::Stop);
+    /// let response = ChatResponse::new("1", "m", vec![choice]);
+    /// let events = ChatEvent::replay(&response, None);
+    /// assert_eq!(ChatResponse::from_iter(events), response);
+    /// ```
+    pub fn replay(response: &ChatResponse, usage: Option<Usage>) -> Vec<Self> {
         let ChatResponse { id, model, choices, extra } = response;
         let mut events = vec![Self::Start { id: id.clone(), model: model.clone() }];
         if !extra.is_empty() {

@@ -162,7 +162,7 @@ impl ToolCall {
         })
     }
 
-    /// Returns whether it names a tool and its arguments are a JSON object or absent. A custom tool's input is free
+    /// Returns `true` if it names a tool and its arguments are a JSON object or absent. A custom tool's input is free
     /// text.
     pub(super) fn is_readable(&self) -> bool {
         let arguments = self.arguments.trim();
@@ -190,7 +190,7 @@ impl Part {
         Self::Image(Image { source, detail: None, extra: Extra::default() })
     }
 
-    /// Returns whether it is content of a response: reasoning and empty text are none.
+    /// Returns `true` if it is content of a response: reasoning and empty text are none.
     pub(super) fn is_content(&self) -> bool {
         match self {
             Self::Text { text, .. } => !text.is_empty(),

@@ -134,7 +134,7 @@ impl Choice {
         })
     }
 
-    /// Returns whether it is what was asked for: it has a [complete](FinishReason::is_complete) end and content other
+    /// Returns `true` if the choice is usable: it has a [complete](FinishReason::is_complete) end and content other
     /// than reasoning, it is no refusal, and every tool call has a name and readable arguments.
     pub fn is_sound(&self) -> bool {
         let mut calls = self.tool_calls().peekable();
@@ -171,7 +171,7 @@ impl Choice {
 }
 
 impl FinishReason {
-    /// Returns whether it is the end of a complete response: [`Stop`](Self::Stop) or [`ToolCalls`](Self::ToolCalls).
+    /// Returns `true` if it is the end of a complete response: [`Stop`](Self::Stop) or [`ToolCalls`](Self::ToolCalls).
     pub fn is_complete(&self) -> bool {
         matches!(self, Self::Stop | Self::ToolCalls)
     }

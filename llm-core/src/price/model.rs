@@ -47,7 +47,7 @@ pub struct PriceRow {
     pub price: Price,
 }
 
-/// A row as it is read: `flatten` takes unknown fields without a word, and a misspelt price must not be a missing one.
+/// Row as it is read. `flatten` would ignore unknown fields, and a misspelt price must not become a missing one.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct FlatRow {

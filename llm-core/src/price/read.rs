@@ -20,7 +20,7 @@ const RATES: [&str; 10] = [
     "image_output",
     "search",
 ];
-/// No price is more than a dollar for one.
+/// Largest price: a dollar for one token or search.
 const MOST: Rate = Rate::from_nanos(1_000_000 * 1_000_000_000);
 /// Factors of surcharges, in thousandths.
 const FACTORS: RangeInclusive<u32> = 1_000..=100_000;

@@ -1,7 +1,7 @@
 use super::Rate;
 use crate::Usd;
 
-/// A rate is per million tokens, a factor in thousandths.
+/// Denominator of an exact amount, because rates are per million tokens and factors are thousandths.
 const UNIT: u128 = 1_000_000_000;
 
 /// Tokens × rates × factors, exactly.

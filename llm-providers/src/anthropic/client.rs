@@ -40,7 +40,7 @@ impl<T> Client<AnthropicProtocol, T> {
         self.edit_protocol(|protocol| protocol.options.max_tokens = most)
     }
 
-    /// Sends what is nearest in place of some errors: [`Options::approximate`](super::Options) says which.
+    /// Approximates what the format lacks in place of some errors: [`Options::approximate`](super::Options) says which.
     pub fn approximate(self, on: bool) -> Self {
         self.edit_protocol(|protocol| protocol.options.approximate = on)
     }

@@ -11,7 +11,7 @@ use super::{
     message,
 };
 
-/// A question and how it is to be answered.
+/// A request, and the form of its response.
 pub(super) struct Asked {
     pub(super) request: ChatRequest,
     pub(super) streamed: bool,

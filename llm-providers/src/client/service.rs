@@ -15,7 +15,7 @@ use super::{
     setup::Client,
     stream::Events,
 };
-use crate::{protocol::VendorProtocol, telemetry::CallSpan, transport::Transport};
+use crate::{forward::Forward, protocol::VendorProtocol, telemetry::CallSpan, transport::Transport};
 
 impl<W: VendorProtocol, T: Transport> Client<W, T> {
     async fn ask(&self, call: Call<ChatRequest>) -> Result<Reply<ChatResponse>, Error> {
@@ -49,9 +49,8 @@ impl<W: VendorProtocol, T: Transport> Client<W, T> {
                 ChatStream::replay(Arc::new(decoded.output), decoded.usage)
             } else {
                 let limits = Limits { event: self.config.max_event_bytes, body: self.config.max_body_bytes };
-                Events::new(head, body, limits, protocol.stream_decoder(&call.body), receipt.clone(), span.clone())
-                    .begin()
-                    .await?
+                let events = Events::new(head, body, limits, protocol.stream_decoder(&call.body), receipt.clone());
+                Forward::new(events, receipt.clone(), Some(span.clone())).begin().await?
             };
             Ok(Reply::new(stream, receipt).with_limits(limits))
         })

@@ -16,9 +16,9 @@ use super::{
     error::{classify, unresolved, unsupported},
     request,
     response::{read_response, usage},
-    stream::Pieces,
+    stream::Events,
 };
-use crate::{deadline::Deadline, runtime, telemetry::CallSpan};
+use crate::{deadline::Deadline, forward::Forward, runtime, telemetry::CallSpan};
 
 /// A `genai::Client` as a [`Provider`].
 ///
@@ -85,12 +85,11 @@ impl Provider for Genai {
             let response = deadline.bound(self.client.exec_chat_stream(target, asked, Some(&options))).await?;
             let response = response.map_err(|error| classify(error, kind))?;
             let model = Arc::from(&*response.model_iden.model_name);
-            let mut pieces = Pieces::new(response.stream, kind, model, deadline, receipt.clone(), span.clone());
-            pieces.open().await?;
-            Ok(pieces)
+            let events = Events::new(response.stream, kind, model, deadline);
+            Forward::new(events, receipt.clone(), Some(span.clone())).begin().await
         };
-        let pieces = span.run(opening).await?;
-        Ok(Reply::new(ChatStream::new(pieces), receipt))
+        let stream = span.run(opening).await?;
+        Ok(Reply::new(stream, receipt))
     }
 
     async fn embed(&self, call: Call<EmbedRequest>) -> Result<Reply<Embeddings>, Error> {

@@ -69,7 +69,7 @@ impl<T> Client<OpenAiProtocol, T> {
         self.edit_protocol(|protocol| protocol.dialect.legacy_max_tokens = on)
     }
 
-    /// Sends what is nearest in place of some errors: [`Dialect::approximate`](super::Dialect) says which.
+    /// Approximates what the format lacks in place of some errors: [`Dialect::approximate`](super::Dialect) says which.
     pub fn approximate(self, on: bool) -> Self {
         self.edit_protocol(|protocol| protocol.dialect.approximate = on)
     }

@@ -1,6 +1,6 @@
 use llm_core::{Extra, Message, Part, Role};
 
-/// Returns whether a message is instructions without content. Codecs leave it out, because vendors refuse empty blocks.
+/// Returns `true` if a message is instructions without content. Codecs leave it out, because vendors refuse empty blocks.
 pub(crate) fn is_blank_instruction(message: &Message) -> bool {
     let is_blank = |part: &Part| matches!(part, Part::Text { text, extra } if text.is_empty() && is_bare(extra));
     matches!(message.role, Role::System | Role::Developer)
@@ -8,7 +8,7 @@ pub(crate) fn is_blank_instruction(message: &Message) -> bool {
         && is_bare(&message.extra)
 }
 
-/// Returns whether there are no unknown fields, other than a mark for the prompt cache.
+/// Returns `true` if there are no unknown fields, other than a mark for the prompt cache.
 fn is_bare(extra: &Extra) -> bool {
     extra.iter().all(|(name, _)| name == "cache_control")
 }

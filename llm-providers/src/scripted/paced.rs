@@ -9,19 +9,17 @@ use std::{
     time::Duration,
 };
 
-use futures_core::Stream;
-use llm_core::{ChatEvent, ChatResponse, EmbedInput, EmbedRequest, Error, Receipt};
+use llm_core::{ChatEvent, ChatResponse, EmbedInput, EmbedRequest, Error};
 use tokio::time::{Sleep, sleep};
 
-use crate::deadline::Alarm;
+use crate::{deadline::Alarm, forward::EventSource};
 
-/// Pieces that come one by one. The receipt learns the usage when it passes.
+/// Events that come one by one, with a pause between them.
 pub(super) struct Paced {
     events: VecDeque<Result<ChatEvent, Error>>,
     pace: Duration,
     wait: Option<Pin<Box<Sleep>>>,
     alarm: Alarm,
-    receipt: Receipt,
 }
 
 impl Paced {
@@ -29,35 +27,24 @@ impl Paced {
         events: impl IntoIterator<Item = Result<ChatEvent, Error>>,
         pace: Duration,
         alarm: Alarm,
-        receipt: Receipt,
     ) -> Self {
-        Self { events: events.into_iter().collect(), pace, wait: None, alarm, receipt }
+        Self { events: events.into_iter().collect(), pace, wait: None, alarm }
     }
 }
 
-impl Stream for Paced {
-    type Item = Result<ChatEvent, Error>;
-
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+impl EventSource for Paced {
+    fn poll_read(&mut self, events: &mut VecDeque<ChatEvent>, cx: &mut Context<'_>) -> Poll<Result<bool, Error>> {
         if let Some(wait) = &mut self.wait {
             if wait.as_mut().poll(cx).is_pending() {
-                let passed = ready!(self.alarm.poll(cx));
-                self.events.clear();
-                self.wait = None;
-                return Poll::Ready(Some(Err(passed)));
+                return Poll::Ready(Err(ready!(self.alarm.poll(cx))));
             }
             self.wait = None;
         }
-        let event = self.events.pop_front();
-        match &event {
-            Some(Ok(ChatEvent::Usage(usage))) => self.receipt.edit(|accounting| accounting.usage = Some(*usage)),
-            Some(Err(_)) => self.events.clear(),
-            _ => {}
-        }
+        events.extend(self.events.pop_front().transpose()?);
         if !(self.pace.is_zero() || self.events.is_empty()) {
             self.wait = Some(Box::pin(sleep(self.pace)));
         }
-        Poll::Ready(event)
+        Poll::Ready(Ok(!self.events.is_empty()))
     }
 }
 

@@ -5,8 +5,8 @@ use std::{
 
 use async_trait::async_trait;
 use llm_core::{
-    Call, ChatEvent, ChatRequest, ChatResponse, ChatStream, EmbedRequest, Embeddings, Error, ErrorKind, Output,
-    Provider, Receipt, Reply, Role, Usage,
+    Call, ChatEvent, ChatRequest, ChatResponse, ChatStream, EmbedRequest, Embeddings, Error, ErrorKind, Provider,
+    Receipt, Reply, Role, Usage,
     layer::{Accounting, provider_services},
 };
 use tokio::time::sleep;
@@ -16,7 +16,7 @@ use super::{
     rule::{Act, Asked, Rule, spoken, text_of},
     state::{Counts, State},
 };
-use crate::deadline::Deadline;
+use crate::{deadline::Deadline, forward::Forward};
 
 /// A provider that responds by [`Rule`]s. Without a matching one, chat repeats the user's last message, and embeddings
 /// give vectors that follow from the texts.
@@ -71,8 +71,9 @@ impl Scripted {
         let (response, usage) = match &rule.act {
             Act::Events(events) => {
                 let alarm = Deadline::of(&call).alarm();
-                let paced = Paced::new(events.iter().cloned(), rule.pace, alarm, receipt.clone());
-                let response = ChatStream::new(paced).complete().await?;
+                let paced = Paced::new(events.iter().cloned(), rule.pace, alarm);
+                let forward = Forward::new(paced, receipt.clone(), None);
+                let response = ChatStream::new(forward).complete().await?;
                 let usage = receipt.usage();
                 (response, usage)
             }
@@ -97,10 +98,11 @@ impl Scripted {
             act => {
                 let response = act.chat(&call.body)?;
                 let usage = rule.usage.unwrap_or_else(|| used(&call.body, &response));
-                pieces(ChatStream::replay(Arc::new(response), Some(usage))).await
+                ChatEvent::replay(&response, Some(usage)).into_iter().map(Ok).collect()
             }
         };
-        Ok(Reply::new(ChatStream::new(Paced::new(events, rule.pace, alarm, receipt.clone())), receipt))
+        let forward = Forward::new(Paced::new(events, rule.pace, alarm), receipt.clone(), None);
+        Ok(Reply::new(ChatStream::new(forward), receipt))
     }
 
     /// Chooses the rule, waits as it says, and starts the receipt.
@@ -171,17 +173,6 @@ fn echo(request: &ChatRequest) -> Result<ChatResponse, Error> {
     let last = request.messages.iter().rfind(|message| message.role == Role::User);
     let text = last.map(|message| text_of(std::slice::from_ref(message))).unwrap_or_default();
     Ok(spoken(request, text.into()))
-}
-
-/// Returns the pieces of a response that is whole.
-async fn pieces(mut stream: ChatStream) -> Vec<Result<ChatEvent, Error>> {
-    use futures_core::Stream;
-
-    let mut events = Vec::new();
-    while let Some(event) = std::future::poll_fn(|cx| std::pin::Pin::new(&mut stream).poll_next(cx)).await {
-        events.push(event);
-    }
-    events
 }
 
 #[async_trait]

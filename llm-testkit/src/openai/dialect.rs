@@ -26,9 +26,9 @@ pub(crate) struct Dialect {
 /// Position of the usage in a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum UsageChunk {
-    /// A chunk of its own carries it, if requested.
+    /// In a chunk of its own, if requested.
     Own,
-    /// The chunk that finishes the last choice carries it, if requested.
+    /// In the chunk that finishes the last choice, if requested.
     Finish,
     /// The chunk that finishes the last choice carries it, requested or not.
     Unasked,

@@ -37,7 +37,7 @@ impl Options {
         Self { max_tokens: most, ..self }
     }
 
-    /// Sends what is nearest in place of some errors: [`approximate`](Self::approximate).
+    /// Sends the nearest request that the format allows in place of some errors: see [`approximate`](Self::approximate).
     pub fn approximate(self, on: bool) -> Self {
         Self { approximate: on, ..self }
     }

@@ -39,7 +39,7 @@ impl CallIds {
         self.malformed = true;
     }
 
-    /// Returns whether a function call came that has no name.
+    /// Returns `true` if a function call came that has no name.
     pub(super) fn has_malformed(&self) -> bool {
         self.malformed
     }

@@ -216,10 +216,10 @@ fn naive_part(part: &Value) -> Part {
         }
         return Part::ToolCall(called);
     }
-    if let Some(response) = part.get("functionResponse") {
-        let response = &response["response"];
+    if let Some(result) = part.get("functionResponse") {
+        let response = &result["response"];
         let text = response["result"].as_str().map_or_else(|| response.to_string(), str::to_owned);
-        let (call_id, content) = (id(response), vec![Part::text(text)]);
+        let (call_id, content) = (id(result), vec![Part::text(text)]);
         return Part::ToolResult(ToolResult { call_id, content, is_error: false, extra: Default::default() });
     }
     if let Some(blob) = part.get("inlineData") {

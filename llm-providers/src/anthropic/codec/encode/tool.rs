@@ -19,7 +19,7 @@ pub(super) struct EncodedChoice<'a> {
     single: bool,
 }
 
-/// The schema of a function without parameters; the vendor wants one.
+/// Schema of a function without parameters, because the vendor requires one.
 static NOTHING: LazyLock<Value> = LazyLock::new(|| json!({"type": "object", "properties": {}}));
 
 pub(super) fn check(tool: &Tool, at: usize) -> Result<(), Error> {

@@ -15,7 +15,7 @@ pub(super) struct OpenBlock {
     kind: Kind,
     /// True if a piece of it was returned.
     shown: bool,
-    /// The block without what was given in pieces.
+    /// Fields of the block, without those that came in pieces.
     fields: Fields,
     /// The JSON text of a tool's input so far, where it is not given in pieces.
     input: String,

@@ -24,17 +24,17 @@ impl Brackets {
         }
     }
 
-    /// Returns whether nothing has come but white space.
+    /// Returns `true` if nothing has come but white space.
     pub(super) fn is_empty(&self) -> bool {
         !self.has_begun
     }
 
-    /// Returns whether more must come.
+    /// Returns `true` if more must come.
     pub(super) fn is_open(&self) -> bool {
         self.in_text || self.depth > 0
     }
 
-    /// Returns whether a value has come to its end.
+    /// Returns `true` if a value has come to its end.
     pub(super) fn is_closed(&self) -> bool {
         self.has_begun && !self.is_open()
     }

@@ -210,7 +210,7 @@ impl ChunkDecoder {
         self.choices.len() >= self.asked.max(1) && self.choices.values().all(OpenChoice::is_ended)
     }
 
-    /// Returns whether the response is all that the vendor gave.
+    /// Returns `true` if the response is all that the vendor gave.
     fn is_whole(&self) -> bool {
         let tells_enough = || self.stated.usage().is_some() || self.choices.values().all(OpenChoice::is_finished);
         self.is_told() || self.done && !self.choices.is_empty() && tells_enough()

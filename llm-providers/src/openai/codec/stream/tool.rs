@@ -165,7 +165,7 @@ impl OpenCalls {
 }
 
 impl OpenCall {
-    /// Returns whether a fragment with the same number begins another call.
+    /// Returns `true` if a fragment with the same number begins another call.
     fn ends_before(&self, fragment: &Fragment) -> bool {
         let Fragment { id, name, text, .. } = fragment;
         if !self.id.is_empty() && !id.is_empty() {
@@ -208,7 +208,7 @@ struct Fragment {
 }
 
 impl Fragment {
-    /// Returns whether it has nothing but a number that says which call it belongs to.
+    /// Returns `true` if it has no field but the number of its call.
     fn is_bare(&self) -> bool {
         self.id.is_empty() && self.name.is_empty()
     }
