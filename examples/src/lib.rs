@@ -10,6 +10,9 @@
 //! - [`trace`]: a public trace of such regenerations, with its texts;
 //! - [`demo`]: a few illustrative stories.
 //!
+//! The small programs (`cache`, `limiter`, `ledger`, `own_operation`, `raw_client`, `embedding_job`, `full_stack`, `budgets`, `vendors`
+//! and, with feature `metrics`, `metrics`) use nothing of this library: each shows one part in at most 40 lines.
+//!
 //! With features, two services that somebody might have: `axum_service`, which gets a cache in three lines, and
 //! `under_async_openai`, whose client gets a whole stack below it.
 //!
@@ -46,3 +49,13 @@ pub mod workload;
 #[doc = include_str!("../../docs/migration/redis.md")]
 #[doc = include_str!("../../docs/migration/keys.md")]
 pub struct Migration;
+
+/// The tour's programs run.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/tour.md")]
+pub struct Tour;
+
+/// The recipe for Prometheus compiles and runs.
+#[cfg(all(doctest, feature = "metrics"))]
+#[doc = include_str!("../../docs/metrics.md")]
+pub struct Metrics;
