@@ -40,7 +40,7 @@ pub trait Provider: Send + Sync + 'static {
 
 /// Turns a stack of services into a provider.
 ///
-/// ```no_run
+/// ```
 /// use std::sync::Arc;
 /// use llm_core::{Call, ChatRequest, Error, Provider, into_provider, into_service};
 ///

@@ -47,7 +47,7 @@ pub trait Task: Operation {
 /// A service that answers [`Task`]s by a chat model. It stands at the bottom of a stack, right above the client. Chat,
 /// streamed chat and embeddings pass through.
 ///
-/// ```no_run
+/// ```
 /// use std::sync::Arc;
 /// use llm_core::{Provider, Tasks, into_service};
 ///

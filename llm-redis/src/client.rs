@@ -123,7 +123,7 @@ impl Redis {
     ///
     /// As [`run`](Self::run). While the breaker is open, the call fails at once.
     ///
-    /// ```no_run
+    /// ```
     /// # async fn example(redis: &llm_redis::Redis) -> Result<(), llm_redis::Error> {
     /// use std::time::Duration;
     ///
@@ -148,7 +148,7 @@ impl Redis {
     ///
     /// Each command has its own result. If the round trip fails, all of them hold its error.
     ///
-    /// ```no_run
+    /// ```
     /// # async fn example(redis: &llm_redis::Redis) -> Result<(), llm_redis::Error> {
     /// use llm_redis::Command;
     ///

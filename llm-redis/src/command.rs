@@ -56,7 +56,7 @@ impl Command {
     ///
     /// The server delivers the message to current subscribers only. It stores nothing for later ones.
     ///
-    /// ```no_run
+    /// ```
     /// # async fn example(redis: &llm_redis::Redis) -> Result<(), llm_redis::Error> {
     /// use llm_redis::Command;
     ///

@@ -33,7 +33,7 @@ impl Redis {
     ///
     /// As [`Redis::run`], and [`InvalidSetting`](crate::ErrorKind::InvalidSetting) if the cursor is invalid.
     ///
-    /// ```no_run
+    /// ```
     /// # async fn example(redis: &llm_redis::Redis) -> Result<(), llm_redis::Error> {
     /// let mut cursor = None;
     /// loop {

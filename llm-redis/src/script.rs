@@ -27,7 +27,7 @@ end\n";
 ///
 /// # Example
 ///
-/// ```no_run
+/// ```
 /// # async fn example(redis: &llm_redis::Redis) -> Result<(), llm_redis::Error> {
 /// use llm_redis::Script;
 ///

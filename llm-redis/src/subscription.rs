@@ -33,7 +33,7 @@ pub enum Notification {
 ///
 /// # Example
 ///
-/// ```no_run
+/// ```
 /// # async fn example(redis: &llm_redis::Redis) -> Result<(), llm_redis::Error> {
 /// use llm_redis::{Command, Notification};
 ///

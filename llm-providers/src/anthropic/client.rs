@@ -10,7 +10,7 @@ use crate::transport::Reqwest;
 ///
 /// It has no embeddings: asking for some is [`ErrorKind::Unsupported`](llm_core::ErrorKind::Unsupported).
 ///
-/// ```no_run
+/// ```
 /// # async fn ask() -> Result<(), llm_core::Error> {
 /// use llm_core::{Call, ChatRequest, Provider};
 /// use llm_providers::Anthropic;

@@ -16,7 +16,7 @@ use crate::transport::Reqwest;
 /// bottom of a stack. Always ready: it bounds only the size of responses. Clones are cheap and share their
 /// connections.
 ///
-/// ```no_run
+/// ```
 /// # async fn ask() -> Result<(), llm_core::Error> {
 /// use llm_core::{Call, ChatRequest, Provider};
 /// use llm_providers::OpenAi;

@@ -7,7 +7,7 @@ use crate::transport::Reqwest;
 ///
 /// Its address ends with the version of the interface: `v1beta` unless [`base_url`](Client::base_url) says `v1`.
 ///
-/// ```no_run
+/// ```
 /// # async fn ask() -> Result<(), llm_core::Error> {
 /// use llm_core::{Call, ChatRequest, Provider};
 /// use llm_providers::Gemini;

@@ -6,7 +6,7 @@
 //!
 //! # Example
 //!
-//! ```no_run
+//! ```
 //! use std::sync::Arc;
 //! use llm_providers::{Ledger, genai::Genai, llm_core::{into_provider, into_service}, prices};
 //!

@@ -7,7 +7,7 @@ use crate::transport::Reqwest;
 
 /// A client of OpenAI, or of any server that speaks its format.
 ///
-/// ```no_run
+/// ```
 /// # async fn ask() -> Result<(), llm_core::Error> {
 /// use llm_core::{Call, ChatRequest, Provider};
 /// use llm_providers::OpenAi;
