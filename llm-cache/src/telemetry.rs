@@ -4,7 +4,7 @@ use std::future::Future;
 
 use futures_util::FutureExt;
 use llm_core::{Error, Reply};
-use tracing::{Instrument, Span, debug, debug_span, field::Empty};
+use tracing::{Instrument, debug, debug_span, field::Empty};
 
 use crate::CacheStatus;
 
@@ -22,15 +22,14 @@ where
 {
     let span = debug_span!("llm.cache", llm.operation = operation, llm.cache.status = Empty, llm.cache.detail = Empty);
     reply.instrument(span.clone()).inspect(move |reply| {
+        if span.is_disabled() {
+            return;
+        }
         let status = match reply {
             Ok(reply) => CacheStatus::of(reply),
             Err(error) => CacheStatus::of_error(error),
         };
-        record(&span, &status);
+        span.record("llm.cache.status", status.word());
+        span.record("llm.cache.detail", tracing::field::display(status));
     })
-}
-
-fn record(span: &Span, status: &CacheStatus) {
-    span.record("llm.cache.status", status.word());
-    span.record("llm.cache.detail", tracing::field::display(status));
 }

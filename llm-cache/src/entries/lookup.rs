@@ -1,6 +1,9 @@
 //! Lookups: the entries of items in the local and the remote tier, and shares on calling for them.
 
-use std::{sync::Arc, time::SystemTime};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use llm_core::Priority;
 use serde::de::DeserializeOwned;
@@ -15,10 +18,11 @@ use crate::{
     store::{Claim, Claimant, Entry, Lease, MaxWait},
 };
 
-/// An entry, and its response of the type that is wanted.
+/// An entry, its response of the type that is wanted, and its age.
 pub(crate) struct Stored<C> {
     pub(crate) response: Arc<C>,
     pub(crate) entry: Arc<Entry>,
+    pub(crate) age: Duration,
 }
 
 /// Result of a lookup.
@@ -88,11 +92,21 @@ impl Entries {
         &self,
         keys: &[&Key],
         directive: &Directive,
-        mut found: List<Found<C>>,
+        found: List<Found<C>>,
     ) -> List<Found<C>> {
         if !self.store.has_remote_tier() {
             return found;
         }
+        // In a box, so that calls without a remote tier do not carry its size.
+        Box::pin(self.look_remote(keys, directive, found)).await
+    }
+
+    async fn look_remote<C: DeserializeOwned + Send + Sync + 'static>(
+        &self,
+        keys: &[&Key],
+        directive: &Directive,
+        mut found: List<Found<C>>,
+    ) -> List<Found<C>> {
         let remote: Vec<usize> = (0..keys.len()).filter(|at| !found[*at].is_served()).collect();
         let wanted: Vec<Key> = remote.iter().map(|at| Key::clone(keys[*at])).collect();
         let removals = self.store.removals();
@@ -174,11 +188,14 @@ impl Entries {
         if directive.no_fallback && entry.accounting.fallback {
             return Found::Nothing;
         }
-        match self.freshness.judge(&entry.expiry, self.clock.now(), directive) {
-            Verdict::Fresh => Found::Fresh(Stored { response, entry }),
-            Verdict::Stale => Found::Stale(Stored { response, entry }, Stale::Allowed),
-            Verdict::Revalidating => Found::Stale(Stored { response, entry }, Stale::Revalidating),
-            Verdict::StaleIfError => Found::StaleIfError(Stored { response, entry }),
+        let now = self.clock.now();
+        let verdict = self.freshness.judge(&entry.expiry, now, directive);
+        let stored = |entry: Arc<Entry>| Stored { response, age: entry.age(now), entry };
+        match verdict {
+            Verdict::Fresh => Found::Fresh(stored(entry)),
+            Verdict::Stale => Found::Stale(stored(entry), Stale::Allowed),
+            Verdict::Revalidating => Found::Stale(stored(entry), Stale::Revalidating),
+            Verdict::StaleIfError => Found::StaleIfError(stored(entry)),
             Verdict::TooOld => Found::TooOld,
             Verdict::Expired => {
                 self.store.evict_unless_newer(key, &entry);
@@ -209,11 +226,11 @@ impl<C> Found<C> {
     }
 
     /// The reason for a call, if no entry is served.
-    pub(crate) fn miss(&self, now: SystemTime) -> Miss {
+    pub(crate) fn miss(&self, now: impl FnOnce() -> SystemTime) -> Miss {
         match self {
             Self::TooOld => Miss::TooOld,
             // For this call only: its time is not over.
-            Self::StaleIfError(stored) if stored.entry.expiry.is_fresh(now) => Miss::TooOld,
+            Self::StaleIfError(stored) if stored.entry.expiry.is_fresh(now()) => Miss::TooOld,
             Self::StaleIfError(_) | Self::Gone => Miss::Gone,
             _ => Miss::Unknown,
         }
@@ -222,6 +239,6 @@ impl<C> Found<C> {
 
 impl<C> Clone for Stored<C> {
     fn clone(&self) -> Self {
-        Self { response: Arc::clone(&self.response), entry: Arc::clone(&self.entry) }
+        Self { response: Arc::clone(&self.response), entry: Arc::clone(&self.entry), age: self.age }
     }
 }

@@ -54,7 +54,7 @@ where
     let directive = request.directive.clone().no_cache();
     let own = request.unattended(Purpose::Verification, &[0], directive, |counts| &counts.verified);
     let obtained = obtain_all(&own, service);
-    let (known, age) = (Arc::clone(&stored.response), stored.entry.age(request.cache.entries.now()));
+    let (known, age) = (Arc::clone(&stored.response), stored.age);
     start(&request.cache, slot, async move {
         let item = obtained.await.into_iter().flatten().next().unwrap_or_else(|| Err(lost()))?;
         let response = item.into_whole().ok_or_else(lost)?;

@@ -92,7 +92,8 @@ impl<T: Operation, S: LlmService<T>> Leader<T, S> {
     /// item leaves the table of running calls. Items that another process calls for are awaited last, one by one, so that
     /// the leader waits while it holds no lease that others wait for. If a call fails, all items without a response fail.
     pub(super) async fn run(&mut self) -> List<FlightResult<T>> {
-        let wait = max_wait(CallDeadline::of(&self.request.call).latest());
+        let Request { cache, call, .. } = &*self.request;
+        let wait = cache.entries.store().leases().then(|| max_wait(CallDeadline::of(call).latest()));
         let mut results: List<Option<Sent<Complete<T>>>> = self.led.iter().map(|_| None).collect();
         let (mut leased, mut taken) = (List::new(), List::new());
         for (nth, claim) in claim_all(&self.request, &self.led, wait).await.into_iter().enumerate() {
@@ -111,7 +112,7 @@ impl<T: Operation, S: LlmService<T>> Leader<T, S> {
             {
                 break Some(error);
             }
-            let Some(nth) = taken.next() else { break None };
+            let (Some(nth), Some(wait)) = (taken.next(), wait) else { break None };
             match claim(&self.request, &self.led[nth], wait).await {
                 Claimed::Stored(stored) => results[nth] = Some(Sent::Stored(stored)),
                 Claimed::Lead(lease) => leased.push((nth, lease)),
@@ -202,29 +203,35 @@ impl<T: Operation, S: LlmService<T>> Leader<T, S> {
     }
 }
 
-/// Looks once more for stored entries, and shares the other items. Only a leader of one item waits for another process.
-async fn claim_all<T: Operation>(request: &Request<T>, led: &[Led], wait: MaxWait) -> List<Claimed<Complete<T>>> {
+/// Looks once more for stored entries, and claims the other items if the store has leases, for which they may `wait`. Only a
+/// leader of one item waits for another process.
+async fn claim_all<T: Operation>(
+    request: &Request<T>,
+    led: &[Led],
+    wait: Option<MaxWait>,
+) -> List<Claimed<Complete<T>>> {
     let Request { cache, directive, items, .. } = request;
     if directive.no_cache {
         return led.iter().map(|_| Claimed::Lead(Lease::free())).collect();
     }
-    if !cache.entries.store().leases() {
+    let Some(wait) = wait else {
         let claim = |found| match found {
             Found::Fresh(stored) => Claimed::Stored(stored),
             _ => Claimed::Lead(Lease::free()),
         };
         let keys: List<&Key> = led.iter().map(|led| &items.keys[led.at].entry).collect();
         return cache.entries.look(&keys, directive).await.into_iter().map(claim).collect();
-    }
+    };
     let wait = MaxWait { for_others: led.len() == 1, ..wait };
     let mut claimed = List::with_capacity(led.len());
     for some in led.chunks(CLAIMS) {
-        claimed.extend(join_all(some.iter().map(|led| claim(request, led, wait))).await);
+        let claims = join_all(some.iter().map(|one| claim(request, one, wait)));
+        claimed.extend(Box::pin(claims).await);
     }
     claimed
 }
 
-/// Claims one item. In a box, since most stores know no shares.
+/// Claims one item. In a box, because most stores have no leases.
 fn claim<'a, T: Operation>(
     request: &'a Request<T>,
     led: &Led,

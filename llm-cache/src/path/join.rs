@@ -1,10 +1,11 @@
 //! Join or lead: how a request gets the results of running calls and of its own.
 
-use std::{collections::HashMap, future::Future, sync::Arc};
+use std::{collections::HashMap, future::Future, pin::Pin, sync::Arc};
 
+use futures_util::{FutureExt, future::MaybeDone};
 use llm_core::{
-    Charge, Error, Operation,
-    layer::{CallDeadline, LlmService, SharedDeadline},
+    Charge, Error, Operation, Output,
+    layer::{CallDeadline, LlmService, Shared, SharedDeadline},
 };
 
 use super::{
@@ -17,7 +18,6 @@ use super::{
 use crate::{
     Tag,
     failure::{is_of_other_call, lost},
-    inner::Inner,
 };
 
 /// Result for one item; `None` if the call failed because of other items than these, so that the item is to be obtained
@@ -25,13 +25,13 @@ use crate::{
 pub(super) type Obtained<O> = Option<Result<Item<O>, Error>>;
 
 /// Obtains some items of a request: joins the calls that run for them, and leads one call for all the others. They are in
-/// the table of running calls when this returns. A response that is still running is awaited to its end, unless the caller
-/// can take it as it comes (`live`). `lead` runs if this request leads.
+/// the table of running calls when this returns. A response that is still running is awaited to its end, unless it is
+/// that of the request's only item, which is taken as it comes. `lead` runs if this request leads.
 pub(super) fn obtain<T, S, L>(
     request: &Arc<Request<T>>,
     service: &S,
     missing: &[usize],
-    live: bool,
+    is_only: bool,
     lead: &mut L,
 ) -> impl Future<Output = List<Obtained<T::Output>>> + Send + use<T, S, L>
 where
@@ -43,7 +43,6 @@ where
     if all.iter().any(|one| one.led) {
         lead();
     }
-    let cache = Arc::clone(&request.cache);
     async move {
         let results = await_all(&mut all).await;
         // Number of items of this request that take part in each call that another request leads.
@@ -51,12 +50,15 @@ where
         for one in all.iter().filter(|one| !one.led) {
             *joined.entry(one.batch).or_default() += 1;
         }
-        let mut items = List::new();
-        for (one, result) in all.into_iter().zip(results) {
+        let item = |(one, result): (Joined<FlightResult<T>>, _)| {
             let joined = joined.get(&one.batch).copied().unwrap_or_default();
-            items.push(item::<T>(&cache, one, result, joined, live).await);
+            item(one, result, joined, is_only)
+        };
+        let mut items: List<_> = all.into_iter().zip(results).map(item).collect();
+        for item in &mut items {
+            item.await;
         }
-        items
+        items.iter_mut().map(|item| Pin::new(item).take_output().flatten()).collect()
     }
 }
 
@@ -86,27 +88,36 @@ where
         .join_or_lead(keys, &terms, |guards, deadline| lead(guards.into_iter().map(led).collect(), deadline))
 }
 
-/// Returns an item from the result of a call in which `joined` items of this request take part.
-async fn item<T: Operation>(
-    cache: &Inner,
-    one: Joined<FlightResult<T>>,
-    result: Option<FlightResult<T>>,
+/// Returns an item from the result of a call in which `joined` items of this request take part. Only a response that still
+/// runs is awaited.
+fn item<C, O>(
+    one: Joined<Result<Sent<C>, Error>>,
+    result: Option<Result<Sent<C>, Error>>,
     joined: usize,
-    live: bool,
-) -> Obtained<T::Output> {
+    is_only: bool,
+) -> MaybeDone<Pin<Box<dyn Future<Output = Obtained<O>> + Send>>>
+where
+    C: Send + Sync + 'static,
+    O: Output<Complete = C>,
+{
     let Joined { handle, led, batch } = one;
-    let item = match result.unwrap_or_else(|| Err(lost())) {
-        Ok(Sent::Stored(stored)) => Ok(Item::stored(cache, stored, None)),
-        Ok(Sent::Shared(shared)) if live => Item::live(shared, led, handle).await,
-        Ok(Sent::Shared(shared)) => Item::whole(shared, led).await,
-        Err(error) => Err(error),
-    };
-    match item {
+    let obtained = move |item| match item {
         Err(error) if !led && is_of_other_call(&error, batch, joined) => None,
         // The leader was charged.
         Err(error) if !led => Some(Err(error.with_charge(Charge::None))),
         item => Some(item),
-    }
+    };
+    MaybeDone::Done(obtained(match result.unwrap_or_else(|| Err(lost())) {
+        Ok(Sent::Stored(stored)) => Ok(Item::stored(stored, None)),
+        Ok(Sent::Shared(shared)) => match shared.response.clone() {
+            Shared::Whole(whole) => Ok(Item::whole(whole, shared, led, is_only)),
+            Shared::Live(_) => {
+                let running = Item::running(shared, led, is_only, handle);
+                return MaybeDone::Future(Box::pin(running.map(obtained)));
+            }
+        },
+        Err(error) => Err(error),
+    }))
 }
 
 #[cfg(test)]

@@ -62,10 +62,9 @@ where
     let Request { cache, directive, call, items, .. } = &*request;
     // In shadow mode no lookup fails a call.
     let deadline = call.deadline.filter(|_| !cache.is_shadow);
-    let found = match cache.entries.store().has_remote_tier() && !directive.no_cache {
-        // In a box, so that calls without a remote tier do not carry its size.
-        true => within(deadline, Box::pin(cache.entries.look_further(&items.entries(), directive, found))).await?,
-        false => found,
+    let found = match directive.no_cache {
+        true => found,
+        false => within(deadline, pin!(cache.entries.look_further(&items.entries(), directive, found))).await?,
     };
     if cache.is_shadow {
         lead();
@@ -82,7 +81,7 @@ where
         revalidate(&request, &service, stale);
     }
     if found.iter().all(Found::is_served) {
-        let known = Known::new(cache, found);
+        let known = Known::new(found);
         return reply::make(&request, known.into_items(), Miss::Unknown);
     }
     if directive.only_if_cached {
@@ -92,7 +91,7 @@ where
         return Err(error);
     }
     let miss = request.miss(&found);
-    let mut known = Known::new(cache, found);
+    let mut known = Known::new(found);
     loop {
         let missing = known.missing();
         if missing.is_empty() {
@@ -140,10 +139,10 @@ struct Known<O: Output> {
 }
 
 impl<O: Output> Known<O> {
-    fn new(cache: &Inner, found: List<Found<O::Complete>>) -> Self {
+    fn new(found: List<Found<O::Complete>>) -> Self {
         let sort = |found| match found {
-            Found::Fresh(stored) => (Some(Item::stored(cache, stored, None)), None),
-            Found::Stale(stored, why) => (Some(Item::stored(cache, stored, Some(why))), None),
+            Found::Fresh(stored) => (Some(Item::stored(stored, None)), None),
+            Found::Stale(stored, why) => (Some(Item::stored(stored, Some(why))), None),
             Found::StaleIfError(stored) => (None, Some(stored)),
             Found::TooOld | Found::Gone | Found::Nothing => (None, None),
         };
@@ -173,7 +172,11 @@ impl<O: Output> Known<O> {
                 Some(Err(error)) => error,
             };
             match self.stale[at].take().filter(|stale| allows_stale(&error) && cache.entries.holds(stale)) {
-                Some(stale) => self.items[at] = Some(Item::stored(cache, stale, Some(Stale::Error))),
+                Some(stale) => {
+                    // It has grown older while the call was awaited.
+                    let age = stale.entry.age(cache.entries.now());
+                    self.items[at] = Some(Item::stored(Stored { age, ..stale }, Some(Stale::Error)));
+                }
                 // An error that was charged comes first.
                 None => failed = failed.filter(|first| first.charge() != Charge::None).or(Some(error)),
             }

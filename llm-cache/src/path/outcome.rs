@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{CacheStatus, Miss, Stale, inner::Inner, store::Entry};
+use crate::{CacheStatus, Miss, Stale, entries::Stored, inner::Inner};
 
 /// Outcome of one item of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,8 +16,8 @@ pub(super) enum ItemOutcome {
 }
 
 impl ItemOutcome {
-    pub(super) fn stored(cache: &Inner, entry: &Entry, stale: Option<Stale>) -> Self {
-        Self::Stored { tier: entry.tier, age: entry.age(cache.entries.now()), stale }
+    pub(super) fn stored<C>(stored: &Stored<C>, stale: Option<Stale>) -> Self {
+        Self::Stored { tier: stored.entry.tier, age: stored.age, stale }
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use llm_core::{
     Cause, Error, Operation, Origin, Output, Receipt, Reply, Usage, Usd,
-    layer::{Accounting, CostShare, End, Extensions, Shared, VendorLimits},
+    layer::{Accounting, CostShare, End, Extensions, VendorLimits},
 };
 
 use super::{
@@ -29,106 +29,101 @@ pub(super) struct Item<O: Output> {
     extensions: Extensions,
 }
 
-/// Finishes the caller's receipt when the response has ended, complete or not.
-type Ended = Box<dyn FnOnce(bool, &Receipt, &Inner) + Send>;
-
 /// A caller's hold on the call that brings a response.
 type Hold<O> = WaiterHandle<Result<Sent<<O as Output>::Complete>, Error>>;
 
 /// Response to an item.
 enum Response<O: Output> {
     Whole(Arc<O::Complete>),
-    /// A response of the request's only item that may still run; `ended` finishes the caller's receipt.
-    Live {
-        output: O,
-        ended: Ended,
-    },
+    /// The response of the request's only item, which may still run. Makes the reply with the caller's receipt.
+    Live(Box<dyn FnOnce(Receipt, Arc<Inner>) -> Reply<O> + Send>),
 }
 
 impl<O: Output> Item<O> {
     /// An item of an entry; `stale` says why the entry is served if it has expired.
-    pub(super) fn stored(cache: &Inner, stored: Stored<O::Complete>, stale: Option<Stale>) -> Self {
-        let age = stored.entry.age(cache.entries.now());
-        let tier = stored.entry.tier;
-        let outcome = ItemOutcome::Stored { tier, age, stale };
-        let mut accounting = stored.entry.accounting.clone();
-        accounting.origin = Origin::Cache { tier, age };
-        if let Some(cost) = accounting.cost {
+    pub(super) fn stored(stored: Stored<O::Complete>, stale: Option<Stale>) -> Self {
+        let outcome = ItemOutcome::stored(&stored, stale);
+        let Stored { response, entry, age } = stored;
+        let receipt = Receipt::new(entry.accounting.clone());
+        let saved = receipt.edit(|accounting| {
+            accounting.origin = Origin::Cache { tier: entry.tier, age };
+            let cost = accounting.cost?;
             accounting.saved.add(Cause::CacheHit, cost);
-        }
-        let saved = stored.entry.accounting.cost.unwrap_or_default();
-        let response = Response::Whole(stored.response);
+            Some(cost)
+        });
         Self {
-            response,
-            receipt: Receipt::new(accounting),
+            response: Response::Whole(response),
+            receipt,
             outcome,
-            saved,
+            saved: saved.unwrap_or_default(),
             limits: None,
             extensions: Extensions::new(),
         }
     }
 
-    /// An item of a call's response, awaited to its end.
-    pub(super) async fn whole(shared: SharedReply<O::Complete>, led: bool) -> Result<Self, Error> {
-        let SharedReply { response, receipt, limits, extensions } = shared;
-        let response = Response::Whole(response.whole().await?);
-        let (shared, mut accounting) = (receipt.accounting(), Accounting::default());
-        // The first request takes the claim. For the others the item is a saving.
-        let own = shared.cost_share.as_ref().and_then(|claim| claim.split(&[1])).and_then(|mut own| own.pop());
-        let is_saved = own.is_none() && (shared.cost_share.is_some() || !led);
-        write(&mut accounting, &shared, led, is_saved);
-        accounting.cost_share = own;
-        let saved = accounting.cost.filter(|_| is_saved).unwrap_or_default();
-        Ok(Self::sent(response, accounting, led, saved, limits, extensions))
-    }
-
-    /// The request's only item, of a call's response that may still run. The caller's hold on the call is kept until the
-    /// caller's own reply has ended, so that later callers find the running response.
-    pub(super) async fn live(shared: SharedReply<O::Complete>, led: bool, handle: Hold<O>) -> Result<Self, Error> {
-        let SharedReply { response, receipt, limits, extensions } = shared;
-        let mut accounting = Accounting::default();
-        let cost_share = receipt.edit(|shared| {
-            write_live(&mut accounting, shared, led);
-            shared.cost_share.clone()
-        });
-        if let Shared::Whole(whole) = response {
-            // Its call has ended, so that its accounting is final.
-            let saved = accounting.cost.filter(|_| !led).unwrap_or_default();
-            accounting.cost_share = cost_share;
-            return Ok(Self::sent(Response::Whole(whole), accounting, led, saved, limits, extensions));
-        }
-        let output = O::join(response).await?;
-        let ended = move |is_complete: bool, own: &Receipt, cache: &Inner| {
-            // The last hold ends the call. Only then is its accounting final.
-            drop(handle);
-            let ended = receipt.accounting();
-            if is_complete && !led {
-                cache.saved(ended.cost);
-            }
-            own.edit(|accounting| {
-                write_live(accounting, &ended, led);
-                if is_complete {
-                    // Each caller with a response may claim the cost; the first that is counted does.
-                    accounting.cost_share = ended.cost_share;
-                }
+    /// An item of a call's response that is whole, of a receipt that is final. `is_only` is true for the request's only item.
+    pub(super) fn whole(whole: Arc<O::Complete>, shared: SharedReply<O::Complete>, led: bool, is_only: bool) -> Self {
+        let own = Receipt::default();
+        let saved = shared.receipt.edit(|shared| {
+            let share = &shared.cost_share;
+            // Each caller of a whole response may claim its cost; of an item of a larger one the first does.
+            let taken = match is_only {
+                true => share.clone(),
+                false => share.as_ref().and_then(|share| share.split(&[1])).and_then(|mut own| own.pop()),
+            };
+            let is_saved = taken.is_none() && (share.is_some() || !led);
+            own.edit(|own| {
+                write(own, shared, led, is_saved);
+                own.cost_share = taken;
             });
-        };
-        let response = Response::Live { output, ended: Box::new(ended) };
-        Ok(Self::sent(response, accounting, led, Usd::ZERO, limits, extensions))
+            shared.cost.filter(|_| if is_only { !led } else { is_saved })
+        });
+        Self::sent(Response::Whole(whole), own, saved.unwrap_or_default(), shared, led)
     }
 
-    fn sent(
-        response: Response<O>,
-        accounting: Accounting,
+    /// An item of a call's response that may still run, of a request with several: awaited to its end. A request's only item
+    /// is taken as it comes, and the caller's hold on the call is kept until the caller's own reply has ended, so that later
+    /// callers find the running response.
+    pub(super) async fn running(
+        shared: SharedReply<O::Complete>,
         led: bool,
-        saved: Usd,
-        limits: Option<Arc<VendorLimits>>,
-        extensions: Extensions,
-    ) -> Self {
+        is_only: bool,
+        handle: Hold<O>,
+    ) -> Result<Self, Error> {
+        if !is_only {
+            return Ok(Self::whole(shared.response.clone().whole().await?, shared, led, is_only));
+        }
+        let output = O::join(shared.response.clone()).await?;
+        let (own, receipt) = (Receipt::default(), shared.receipt.clone());
+        let write = move |own: &mut Accounting, shared: &Accounting| {
+            write(own, shared, led, !led && shared.cost_share.is_none());
+        };
+        receipt.edit(|shared| own.edit(|own| write(own, shared)));
+        let reply = move |own: Receipt, cache: Arc<Inner>| {
+            Reply::new(output, own).on_end(move |end, own| {
+                // The last hold ends the call. Only then is its accounting final.
+                drop(handle);
+                let (ended, is_complete) = (receipt.accounting(), matches!(end, End::Complete(_)));
+                if is_complete && !led {
+                    cache.saved(ended.cost);
+                }
+                own.edit(|own| {
+                    write(own, &ended);
+                    if is_complete {
+                        // Each caller with a response may claim the cost; the first that is counted does.
+                        own.cost_share = ended.cost_share;
+                    }
+                });
+            })
+        };
+        Ok(Self::sent(Response::Live(Box::new(reply)), own, Usd::ZERO, shared, led))
+    }
+
+    fn sent(response: Response<O>, receipt: Receipt, saved: Usd, shared: SharedReply<O::Complete>, led: bool) -> Self {
         // The leader alone gets the extensions of lower layers.
         let (outcome, extensions) =
-            if led { (ItemOutcome::Led, extensions) } else { (ItemOutcome::Joined, Extensions::new()) };
-        Self { response, receipt: Receipt::new(accounting), outcome, saved, limits, extensions }
+            if led { (ItemOutcome::Led, shared.extensions) } else { (ItemOutcome::Joined, Extensions::new()) };
+        Self { response, receipt, outcome, saved, limits: shared.limits, extensions }
     }
 
     /// The reply to a request of which this is the only item.
@@ -136,13 +131,7 @@ impl<O: Output> Item<O> {
         let Self { response, receipt, limits, extensions, .. } = self;
         let mut reply = match response {
             Response::Whole(whole) => Reply::new(O::replay(whole, receipt.usage()), receipt),
-            Response::Live { output, ended } => {
-                let cache = Arc::clone(cache);
-                let ended = move |end: End<'_, _>, own: &Receipt| {
-                    ended(matches!(end, End::Complete(_)), own, &cache);
-                };
-                Reply::new(output, receipt).on_end(ended)
-            }
+            Response::Live(reply) => reply(receipt, Arc::clone(cache)),
         };
         reply.limits = limits;
         reply.extensions = extensions;
@@ -153,13 +142,9 @@ impl<O: Output> Item<O> {
     pub(super) fn into_whole(self) -> Option<Arc<O::Complete>> {
         match self.response {
             Response::Whole(whole) => Some(whole),
-            Response::Live { .. } => None,
+            Response::Live(_) => None,
         }
     }
-}
-
-fn write_live(accounting: &mut Accounting, shared: &Accounting, led: bool) {
-    write(accounting, shared, led, !led && shared.cost_share.is_none());
 }
 
 /// Writes one caller's accounting of a shared response. A leader has what the layers below report. For a waiter the
@@ -198,7 +183,7 @@ pub(super) fn make<T: Operation>(
 
 /// Returns the reply of an entry that is served at once, and counts it.
 pub(crate) fn from_entry<O: Output>(cache: &Arc<Inner>, stored: Stored<O::Complete>, stale: Option<Stale>) -> Reply<O> {
-    let item = Item::stored(cache, stored, stale);
+    let item = Item::stored(stored, stale);
     let status = outcome::record(cache, [item.outcome].into_iter(), Miss::Unknown);
     cache.saved(Some(item.saved));
     let mut reply = item.into_reply(cache);

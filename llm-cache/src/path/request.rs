@@ -69,8 +69,7 @@ impl<T: Operation> Request<T> {
         if self.directive.no_cache {
             return Miss::NoCache;
         }
-        let now = self.cache.entries.now();
-        let mut whys = found.iter().map(|found| found.miss(now));
+        let mut whys = found.iter().map(|found| found.miss(|| self.cache.entries.now()));
         // One reason if all have the same.
         let first = whys.next().unwrap_or(Miss::Unknown);
         if whys.all(|why| why == first) { first } else { Miss::Unknown }

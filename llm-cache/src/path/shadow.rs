@@ -72,7 +72,7 @@ fn decide<C>(cache: &Inner, found: &[Found<C>], sent: usize, miss: Miss) -> Shad
     let served = || found.iter().filter_map(Found::served);
     let saves = served().filter_map(|(stored, _)| stored.entry.accounting.cost).reduce(|a, b| a + b);
     cache.saved(saves);
-    let mut items: Vec<_> = served().map(|(stored, why)| ItemOutcome::stored(cache, &stored.entry, why)).collect();
+    let mut items: Vec<_> = served().map(|(stored, why)| ItemOutcome::stored(stored, why)).collect();
     items.extend(std::iter::repeat_n(ItemOutcome::Led, sent));
     items.resize(found.len(), ItemOutcome::Joined);
     let status = record(cache, items.into_iter(), miss);

@@ -161,10 +161,14 @@ impl Freshness {
     /// that entries that were written together do not expire together. Never later than the time asked for.
     pub(crate) fn fresh_until(&self, now: SystemTime, ttl: Option<Duration>) -> Option<SystemTime> {
         let ttl = ttl?;
-        // Each state has keys of its own, so that its hash of nothing is a random number.
-        let share = u128::from(RandomState::new().hash_one(()) % 1_001) * u128::from(self.ttl.jitter_percent);
-        let early = ttl.as_nanos() * share / 100_000;
-        let early = Duration::from_nanos(u64::try_from(early).unwrap_or(u64::MAX));
+        let early = match self.ttl.jitter_percent {
+            0 => Duration::ZERO,
+            percent => {
+                // Each state has keys of its own, so that its hash of nothing is a random number.
+                let share = u128::from(RandomState::new().hash_one(()) % 1_001) * u128::from(percent);
+                Duration::from_nanos(u64::try_from(ttl.as_nanos() * share / 100_000).unwrap_or(u64::MAX))
+            }
+        };
         now.checked_add(ttl.saturating_sub(early))
     }
 

@@ -90,8 +90,9 @@ impl Lease {
     ) -> V {
         let holds: Vec<&Arc<dyn Hold>> = leases.filter_map(|lease| lease.0.as_ref()).collect();
         let Some(pace) = holds.iter().map(|hold| hold.pace()).min() else { return call.await };
+        // In a box, so that calls without a lease do not carry its size.
         let mut alarm = Box::pin(sleep(pace));
-        poll_fn(|cx| {
+        let renewing = poll_fn(|cx| {
             if let Poll::Ready(value) = call.as_mut().poll(cx) {
                 return Poll::Ready(value);
             }
@@ -100,8 +101,8 @@ impl Lease {
                 alarm.as_mut().reset(Instant::now() + pace);
             }
             Poll::Pending
-        })
-        .await
+        });
+        Box::pin(renewing).await
     }
 
     /// Returns the renewal of the lease while a response arrives; `None` if there is nothing to renew.

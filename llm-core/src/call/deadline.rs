@@ -174,6 +174,13 @@ impl SharedDeadline {
     fn change<R>(&self, change: impl FnOnce(&mut State) -> R) {
         let (changed, listeners) = {
             let mut state = self.lock();
+            if state.listeners.is_empty() && state.earliest_listeners.is_empty() {
+                let changed = change(&mut state);
+                drop(state);
+                // What was removed may come back here.
+                drop(changed);
+                return;
+            }
             let (latest, earliest) = (state.latest(), state.earliest_heard());
             let changed = change(&mut state);
             let mut listeners = Vec::new();
