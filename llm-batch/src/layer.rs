@@ -37,6 +37,8 @@ pub struct BatchLayer {
     pub(crate) max_wait: Duration,
     pub(crate) max_pending: Size,
     pub(crate) is_shadow: bool,
+    /// Sends a call at once if nothing of its group is waiting or in flight.
+    pub(crate) sends_idle: bool,
 }
 
 impl BatchLayer {
@@ -52,7 +54,7 @@ impl BatchLayer {
     /// ```
     pub const fn new(limits: BatchLimits) -> Self {
         let max_pending = Size { items: 10_000, tokens: 10_000_000 };
-        Self { limits, max_wait: Duration::from_millis(10), max_pending, is_shadow: false }
+        Self { limits, max_wait: Duration::from_millis(10), max_pending, is_shadow: false, sends_idle: true }
     }
 
     /// Sets the longest time that a call waits for others: 10 ms by default.

@@ -7,6 +7,7 @@ mod describe;
 mod factors;
 mod gather;
 mod layer;
+pub mod pack;
 mod service;
 mod stats;
 

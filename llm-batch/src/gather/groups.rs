@@ -110,7 +110,7 @@ impl<D: Deliver> Groups<D> {
         let group = groups.entry(key).or_insert_with(|| Group::new(Gaps::new(settings.max_wait)));
         group.gaps.arrive(now);
         // Without a runtime there is no timer to wait by.
-        let is_idle = !group.is_running() || Handle::try_current().is_err();
+        let is_idle = settings.sends_idle && !group.is_running() || Handle::try_current().is_err();
         let mut alone = is_idle.then_some(Flush::IDLE);
         if entry.size.is_oversize(&entry.limits) {
             alone = Some(Flush::OVERSIZE);
@@ -154,24 +154,23 @@ impl<D: Deliver> Group<D> {
     /// Counts a call in shadow mode as if it were gathered. No timer runs: a batch whose time is over is counted when the next
     /// call comes.
     fn watch(&mut self, now: Instant, entry: &Entry<D::Item>, alone: Option<Flush>, shared: &Shared) {
-        let count = |cause, fill| {
-            telemetry::flushed(cause, fill, iter::empty(), true);
+        let report = |cause, fill| telemetry::flushed(cause, fill, iter::empty(), true);
+        if let Some(window) = &self.shadow
+            && let Some(cause) = (window.due < now).then_some(Flush::WAIT).or_else(|| window.rejects(entry.size))
+        {
+            report(cause, window.fill());
+            self.shadow = None;
+        }
+        if alone.is_some() || self.shadow.is_none() {
             shared.totals().stats.requests += 1;
-        };
+        }
         if let Some(cause) = alone {
-            return count(cause, (entry.size.items, entry.limits.items));
+            return report(cause, (entry.size.items, entry.limits.items));
         }
-        if let Some(over) = self.shadow.take_if(|window| window.due < now) {
-            count(Flush::WAIT, over.fill());
-        }
-        let mut window = self.shadow.take().unwrap_or_else(|| Window::new(now, &entry.limits));
-        if let Some(cause) = window.rejects(entry.size) {
-            count(cause, window.fill());
-            window = Window::new(now, &entry.limits);
-        }
-        match window.add(now, entry.size, &self.gaps) {
-            Some(cause) => count(cause, window.fill()),
-            None => self.shadow = Some(window),
+        let window = self.shadow.get_or_insert_with(|| Window::new(now, &entry.limits));
+        if let Some(cause) = window.add(now, entry.size, &self.gaps) {
+            report(cause, window.fill());
+            self.shadow = None;
         }
     }
 }

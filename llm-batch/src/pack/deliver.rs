@@ -1,0 +1,230 @@
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use futures_util::{
+    FutureExt,
+    future::{join, join_all},
+};
+use llm_core::{
+    Call, Cause, Charge, ChatRequest, ChatResponse, Error, ErrorKind, Operation, Reply, Usage, Usd,
+    layer::{Accounting, CostShare, LlmService, SharedDeadline, call_merged, oneshot},
+};
+
+use super::{
+    form::Form,
+    layer::PackLayer,
+    packer::{Packer, tokens},
+    prompt::{Prompt, Prompts},
+    sizes::Sizes,
+    stats::PackStats,
+    telemetry,
+};
+use crate::gather::Deliver;
+
+/// State that clones of a packing service share.
+pub(super) struct State {
+    pub(super) settings: PackLayer,
+    pub(super) sizes: Sizes,
+    stats: Mutex<PackStats>,
+}
+
+/// Share of a response in its packed request, in the [`extensions`](Reply::extensions) of the reply.
+///
+/// What packing saved in money is on the receipt, by the cause [`Packed`](llm_core::Cause::Packed).
+///
+/// ```
+/// use llm_batch::pack::PackShare;
+/// use llm_core::{ChatResponse, Reply};
+///
+/// fn calls_saved(reply: &Reply<ChatResponse>) -> f64 {
+///     reply.extensions.get::<PackShare>().map_or(0.0, |share| 1.0 - 1.0 / share.prompts as f64)
+/// }
+/// assert_eq!(calls_saved(&Reply::default()), 0.0);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PackShare {
+    /// Number of prompts in the request.
+    pub prompts: usize,
+    /// Place of this one, counted from 0.
+    pub place: usize,
+    /// Estimated input tokens of the frame that this response did not pay: all but its part of the one frame that was sent.
+    pub prefix_tokens: u64,
+}
+
+/// Sends what was gathered: one prompt as it is, several as one.
+#[derive(Clone)]
+pub(super) struct Packs<S> {
+    pub(super) inner: S,
+    pub(super) packer: Arc<dyn Packer>,
+    pub(super) state: Arc<State>,
+    /// Prompts of a full pack.
+    pub(super) size: usize,
+}
+
+type Replies = Vec<Result<Reply<ChatResponse>, Error>>;
+
+impl State {
+    pub(super) fn new(settings: PackLayer) -> Self {
+        let sizes = Sizes::new(settings.start, settings.most, settings.check);
+        Self { settings, sizes, stats: Mutex::default() }
+    }
+
+    pub(super) fn stats(&self) -> PackStats {
+        *self.counts()
+    }
+
+    fn counts(&self) -> MutexGuard<'_, PackStats> {
+        self.stats.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<S: LlmService<ChatRequest>> Deliver for Packs<S> {
+    type Item = Call<ChatRequest>;
+    type Response = Reply<ChatResponse>;
+
+    async fn deliver(self, calls: Vec<Call<ChatRequest>>, deadline: SharedDeadline) -> Replies {
+        if calls.len() == 1 {
+            return call_merged(self.inner, calls, deadline).await;
+        }
+        let PackLayer { check, random, has_schema, .. } = &self.state.settings;
+        let is_full = calls.len() == self.size;
+        let sampled: Vec<_> =
+            calls.iter().map(|call| (is_full && check.samples(random())).then(|| call.clone())).collect();
+        let requests = calls.iter().map(|call| call.body.clone()).collect();
+        let form = Arc::new(Form::new(&*self.packer, requests, *has_schema, random));
+        let prompt = |(item, call): (usize, Call<ChatRequest>)| {
+            let prompt = Prompt { form: Arc::clone(&form), item: Some(item) };
+            call.map(|_| prompt)
+        };
+        let prompts = calls.into_iter().enumerate().map(prompt).collect();
+        let lone = sampled.into_iter().enumerate().filter_map(|(item, call)| Some((item, call?)));
+        let lone = lone.map(|(item, call)| oneshot(self.inner.clone(), call).map(move |reply| (item, reply)));
+        let (packed, lone) = join(call_merged(Prompts(self.inner.clone()), prompts, deadline), join_all(lone)).await;
+        let mut replies = self.unpack(&form, packed);
+        for (item, alone) in lone {
+            self.check(&form, item, alone, &mut replies[item]);
+        }
+        let missing = replies.iter().filter(|reply| reply.as_ref().is_err_and(is_missing)).count();
+        self.state.counts().repaired += missing as u64;
+        replies
+    }
+}
+
+impl<S> Packs<S> {
+    /// Turns the reply of each item into a reply to its request.
+    fn unpack(&self, form: &Form, packed: Vec<Result<Reply<Vec<Option<ChatResponse>>>, Error>>) -> Replies {
+        let own = |reply: &Result<Reply<Vec<Option<ChatResponse>>>, Error>| match reply {
+            Ok(reply) => reply.output.iter().flatten().map(|response| response.text().len() as u64).sum(),
+            Err(_) => 0,
+        };
+        let lengths: Vec<u64> = packed.iter().map(own).collect();
+        let whole: Usage = packed.iter().flatten().filter_map(|reply| reply.receipt.usage()).sum();
+        let shown = Usage::new(0, whole.output.saturating_sub(whole.reasoning)).split(&lengths);
+        let estimated = form.request.estimate().input.max(1);
+        let unpacked = |(item, (reply, shown)): (usize, (Result<Reply<_>, Error>, Usage))| {
+            let reply: Reply<Vec<Option<ChatResponse>>> = reply?;
+            let Reply { mut output, receipt, limits, mut extensions, .. } = reply;
+            let Some(response) = output.pop().flatten() else { return Err(missing(&receipt.accounting())) };
+            let request = &form.items[item];
+            // As many tokens for each estimated one as the packed request took.
+            let input = u128::from(request.estimate().input) * u128::from(whole.input) / u128::from(estimated);
+            let alone = Usage::new(u64::try_from(input).unwrap_or(u64::MAX), shown.output);
+            if let Some(prices) = &self.state.settings.prices {
+                receipt.edit(|share| share.set_packed(prices.list_of(&request.model, share, &alone)));
+            } else {
+                receipt.edit(|share| share.packed = true);
+            }
+            let (frame, prompts) = (tokens(request).0, form.items.len());
+            let prefix_tokens = frame - frame / prompts as u64;
+            extensions.insert(PackShare { prompts, place: form.place(item), prefix_tokens });
+            let mut counts = self.state.counts();
+            counts.packed += 1;
+            counts.prefix_tokens += prefix_tokens;
+            let mut reply = Reply::new(response, receipt).with_limits(limits);
+            reply.extensions = extensions;
+            Ok(reply)
+        };
+        packed.into_iter().zip(shown).enumerate().map(unpacked).collect()
+    }
+
+    /// Compares the packed response to an item with the one that came for it alone. The caller gets the latter, and pays for
+    /// both.
+    fn check(
+        &self,
+        form: &Form,
+        item: usize,
+        alone: Result<Reply<ChatResponse>, Error>,
+        packed: &mut Result<Reply<ChatResponse>, Error>,
+    ) {
+        let Ok(alone) = alone else { return };
+        let share = share(packed);
+        if let Ok(packed) = packed {
+            let (agrees, place) = (self.packer.equivalent(&alone.output, &packed.output), form.place(item));
+            telemetry::compared(place, agrees);
+            self.state.sizes.compare(self.packer.name(), &form.request.model, self.size, place, agrees);
+            let reasoning = |usage: Option<Usage>| usage.map_or(0, |usage| usage.reasoning);
+            let mut counts = self.state.counts();
+            counts.lone += 1;
+            counts.lone_reasoning += reasoning(alone.receipt.usage());
+            counts.packed_reasoning += reasoning(share.usage);
+        }
+        let has_come = packed.as_ref().err().is_none_or(is_missing);
+        alone.receipt.edit(|accounting| add_share(accounting, share, has_come));
+        *packed = Ok(alone);
+    }
+}
+
+/// Code of the error of an item that has no answer in a packed response.
+const MISSING: &str = "packed_answer_missing";
+
+/// Returns the error of an item without an answer, which is asked again. Its share was paid.
+fn missing(share: &Accounting) -> Error {
+    let mut accounting = Accounting::default();
+    accounting.copy_response(share);
+    // Dropped with the error, it is wasted.
+    accounting.cost_share.clone_from(&share.cost_share);
+    Error::new(ErrorKind::Malformed, "the response to a packed request has no usable answer to this prompt")
+        .with_static_code(MISSING)
+        .with_charge(share.usage.map_or(Charge::Unknown, Charge::Known))
+        .with_accounting(accounting)
+}
+
+fn is_missing(error: &Error) -> bool {
+    error.code() == Some(MISSING)
+}
+
+/// Returns the accounting of an item's share of a packed request, also of one that failed.
+fn share(packed: &Result<Reply<ChatResponse>, Error>) -> Accounting {
+    match packed {
+        Ok(reply) => reply.receipt.accounting(),
+        Err(error) => {
+            let mut share = error.accounting().cloned().unwrap_or_default();
+            share.usage = match error.charge() {
+                Charge::None => Some(Usage::default()),
+                Charge::Known(usage) => Some(usage),
+                Charge::Unknown => None,
+            };
+            share
+        }
+    }
+}
+
+/// Adds the share of a packed request to the accounting of a response that came alone: its caller pays both, so that packing
+/// saved less than nothing.
+fn add_share(alone: &mut Accounting, share: Accounting, has_come: bool) {
+    let tier = share.saved.of(Cause::Tier);
+    alone.usage = alone.usage.zip(share.usage).map(|(alone, share)| alone + share);
+    let cost = share.cost.or((!has_come).then_some(Usd::ZERO));
+    alone.cost = alone.cost.zip(cost).map(|(alone, share)| alone + share);
+    match share.cost {
+        // A request that failed saved nothing, and its cost is wasted already.
+        _ if !has_come => {}
+        Some(cost) => {
+            alone.saved.add(Cause::Tier, tier);
+            alone.saved.add(Cause::Packed, -(cost + tier));
+        }
+        None => (alone.list, alone.unpriced) = (None, share.unpriced),
+    }
+    let shares: Vec<_> = alone.cost_share.take().into_iter().chain(share.cost_share).collect();
+    alone.cost_share = (!shares.is_empty()).then(|| CostShare::all(shares));
+}

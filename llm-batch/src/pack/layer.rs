@@ -1,0 +1,133 @@
+use std::{
+    hash::{BuildHasher, RandomState},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use llm_core::{layer::BatchLimits, price::PriceTable};
+
+use super::{
+    form::Random,
+    packer::{ChatPacker, Packer},
+    sizes::Check,
+};
+use crate::BatchLayer;
+
+/// Puts several prompts with one frame into one request.
+///
+/// It is for prompts of one owner: a model that obeys one item's text about another one cannot be kept from it. A layer of
+/// [`Tasks`](llm_core::Tasks) stands above it, so that applications' own operations are packed, too.
+///
+/// ```
+/// use llm_batch::pack::{Check, PackLayer};
+/// use llm_core::{Provider, Tasks, into_service};
+/// use llm_providers::prices;
+/// use tower::ServiceBuilder;
+///
+/// # fn example(client: std::sync::Arc<dyn Provider>) {
+/// // One item in fifty is asked alone, too, and one in twenty may disagree.
+/// let pack = PackLayer::new(Check::new(0.02, 0.05)).prices(prices::openai());
+/// let service = ServiceBuilder::new().layer_fn(Tasks::new).layer(pack).service(into_service(client));
+/// # drop(service);
+/// # }
+/// ```
+#[derive(Clone)]
+#[must_use]
+pub struct PackLayer {
+    pub(super) gather: BatchLayer,
+    pub(super) check: Check,
+    pub(super) start: usize,
+    pub(super) most: usize,
+    pub(super) tokens: u64,
+    pub(super) packers: Vec<Arc<dyn Packer>>,
+    pub(super) prices: Option<Arc<PriceTable>>,
+    pub(super) has_schema: bool,
+    pub(super) random: Random,
+}
+
+impl PackLayer {
+    /// Creates a layer that begins with four prompts a request, for each packer and model.
+    pub fn new(check: Check) -> Self {
+        let (hasher, count) = (RandomState::new(), AtomicU64::new(0));
+        let mut gather = BatchLayer::new(BatchLimits::of_items(usize::MAX)).max_wait(Duration::from_millis(50));
+        gather.sends_idle = false;
+        Self {
+            gather,
+            check,
+            start: 4,
+            most: 64,
+            tokens: 100_000,
+            packers: vec![Arc::new(ChatPacker)],
+            prices: None,
+            has_schema: true,
+            // Unlike a clock, it cannot be guessed by one who writes an item.
+            random: Arc::new(move || hasher.hash_one(count.fetch_add(1, Relaxed))),
+        }
+    }
+
+    /// Adds a packer before those that are there. The first one that accepts a request packs it.
+    pub fn packer(mut self, packer: impl Packer) -> Self {
+        self.packers.insert(0, Arc::new(packer));
+        self
+    }
+
+    /// Sets the most prompts of a request before its size was judged: 4 by default. 1 turns packing off.
+    pub fn start_size(mut self, prompts: usize) -> Self {
+        self.start = prompts;
+        self
+    }
+
+    /// Sets the most prompts of a request that a size may grow to: 64 by default.
+    pub fn max_size(mut self, prompts: usize) -> Self {
+        self.most = prompts;
+        self
+    }
+
+    /// Sets the most estimated input tokens of a packed request: 100,000 by default.
+    pub fn max_tokens(mut self, tokens: u64) -> Self {
+        self.tokens = tokens;
+        self
+    }
+
+    /// Sets the longest time that a call waits for others: 50 ms by default. Unlike one of a micro-batch, a call waits also if
+    /// nothing of its group is in flight, because alone it saves nothing.
+    pub fn max_wait(mut self, wait: Duration) -> Self {
+        self.gather = self.gather.max_wait(wait);
+        self
+    }
+
+    /// Sets the most calls, and estimated input tokens of their items, that wait or are in flight: 10,000 and 10,000,000 by
+    /// default.
+    pub fn max_pending(mut self, calls: usize, tokens: u64) -> Self {
+        self.gather = self.gather.max_pending(calls, tokens);
+        self
+    }
+
+    /// Sets the prices by which the list price of a packed response is estimated, and so what packing saved. Without them both
+    /// are unknown.
+    pub fn prices(mut self, prices: impl Into<Arc<PriceTable>>) -> Self {
+        self.prices = Some(prices.into());
+        self
+    }
+
+    /// Describes the form of the response in the text alone, for vendors that enforce no JSON schema.
+    pub fn json_in_text(mut self) -> Self {
+        self.has_schema = false;
+        self
+    }
+
+    /// Sets the source of random numbers, for tests. Ids that can be guessed do not keep an item from another one's answer.
+    pub fn random(mut self, random: impl Fn() -> u64 + Send + Sync + 'static) -> Self {
+        self.random = Arc::new(random);
+        self
+    }
+
+    /// Counts the requests that packing would need, and sends each call at once and unchanged.
+    pub fn shadow(mut self) -> Self {
+        self.gather = self.gather.shadow();
+        self
+    }
+}

@@ -1,0 +1,127 @@
+use llm_core::{
+    ChatRequest, ChatResponse, Message, Operation, Part, Role,
+    chat::{ResponseFormat, Sampling},
+    layer::Fingerprinter,
+};
+
+use super::schema;
+
+/// Kind of prompts that may be packed with each other.
+///
+/// All methods have defaults, which are those of [`ChatPacker`]. A packer of a domain accepts fewer requests, says more of its
+/// items, or compares responses in its own way. The layer itself sees to it that only requests with equal frames, of one tenant,
+/// are packed, and passes what cannot be: see the crate's docs.
+///
+/// ```
+/// use llm_batch::pack::Packer;
+/// use llm_core::{ChatRequest, ChatResponse};
+///
+/// /// Scores of photos, of which two are as good as equal if they differ by at most one.
+/// struct Scores;
+///
+/// impl Packer for Scores {
+///     fn name(&self) -> &'static str {
+///         "scores"
+///     }
+///
+///     fn instruction(&self) -> &str {
+///         "Each item is a photo. Score each on its own, as if you saw no other."
+///     }
+///
+///     fn equivalent(&self, one: &ChatResponse, other: &ChatResponse) -> bool {
+///         let score = |response: &ChatResponse| response.text().trim().parse::<i32>().ok();
+///         score(one).zip(score(other)).is_some_and(|(one, other)| (one - other).abs() <= 1)
+///     }
+/// }
+/// ```
+pub trait Packer: Send + Sync + 'static {
+    /// Returns the name, by which sizes are judged and reported. Requests of two packers are not packed together.
+    fn name(&self) -> &'static str;
+
+    /// Returns `true` if requests of this kind are to be packed. Only requests that can be are asked about.
+    fn accepts(&self, request: &ChatRequest) -> bool {
+        let _ = request;
+        true
+    }
+
+    /// Returns the text that tells the model about the items, before the form of its response.
+    fn instruction(&self) -> &str {
+        "Each item is a message of the user."
+    }
+
+    /// Returns `true` if a packed response says the same as the response to the request alone. By default it does if both
+    /// have the same text.
+    fn equivalent(&self, alone: &ChatResponse, packed: &ChatResponse) -> bool {
+        ChatRequest::equivalent(alone, packed)
+    }
+}
+
+/// Packs every request that can be: the frame is all but the last message of the user, the item is that message.
+///
+/// ```
+/// use llm_batch::pack::{ChatPacker, Packer};
+/// use llm_core::ChatRequest;
+///
+/// assert!(ChatPacker.accepts(&ChatRequest::new("m").user("hello").max_output_tokens(50)));
+/// ```
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ChatPacker;
+
+impl Packer for ChatPacker {
+    fn name(&self) -> &'static str {
+        "chat"
+    }
+}
+
+/// Returns the bytes that are equal for requests with equal frames; `None` for a request that cannot be packed.
+///
+/// It cannot be if its response is not one bounded text of its own: several choices, tools, stop texts, probabilities, audio,
+/// further fields, what lives elsewhere, or no bound on its output.
+pub(super) fn frame_key(packer: &dyn Packer, request: &ChatRequest) -> Option<Vec<u8>> {
+    let Sampling { stop, n, max_output_tokens, logprobs, top_logprobs, .. } = &request.sampling;
+    let is_plain = |part: &Part| matches!(part, Part::Text { .. } | Part::Image(_));
+    let last = request.messages.last()?;
+    let Message { role: Role::User, name: None, extra, parts } = last else { return None };
+    let can_be = extra.is_empty()
+        && !parts.is_empty()
+        && request.messages.iter().flat_map(|message| &message.parts).all(is_plain)
+        && request.extra.iter().all(|(name, _)| ChatRequest::TRANSPORT_FIELDS.contains(&name))
+        && request.tools.is_empty()
+        && request.tool_choice.is_none()
+        && stop.is_empty()
+        && n.is_none_or(|n| n == 1)
+        && !logprobs.unwrap_or_default()
+        && top_logprobs.is_none()
+        && max_output_tokens.is_some()
+        && request.is_self_contained();
+    let is_nestable = match &request.response_format {
+        None | Some(ResponseFormat::Text) => true,
+        Some(ResponseFormat::JsonObject) => false,
+        Some(ResponseFormat::JsonSchema(format)) => schema::nest(&format.schema).is_some(),
+    };
+    if !can_be || !is_nestable || !packer.accepts(request) {
+        return None;
+    }
+    let mut h = Fingerprinter::new();
+    h.text(packer.name());
+    frame(request).fingerprint(&mut h);
+    // What decides no response may decide who is billed.
+    for (name, value) in request.extra.iter() {
+        h.text(name).text(&value.to_string());
+    }
+    Some(h.into_bytes())
+}
+
+/// Returns a request without its last message and its bound.
+pub(super) fn frame(request: &ChatRequest) -> ChatRequest {
+    let mut frame = request.clone();
+    std::sync::Arc::make_mut(&mut frame.messages).pop();
+    frame.sampling.max_output_tokens = None;
+    frame
+}
+
+/// Returns the estimated input tokens of the frame, and those of the item.
+pub(super) fn tokens(request: &ChatRequest) -> (u64, u64) {
+    let (all, frame) = (request.estimate().input, frame(request).estimate().input);
+    (frame, all.saturating_sub(frame).max(1))
+}
