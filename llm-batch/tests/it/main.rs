@@ -6,6 +6,7 @@ mod deadlines;
 mod gather;
 mod halving;
 mod observability;
+mod pack;
 mod pending;
 mod properties;
 mod stack;
