@@ -173,7 +173,8 @@ impl Judged {
         }
         self.compared += 1;
         self.disagreed += disagrees;
-        let is_look = self.compared % Self::COMPARISONS == 0 && (self.compared / Self::COMPARISONS).is_power_of_two();
+        let is_look =
+            self.compared.is_multiple_of(Self::COMPARISONS) && (self.compared / Self::COMPARISONS).is_power_of_two();
         if self.good >= Some(size) || !is_look {
             return;
         }
