@@ -16,6 +16,7 @@ use tower::{Layer, service_fn};
 use crate::pack::vendor::{LATENCY, Requests, layer, numbered, request, right, send};
 
 type Change = fn(ChatRequest) -> ChatRequest;
+type BoxedChange = Box<dyn Fn(ChatRequest) -> ChatRequest>;
 
 #[tokio::test(start_paused = true)]
 async fn requests_that_cannot_be_packed_pass() {
@@ -25,7 +26,7 @@ async fn requests_that_cannot_be_packed_pass() {
             request
         }
     };
-    let cases: Vec<(&str, Box<dyn Fn(ChatRequest) -> ChatRequest>)> = vec![
+    let cases: Vec<(&str, BoxedChange)> = vec![
         ("several choices", Box::new(sampled(|s| s.n = Some(2)))),
         ("stop texts", Box::new(sampled(|s| s.stop = vec!["x".into()]))),
         ("probabilities", Box::new(sampled(|s| s.logprobs = Some(true)))),

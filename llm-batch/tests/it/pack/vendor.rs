@@ -48,7 +48,9 @@ pub(crate) fn answer(text: &str) -> String {
 
 /// Requests of a vendor: the prompts of each, and the request itself.
 #[derive(Clone, Default)]
-pub(crate) struct Requests(Arc<Mutex<Vec<(Vec<Prompt>, ChatRequest)>>>);
+pub(crate) struct Requests(Arc<Mutex<Vec<Sent>>>);
+
+type Sent = (Vec<Prompt>, ChatRequest);
 
 /// The vendor's response to the prompts of one request, or its error.
 pub(crate) type Said = Result<String, Error>;
@@ -59,7 +61,7 @@ impl Requests {
         self.all().iter().map(|(prompts, _)| prompts.iter().filter(|prompt| !prompt.is_decoy()).count()).collect()
     }
 
-    pub(crate) fn all(&self) -> Vec<(Vec<Prompt>, ChatRequest)> {
+    pub(crate) fn all(&self) -> Vec<Sent> {
         self.0.lock().expect("no test panics holding it").clone()
     }
 
