@@ -36,8 +36,10 @@ impl Window {
         self.length
     }
 
-    /// Adds an amount and returns the number of its slice.
+    /// Adds an amount and returns the number of its slice. What has left is dropped, so that a window to which amounts are only
+    /// added stays as small as any other.
     pub(crate) fn add(&mut self, amount: u64, now: Time) -> u64 {
+        self.total(now);
         let number = now / self.slice;
         if amount == 0 {
             return number;
@@ -147,6 +149,15 @@ mod tests {
                 prop_assert_eq!(changed.total(now), added.total(now));
             }
         }
+    }
+
+    #[test]
+    fn window_of_adds_alone_is_bounded() {
+        let mut window = Window::new(MINUTE);
+        for second in 0..100_000 {
+            window.add(1, second * SECOND);
+        }
+        assert!(window.slices.len() as u64 <= SLICES + 2, "{}", window.slices.len());
     }
 
     #[test]
