@@ -16,7 +16,7 @@ use crate::{
     Balance, Demand, Dimension, LimitStatuses, Settlement,
     account::Account,
     account_ref::AccountRef,
-    accounts::{Accounts, Decision, DecisionRequest, RoundTrip, Settled, ThresholdReached},
+    accounts::{Accounts, Alert, Decision, DecisionRequest, RoundTrip, Settled},
     blocked::Blocked,
     counter::{Counter, DecisionTime, Level, Levels, State},
     hold::{Hold, Holds},
@@ -258,7 +258,7 @@ impl Accounts for AccountTable {
         Box::pin(async move { balances.into_iter().for_each(|balance| self.restore(balance, names)) })
     }
 
-    fn settle(&self, holds: &[Hold], settlement: &Settlement, now: u64) -> Settled {
+    fn settle(&self, holds: &[Hold], settlement: &Settlement, now: u64, alert_shares: &[u8]) -> Settled {
         let mut settled = Settled::default();
         for holds in holds.chunk_by(|a, b| a.account_ref == b.account_ref) {
             let account_ref = holds[0].account_ref;
@@ -268,20 +268,18 @@ impl Accounts for AccountTable {
                 let used = settlement.amount(hold.kind, hold.amount);
                 let counters = &mut account.counters;
                 let Some(counter) = counters.iter_mut().find(|counter| counter.id == hold.counter) else { continue };
-                let (bits, debt) = counter.settle(hold.mark, hold.amount, used, now);
+                let (shares, debt) = counter.settle(hold.mark, hold.amount, used, now, alert_shares);
                 if debt > 0 {
                     settled.debts.push((hold.kind, debt));
                 }
-                if bits != 0
-                    && let State::Window(window) = &counter.state
-                {
+                if let (Some(shares), State::Window(window)) = (shares, &counter.state) {
                     let (used, until) = (window.carried.saturating_add(window.spent), window.until);
                     let (group, counter) = (account.group, hold.counter);
                     let values = match account.catch_all {
                         true => vec!["(all others)".to_owned()],
                         false => account.values().map(str::to_owned).collect(),
                     };
-                    settled.reached_thresholds.push(ThresholdReached { group, counter, values, bits, used, until });
+                    settled.alerts.push(Alert { group, counter, values, shares, used, until });
                 }
             }
             account.open -= 1;

@@ -12,6 +12,7 @@ use crate::{
     hold::{Hold, Holds},
     kind::Kind,
     rules::{Names, PlanRules, Rule},
+    window::ReachedShares,
 };
 
 /// The accounts of all limits: all decisions of a limiter are made here.
@@ -27,8 +28,9 @@ pub(crate) trait Accounts: fmt::Debug + Send + Sync {
     /// future is ready.
     fn decide<'a>(&'a self, request: &'a DecisionRequest<'a>, decision: &'a mut Decision) -> Option<RoundTrip<'a, ()>>;
 
-    /// Turns what a call holds into what it used. It never waits: what has to be sent is sent afterwards.
-    fn settle(&self, holds: &[Hold], settlement: &Settlement, now: u64) -> Settled;
+    /// Turns what a call holds into what it used, and says which of the alert shares, in per cent of a limit, are reached by
+    /// that. It never waits: what has to be sent is sent afterwards.
+    fn settle(&self, holds: &[Hold], settlement: &Settlement, now: u64, alert_shares: &[u8]) -> Settled;
 
     /// Reads the levels of a call's limits, and takes nothing.
     fn levels<'a>(&'a self, request: DecisionRequest<'a>) -> RoundTrip<'a, LimitStatuses>;
@@ -90,14 +92,13 @@ pub(crate) struct Decision {
     pub(crate) blocked: Option<Blocked>,
 }
 
-/// A counter that passed thresholds.
+/// Alert shares that a window reached.
 #[derive(Debug)]
-pub(crate) struct ThresholdReached {
+pub(crate) struct Alert {
     pub(crate) group: u32,
     pub(crate) counter: u32,
     pub(crate) values: Vec<String>,
-    /// One bit for each of [`THRESHOLDS`](crate::window::THRESHOLDS).
-    pub(crate) bits: u8,
+    pub(crate) shares: ReachedShares,
     pub(crate) used: u64,
     pub(crate) until: u64,
 }
@@ -105,7 +106,7 @@ pub(crate) struct ThresholdReached {
 /// Consequences of a settlement.
 #[derive(Debug, Default)]
 pub(crate) struct Settled {
-    pub(crate) reached_thresholds: Vec<ThresholdReached>,
+    pub(crate) alerts: Vec<Alert>,
     /// Debt that was made, of what kind.
     pub(crate) debts: SmallVec<[(Kind, u64); 1]>,
     /// Accounts that others wait for.

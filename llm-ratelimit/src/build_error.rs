@@ -20,6 +20,11 @@ pub enum BuildError {
     /// A declared unit is built in, or no quota can name it.
     #[error("{0:?} cannot be declared as a unit: it is built in, or no quota can name it; declare another word")]
     Unit(String),
+    /// An alert share of zero.
+    #[error(
+        "an alert share of 0 % is reached before any call: give .alert_shares(…) whole per cents from 1, or none for no alerts"
+    )]
+    AlertShare,
     /// A limit counts money, and the limiter cannot know the cost of any call.
     #[error(
         "the limit {limit} counts money and the limiter has no prices, so that it would refuse every call: give the \

@@ -45,6 +45,7 @@ pub struct LimiterBuilder {
     waiting: Option<Waiting>,
     shadow: bool,
     sinks: Vec<Arc<dyn Sink>>,
+    alert_shares: Vec<u8>,
     max_accounts: usize,
     close_within: Duration,
     /// Accounts other than those in memory.
@@ -69,6 +70,7 @@ impl LimiterBuilder {
             waiting: None,
             shadow: false,
             sinks: Vec::new(),
+            alert_shares: vec![50, 80, 100],
             max_accounts: 250_000,
             close_within: Duration::from_secs(30),
             accounts: None,
@@ -139,10 +141,32 @@ impl LimiterBuilder {
         self
     }
 
-    /// Adds a receiver of the events that limits on calendar windows are used up to 50, 80 and 100 %. Several receivers each
-    /// get every event, in the order in which they were added. Buckets and calls at one time have no events.
+    /// Adds a receiver of the events that limits on calendar windows are used up to an [alert share](Self::alert_shares).
+    /// Several receivers each get every event, in the order in which they were added. Buckets and calls at one time have no
+    /// events.
     pub fn sink(mut self, sink: impl Sink) -> Self {
         self.sinks.push(Arc::new(sink));
+        self
+    }
+
+    /// Sets the shares of a limit on a calendar window at which an [`Event`](crate::Event) is emitted, in per cent from 1 to
+    /// 255: 50, 80 and 100 by default, none for no events. Above 100 they tell of usage beyond the limit. Each is reported
+    /// once in a window, whatever else changes meanwhile: after a restart with a [`BalancePersister`](crate::BalancePersister)
+    /// or a change of plans, only shares above the highest one reported are.
+    ///
+    /// ```
+    /// use llm_ratelimit::{BuildError, Event, Limiter, Plans};
+    ///
+    /// let builder = || Limiter::builder(Plans::uniform(["10k tokens/day"]).expect("it is a limit"));
+    /// let limiter = builder().alert_shares([75, 95]).sink(|event: &Event| println!("{}", event.text())).build()?;
+    /// # let _ = limiter;
+    /// assert_eq!(builder().alert_shares([0, 95]).build().unwrap_err(), BuildError::AlertShare);
+    /// # Ok::<_, BuildError>(())
+    /// ```
+    pub fn alert_shares(mut self, percents: impl IntoIterator<Item = u8>) -> Self {
+        self.alert_shares = percents.into_iter().collect();
+        self.alert_shares.sort_unstable();
+        self.alert_shares.dedup();
         self
     }
 
@@ -174,9 +198,12 @@ impl LimiterBuilder {
     /// # Errors
     ///
     /// [`BuildError::UnknownUnit`] and [`BuildError::NoPrices`] for plans with a limit that could not be enforced,
-    /// [`BuildError::Unit`] for a unit that cannot be declared.
+    /// [`BuildError::Unit`] for a unit that cannot be declared, [`BuildError::AlertShare`] for an alert share of zero.
     pub fn build(self) -> Result<Limiter, BuildError> {
         self.units.iter().try_for_each(check_unit)?;
+        if self.alert_shares.contains(&0) {
+            return Err(BuildError::AlertShare);
+        }
         check(&self.plans, &self.units, self.unknown_price.has_prices(self.prices.as_ref()))?;
         Ok(Limiter(Arc::new(self.inner())))
     }
@@ -191,6 +218,7 @@ impl LimiterBuilder {
             waiting,
             shadow,
             sinks,
+            alert_shares,
             max_accounts,
             close_within,
             accounts,
@@ -209,6 +237,7 @@ impl LimiterBuilder {
             flush_watchdog: FlushWatchdog::default(),
             shadow,
             sinks,
+            alert_shares,
             counts: Counts::default(),
             closed: AtomicBool::new(false),
             settled: Notify::new(),

@@ -6,7 +6,7 @@ use crate::{
     bucket::{Bucket, Mark, Volume},
     quota::{Span, scaled},
     rules::Rule,
-    window::Window,
+    window::{ReachedShares, Window},
 };
 
 #[derive(Clone, Debug)]
@@ -131,9 +131,15 @@ impl Counter {
         }
     }
 
-    /// Turns a reservation into what was used. Gives the thresholds that are reached by that, one bit each, and the debt
-    /// that it makes.
-    pub(crate) fn settle(&mut self, mark: Mark, reserved: u64, used: u64, now: u64) -> (u8, u64) {
+    /// Turns a reservation into what was used. Returns the alert shares that are reached by that, and the debt that it makes.
+    pub(crate) fn settle(
+        &mut self,
+        mark: Mark,
+        reserved: u64,
+        used: u64,
+        now: u64,
+        alert_shares: &[u8],
+    ) -> (Option<ReachedShares>, u64) {
         match &mut self.state {
             State::Bucket(_) if used == reserved => {}
             State::Bucket(bucket) if used < reserved => bucket.give_back(mark, reserved, reserved - used, now),
@@ -141,11 +147,11 @@ impl Counter {
             State::Window(window) => {
                 let before = window.owed();
                 window.settle(mark.into(), reserved, used);
-                return (window.reached(), window.owed().saturating_sub(before));
+                return (window.reach(alert_shares), window.owed().saturating_sub(before));
             }
             State::Slots(held) => *held = held.saturating_sub(reserved),
         }
-        (0, 0)
+        (None, 0)
     }
 
     /// Its state. It has been advanced.

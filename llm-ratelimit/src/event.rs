@@ -4,8 +4,8 @@ use crate::Limit;
 
 /// A limit on a calendar window has been used up to a share.
 ///
-/// Emitted exactly once for each share and window: when what is spent (settled, not merely reserved) reaches 50, 80 or 100
-/// percent of the limit that is in force. With a [`BalancePersister`](crate::BalancePersister) also over restarts; a process that is
+/// Emitted exactly once for each [alert share](crate::LimiterBuilder::alert_shares) and window: when what is spent (settled,
+/// not merely reserved) reaches that share of the limit that is in force. With a [`BalancePersister`](crate::BalancePersister) also over restarts; a process that is
 /// killed may be followed by one that emits the last event again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -15,7 +15,7 @@ pub struct Event {
     /// The tenant, model, label, …, in the order of [`Limit::dimensions`]; `(all others)` for those together for whom there
     /// was no room.
     pub subject: Vec<String>,
-    /// The share, in percent.
+    /// The share, in per cent.
     pub percent: u8,
     /// Amount that is spent: tokens, nano-dollars, calls, units.
     pub spent: u64,

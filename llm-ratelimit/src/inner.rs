@@ -54,6 +54,8 @@ pub(crate) struct Inner {
     pub(crate) flush_watchdog: FlushWatchdog,
     pub(crate) shadow: bool,
     pub(crate) sinks: Vec<Arc<dyn Sink>>,
+    /// Shares of a window's limit at which an event is emitted, in per cent, ascending.
+    pub(crate) alert_shares: Vec<u8>,
     pub(crate) counts: Counts,
     pub(crate) closed: AtomicBool,
     pub(crate) settled: Notify,

@@ -25,12 +25,17 @@ pub(crate) struct Window {
     /// Debt of this one.
     pub(crate) debt: u64,
     pub(crate) limit: u64,
-    /// The thresholds that have been reported, one bit each.
-    told: u8,
+    /// Highest alert share that was reported, in per cent of the limit; 0 if none was.
+    #[serde(default)]
+    alerted: u8,
 }
 
-/// Shares of the limit that are reported when they are reached, in percent.
-pub(crate) const THRESHOLDS: [u8; 3] = [50, 80, 100];
+/// Alert shares that a window newly reached: those above `from`, up to `to`, in per cent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ReachedShares {
+    pub(crate) from: u8,
+    pub(crate) to: u8,
+}
 
 impl Window {
     /// Goes on to the window that holds `now`, under the limit that is in force now. A clock that was set back does not
@@ -153,16 +158,16 @@ impl Window {
         self.carried.saturating_add(self.spent).saturating_add(self.reserved)
     }
 
-    /// Returns the thresholds that are reached and have not been reported in this window, one bit each in the order of
-    /// [`THRESHOLDS`]. From now on they have been.
-    pub(crate) fn reached(&mut self) -> u8 {
+    /// Returns the alert shares that are reached and have not been reported in this window. From now on they have been.
+    pub(crate) fn reach(&mut self, alert_shares: &[u8]) -> Option<ReachedShares> {
         let spent = u128::from(self.carried.saturating_add(self.spent)) * 100;
-        let reached = |percent: u8| spent >= u128::from(self.limit) * u128::from(percent);
-        let bits = THRESHOLDS.into_iter().enumerate();
-        let now = bits.fold(0, |all, (bit, percent)| all | (u8::from(reached(percent)) << bit));
-        let new = now & !self.told;
-        self.told |= now;
-        new
+        let is_reached = |share: &u8| spent >= u128::from(self.limit) * u128::from(*share);
+        let to = alert_shares.iter().copied().filter(is_reached).max()?;
+        let from = self.alerted;
+        (to > from).then(|| {
+            self.alerted = to;
+            ReachedShares { from, to }
+        })
     }
 
     /// Returns true if nothing would be lost by forgetting it.

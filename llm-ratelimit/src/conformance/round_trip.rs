@@ -49,8 +49,8 @@ impl Accounts for RoundTrips {
         }))
     }
 
-    fn settle(&self, holds: &[Hold], settlement: &Settlement, now: u64) -> Settled {
-        self.table.settle(holds, settlement, now)
+    fn settle(&self, holds: &[Hold], settlement: &Settlement, now: u64, alert_shares: &[u8]) -> Settled {
+        self.table.settle(holds, settlement, now, alert_shares)
     }
 
     fn levels<'a>(&'a self, request: DecisionRequest<'a>) -> RoundTrip<'a, LimitStatuses> {

@@ -92,8 +92,8 @@ impl Subject {
             return Vec::new();
         }
         let holds = self.running.swap_remove(which % self.running.len());
-        let settled = self.accounts.settle(&holds, settlement, now);
-        let reached = settled.reached_thresholds.iter().map(|reached| u64::from(reached.bits));
+        let settled = self.accounts.settle(&holds, settlement, now, &[50, 80, 100]);
+        let reached = settled.alerts.iter().flat_map(|alert| [alert.shares.from, alert.shares.to]).map(u64::from);
         settled.debts.iter().map(|(_, debt)| *debt).chain(reached).collect()
     }
 

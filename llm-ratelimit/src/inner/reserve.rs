@@ -14,13 +14,12 @@ use llm_core::{Usage, Usd, price::PriceOptions};
 use super::Inner;
 use crate::{
     Demand, Event, Reason, Refusal, Reservation, Settlement, UnknownPrice,
-    accounts::{Decision, DecisionRequest, Settled, Standing, ThresholdReached},
+    accounts::{Alert, Decision, DecisionRequest, Settled, Standing},
     counter::Wait,
     hold::Hold,
     reservation::Settle,
     telemetry,
     unknown_price::is_free,
-    window::THRESHOLDS,
 };
 
 impl Inner {
@@ -130,17 +129,14 @@ impl Inner {
         }
     }
 
-    fn emit(&self, reached_thresholds: ThresholdReached) {
-        let Some(limit) = self.rules.load().limit(reached_thresholds.group, reached_thresholds.counter).cloned() else {
-            return;
-        };
-        for (bit, percent) in THRESHOLDS.into_iter().enumerate() {
-            if reached_thresholds.bits & (1 << bit) == 0 {
-                continue;
-            }
-            let until = SystemTime::UNIX_EPOCH + Duration::from_nanos(reached_thresholds.until);
-            let (limit, subject) = (Arc::clone(&limit), reached_thresholds.values.clone());
-            let event = Event { limit, subject, percent, spent: reached_thresholds.used, until };
+    /// Emits an event for each alert share that was reached.
+    fn emit(&self, alert: &Alert) {
+        let Some(limit) = self.rules.load().limit(alert.group, alert.counter).cloned() else { return };
+        let is_reached = |share: &&u8| alert.shares.from < **share && **share <= alert.shares.to;
+        for percent in self.alert_shares.iter().filter(is_reached) {
+            let until = SystemTime::UNIX_EPOCH + Duration::from_nanos(alert.until);
+            let (limit, subject) = (Arc::clone(&limit), alert.values.clone());
+            let event = Event { limit, subject, percent: *percent, spent: alert.used, until };
             self.sinks.iter().for_each(|sink| sink.emit(&event));
         }
     }
@@ -151,7 +147,7 @@ impl Settle for Inner {
         // Only buckets that get something back, or pay more, must know the time.
         let moved = holds.iter().any(|hold| hold.is_moved_by(settlement));
         let now = if moved { self.now() } else { 0 };
-        let Settled { reached_thresholds, debts, awaited } = self.accounts.settle(holds, settlement, now);
+        let Settled { alerts, debts, awaited } = self.accounts.settle(holds, settlement, now, &self.alert_shares);
         for (kind, amount) in debts {
             telemetry::debt(kind, amount);
         }
@@ -162,9 +158,7 @@ impl Settle for Inner {
             self.settled.notify_waiters();
         }
         // Last, for what it calls is not ours.
-        for reached_thresholds in reached_thresholds {
-            self.emit(reached_thresholds);
-        }
+        alerts.iter().for_each(|alert| self.emit(alert));
     }
 
     /// Returns the cost of a usage of a model by the table, or as it is assumed.

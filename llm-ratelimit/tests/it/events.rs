@@ -1,4 +1,4 @@
-//! Thresholds, told once.
+//! Alerts of used limits, and the webhook that posts them.
 
 use std::{
     sync::{Arc, Mutex},
@@ -10,7 +10,7 @@ use llm_ratelimit::{Event, Form, Webhook};
 use crate::support::{DAY, ask, limits, noon, used};
 
 #[test]
-fn event_of_threshold_is_emitted_once() {
+fn alert_shares_by_default_are_three() {
     let clock = noon();
     let told = Arc::new(Mutex::new(Vec::new()));
     let sink = {
@@ -113,7 +113,7 @@ async fn webhook_posts_at_the_chats_pace() {
         }
         webhook.close().await;
         let posted = posted.lock().unwrap();
-        assert_eq!(posted.len(), 6, "three thresholds each");
+        assert_eq!(posted.len(), 6, "three alert shares each");
         let apart = Duration::from_secs(seconds);
         assert!(posted.windows(2).all(|pair| pair[1] - pair[0] >= apart), "{posted:?}");
     }

@@ -2,6 +2,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "tests spawn callers and look at how large they are to be")]
 
+mod alert_shares;
 mod answering_model;
 mod attempts;
 mod balances;
