@@ -76,7 +76,7 @@ impl AccountTable {
         }
         let mut sweeps = false;
         if worst.is_none() {
-            self.take(&mut requirements, &mut guards, request, &mut decision.holds);
+            self.take(&mut requirements, &mut guards, request, &mut decision.held.holds);
             for (_, shard) in &mut guards {
                 sweeps |= shard.count_use();
             }

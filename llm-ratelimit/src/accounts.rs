@@ -9,7 +9,7 @@ use crate::{
     account_ref::AccountRef,
     blocked::Blocked,
     counter::DecisionTime,
-    hold::{Hold, Holds},
+    hold::{Held, Hold},
     kind::Kind,
     rules::{Names, PlanRules, Rule},
     window::ReachedShares,
@@ -82,11 +82,10 @@ pub(crate) enum Standing {
     Regardless,
 }
 
-/// A decision, with the levels of all of the plan's rules after it.
-#[derive(Debug)]
+/// A decision, with the levels of all of the plan's rules after it. It is made in place, where the reservation will be.
 pub(crate) struct Decision {
     /// The shares that the call took; none if it is blocked.
-    pub(crate) holds: Holds,
+    pub(crate) held: Held,
     pub(crate) statuses: LimitStatuses,
     /// The obstacle, of several the one that lasts longest.
     pub(crate) blocked: Option<Blocked>,
@@ -127,6 +126,6 @@ impl Decision {
     #[inline]
     pub(crate) fn new(request: &DecisionRequest<'_>) -> Self {
         let statuses = LimitStatuses::new(Arc::clone(request.plan), request.at);
-        Self { holds: Holds::new(), statuses, blocked: None }
+        Self { held: Held::default(), statuses, blocked: None }
     }
 }

@@ -1,8 +1,11 @@
-//! Shares of limits that a call holds.
+//! The shares of limits that a call holds until it is settled.
 
+use std::sync::Arc;
+
+use llm_core::{Usage, Usd, layer::SentFlag, price::PriceOptions};
 use smallvec::SmallVec;
 
-use crate::{Settlement, account_ref::AccountRef, bucket::Mark, kind::Kind};
+use crate::{Settlement, account_ref::AccountRef, bucket::Mark, demand::Models, kind::Kind};
 
 /// A call's share of one counter.
 #[derive(Clone, Debug)]
@@ -16,9 +19,59 @@ pub(crate) struct Hold {
 
 pub(crate) type Holds = SmallVec<[Hold; 2]>;
 
+/// All that a call holds. Dropped before it is settled, it settles by whether the call was sent.
+#[derive(Default)]
+pub(crate) struct Held {
+    pub(crate) holds: Holds,
+    /// The limiter that settles it; `None` before the call is granted, and once it is settled.
+    pub(crate) limiter: Option<Arc<dyn Settle>>,
+    /// The models that price the call, where it holds money.
+    pub(crate) models: Option<Models>,
+    /// True if the call is known to be sent, whatever its flag says.
+    pub(crate) sent: bool,
+    pub(crate) flag: Option<SentFlag>,
+}
+
+/// Settlement of what calls hold, by the limiter that granted it.
+pub(crate) trait Settle: Send + Sync {
+    /// Turns what a call holds into what it used.
+    fn settle(self: Arc<Self>, holds: &[Hold], settlement: &Settlement);
+
+    /// Returns the cost of a usage of a model by the table, or as it is assumed.
+    fn cost(&self, model: &str, options: &PriceOptions, usage: &Usage) -> Option<Usd>;
+}
+
 impl Hold {
     /// Returns true if this changes the amount that counts.
     pub(crate) fn is_moved_by(&self, settlement: &Settlement) -> bool {
         settlement.amount(self.kind, self.amount) != self.amount
+    }
+}
+
+impl Held {
+    /// Returns true if the call may be charged, as far as is known.
+    pub(crate) fn is_sent(&self) -> bool {
+        self.sent || self.flag.as_ref().is_some_and(SentFlag::is_sent)
+    }
+
+    /// Settles once.
+    pub(crate) fn settle(&mut self, mut settlement: Settlement) {
+        let Some(limiter) = self.limiter.take() else { return };
+        if let Settlement::Used { usage, cost: cost @ None } | Settlement::AtLeast { usage, cost: cost @ None } =
+            &mut settlement
+        {
+            let models = self.models.as_ref();
+            *cost = models.and_then(|models| models.highest_cost(|model, options| limiter.cost(model, options, usage)));
+        }
+        limiter.settle(&self.holds, &settlement);
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        if self.limiter.is_some() {
+            let settlement = if self.is_sent() { Settlement::Unknown } else { Settlement::Unsent };
+            self.settle(settlement);
+        }
     }
 }

@@ -6,7 +6,6 @@ mod turn;
 mod wait;
 
 use std::{
-    borrow::Cow,
     fmt,
     sync::{
         Arc,
@@ -25,12 +24,11 @@ use tokio::sync::Notify;
 
 use crate::{
     BuildError, Demand, LimitStatuses, Plans, Reason, Refusal, Sink, UnitName, UnknownPrice,
-    account_ref::AccountRef,
     accounts::{Accounts, DecisionRequest, Standing},
     blocked::Blocked,
     build_error::check,
     controls::Controls,
-    counter::{DecisionTime, Wait},
+    counter::DecisionTime,
     flush_watchdog::FlushWatchdog,
     queue::Queue,
     quota::Span,
@@ -80,16 +78,16 @@ impl Inner {
         Arc::clone(self.rules.load().of(tenant))
     }
 
-    /// Adds the price to a demand that states none, where a limit counts money.
+    /// Returns the cost of a demand that states none, where a limit counts money.
     #[inline]
-    pub(crate) fn priced<'a>(&self, demand: &'a Demand, plan: &Arc<PlanRules>) -> Result<Cow<'a, Demand>, Refusal> {
+    fn missing_cost(&self, demand: &Demand, plan: &Arc<PlanRules>) -> Result<Option<Usd>, Refusal> {
         match demand.cost {
             Some(cost) if cost.nanos() < 0 => Err(self.refuse(Reason::Negative, plan)),
             None if plan.priced => match self.unknown_price.bound(self.prices.as_ref(), demand) {
-                Ok(cost) => Ok(Cow::Owned(demand.clone().cost(cost))),
+                Ok(cost) => Ok(Some(cost)),
                 Err(cause) => Err(self.refuse(Reason::Unpriced, plan).with_unknown_cost(cause)),
             },
-            _ => Ok(Cow::Borrowed(demand)),
+            _ => Ok(None),
         }
     }
 
@@ -106,16 +104,6 @@ impl Inner {
         }
         let unrecorded = || (self.flush_watchdog.is_late() && plan.has_windows()).then_some(Reason::Unrecorded);
         self.controls.refuse(demand, &plan.name).or_else(unrecorded)
-    }
-
-    /// Adds the time that waiting calls will take, where some wait for the account.
-    pub(crate) fn add_queue(&self, demand: &Demand, refusal: &mut Refusal) {
-        if let Some(Blocked { account_ref: Some(account_ref), group, wait, .. }) = refusal.blocked
-            && wait != Wait::Ever
-            && let Some(behind) = self.behind(demand, &refusal.statuses, group.into(), account_ref)
-        {
-            refusal.retry_after = refusal.retry_after.max(Some(behind));
-        }
     }
 
     pub(crate) async fn limit_statuses(&self, demand: &Demand) -> LimitStatuses {
@@ -142,17 +130,9 @@ impl Inner {
     }
 
     /// Returns the time until a call would fit behind those that wait for an account, if no other came; `None` if none does.
-    fn behind(
-        &self,
-        demand: &Demand,
-        statuses: &LimitStatuses,
-        group: usize,
-        account_ref: AccountRef,
-    ) -> Option<Duration> {
-        if !self.queue.waits_for(account_ref) {
-            return None;
-        }
-        let group = &statuses.plan().groups[group];
+    fn behind(&self, demand: &Demand, statuses: &LimitStatuses, blocked: &Blocked) -> Option<Duration> {
+        let account_ref = blocked.account_ref.filter(|account_ref| self.queue.waits_for(*account_ref))?;
+        let group = &statuses.plan().groups[usize::from(blocked.group)];
         let waits = group.rules.iter().enumerate().filter_map(|(number, rule)| {
             let status = statuses.get(group.first + number)?;
             let wanted = self.queue.wanted(account_ref, rule).saturating_add(rule.amount(demand).unwrap_or(0));

@@ -60,14 +60,20 @@ pub enum Reason {
 }
 
 impl Refusal {
+    #[inline]
     pub(crate) fn new(reason: Reason, statuses: LimitStatuses) -> Self {
         Self { reason, blocked: None, unpriced: None, retry_after: None, statuses }
     }
 
-    /// Adds the limit that is in the way.
-    pub(crate) fn blocked(self, blocked: Blocked) -> Self {
-        let retry_after = if let Wait::Nanos(nanos) = blocked.wait { Some(Duration::from_nanos(nanos)) } else { None };
-        Self { blocked: Some(blocked), retry_after, ..self }
+    /// A refusal by the limit that is in the way.
+    #[inline]
+    pub(crate) fn blocked(
+        reason: Reason,
+        blocked: Blocked,
+        retry_after: Option<Duration>,
+        statuses: LimitStatuses,
+    ) -> Self {
+        Self { reason, blocked: Some(blocked), unpriced: None, retry_after, statuses }
     }
 
     /// Returns true if waiting may help.

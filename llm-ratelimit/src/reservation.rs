@@ -1,8 +1,8 @@
-use std::{fmt, sync::Arc};
+use std::fmt;
 
-use llm_core::{Usage, Usd, layer::SentFlag, price::PriceOptions};
+use llm_core::layer::SentFlag;
 
-use crate::{LimitStatuses, Settlement, accounts::Decision, demand::Models, hold::Hold};
+use crate::{LimitStatuses, Settlement, accounts::Decision};
 
 /// Amounts reserved for a call. Settle it when the call has ended.
 ///
@@ -22,90 +22,50 @@ use crate::{LimitStatuses, Settlement, accounts::Decision, demand::Models, hold:
 /// # Ok::<_, Box<dyn std::error::Error>>(()) }).unwrap();
 /// ```
 #[must_use = "dropped at once, it gives everything back"]
-pub struct Reservation {
-    limiter: Option<Arc<dyn Settle>>,
-    decision: Decision,
-    /// The models that price the call, where it holds money.
-    models: Option<Models>,
-    sent: bool,
-    dispatch: Option<SentFlag>,
-}
-
-/// Settlement of reservations, by the limiter that made them.
-pub(crate) trait Settle: Send + Sync {
-    /// Turns what a call holds into what it used.
-    fn settle(self: Arc<Self>, holds: &[Hold], settlement: &Settlement);
-
-    /// Returns the cost of a usage of a model by the table, or as it is assumed.
-    fn cost(&self, model: &str, options: &PriceOptions, usage: &Usage) -> Option<Usd>;
-}
+pub struct Reservation(pub(crate) Decision);
 
 impl Reservation {
-    pub(crate) fn new(limiter: Arc<dyn Settle>, decision: Decision, models: Option<Models>) -> Self {
-        Self { limiter: Some(limiter), decision, models, sent: false, dispatch: None }
-    }
-
     /// Returns the status of all limits of the call, right after it reserved.
     pub fn limit_statuses(&self) -> &LimitStatuses {
-        &self.decision.statuses
+        &self.0.statuses
     }
 
     /// Marks the call as being sent, so that it may be charged from here on. Call it before the request leaves: a reservation
     /// that is dropped unmarked gives everything back.
     pub fn mark_sent(&mut self) {
-        self.sent = true;
+        self.0.held.sent = true;
     }
 
     /// Follows a call's flag, which a client below sets when it sends the request.
-    pub fn follow(mut self, dispatch: SentFlag) -> Self {
-        self.set_flag(dispatch);
+    pub fn follow(mut self, flag: SentFlag) -> Self {
+        self.set_flag(flag);
         self
     }
 
-    pub(crate) fn set_flag(&mut self, dispatch: SentFlag) {
-        self.dispatch = Some(dispatch);
+    pub(crate) fn set_flag(&mut self, flag: SentFlag) {
+        self.0.held.flag = Some(flag);
     }
 
     pub(crate) fn flag(&self) -> Option<&SentFlag> {
-        self.dispatch.as_ref()
+        self.0.held.flag.as_ref()
     }
 
     /// Returns true if the call may be charged, as far as is known.
     pub fn is_sent(&self) -> bool {
-        self.sent || self.dispatch.as_ref().is_some_and(SentFlag::is_sent)
+        self.0.held.is_sent()
     }
 
     /// Counts what the call used, in every limit that applied to it when it reserved. What it reserved beyond that comes
     /// back. What it used beyond its reservation counts as well, and what of that exceeds a limit is debt.
     pub fn settle(mut self, settlement: Settlement) {
-        self.end(settlement);
-    }
-
-    fn end(&mut self, mut settlement: Settlement) {
-        let Some(limiter) = self.limiter.take() else { return };
-        if let Settlement::Used { usage, cost: cost @ None } | Settlement::AtLeast { usage, cost: cost @ None } =
-            &mut settlement
-        {
-            let models = self.models.as_ref();
-            *cost = models.and_then(|models| models.highest_cost(|model, options| limiter.cost(model, options, usage)));
-        }
-        limiter.settle(&self.decision.holds, &settlement);
-    }
-}
-
-impl Drop for Reservation {
-    fn drop(&mut self) {
-        if self.limiter.is_some() {
-            let settlement = if self.is_sent() { Settlement::Unknown } else { Settlement::Unsent };
-            self.end(settlement);
-        }
+        self.0.held.settle(settlement);
     }
 }
 
 impl fmt::Debug for Reservation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Reservation")
-            .field("holds", &self.decision.holds)
+            .field("holds", &self.0.held.holds)
             .field("sent", &self.is_sent())
             .finish_non_exhaustive()
     }

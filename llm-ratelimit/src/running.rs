@@ -13,9 +13,7 @@ use llm_core::{
     layer::{Accounting, AttemptPermit, Complete, End, LateEnd, StreamCut},
 };
 
-use crate::{
-    Demand, LimitStatuses, OverrunPolicy, RateLimitLayer, Reservation, Settlement, reservation::Settle, telemetry,
-};
+use crate::{Demand, LimitStatuses, OverrunPolicy, RateLimitLayer, Reservation, Settlement, hold::Settle, telemetry};
 
 /// Reservation of a running call. Dropped, it settles as its reservations do.
 pub(crate) struct Running {

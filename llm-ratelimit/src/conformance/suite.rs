@@ -78,11 +78,11 @@ impl Subject {
         if let Some(round_trip) = self.accounts.decide(&request, &mut decision) {
             block_on(round_trip);
         }
-        let held = decision.holds.iter().map(|hold| (hold.counter, hold.amount)).collect();
+        let held = decision.held.holds.iter().map(|hold| (hold.counter, hold.amount)).collect();
         // Where accounts are kept is an implementation's own affair.
         let blocked = decision.blocked.map(|blocked| Blocked { account_ref: None, ..blocked });
         if blocked.is_none() {
-            self.running.push(decision.holds);
+            self.running.push(std::mem::take(&mut decision.held.holds));
         }
         (blocked, held, decision.statuses)
     }

@@ -13,107 +13,154 @@ use llm_core::{Usage, Usd, price::PriceOptions};
 
 use super::Inner;
 use crate::{
-    Demand, Event, Reason, Refusal, Reservation, Settlement, UnknownPrice,
+    Demand, Event, LimitStatuses, Reason, Refusal, Reservation, Settlement, UnknownPrice,
     accounts::{Alert, Decision, DecisionRequest, Settled, Standing},
+    blocked::Blocked,
     counter::Wait,
-    hold::Hold,
-    reservation::Settle,
+    hold::{Held, Hold, Settle},
+    rules::PlanRules,
     telemetry,
     unknown_price::is_free,
 };
 
 impl Inner {
     /// Reserves by what is known here, at once or not at all.
-    #[inline]
     pub(crate) fn try_reserve(self: &Arc<Self>, demand: &Demand, standing: Standing) -> Result<Reservation, Refusal> {
-        let outcome = self.reserve_by(demand, standing, |request, decision| {
-            self.accounts.try_decide(request, decision);
-            true
-        });
-        outcome.expect("it was decided")
+        let rules = self.rules.load();
+        let plan = rules.of(&demand.tenant);
+        match self.admit(demand, plan) {
+            Ok(cost) => self.decide_here(&priced(demand, cost), plan, standing),
+            Err(refusal) => Err(refusal),
+        }
+    }
+
+    /// Decides in the place of the outcome: a reservation is large, and copying it takes longer than a part of the decision.
+    #[inline]
+    fn decide_here(
+        self: &Arc<Self>,
+        demand: &Demand,
+        plan: &Arc<PlanRules>,
+        standing: Standing,
+    ) -> Result<Reservation, Refusal> {
+        let request = DecisionRequest { demand, plan, at: self.decision_time(), standing };
+        let mut outcome = Ok(Reservation(Decision::new(&request)));
+        if let Ok(Reservation(decision)) = &mut outcome {
+            self.accounts.try_decide(&request, decision);
+            match decision.blocked {
+                None => self.grant(&request, &mut decision.held),
+                Some(blocked) => {
+                    let (reason, retry_after) = self.obstacle(demand, &decision.statuses, &blocked);
+                    outcome = match outcome {
+                        Ok(Reservation(Decision { statuses, .. })) => {
+                            Err(Refusal::blocked(reason, blocked, retry_after, statuses))
+                        }
+                        refused => refused,
+                    };
+                }
+            }
+        }
+        outcome
     }
 
     /// Reserves at once or not at all; `None` if the decision needs a round trip.
-    #[inline]
     pub(crate) fn reserve_at_once(
         self: &Arc<Self>,
         demand: &Demand,
         standing: Standing,
     ) -> Option<Result<Reservation, Refusal>> {
+        let rules = self.rules.load();
+        let plan = rules.of(&demand.tenant);
+        let demand = match self.admit(demand, plan) {
+            Ok(cost) => &*priced(demand, cost),
+            Err(refusal) => return Some(Err(refusal)),
+        };
+        let request = DecisionRequest { demand, plan, at: self.decision_time(), standing };
+        let mut reservation = Reservation(Decision::new(&request));
         // A decision that is not polled has not begun.
-        self.reserve_by(demand, standing, |request, decision| self.accounts.decide(request, decision).is_none())
+        let is_made = self.accounts.decide(&request, &mut reservation.0).is_none();
+        is_made.then(|| self.conclude(&request, reservation))
     }
 
     /// Reserves or refuses, after a round trip if the decision needs one.
     pub(crate) async fn reserve(self: &Arc<Self>, demand: &Demand, standing: Standing) -> Result<Reservation, Refusal> {
         let plan = self.plan_of(&demand.tenant);
-        let demand = &*self.priced(demand, &plan)?;
-        if let Some(reason) = self.always_refuses(demand, &plan) {
-            return Err(self.refuse(reason, &plan));
-        }
+        let demand = &*priced(demand, self.admit(demand, &plan)?);
         let request = DecisionRequest { demand, plan: &plan, at: self.decision_time(), standing };
-        let mut decision = Decision::new(&request);
-        if let Some(round_trip) = self.accounts.decide(&request, &mut decision) {
+        let mut reservation = Reservation(Decision::new(&request));
+        if let Some(round_trip) = self.accounts.decide(&request, &mut reservation.0) {
             round_trip.await;
         }
-        self.conclude(&request, decision)
+        self.conclude(&request, reservation)
     }
 
     /// Counts a call that is sent although it was refused.
     pub(crate) async fn record(self: &Arc<Self>, demand: &Demand) -> Reservation {
         let plan = self.plan_of(&demand.tenant);
-        let priced = self.priced(demand, &plan).unwrap_or(Cow::Borrowed(demand));
+        let demand = &*priced(demand, self.missing_cost(demand, &plan).unwrap_or(None));
         let (at, standing) = (self.decision_time(), Standing::Regardless);
-        let request = DecisionRequest { demand: &priced, plan: &plan, at, standing };
-        let mut decision = Decision::new(&request);
-        if let Some(round_trip) = self.accounts.decide(&request, &mut decision) {
+        let request = DecisionRequest { demand, plan: &plan, at, standing };
+        let mut reservation = Reservation(Decision::new(&request));
+        if let Some(round_trip) = self.accounts.decide(&request, &mut reservation.0) {
             round_trip.await;
         }
-        let models = plan.priced.then(|| demand.priced_as());
-        Reservation::new(Arc::<Self>::clone(self), decision, models)
+        self.hold(&request, &mut reservation.0.held);
+        reservation
     }
 
-    /// Reserves by a function that decides; `None` if it does not.
+    /// Refuses a call that is refused whatever is left. Otherwise returns the cost that its demand should state and does not.
     #[inline]
-    fn reserve_by(
-        self: &Arc<Self>,
-        demand: &Demand,
-        standing: Standing,
-        decide: impl FnOnce(&DecisionRequest<'_>, &mut Decision) -> bool,
-    ) -> Option<Result<Reservation, Refusal>> {
-        let rules = self.rules.load();
-        let plan = rules.of(&demand.tenant);
-        let priced = match self.priced(demand, plan) {
-            Ok(priced) => priced,
-            Err(refusal) => return Some(Err(refusal)),
-        };
-        if let Some(reason) = self.always_refuses(&priced, plan) {
-            return Some(Err(self.refuse(reason, plan)));
+    fn admit(&self, demand: &Demand, plan: &Arc<PlanRules>) -> Result<Option<Usd>, Refusal> {
+        let cost = self.missing_cost(demand, plan)?;
+        match self.always_refuses(demand, plan) {
+            Some(reason) => Err(self.refuse(reason, plan)),
+            None => Ok(cost),
         }
-        let request = DecisionRequest { demand: &priced, plan, at: self.decision_time(), standing };
-        let mut decision = Decision::new(&request);
-        decide(&request, &mut decision).then(|| self.conclude(&request, decision))
     }
 
-    /// Turns a decision into its outcome. A refusal states the time that those who wait will take, so the queue must not
-    /// be locked. Money needs the models that price it.
+    /// Turns a decision into its outcome. The queue must not be locked: see [`obstacle`](Self::obstacle).
     #[inline]
-    fn conclude(self: &Arc<Self>, request: &DecisionRequest<'_>, decision: Decision) -> Result<Reservation, Refusal> {
-        let DecisionRequest { demand, plan, .. } = *request;
-        let Some(blocked) = decision.blocked else {
-            self.counts.granted.fetch_add(1, Relaxed);
-            telemetry::granted(&plan.name);
-            let models = plan.priced.then(|| demand.priced_as());
-            return Ok(Reservation::new(Arc::<Self>::clone(self), decision, models));
-        };
+    fn conclude(
+        self: &Arc<Self>,
+        request: &DecisionRequest<'_>,
+        mut reservation: Reservation,
+    ) -> Result<Reservation, Refusal> {
+        match reservation.0.blocked {
+            None => {
+                self.grant(request, &mut reservation.0.held);
+                Ok(reservation)
+            }
+            Some(blocked) => {
+                let (reason, retry_after) = self.obstacle(request.demand, &reservation.0.statuses, &blocked);
+                Err(Refusal::blocked(reason, blocked, retry_after, reservation.0.statuses))
+            }
+        }
+    }
+
+    /// Returns the reason of a refusal, and when to try again: the time that those who wait will take, too, so that the queue
+    /// must not be locked.
+    fn obstacle(&self, demand: &Demand, statuses: &LimitStatuses, blocked: &Blocked) -> (Reason, Option<Duration>) {
         let reason = match blocked.wait {
-            Wait::Ever if demand.is_unbounded() => Reason::Unbounded,
-            Wait::Ever => Reason::TooLarge,
+            Wait::Ever if demand.is_unbounded() => return (Reason::Unbounded, None),
+            Wait::Ever => return (Reason::TooLarge, None),
             Wait::Nanos(_) | Wait::Unknown | Wait::Not => Reason::UsedUp,
         };
-        let mut refusal = Refusal::new(reason, decision.statuses).blocked(blocked);
-        self.add_queue(demand, &mut refusal);
-        Err(refusal)
+        let own = if let Wait::Nanos(nanos) = blocked.wait { Some(Duration::from_nanos(nanos)) } else { None };
+        (reason, own.max(self.behind(demand, statuses, blocked)))
+    }
+
+    /// Counts a call that is granted, which holds what it took.
+    #[inline]
+    fn grant(self: &Arc<Self>, request: &DecisionRequest<'_>, held: &mut Held) {
+        self.counts.granted.fetch_add(1, Relaxed);
+        telemetry::granted(&request.plan.name);
+        self.hold(request, held);
+    }
+
+    /// Makes a call hold what it took, until it settles here. Money needs the models that price it.
+    #[inline]
+    fn hold(self: &Arc<Self>, request: &DecisionRequest<'_>, held: &mut Held) {
+        held.models = request.plan.priced.then(|| request.demand.priced_as());
+        held.limiter = Some(Arc::<Self>::clone(self));
     }
 
     /// Counts what is refused. What was taken while the limiter was being closed goes back, because `close` does not wait for it.
@@ -172,4 +219,10 @@ impl Settle for Inner {
             UnknownPrice::Assume(price) => listed.or_else(|| price.cost(usage).filter(|_| !is_free(&price))),
         }
     }
+}
+
+/// Adds a missing cost to a demand.
+#[inline]
+fn priced(demand: &Demand, cost: Option<Usd>) -> Cow<'_, Demand> {
+    cost.map_or(Cow::Borrowed(demand), |cost| Cow::Owned(demand.clone().cost(cost)))
 }
