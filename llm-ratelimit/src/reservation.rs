@@ -38,16 +38,8 @@ impl Reservation {
 
     /// Follows a call's flag, which a client below sets when it sends the request.
     pub fn follow(mut self, flag: SentFlag) -> Self {
-        self.set_flag(flag);
-        self
-    }
-
-    pub(crate) fn set_flag(&mut self, flag: SentFlag) {
         self.0.held.flag = Some(flag);
-    }
-
-    pub(crate) fn flag(&self) -> Option<&SentFlag> {
-        self.0.held.flag.as_ref()
+        self
     }
 
     /// Returns true if the call may be charged, as far as is known.

@@ -10,29 +10,47 @@ use std::{
 
 use llm_core::{
     Charge, Error, ErrorKind, Estimate, Operation, Origin, Receipt, Usage, Usd,
-    layer::{Accounting, AttemptPermit, Complete, End, LateEnd, StreamCut},
+    layer::{Accounting, AttemptPermit, Complete, End, LateEnd, SentFlag, StreamCut},
 };
 
-use crate::{Demand, LimitStatuses, OverrunPolicy, RateLimitLayer, Reservation, Settlement, hold::Settle, telemetry};
+use crate::{
+    Demand, OverrunPolicy, RateLimitLayer, Reservation, Settlement,
+    hold::{Held, Settle},
+    telemetry,
+};
 
-/// Reservation of a running call. Dropped, it settles as its reservations do.
-pub(crate) struct Running {
-    call: Arc<Asked>,
-    estimate: Estimate,
-    reservation: Reservation,
-}
+/// A running call, which holds its reservation. Dropped, it settles by what was sent.
+pub(crate) struct Running(Arc<Asked>);
 
 /// A running call whose caller waits for its reply. Dropped, the caller has left.
 pub(crate) struct Awaited(Option<Running>);
 
-/// The part of a running call that its further attempts and its meter share.
+/// All of a running call. Its further attempts and its meter share it, and may outlive it.
 pub(crate) struct Asked {
     settings: Arc<RateLimitLayer>,
     demand: Demand,
+    estimate: Estimate,
+    progress: Mutex<Progress>,
+}
+
+/// What a running call holds and has used. After its end it holds nothing.
+#[derive(Default)]
+struct Progress {
+    held: Held,
     /// Reservations that a stream asked for beyond its first.
-    more: Mutex<Vec<Reservation>>,
+    more: Vec<Reservation>,
     /// Usage and cost of attempts before the last one, as far as they are known. They are counted already.
-    before: Mutex<Spent>,
+    before: Spent,
+    /// The last attempt that failed.
+    failed: Option<Failed>,
+}
+
+/// An attempt that failed, after which another may be sent.
+struct Failed {
+    /// Number of times that the call was sent until then.
+    times_sent: u32,
+    /// Settlement of the call if it is not sent again.
+    settlement: Settlement,
 }
 
 /// Known usage of failed attempts, and its cost; `None` if that is unknown of one of them.
@@ -55,29 +73,19 @@ pub(crate) struct Meter {
 const BYTES: u64 = 4;
 
 impl Running {
-    pub(crate) fn new(
-        settings: Arc<RateLimitLayer>,
-        demand: Demand,
-        estimate: Estimate,
-        reservation: Reservation,
-    ) -> Self {
-        let (more, before) = Default::default();
-        Self { call: Arc::new(Asked { settings, demand, more, before }), estimate, reservation }
+    pub(crate) fn new(settings: Arc<RateLimitLayer>, demand: Demand, estimate: Estimate, held: Held) -> Self {
+        let progress = Mutex::new(Progress { held, ..Progress::default() });
+        Self(Arc::new(Asked { settings, demand, estimate, progress }))
     }
 
     /// Returns the treatment of a stream that exceeds its reservation; in shadow mode it goes on.
     pub(crate) fn overrun(&self) -> OverrunPolicy {
-        let settings = &self.call.settings;
+        let settings = &self.0.settings;
         if settings.limiter.is_shadow() { OverrunPolicy::Finish } else { settings.overrun }
     }
 
     pub(crate) fn meter(&self) -> Meter {
-        Meter { call: Arc::clone(&self.call), portion: self.call.portion(), reserved: self.call.demand.output.into() }
-    }
-
-    /// Returns the status of all limits right after the call reserved.
-    pub(crate) fn limit_statuses(&self) -> &LimitStatuses {
-        self.reservation.limit_statuses()
+        Meter { call: Arc::clone(&self.0), portion: self.0.portion(), reserved: self.0.demand.output.into() }
     }
 
     /// Lets those below ask for further attempts, unless so many as they may make are reserved.
@@ -85,22 +93,22 @@ impl Running {
     /// What is reserved goes on to cover the attempt that runs; one that failed is counted by itself when the next is
     /// asked for. A limiter above is asked, too.
     pub(crate) fn permit(&self, above: Option<AttemptPermit>) -> Option<AttemptPermit> {
-        if self.call.settings.attempts.is_some() {
+        if self.0.settings.attempts.is_some() {
             return above;
         }
-        let call = Arc::clone(&self.call);
+        let call = Arc::clone(&self.0);
         Some(AttemptPermit::new(move |failed| Arc::clone(&call).allow(failed, above.clone())))
     }
 
     /// Settles a call that ended without a reply.
     pub(crate) fn refused(self, error: &Error) {
-        let settlement = match self.call.failed(error) {
+        let settlement = match self.0.failed(error) {
             Settlement::Used { usage, cost } => {
-                let before = *lock(&self.call.before);
+                let before = self.0.progress().before;
                 let cost = cost.zip(before.cost).map(|(all, before)| all - before);
                 Settlement::Used { usage: usage.saturating_sub(before.usage), cost }
             }
-            settlement if self.reservation.is_sent() => settlement,
+            settlement if self.0.progress().held.is_sent() => settlement,
             _ => Settlement::Unsent,
         };
         self.settle(settlement);
@@ -125,46 +133,83 @@ impl Running {
     /// Settles a call that ended with a reply of this accounting.
     fn answered(self, facts: &Accounting) {
         let settlement = match facts.usage {
-            _ if facts.origin != Origin::Vendor && !self.call.settings.charge_cache_hits => {
+            _ if facts.origin != Origin::Vendor && !self.0.settings.charge_cache_hits => {
                 Settlement::Used { usage: Usage::default(), cost: Some(Usd::ZERO) }
             }
             Some(usage) => self.used(facts, usage),
             // An answer began, so it was sent, whether its client said so or not.
-            None => facts.usage_so_far.map_or(Settlement::Unknown, |usage| self.call.broke_off(facts, usage)),
+            None => facts.usage_so_far.map_or(Settlement::Unknown, |usage| self.0.broke_off(facts, usage)),
         };
         self.settle(settlement);
     }
 
     /// Leaves a call without its caller. If it goes on as a part of a merged call, it settles by its share when that ends.
     fn leave(self) {
-        if let Some(flag) = self.reservation.flag().cloned() {
+        let flag = self.0.progress().held.flag.clone();
+        if let Some(flag) = flag {
             flag.leave(move |end| match end {
                 LateEnd::Complete(receipt) => self.answered(&receipt.accounting()),
                 LateEnd::Failed(error) => self.refused(&error),
-                // Its reservation settles by whether it was sent.
+                // It settles by what was sent.
                 _ => drop(self),
             });
         }
     }
 
     fn used(&self, facts: &Accounting, usage: Usage) -> Settlement {
-        let Asked { settings, demand, .. } = &*self.call;
+        let Asked { settings, demand, estimate, .. } = &*self.0;
         if facts.origin == Origin::Vendor {
-            settings.estimator.learn(&demand.tenant, &demand.model, &self.estimate, &usage);
+            settings.estimator.learn(&demand.tenant, &demand.model, estimate, &usage);
         }
         telemetry::settled(demand.input.saturating_add(demand.output), usage.total());
-        Settlement::Used { usage, cost: facts.cost.or_else(|| self.call.listed_cost(facts, &usage)) }
+        Settlement::Used { usage, cost: facts.cost.or_else(|| self.0.listed_cost(facts, &usage)) }
     }
 
     fn settle(self, settlement: Settlement) {
-        let more = std::mem::take(&mut *lock(&self.call.more));
-        self.reservation.settle(settlement);
+        let (mut held, more) = self.0.progress().end();
+        held.settle(settlement);
         // The first settlement counted all that was used. Where that is unknown, all that was reserved is spent.
         let rest = match settlement {
             Settlement::Unknown | Settlement::AtLeast { .. } => Settlement::Unknown,
             _ => Settlement::Unsent,
         };
         more.into_iter().for_each(|reservation| reservation.settle(rest));
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let mut progress = self.0.progress();
+        let settlement = progress.between_attempts();
+        let (mut held, more) = progress.end();
+        drop(progress);
+        if let Some(settlement) = settlement {
+            held.settle(settlement);
+        }
+        // Otherwise, and what is more, by whether it was sent.
+        drop((held, more));
+    }
+}
+
+impl Progress {
+    /// Takes all that the call holds.
+    fn end(&mut self) -> (Held, Vec<Reservation>) {
+        (std::mem::take(&mut self.held), std::mem::take(&mut self.more))
+    }
+
+    /// Returns the settlement of a call that was not sent again after an attempt that failed.
+    fn between_attempts(&self) -> Option<Settlement> {
+        let failed = self.failed.as_ref().filter(|failed| failed.times_sent == self.times_sent());
+        failed.filter(|_| self.held.is_sent()).map(|failed| failed.settlement)
+    }
+
+    /// Says how the call settles if it is not sent again.
+    fn fail(&mut self, settlement: Settlement) {
+        self.failed = Some(Failed { times_sent: self.times_sent(), settlement });
+    }
+
+    fn times_sent(&self) -> u32 {
+        self.held.flag.as_ref().map_or(0, SentFlag::times_sent)
     }
 }
 
@@ -188,16 +233,18 @@ impl Drop for Awaited {
 impl Asked {
     /// Counts an attempt that failed and allows the next one, if there is room for it here and above.
     ///
-    /// If it is dropped before it is ready, nothing is counted.
+    /// If it is dropped before it is ready, nothing is counted here: the call settles by the attempt that failed, unless it
+    /// is sent again.
     async fn allow(self: Arc<Self>, failed: Error, above: Option<AttemptPermit>) -> Result<(), Error> {
         let ask_above = async || match &above {
             Some(above) => above.request(&failed).await,
             None => Ok(()),
         };
-        let settlement = match self.failed(&failed) {
-            Settlement::Refused => return ask_above().await,
-            settlement => settlement,
-        };
+        let settlement = self.failed(&failed);
+        self.progress().fail(settlement);
+        if settlement == Settlement::Refused {
+            return ask_above().await;
+        }
         let limiter = &self.settings.limiter;
         let reservation = match limiter.reserve_more(&self.demand.more(self.demand.input, self.demand.output)).await {
             Ok(reservation) => Some(reservation),
@@ -207,9 +254,11 @@ impl Asked {
         // Refused there, it is given back here.
         ask_above().await?;
         reservation.into_iter().for_each(|reservation| reservation.settle(settlement));
+        let mut progress = self.progress();
+        // Counted by itself, it leaves the call its request alone.
+        progress.fail(Settlement::Refused);
         if let Settlement::Used { usage, cost } = settlement {
-            let mut before = lock(&self.before);
-            *before = before.and(usage, cost);
+            progress.before = progress.before.and(usage, cost);
         }
         Ok(())
     }
@@ -234,7 +283,7 @@ impl Asked {
     /// Returns the settlement of a call that broke off after this usage. Its further usage is unknown, so its reservation counts
     /// as used.
     fn broke_off(&self, facts: &Accounting, so_far: Usage) -> Settlement {
-        let portions = lock(&self.more).len() as u64 * self.portion().output;
+        let portions = self.progress().more.len() as u64 * self.portion().output;
         let output = so_far.output.saturating_sub(portions).max(self.demand.output);
         let usage = Usage { input: so_far.input.max(self.demand.input), output, ..so_far };
         Settlement::AtLeast { usage, cost: self.listed_cost(facts, &usage) }
@@ -256,6 +305,11 @@ impl Asked {
     /// Returns the highest cost at any of the models that may have answered.
     fn highest_cost(&self, usage: &Usage) -> Option<Usd> {
         self.demand.priced_as().highest_cost(|model, options| self.settings.limiter.0.cost(model, options, usage))
+    }
+
+    fn progress(&self) -> MutexGuard<'_, Progress> {
+        // Plain data, whole after every statement.
+        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Returns the demand of a stream for one more portion.
@@ -284,7 +338,7 @@ impl Meter {
             match self.call.settings.limiter.reserve_more(&self.portion).await {
                 Ok(mut reservation) => {
                     reservation.mark_sent();
-                    lock(&self.call.more).push(reservation);
+                    self.call.progress().more.push(reservation);
                     self.reserved.fetch_add(self.portion.output, Relaxed);
                 }
                 Err(_) if self.call.settings.overrun == OverrunPolicy::Truncate => {
@@ -301,10 +355,6 @@ impl Meter {
         }
         ControlFlow::Continue(())
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn known(charge: Charge) -> Option<Usage> {

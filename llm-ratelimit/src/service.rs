@@ -10,7 +10,7 @@ use tracing::Instrument;
 
 use crate::{
     Demand, EstimateInput, LimitStatuses, Limiter, OverrunPolicy, RateLimitLayer, Refusal, Reservation,
-    accounts::Standing,
+    accounts::{Decision, Standing},
     running::{Awaited, Running},
     telemetry,
 };
@@ -123,13 +123,14 @@ impl<T: Operation, S: LlmService<T>> Service<Call<T>> for RateLimit<S> {
                 outcome => Box::pin(settings.admit(&demand, outcome)).instrument(span.clone()).await,
             };
             telemetry::admitted(&span, &admitted, plan);
-            let (mut reservation, refusal) = match admitted {
+            let (Reservation(decision), refusal) = match admitted {
                 Ok(reservation) => (reservation, None),
                 Err(refusal) if !shadow => return Err(refusal.into()),
                 Err(refusal) => (Box::pin(settings.limiter.0.record(&demand)).await, Some(Box::new(refusal))),
             };
-            reservation.set_flag(call.track());
-            let running = Running::new(settings, demand, estimate, reservation);
+            let Decision { mut held, mut statuses, .. } = decision;
+            held.flag = Some(call.track());
+            let running = Running::new(settings, demand, estimate, held);
             let above = call.extensions.remove();
             if let Some(permit) = running.permit(above) {
                 call.extensions.insert(permit);
@@ -144,12 +145,11 @@ impl<T: Operation, S: LlmService<T>> Service<Call<T>> for RateLimit<S> {
                     return Err(error);
                 }
             };
-            let statuses =
-                refusal.as_ref().map_or_else(|| running.limit_statuses(), |refusal| refusal.limit_statuses());
-            reply.extensions.insert_with_headers(statuses.clone(), LimitStatuses::headers);
             if let Some(refusal) = refusal {
+                statuses = refusal.limit_statuses().clone();
                 reply.extensions.insert(ShadowRefusal(*refusal));
             }
+            reply.extensions.insert_with_headers(statuses, LimitStatuses::headers);
             Ok(watch::<T>(reply, running))
         })
     }

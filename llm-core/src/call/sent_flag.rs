@@ -3,7 +3,7 @@ use std::{
     iter::successors,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicU32, Ordering},
     },
 };
 
@@ -56,7 +56,8 @@ pub enum LateEnd {
 }
 
 struct Node {
-    sent: AtomicBool,
+    /// Number of times that the request was sent.
+    sent: AtomicU32,
     above: Above,
     /// The merged calls that this call is a part of; empty for most calls.
     merged: OnceLock<Box<Mutex<Merged>>>,
@@ -91,11 +92,25 @@ impl SentFlag {
     }
 
     fn with(above: Above) -> Self {
-        Self(Arc::new(Node { sent: AtomicBool::new(false), above, merged: OnceLock::new() }))
+        Self(Arc::new(Node { sent: AtomicU32::new(0), above, merged: OnceLock::new() }))
     }
 
     /// Returns `true` if the request was handed to a vendor, which may charge it.
     pub fn is_sent(&self) -> bool {
+        self.times_sent() > 0
+    }
+
+    /// Returns the number of times that the request was handed to a vendor: further attempts count, too.
+    ///
+    /// ```
+    /// use llm_core::Call;
+    ///
+    /// let mut call = Call::new("acme", "a request");
+    /// let flag = call.track();
+    /// (0..2).for_each(|_attempt| call.mark_sent());
+    /// assert_eq!(flag.times_sent(), 2);
+    /// ```
+    pub fn times_sent(&self) -> u32 {
         self.0.sent.load(Ordering::Acquire)
     }
 
@@ -118,7 +133,7 @@ impl SentFlag {
 
     pub(super) fn mark_sent(&self) {
         for flag in self.upwards() {
-            flag.0.sent.store(true, Ordering::Release);
+            flag.0.sent.fetch_add(1, Ordering::Release);
             if let Some(merged) = flag.0.merged.get() {
                 let mut merged = lock(merged);
                 // An attempt beside the merged one: the end of that one says nothing of it.

@@ -2,14 +2,18 @@
 
 use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
-use llm_core::{Call, Charge, ChatRequest, Error, ErrorKind, Provider, Usage, into_provider, layer::Streamed};
+use futures_util::FutureExt;
+use llm_core::{
+    Call, Charge, ChatRequest, ChatResponse, Error, ErrorKind, Provider, Reply, Usage, into_provider,
+    layer::{AttemptPermit, Streamed},
+};
 use llm_providers::{
     prices,
     retry::{RetryBudget, RetryLayer},
     scripted::{Rule, Scripted},
 };
 use llm_ratelimit::{Limiter, RateLimitLayer, UpperBound, Waiting};
-use tower::{Layer, Service, ServiceBuilder};
+use tower::{Layer, Service, ServiceBuilder, service_fn};
 
 use crate::support::{AtOnce, DAY, ask, limits, noon, used};
 
@@ -138,4 +142,45 @@ async fn attempt_with_room_passes_waiters() {
     answer.unwrap();
     assert_eq!((client.calls(), spent(&limiter)), (2, vec![500 + 100 + 5]));
     large.abort();
+}
+
+/// Leaves a call while it waits for the permit of its second attempt, or before it sends that.
+async fn left_after(failed: &Error, is_sent: bool, is_permitted: bool) -> Vec<u64> {
+    let limiter = limiter(["1000 output tokens/day", "10/day", "1 concurrent"]);
+    let failed = failed.clone();
+    let client = service_fn(move |call: Call<ChatRequest>| {
+        let failed = failed.clone();
+        async move {
+            if is_sent {
+                call.mark_sent();
+            }
+            let permit: &AttemptPermit = call.extensions.get().expect("the limiter adds one");
+            permit.request(&failed).await?;
+            std::future::pending::<Result<Reply<ChatResponse>, Error>>().await
+        }
+    });
+    let mut call = question();
+    if !is_permitted {
+        call.extensions.insert(AttemptPermit::new(|_| std::future::pending()));
+    }
+    let mut running = Box::pin(RateLimitLayer::new(limiter.clone()).layer(client).call(call));
+    assert!(running.as_mut().now_or_never().is_none());
+    drop(running);
+    spent(&limiter)
+}
+
+#[tokio::test]
+async fn attempt_left_before_keeps_what_was_sent() {
+    for (charge, is_sent, expected) in [
+        (Charge::None, false, [0, 0, 0]),
+        (Charge::None, true, [0, 1, 0]),
+        (Charge::Known(Usage::new(3, 40)), true, [40, 1, 0]),
+        (Charge::Unknown, true, [100, 1, 0]),
+    ] {
+        let failed = Error::new(ErrorKind::Server, "it broke").with_charge(charge);
+        for is_permitted in [false, true] {
+            let spent = left_after(&failed, is_sent, is_permitted).await;
+            assert_eq!(spent, expected, "{charge:?}, sent: {is_sent}, permitted: {is_permitted}");
+        }
+    }
 }
