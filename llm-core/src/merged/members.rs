@@ -7,7 +7,7 @@ use crate::{
 
 /// Callers of a merged call, in its [`extensions`](Call::extensions): each pays its share. Cheap to clone.
 ///
-/// [`call_merged`](super::call_merged) writes it. A layer that books attempts divides each among them. A layer that
+/// [`call_merged`](super::call_merged) writes it, also for calls that are merged themselves: their members pay. A layer that books attempts divides each among them. A layer that
 /// sends something other than the call that it got removes it.
 ///
 /// ```
@@ -43,17 +43,29 @@ pub struct Member {
 }
 
 impl Members {
-    /// Creates the members of a call that is merged from these.
+    /// Creates the callers of these calls, one each.
     pub(super) fn of<T: Operation>(calls: &mut [Call<T>]) -> Self {
-        let member = |call: &mut Call<T>| Member {
-            tenant: call.tenant.clone(),
-            labels: call.labels.clone(),
-            purpose: call.extensions.get().copied(),
-            weight: weight(&call.body),
-            permit: call.extensions.get().cloned(),
-            sent: call.track(),
+        let member = |call: &mut Call<T>| {
+            let inner = call.extensions.get::<Self>();
+            Member {
+                tenant: call.tenant.clone(),
+                labels: call.labels.clone(),
+                purpose: call.extensions.get().copied(),
+                weight: inner.map_or_else(|| weight(&call.body), |inner| inner.weights().iter().sum()),
+                permit: call.extensions.get().cloned(),
+                sent: call.track(),
+            }
         };
         Self(calls.iter_mut().map(member).collect())
+    }
+
+    /// Returns those of the callers who pay: in place of a call that is merged itself, its own members.
+    pub(super) fn payers<T>(&self, calls: &[Call<T>]) -> Self {
+        let payers = |(caller, call): (&Member, &Call<T>)| match call.extensions.get::<Self>() {
+            Some(inner) => inner.to_vec(),
+            None => vec![caller.clone()],
+        };
+        Self(self.iter().zip(calls).flat_map(payers).collect())
     }
 
     /// Returns the weights of all members, in order.

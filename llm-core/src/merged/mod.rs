@@ -131,11 +131,11 @@ where
     if let Err(error) = check_pins(&calls) {
         return calls.iter().map(|_| Err(error.clone())).collect();
     }
-    let members = Members::of(&mut calls);
-    let parts: Vec<MergedPart> = members.iter().map(|member| member.sent.merge()).collect();
-    let (envelope, bodies) = envelope(calls, &members, deadline);
+    let callers = Members::of(&mut calls);
+    let parts: Vec<MergedPart> = callers.iter().map(|caller| caller.sent.merge()).collect();
+    let (envelope, bodies) = envelope(calls, &callers, deadline);
     let sizes: Vec<usize> = bodies.iter().map(T::item_count).collect();
-    let weights = members.weights();
+    let weights = callers.weights();
     let replies: Vec<_> = match send(service, envelope, &bodies, &sizes, &weights).await {
         Ok((replies, extensions)) => {
             let with_extensions = |mut reply: Reply<_>| {
@@ -196,7 +196,7 @@ fn join<T: Operation>(parts: &[T], sizes: &[usize], items: Vec<Complete<T>>) -> 
 }
 
 /// Returns the envelope of the merged call, and the requests to merge.
-fn envelope<T: Operation>(calls: Vec<Call<T>>, members: &Members, deadline: SharedDeadline) -> (Call<T>, Vec<T>) {
+fn envelope<T: Operation>(calls: Vec<Call<T>>, callers: &Members, deadline: SharedDeadline) -> (Call<T>, Vec<T>) {
     let first = &calls[0];
     let mut merged = Call::new(first.tenant.clone(), first.body.clone());
     merged.labels = common_labels(&calls);
@@ -204,10 +204,10 @@ fn envelope<T: Operation>(calls: Vec<Call<T>>, members: &Members, deadline: Shar
     merged.priority = calls.iter().map(|call| call.priority).max().unwrap_or_default();
     merged.extensions = first.extensions.clone();
     merged.extensions.remove::<AttemptPermit>();
-    if members.iter().any(|member| member.permit.is_some()) {
-        merged.extensions.insert(permit(members.clone()));
+    if callers.iter().any(|caller| caller.permit.is_some()) {
+        merged.extensions.insert(permit(callers.clone()));
     }
-    if members.iter().any(|member| member.purpose != members[0].purpose) {
+    if callers.iter().any(|caller| caller.purpose != callers[0].purpose) {
         merged.extensions.remove::<Purpose>();
     }
     if calls.iter().any(|call| call.extensions.get::<NestedRetry>().is_some()) {
@@ -220,8 +220,8 @@ fn envelope<T: Operation>(calls: Vec<Call<T>>, members: &Members, deadline: Shar
         merged.extensions.insert(pinned);
     }
     merged.extensions.insert(deadline);
-    merged.extensions.insert(members.clone());
-    merged.merged_from(members.iter().map(|member| member.sent.clone()).collect());
+    merged.extensions.insert(callers.payers(&calls));
+    merged.merged_from(callers.iter().map(|caller| caller.sent.clone()).collect());
     (merged, calls.into_iter().map(|call| call.body).collect())
 }
 
@@ -253,14 +253,14 @@ fn common_labels<T>(calls: &[Call<T>]) -> Labels {
     common
 }
 
-/// Returns the permit of all members: each is asked with its share of the failed attempt's charge, one after the other. What
+/// Returns the permit of all callers: each is asked with its share of the failed attempt's charge, one after the other. What
 /// one has granted before another refused stays counted.
-fn permit(members: Members) -> AttemptPermit {
+fn permit(callers: Members) -> AttemptPermit {
     AttemptPermit::new(move |failed: Error| {
-        let members = members.clone();
+        let callers = callers.clone();
         async move {
-            for (member, share) in members.iter().zip(failed.split(&members.weights())) {
-                if let Some(permit) = &member.permit {
+            for (caller, share) in callers.iter().zip(failed.split(&callers.weights())) {
+                if let Some(permit) = &caller.permit {
                     permit.request(&share).await?;
                 }
             }

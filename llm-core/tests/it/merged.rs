@@ -10,8 +10,8 @@ use llm_core::{
     Call, Charge, ChatRequest, EmbedRequest, Embeddings, Error, ErrorKind, Operation, Priority, Receipt, Reply, Usage,
     Usd,
     layer::{
-        Accounting, AttemptPermit, Broadcast, CallDeadline, CostShare, Fingerprinter, LateEnd, LlmService, Members,
-        NestedRetry, Pinned, Purpose, Reader, SentFlag, SharedDeadline, call_items, call_merged,
+        Accounting, AttemptPermit, Broadcast, CallDeadline, CostShare, Fingerprinter, LateEnd, LlmService, Member,
+        Members, NestedRetry, Pinned, Purpose, Reader, SentFlag, SharedDeadline, call_items, call_merged,
     },
 };
 use proptest::prelude::*;
@@ -100,6 +100,30 @@ async fn merged_call_has_envelope_of_its_members() {
     let features: Vec<_> = members.iter().map(|member| (member.labels.get("feature"), member.weight)).collect();
     assert_eq!(features, [(Some("one"), 1), (Some("two"), 2)]);
     assert_eq!(members.iter().map(|member| member.purpose).collect::<Vec<_>>(), [None, Some(Purpose::Revalidation)]);
+}
+
+/// A layer that merges calls above one that merges again: the members are those of all calls, each with its own weight.
+#[tokio::test(start_paused = true)]
+async fn merged_again_keeps_members_of_each() {
+    let payers = Arc::new(Mutex::new(Vec::new()));
+    let kept = Arc::clone(&payers);
+    let service = tower::service_fn(move |call: Call<EmbedRequest>| {
+        let members: &Members = call.extensions.get().expect("it is merged");
+        let payer = |member: &Member| (member.tenant.to_string(), member.weight);
+        *kept.lock().unwrap() = members.iter().map(payer).collect();
+        vendor(call)
+    });
+    let of = |tenant: &str, texts: &[&str]| Call::new(tenant, call(texts).body);
+    let again = tower::service_fn(move |merged_once: Call<EmbedRequest>| {
+        let (service, other) = (service.clone(), of("third", &["f"]));
+        async move { merged(service, vec![other, merged_once]).await.pop().expect("two calls") }
+    });
+    let replies = merged(again, vec![of("first", &["a"]), of("second", &["bb", "ccc"])]).await;
+    assert_eq!(replies.iter().map(vectors).collect::<Vec<_>>(), [vec![1.0], vec![2.0, 3.0]]);
+    let expected = [("third", 1), ("first", 1), ("second", 2)].map(|(tenant, weight)| (tenant.to_owned(), weight));
+    assert_eq!(*payers.lock().unwrap(), expected);
+    let usage: Vec<_> = replies.iter().flatten().filter_map(|reply| Some(reply.receipt.usage()?.input)).collect();
+    assert_eq!(usage, [2, 4], "of 7 tokens, the third caller pays one");
 }
 
 #[tokio::test]
