@@ -1,3 +1,5 @@
+//! Refusals as data, and the texts and errors that are made of them when they are read.
+
 use std::{fmt, time::Duration};
 
 use llm_core::{Error, ErrorKind, price::UnknownCost};
@@ -74,6 +76,11 @@ impl Refusal {
         statuses: LimitStatuses,
     ) -> Self {
         Self { reason, blocked: Some(blocked), unpriced: None, retry_after, statuses }
+    }
+
+    /// Leaves out the statuses, for callers whose limits they are not.
+    pub(crate) fn without_statuses(self) -> Self {
+        Self { statuses: self.statuses.retain(|_| false), ..self }
     }
 
     /// Returns true if waiting may help.

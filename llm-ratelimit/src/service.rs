@@ -1,8 +1,15 @@
+//! The way of a call through the layer.
+//!
+//! 1. The estimator states the tokens, and the envelope the rest of the [`Demand`].
+//! 2. The limiter reserves at once. Where the decision needs a round trip, or the call may wait, it goes on in a box.
+//! 3. The call gets a sent flag and an attempt permit, and goes down. From here on a [`Running`] holds its reservation.
+//! 4. The reply gets the statuses of its limits, and the reservation settles when the response has ended.
+
 use std::{fmt, sync::Arc};
 
 use llm_core::{
     Call, Estimate, Operation, Output, Reply,
-    layer::{LlmService, NoFallback, ResponseFuture, always_ready, oneshot},
+    layer::{LlmService, Members, NoFallback, ResponseFuture, always_ready, oneshot},
 };
 use tower_layer::Layer;
 use tower_service::Service;
@@ -123,6 +130,8 @@ impl<T: Operation, S: LlmService<T>> Service<Call<T>> for RateLimit<S> {
                 outcome => Box::pin(settings.admit(&demand, outcome)).instrument(span.clone()).await,
             };
             telemetry::admitted(&span, &admitted, plan);
+            let is_foreign = has_other_tenants(&call);
+            let admitted = admitted.map_err(|refusal| if is_foreign { refusal.without_statuses() } else { refusal });
             let (Reservation(decision), refusal) = match admitted {
                 Ok(reservation) => (reservation, None),
                 Err(refusal) if !shadow => return Err(refusal.into()),
@@ -149,10 +158,18 @@ impl<T: Operation, S: LlmService<T>> Service<Call<T>> for RateLimit<S> {
                 statuses = refusal.limit_statuses().clone();
                 reply.extensions.insert(ShadowRefusal(*refusal));
             }
-            reply.extensions.insert_with_headers(statuses, LimitStatuses::headers);
+            if !is_foreign {
+                reply.extensions.insert_with_headers(statuses, LimitStatuses::headers);
+            }
             Ok(watch::<T>(reply, running))
         })
     }
+}
+
+/// Returns true if the call was merged from calls of other tenants, too. The limits of its own tenant are none of theirs.
+fn has_other_tenants<T>(call: &Call<T>) -> bool {
+    let members: Option<&Members> = call.extensions.get();
+    members.is_some_and(|members| members.iter().any(|member| member.tenant != call.tenant))
 }
 
 /// Settles when the answer has ended, and cuts it off where it must be.

@@ -18,7 +18,7 @@ use llm_providers::{
     ledger::{Attempt, Charged},
     prices,
 };
-use llm_ratelimit::{EstimateInput, Estimator, Limiter, RateLimitLayer};
+use llm_ratelimit::{EstimateInput, Estimator, LimitStatuses, Limiter, RateLimitLayer, Refusal, ShadowRefusal};
 use llm_testkit::{Fault, Latency, Rule, Vendor};
 use proptest::{
     prelude::Rng,
@@ -190,6 +190,40 @@ async fn merged_call_counts_share_of_caller_that_left() {
     assert_eq!(tokens_used(&limiter, "acme"), billed, "neither refunded nor kept in full");
     let books = ledger.snapshot();
     assert_eq!((books.total().attempts, books.total().usage_paid.input), (1, billed));
+}
+
+/// A limiter below the layer that merges counts for the first caller's tenant. Its amounts are shown to that tenant alone.
+#[tokio::test(start_paused = true)]
+async fn limit_statuses_below_merge_stay_with_tenant() {
+    for (others, shadow, is_shown) in
+        [(["acme", "acme"], false, true), (["acme", "umbrella"], false, false), (["acme", "umbrella"], true, false)]
+    {
+        let vendor = vendor(1);
+        let builder = limits(["2/day"]).clock(noon()).prices(prices::openai());
+        let limiter = if shadow { builder.shadow() } else { builder }.build().unwrap();
+        let stack = ServiceBuilder::new()
+            .layer(Merging::layer(2, MS))
+            .layer(RateLimitLayer::new(limiter.clone()))
+            .service(OpenAi::with_transport("no-real-key", vendor.transport()).unwrap());
+        let ask = |tenant| stack.clone().oneshot(call(tenant, &["a text".to_owned()]));
+        let both = async || <[_; 2]>::from(tokio::join!(ask(others[0]), ask(others[1])));
+        for reply in both().await {
+            let reply = reply.unwrap();
+            assert_eq!(LimitStatuses::of(&reply).is_some_and(|statuses| statuses.iter().count() == 1), is_shown);
+            assert_eq!(reply.extensions.header_fields().is_empty(), !is_shown);
+        }
+        drop(both().await);
+        for reply in both().await {
+            let shown = match reply {
+                Ok(reply) => reply.extensions.get::<ShadowRefusal>().unwrap().0.limit_statuses().clone(),
+                Err(error) => {
+                    assert_eq!(error.header_fields().is_empty(), !is_shown);
+                    Refusal::of(&error).unwrap().limit_statuses().clone()
+                }
+            };
+            assert_eq!(shown.iter().count(), usize::from(is_shown), "{others:?}, shadow: {shadow}");
+        }
+    }
 }
 
 /// As above, with all callers gone: what was sent keeps its whole reservation, and what was not sent costs nothing.
