@@ -1,3 +1,5 @@
+//! The contents of a calendar window outside of its account, where it outlives the process.
+
 use serde::{Deserialize, Serialize};
 
 use crate::{Dimension, scope::Scope, window::Window};

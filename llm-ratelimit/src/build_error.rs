@@ -1,3 +1,5 @@
+//! Settings and plans that make no limiter, and the checks that find them.
+
 use crate::{Limit, Plans, QuotaError, Unit, UnitName};
 
 /// Settings that make no limiter, or plans that a limiter with these settings cannot enforce.

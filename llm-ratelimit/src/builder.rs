@@ -1,3 +1,5 @@
+//! The settings of a limiter, and the checks that refuse plans which could not be enforced.
+
 use std::{
     fmt,
     sync::{Arc, atomic::AtomicBool},

@@ -1,3 +1,8 @@
+//! What a call may take, what it took, and how both become amounts of a unit.
+//!
+//! [`Demand`] and [`Settlement`] are the only places that know how a unit is counted: a decision asks
+//! [`Demand::amount`], and a settlement [`Settlement::amount`], for each limit's [`Kind`].
+
 use std::{sync::Arc, time::Instant};
 
 use llm_core::{Call, Labels, Operation, Priority, Tenant, Usage, Usd, layer::CallDeadline, price::PriceOptions};

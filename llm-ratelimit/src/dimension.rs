@@ -1,3 +1,5 @@
+//! The properties of a call by which limits count apart.
+
 use std::{fmt, sync::Arc};
 
 use serde::{Deserialize, Serialize};

@@ -1,3 +1,5 @@
+//! The operator's handle for emergencies. It changes the limiter's controls, and then lets waiting calls be decided again.
+
 use std::sync::Arc;
 
 use crate::{Shed, controls::MAX_SHED, inner::Inner};

@@ -1,3 +1,8 @@
+//! The tokens that a call reserves before they are known.
+//!
+//! An estimate that is too high lets fewer calls run at one time, and one that is too low makes debt. [`UpperBound`] is
+//! never too low; [`Learned`] is near what calls take.
+
 use std::{
     any::Any,
     collections::HashMap,

@@ -1,3 +1,5 @@
+//! Events of limits that are used up to a share, and their receivers.
+
 use std::{sync::Arc, time::SystemTime};
 
 use crate::Limit;

@@ -1,3 +1,5 @@
+//! The settings of the tower layer. Its service, and the way of a call through it, is in `service.rs`.
+
 use std::{collections::HashMap, fmt, num::NonZeroU32, sync::Arc};
 
 use crate::{BalancePersister, Estimator, Learned, Limiter, balance_persister::Recorder};

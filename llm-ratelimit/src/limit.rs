@@ -1,3 +1,5 @@
+//! A quota with its scope: for whom it counts.
+
 use std::{fmt, str::FromStr, sync::Arc};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};

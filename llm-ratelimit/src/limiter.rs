@@ -1,3 +1,7 @@
+//! The handle that applications hold: reserving, running, looking, changing plans, closing.
+//!
+//! It adds nothing of its own to a decision: each method calls [`Inner`], which all clones share, and reports the outcome.
+
 use std::{
     fmt,
     sync::{

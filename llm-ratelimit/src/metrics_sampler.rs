@@ -1,3 +1,5 @@
+//! Gauges that are read from time to time rather than recorded with each call.
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,

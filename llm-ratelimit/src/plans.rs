@@ -1,3 +1,5 @@
+//! The limits of plans and the plans of tenants, as an operator writes them. Decisions use their compiled form, `rules.rs`.
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};

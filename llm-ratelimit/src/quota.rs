@@ -1,3 +1,5 @@
+//! An amount of a unit in a time, as text and as numbers. Reading text is in `quota/parse.rs`.
+
 mod parse;
 
 use std::{fmt, time::Duration};

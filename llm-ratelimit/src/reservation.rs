@@ -1,3 +1,5 @@
+//! The handle of what a call reserved. What it holds settles by its own drop: see [`Held`](crate::hold::Held).
+
 use std::fmt;
 
 use llm_core::layer::SentFlag;

@@ -1,3 +1,5 @@
+//! Exact token counts by OpenAI's vocabularies, as an estimator around another.
+
 use bpe_openai::Tokenizer;
 use llm_core::{ChatRequest, EmbedInput, EmbedRequest, Estimate, Message, Part, Role, Tenant, Usage};
 

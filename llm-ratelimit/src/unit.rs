@@ -1,3 +1,5 @@
+//! What a quota counts, and the words by which it is written.
+
 use std::{
     cmp::Ordering,
     fmt,

@@ -1,3 +1,5 @@
+//! The price of a model that no table lists, where a limit counts money.
+
 use llm_core::{
     Estimate, Usage, Usd,
     price::{Price, PriceTable, Prices, UnknownCost},
@@ -6,6 +8,19 @@ use llm_core::{
 use crate::Demand;
 
 /// Cost of a call whose model has no price, where a limit counts money. Never nothing.
+///
+/// ```
+/// use llm_core::price::{Price, PriceTable, Rate};
+/// use llm_ratelimit::{Demand, Limiter, Plans, Reason, UnknownPrice};
+///
+/// let plans = Plans::uniform(["$1/day"])?;
+/// let limiter = |policy| Limiter::builder(plans.clone()).prices(PriceTable::new("2026-01-01")).unknown_price(policy).build();
+/// let demand = Demand::new("acme", "a-new-model").tokens(1_000, 500);
+/// assert_eq!(limiter(UnknownPrice::Refuse)?.try_reserve(&demand).unwrap_err().reason(), Reason::Unpriced);
+/// let dear = Price { input: Rate::from_nanos(15_000_000_000), output: Rate::from_nanos(75_000_000_000), ..Price::default() };
+/// assert!(limiter(UnknownPrice::Assume(dear))?.try_reserve(&demand).is_ok());
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum UnknownPrice {

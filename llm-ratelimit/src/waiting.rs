@@ -1,3 +1,5 @@
+//! The bounds of waiting. The queues themselves are in `queue.rs`, and the way of a waiting call in `inner/wait.rs`.
+
 use std::time::Duration;
 
 /// Bounds within which calls may wait for room.

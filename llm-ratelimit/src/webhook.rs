@@ -1,3 +1,5 @@
+//! Events in a chat: a bounded queue, and one task that posts at the chat's own pace.
+
 use std::{
     fmt,
     future::Future,

@@ -1,3 +1,5 @@
+//! The public handle of a persister, its settings, and the layer's way to wait for a write.
+
 use std::{fmt, sync::Arc, time::Duration};
 
 use super::{flush_loop::FlushLoop, thread};
@@ -27,10 +29,10 @@ use crate::{
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let limiter = Limiter::builder(Plans::uniform(["5 proposals/month", "10k tokens/day"])?).unit("proposal").build()?;
-/// let bookkeeper = BalancePersister::builder(Store::open("memory:")?).start(&limiter)?;
+/// let persister = BalancePersister::builder(Store::open("memory:")?).start(&limiter)?;
 /// // … calls …
 /// limiter.close().await?;
-/// bookkeeper.close().await?;
+/// persister.close().await?;
 /// # Ok(())
 /// # }
 /// ```

@@ -1,3 +1,8 @@
+//! Balances in one file of the embedded database redb.
+//!
+//! One process has it open at a time. A write is a transaction, so that a killed process leaves the state of the last write
+//! that returned. A file that is damaged, or is no file of balances, is refused with what to do, and left as it is.
+
 use std::{
     fmt,
     fs::OpenOptions,

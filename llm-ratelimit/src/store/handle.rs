@@ -1,3 +1,5 @@
+//! The public handle of a store, opened by its address.
+
 use std::sync::Arc;
 
 use super::{
