@@ -256,7 +256,8 @@ impl Redis {
         self.0.manager.abort();
     }
 
-    pub(crate) fn is_cluster(&self) -> bool {
+    /// Returns true if the URL names a Cluster.
+    pub fn is_cluster(&self) -> bool {
         self.0.inner.target.address.cluster
     }
 }

@@ -128,6 +128,18 @@ impl Error {
         self.0.retry_after
     }
 
+    /// Creates the error of a script that ran and refused by its own rules, with what to do about it.
+    ///
+    /// ```
+    /// use llm_redis::{Error, ErrorKind};
+    ///
+    /// let error = Error::refused_by_script("the journal has another layout; update this process");
+    /// assert_eq!((error.kind(), error.is_outage()), (ErrorKind::Server, false));
+    /// ```
+    pub fn refused_by_script(message: &str) -> Self {
+        Self::new(ErrorKind::Server, message)
+    }
+
     pub(crate) fn new(kind: ErrorKind, message: impl Into<Box<str>>) -> Self {
         Self(Arc::new(Repr { kind, message: message.into(), sent: false, retry_after: None, source: None }))
     }

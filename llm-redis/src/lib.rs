@@ -69,6 +69,7 @@ mod describe;
 mod error;
 mod error_mapping;
 mod event;
+mod eviction;
 mod health;
 mod inner;
 mod key_space;

@@ -33,6 +33,7 @@ impl Request {
     pub(crate) fn slot(&self) -> Result<Option<u16>, Error> {
         match &self.0 {
             Kind::Command(command) => Ok(command.slot),
+            Kind::Script(call) if call.across_tags => Ok(call.keys.first().map(Key::slot)),
             Kind::Script(call) => common_slot(call.keys.iter().map(Key::slot)),
         }
     }

@@ -76,7 +76,7 @@ impl Redis {
     }
 
     /// Returns the first slot of the next node, in the order of first slots.
-    async fn node_after(&self, slot: u16) -> Result<Option<u16>, Error> {
+    pub(crate) async fn node_after(&self, slot: u16) -> Result<Option<u16>, Error> {
         let ranges = self.run(Command::without_key("CLUSTER").arg("SLOTS")).await?.into_list()?;
         let mut nodes: Vec<(Value, u16)> = Vec::new();
         for range in ranges {

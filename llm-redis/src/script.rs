@@ -71,6 +71,7 @@ struct Text {
 pub struct ScriptCall {
     script: Script,
     pub(crate) keys: Vec<Key>,
+    pub(crate) across_tags: bool,
     args: Vec<Bytes>,
 }
 
@@ -88,11 +89,31 @@ impl Script {
     /// [`CrossSlot`](crate::ErrorKind::CrossSlot).
     pub fn with_keys(&self, keys: &[&Key]) -> ScriptCall {
         let keys = keys.iter().map(|key| (*key).clone()).collect();
-        ScriptCall { script: self.clone(), keys, args: Vec::new() }
+        ScriptCall { script: self.clone(), keys, across_tags: false, args: Vec::new() }
     }
 }
 
 impl ScriptCall {
+    /// Allows keys of several hash tags, for a single server. A Cluster refuses such a call, unless the tags happen to be
+    /// in one slot; see [`Redis::is_cluster`](crate::Redis::is_cluster).
+    ///
+    /// ```no_run
+    /// # async fn example(redis: &llm_redis::Redis) -> Result<(), llm_redis::Error> {
+    /// use llm_redis::Script;
+    ///
+    /// let keys = ["a", "b"].map(|tag| redis.key_space().tag(tag).key("count"));
+    /// let sum = Script::new("return (redis.call('GET', KEYS[1]) or 0) + (redis.call('GET', KEYS[2]) or 0)");
+    /// if !redis.is_cluster() {
+    ///     redis.run(sum.with_keys(&[&keys[0], &keys[1]]).across_tags()).await?;
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn across_tags(mut self) -> Self {
+        self.across_tags = true;
+        self
+    }
+
     /// Appends an argument, which the script reads as `ARGV[1]`, `ARGV[2]` and so on.
     pub fn arg(mut self, arg: impl Into<ScriptArg>) -> Self {
         self.args.push(arg.into().0);
