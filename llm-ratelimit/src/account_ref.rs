@@ -10,6 +10,12 @@ impl AccountRef {
         Self((part as u64) << 32 | u64::from(index))
     }
 
+    /// Position that a hash of the account's name stands for.
+    #[cfg(feature = "redis")]
+    pub(crate) fn from_hash(hash: u64) -> Self {
+        Self(hash)
+    }
+
     pub(crate) fn part(self) -> usize {
         usize::try_from(self.0 >> 32).expect("it was given as one")
     }

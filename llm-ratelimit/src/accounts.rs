@@ -1,11 +1,11 @@
 //! The trait behind which all accounts are kept.
 
-use std::{fmt, future::Future, pin::Pin, sync::Arc};
+use std::{fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use smallvec::SmallVec;
 
 use crate::{
-    Balance, Demand, LimitStatuses, Settlement,
+    Balance, Demand, LimitStatuses, Reason, Settlement,
     account_ref::AccountRef,
     blocked::Blocked,
     counter::DecisionTime,
@@ -56,7 +56,24 @@ pub(crate) trait Accounts: fmt::Debug + Send + Sync {
 
     /// Forgets what has been idle, all at once.
     fn sweep(&self, now: u64);
+
+    /// Hands over the receiver of what becomes known after a settlement was sent, and of accounts that may have room.
+    fn connect(&self, _listener: Listener) {}
+
+    /// Returns the counters of accounts in Redis.
+    #[cfg(feature = "redis")]
+    fn redis_stats(&self) -> crate::RedisStats {
+        crate::RedisStats::default()
+    }
+
+    /// Returns the time after which the first of those that wait for an account asks again, whatever it was told.
+    fn ask_again_after(&self) -> Option<Duration> {
+        None
+    }
 }
+
+/// Receiver of the consequences of settlements.
+pub(crate) type Listener = Box<dyn Fn(Settled) + Send + Sync>;
 
 /// The result of a method that may need a round trip.
 pub(crate) type RoundTrip<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -89,6 +106,8 @@ pub(crate) struct Decision {
     pub(crate) statuses: LimitStatuses,
     /// The obstacle, of several the one that lasts longest.
     pub(crate) blocked: Option<Blocked>,
+    /// The reason to refuse the call that has nothing to do with what is left.
+    pub(crate) refused: Option<Reason>,
 }
 
 /// Alert shares that a window reached.
@@ -126,6 +145,6 @@ impl Decision {
     #[inline]
     pub(crate) fn new(request: &DecisionRequest<'_>) -> Self {
         let statuses = LimitStatuses::new(Arc::clone(request.plan), request.at);
-        Self { held: Held::default(), statuses, blocked: None }
+        Self { held: Held::default(), statuses, blocked: None, refused: None }
     }
 }

@@ -137,6 +137,18 @@ impl Bucket {
 }
 
 impl Volume {
+    /// Returns the volume of an amount.
+    #[cfg(feature = "redis")]
+    pub(crate) fn new(amount: u64, rate: Rate) -> Self {
+        Self(u128::from(amount) * u128::from(rate.period))
+    }
+
+    /// Returns the volume that drains in so many nanoseconds.
+    #[cfg(feature = "redis")]
+    pub(crate) fn from_nanos(nanos: u128, rate: Rate) -> Self {
+        Self(nanos.saturating_mul(rate.amount.into()))
+    }
+
     /// Returns the amount, rounded up.
     pub(crate) fn amount(self, rate: Rate) -> u64 {
         let Self(volume) = self;

@@ -207,7 +207,23 @@ impl LimiterBuilder {
             return Err(BuildError::AlertShare);
         }
         check(&self.plans, &self.units, self.unknown_price.has_prices(self.prices.as_ref()))?;
-        Ok(Limiter(Arc::new(self.inner())))
+        let inner = Arc::new(self.inner());
+        let limiter = Arc::downgrade(&inner);
+        inner.accounts.connect(Box::new(move |settled| {
+            if let Some(inner) = limiter.upgrade() {
+                inner.conclude_settlement(settled);
+            }
+        }));
+        Ok(Limiter(inner))
+    }
+
+    /// Keeps the accounts in Redis, where other processes share them, in place of this process's memory.
+    /// [`max_accounts`](Self::max_accounts) then counts nothing. [`Limiter::try_reserve`] refuses every call that a limit
+    /// counts ([`Reason::Remote`](crate::Reason::Remote)); [`Limiter::reserve`] and the layer decide in a round trip.
+    #[cfg(feature = "redis")]
+    pub fn redis(mut self, accounts: crate::RedisAccounts) -> Self {
+        self.accounts = Some(Box::new(accounts));
+        self
     }
 
     fn inner(self) -> Inner {

@@ -2,7 +2,11 @@
 
 use std::{fmt, sync::Arc};
 
-use jiff::{Timestamp, ToSpan, civil::Weekday, tz::TimeZone};
+use jiff::{
+    Timestamp, ToSpan,
+    civil::{Date, Weekday},
+    tz::TimeZone,
+};
 
 use crate::QuotaError;
 
@@ -34,6 +38,20 @@ pub enum CalendarUnit {
     /// A month, from its first day to its last.
     Month,
 }
+
+/// A window of a calendar, in nanoseconds since 1970.
+#[cfg(feature = "redis")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Bounds {
+    pub(crate) start: u64,
+    pub(crate) end: u64,
+    /// Number of the window: the next one has one more.
+    pub(crate) ordinal: u64,
+}
+
+/// The first Monday of 1970, from which days and weeks are numbered.
+#[cfg(feature = "redis")]
+const MONDAY: Date = Date::constant(1970, 1, 5);
 
 #[derive(Clone)]
 struct Zone {
@@ -78,13 +96,40 @@ impl Calendar {
         self.try_end(now).unwrap_or(u64::MAX)
     }
 
-    fn try_end(&self, now: u64) -> Option<u64> {
+    /// Parses what a calendar is printed as.
+    #[cfg(feature = "redis")]
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let (unit, zone) = text.split_once(" in ").unwrap_or((text, "UTC"));
+        let units = [CalendarUnit::Day, CalendarUnit::Week, CalendarUnit::Month];
+        let unit = units.into_iter().find(|known| known.name() == unit)?;
+        Self::utc(unit).in_zone(zone).ok()
+    }
+
+    /// Returns the window that holds `now`, in nanoseconds since 1970.
+    #[cfg(feature = "redis")]
+    pub(crate) fn bounds(&self, now: u64) -> Bounds {
+        let first = self.first(now);
+        let start = first.and_then(|first| first.to_zoned(self.zone.zone.clone()).ok());
+        let start = start.and_then(|start| u64::try_from(start.timestamp().as_nanosecond()).ok()).unwrap_or(0);
+        let ordinal = first.map_or(0, |first| match self.unit {
+            CalendarUnit::Month => i64::from(first.year()) * 12 + i64::from(first.month()),
+            CalendarUnit::Week => first.duration_since(MONDAY).as_secs() / (7 * 86_400),
+            CalendarUnit::Day => first.duration_since(MONDAY).as_secs() / 86_400,
+        });
+        Bounds { start: start.min(now), end: self.end(now), ordinal: u64::try_from(ordinal).unwrap_or(0) }
+    }
+
+    fn first(&self, now: u64) -> Option<Date> {
         let date = Timestamp::from_nanosecond(now.into()).ok()?.to_zoned(self.zone.zone.clone()).date();
-        let first = match self.unit {
-            CalendarUnit::Day => date,
-            CalendarUnit::Week => date.tomorrow().ok()?.nth_weekday(-1, Weekday::Monday).ok()?,
-            CalendarUnit::Month => date.first_of_month(),
-        };
+        match self.unit {
+            CalendarUnit::Day => Some(date),
+            CalendarUnit::Week => date.tomorrow().ok()?.nth_weekday(-1, Weekday::Monday).ok(),
+            CalendarUnit::Month => Some(date.first_of_month()),
+        }
+    }
+
+    fn try_end(&self, now: u64) -> Option<u64> {
+        let first = self.first(now)?;
         // A zone may skip a whole day, so that the next window begins no later than this one; then it is the one after.
         (1..=3).find_map(|n| {
             let next = match self.unit {
@@ -193,6 +238,26 @@ mod tests {
             (CalendarUnit::Day, "Pacific/Apia", "2011-12-30T10:00:00Z", "2011-12-31T10:00:00Z"),
         ] {
             assert_eq!(ends(unit, zone, now), at(end), "{unit:?} in {zone} at {now}");
+        }
+    }
+
+    #[test]
+    #[cfg(feature = "redis")]
+    fn calendar_bounds_meet_and_are_numbered() {
+        for (unit, zone) in [
+            (CalendarUnit::Day, "UTC"),
+            (CalendarUnit::Day, "Europe/Berlin"),
+            (CalendarUnit::Week, "America/New_York"),
+            (CalendarUnit::Month, "Asia/Tokyo"),
+        ] {
+            let calendar = Calendar::utc(unit).in_zone(zone).unwrap();
+            let mut bounds = calendar.bounds(at("2026-09-30T12:00:00Z"));
+            for _ in 0..40 {
+                let next = calendar.bounds(bounds.end);
+                assert_eq!((next.start, next.ordinal), (bounds.end, bounds.ordinal + 1), "{calendar}");
+                assert_eq!(calendar.bounds(bounds.end - 1), bounds, "{calendar}");
+                bounds = next;
+            }
         }
     }
 

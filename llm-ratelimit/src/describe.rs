@@ -25,6 +25,12 @@ pub fn describe_metrics() {
         Unit::Count,
         "Usage beyond the limit of a calendar window, money in nano-dollars"
     );
+    describe_counter!("llm_ratelimit_outage_decisions_total", Unit::Count, "Decisions while Redis was away");
+    describe_counter!(
+        "llm_ratelimit_dropped_settlements_total",
+        Unit::Count,
+        "Settlements that never reached Redis; their reservations are spent"
+    );
     describe_gauge!("llm_ratelimit_waiting_calls", Unit::Count, "Calls that wait for room");
     describe_gauge!(
         "llm_ratelimit_least_share_left",

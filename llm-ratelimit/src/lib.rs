@@ -37,6 +37,8 @@ mod plans;
 mod queue;
 mod quota;
 mod quota_error;
+#[cfg(feature = "redis")]
+mod redis;
 mod refusal;
 mod reservation;
 mod rules;
@@ -77,6 +79,8 @@ pub use self::metrics_sampler::MetricsSampler;
 pub use self::plans::{Plan, PlanError, Plans};
 pub use self::quota::Quota;
 pub use self::quota_error::QuotaError;
+#[cfg(feature = "redis")]
+pub use self::redis::{OutagePolicy, RedisAccounts, RedisAccountsBuilder, RedisError, RedisStats};
 pub use self::refusal::{Reason, Refusal};
 pub use self::reservation::Reservation;
 pub use self::runtime::NoRuntime;
@@ -89,3 +93,5 @@ pub use self::unknown_price::UnknownPrice;
 pub use self::waiting::Waiting;
 pub use self::webhook::{Form, Webhook};
 pub use llm_core;
+#[cfg(feature = "redis")]
+pub use llm_redis;

@@ -85,6 +85,12 @@ impl LimitStatuses {
         Self { plan, at, levels: Levels::new() }
     }
 
+    /// Puts levels in place that another clock counts.
+    #[cfg(feature = "redis")]
+    pub(crate) fn set(&mut self, levels: Levels, now: u64) {
+        (self.levels, self.at.now) = (levels, now);
+    }
+
     /// Returns the statuses in a reply's extensions.
     pub fn of<O>(reply: &Reply<O>) -> Option<&Self> {
         reply.extensions.get()

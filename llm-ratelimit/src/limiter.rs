@@ -53,6 +53,9 @@ pub struct Stats {
     pub waiting: u64,
     /// Accounts held: one for each tenant, model, label, … that has used something lately.
     pub accounts: u64,
+    /// Counters of accounts in Redis; zeros without.
+    #[cfg(feature = "redis")]
+    pub redis: crate::RedisStats,
 }
 
 impl Limiter {
@@ -278,6 +281,8 @@ impl Limiter {
             waited: waited.load(Relaxed),
             waiting: self.0.queue.waiting() as u64,
             accounts: self.0.accounts.len() as u64,
+            #[cfg(feature = "redis")]
+            redis: self.0.accounts.redis_stats(),
         }
     }
 

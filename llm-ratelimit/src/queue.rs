@@ -130,7 +130,7 @@ impl WaitQueues {
             accounts.set_awaited(place.account_ref, true);
         }
         if self.lines.entry(place.account_ref).or_default().insert(&place, Arc::clone(waiter)) {
-            after.wake.extend(waiter.alarm(alarm(blocked.wait)));
+            after.wake.extend(waiter.alarm(alarm(blocked.wait, accounts)));
             after.drain.push(place.account_ref);
         }
     }
@@ -198,12 +198,14 @@ impl Volume {
 }
 
 /// Returns the time at which to look again.
-pub(crate) fn alarm(wait: Wait) -> Option<Instant> {
-    match wait {
+pub(crate) fn alarm(wait: Wait, accounts: &dyn Accounts) -> Option<Instant> {
+    let wait = match wait {
         // NOTE: tokio's timers are no finer than a millisecond.
-        Wait::Nanos(nanos) => Instant::now().checked_add(Duration::from_nanos(nanos)),
+        Wait::Nanos(nanos) => Some(Duration::from_nanos(nanos)),
         Wait::Not | Wait::Unknown | Wait::Ever => None,
-    }
+    };
+    let wait = wait.into_iter().chain(accounts.ask_again_after()).min()?;
+    Instant::now().checked_add(wait)
 }
 
 /// A call's share of the limit that has no room for it, in 2⁻³² of it, divided by its plan's weight.

@@ -55,6 +55,12 @@ pub enum Reason {
     CacheOnly,
     /// Records that cannot be written for now: see [`BalancePersister`](crate::BalancePersister).
     Unrecorded,
+    /// Accounts in Redis that cannot be reached, and the policy for outages refuses.
+    Unavailable,
+    /// Too many decisions at once for the connection to Redis.
+    Busy,
+    /// A decision that needs a round trip: see [`Limiter::reserve`](crate::Limiter::reserve).
+    Remote,
     /// A closed limiter.
     Closed,
     /// No tokio runtime with timers, where the call would have to wait: see [`NoRuntime`].
@@ -150,6 +156,9 @@ impl Reason {
             Self::Shed => "shed",
             Self::CacheOnly => "cache_only",
             Self::Unrecorded => "unrecorded",
+            Self::Unavailable => "unavailable",
+            Self::Busy => "busy",
+            Self::Remote => "remote",
             Self::Closed => "closed",
             Self::NoRuntime => "no_runtime",
         }
@@ -181,6 +190,14 @@ impl fmt::Display for Refusal {
             Reason::Shed => f.write_str("calls of this kind are shed for now")?,
             Reason::CacheOnly => f.write_str("only stored answers are given for now")?,
             Reason::Unrecorded => f.write_str("what calls use cannot be recorded for now: look at the store's disk")?,
+            Reason::Unavailable => f.write_str(
+                "the accounts in Redis cannot be reached, and a limit of the call refuses then: look at the server, or set \
+                 another policy with .on_outage(…)",
+            )?,
+            Reason::Busy => f.write_str(
+                "too many decisions wait for Redis: raise max_in_flight of its client, or send fewer calls at a time",
+            )?,
+            Reason::Remote => f.write_str("the accounts are in Redis, so a decision needs a round trip: use reserve")?,
             Reason::Closed => f.write_str("the limiter was closed")?,
             Reason::NoRuntime => write!(f, "the call would have to wait: {NoRuntime}")?,
         }
@@ -204,8 +221,9 @@ impl From<Refusal> for Error {
             Reason::TooLarge | Reason::Unbounded | Reason::Unpriced => ErrorKind::OverBudget,
             Reason::Negative => ErrorKind::InvalidRequest,
             Reason::Shed | Reason::CacheOnly | Reason::Unrecorded => ErrorKind::Overloaded,
+            Reason::Unavailable | Reason::Busy => ErrorKind::Overloaded,
             Reason::Closed => ErrorKind::Closed,
-            Reason::NoRuntime => ErrorKind::Other,
+            Reason::NoRuntime | Reason::Remote => ErrorKind::Other,
         };
         let (reason, retry_after) = (refusal.reason(), refusal.retry_after());
         let headers = |error: &Self| Refusal::of(error).map(|refusal| refusal.statuses.headers()).unwrap_or_default();

@@ -37,7 +37,7 @@ pub(crate) struct PlanRules {
 }
 
 /// Limits whose counters are in one account: those of the same scope.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Group {
     pub(crate) id: u32,
     pub(crate) scope: Scope,
@@ -47,7 +47,7 @@ pub(crate) struct Group {
 }
 
 /// One limit and its counter.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Rule {
     pub(crate) id: u32,
     pub(crate) limit: Arc<Limit>,

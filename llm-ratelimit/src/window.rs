@@ -17,7 +17,7 @@ pub(crate) struct Window {
     /// End of the window in nanoseconds since 1970; 0 if it never began.
     pub(crate) until: u64,
     /// The end of the window before, if debt or late settlements may be of it.
-    before: u64,
+    pub(crate) before: u64,
     pub(crate) spent: u64,
     pub(crate) reserved: u64,
     /// Debt of earlier windows.
@@ -27,7 +27,7 @@ pub(crate) struct Window {
     pub(crate) limit: u64,
     /// Highest alert share that was reported, in per cent of the limit; 0 if none was.
     #[serde(default)]
-    alerted: u8,
+    pub(crate) alerted: u8,
 }
 
 /// Alert shares that a window newly reached: those above `from`, up to `to`, in per cent.

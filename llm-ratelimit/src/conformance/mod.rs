@@ -3,6 +3,8 @@
 #![expect(clippy::disallowed_methods, reason = "tests spawn callers and look at how large they are to be")]
 
 mod model;
+#[cfg(feature = "redis")]
+mod redis;
 mod round_trip;
 mod suite;
 mod waiting;
@@ -15,8 +17,12 @@ use crate::{Demand, Settlement, account_table::AccountTable, accounts::Accounts}
 /// Makes empty accounts.
 type Make = fn() -> Box<dyn Accounts>;
 
-const IMPLEMENTATIONS: [(&str, Make); 2] =
-    [("memory", || Box::new(AccountTable::new(1_000))), ("round trips", || Box::new(RoundTrips::new()))];
+const IMPLEMENTATIONS: &[(&str, Make)] = &[
+    ("memory", || Box::new(AccountTable::new(1_000))),
+    ("round trips", || Box::new(RoundTrips::new())),
+    #[cfg(feature = "redis")]
+    ("redis", || Box::new(crate::redis::accounts_on_one_server())),
+];
 
 /// 21 November 2026, 12:00:00 UTC.
 const NOON: u64 = 1_795_262_400;

@@ -141,7 +141,7 @@ proptest! {
 
     #[test]
     fn model_log_decides_alike(
-        (_, make) in prop::sample::select(IMPLEMENTATIONS.to_vec()),
+        (name, make) in prop::sample::select(IMPLEMENTATIONS),
         steps in prop::collection::vec(step(), 1..150),
         rate in (1..90u64, 2..9u64),
         several: bool,
@@ -187,6 +187,8 @@ proptest! {
                 // Further back, a window is brought back.
                 Step::Back { millis } => {
                     latest = now.max(latest);
+                    // A refusal there writes no time, so what is set back after it drains once: less, never more.
+                    gave_back |= name == "redis";
                     now = now.saturating_sub(millis).max(latest.saturating_sub(3 * DAY));
                 }
                 Step::Plan { tokens, slots } => {
@@ -232,7 +234,7 @@ proptest! {
     /// Checks that a refused call does not fit before the time that the refusal says, and fits then.
     #[test]
     fn retry_after_is_the_time_that_fits(
-        (_, make) in prop::sample::select(IMPLEMENTATIONS.to_vec()),
+        (_, make) in prop::sample::select(IMPLEMENTATIONS),
         calls in prop::collection::vec((0..300u64, 0..200u64, 0..40_000u64), 1..40),
         (rate, burst) in (60..2_000u64, 300..600u64),
         tokens in 0..300u64,
@@ -262,7 +264,7 @@ proptest! {
     /// Nothing that is used more than reserved is lost: the windows after pay for it, to the last token.
     #[test]
     fn debt_every_excess_is_paid(
-        (_, make) in prop::sample::select(IMPLEMENTATIONS.to_vec()),
+        (_, make) in prop::sample::select(IMPLEMENTATIONS),
         calls in prop::collection::vec((1..100u64, 0..300u64, 0..30u64), 1..60),
     ) {
         let clock = noon();

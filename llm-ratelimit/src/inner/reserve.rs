@@ -46,6 +46,9 @@ impl Inner {
         let mut outcome = Ok(Reservation(Decision::new(&request)));
         if let Ok(Reservation(decision)) = &mut outcome {
             self.accounts.try_decide(&request, decision);
+            if let Some(reason) = decision.refused {
+                return Err(self.refuse(reason, plan));
+            }
             match decision.blocked {
                 None => self.grant(&request, &mut decision.held),
                 Some(blocked) => {
@@ -124,6 +127,9 @@ impl Inner {
         request: &DecisionRequest<'_>,
         mut reservation: Reservation,
     ) -> Result<Reservation, Refusal> {
+        if let Some(reason) = reservation.0.refused {
+            return Err(Refusal::new(reason, reservation.0.statuses));
+        }
         match reservation.0.blocked {
             None => {
                 self.grant(request, &mut reservation.0.held);
@@ -176,6 +182,22 @@ impl Inner {
         }
     }
 
+    /// Reports the consequences of a settlement, and serves those that wait.
+    pub(crate) fn conclude_settlement(self: &Arc<Self>, settled: Settled) {
+        let Settled { alerts, debts, awaited } = settled;
+        for (kind, amount) in debts {
+            telemetry::debt(kind, amount);
+        }
+        for account_ref in awaited {
+            self.drain(account_ref);
+        }
+        if self.closed.load(SeqCst) {
+            self.settled.notify_waiters();
+        }
+        // Last, for what it calls is not ours.
+        alerts.iter().for_each(|alert| self.emit(alert));
+    }
+
     /// Emits an event for each alert share that was reached.
     fn emit(&self, alert: &Alert) {
         let Some(limit) = self.rules.load().limit(alert.group, alert.counter).cloned() else { return };
@@ -194,18 +216,8 @@ impl Settle for Inner {
         // Only buckets that get something back, or pay more, must know the time.
         let moved = holds.iter().any(|hold| hold.is_moved_by(settlement));
         let now = if moved { self.now() } else { 0 };
-        let Settled { alerts, debts, awaited } = self.accounts.settle(holds, settlement, now, &self.alert_shares);
-        for (kind, amount) in debts {
-            telemetry::debt(kind, amount);
-        }
-        for account_ref in awaited {
-            self.drain(account_ref);
-        }
-        if self.closed.load(SeqCst) {
-            self.settled.notify_waiters();
-        }
-        // Last, for what it calls is not ours.
-        alerts.iter().for_each(|alert| self.emit(alert));
+        let settled = self.accounts.settle(holds, settlement, now, &self.alert_shares);
+        self.conclude_settlement(settled);
     }
 
     /// Returns the cost of a usage of a model by the table, or as it is assumed.

@@ -62,7 +62,7 @@ impl<'a> Turn<'a> {
         let blocked = outcome.as_ref().err().and_then(|refusal| refusal.blocked).filter(|to| to.wait != Wait::Ever);
         match blocked.and_then(|blocked| Some((blocked.account_ref?, blocked))) {
             Some((at, blocked)) if at == *account_ref => {
-                after.wake.extend(waiter.alarm(alarm(blocked.wait)));
+                after.wake.extend(waiter.alarm(alarm(blocked.wait, &*inner.accounts)));
                 after.drain.extend(looks_again.then_some(at));
                 return Some(outcome);
             }

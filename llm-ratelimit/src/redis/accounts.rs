@@ -1,0 +1,408 @@
+//! Decisions and settlements in Redis.
+
+use std::{
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::Duration,
+};
+
+use futures_util::future::join_all;
+use llm_redis::{Command, Error, ErrorKind, Value};
+
+use super::{
+    RedisAccounts,
+    layout::{self, ACCOUNTS, Stored, Tag},
+    outage::Outcome,
+    outbox::{Job, Used},
+    question::{Answer, Mode, Question, RuleNeed},
+    scripts::{FORGET, IMPORT},
+    shared::{Id, Open, micros},
+};
+use crate::{
+    Balance, Dimension, LimitStatuses, Reason, Settlement,
+    account_ref::AccountRef,
+    accounts::{Accounts, Decision, DecisionRequest, Listener, RoundTrip, Settled, Standing},
+    counter::{DecisionTime, Wait},
+    hold::Hold,
+    kind::Kind,
+    rules::Names,
+};
+
+/// Number of times that a question is sent whose time was wrong: the first reply says the server's.
+const TIMES: usize = 4;
+/// Longest time of each step of an operation that the application itself starts.
+const OPERATION: Duration = Duration::from_secs(10);
+/// Time after which the first of those that wait asks again.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
+
+/// A decision of the server.
+struct Decided {
+    taken: bool,
+    now: u64,
+    rules: Vec<(bool, Stored)>,
+}
+
+/// A reservation whose reply has not come. Dropped, it is cancelled, whether it was made or not.
+struct Unconfirmed<'a> {
+    accounts: &'a RedisAccounts,
+    id: Id,
+    question: &'a Question,
+    is_over: bool,
+}
+
+impl RedisAccounts {
+    async fn decide_in_redis(&self, request: &DecisionRequest<'_>, decision: &mut Decision) {
+        #[cfg(test)]
+        self.follow_test(request.at.now).await;
+        let question = Question::new(self.shared.redis.key_space(), request);
+        if question.parts.is_empty() {
+            return;
+        }
+        let behind = match request.standing {
+            Standing::New => question.behind(|at| self.shared.is_awaited(at)),
+            Standing::Waited | Standing::Regardless => None,
+        };
+        let mode = match request.standing {
+            _ if behind.is_some() => Mode::Look,
+            Standing::New => Mode::Take,
+            Standing::Waited => Mode::Wait,
+            Standing::Regardless => Mode::Force,
+        };
+        let number = self.shared.next_number();
+        let decided = match self.ask(&question, mode, self.shared.id(number)).await {
+            Ok(decided) => decided,
+            Err(error) if error.kind() == ErrorKind::Busy => return decision.refused = Some(Reason::Busy),
+            Err(error) => return self.decide_locally(question, request, decision, number, &error),
+        };
+        let at = DecisionTime { now: decided.now, ..request.at };
+        decision.statuses.set(question.levels(request.plan, &decided.rules, at), at.now);
+        if decided.taken {
+            self.grant(question, decision, number, |id, question| Open::Leased { id, question });
+            return;
+        }
+        decision.blocked = question.obstacle(&decided.rules, at).or(behind);
+        self.remember_rooms(&question, decision);
+    }
+
+    /// Fills in what a granted call holds, and keeps it open until it is settled.
+    fn grant(
+        &self,
+        question: Question,
+        decision: &mut Decision,
+        number: u64,
+        open: impl FnOnce(Id, Arc<Question>) -> Open,
+    ) {
+        let hold = |need: &RuleNeed| Hold {
+            account_ref: need.account_ref,
+            counter: need.counter,
+            kind: need.kind,
+            amount: need.take.unwrap_or(0),
+            mark: number.into(),
+        };
+        decision.held.holds = question.taking().into_iter().map(hold).collect();
+        if !decision.held.holds.is_empty() {
+            self.shared.add(number, open(self.shared.id(number), Arc::new(question)));
+        }
+    }
+
+    fn remember_rooms(&self, question: &Question, decision: &Decision) {
+        let Some(account_ref) = decision.blocked.filter(|to| to.wait != Wait::Ever).and_then(|to| to.account_ref)
+        else {
+            return;
+        };
+        for part in &question.parts {
+            if let Some(need) = part.rules.iter().find(|rule| rule.account_ref == account_ref) {
+                self.shared.remember(need, &part.tag);
+            }
+        }
+    }
+
+    /// Decides while the server is away. What is granted is counted when it is back.
+    fn decide_locally(
+        &self,
+        question: Question,
+        request: &DecisionRequest<'_>,
+        decision: &mut Decision,
+        number: u64,
+        error: &Error,
+    ) {
+        tracing::debug!(%error, "redis cannot decide");
+        let outcome = self.local.decide(&question, request, decision, &*self.shared.settings.policy);
+        let counts = &self.shared.counts;
+        let (count, name) = match outcome {
+            Outcome::Refused => (&counts.refused, "refused"),
+            Outcome::Allowed => (&counts.allowed, "allowed"),
+            Outcome::Local => (&counts.local, "local"),
+        };
+        count.fetch_add(1, Relaxed);
+        #[cfg(feature = "metrics")]
+        metrics::counter!("llm_ratelimit_outage_decisions_total", "outcome" => name).increment(1);
+        #[cfg(not(feature = "metrics"))]
+        let _ = name;
+        if decision.refused.is_none() && decision.blocked.is_none() {
+            let holds = std::mem::take(&mut decision.held.holds);
+            self.grant(question, decision, number, |_, question| Open::Local { question, holds });
+        } else {
+            self.remember_rooms(&question, decision);
+        }
+    }
+
+    /// Asks the server: once if one server holds all accounts, else each part apart.
+    async fn ask(&self, question: &Question, mode: Mode, id: Id) -> Result<Decided, Error> {
+        let mut unconfirmed = Unconfirmed { accounts: self, id, question, is_over: mode == Mode::Look };
+        if question.parts.len() == 1 || !self.shared.redis.is_cluster() {
+            let decided = self.ask_once(question, mode, id).await;
+            // What was not sent, or refused, holds nothing.
+            unconfirmed.is_over |= match &decided {
+                Ok(_) => true,
+                Err(error) => !error.may_have_run(),
+            };
+            return decided;
+        }
+        let parts: Vec<_> = (0..question.parts.len()).map(|part| question.part(part)).collect();
+        let decided = join_all(parts.iter().map(|part| self.ask_once(part, mode, id))).await;
+        let mut decided = decided.into_iter().collect::<Result<Vec<_>, _>>()?;
+        if mode != Mode::Look && !decided.iter().all(|part| part.taken) {
+            // What some parts took goes back, and their levels are read anew.
+            for (part, decided) in parts.iter().zip(&mut decided).filter(|(_, decided)| decided.taken) {
+                self.shared.cancel(part, id).await?;
+                *decided = self.ask_once(part, Mode::Look, id).await?;
+                decided.taken = false;
+            }
+        }
+        unconfirmed.is_over = true;
+        let taken = decided.iter().all(|part| part.taken);
+        let now = decided.iter().map(|part| part.now).max().unwrap_or_default();
+        Ok(Decided { taken, now, rules: decided.into_iter().flat_map(|part| part.rules).collect() })
+    }
+
+    async fn ask_once(&self, question: &Question, mode: Mode, id: Id) -> Result<Decided, Error> {
+        let shared = &self.shared;
+        for _ in 0..TIMES {
+            let lease = micros(shared.settings.lease);
+            let call = question.call(mode, &id, lease, shared.server_now(), shared.exact());
+            let reply = shared.redis.run_with_timeout(shared.settings.decision_timeout, call).await?;
+            match question.answer(reply)? {
+                Answer::Decided { taken, now, rules } => {
+                    shared.learn_time(now);
+                    return Ok(Decided { taken: taken && mode != Mode::Look, now, rules });
+                }
+                Answer::OutOfTime(now) => shared.learn_time(now),
+                Answer::Ended | Answer::UnknownLayout => break,
+            }
+        }
+        Err(Error::refused_by_script(
+            "the accounts have another layout, or the server's time leaps: update this process",
+        ))
+    }
+
+    fn settle_open(
+        &self,
+        open: Open,
+        holds: &[Hold],
+        settlement: &Settlement,
+        now: u64,
+        alert_shares: &[u8],
+    ) -> Settled {
+        let shares: Arc<[u8]> = alert_shares.into();
+        let (Open::Leased { question, .. } | Open::Local { question, .. }) = &open;
+        let used = |amount: &dyn Fn(&RuleNeed) -> Option<u64>, rules: &[RuleNeed]| -> Vec<Used> {
+            rules.iter().filter_map(|need| Some(Used::new(need, amount(need)?))).collect()
+        };
+        let amount = |need: &RuleNeed| Some(settlement.amount(need.kind, need.take?));
+        match &open {
+            Open::Leased { id, question } => {
+                for part in &question.parts {
+                    let used = used(&amount, &part.rules);
+                    if !used.is_empty() {
+                        let (tag, shares) = (Arc::clone(&part.tag), Arc::clone(&shares));
+                        self.outbox.push(Job::Settle { tag, id: *id, used, shares });
+                    }
+                }
+                Settled::default()
+            }
+            Open::Local { holds: local, .. } => {
+                let mut settled = self.local.table.settle(local, settlement, now, alert_shares);
+                settled.awaited = holds.iter().map(|hold| hold.account_ref).collect();
+                settled.awaited.dedup();
+                settled.awaited.retain(|at| self.shared.is_awaited(*at));
+                let counted = |need: &RuleNeed| amount(need).filter(|_| need.kind != Kind::Slots);
+                let rules: Vec<_> = question.rules().cloned().collect();
+                let used = used(&counted, &rules);
+                if used.iter().any(|used| used.amount > 0) {
+                    let id = self.shared.id(self.shared.next_number());
+                    self.outbox.push(Job::Charge { question: question.uncounted(), id, used, shares });
+                }
+                settled
+            }
+        }
+    }
+
+    async fn all_balances(&self) -> Result<Vec<Balance>, Error> {
+        let (mut cursor, mut balances) = (None, Vec::new());
+        loop {
+            let page = self.shared.redis.scan(ACCOUNTS, cursor.as_deref(), 256).await?;
+            for key in page.keys {
+                let hash = self.shared.redis.run_with_timeout(OPERATION, Command::new("HGETALL", &key)).await?;
+                balances.extend(layout::balances(hash.into_list()?));
+            }
+            cursor = page.cursor;
+            if cursor.is_none() {
+                balances.sort_by(|a: &Balance, b| {
+                    (&a.scope, &a.values, &a.counter).cmp(&(&b.scope, &b.values, &b.counter))
+                });
+                balances.dedup_by(|a, b| (&a.scope, &a.values, &a.counter) == (&b.scope, &b.values, &b.counter));
+                return Ok(balances);
+            }
+        }
+    }
+
+    async fn put(&self, mut balance: Balance) -> Result<Value, Error> {
+        balance.window.lose_reservations();
+        let key_space = self.shared.redis.key_space();
+        let account = layout::account_name(&balance.scope, balance.values(), balance.catch_all);
+        let tag = match balance.scope.value_of(&Dimension::Tenant, balance.values()) {
+            Some(tenant) => Tag::of_tenant(key_space, tenant),
+            None => Tag::of_shared(key_space, &account),
+        };
+        let ordinal = layout::ordinal(&balance);
+        let call = IMPORT.with_keys(&[&tag.accounts]).arg(400 * 86_400_000_000u64).arg("all");
+        let call = call.arg(layout::field(&account, &balance.counter));
+        self.shared.redis.run_with_timeout(OPERATION, call.arg(layout::window_value(&balance.window, ordinal))).await
+    }
+
+    /// Lets a test's time stand for the server's, and all that was settled before be counted.
+    #[cfg(test)]
+    async fn follow_test(&self, now: u64) {
+        if self.shared.exact().is_some() {
+            self.shared.set_exact(now);
+            self.outbox.drained().await;
+        }
+    }
+}
+
+impl Accounts for RedisAccounts {
+    fn try_decide(&self, _: &DecisionRequest<'_>, decision: &mut Decision) {
+        decision.refused = Some(Reason::Remote);
+    }
+
+    fn decide<'a>(&'a self, request: &'a DecisionRequest<'a>, decision: &'a mut Decision) -> Option<RoundTrip<'a, ()>> {
+        let includes = |scope: &crate::scope::Scope| scope.includes(request.demand, &request.plan.name);
+        if !request.plan.groups.iter().any(|group| includes(&group.scope)) {
+            return None;
+        }
+        Some(Box::pin(self.decide_in_redis(request, decision)))
+    }
+
+    fn settle(&self, holds: &[Hold], settlement: &Settlement, now: u64, alert_shares: &[u8]) -> Settled {
+        let open = holds.first().and_then(|hold| self.shared.take(hold.mark.into()));
+        open.map_or_else(Settled::default, |open| self.settle_open(open, holds, settlement, now, alert_shares))
+    }
+
+    fn levels<'a>(&'a self, request: DecisionRequest<'a>) -> RoundTrip<'a, LimitStatuses> {
+        Box::pin(async move {
+            #[cfg(test)]
+            self.follow_test(request.at.now).await;
+            let mut statuses = LimitStatuses::new(Arc::clone(request.plan), request.at);
+            let question = Question::new(self.shared.redis.key_space(), &request);
+            let decided = match question.parts.is_empty() {
+                true => Ok(Decided { taken: false, now: request.at.now, rules: Vec::new() }),
+                false => self.ask(&question, Mode::Look, Id::default()).await,
+            };
+            match decided {
+                Ok(Decided { now, rules, .. }) => {
+                    let at = DecisionTime { now, ..request.at };
+                    statuses.set(question.levels(request.plan, &rules, at), now);
+                }
+                Err(error) => tracing::debug!(%error, "levels cannot be read"),
+            }
+            statuses
+        })
+    }
+
+    fn forget<'a>(&'a self, tenant: &'a str, _: &'a Names) -> RoundTrip<'a, ()> {
+        Box::pin(async move {
+            #[cfg(test)]
+            self.outbox.drained().await;
+            let tag = Tag::of_tenant(self.shared.redis.key_space(), tenant);
+            let call = FORGET.with_keys(&[&tag.accounts]);
+            if let Err(error) = self.shared.redis.run_with_timeout(OPERATION, call).await {
+                tracing::error!(%error, "a tenant was not forgotten: forget it again");
+            }
+        })
+    }
+
+    fn export<'a>(&'a self, changed: bool, _: &'a Names) -> RoundTrip<'a, Vec<Balance>> {
+        Box::pin(async move {
+            #[cfg(test)]
+            self.outbox.drained().await;
+            // What changed is in Redis already, where a persister need not write it.
+            if changed {
+                return Vec::new();
+            }
+            self.all_balances().await.unwrap_or_else(|error| {
+                tracing::error!(%error, "balances cannot be read");
+                Vec::new()
+            })
+        })
+    }
+
+    fn import<'a>(&'a self, balances: Vec<Balance>, _: &'a Names) -> RoundTrip<'a, ()> {
+        Box::pin(async move {
+            for balance in balances {
+                if let Err(error) = self.put(balance).await {
+                    tracing::error!(%error, "a balance was not restored: restore it again");
+                }
+            }
+        })
+    }
+
+    fn set_awaited(&self, account_ref: AccountRef, awaited: bool) {
+        self.shared.set_awaited(account_ref, awaited);
+    }
+
+    fn open(&self) -> usize {
+        self.shared.open() + self.outbox.pending()
+    }
+
+    fn len(&self) -> usize {
+        0
+    }
+
+    fn sweep(&self, _: u64) {}
+
+    fn connect(&self, listener: Listener) {
+        self.shared.connect(listener);
+    }
+
+    fn redis_stats(&self) -> crate::RedisStats {
+        self.stats()
+    }
+
+    fn ask_again_after(&self) -> Option<Duration> {
+        Some(ASK_AGAIN)
+    }
+}
+
+impl Used {
+    pub(super) fn new(need: &RuleNeed, amount: u64) -> Self {
+        let RuleNeed { field, account_ref, group_id, counter, kind, .. } = need.clone();
+        Self { field, account_ref, group_id, counter, kind, amount }
+    }
+}
+
+impl Drop for Unconfirmed<'_> {
+    fn drop(&mut self) {
+        if self.is_over {
+            return;
+        }
+        for part in &self.question.parts {
+            let used = part.rules.iter().filter(|need| need.take.is_some()).map(|need| Used::new(need, 0)).collect();
+            self.accounts.outbox.push(Job::Settle {
+                tag: Arc::clone(&part.tag),
+                id: self.id,
+                used,
+                shares: Arc::new([]),
+            });
+        }
+    }
+}

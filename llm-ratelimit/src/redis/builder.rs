@@ -1,0 +1,131 @@
+//! Settings of accounts in Redis.
+
+use std::{fmt, num::NonZeroU32, sync::Arc, time::Duration};
+
+use llm_redis::Redis;
+use tokio::{runtime::Handle, time::Instant};
+
+use super::{
+    RedisAccounts, RedisError,
+    outage::{LocalShare, OutagePolicy, default_policy},
+    outbox::{Outbox, write},
+    shared::{Shared, renew},
+};
+use crate::{Limit, account_table::AccountTable};
+
+/// Policies of limits for outages.
+pub(super) type Policy = Arc<dyn Fn(&Limit) -> OutagePolicy + Send + Sync>;
+
+/// Settings of [`RedisAccounts`], returned by [`RedisAccounts::builder`].
+#[must_use]
+pub struct RedisAccountsBuilder {
+    redis: Redis,
+    instances: NonZeroU32,
+    allow_eviction: bool,
+    settings: Settings,
+}
+
+#[derive(Clone)]
+pub(super) struct Settings {
+    pub(super) lease: Duration,
+    pub(super) decision_timeout: Duration,
+    pub(super) outbox: usize,
+    pub(super) policy: Policy,
+}
+
+/// Accounts that an outage's decisions need at most.
+const LOCAL_ACCOUNTS: usize = 100_000;
+
+impl RedisAccountsBuilder {
+    pub(super) fn new(redis: Redis, instances: NonZeroU32) -> Self {
+        let settings = Settings {
+            lease: Duration::from_secs(10),
+            decision_timeout: Duration::from_millis(500),
+            outbox: 8_192,
+            policy: Arc::new(default_policy),
+        };
+        Self { redis, instances, allow_eviction: false, settings }
+    }
+
+    /// Sets the time for which a reservation holds its slots without being renewed: 10 s by default. Reservations are
+    /// renewed each third of it. If a process dies, others have its slots after this time.
+    pub fn lease(mut self, time: Duration) -> Self {
+        self.settings.lease = time.max(Duration::from_millis(30));
+        self
+    }
+
+    /// Sets the longest time of a decision: 500 ms by default. It covers the wait for the connection, also while more
+    /// decisions are in flight than [`RedisBuilder::max_in_flight`](llm_redis::RedisBuilder::max_in_flight) allows.
+    pub fn decision_timeout(mut self, time: Duration) -> Self {
+        self.settings.decision_timeout = time;
+        self
+    }
+
+    /// Sets the number of settlements that wait to be acknowledged: 8,192 by default. What further ones would give back
+    /// counts as spent.
+    pub fn max_settlements(mut self, settlements: usize) -> Self {
+        self.settings.outbox = settlements.max(1);
+        self
+    }
+
+    /// Sets the policy of each limit for outages. By default calendar windows refuse, and all other limits have a
+    /// [`LocalShare`](OutagePolicy::LocalShare). The function is called for each limit of each call during an outage.
+    pub fn on_outage(mut self, policy: impl Fn(&Limit) -> OutagePolicy + Send + Sync + 'static) -> Self {
+        self.settings.policy = Arc::new(policy);
+        self
+    }
+
+    /// Accepts a server that evicts keys when its memory is full, with a warning in the log. What is evicted is forgotten,
+    /// so a tenant may then spend its limits again.
+    pub fn allow_eviction(mut self) -> Self {
+        self.allow_eviction = true;
+        self
+    }
+
+    /// Checks that the server evicts nothing, and **spawns two tasks** on the current runtime, which send settlements and
+    /// renew reservations until the limiter is dropped. While calls wait for room in an account, a further task listens
+    /// for it.
+    ///
+    /// # Errors
+    ///
+    /// [`RedisError`] says what happened and what to do.
+    pub async fn open(self) -> Result<RedisAccounts, RedisError> {
+        let runtime = Handle::try_current().map_err(|_| RedisError::NoRuntime)?;
+        let policies = self.redis.eviction_policies().await.map_err(|error| RedisError::Server(error.to_string()))?;
+        if let Some(policy) = policies.into_iter().find(|policy| policy != "noeviction") {
+            if !self.allow_eviction {
+                return Err(RedisError::Evicts(policy));
+            }
+            tracing::warn!(policy, "the server of the limits evicts keys, and forgets what was spent with them");
+        }
+        let lease = self.settings.lease;
+        let shared = Arc::new(Shared::new(self.redis, self.settings, runtime.clone()));
+        let (outbox, jobs) = Outbox::new(Arc::clone(&shared));
+        runtime.spawn(write(Arc::clone(&shared), jobs, outbox.counter()));
+        runtime.spawn(renew(Arc::downgrade(&shared), lease));
+        let local = LocalShare { table: AccountTable::new(LOCAL_ACCOUNTS), instances: self.instances.get() };
+        Ok(RedisAccounts { shared, outbox, local })
+    }
+}
+
+impl Drop for RedisAccounts {
+    fn drop(&mut self) {
+        // Settlements that are queued are tried for a while yet.
+        let _ = self.shared.ends_at.set(Instant::now() + LAST_TRIES);
+    }
+}
+
+/// Time for which queued settlements are tried after the limiter has been dropped.
+const LAST_TRIES: Duration = Duration::from_secs(5);
+
+impl fmt::Debug for RedisAccountsBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedisAccountsBuilder").field("redis", &self.redis).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Settings").field("lease", &self.lease).finish_non_exhaustive()
+    }
+}

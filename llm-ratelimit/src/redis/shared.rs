@@ -1,0 +1,259 @@
+//! State that the accounts and their tasks share.
+
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak,
+        atomic::{AtomicI64, AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use llm_redis::{Redis, Subscription};
+use tokio::{
+    runtime::Handle,
+    task::AbortHandle,
+    time::{Instant, interval},
+};
+
+use super::{
+    builder::Settings,
+    layout::Tag,
+    question::{Question, RuleNeed},
+    scripts::RENEW,
+};
+use crate::{
+    account_ref::AccountRef,
+    accounts::{Listener, Settled},
+    hold::Holds,
+    time::Time,
+};
+
+/// Number of a reservation among those of all processes.
+pub(super) type Id = [u8; 16];
+
+pub(super) struct Shared {
+    pub(super) redis: Redis,
+    pub(super) settings: Settings,
+    pub(super) counts: Counts,
+    /// When the last retries end. Unset while the limiter lives.
+    pub(super) ends_at: OnceLock<Instant>,
+    listener: OnceLock<Listener>,
+    process: u64,
+    next: AtomicU64,
+    open: Mutex<HashMap<u64, Open>>,
+    waiting: Mutex<HashMap<AccountRef, Room>>,
+    runtime: Handle,
+    clock: Time,
+    /// Nanoseconds by which the server's clock is ahead of this process's.
+    ahead: AtomicI64,
+    /// The time that a test passes in place of the server's.
+    exact: AtomicU64,
+}
+
+/// Counters of accounts since they were opened.
+#[derive(Debug, Default)]
+pub(super) struct Counts {
+    pub(super) dropped: AtomicU64,
+    pub(super) failed: AtomicU64,
+    pub(super) refused: AtomicU64,
+    pub(super) allowed: AtomicU64,
+    pub(super) local: AtomicU64,
+}
+
+/// An open reservation.
+#[derive(Debug)]
+pub(super) enum Open {
+    /// Held in Redis under this id.
+    Leased { id: Id, question: Arc<Question> },
+    /// Granted while Redis was away, with the shares of the local accounts.
+    Local { question: Arc<Question>, holds: Holds },
+}
+
+/// An account that had no room.
+#[derive(Debug)]
+struct Room {
+    tag: Arc<Tag>,
+    /// The task that listens for room, if calls wait.
+    listens: Option<AbortHandle>,
+}
+
+/// Number of accounts without room that are remembered, beside those for which calls wait.
+const REMEMBERED: usize = 10_000;
+/// Number of reservations that are renewed together.
+const BATCH: usize = 500;
+
+impl Shared {
+    pub(super) fn new(redis: Redis, settings: Settings, runtime: Handle) -> Self {
+        use std::hash::{BuildHasher, Hasher, RandomState};
+        let (counts, ends_at, listener, open, waiting) = Default::default();
+        Self {
+            redis,
+            settings,
+            counts,
+            ends_at,
+            listener,
+            process: RandomState::new().build_hasher().finish(),
+            next: AtomicU64::new(0),
+            open,
+            waiting,
+            runtime,
+            clock: Time::of(None),
+            ahead: AtomicI64::new(0),
+            exact: AtomicU64::new(u64::MAX),
+        }
+    }
+
+    pub(super) fn connect(&self, listener: Listener) {
+        // One limiter has them.
+        let _ = self.listener.set(listener);
+    }
+
+    /// Tells the limiter what became known after a settlement was sent.
+    pub(super) fn tell(&self, settled: Settled) {
+        if let Some(listener) = self.listener.get() {
+            listener(settled);
+        }
+    }
+
+    pub(super) fn next_number(&self) -> u64 {
+        self.next.fetch_add(1, Relaxed)
+    }
+
+    pub(super) fn id(&self, number: u64) -> Id {
+        (u128::from(self.process) << 64 | u128::from(number)).to_be_bytes()
+    }
+
+    /// Returns the server's time, as far as it is known, in nanoseconds since 1970.
+    pub(super) fn server_now(&self) -> u64 {
+        self.exact().unwrap_or_else(|| self.clock.now().saturating_add_signed(self.ahead.load(Relaxed)))
+    }
+
+    pub(super) fn learn_time(&self, server_now: u64) {
+        let ahead = i128::from(server_now) - i128::from(self.clock.now());
+        self.ahead.store(i64::try_from(ahead).unwrap_or(0), Relaxed);
+    }
+
+    /// Puts a time in place of the server's.
+    #[cfg(test)]
+    pub(super) fn set_exact(&self, now: u64) {
+        self.exact.store(now, Relaxed);
+    }
+
+    pub(super) fn exact(&self) -> Option<u64> {
+        Some(self.exact.load(Relaxed)).filter(|now| *now != u64::MAX)
+    }
+
+    /// The argument of a script that stands for the time.
+    pub(super) fn exact_time(&self) -> String {
+        self.exact().map(|now| (now / 1_000).to_string()).unwrap_or_default()
+    }
+
+    pub(super) fn count_dropped(&self) {
+        self.counts.dropped.fetch_add(1, Relaxed);
+        #[cfg(feature = "metrics")]
+        metrics::counter!("llm_ratelimit_dropped_settlements_total").increment(1);
+    }
+
+    pub(super) fn add(&self, number: u64, open: Open) {
+        lock(&self.open).insert(number, open);
+    }
+
+    pub(super) fn take(&self, number: u64) -> Option<Open> {
+        lock(&self.open).remove(&number)
+    }
+
+    /// Returns the number of open reservations, each counted once for every account it is in.
+    pub(super) fn open(&self) -> usize {
+        let accounts = |open: &Open| {
+            let (Open::Leased { question, .. } | Open::Local { question, .. }) = open;
+            let mut groups: Vec<_> = question.taking().iter().map(|rule| rule.group).collect();
+            groups.dedup();
+            groups.len()
+        };
+        lock(&self.open).values().map(accounts).sum()
+    }
+
+    pub(super) fn is_awaited(&self, account_ref: AccountRef) -> bool {
+        lock(&self.waiting).get(&account_ref).is_some_and(|room| room.listens.is_some())
+    }
+
+    /// Remembers the tag of an account without room, for which a call may wait.
+    pub(super) fn remember(&self, need: &RuleNeed, tag: &Arc<Tag>) {
+        let mut waiting = lock(&self.waiting);
+        if waiting.len() > REMEMBERED {
+            waiting.retain(|_, room| room.listens.is_some());
+        }
+        waiting.entry(need.account_ref).or_insert_with(|| Room { tag: Arc::clone(tag), listens: None });
+    }
+
+    /// Begins or ends to listen for room in an account.
+    pub(super) fn set_awaited(self: &Arc<Self>, account_ref: AccountRef, awaited: bool) {
+        let mut waiting = lock(&self.waiting);
+        if !awaited {
+            if let Some(Room { listens: Some(listens), .. }) = waiting.remove(&account_ref) {
+                listens.abort();
+            }
+            return;
+        }
+        let Some(room) = waiting.get_mut(&account_ref) else { return };
+        // Without a subscription, the first of those that wait asks every second.
+        let Ok(subscription) = self.redis.subscribe(&room.tag.channel) else { return };
+        room.listens = Some(self.runtime.spawn(listen(Arc::downgrade(self), account_ref, subscription)).abort_handle());
+    }
+
+    /// Renews all open reservations, in batches by tag.
+    async fn renew(&self) {
+        let mut by_tag: HashMap<Arc<str>, (Arc<Tag>, Vec<Id>)> = HashMap::new();
+        for open in lock(&self.open).values() {
+            let Open::Leased { id, question } = open else { continue };
+            for part in &question.parts {
+                let name = part.tag.accounts.as_str().into();
+                by_tag.entry(name).or_insert_with(|| (Arc::clone(&part.tag), Vec::new())).1.push(*id);
+            }
+        }
+        for (tag, ids) in by_tag.into_values() {
+            for ids in ids.chunks(BATCH) {
+                let call = RENEW.with_keys(&[&tag.accounts, &tag.ends]).arg(micros(self.settings.lease));
+                let call = ids.iter().fold(call, |call, id| call.arg(&id[..]));
+                if let Err(error) = self.redis.run_with_timeout(self.settings.lease / 3, call).await {
+                    // The next round tries again, and the server frees what is not renewed.
+                    tracing::debug!(%error, "reservations were not renewed");
+                }
+            }
+        }
+    }
+}
+
+/// Drains the queue of an account when another process announces room in it.
+async fn listen(shared: Weak<Shared>, account_ref: AccountRef, mut room: Subscription) {
+    while room.next().await.is_some() {
+        let Some(shared) = shared.upgrade() else { return };
+        shared.tell(Settled { awaited: [account_ref].into_iter().collect(), ..Settled::default() });
+    }
+}
+
+/// Renews reservations each third of their lease, as long as the limiter lives.
+pub(super) async fn renew(shared: Weak<Shared>, lease: Duration) {
+    let mut rounds = interval(lease / 3);
+    loop {
+        rounds.tick().await;
+        let Some(shared) = shared.upgrade().filter(|shared| shared.ends_at.get().is_none()) else { return };
+        shared.renew().await;
+    }
+}
+
+pub(super) fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX).min(super::layout::MOST / 2)
+}
+
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared").field("redis", &self.redis).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,76 @@
+//! Accounts on servers of the current test.
+
+use std::{
+    cell::RefCell,
+    num::NonZeroU32,
+    sync::atomic::{AtomicU32, Ordering::Relaxed},
+    time::Duration,
+};
+
+use llm_redis::{Redis, RedisBuilder};
+use llm_testkit::redis::{RedisCluster, RedisServer};
+use tokio::runtime::Builder;
+
+use super::RedisAccounts;
+
+/// Servers of a test, and the runtime that the test's thread enters for as long as it lives.
+struct TestServers {
+    single: Option<RedisServer>,
+    cluster: Option<RedisCluster>,
+}
+
+thread_local! {
+    // A test has a thread of its own, with which its servers end.
+    static SERVERS: RefCell<Option<TestServers>> = const { RefCell::new(None) };
+}
+
+/// Time that a busy machine keeps.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// Longer than any test leaps.
+const LEASE: Duration = Duration::from_secs(50 * 366 * 86_400);
+
+static NEXT: AtomicU32 = AtomicU32::new(0);
+
+impl TestServers {
+    fn begin() -> Self {
+        let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("threads can be made");
+        std::mem::forget(Box::leak(Box::new(runtime)).enter());
+        Self { single: None, cluster: None }
+    }
+}
+
+/// Returns empty accounts on one server, which count by the time of each request.
+pub(crate) fn accounts_on_one_server() -> RedisAccounts {
+    with_servers(|servers| {
+        let server = servers.single.get_or_insert_with(RedisServer::spawn);
+        Redis::builder(server.url())
+    })
+}
+
+/// Returns the same with TLS.
+pub(crate) fn accounts_with_tls() -> RedisAccounts {
+    with_servers(|servers| {
+        let server = servers.single.get_or_insert_with(|| RedisServer::builder().tls().spawn());
+        Redis::builder(server.url()).root_certificates(server.certificate().expect("it has one"))
+    })
+}
+
+/// Returns the same on a Cluster of three nodes.
+pub(crate) fn accounts_on_cluster() -> RedisAccounts {
+    with_servers(|servers| Redis::builder(servers.cluster.get_or_insert_with(RedisCluster::spawn).url()))
+}
+
+fn with_servers(client: impl FnOnce(&mut TestServers) -> RedisBuilder) -> RedisAccounts {
+    SERVERS.with_borrow_mut(|servers| {
+        let client = client(servers.get_or_insert_with(TestServers::begin));
+        let prefix = format!("test{}", NEXT.fetch_add(1, Relaxed));
+        let client = client.prefix(prefix).probe_timeout(PATIENCE).call_timeout(PATIENCE);
+        let accounts = crate::runtime::block_on(async {
+            let client = client.spawn().expect("the settings are right");
+            let builder = RedisAccounts::builder(client, NonZeroU32::MIN).lease(LEASE).decision_timeout(PATIENCE);
+            builder.open().await.expect("the server is there")
+        });
+        accounts.shared.set_exact(0);
+        accounts
+    })
+}
