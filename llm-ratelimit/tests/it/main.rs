@@ -25,6 +25,8 @@ mod observability;
 mod overrun_budget;
 mod plans;
 mod price_alias;
+#[cfg(feature = "redis")]
+mod redis;
 mod run;
 mod runtime;
 #[cfg(feature = "file")]

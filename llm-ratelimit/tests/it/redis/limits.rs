@@ -1,0 +1,147 @@
+//! One limit and one budget for all limiters.
+
+use std::sync::{Arc, Mutex};
+
+use futures_util::future::join_all;
+use llm_core::Usd;
+use llm_ratelimit::{Event, Limiter, Plans, Reason, RedisError, Settlement};
+use llm_testkit::redis::{RedisCluster, RedisServer};
+
+use super::{accounts, ask, build, client, level, open, open_with, settled, until, used};
+
+#[tokio::test]
+async fn redis_requests_of_all_limiters_share_limit() {
+    let server = RedisServer::spawn();
+    let limiters = join_all((0..4).map(|_| open(&server, &["60/minute"]))).await;
+    let calls =
+        (0..300).map(|n| {
+            let limiter: &Limiter = &limiters[n % 4];
+            async move {
+                limiter.reserve(&ask("a")).await.map(|reservation| reservation.settle(Settlement::Unknown)).is_ok()
+            }
+        });
+    let granted = join_all(calls).await.into_iter().filter(|granted| *granted).count();
+    // A busy machine may take so long that the bucket drains by one or two.
+    assert!((60..63).contains(&granted), "{granted} of 300");
+}
+
+#[tokio::test]
+async fn redis_settlement_is_seen_by_all() {
+    let server = RedisServer::spawn();
+    let (one, other) = tokio::join!(open(&server, &["1000 tokens/month"]), open(&server, &["1000 tokens/month"]));
+    let reservation = one.reserve(&ask("a").tokens(800, 0)).await.unwrap();
+    assert_eq!(level(&other, "a").await, (0, 800));
+    assert_eq!(other.reserve(&ask("a").tokens(300, 0)).await.unwrap_err().reason(), Reason::UsedUp);
+    reservation.settle(used(100));
+    settled(&one).await;
+    assert_eq!(level(&other, "a").await, (100, 0));
+    drop(other.reserve(&ask("a").tokens(900, 0)).await.unwrap());
+    settled(&other).await;
+    assert_eq!(level(&one, "a").await, (100, 0), "what was not sent costs nothing");
+    other.forget("a").await;
+    assert_eq!(level(&one, "a").await, (0, 0));
+}
+
+#[tokio::test]
+async fn redis_excess_is_debt_and_thresholds_are_told_once() {
+    let (server, events) = (RedisServer::spawn(), Arc::new(Mutex::new(Vec::new())));
+    let open = |events: Arc<Mutex<Vec<u8>>>| {
+        let sink = move |event: &Event| events.lock().unwrap().push(event.percent);
+        open_with(&server, &["$1/day"], move |builder| builder.sink(sink))
+    };
+    let (one, other) = (open(Arc::clone(&events)).await, open(Arc::clone(&events)).await);
+    let cost = |nanos| ask("a").cost(Usd::from_nanos(nanos));
+    let spend = |nanos| Settlement::Used { usage: llm_core::Usage::default(), cost: Some(Usd::from_nanos(nanos)) };
+    one.reserve(&cost(600_000_000)).await.unwrap().settle(spend(600_000_000));
+    settled(&one).await;
+    other.reserve(&cost(100_000_000)).await.unwrap().settle(spend(1_600_000_000));
+    settled(&other).await;
+    until(|| async { events.lock().unwrap().len() == 3 }).await;
+    assert_eq!(*events.lock().unwrap(), [50, 80, 100]);
+    let status = one.usage("a").await.iter().next().unwrap();
+    assert_eq!((status.used, status.debt), (2_200_000_000, 1_200_000_000));
+}
+
+#[tokio::test]
+async fn redis_slots_of_lost_process_come_back() {
+    let server = RedisServer::spawn();
+    let lease = std::time::Duration::from_millis(60);
+    let lost = build(accounts(&server.url()).lease(lease), &["1 concurrent", "100 tokens/month"], |builder| builder);
+    let lost = lost.await;
+    let held = lost.reserve(&ask("a").tokens(70, 0)).await.unwrap();
+    let other = open(&server, &["100 tokens/month", "1 concurrent"]).await;
+    // As long as it is renewed, it is held: longer than the lease.
+    for _ in 0..10 {
+        assert!(other.reserve(&ask("a")).await.is_err());
+        tokio::time::sleep(lease / 3).await;
+    }
+    // A process that is gone settles nothing and renews nothing.
+    std::mem::forget(held);
+    drop(lost);
+    until(|| async { other.reserve(&ask("a")).await.is_ok() }).await;
+    settled(&other).await;
+    assert_eq!(level(&other, "a").await, (0, 70), "tokens that nobody settles are spent");
+}
+
+#[tokio::test]
+async fn redis_try_reserve_says_that_it_needs_round_trip() {
+    let server = RedisServer::spawn();
+    let limiter = open(&server, &["10/minute"]).await;
+    let refusal = limiter.try_reserve(&ask("a")).unwrap_err();
+    assert_eq!(refusal.reason(), Reason::Remote);
+    assert!(refusal.to_string().contains("use reserve"), "{refusal}");
+}
+
+#[tokio::test]
+async fn redis_close_waits_until_settlements_arrived() {
+    let server = RedisServer::spawn();
+    let (one, other) = tokio::join!(open(&server, &["100 tokens/month"]), open(&server, &["100 tokens/month"]));
+    for _ in 0..50 {
+        one.reserve(&ask("a").tokens(2, 0)).await.unwrap().settle(used(1));
+    }
+    assert_eq!(one.close().await, Ok(0));
+    assert_eq!(level(&other, "a").await, (50, 0));
+}
+
+#[tokio::test]
+async fn redis_server_that_evicts_is_refused() {
+    let server = RedisServer::builder().max_memory(64 << 20, "allkeys-lfu").spawn();
+    let refused = accounts(&server.url()).open().await.unwrap_err();
+    assert_eq!(refused, RedisError::Evicts("allkeys-lfu".into()));
+    assert!(refused.to_string().contains("noeviction"));
+    accounts(&server.url()).allow_eviction().open().await.unwrap();
+}
+
+#[tokio::test]
+async fn redis_cluster_shares_limits_of_several_scopes() {
+    let cluster = RedisCluster::spawn();
+    let plans = || {
+        let plans = Plans::uniform(["50 tokens/month"]).unwrap();
+        plans.limit("120 tokens/month".parse::<llm_ratelimit::Limit>().unwrap()).unwrap()
+    };
+    let open = || async {
+        let accounts = llm_ratelimit::RedisAccounts::builder(client(&cluster.url()), std::num::NonZeroU32::MIN);
+        Limiter::builder(plans()).redis(accounts.open().await.unwrap()).build().unwrap()
+    };
+    let (one, other) = (open().await, open().await);
+    let mut granted = 0;
+    for n in 0..60 {
+        let limiter = if n % 2 == 0 { &one } else { &other };
+        let demand = ask(["a", "b", "c", "d"][n % 4]).tokens(10, 0);
+        if let Ok(reservation) = limiter.reserve(&demand).await {
+            reservation.settle(used(10));
+            granted += 10;
+        }
+    }
+    assert_eq!(granted, 120, "what the limit of all refused went back to the tenant's");
+    settled(&one).await;
+    settled(&other).await;
+    let mut all = 0;
+    for tenant in ["a", "b", "c", "d"] {
+        let statuses = one.usage(tenant).await;
+        let levels: Vec<_> = statuses.iter().map(|status| (status.used, status.reserved)).collect();
+        assert_eq!(levels[0], (120, 0));
+        all += levels[1].0;
+    }
+    assert_eq!(all, 120);
+}

@@ -1,0 +1,82 @@
+//! Limiters that share their accounts in Redis, over real servers. Each limiter is what another process would have. No
+//! virtual time: what is waited for is a signal, with a bound that a busy machine keeps.
+
+mod child;
+mod limits;
+mod outage;
+mod phantom;
+mod processes;
+mod waiting;
+
+use std::{future::Future, num::NonZeroU32, time::Duration};
+
+use llm_core::Usage;
+use llm_ratelimit::{
+    Demand, Limiter, LimiterBuilder, Plans, RedisAccounts, RedisAccountsBuilder, Settlement, llm_redis::Redis,
+};
+use llm_testkit::redis::RedisServer;
+
+/// A time that a busy machine keeps.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+fn client(url: &str) -> Redis {
+    Redis::builder(url).call_timeout(PATIENCE).probe_timeout(PATIENCE).spawn().expect("the settings are right")
+}
+
+/// Settings of accounts that two processes share.
+fn accounts(url: &str) -> RedisAccountsBuilder {
+    let two = NonZeroU32::new(2).expect("two is not zero");
+    RedisAccounts::builder(client(url), two).decision_timeout(PATIENCE)
+}
+
+/// A limiter as another process would have it.
+async fn open(server: &RedisServer, limits: &[&str]) -> Limiter {
+    open_with(server, limits, |builder| builder).await
+}
+
+async fn open_with(
+    server: &RedisServer,
+    limits: &[&str],
+    set: impl FnOnce(LimiterBuilder) -> LimiterBuilder,
+) -> Limiter {
+    build(accounts(&server.url()), limits, set).await
+}
+
+async fn build(
+    accounts: RedisAccountsBuilder,
+    limits: &[&str],
+    set: impl FnOnce(LimiterBuilder) -> LimiterBuilder,
+) -> Limiter {
+    let accounts = accounts.open().await.expect("the server is there");
+    let builder = Limiter::builder(Plans::uniform(limits.iter().copied()).expect("the limits are right"));
+    set(builder.prices(llm_core::price::PriceTable::default()).redis(accounts)).build().expect("the plans are right")
+}
+
+fn ask(tenant: &str) -> Demand {
+    Demand::new(tenant, "m")
+}
+
+fn used(tokens: u64) -> Settlement {
+    Settlement::Used { usage: Usage::new(tokens, 0), cost: None }
+}
+
+/// Returns what is used and reserved of the tenant's first limit.
+async fn level(limiter: &Limiter, tenant: &str) -> (u64, u64) {
+    let status = limiter.usage(tenant).await.iter().next().expect("it has a limit");
+    (status.used, status.reserved)
+}
+
+/// Waits until all settlements have been acknowledged.
+async fn settled(limiter: &Limiter) {
+    until(|| async { limiter.stats().redis.pending_settlements == 0 }).await;
+}
+
+/// Waits until something is so, which other tasks or the server bring about.
+async fn until<F: Future<Output = bool>>(is_so: impl Fn() -> F) {
+    let poll = async {
+        while !is_so().await {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    tokio::time::timeout(3 * PATIENCE, poll).await.expect("it comes about");
+}

@@ -1,0 +1,158 @@
+//! A server that is away, stalls or comes back.
+
+use std::{num::NonZeroU32, time::Duration};
+
+use llm_ratelimit::{Limiter, OutagePolicy, Reason, RedisAccounts, Settlement, llm_redis::Redis};
+use llm_testkit::redis::RedisServer;
+
+use super::{ask, build, level, open, settled, until, used};
+
+/// A server that keeps what it acknowledged.
+fn durable() -> RedisServer {
+    RedisServer::builder().line("appendonly yes").line("appendfsync always").spawn()
+}
+
+/// A limiter that learns of an outage soon.
+async fn open_impatient(
+    server: &RedisServer,
+    limits: &[&str],
+    policy: Option<OutagePolicy>,
+    max_settlements: usize,
+) -> Limiter {
+    let client = Redis::builder(server.url()).call_timeout(Duration::from_secs(5));
+    let client = client
+        .probe_backoff(Duration::from_millis(5), Duration::from_millis(20))
+        .spawn()
+        .expect("the settings are right");
+    let accounts =
+        RedisAccounts::builder(client, NonZeroU32::new(2).expect("it is not zero")).max_settlements(max_settlements);
+    let accounts = accounts.decision_timeout(Duration::from_secs(5));
+    let accounts = match policy {
+        Some(policy) => accounts.on_outage(move |_| policy),
+        None => accounts,
+    };
+    build(accounts, limits, |builder| builder).await
+}
+
+async fn granted(limiter: &Limiter, calls: usize) -> usize {
+    let mut granted = 0;
+    for _ in 0..calls {
+        if let Ok(reservation) = limiter.reserve(&ask("a").tokens(1, 0)).await {
+            reservation.settle(used(1));
+            granted += 1;
+        }
+    }
+    granted
+}
+
+#[tokio::test]
+async fn outage_budget_refuses_by_default() {
+    let mut server = RedisServer::spawn();
+    let limiter = open_impatient(&server, &["100 tokens/month", "100/minute"], None, 100).await;
+    server.kill();
+    let refusal = limiter.reserve(&ask("a").tokens(1, 0)).await.unwrap_err();
+    assert_eq!(refusal.reason(), Reason::Unavailable);
+    assert!(refusal.to_string().contains("cannot be reached"), "{refusal}");
+    assert_eq!(granted(&limiter, 50).await, 0);
+    assert_eq!(limiter.stats().redis.refused_in_outage, 51);
+    server.restart();
+    until(|| async { granted(&limiter, 1).await == 1 }).await;
+}
+
+#[tokio::test]
+async fn outage_rate_has_local_share_and_is_charged() {
+    let mut server = durable();
+    let limiter = open_impatient(&server, &["10 requests/day burst 10"], None, 100).await;
+    assert_eq!(granted(&limiter, 3).await, 3);
+    settled(&limiter).await;
+    server.kill();
+    assert_eq!(granted(&limiter, 50).await, 5, "half of ten, for one of two processes");
+    assert_eq!(limiter.stats().redis.shared_in_outage, 50);
+    server.restart();
+    settled(&limiter).await;
+    assert_eq!(level(&limiter, "a").await.0, 8, "what passed in the outage is counted");
+    assert_eq!(granted(&limiter, 10).await, 2);
+}
+
+#[tokio::test]
+async fn outage_allowed_calls_become_debt() {
+    let mut server = durable();
+    let limiter = open_impatient(&server, &["10 tokens/month"], Some(OutagePolicy::Allow), 100).await;
+    assert_eq!(granted(&limiter, 4).await, 4);
+    settled(&limiter).await;
+    server.kill();
+    assert_eq!(granted(&limiter, 30).await, 30);
+    server.restart();
+    settled(&limiter).await;
+    let status = limiter.usage("a").await.iter().next().unwrap();
+    assert_eq!((status.used, status.debt), (34, 24), "beyond the limit it is debt");
+    assert_eq!(limiter.stats().redis.allowed_in_outage, 30);
+}
+
+#[tokio::test]
+async fn outage_settlements_arrive_afterwards() {
+    let mut server = durable();
+    let limiter = open_impatient(&server, &["1000 tokens/month"], None, 1_000).await;
+    let mut open = Vec::new();
+    for _ in 0..100 {
+        open.push(limiter.reserve(&ask("a").tokens(10, 0)).await.unwrap());
+    }
+    server.kill();
+    let dropped = open.split_off(50);
+    open.into_iter().for_each(|reservation| reservation.settle(used(3)));
+    drop(dropped);
+    server.restart();
+    settled(&limiter).await;
+    assert_eq!(level(&limiter, "a").await, (150, 0));
+    assert_eq!(limiter.stats().redis.dropped_settlements, 0);
+}
+
+#[tokio::test]
+async fn outage_full_outbox_counts_as_spent() {
+    let mut server = durable();
+    let limiter = open_impatient(&server, &["1000 tokens/month"], None, 8).await;
+    let mut open = Vec::new();
+    for _ in 0..100 {
+        open.push(limiter.reserve(&ask("a").tokens(10, 0)).await.unwrap());
+    }
+    server.kill();
+    // Not a single one is taken out of the queue meanwhile.
+    open.into_iter().for_each(|reservation| reservation.settle(Settlement::Unsent));
+    assert_eq!(limiter.stats().redis.dropped_settlements, 92);
+    server.restart();
+    settled(&limiter).await;
+    let (used, reserved) = level(&limiter, "a").await;
+    assert_eq!(used + reserved, 920);
+}
+
+#[tokio::test]
+async fn outage_full_connection_is_none() {
+    let server = RedisServer::spawn();
+    let client = Redis::builder(server.url())
+        .max_in_flight(1)
+        .call_timeout(Duration::from_secs(20))
+        .spawn()
+        .expect("the settings are right");
+    let accounts = RedisAccounts::builder(client, NonZeroU32::MIN).decision_timeout(Duration::from_secs(20));
+    let limiter = build(accounts, &["1000 tokens/month"], |builder| builder).await;
+    let demand = ask("a").tokens(1, 0);
+    let calls = (0..200).map(|_| limiter.reserve(&demand));
+    let refused = futures_util::future::join_all(calls).await.into_iter().filter(Result::is_err).count();
+    assert_eq!((refused, limiter.stats().redis.refused_in_outage), (0, 0), "they wait for each other");
+}
+
+#[tokio::test]
+async fn outage_stalled_server_refuses_in_time() {
+    let server = RedisServer::spawn();
+    let client =
+        Redis::builder(server.url()).probe_timeout(Duration::from_millis(50)).spawn().expect("the settings are right");
+    let accounts = RedisAccounts::builder(client, NonZeroU32::MIN).decision_timeout(Duration::from_millis(50));
+    let limiter = build(accounts, &["1000 tokens/month"], |builder| builder).await;
+    let other = open(&server, &["1000 tokens/month"]).await;
+    server.pause();
+    assert_eq!(limiter.reserve(&ask("a").tokens(7, 0)).await.unwrap_err().reason(), Reason::Unavailable);
+    server.resume();
+    settled(&limiter).await;
+    // The server may run what it received while it was paused, and the cancellation with it.
+    assert_eq!(level(&other, "a").await, (0, 0));
+}

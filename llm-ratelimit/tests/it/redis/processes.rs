@@ -1,0 +1,138 @@
+//! A budget that several processes share, of which one is killed, on a server that restarts.
+
+use std::{io::Write, num::NonZeroU32, sync::mpsc, time::Duration};
+
+use futures_util::future::join_all;
+use llm_core::{Usage, Usd};
+use llm_ratelimit::{Demand, Limiter, Reason, RedisAccounts, Settlement, llm_redis::Redis};
+use llm_testkit::redis::RedisServer;
+
+use super::{
+    PATIENCE, build,
+    child::{Child, ready},
+    open, until,
+};
+
+/// What a call reserves, in nano-dollars.
+const RESERVED: u64 = 1_000_000;
+const LEASE: Duration = Duration::from_millis(300);
+/// Calls that a process makes at the same time.
+const TOGETHER: u64 = 8;
+const PROCESSES: usize = 4;
+
+/// The limits: a budget of so many calls' worth, and slots.
+fn limits(budget: u64) -> [String; 2] {
+    [
+        format!("{}/month", Usd::from_nanos(i64::try_from(budget * RESERVED).expect("it is small"))),
+        "100 concurrent".to_owned(),
+    ]
+}
+
+/// The calls of one process. It says what each used before it is settled.
+pub(super) async fn spend(redis: &str, calls: u64, seed: u64) {
+    let client = Redis::builder(redis).call_timeout(PATIENCE).probe_timeout(PATIENCE);
+    let client = client
+        .probe_backoff(Duration::from_millis(2), Duration::from_millis(10))
+        .spawn()
+        .expect("the settings are right");
+    let accounts = RedisAccounts::builder(client, NonZeroU32::new(4).expect("it is not zero"))
+        .lease(LEASE)
+        .decision_timeout(PATIENCE);
+    let limits = limits(budget());
+    let limiter = build(accounts, &limits.each_ref().map(String::as_str), |builder| builder).await;
+    ready();
+    join_all((0..TOGETHER).map(|n| spend_in_turn(&limiter, calls / TOGETHER, seed * TOGETHER + n))).await;
+    limiter.close().await.expect("there is a runtime");
+    let stats = limiter.stats().redis;
+    println!("child done {} {}", stats.dropped_settlements, stats.refused_in_outage);
+}
+
+async fn spend_in_turn(limiter: &Limiter, calls: u64, mut random: u64) {
+    for _ in 0..calls {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let demand = Demand::new("acme", "m").cost(Usd::from_nanos(i64::try_from(RESERVED).expect("it is small")));
+        let reservation = match limiter.reserve(&demand).await {
+            Ok(reservation) => reservation,
+            Err(refusal) if refusal.reason() == Reason::Unavailable => {
+                // Until the server is back.
+                tokio::time::sleep(Duration::from_millis(1)).await;
+                continue;
+            }
+            Err(_) => continue,
+        };
+        tokio::task::yield_now().await;
+        if random >> 60 < 4 {
+            // Cancelled before it was sent.
+            continue;
+        }
+        let nanos = RESERVED / 2 + (random >> 33) % (RESERVED / 2);
+        let mut out = std::io::stdout().lock();
+        writeln!(out, "child spent {nanos}").and_then(|()| out.flush()).expect("the parent reads");
+        drop(out);
+        let cost = Some(Usd::from_nanos(i64::try_from(nanos).expect("it is small")));
+        reservation.settle(Settlement::Used { usage: Usage::default(), cost });
+    }
+}
+
+fn budget() -> u64 {
+    if crate::full() { 1_000 } else { 100 }
+}
+
+/// Runs the processes. Kills the first after a third of the budget, and restarts the server after two thirds. Returns
+/// what the calls used.
+fn run(server: &mut RedisServer) -> u64 {
+    let (says, said) = mpsc::channel();
+    let (url, calls) = (server.url(), budget() * 10 / PROCESSES as u64);
+    let start = |n: usize| Child::spawn(&format!("spend {url} {calls} {n}"), n, says.clone());
+    let mut children: Vec<_> = (0..PROCESSES).map(start).collect();
+    let next = || said.recv_timeout(3 * PATIENCE).expect("a process says something");
+    for _ in 0..PROCESSES {
+        assert_eq!(next().1.as_deref(), Some("ready"));
+    }
+    children.iter_mut().for_each(Child::go);
+    let (mut spent, mut number, mut ended) = (0, 0, 0);
+    while ended < PROCESSES {
+        let Some(line) = next().1 else {
+            ended += 1;
+            continue;
+        };
+        if let Some(nanos) = line.strip_prefix("spent ") {
+            spent += nanos.parse::<u64>().expect("a number");
+            number += 1;
+            if number == budget() / 3 {
+                children[0].kill();
+            }
+            if number == budget() * 2 / 3 {
+                server.kill();
+                server.restart();
+            }
+        }
+    }
+    println!("{number} calls were sent");
+    spent
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn processes_killed_and_restarted_do_not_overspend() {
+    let mut server = RedisServer::builder().line("appendonly yes").line("appendfsync always").spawn();
+    let spent = run(&mut server);
+    let (budget, limits) = (budget() * RESERVED, limits(budget()));
+    let limiter = open(&server, &limits.each_ref().map(String::as_str)).await;
+    let statuses = || async { limiter.usage("acme").await.iter().collect::<Vec<_>>() };
+    let slots = || async { statuses().await[1].reserved };
+    until(|| async {
+        // The next decision finds the leases that have ended.
+        drop(limiter.reserve(&Demand::new("acme", "m")).await);
+        slots().await == 0
+    })
+    .await;
+    let money = statuses().await.swap_remove(0);
+    let counted = money.used + money.reserved;
+    println!("budget {budget}, spent {spent}, counted {counted}, overspend {}", counted.saturating_sub(budget));
+    assert!(spent <= budget && counted <= budget, "{spent} and {counted} of {budget}");
+    assert!(counted >= spent, "{spent} was spent and only {counted} is counted");
+    // The process that was killed had at most so many calls that it did not settle.
+    let unsettled = TOGETHER * RESERVED;
+    assert!(counted - spent <= unsettled, "{} is neither spent nor held by the killed process", counted - spent);
+    assert!(spent > budget / 2, "the budget was used");
+}
