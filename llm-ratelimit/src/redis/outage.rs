@@ -12,7 +12,7 @@ use crate::{
     rules::{Group, PlanRules},
 };
 
-/// What a limit does while its accounts in Redis cannot be reached.
+/// Policy of a limit while its accounts in Redis cannot be reached.
 ///
 /// ```
 /// use std::num::NonZeroU32;

@@ -1,6 +1,9 @@
 //! One limit and one budget for all limiters.
 
-use std::sync::{Arc, Mutex};
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use futures_util::future::join_all;
 use llm_core::Usd;
@@ -63,21 +66,32 @@ async fn redis_excess_is_debt_and_thresholds_are_told_once() {
 }
 
 #[tokio::test]
-async fn redis_slots_of_lost_process_come_back() {
+async fn redis_lease_is_renewed_while_call_runs() {
     let server = RedisServer::spawn();
-    let lease = std::time::Duration::from_millis(60);
-    let lost = build(accounts(&server.url()).lease(lease), &["1 concurrent", "100 tokens/month"], |builder| builder);
-    let lost = lost.await;
-    let held = lost.reserve(&ask("a").tokens(70, 0)).await.unwrap();
-    let other = open(&server, &["100 tokens/month", "1 concurrent"]).await;
-    // As long as it is renewed, it is held: longer than the lease.
-    for _ in 0..10 {
-        assert!(other.reserve(&ask("a")).await.is_err());
-        tokio::time::sleep(lease / 3).await;
-    }
-    // A process that is gone settles nothing and renews nothing.
-    std::mem::forget(held);
-    drop(lost);
+    let accounts = accounts(&server.url()).lease(Duration::from_millis(300));
+    let limiter = build(accounts, &["1 concurrent"], |builder| builder).await;
+    let held = limiter.reserve(&ask("a")).await.unwrap();
+    let ends = server.command(&["KEYS", "*limit-ends"]).unwrap();
+    let end = || server.command(&["ZRANGE", &ends, "0", "-1", "WITHSCORES"]).unwrap();
+    let first = end();
+    until(|| async { end() != first }).await;
+    held.settle(used(1));
+}
+
+#[tokio::test]
+async fn redis_slots_of_lost_process_come_back() {
+    let (server, limits) = (RedisServer::spawn(), ["100 tokens/month", "1 concurrent"]);
+    let lost = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let url = server.url();
+    let reserve = async move {
+        let accounts = accounts(&url).lease(Duration::from_millis(60));
+        let limiter = build(accounts, &limits, |builder| builder).await;
+        // A process that is gone settles nothing.
+        std::mem::forget(limiter.reserve(&ask("a").tokens(70, 0)).await.expect("there is room"));
+    };
+    lost.spawn(reserve).await.unwrap();
+    lost.shutdown_background();
+    let other = open(&server, &limits).await;
     until(|| async { other.reserve(&ask("a")).await.is_ok() }).await;
     settled(&other).await;
     assert_eq!(level(&other, "a").await, (0, 70), "tokens that nobody settles are spent");
