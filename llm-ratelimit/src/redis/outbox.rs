@@ -142,7 +142,7 @@ impl Shared {
     }
 
     async fn settle(&self, tag: &Tag, id: Id, used: &[Used], shares: &[u8]) -> Result<Settled, Error> {
-        consequences(self.insist(self.settlement(tag, id, used, shares)).await?, used)
+        consequences(self.insist(self.settlement(tag, id, &listed(shares), used)).await?, used)
     }
 
     /// Counts a call where nothing was reserved: all of it is beyond its reservation.
@@ -170,13 +170,13 @@ impl Shared {
     pub(super) async fn cancel(&self, part: &Question, id: Id) -> Result<(), Error> {
         let part = &part.parts[0];
         let used: Vec<_> = part.rules.iter().map(|need| Used::new(need, 0)).collect();
-        let call = self.settlement(&part.tag, id, &used, &[]);
+        let call = self.settlement(&part.tag, id, "undo", &used);
         self.redis.run_with_timeout(self.settings.decision_timeout, call).await.map(drop)
     }
 
-    fn settlement(&self, tag: &Tag, id: Id, used: &[Used], shares: &[u8]) -> ScriptCall {
+    fn settlement(&self, tag: &Tag, id: Id, shares: &str, used: &[Used]) -> ScriptCall {
         let call = SETTLE.with_keys(&[&tag.accounts, &tag.ends, &tag.channel]);
-        let call = call.arg(&id[..]).arg(self.exact_time()).arg(listed(shares));
+        let call = call.arg(&id[..]).arg(self.exact_time()).arg(shares);
         used.iter().fold(call, |call, used| call.arg(&*used.field).arg(used.amount.min(MOST)))
     }
 

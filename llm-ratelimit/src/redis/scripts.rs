@@ -78,7 +78,7 @@ local function reached(w, shares)
   w.alerted = to
   return from, to
 end
-local function settle_bucket(b, taken, rate, mark, used, time)
+local function settle_bucket(b, taken, rate, mark, used, time, undo)
   if used == taken then return end
   flow(b, time)
   local unit = b.period / b.amount
@@ -87,6 +87,10 @@ local function settle_bucket(b, taken, rate, mark, used, time)
     return
   end
   mark = mark * rate / b.amount
+  if undo and math.abs(mark + taken * unit - b.left - b.level) < TOLERANCE then
+    b.level = b.level - math.min(taken * unit, b.level)
+    return
+  end
   local still = math.max(0, mark + taken * unit - math.max(b.left, mark))
   local back = math.min((taken - used) * unit, still, b.level)
   b.level = b.level - back
@@ -273,7 +277,8 @@ return {takes and 0 or (fits and 0 or 1), int(time), table.concat(digits), unpac
 /// reservation comes too late. Returns windows that reached alert shares or made debt: field, the share reported before, the
 /// one that is reached, debt, used, end.
 ///
-/// Keys: hash, set, channel. Arguments: id, time or nothing, alert shares, then fields and the amounts used.
+/// Keys: hash, set, channel. Arguments: id, time or nothing, alert shares, or `undo` for what was taken a moment ago as if it
+/// had never been, then fields and the amounts used.
 pub(super) static SETTLE: LazyLock<Script> = LazyLock::new(|| {
     script(
         r"
@@ -294,7 +299,7 @@ if record then
       if kind == 's' then
         if holds[1] == 1 then c.held = c.held - taken end
       elseif kind == 'b' then
-        settle_bucket(c, taken, rate, mark, used[name] or taken, time)
+        settle_bucket(c, taken, rate, mark, used[name] or taken, time, ARGV[3] == 'undo')
       else
         local owed = c.carried + c.debt
         settle_window(c, mark, taken, used[name] or taken)

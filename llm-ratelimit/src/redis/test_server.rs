@@ -43,6 +43,7 @@ impl TestServers {
 pub(crate) fn accounts_on_one_server() -> RedisAccounts {
     with_servers(|servers| {
         let server = servers.single.get_or_insert_with(RedisServer::spawn);
+        empty(server);
         Redis::builder(server.url())
     })
 }
@@ -51,13 +52,23 @@ pub(crate) fn accounts_on_one_server() -> RedisAccounts {
 pub(crate) fn accounts_with_tls() -> RedisAccounts {
     with_servers(|servers| {
         let server = servers.single.get_or_insert_with(|| RedisServer::builder().tls().spawn());
+        empty(server);
         Redis::builder(server.url()).root_certificates(server.certificate().expect("it has one"))
     })
 }
 
 /// Returns the same on a Cluster of three nodes.
 pub(crate) fn accounts_on_cluster() -> RedisAccounts {
-    with_servers(|servers| Redis::builder(servers.cluster.get_or_insert_with(RedisCluster::spawn).url()))
+    with_servers(|servers| {
+        let cluster = servers.cluster.get_or_insert_with(RedisCluster::spawn);
+        cluster.nodes().iter().for_each(empty);
+        Redis::builder(cluster.url())
+    })
+}
+
+/// Removes what earlier cases left, so that listings stay short.
+fn empty(server: &RedisServer) {
+    server.command(&["FLUSHALL"]).expect("it answers");
 }
 
 fn with_servers(client: impl FnOnce(&mut TestServers) -> RedisBuilder) -> RedisAccounts {
