@@ -19,6 +19,9 @@ use crate::Tag;
 /// call.extensions.insert(Directive::new().max_age(Duration::from_secs(900)));
 /// ```
 ///
+/// A stack without a [`CacheLayer`](crate::CacheLayer) does not read them: there even a call with
+/// [`only_if_cached`](Self::only_if_cached) is sent.
+///
 /// The operator's [`DirectivePolicy`] limits them
 /// ([`CacheBuilder::directive_policy`](crate::CacheBuilder::directive_policy)).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -1,4 +1,4 @@
-use std::time::Instant;
+use std::{sync::Arc, time::Instant};
 
 use super::{Labels, SentFlag, Tenant};
 use crate::{Error, extensions::Extensions};
@@ -119,6 +119,23 @@ impl<T> Call<T> {
     /// Sets the flags of the members when this call is sent.
     pub(crate) fn merged_from(&mut self, members: Vec<SentFlag>) {
         self.sent = Some(SentFlag::below_members(members));
+    }
+
+    /// Names the vendor to the layer right above. A client does so before anything can fail, so that a failed or abandoned
+    /// attempt has a vendor too.
+    ///
+    /// ```
+    /// use llm_core::Call;
+    ///
+    /// let mut call = Call::new("acme", "a request");
+    /// let sent = call.track();
+    /// call.set_vendor(&"openai".into());
+    /// assert_eq!(sent.vendor().map(|name| &**name), Some("openai"));
+    /// ```
+    pub fn set_vendor(&self, name: &Arc<str>) {
+        if let Some(sent) = &self.sent {
+            sent.set_vendor(name);
+        }
     }
 
     /// Marks the call as sent. A client does so before it hands the request to the vendor, which may charge it from then on.

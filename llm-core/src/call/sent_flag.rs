@@ -58,6 +58,7 @@ pub enum LateEnd {
 struct Node {
     /// Number of times that the request was sent.
     sent: AtomicU32,
+    vendor: OnceLock<Arc<str>>,
     above: Above,
     /// The merged calls that this call is a part of; empty for most calls.
     merged: OnceLock<Box<Mutex<Merged>>>,
@@ -92,7 +93,8 @@ impl SentFlag {
     }
 
     fn with(above: Above) -> Self {
-        Self(Arc::new(Node { sent: AtomicU32::new(0), above, merged: OnceLock::new() }))
+        let (sent, vendor, merged) = (AtomicU32::new(0), OnceLock::new(), OnceLock::new());
+        Self(Arc::new(Node { sent, vendor, above, merged }))
     }
 
     /// Returns `true` if the request was handed to a vendor, which may charge it.
@@ -112,6 +114,15 @@ impl SentFlag {
     /// ```
     pub fn times_sent(&self) -> u32 {
         self.0.sent.load(Ordering::Acquire)
+    }
+
+    /// Returns the vendor that the client below has named, if this is the flag of the layer right above it.
+    pub fn vendor(&self) -> Option<&Arc<str>> {
+        self.0.vendor.get()
+    }
+
+    pub(super) fn set_vendor(&self, name: &Arc<str>) {
+        self.0.vendor.get_or_init(|| Arc::clone(name));
     }
 
     /// Leaves the call, whose caller no longer waits for it. `settle` is called once, with the call's end: as soon as

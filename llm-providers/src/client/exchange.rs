@@ -10,7 +10,7 @@ use http::{
 use http_body::Body;
 use llm_core::{
     BoxError, Call, Charge, Clock, Error, ErrorKind, Receipt,
-    layer::{Accounting, VendorLimits},
+    layer::{Accounting, MemberId, Pinned, VendorLimits},
 };
 use secrecy::{ExposeSecret, SecretString};
 
@@ -46,6 +46,22 @@ pub(super) const JSON: &str = "application/json";
 pub(super) const EVENTS: &str = "text/event-stream";
 
 impl<W: VendorProtocol, T: Transport> Client<W, T> {
+    /// Names the vendor to the layer above, and refuses a call that only a layer that is missing could serve.
+    pub(super) fn accept<B>(&self, call: &Call<B>) -> Result<(), Error> {
+        call.set_vendor(&self.config.name);
+        match call.extensions.get::<Pinned>() {
+            Some(pinned) if call.extensions.get::<MemberId>().is_none() => {
+                let group = pinned.group();
+                let message = format!(
+                    "the call is pinned to the group {group:?} of a key pool, and there is no pool above this client: put a \
+                     llm_keypool::KeyPool with that group there, or send the call without `Pinned`"
+                );
+                Err(Error::new(ErrorKind::Unsupported, message))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Sends a request, and waits for the head of the response.
     pub(super) async fn exchange<B>(
         &self,

@@ -19,6 +19,7 @@ use crate::{forward::Forward, protocol::VendorProtocol, telemetry::CallSpan, tra
 
 impl<W: VendorProtocol, T: Transport> Client<W, T> {
     async fn ask(&self, call: Call<ChatRequest>) -> Result<Reply<ChatResponse>, Error> {
+        self.accept(&call)?;
         let (span, protocol) = (CallSpan::open("chat", &self.config.name, &call.body.model), &self.config.protocol);
         span.run(async {
             let model = &call.body.model;
@@ -34,6 +35,7 @@ impl<W: VendorProtocol, T: Transport> Client<W, T> {
     }
 
     async fn ask_streamed(&self, call: Call<ChatRequest>) -> Result<Reply<ChatStream>, Error> {
+        self.accept(&call)?;
         let (span, protocol) = (CallSpan::open("chat", &self.config.name, &call.body.model), &self.config.protocol);
         span.run(async {
             let model = &call.body.model;
@@ -58,6 +60,7 @@ impl<W: VendorProtocol, T: Transport> Client<W, T> {
     }
 
     async fn ask_embeddings(&self, call: Call<EmbedRequest>) -> Result<Reply<Embeddings>, Error> {
+        self.accept(&call)?;
         let (span, protocol) =
             (CallSpan::open("embeddings", &self.config.name, &call.body.model), &self.config.protocol);
         span.run(async {

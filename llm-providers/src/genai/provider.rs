@@ -131,7 +131,9 @@ impl Genai {
         deadline.check()?;
         let target = self.target(model).await?;
         let mut accounting = Accounting::default();
-        accounting.provider = Some(provider(target.model.adapter_kind).into());
+        let vendor: Arc<str> = provider(target.model.adapter_kind).into();
+        call.set_vendor(&vendor);
+        accounting.provider = Some(vendor);
         Ok((target, deadline, Receipt::new(accounting)))
     }
 }

@@ -42,49 +42,54 @@ mod recorded {
         }
 
         /// Records the time of a stream's first content, which is there when the reply is.
-        pub(in crate::ledger) fn replied(&self) {
+        pub(in crate::ledger) fn replied(&self, provider: Option<&Arc<str>>) {
             if self.is_streamed {
-                histogram!("llm_providers_first_content_seconds", self.labels()).record(self.began.elapsed());
+                histogram!("llm_providers_first_content_seconds", self.labels(provider)).record(self.began.elapsed());
             }
         }
 
-        pub(in crate::ledger) fn failed(&self, kind: ErrorKind) {
-            counter!("llm_providers_errors_total", self.with("kind", word(kind))).increment(1);
+        pub(in crate::ledger) fn failed(&self, provider: Option<&Arc<str>>, kind: ErrorKind) {
+            counter!("llm_providers_errors_total", self.with(provider, "kind", word(kind))).increment(1);
         }
 
         pub(in crate::ledger) fn ended(&self, attempt: &Attempt) {
-            let outcome = self.with(
-                "outcome",
-                match attempt.outcome {
-                    Outcome::Complete => "complete",
-                    Outcome::Failed => "failed",
-                    Outcome::Abandoned => "abandoned",
-                },
-            );
+            let provider = attempt.provider.as_ref();
+            let outcome = match attempt.outcome {
+                Outcome::Complete => "complete",
+                Outcome::Failed => "failed",
+                Outcome::Abandoned => "abandoned",
+            };
+            let outcome = self.with(provider, "outcome", outcome);
             counter!("llm_providers_calls_total", outcome.clone()).increment(1);
             histogram!("llm_providers_call_seconds", outcome.clone()).record(self.began.elapsed());
             if let Some(usage) = attempt.usage {
-                counter!("llm_providers_tokens_total", self.with("kind", "input")).increment(usage.input);
-                counter!("llm_providers_tokens_total", self.with("kind", "output")).increment(usage.output);
+                counter!("llm_providers_tokens_total", self.with(provider, "kind", "input")).increment(usage.input);
+                counter!("llm_providers_tokens_total", self.with(provider, "kind", "output")).increment(usage.output);
             }
             match attempt.charged {
                 Charged::Nothing => {}
                 Charged::Paid(cost) => counter!("llm_providers_cost_nano_usd_total", outcome).increment(nanos(cost)),
                 Charged::Unconfirmed(Some(bound)) => {
-                    counter!("llm_providers_unconfirmed_nano_usd_total", self.labels()).increment(nanos(bound));
+                    counter!("llm_providers_unconfirmed_nano_usd_total", self.labels(provider)).increment(nanos(bound));
                 }
                 Charged::Unpriced(_) | Charged::Unconfirmed(None) => {
-                    counter!("llm_providers_unknown_cost_total", self.labels()).increment(1);
+                    counter!("llm_providers_unknown_cost_total", self.labels(provider)).increment(1);
                 }
             }
         }
 
-        fn labels(&self) -> Vec<Label> {
-            vec![Label::new("operation", self.operation), Label::new("model", self.model.clone())]
+        /// Returns the labels of all metrics of an ended attempt. Clients name the provider, not their callers.
+        fn labels(&self, provider: Option<&Arc<str>>) -> Vec<Label> {
+            let provider = provider.map_or("unknown".into(), |name| SharedString::from(Arc::clone(name)));
+            vec![
+                Label::new("provider", provider),
+                Label::new("operation", self.operation),
+                Label::new("model", self.model.clone()),
+            ]
         }
 
-        fn with(&self, name: &'static str, value: &'static str) -> Vec<Label> {
-            let mut labels = self.labels();
+        fn with(&self, provider: Option<&Arc<str>>, name: &'static str, value: &'static str) -> Vec<Label> {
+            let mut labels = self.labels(provider);
             labels.push(Label::new(name, value));
             labels
         }
@@ -125,9 +130,9 @@ mod silent {
             Self
         }
 
-        pub(in crate::ledger) fn replied(&self) {}
+        pub(in crate::ledger) fn replied(&self, _: Option<&Arc<str>>) {}
 
-        pub(in crate::ledger) fn failed(&self, _: ErrorKind) {}
+        pub(in crate::ledger) fn failed(&self, _: Option<&Arc<str>>, _: ErrorKind) {}
 
         pub(in crate::ledger) fn ended(&self, _: &Attempt) {}
     }

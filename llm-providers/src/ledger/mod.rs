@@ -134,8 +134,10 @@ mod row;
 mod running;
 mod shared;
 mod snapshot;
+mod stack_faults;
 mod table;
 mod terms;
+mod texts;
 mod unknown_costs;
 mod waste;
 
@@ -149,4 +151,5 @@ pub use self::requests::{Requests, RequestsLayer};
 pub use self::row::{Row, Unconfirmed};
 pub use self::shared::Ledger;
 pub use self::snapshot::Snapshot;
+pub use self::stack_faults::StackFault;
 pub use self::waste::{Waste, WastedSpend};

@@ -1,4 +1,4 @@
-//! Lines of JSON about requests. They hold no text of a request or a response.
+//! Lines of JSON about requests. They hold texts of requests and responses only by choice.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -9,6 +9,7 @@ use super::{
     call_outcome::{BookedResponse, CallOutcome},
     keys::Keys,
     month::timestamp,
+    texts::Texts,
 };
 
 /// Most bytes of lines that wait for a flush.
@@ -31,6 +32,8 @@ struct Line<'a> {
     outcome: &'static str,
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     response: Option<Response<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    texts: Option<Texts>,
 }
 
 #[derive(Serialize)]
@@ -74,7 +77,7 @@ impl RequestLog {
 }
 
 /// Returns the line of a request that ended, without the end of the line.
-pub(super) fn line(keys: &Keys, outcome: &CallOutcome) -> String {
+pub(super) fn line(keys: &Keys, outcome: &CallOutcome, texts: Option<Texts>) -> String {
     let (outcome, response) = match outcome {
         CallOutcome::Answered(booked) => ("answered", Some(response(booked))),
         CallOutcome::Failed => ("failed", None),
@@ -87,6 +90,7 @@ pub(super) fn line(keys: &Keys, outcome: &CallOutcome) -> String {
         model: &keys.model,
         outcome,
         response,
+        texts,
     };
     serde_json::to_string(&line).expect("texts and numbers can be written as JSON")
 }

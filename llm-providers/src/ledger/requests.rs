@@ -3,6 +3,8 @@ use llm_core::{
     layer::{Accounting, End, LlmService, always_ready},
     price::UnknownCost,
 };
+use serde::Serialize;
+use serde_json::Value;
 use tower_layer::Layer;
 use tower_service::Service;
 
@@ -12,6 +14,8 @@ use super::{
     future::{Booked, Booking},
     keys::Keys,
     request_log,
+    stack_faults::StackFault,
+    texts::{RequestTexts, Texts, response_text},
 };
 
 /// Layer that makes [`Requests`]: see [`Ledger::requests`].
@@ -36,6 +40,8 @@ pub struct Pending {
     ledger: Ledger,
     keys: Keys,
     units: u32,
+    /// Texts of the request, if they are logged.
+    texts: Option<RequestTexts>,
     ended: bool,
 }
 
@@ -60,26 +66,28 @@ impl<T: Operation, S: LlmService<T>> Service<Call<T>> for Requests<S> {
     fn call(&mut self, call: Call<T>) -> Self::Future {
         let ledger = self.ledger.clone();
         let keys = Keys::of(&call, ledger.time());
-        let pending = Pending { ledger, keys, units: call.units, ended: false };
+        let texts = (ledger.request_log() == Some(true)).then(|| RequestTexts::of(&call.body));
+        let pending = Pending { ledger, keys, units: call.units, texts, ended: false };
         Booked::new(self.inner.clone(), call, pending)
     }
 }
 
 impl<T: Operation> Booking<T> for Pending {
     fn on_reply(mut self, reply: Result<Reply<T::Output>, Error>) -> Result<Reply<T::Output>, Error> {
-        let reply = reply.inspect_err(|_| self.end(&CallOutcome::Failed))?;
+        let reply = reply.inspect_err(|_| self.end(&CallOutcome::Failed, None))?;
         Ok(reply.on_end(move |end, receipt| self.ended(&end, receipt)))
     }
 }
 
 impl Pending {
-    fn ended<C>(mut self, end: &End<'_, C>, receipt: &Receipt) {
+    fn ended<C: Serialize + 'static>(mut self, end: &End<'_, C>, receipt: &Receipt) {
         let outcome = match end {
             End::Complete(_) => CallOutcome::Answered(Box::new(self.value(receipt))),
             End::Failed(..) => CallOutcome::Failed,
             End::Dropped(_) => CallOutcome::Dropped,
         };
-        self.end(&outcome);
+        let text = self.texts.is_some().then(|| response_text(end.response())).flatten();
+        self.end(&outcome, text);
     }
 
     fn value(&self, receipt: &Receipt) -> BookedResponse {
@@ -134,9 +142,15 @@ impl Pending {
         }
     }
 
-    fn end(&mut self, outcome: &CallOutcome) {
+    fn end(&mut self, outcome: &CallOutcome, response_text: Option<Value>) {
         self.ended = true;
-        let line = self.ledger.logs_requests().then(|| request_log::line(&self.keys, outcome));
+        if let CallOutcome::Answered(response) = outcome
+            && response.list == Err(UnknownCost::NoAttemptsLayer)
+        {
+            self.ledger.stack_faults().note(StackFault::NoAttemptsLayer);
+        }
+        let texts = self.texts.take().map(|request| Texts { request, response: response_text });
+        let line = self.ledger.request_log().map(|_| request_log::line(&self.keys, outcome, texts));
         let mut table = self.ledger.account_table();
         table.call(&self.keys, outcome);
         if let (Some(log), Some(line)) = (&mut table.log, line) {
@@ -148,7 +162,7 @@ impl Pending {
 impl Drop for Pending {
     fn drop(&mut self) {
         if !self.ended {
-            self.end(&CallOutcome::Dropped);
+            self.end(&CallOutcome::Dropped, None);
         }
     }
 }

@@ -6,7 +6,7 @@ use llm_core::{
     price::UnknownCost,
 };
 
-use super::{Attempt, Charged, Ledger, Outcome, keys::Keys, meter::Meter, terms::Terms};
+use super::{Attempt, Charged, Ledger, Outcome, keys::Keys, meter::Meter, stack_faults::StackFault, terms::Terms};
 
 /// One attempt at a vendor while it runs. Dropped before its end, it is booked as abandoned.
 #[derive(Debug)]
@@ -43,7 +43,10 @@ impl RunningAttempt {
 
     /// Records that the reply has arrived. Its end follows.
     pub(super) fn replied(&self) {
-        self.meter.replied();
+        if !self.sent.is_sent() {
+            self.ledger.stack_faults().note(StackFault::UnmarkedCalls);
+        }
+        self.meter.replied(self.sent.vendor());
     }
 
     /// Ends it without booking, because the response is of a layer below and not of a vendor.
@@ -53,7 +56,7 @@ impl RunningAttempt {
 
     /// Ends it without a reply.
     pub(super) fn refused(mut self, error: &Error) {
-        self.meter.failed(error.kind());
+        self.meter.failed(self.sent.vendor(), error.kind());
         let accounting = error.accounting().cloned().unwrap_or_default();
         let (usage, charged) = match error.charge() {
             Charge::None => (None, Charged::Nothing),
@@ -73,7 +76,7 @@ impl RunningAttempt {
         let outcome = match end {
             End::Complete(_) => Outcome::Complete,
             End::Failed(_, error) => {
-                self.meter.failed(error.kind());
+                self.meter.failed(self.sent.vendor(), error.kind());
                 Outcome::Failed
             }
             End::Dropped(_) => Outcome::Abandoned,
@@ -103,6 +106,9 @@ impl RunningAttempt {
             accounting.set_prices(cost, list);
             std::mem::replace(&mut accounting.cost_share, share)
         });
+        if replaced.is_some() {
+            self.ledger.stack_faults().note(StackFault::TwoAttemptsLayers);
+        }
         // Only now, when the receipt is free: its callback may want to see it.
         drop(replaced);
     }
@@ -172,7 +178,7 @@ impl RunningAttempt {
             labels,
             model,
             answered_by: accounting.model.clone(),
-            provider: accounting.provider.clone(),
+            provider: accounting.provider.clone().or_else(|| self.sent.vendor().cloned()),
             member,
             request_id: accounting.request_id.clone(),
             outcome,
@@ -192,12 +198,12 @@ impl RunningAttempt {
             _ => None,
         };
         let Some(members) = &self.members else {
-            self.ledger.account_table().attempt(&[(&self.keys, &attempt)], cause);
+            self.ledger.book_attempt(&[(&self.keys, &attempt)], cause);
             return self.ledger.report(&attempt);
         };
         let keys: Vec<Keys> = members.iter().map(|member| self.keys.of_caller(member)).collect();
         let shares = attempt.split(members);
-        self.ledger.account_table().attempt(&keys.iter().zip(&shares).collect::<Vec<_>>(), cause);
+        self.ledger.book_attempt(&keys.iter().zip(&shares).collect::<Vec<_>>(), cause);
         shares.iter().for_each(|share| self.ledger.report(share));
     }
 }

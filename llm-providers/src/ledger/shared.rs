@@ -5,9 +5,14 @@ use std::{
 };
 
 use llm_core::Clock;
-use llm_core::price::{PriceOptions, PriceTable, Prices, ServiceTier};
+use llm_core::price::{PriceOptions, PriceTable, Prices, ServiceTier, UnknownCost};
 
-use super::{Attempt, Snapshot, account_table::AccountTable};
+use super::{
+    Attempt, Snapshot,
+    account_table::AccountTable,
+    keys::Keys,
+    stack_faults::{ATTEMPTS_WITHOUT_REQUESTS, StackFault, StackFaults},
+};
 
 /// The ledger of a stack: see the [module's docs](crate::ledger) for terms and an example.
 ///
@@ -22,13 +27,15 @@ struct Inner {
     default_service: Mutex<PriceOptions>,
     /// File's recording, if there is one.
     recording: OnceLock<Recording>,
+    stack_faults: StackFaults,
 }
 
 /// Settings of a ledger with a file, which calls read without a lock.
 #[derive(Debug)]
 pub(super) struct Recording {
     pub(super) clock: Arc<dyn Clock>,
-    pub(super) logs_requests: bool,
+    /// Requests are logged, and if true with texts.
+    pub(super) request_log: Option<bool>,
 }
 
 type Hooks = Arc<Vec<Arc<dyn Fn(&Attempt) + Send + Sync>>>;
@@ -42,6 +49,7 @@ impl Ledger {
             hooks: Mutex::default(),
             default_service: Mutex::default(),
             recording: OnceLock::new(),
+            stack_faults: StackFaults::default(),
         }))
     }
 
@@ -138,7 +146,7 @@ impl Ledger {
             let table = self.account_table();
             (table.totals.clone(), table.unknown.clone())
         };
-        Snapshot::new(self.prices().as_of(), accounts, unknown)
+        Snapshot::new(self.prices().as_of(), accounts, unknown).with_faults(self.stack_faults().all())
     }
 
     /// Returns the current prices, which usage is valued by.
@@ -172,8 +180,25 @@ impl Ledger {
         self.0.recording.get().map(|recording| recording.clock.now())
     }
 
-    pub(super) fn logs_requests(&self) -> bool {
-        self.0.recording.get().is_some_and(|recording| recording.logs_requests)
+    /// Returns true if requests are logged with texts, false if without, and `None` if they are not logged.
+    pub(super) fn request_log(&self) -> Option<bool> {
+        self.0.recording.get()?.request_log
+    }
+
+    pub(super) fn stack_faults(&self) -> &StackFaults {
+        &self.0.stack_faults
+    }
+
+    /// Books an attempt by the shares of its members.
+    pub(super) fn book_attempt(&self, shares: &[(&Keys, &Attempt)], cause: Option<&UnknownCost>) {
+        let (attempts, calls) = {
+            let mut table = self.account_table();
+            table.attempt(shares, cause);
+            (table.totals.total.attempts, table.totals.total.calls)
+        };
+        if calls == 0 && attempts >= ATTEMPTS_WITHOUT_REQUESTS {
+            self.stack_faults().note(StackFault::NoRequestsLayer);
+        }
     }
 
     /// Returns the service class and surcharges of requests that name none.

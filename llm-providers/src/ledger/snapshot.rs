@@ -3,7 +3,7 @@ use std::sync::Arc;
 use llm_core::price::UnknownCost;
 
 use super::{
-    Balance, Row,
+    Balance, Row, StackFault,
     accounts::{Accounts, Rows, SEPARATOR},
     unknown_costs::UnknownCosts,
 };
@@ -17,6 +17,7 @@ pub struct Snapshot {
     labels: Named,
     models: Named,
     pub(super) unknown: UnknownCosts,
+    stack_faults: Vec<StackFault>,
 }
 
 /// Rows by name, sorted; the row of the rest is the last.
@@ -34,7 +35,17 @@ impl Snapshot {
             labels: named(accounts.labels),
             models: named(accounts.models),
             unknown,
+            stack_faults: Vec::new(),
         }
+    }
+
+    pub(super) fn with_faults(self, stack_faults: Vec<StackFault>) -> Self {
+        Self { stack_faults, ..self }
+    }
+
+    /// Returns what is wrong with the ledger's layers in the stack, as far as the ledger has noticed it. It is logged, too.
+    pub fn stack_faults(&self) -> impl Iterator<Item = StackFault> + '_ {
+        self.stack_faults.iter().copied()
     }
 
     /// Returns the day of the prices that usage is valued by. It is empty in the copy of a month, whose calls may have been

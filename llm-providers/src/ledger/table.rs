@@ -139,6 +139,9 @@ fn notes(snapshot: &Snapshot, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     if !total.open.is_zero() {
         write!(f, "\nopen: {} paid for responses that have not ended", total.open)?;
     }
+    for fault in snapshot.stack_faults() {
+        write!(f, "\nstack: {fault}")?;
+    }
     let off = snapshot.balance();
     if !off.is_balanced() {
         write!(f, "\noff by: attempts {}, responses {}, between {}", off.attempts, off.responses, off.between)?;

@@ -8,6 +8,7 @@ mod list_price;
 #[cfg(feature = "metrics")]
 mod metrics;
 mod requests;
+mod stack_faults;
 mod stated_cost;
 mod table;
 mod tiers;

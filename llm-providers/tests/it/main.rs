@@ -25,6 +25,7 @@ mod ledger;
 mod listing;
 mod openai;
 mod outside_tokio;
+mod pinned_without_pool;
 mod prices;
 mod recordings;
 mod request_fields;

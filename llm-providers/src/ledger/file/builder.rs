@@ -16,6 +16,7 @@ pub struct LedgerFileBuilder {
     path: PathBuf,
     choice: Choice,
     log: Option<PathBuf>,
+    with_texts: bool,
     clock: Arc<dyn Clock>,
 }
 
@@ -28,7 +29,7 @@ impl LedgerFile {
 
 impl LedgerFileBuilder {
     fn new(path: PathBuf) -> Self {
-        Self { path, choice: Choice::default(), log: None, clock: Arc::new(SystemClock) }
+        Self { path, choice: Choice::default(), log: None, with_texts: false, clock: Arc::new(SystemClock) }
     }
 
     /// Adds a row for each month and tenant.
@@ -53,6 +54,26 @@ impl LedgerFileBuilder {
     /// Default: no log.
     pub fn request_log(mut self, path: impl Into<PathBuf>) -> Self {
         self.log = Some(path.into());
+        self.with_texts = false;
+        self
+    }
+
+    /// Appends lines as [`request_log`](Self::request_log) does, with the texts of requests and responses: whoever can read
+    /// the file reads what users wrote. Words that look like a vendor's key are written as `[key]`.
+    ///
+    /// ```
+    /// use llm_providers::{Ledger, ledger::LedgerFile, prices};
+    ///
+    /// # let directory = tempfile::tempdir()?;
+    /// # let (path, log) = (directory.path().join("costs.json"), directory.path().join("requests.jsonl"));
+    /// let ledger = Ledger::new(prices::openai());
+    /// let file = LedgerFile::builder(path).request_log_with_texts(log).open(&ledger)?;
+    /// # file.close()?;
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn request_log_with_texts(mut self, path: impl Into<PathBuf>) -> Self {
+        self = self.request_log(path);
+        self.with_texts = true;
         self
     }
 
@@ -69,11 +90,12 @@ impl LedgerFileBuilder {
     ///
     /// # Errors
     ///
-    /// [`LedgerFileError::Open`], [`LedgerFileError::Newer`], [`LedgerFileError::Write`] if a new file or the request log
+    /// [`LedgerFileError::InUse`], [`LedgerFileError::Open`], [`LedgerFileError::Newer`], [`LedgerFileError::Write`] if a new file or the request log
     /// cannot be made, and [`LedgerFileError::LedgerInUse`].
     pub fn open(self, ledger: &Ledger) -> Result<LedgerFile, LedgerFileError> {
         let (disk, mut months) = Disk::open(self.path, self.log.clone())?;
-        if !ledger.record(Recording { clock: self.clock, logs_requests: self.log.is_some() }) {
+        let request_log = self.log.as_ref().map(|_| self.with_texts);
+        if !ledger.record(Recording { clock: self.clock, request_log }) {
             return Err(LedgerFileError::LedgerInUse);
         }
         let mut table = ledger.account_table();

@@ -1,6 +1,6 @@
 use std::{
     ffi::OsString,
-    fs::{File, Metadata, OpenOptions},
+    fs::{File, Metadata, OpenOptions, TryLockError},
     io::{self, Read, Seek, SeekFrom, Write},
     path::{Path, PathBuf},
     time::SystemTime,
@@ -16,6 +16,8 @@ pub(super) struct Disk {
     /// The file as this process left it.
     stamp: Option<Stamp>,
     log: Option<PathBuf>,
+    /// Locked until this is dropped or its process ends; `None` on a disk that knows no locks.
+    _lock: Option<File>,
 }
 
 /// Length, time of the last change, and on Unix the number of the file, which each replacement changes.
@@ -24,13 +26,14 @@ type Stamp = (u64, Option<SystemTime>, u64);
 impl Disk {
     /// Reads the totals, or writes a file without any if there is none.
     pub(super) fn open(path: PathBuf, log: Option<PathBuf>) -> Result<(Self, Months), LedgerFileError> {
+        let lock = lock(&path)?;
         let failed = |error: io::Error| LedgerFileError::Open { path: path.clone(), message: error.to_string() };
         let stamp = stamp(&path).map_err(failed)?;
         let months = match stamp {
             Some(_) => contents::parse(&path, &std::fs::read(&path).map_err(failed)?)?,
             None => Months::default(),
         };
-        let mut disk = Self { path, stamp, log };
+        let mut disk = Self { path, stamp, log, _lock: lock };
         if stamp.is_none() {
             disk.replace(&months)?;
         }
@@ -54,6 +57,20 @@ impl Disk {
         let Some(path) = &self.log else { return Ok(()) };
         append(path, lines.as_bytes())
             .map_err(|error| LedgerFileError::Write { path: path.clone(), message: error.to_string() })
+    }
+}
+
+/// Locks the file beside the one at `path`, which a flush replaces.
+fn lock(path: &Path) -> Result<Option<File>, LedgerFileError> {
+    let failed = |error: io::Error| LedgerFileError::Write { path: path.into(), message: error.to_string() };
+    let mut beside = OsString::from(path);
+    beside.push(".lock");
+    let file = private().open(beside).map_err(failed)?;
+    match file.try_lock() {
+        Ok(()) => Ok(Some(file)),
+        Err(TryLockError::WouldBlock) => Err(LedgerFileError::InUse { path: path.into() }),
+        Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => Ok(None),
+        Err(TryLockError::Error(error)) => Err(failed(error)),
     }
 }
 

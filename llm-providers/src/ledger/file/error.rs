@@ -22,6 +22,13 @@ pub enum LedgerFileError {
         /// Latest known format.
         known: u64,
     },
+    /// Another process, or this one, has the file open.
+    #[error("the totals in {} are in use by another process or ledger: give each a file of its own; \
+             `Months::read` reads a file that is in use", path.display())]
+    InUse {
+        /// Path of the file.
+        path: PathBuf,
+    },
     /// Another process or person changed the file after it was opened. It is left as it is.
     #[error("the totals in {} were changed by another process and are not overwritten: \
              give each process a file of its own, or move this one away and flush again", path.display())]

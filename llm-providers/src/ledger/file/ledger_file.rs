@@ -32,15 +32,19 @@ use crate::ledger::Months;
 /// - A flush writes the rows of all months, about 1 KB each.
 /// - An amount that was `open` when the process was killed stays so, because it is not known whether a caller got the
 ///   response.
+/// - One process has the file open: a second one gets [`LedgerFileError::InUse`]. The lock is on a file beside it, named
+///   with `.lock` at the end, and ends with the process. [`Months::read`] needs no lock.
 /// - A file that cannot be read, is of another program or of a later version is an error and is never overwritten. So is
-///   one that another process changed meanwhile: each process has a file of its own, and [`Months::read`] reads them.
+///   one that was changed meanwhile, which a disk without locks allows.
 /// - Rows that are no longer chosen stay in the file as they are.
 ///
 /// # Request log
 ///
 /// Each line has the time, tenant, labels, model and outcome (`answered`, `failed`, `dropped`) of a request, and of a
 /// response its origin, the model that answered, the vendor and its id of the request, tokens and amounts as whole
-/// nano-dollars. It has no text of a request or a response. Lines are appended at a flush, before the totals; at most
+/// nano-dollars. It has no text of a request or a response, unless that is
+/// [chosen](super::LedgerFileBuilder::request_log_with_texts): then `texts` has `request`, of a chat a `role` and a `text`
+/// for each message, of embeddings their texts, and `response`, a text or an own operation's JSON. Lines are appended at a flush, before the totals; at most
 /// 16 MiB wait for one, and a line `{"lost_lines":…}` counts those beyond.
 #[must_use = "dropped, it is flushed only if it was started"]
 pub struct LedgerFile {

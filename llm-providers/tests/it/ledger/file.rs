@@ -8,7 +8,7 @@ use std::{
 };
 
 use futures_util::{FutureExt, StreamExt};
-use llm_core::{Error, ErrorKind, ManualClock, Usd};
+use llm_core::{Call, Error, ErrorKind, ManualClock, Receipt, Reply, Usd};
 use llm_providers::{
     Ledger,
     ledger::{LedgerFile, LedgerFileError, Months},
@@ -177,16 +177,34 @@ async fn ledger_file_refuses_second_writer() {
     let path = directory.path().join("costs.json");
     let clock = ManualClock::at_unix(LATE_IN_NOVEMBER);
     let (first, file) = open(&path, &clock);
-    let (second, other) = open(&path, &clock);
-    run(&second, "b", "x", 1).await;
-    other.flush().unwrap();
+    let second = LedgerFile::builder(&path).open(&ledger()).unwrap_err();
+    assert_eq!(second, LedgerFileError::InUse { path: path.clone() });
+    assert!(second.to_string().contains("give each a file of its own"), "{second}");
     run(&first, "acme", "x", 1).await;
+    file.flush().unwrap();
+    assert_eq!(Months::read(&path).unwrap().of_label("job", "x").calls, 1, "it can be read meanwhile");
+    let again = LedgerFile::builder(directory.path().join("other.json")).open(&first);
+    assert_eq!(again.unwrap_err(), LedgerFileError::LedgerInUse);
+    drop(file);
+    let (_, next) = open(&path, &clock);
+    assert_eq!(next.months().of_label("job", "x").calls, 1);
+}
+
+#[tokio::test]
+async fn ledger_file_keeps_what_others_changed() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("costs.json");
+    let (ledger, file) = open(&path, &ManualClock::at_unix(LATE_IN_NOVEMBER));
+    let backup = std::fs::read(&path).unwrap();
+    run(&ledger, "acme", "x", 1).await;
+    file.flush().unwrap();
+    std::fs::write(&path, &backup).unwrap();
+    run(&ledger, "acme", "x", 1).await;
     assert_eq!(file.flush(), Err(LedgerFileError::Changed { path: path.clone() }));
+    assert_eq!(std::fs::read(&path).unwrap(), backup);
     std::fs::rename(&path, directory.path().join("other.json")).unwrap();
     file.flush().unwrap();
-    assert_eq!(Months::read(&path).unwrap().of_label("job", "x").calls, 1);
-    let again = LedgerFile::builder(&path).open(&first);
-    assert_eq!(again.unwrap_err(), LedgerFileError::LedgerInUse);
+    assert_eq!(Months::read(&path).unwrap().of_label("job", "x").calls, 2);
 }
 
 #[tokio::test]
@@ -219,6 +237,50 @@ async fn request_log_has_lines_without_texts() {
     assert_eq!((&lines[0]["paid_nano_usd"], &lines[0]["input_tokens"]), (&COST.nanos().into(), &10.into()));
 }
 
+/// An application's own operation.
+#[derive(Clone)]
+struct Count;
+
+impl llm_core::Operation for Count {
+    type Output = Vec<u64>;
+
+    const NAME: &'static str = "count";
+
+    fn model(&self) -> &str {
+        "m"
+    }
+
+    fn fingerprint(&self, _: &mut llm_core::layer::Fingerprinter) {}
+}
+
+#[tokio::test]
+async fn request_log_with_texts_has_no_keys() {
+    let directory = tempfile::tempdir().unwrap();
+    let log = directory.path().join("requests.jsonl");
+    let ledger = ledger();
+    let file = LedgerFile::builder(directory.path().join("costs.json")).request_log_with_texts(&log);
+    let file = file.open(&ledger).unwrap();
+    let failed = Plan { head: Head::Fails(Error::new(ErrorKind::Server, "down")), ..Plan::default() };
+    let provider = stack(&ledger, [Plan::default(), Plan::default(), failed]);
+    let call = || call("acme").map(|request| request.user("my key is sk-0123456789abcdef"));
+    provider.chat(call()).await.unwrap();
+    assert!(provider.chat_stream(call()).await.unwrap().output.count().await > 0);
+    provider.chat(call()).await.unwrap_err();
+    let own = tower::service_fn(|_: Call<Count>| async { Ok::<_, Error>(Reply::new(vec![1, 2], Receipt::default())) });
+    let own = tower::ServiceBuilder::new().layer(ledger.requests()).service(own);
+    llm_core::layer::oneshot(own, Call::new("acme", Count)).await.unwrap();
+    file.flush().unwrap();
+    let text = std::fs::read_to_string(&log).unwrap();
+    let lines: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let request = serde_json::json!([
+        {"role": "user", "text": "is it safe?"}, {"role": "user", "text": "my key is [key]"}]);
+    let texts: Vec<_> = lines.iter().map(|line| (&line["texts"]["request"], &line["texts"]["response"])).collect();
+    assert_eq!(texts[0], (&request, &"yes".into()));
+    assert_eq!(texts[1], (&request, &"yes".into()), "of a stream as well");
+    assert_eq!(texts[2], (&request, &serde_json::Value::Null));
+    assert_eq!(texts[3], (&serde_json::json!([]), &serde_json::json!([1, 2])));
+}
+
 #[tokio::test]
 async fn ledger_file_thread_flushes_at_close() {
     let directory = tempfile::tempdir().unwrap();
@@ -246,6 +308,8 @@ fn ledger_file_survives_kill_after_flush() {
         let lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
         let mut totals = lines.filter_map(|line| line.rsplit_once("flushed ")?.1.parse::<u64>().ok());
         let reported = totals.nth(kill * 3).unwrap();
+        let second = LedgerFile::builder(&path).open(&ledger());
+        assert!(matches!(second, Err(LedgerFileError::InUse { .. })), "one process has the file");
         child.kill().unwrap();
         child.wait().unwrap();
         assert!(reported > flushed, "the next process continues");

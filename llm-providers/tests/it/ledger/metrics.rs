@@ -1,9 +1,11 @@
 //! Metrics of attempts.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use futures_util::{FutureExt, StreamExt};
-use llm_core::{Call, ChatRequest, Error, ErrorKind};
+use llm_core::{Call, ChatRequest, Error, ErrorKind, layer::oneshot};
+use llm_providers::OpenAi;
+use llm_testkit::{Fault, Rule, Vendor};
 use metrics_util::debugging::{DebugValue, DebuggingRecorder};
 
 use super::vendor::{Head, Plan, bound, call, ledger, stack};
@@ -45,23 +47,43 @@ fn metrics_count_attempts_tokens_and_money() {
         assert!(reply.output.count().await > 0);
     });
     let expected = [
-        ("calls_total chat m complete", 3),
-        ("calls_total chat m failed", 1),
-        ("calls_total chat m abandoned", 1),
-        ("errors_total chat m rate_limited", 1),
+        ("calls_total v chat m complete", 3),
+        ("calls_total v chat m failed", 1),
+        ("calls_total v chat m abandoned", 1),
+        ("errors_total v chat m rate_limited", 1),
         ("calls_in_flight chat m", 0),
-        ("call_seconds chat m complete", 3),
-        ("call_seconds chat m failed", 1),
-        ("call_seconds chat m abandoned", 1),
-        ("first_content_seconds chat m", 1),
-        ("tokens_total chat m input", 30),
-        ("tokens_total chat m output", 15),
-        ("cost_nano_usd_total chat m complete", 40_000),
-        ("unconfirmed_nano_usd_total chat m", bound().nanos()),
-        ("unknown_cost_total chat m", 1),
+        ("call_seconds v chat m complete", 3),
+        ("call_seconds v chat m failed", 1),
+        ("call_seconds v chat m abandoned", 1),
+        ("first_content_seconds v chat m", 1),
+        ("tokens_total v chat m input", 30),
+        ("tokens_total v chat m output", 15),
+        ("cost_nano_usd_total v chat m complete", 40_000),
+        ("unconfirmed_nano_usd_total v chat m", bound().nanos()),
+        ("unknown_cost_total v chat m", 1),
     ];
     let expected: BTreeMap<String, i64> = expected.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
     assert_eq!(found, expected);
+}
+
+#[test]
+fn metrics_name_provider_of_failed_and_abandoned_attempts() {
+    let vendor = Vendor::new();
+    vendor.script(Rule::new(Fault::status(http::StatusCode::BAD_REQUEST, "{}")).once());
+    vendor.script(Rule::new(Fault::NoResponse).once());
+    let found = recorded(async {
+        let client = OpenAi::with_transport("no-real-key", vendor.transport()).unwrap();
+        let stack = tower::ServiceBuilder::new().layer(ledger().attempts()).service(client);
+        for _ in 0..3 {
+            let call = Call::new("acme", ChatRequest::new("m").user("hi"));
+            let _ = tokio::time::timeout(Duration::from_secs(60), oneshot(stack.clone(), call)).await;
+        }
+    });
+    let calls: BTreeMap<&str, i64> = found.iter().map(|(name, value)| (&**name, *value)).collect();
+    for outcome in ["complete", "failed", "abandoned"] {
+        assert_eq!(calls.get(&*format!("calls_total openai chat m {outcome}")), Some(&1), "{found:?}");
+    }
+    assert!(found.keys().all(|name| !name.contains("unknown ")), "{found:?}");
 }
 
 #[test]
@@ -72,7 +94,7 @@ fn metrics_unlisted_models_share_a_series() {
             provider.chat(Call::new("acme", ChatRequest::new(model).user("hi"))).await.unwrap();
         }
     });
-    assert_eq!(found["calls_total chat other complete"], 2);
+    assert_eq!(found["calls_total v chat other complete"], 2);
     assert!(found.keys().all(|name| name.contains(" other")));
 }
 

@@ -70,6 +70,7 @@ pub(crate) struct Vendor(pub(crate) Mutex<VecDeque<Plan>>);
 impl Vendor {
     async fn head<T>(&self, call: &Call<T>) -> Result<Plan, Error> {
         let plan = self.0.lock().expect("no plan panics").pop_front().unwrap_or_default();
+        call.set_vendor(&"v".into());
         if plan.sent {
             call.mark_sent();
         }
