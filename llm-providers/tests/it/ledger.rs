@@ -4,6 +4,7 @@ mod attempts;
 mod balance;
 mod clients;
 mod file;
+mod killed_job;
 mod list_price;
 #[cfg(feature = "metrics")]
 mod metrics;
