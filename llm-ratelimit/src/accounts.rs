@@ -66,7 +66,7 @@ pub(crate) trait Accounts: fmt::Debug + Send + Sync {
         crate::RedisStats::default()
     }
 
-    /// Returns the time after which the first of those that wait for an account asks again, whatever it was told.
+    /// Returns the time after which the first of those that wait for an account asks again, without a message that there is room.
     fn ask_again_after(&self) -> Option<Duration> {
         None
     }

@@ -1,4 +1,4 @@
-//! What a call may take, what it took, and how both become amounts of a unit.
+//! Demands and settlements of calls, and their amounts in each unit.
 //!
 //! [`Demand`] and [`Settlement`] are the only places that know how a unit is counted: a decision asks
 //! [`Demand::amount`], and a settlement [`Settlement::amount`], for each limit's [`Kind`].

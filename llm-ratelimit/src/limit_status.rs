@@ -1,7 +1,7 @@
 //! The levels of a call's limits as its decision left them, and what they mean to a reader.
 //!
 //! A decision copies raw counters ([`Level`]) under the lock; amounts, times and header fields are computed when they are
-//! read, so that a call whose statuses nobody reads pays for the copy alone.
+//! read, so that a call whose statuses are not read pays for the copy alone.
 
 use std::{fmt, sync::Arc, time::Duration};
 

@@ -33,7 +33,7 @@ pub(crate) struct Asked {
     progress: Mutex<Progress>,
 }
 
-/// What a running call holds and has used. After its end it holds nothing.
+/// Holdings and usage of a running call. After its end it holds nothing.
 #[derive(Default)]
 struct Progress {
     held: Held,

@@ -1,4 +1,4 @@
-//! What a quota counts, and the words by which it is written.
+//! Units that a quota counts, and the words by which they are written.
 
 use std::{
     cmp::Ordering,

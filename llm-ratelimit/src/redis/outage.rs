@@ -59,7 +59,7 @@ pub(super) struct LocalShare {
     pub(super) instances: u32,
 }
 
-/// How a call was decided.
+/// Way in which a call was decided.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
     Refused,

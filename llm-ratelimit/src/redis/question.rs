@@ -28,14 +28,14 @@ pub(super) struct Question {
     per_mille: u32,
 }
 
-/// What a call needs of the accounts of one tag.
+/// Needs of a call of the accounts of one tag.
 #[derive(Clone, Debug)]
 pub(super) struct Part {
     pub(super) tag: Arc<Tag>,
     pub(super) rules: Vec<RuleNeed>,
 }
 
-/// What a call needs of one counter.
+/// Need of a call of one counter.
 #[derive(Clone, Debug)]
 pub(super) struct RuleNeed {
     pub(super) field: Arc<str>,
@@ -71,7 +71,7 @@ pub(super) enum Answer {
         taken: bool,
         /// The server's time, in nanoseconds since 1970.
         now: u64,
-        /// Whether each rule has room, and its counter, in the order of the question.
+        /// True for each rule that has room, and its counter, in the order of the question.
         rules: Vec<(bool, Stored)>,
     },
     /// The server's time, in nanoseconds since 1970, at which the question came too late or named another window.

@@ -37,7 +37,7 @@ pub(super) struct Shared {
     pub(super) redis: Redis,
     pub(super) settings: Settings,
     pub(super) counts: Counts,
-    /// When the last retries end. Unset while the limiter lives.
+    /// Time at which the last retries end. Unset while the limiter lives.
     pub(super) ends_at: OnceLock<Instant>,
     listener: OnceLock<Listener>,
     process: u64,

@@ -58,7 +58,7 @@ impl LedgerFileBuilder {
         self
     }
 
-    /// Appends lines as [`request_log`](Self::request_log) does, with the texts of requests and responses: whoever can read
+    /// Appends lines as [`request_log`](Self::request_log) does, with the texts of requests and responses: a reader of
     /// the file reads what users wrote. Words that look like a vendor's key are written as `[key]`.
     ///
     /// ```
