@@ -1,4 +1,4 @@
-//! What the others are wrong variants of: it compiles.
+//! A right stack, of which the others are wrong variants: it compiles.
 
 use llm_providers::{Ledger, OpenAi, llm_core::into_provider, prices, retry::RetryLayer};
 

@@ -28,9 +28,9 @@ use super::{
 
 /// Sends the items of several callers as one request.
 pub(crate) trait Deliver: Clone + Send + 'static {
-    /// What one caller has sent.
+    /// Requests that one caller has sent.
     type Item: Clone + Send + 'static;
-    /// What one caller gets.
+    /// Outcome that one caller gets.
     type Response: Send + 'static;
 
     /// Returns one result for each item, in order. If the request fails, each is its error.

@@ -29,7 +29,7 @@ pub(super) struct State {
 
 /// Share of a response in its packed request, in the [`extensions`](Reply::extensions) of the reply.
 ///
-/// What packing saved in money is on the receipt, by the cause [`Packed`](llm_core::Cause::Packed).
+/// The money that packing saved is on the receipt, by the cause [`Packed`](llm_core::Cause::Packed).
 ///
 /// ```
 /// use llm_batch::pack::PackShare;

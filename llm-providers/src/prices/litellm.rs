@@ -79,7 +79,7 @@ const SOURCE: &str = "LiteLLM's table model_prices_and_context_window; not autho
 /// `gemini/gemini-2.5-pro` is `gemini-2.5-pro` at `gemini`. Plain, cached, written and audio tokens, images in the
 /// output, searches, service classes, prices of long prompts and surcharges are read, exactly, from the decimal text.
 ///
-/// What a price table cannot represent is named in [`omissions`](LiteLlmTable::omissions), not guessed: rows priced by
+/// [`omissions`](LiteLlmTable::omissions) names what a price table cannot represent, and nothing is guessed: rows priced by
 /// the character, second or request, a price of reasoning other than that of output, a model that is listed as free,
 /// which the source also writes for one whose price is not known. Where a row states no price for a kind of cached
 /// token, it costs what plain input costs, as in every [`Price`].

@@ -85,7 +85,7 @@ fn try_all(bytes: &[u8]) {
     let _ = classify(StatusCode::TOO_MANY_REQUESTS, &HeaderMap::new(), bytes, UNIX_EPOCH, Some("key-1"));
 }
 
-/// A part of a response as the vendor writes it. Neighbours that a stream would let flow together are told apart.
+/// A part of a response as the vendor writes it. Neighbours that a stream would join are kept apart.
 fn part() -> impl Strategy<Value = Value> {
     let text = "[a-zé ]{1,8}";
     let signature = "[A-Z]{1,4}";

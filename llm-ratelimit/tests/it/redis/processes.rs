@@ -113,7 +113,7 @@ fn run(server: &mut RedisServer) -> [u64; 2] {
     spent
 }
 
-/// Returns how many reservations nobody has settled, and of how many processes they are.
+/// Returns the number of reservations that are not settled, and that of the processes that hold them.
 fn unsettled(server: &RedisServer) -> (u64, u64) {
     const SCRIPT: &str = "
         local fields, processes, open, of = redis.call('HGETALL', KEYS[1]), {}, 0, 0
