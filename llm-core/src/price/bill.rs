@@ -9,7 +9,7 @@ use crate::{Usage, Usd};
 /// rises by through that line, so lines and surcharges add up to the total exactly, none is negative, and each is less
 /// than one nano-dollar off its own tokens × rate.
 ///
-/// What has no known price is in no line but among `unpriced`; the cost is then unknown, and the total the least that
+/// A part without a known price is in no line but among `unpriced`; the cost is then unknown, and the total the least that
 /// it can be.
 ///
 /// ```

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::streaming::{Canned, block_on, is_full, play};
 
-/// How a server numbers the tool calls of a response.
+/// Way in which a server numbers the tool calls of a response.
 #[derive(Clone, Copy, Debug)]
 enum Style {
     /// Ids, and indexes from zero.

@@ -38,7 +38,7 @@ fn books(table: &PriceTable, dialect: Dialect, canned: Canned, streamed: bool) -
     (snapshot.total().clone(), paid)
 }
 
-/// What both forms of a response with this usage are booked at, in nano-dollars; `None` if unknown.
+/// Amounts at which both forms of a response with this usage are booked, in nano-dollars; `None` if unknown.
 fn paid(table: &PriceTable, dialect: Dialect, usage: &Value) -> Option<i64> {
     let whole = json!({"id": "1", "model": MODEL, "usage": usage,
         "choices": [{"index": 0, "message": {"content": "yes"}, "finish_reason": "stop"}]});

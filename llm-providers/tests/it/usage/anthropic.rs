@@ -140,7 +140,7 @@ fn usage_of_fallback_names_answering_model() {
     assert_eq!(model(&[text()], usage).as_deref(), Some("b"), "no block where no model ran before");
 }
 
-/// What both forms of a response with these iterations are booked at, in nano-dollars; `None` if unknown.
+/// Amounts at which both forms of a response with these iterations are booked, in nano-dollars; `None` if unknown.
 fn paid(iterations: Value) -> Option<i64> {
     const ASKED: &str = "claude-opus-5-5";
     let mut usage = of(700, 0, 0, 1_300);

@@ -13,7 +13,7 @@ use super::{
     open, until,
 };
 
-/// What a call reserves, in nano-dollars.
+/// Amount that a call reserves, in nano-dollars.
 const RESERVED: u64 = 1_000_000;
 const LEASE: Duration = Duration::from_millis(300);
 /// Calls that a process makes at the same time.
