@@ -3,6 +3,9 @@
 //! The wait of a batch is the expected time until its free places are taken, because a caller gains nothing from a wait that fills
 //! the batch no further: free places × moving average of the gaps between arrivals, at most the longest wait after the batch was
 //! opened. So a burst goes out after a millisecond, and a lone caller beside a long call waits for the longest wait.
+//!
+//! Of many free places only [`Window::LATE`] count: if the next call is that many gaps late, the callers are likely to be those
+//! that wait in the batch already, and send nothing before they have their responses.
 
 use std::time::Duration;
 
@@ -98,6 +101,8 @@ impl Gaps {
 impl Window {
     /// Resolution of timers.
     const RESOLUTION: Duration = Duration::from_millis(1);
+    /// Number of average gaps after which no further call is expected.
+    const LATE: u64 = 8;
 
     /// Creates the window of a batch without calls.
     pub(crate) fn new(now: Instant, limits: &BatchLimits) -> Self {
@@ -118,7 +123,8 @@ impl Window {
         let by_items = self.most.items.saturating_sub(items) as u64;
         let places = by_items.min(self.most.tokens.saturating_sub(tokens) / each);
         // Timers have a resolution of a millisecond, so that a shorter wait is none: a burst would be sent in pieces.
-        let wait = gaps.average.saturating_mul(u32::try_from(places).unwrap_or(u32::MAX)).max(Self::RESOLUTION);
+        let expected = u32::try_from(places.min(Self::LATE)).unwrap_or(u32::MAX);
+        let wait = gaps.average.saturating_mul(expected).max(Self::RESOLUTION);
         self.due = (now + wait).min(self.opened + gaps.longest);
         (places == 0).then_some(if by_items == 0 { Flush::ITEMS } else { Flush::TOKENS })
     }
@@ -136,5 +142,43 @@ impl Window {
     /// Number of items, and the most that a request may have.
     pub(crate) fn fill(&self) -> (usize, usize) {
         (self.used.items, self.most.items)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LONGEST: Duration = Duration::from_millis(10);
+
+    /// Opens a window by calls at these gaps. Returns it with the time of the last call.
+    fn filled(gaps: &mut Gaps, first: Instant, gap: Duration, calls: u32) -> (Window, Instant) {
+        let mut window = Window::new(first, &BatchLimits::of_items(2_048));
+        let last = first + gap * (calls - 1);
+        for n in 0..calls {
+            let now = first + gap * n;
+            gaps.arrive(now);
+            assert_eq!(window.add(now, Size { items: 1, tokens: 10 }, gaps), None);
+        }
+        (window, last)
+    }
+
+    #[test]
+    fn wait_ends_when_next_call_is_late() {
+        let (mut gaps, mut now) = (Gaps::new(LONGEST), Instant::now());
+        // The same callers, round after round.
+        for _ in 0..3 {
+            let (window, last) = filled(&mut gaps, now, Duration::from_micros(20), 64);
+            assert_eq!(window.due(None), (last + Window::RESOLUTION, Flush::WAIT));
+            now = last + LONGEST;
+        }
+    }
+
+    #[test]
+    fn wait_of_slow_arrivals_is_longest() {
+        let mut gaps = Gaps::new(LONGEST);
+        let start = Instant::now();
+        let (window, _) = filled(&mut gaps, start, Duration::from_millis(2), 4);
+        assert_eq!(window.due(None), (start + LONGEST, Flush::WAIT));
     }
 }
