@@ -13,7 +13,7 @@ use smallvec::SmallVec;
 
 use self::{requirement::Requirement, shard::Shard};
 use crate::{
-    Balance, Demand, Dimension, LimitStatuses, Settlement,
+    Balance, Demand, Dimension, LimitStatuses, Settlement, StoreError,
     account::Account,
     account_ref::AccountRef,
     accounts::{Accounts, Alert, Decision, DecisionRequest, RoundTrip, Settled},
@@ -22,6 +22,7 @@ use crate::{
     hold::{Hold, Holds},
     rules::{Names, PlanRules},
     scope::Scope,
+    window::ImportMode,
 };
 
 /// Accounts in shards. All that one call needs is decided under the locks of all its shards, taken in their order, so it
@@ -163,9 +164,9 @@ impl AccountTable {
         balances
     }
 
-    fn restore(&self, balance: Balance, names: &Names) {
-        let Balance { scope, values, catch_all, counter, mut window } = balance;
-        window.lose_reservations();
+    /// Takes a balance over. Returns true if it changed an account.
+    fn restore(&self, balance: Balance, mode: ImportMode, names: &Names) -> bool {
+        let Balance { scope, values, catch_all, counter, window } = balance;
         let (group, id) = (names.scopes.id(&scope), names.counters.id(&counter));
         let account = match catch_all {
             true => Account::catch_all(group),
@@ -180,8 +181,17 @@ impl AccountTable {
         let index = shard.table.find(hash, same).copied();
         let index = index.unwrap_or_else(|| shard.insert(account));
         let account = shard.slots[index as usize].as_mut().expect("it was found or inserted");
+        let known = account.counters.iter().find_map(|counter| match &counter.state {
+            State::Window(window) if counter.id == id => Some(window),
+            _ => None,
+        });
+        let Some(window) = window.imported(known, mode) else { return false };
         account.counters.retain(|counter| counter.id != id);
         account.counters.push(Counter { id, state: State::Window(window) });
+        let is_persisted = self.is_persisted.load(Relaxed);
+        account.changed |= is_persisted;
+        shard.changed |= is_persisted;
+        true
     }
 
     /// Looks at a few accounts of one shard after the other, so that idle ones do not stay for long.
@@ -250,12 +260,20 @@ impl Accounts for AccountTable {
         Box::pin(async move { self.forget_tenant(tenant, names) })
     }
 
-    fn export<'a>(&'a self, changed: bool, names: &'a Names) -> RoundTrip<'a, Vec<Balance>> {
-        Box::pin(async move { self.balances(changed, names) })
+    fn export<'a>(&'a self, changed: bool, names: &'a Names) -> RoundTrip<'a, Result<Vec<Balance>, StoreError>> {
+        Box::pin(async move { Ok(self.balances(changed, names)) })
     }
 
-    fn import<'a>(&'a self, balances: Vec<Balance>, names: &'a Names) -> RoundTrip<'a, ()> {
-        Box::pin(async move { balances.into_iter().for_each(|balance| self.restore(balance, names)) })
+    fn import<'a>(
+        &'a self,
+        balances: Vec<Balance>,
+        mode: ImportMode,
+        names: &'a Names,
+    ) -> RoundTrip<'a, Result<usize, StoreError>> {
+        Box::pin(async move {
+            let changes = balances.into_iter().map(|balance| self.restore(balance, mode, names));
+            Ok(changes.filter(|changed| *changed).count())
+        })
     }
 
     fn settle(&self, holds: &[Hold], settlement: &Settlement, now: u64, alert_shares: &[u8]) -> Settled {

@@ -5,14 +5,14 @@ use std::{fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
 use smallvec::SmallVec;
 
 use crate::{
-    Balance, Demand, LimitStatuses, Reason, Settlement,
+    Balance, Demand, LimitStatuses, Reason, Settlement, StoreError,
     account_ref::AccountRef,
     blocked::Blocked,
     counter::DecisionTime,
     hold::{Held, Hold},
     kind::Kind,
     rules::{Names, PlanRules, Rule},
-    window::ReachedShares,
+    window::{ImportMode, ReachedShares},
 };
 
 /// The accounts of all limits: all decisions of a limiter are made here.
@@ -40,10 +40,15 @@ pub(crate) trait Accounts: fmt::Debug + Send + Sync {
 
     /// Returns the balances of calendar windows: all, or those that changed since changes were last exported. The first
     /// export of changes is one of all.
-    fn export<'a>(&'a self, changed: bool, names: &'a Names) -> RoundTrip<'a, Vec<Balance>>;
+    fn export<'a>(&'a self, changed: bool, names: &'a Names) -> RoundTrip<'a, Result<Vec<Balance>, StoreError>>;
 
-    /// Puts balances in place of what is known. Their reservations count as spent, because their usage is unknown.
-    fn import<'a>(&'a self, balances: Vec<Balance>, names: &'a Names) -> RoundTrip<'a, ()>;
+    /// Takes balances over, and returns the number of those that changed an account.
+    fn import<'a>(
+        &'a self,
+        balances: Vec<Balance>,
+        mode: ImportMode,
+        names: &'a Names,
+    ) -> RoundTrip<'a, Result<usize, StoreError>>;
 
     /// Marks that calls wait for an account, so that no other takes its room first, or that they do no longer.
     fn set_awaited(&self, account_ref: AccountRef, awaited: bool);

@@ -72,6 +72,14 @@ impl Balance {
         self.window.spent
     }
 
+    /// Returns the balance with another amount spent in its window, in tokens, nano-dollars, calls or units, for
+    /// [`Limiter::reconcile`](crate::Limiter::reconcile).
+    #[must_use]
+    pub fn with_spent(mut self, spent: u64) -> Self {
+        self.window.spent = spent;
+        self
+    }
+
     /// Returns the amount that running calls have reserved.
     pub fn reserved(&self) -> u64 {
         self.window.reserved

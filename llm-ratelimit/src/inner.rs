@@ -23,7 +23,7 @@ use llm_core::{
 use tokio::sync::Notify;
 
 use crate::{
-    BuildError, Demand, LimitStatuses, Plans, Reason, Refusal, Sink, UnitName, UnknownPrice,
+    Balance, BuildError, Demand, LimitStatuses, Plans, Reason, Refusal, Sink, UnitName, UnknownPrice,
     accounts::{Accounts, DecisionRequest, Standing},
     blocked::Blocked,
     build_error::check,
@@ -109,6 +109,14 @@ impl Inner {
     pub(crate) async fn limit_statuses(&self, demand: &Demand) -> LimitStatuses {
         let (plan, at) = (self.plan_of(&demand.tenant), self.decision_time());
         self.accounts.levels(DecisionRequest { demand, plan: &plan, at, standing: Standing::New }).await
+    }
+
+    /// Returns balances; none, with an error in the log, if they cannot be read.
+    pub(crate) async fn export(&self, changed: bool) -> Vec<Balance> {
+        self.accounts.export(changed, &self.names).await.unwrap_or_else(|error| {
+            tracing::error!(%error, "balances cannot be read");
+            Vec::new()
+        })
     }
 
     pub(crate) fn refused(&self, refusal: &Refusal) {

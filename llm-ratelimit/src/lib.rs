@@ -33,6 +33,7 @@ mod limit_status;
 mod limiter;
 #[cfg(feature = "metrics")]
 mod metrics_sampler;
+mod open_limiter;
 mod plans;
 mod queue;
 mod quota;
@@ -76,6 +77,7 @@ pub use self::limit_status::{LimitStatus, LimitStatuses};
 pub use self::limiter::{Limiter, Stats};
 #[cfg(feature = "metrics")]
 pub use self::metrics_sampler::MetricsSampler;
+pub use self::open_limiter::{OpenError, OpenLimiter};
 pub use self::plans::{Plan, PlanError, Plans};
 pub use self::quota::Quota;
 pub use self::quota_error::QuotaError;

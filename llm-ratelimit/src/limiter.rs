@@ -14,11 +14,12 @@ use llm_core::{BoxError, Charge, Error};
 
 use crate::{
     Balance, BuildError, Demand, Dimension, Emergency, Limit, LimitStatuses, NoRuntime, PlanError, Plans, Reason,
-    Refusal, Reservation, Settlement,
+    Refusal, Reservation, Settlement, StoreError,
     accounts::Standing,
     inner::{Counts, Inner},
     rules::Rules,
     runtime::timers,
+    window::ImportMode,
 };
 
 /// Limits and budgets: reserve before a call, settle after it. Clones share all of it.
@@ -313,12 +314,12 @@ impl Limiter {
     /// Returns the balances of all calendar windows, to be kept elsewhere. Buckets and slots have none: after a restart they
     /// begin empty.
     pub async fn balances(&self) -> Vec<Balance> {
-        self.0.accounts.export(false, &self.0.names).await
+        self.0.export(false).await
     }
 
     /// Returns the balances of all accounts that have changed since this was last called.
     pub async fn changed_balances(&self) -> Vec<Balance> {
-        self.0.accounts.export(true, &self.0.names).await
+        self.0.export(true).await
     }
 
     /// Puts balances back that were kept elsewhere, in place of what is known. What was reserved in them counts as spent.
@@ -336,7 +337,65 @@ impl Limiter {
     /// # Ok::<_, Box<dyn std::error::Error>>(()) }).unwrap();
     /// ```
     pub async fn restore(&self, balances: impl IntoIterator<Item = Balance>) {
-        self.0.accounts.import(balances.into_iter().collect(), &self.0.names).await;
+        if let Err(error) = self.import(balances, ImportMode::Replace).await {
+            tracing::error!(%error, "balances were not restored: restore them again");
+        }
+    }
+
+    /// Copies the balances of all calendar windows to another limiter's accounts, and returns the number of those that
+    /// changed there. Of two balances of one window the greater one remains, so that a copy can be repeated and forgets
+    /// nothing that was spent. Close this limiter first: amounts that running calls have reserved count as spent.
+    ///
+    /// ```
+    /// use llm_ratelimit::{Demand, Limiter, Plans, Settlement};
+    ///
+    /// # tokio_test::block_on(async {
+    /// let plans = Plans::uniform(["5/month"])?;
+    /// let from = Limiter::builder(plans.clone()).open("memory:").await?;
+    /// from.limiter().reserve(&Demand::new("acme", "gpt-4o-mini")).await?.settle(Settlement::Unknown);
+    /// let to = Limiter::builder(plans).open("memory:").await?;
+    /// assert_eq!(from.limiter().migrate(to.limiter()).await?, 1);
+    /// assert_eq!(to.limiter().usage("acme").await.iter().next().map(|status| status.remaining), Some(4));
+    /// # Ok::<_, Box<dyn std::error::Error>>(()) }).unwrap();
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]: repeat it then.
+    pub async fn migrate(&self, to: &Self) -> Result<usize, StoreError> {
+        let balances = self.0.accounts.export(false, &self.0.names).await?;
+        to.import(balances, ImportMode::Greater).await
+    }
+
+    /// Puts totals that an operator knows, from the vendor's bill for example, in place of the amounts spent in the same
+    /// windows, and returns the number of windows that changed. Amounts that running calls have reserved remain. What a
+    /// higher total adds beyond the limit is debt. A window that is over by now stays as it is. State totals by
+    /// [`Balance::with_spent`].
+    ///
+    /// ```
+    /// use llm_ratelimit::{Demand, Limiter, Plans, Settlement};
+    ///
+    /// # tokio_test::block_on(async {
+    /// let limiter = Limiter::builder(Plans::uniform(["5/month"])?).build()?;
+    /// limiter.reserve(&Demand::new("acme", "gpt-4o-mini")).await?.settle(Settlement::Unknown);
+    /// // The vendor answered three calls of this tenant.
+    /// let totals = limiter.balances().await.into_iter().map(|balance| balance.with_spent(3));
+    /// assert_eq!(limiter.reconcile(totals).await?, 1);
+    /// assert_eq!(limiter.usage("acme").await.iter().next().map(|status| status.remaining), Some(2));
+    /// # Ok::<_, Box<dyn std::error::Error>>(()) }).unwrap();
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]: repeat it then.
+    pub async fn reconcile(&self, totals: impl IntoIterator<Item = Balance>) -> Result<usize, StoreError> {
+        let changed = self.import(totals, ImportMode::Spent).await;
+        self.0.drain_all();
+        changed
+    }
+
+    async fn import(&self, balances: impl IntoIterator<Item = Balance>, mode: ImportMode) -> Result<usize, StoreError> {
+        self.0.accounts.import(balances.into_iter().collect(), mode, &self.0.names).await
     }
 
     /// Refuses all further calls and all that wait, and waits until every reservation is settled, or until the builder's

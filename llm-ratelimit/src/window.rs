@@ -30,6 +30,17 @@ pub(crate) struct Window {
     pub(crate) alerted: u8,
 }
 
+/// Relation of imported balances to the known ones. Imported reservations count as spent, because their usage is unknown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ImportMode {
+    /// Each takes the place of the known one.
+    Replace,
+    /// Of two, the one remains that shows more: of the later window, else of more used.
+    Greater,
+    /// The amount spent takes the place of that of the same window. Reservations remain.
+    Spent,
+}
+
 /// Alert shares that a window newly reached: those above `from`, up to `to`, in per cent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ReachedShares {
@@ -136,6 +147,26 @@ impl Window {
     /// Counts all reservations as spent, because no call is left to settle them.
     pub(crate) fn lose_reservations(&mut self) {
         self.spent = self.spent.saturating_add(std::mem::take(&mut self.reserved));
+    }
+
+    /// Returns the window that remains of a known and an imported one; `None` if nothing changes.
+    pub(crate) fn imported(mut self, known: Option<&Self>, mode: ImportMode) -> Option<Self> {
+        let rank = |window: &Self| (window.until, window.total());
+        match (mode, known) {
+            (ImportMode::Greater, Some(known)) if rank(known) >= rank(&self) => None,
+            (ImportMode::Spent, Some(known)) if known.until != self.until => None,
+            (ImportMode::Spent, Some(known)) => {
+                let mut window = known.clone();
+                let excess = self.spent.saturating_sub(window.spent);
+                window.spent = self.spent;
+                window.debt = window.debt.saturating_add(excess).min(window.over());
+                Some(window)
+            }
+            _ => {
+                self.lose_reservations();
+                Some(self)
+            }
+        }
     }
 
     /// Returns the debt of earlier windows and of this one.

@@ -5,12 +5,13 @@ use std::sync::Arc;
 use tokio::sync::Semaphore;
 
 use crate::{
-    Balance, LimitStatuses, Settlement,
+    Balance, LimitStatuses, Settlement, StoreError,
     account_ref::AccountRef,
     account_table::AccountTable,
     accounts::{Accounts, Decision, DecisionRequest, RoundTrip, Settled},
     hold::Hold,
     rules::Names,
+    window::ImportMode,
 };
 
 /// Accounts in memory, whose decisions and other answers come only after a permit of the line.
@@ -67,17 +68,22 @@ impl Accounts for RoundTrips {
         })
     }
 
-    fn export<'a>(&'a self, changed: bool, names: &'a Names) -> RoundTrip<'a, Vec<Balance>> {
+    fn export<'a>(&'a self, changed: bool, names: &'a Names) -> RoundTrip<'a, Result<Vec<Balance>, StoreError>> {
         Box::pin(async move {
             self.trip().await;
             self.table.export(changed, names).await
         })
     }
 
-    fn import<'a>(&'a self, balances: Vec<Balance>, names: &'a Names) -> RoundTrip<'a, ()> {
+    fn import<'a>(
+        &'a self,
+        balances: Vec<Balance>,
+        mode: ImportMode,
+        names: &'a Names,
+    ) -> RoundTrip<'a, Result<usize, StoreError>> {
         Box::pin(async move {
             self.trip().await;
-            self.table.import(balances, names).await;
+            self.table.import(balances, mode, names).await
         })
     }
 

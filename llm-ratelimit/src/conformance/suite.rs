@@ -19,6 +19,7 @@ use crate::{
     hold::Holds,
     rules::{Names, Rules},
     runtime::block_on,
+    window::ImportMode,
 };
 
 #[derive(Clone, Copy, Debug)]
@@ -106,7 +107,7 @@ impl Subject {
         let holds = self.running.swap_remove(which % self.running.len());
         let mut told = consequences(&self.accounts.settle(&holds, settlement, now, &[50, 80, 100]));
         // What has been sent is counted before balances are read.
-        block_on(self.accounts.export(false, &self.names));
+        self.exported();
         told.append(&mut self.late.lock().expect("no test panics with it"));
         told.sort_unstable();
         told
@@ -117,9 +118,13 @@ impl Subject {
         block_on(self.accounts.levels(DecisionRequest { demand: &demand, plan, at, standing: Standing::New }))
     }
 
+    fn exported(&self) -> Vec<Balance> {
+        block_on(self.accounts.export(false, &self.names)).expect("they can be read")
+    }
+
     /// Returns the balances that the accounts hold, sorted.
     fn balances(&self) -> Vec<String> {
-        let balances = block_on(self.accounts.export(false, &self.names));
+        let balances = self.exported();
         let holds = balances.iter().filter(|balance| balance.used() > 0 || balance.debt() > 0);
         let mut texts: Vec<String> = holds.map(|balance| format!("{balance:?}")).collect();
         texts.sort();
@@ -128,10 +133,10 @@ impl Subject {
 
     /// Calls that run lose what they hold.
     fn restart(&mut self) {
-        let kept = (self.carry)(block_on(self.accounts.export(false, &self.names)));
+        let kept = (self.carry)(self.exported());
         self.accounts = connected(self.make, &self.late);
         self.running.clear();
-        block_on(self.accounts.import(kept, &self.names));
+        block_on(self.accounts.import(kept, ImportMode::Replace, &self.names)).expect("they can be written");
     }
 }
 
@@ -279,7 +284,7 @@ proptest! {
             }
         }
         let counted = |subject: &Subject| {
-            let balances = block_on(subject.accounts.export(false, &subject.names));
+            let balances = subject.exported();
             balances.iter().map(|balance| balance.used() + balance.debt()).sum::<u64>()
         };
         let before = counted(&subject);

@@ -5,34 +5,67 @@ use std::{
     time::Duration,
 };
 
-use futures_util::future::join_all;
-use llm_redis::{Command, Error, ErrorKind, Value};
+use futures_util::future::{join_all, try_join_all};
+use llm_redis::{Command, Error, ErrorKind};
 
 use super::{
-    RedisAccounts,
+    RedisStats,
     layout::{self, ACCOUNTS, Stored, Tag},
-    outage::Outcome,
-    outbox::{Job, Used},
-    question::{Answer, Mode, Question, RuleNeed},
+    outage::{LocalShare, Outcome},
+    outbox::{Job, Outbox, Used},
+    question::{self, Answer, Mode, Question, RuleNeed},
     scripts::{FORGET, IMPORT},
-    shared::{Id, Open, micros},
+    shared::{Id, Open, Shared, micros},
 };
 use crate::{
-    Balance, Dimension, LimitStatuses, Reason, Settlement,
+    Balance, Dimension, LimitStatuses, Reason, Settlement, StoreError,
     account_ref::AccountRef,
     accounts::{Accounts, Decision, DecisionRequest, Listener, RoundTrip, Settled, Standing},
     counter::{DecisionTime, Wait},
     hold::Hold,
     kind::Kind,
     rules::Names,
+    window::ImportMode,
 };
 
 /// Number of times that a question is sent whose time was wrong: the first reply says the server's.
 const TIMES: usize = 4;
 /// Longest time of each step of an operation that the application itself starts.
 const OPERATION: Duration = Duration::from_secs(10);
+/// Number of balances that are imported at the same time.
+const TOGETHER: usize = 64;
 /// Time after which the first of those that wait asks again.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
+
+/// Accounts in Redis: one limit and one budget, however many processes decide by them.
+///
+/// A decision is one script and one round trip. It takes all that a call needs, or nothing. The time is the server's.
+/// Settlements are sent afterwards, and retried until the server has acknowledged them. The page `docs/fleet.md` of the
+/// repository says how to run a server for it, and what an outage or a crash can lose.
+///
+/// ```no_run
+/// use std::num::NonZeroU32;
+///
+/// use llm_ratelimit::{Demand, Limiter, Plans, RedisAccounts, Settlement, llm_redis::Redis};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let redis = Redis::builder("redis://127.0.0.1:6379").prefix("shop").spawn()?;
+/// // Four processes share the limits.
+/// let accounts = RedisAccounts::builder(redis, NonZeroU32::new(4).ok_or("zero")?).open().await?;
+/// let limiter = Limiter::builder(Plans::uniform(["60/minute", "20 concurrent"])?).redis(accounts).build()?;
+/// let reservation = limiter.reserve(&Demand::new("acme", "gpt-4o-mini")).await?;
+/// reservation.settle(Settlement::Unknown);
+/// limiter.close().await?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct RedisAccounts {
+    pub(super) shared: Arc<Shared>,
+    pub(super) outbox: Outbox,
+    pub(super) local: LocalShare,
+}
 
 /// A decision of the server.
 struct Decided {
@@ -50,6 +83,17 @@ struct Unconfirmed<'a> {
 }
 
 impl RedisAccounts {
+    fn stats(&self) -> RedisStats {
+        let counts = &self.shared.counts;
+        RedisStats {
+            dropped_settlements: counts.dropped.load(Relaxed),
+            pending_settlements: self.outbox.pending() as u64,
+            refused_in_outage: counts.refused.load(Relaxed),
+            allowed_in_outage: counts.allowed.load(Relaxed),
+            shared_in_outage: counts.local.load(Relaxed),
+        }
+    }
+
     async fn decide_in_redis(&self, request: &DecisionRequest<'_>, decision: &mut Decision) {
         #[cfg(test)]
         self.follow_test(request.at.now).await;
@@ -256,18 +300,27 @@ impl RedisAccounts {
         }
     }
 
-    async fn put(&self, mut balance: Balance) -> Result<Value, Error> {
-        balance.window.lose_reservations();
+    /// Takes a balance over. Returns true if it changed an account.
+    async fn put(&self, mut balance: Balance, mode: ImportMode) -> Result<bool, Error> {
+        if mode != ImportMode::Spent {
+            balance.window.lose_reservations();
+        }
         let key_space = self.shared.redis.key_space();
         let account = layout::account_name(&balance.scope, balance.values(), balance.catch_all);
         let tag = match balance.scope.value_of(&Dimension::Tenant, balance.values()) {
             Some(tenant) => Tag::of_tenant(key_space, tenant),
             None => Tag::of_shared(key_space, &account),
         };
+        let mode = match mode {
+            ImportMode::Replace => "replace",
+            ImportMode::Greater => "greater",
+            ImportMode::Spent => "spent",
+        };
         let ordinal = layout::ordinal(&balance);
-        let call = IMPORT.with_keys(&[&tag.accounts]).arg(400 * 86_400_000_000u64).arg("all");
+        let call = IMPORT.with_keys(&[&tag.accounts]).arg(question::KEPT[0]).arg(mode);
         let call = call.arg(layout::field(&account, &balance.counter));
-        self.shared.redis.run_with_timeout(OPERATION, call.arg(layout::window_value(&balance.window, ordinal))).await
+        let call = call.arg(layout::window_value(&balance.window, ordinal));
+        Ok(self.shared.redis.run_with_timeout(OPERATION, call).await?.into_int()? == 1)
     }
 
     /// Lets a test's time stand for the server's, and all that was settled before be counted.
@@ -331,28 +384,32 @@ impl Accounts for RedisAccounts {
         })
     }
 
-    fn export<'a>(&'a self, changed: bool, _: &'a Names) -> RoundTrip<'a, Vec<Balance>> {
+    fn export<'a>(&'a self, changed: bool, _: &'a Names) -> RoundTrip<'a, Result<Vec<Balance>, StoreError>> {
         Box::pin(async move {
             #[cfg(test)]
             self.outbox.drained().await;
             // What changed is in Redis already, where a persister need not write it.
             if changed {
-                return Vec::new();
+                return Ok(Vec::new());
             }
-            self.all_balances().await.unwrap_or_else(|error| {
-                tracing::error!(%error, "balances cannot be read");
-                Vec::new()
-            })
+            self.all_balances().await.map_err(|error| StoreError::Read(error.to_string()))
         })
     }
 
-    fn import<'a>(&'a self, balances: Vec<Balance>, _: &'a Names) -> RoundTrip<'a, ()> {
+    fn import<'a>(
+        &'a self,
+        balances: Vec<Balance>,
+        mode: ImportMode,
+        _: &'a Names,
+    ) -> RoundTrip<'a, Result<usize, StoreError>> {
         Box::pin(async move {
-            for balance in balances {
-                if let Err(error) = self.put(balance).await {
-                    tracing::error!(%error, "a balance was not restored: restore it again");
-                }
+            let mut changed = 0;
+            for together in balances.chunks(TOGETHER) {
+                let put = together.iter().map(|balance| self.put(balance.clone(), mode));
+                let put = try_join_all(put).await.map_err(|error| StoreError::Write(error.to_string()))?;
+                changed += put.into_iter().filter(|changed| *changed).count();
             }
+            Ok(changed)
         })
     }
 

@@ -7,14 +7,12 @@ use tokio::{runtime::Handle, time::Instant};
 
 use super::{
     RedisAccounts, RedisError,
-    outage::{LocalShare, OutagePolicy, default_policy},
+    outage::{LocalShare, OutagePolicy},
     outbox::{Outbox, write},
+    settings::Settings,
     shared::{Shared, renew},
 };
-use crate::{Limit, account_table::AccountTable};
-
-/// Policies of limits for outages.
-pub(super) type Policy = Arc<dyn Fn(&Limit) -> OutagePolicy + Send + Sync>;
+use crate::{Limit, account_table::AccountTable, store::RedisAddress};
 
 /// Settings of [`RedisAccounts`], returned by [`RedisAccounts::builder`].
 #[must_use]
@@ -25,26 +23,38 @@ pub struct RedisAccountsBuilder {
     settings: Settings,
 }
 
-#[derive(Clone)]
-pub(super) struct Settings {
-    pub(super) lease: Duration,
-    pub(super) decision_timeout: Duration,
-    pub(super) outbox: usize,
-    pub(super) policy: Policy,
-}
-
 /// Accounts that an outage's decisions need at most.
 const LOCAL_ACCOUNTS: usize = 100_000;
 
+impl RedisAccounts {
+    /// Returns the settings of accounts on a server that so many processes share. The number of instances decides the share
+    /// of each in an outage.
+    pub fn builder(redis: Redis, instances: NonZeroU32) -> RedisAccountsBuilder {
+        RedisAccountsBuilder::new(redis, instances)
+    }
+
+    /// Opens accounts at an address, with the settings that it has as parameters.
+    pub(crate) async fn open(address: RedisAddress) -> Result<Self, RedisError> {
+        let RedisAddress { url, instances, prefix, lease, decision_timeout } = address;
+        let mut redis = Redis::builder(url).instance("llm-ratelimit");
+        if let Some(prefix) = prefix {
+            redis = redis.prefix(prefix);
+        }
+        let redis = redis.spawn().map_err(|error| RedisError::Server(error.to_string()))?;
+        let mut builder = Self::builder(redis, instances);
+        if let Some(time) = lease {
+            builder = builder.lease(time);
+        }
+        if let Some(time) = decision_timeout {
+            builder = builder.decision_timeout(time);
+        }
+        builder.open().await
+    }
+}
+
 impl RedisAccountsBuilder {
-    pub(super) fn new(redis: Redis, instances: NonZeroU32) -> Self {
-        let settings = Settings {
-            lease: Duration::from_secs(10),
-            decision_timeout: Duration::from_millis(500),
-            outbox: 8_192,
-            policy: Arc::new(default_policy),
-        };
-        Self { redis, instances, allow_eviction: false, settings }
+    fn new(redis: Redis, instances: NonZeroU32) -> Self {
+        Self { redis, instances, allow_eviction: false, settings: Settings::default() }
     }
 
     /// Sets the time for which a reservation holds its slots without being renewed: 10 s by default. Reservations are
@@ -121,11 +131,5 @@ const LAST_TRIES: Duration = Duration::from_secs(5);
 impl fmt::Debug for RedisAccountsBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RedisAccountsBuilder").field("redis", &self.redis).finish_non_exhaustive()
-    }
-}
-
-impl fmt::Debug for Settings {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Settings").field("lease", &self.lease).finish_non_exhaustive()
     }
 }

@@ -83,16 +83,18 @@ pub(super) fn account_ref(account: &str) -> AccountRef {
 }
 
 impl Stored {
-    /// Parses a value of the server; `None` if it is no counter of this layout.
+    /// Parses a value of the server; `None` if it is no counter of this layout. What a later version added behind it is left
+    /// out.
     pub(super) fn parse(value: &[u8]) -> Option<Self> {
         let (kind, rest) = value.split_first()?;
         match kind {
             b'b' => Some(Self::Bucket(f64::from_le_bytes(rest.get(..8)?.try_into().ok()?))),
-            b's' => Some(Self::Slots(std::str::from_utf8(rest).ok()?.parse().ok()?)),
+            b's' => {
+                let [held] = numbers(rest)?;
+                Some(Self::Slots(held))
+            }
             b'w' => {
-                let numbers = std::str::from_utf8(rest).ok()?.split(' ').map(str::parse);
-                let numbers: Vec<u64> = numbers.collect::<Result<_, _>>().ok()?;
-                let [ends, _, before, spent, reserved, carried, debt, limit, alerted] = numbers.try_into().ok()?;
+                let [ends, _, before, spent, reserved, carried, debt, limit, alerted] = numbers(rest)?;
                 let (until, before) = (ends.saturating_mul(1_000), before.saturating_mul(1_000));
                 let alerted = u8::try_from(alerted).ok()?;
                 Some(Self::Window(Window { until, before, spent, reserved, carried, debt, limit, alerted }))
@@ -115,6 +117,16 @@ impl Stored {
             (Self::Slots(held), _) => Level::Slots(*held),
         }
     }
+}
+
+/// Parses the first so many numbers of a list.
+fn numbers<const N: usize>(list: &[u8]) -> Option<[u64; N]> {
+    let numbers: Vec<u64> = list.split(|byte| *byte == b' ').take(N).map_while(number).collect();
+    numbers.try_into().ok()
+}
+
+fn number(digits: &[u8]) -> Option<u64> {
+    std::str::from_utf8(digits).ok()?.parse().ok()
 }
 
 /// Writes a window as the server holds it.
@@ -174,7 +186,10 @@ mod tests {
             alerted: 80,
         };
         let value = window_value(&window, 20_773);
-        assert_eq!(Stored::parse(value.as_bytes()), Some(Stored::Window(window)));
+        assert_eq!(Stored::parse(value.as_bytes()), Some(Stored::Window(window.clone())));
+        let of_later_version = Stored::parse([&value, " 7 later"].concat().as_bytes());
+        assert_eq!(of_later_version, Some(Stored::Window(window)));
+        assert_eq!(Stored::parse(b"s3 later"), Some(Stored::Slots(3)));
         for wrong in ["", "x", "w1 2", "s", "sx", "b123", "w1 2 3 4 5 6 7 8 999"] {
             assert_eq!(Stored::parse(wrong.as_bytes()), None, "{wrong}");
         }

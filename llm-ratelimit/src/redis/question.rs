@@ -85,7 +85,7 @@ pub(super) enum Answer {
 /// Longest time from sending a question to its execution, in microseconds.
 const LATEST: u64 = 5_000_000;
 /// Time for which accounts with calendar windows are kept without use, in microseconds, and others.
-const KEPT: [u64; 2] = [400 * 86_400_000_000, 86_400_000_000];
+pub(super) const KEPT: [u64; 2] = [400 * 86_400_000_000, 86_400_000_000];
 
 impl Question {
     pub(super) fn new(key_space: &KeySpace, request: &DecisionRequest<'_>) -> Self {

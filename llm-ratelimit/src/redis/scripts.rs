@@ -3,7 +3,8 @@
 //! The accounts of one hash tag are fields of one hash: `#` is the layout and the expiry, `w` the time until which another
 //! process waits for room, `r` and an id a reservation, and every other field a counter. A value begins with the letter of
 //! its kind: `b` a bucket (level, all that ever left, and the time, in microseconds of drain; amount and period of the
-//! rate), `w` a window, `s` slots. A script leaves fields alone that it does not know. Beside the hash is a sorted set of
+//! rate), `w` a window, `s` slots. A script carries through what a later version adds: fields, kinds of counters, and whatever
+//! follows the known parts of a value. A change that earlier scripts must not see has another number of the layout. Beside the hash is a sorted set of
 //! ids, by the time at which a reservation loses its slots, or at which an id can be forgotten.
 
 use std::sync::LazyLock;
@@ -17,32 +18,43 @@ local TOLERANCE = 0.01
 local SKEW = 1000000
 local REMEMBERED = 5000000
 local UNSETTLED = 3600000000
+local function is_later(layout) return layout and string.sub(layout, 1, 2) ~= '1 ' end
+local LATER = 'a later version has changed the layout of the accounts: update this process'
 local function int(n) return string.format('%d', math.max(0, math.min(n, MOST))) end
 local function touch(hash, known, time, ttl)
-  local at, lasts = string.match(known or '', '^1 (%d+) (%d+)$')
+  local at, lasts, rest = string.match(known or '', '^1 (%d+) (%d+)(.*)$')
   if at and tonumber(lasts) >= ttl and time - tonumber(at) < ttl / 4 then return end
   ttl = math.max(ttl, tonumber(lasts or 0))
-  redis.call('HSET', hash, '#', '1 ' .. int(time) .. ' ' .. int(ttl))
+  redis.call('HSET', hash, '#', '1 ' .. int(time) .. ' ' .. int(ttl) .. (rest or ''))
   redis.call('PEXPIRE', hash, int(ttl / 1000))
 end
 local function read(value)
   local kind = string.sub(value, 1, 1)
   if kind == 'b' then
-    local level, left, at, amount, period = struct.unpack('<ddddd', value, 2)
-    return {kind = kind, level = level, left = left, at = at, amount = amount, period = period}
+    local level, left, at, amount, period, rest = struct.unpack('<ddddd', value, 2)
+    rest = string.sub(value, rest)
+    return {kind = kind, level = level, left = left, at = at, amount = amount, period = period, rest = rest}
   elseif kind == 's' then
-    return {kind = kind, held = tonumber(string.sub(value, 2))}
+    local held, rest = string.match(value, '^s(%d+)(.*)$')
+    return {kind = kind, held = tonumber(held), rest = rest}
+  elseif kind ~= 'w' then
+    return {kind = kind, value = value}
   end
-  local n = {}
-  for word in string.gmatch(string.sub(value, 2), '%d+') do n[#n + 1] = tonumber(word) end
+  local n, rest = {}, string.match(value, '^w' .. string.rep('%d+ ', 8) .. '%d+(.*)$')
+  for word in string.gmatch(value, '%d+') do n[#n + 1] = tonumber(word) end
   return {kind = kind, ends = n[1], ordinal = n[2], before = n[3], spent = n[4], reserved = n[5], carried = n[6],
-    debt = n[7], limit = n[8], alerted = n[9]}
+    debt = n[7], limit = n[8], alerted = n[9], rest = rest}
 end
 local function write(c)
-  if c.kind == 'b' then return 'b' .. struct.pack('<ddddd', c.level, c.left, c.at, c.amount, c.period) end
-  if c.kind == 's' then return 's' .. int(c.held) end
+  if c.kind == 'b' then
+    return 'b' .. struct.pack('<ddddd', c.level, c.left, c.at, c.amount, c.period) .. (c.rest or '')
+  elseif c.kind == 's' then
+    return 's' .. int(c.held) .. (c.rest or '')
+  elseif c.kind ~= 'w' then
+    return c.value
+  end
   return 'w' .. table.concat({int(c.ends), int(c.ordinal), int(c.before), int(c.spent), int(c.reserved), int(c.carried),
-    int(c.debt), int(c.limit), int(c.alerted)}, ' ')
+    int(c.debt), int(c.limit), int(c.alerted)}, ' ') .. (c.rest or '')
 end
 local function flow(b, time)
   local passed = time - b.at
@@ -222,7 +234,7 @@ for p = 1, #KEYS / 2 do
   at = from
   local values = redis.call('HMGET', part.hash, unpack(names))
   part.layout, part.known = values[1], values[2]
-  if part.layout and string.sub(part.layout, 1, 2) ~= '1 ' then return {4, int(time)} end
+  if is_later(part.layout) then return {4, int(time)} end
   if part.known == 'x' and mode ~= 'look' then return {3, int(time)} end
   for r = 1, tonumber(head[1]) do
     local name, kind, takes, needs = next_args(4)
@@ -286,7 +298,7 @@ local hash, ends, id = KEYS[1], KEYS[2], ARGV[1]
 local time = tonumber(ARGV[2]) or now()
 local head = redis.call('HMGET', hash, '#', 'r' .. id, 'w')
 local record = head[2]
-if record == 'x' then return {} end
+if record == 'x' or is_later(head[1]) then return {} end
 local events, writes, used = {}, {'r' .. id, 'x'}, {}
 for n = 4, #ARGV, 2 do used[ARGV[n]] = tonumber(ARGV[n + 1]) end
 if record then
@@ -330,6 +342,7 @@ pub(super) static RENEW: LazyLock<Script> = LazyLock::new(|| {
     script(
         r"
 local hash, ends, time = KEYS[1], KEYS[2], now()
+if is_later(redis.call('HGET', hash, '#')) then return 0 end
 for n = 2, #ARGV do
   local record = redis.call('HGET', hash, 'r' .. ARGV[n])
   if record and record ~= 'x' then
@@ -361,6 +374,7 @@ pub(super) static FORGET: LazyLock<Script> = LazyLock::new(|| {
     script(
         r#"
 local fields, open = redis.call('HGETALL', KEYS[1]), {}
+if is_later(redis.call('HGET', KEYS[1], '#')) then return redis.error_reply(LATER) end
 local function account(name) return string.match(name, '^(.*),"') end
 for n = 1, #fields, 2 do
   if string.sub(fields[n], 1, 1) == 'r' and fields[n + 1] ~= 'x' then
@@ -384,20 +398,26 @@ return 0
     )
 });
 
-/// Puts windows in place of what is known, or only where they show more: of a later window, or of more used.
+/// Takes over a window as [`ImportMode`](crate::window::ImportMode) says. Returns 1 if the account has changed.
 ///
-/// Keys: hash. Arguments: time to live, `all` or `greater`, then fields and windows.
+/// Keys: hash. Arguments: time to live, `replace`, `greater` or `spent`, field, window.
 pub(super) static IMPORT: LazyLock<Script> = LazyLock::new(|| {
     script(
         r"
-for n = 3, #ARGV, 2 do
-  local known = redis.call('HGET', KEYS[1], ARGV[n])
-  local c, ours = read(ARGV[n + 1]), known and read(known)
-  local shows_more = not ours or c.ends > ours.ends or (c.ends == ours.ends and total(c) > total(ours))
-  if ARGV[2] == 'all' or shows_more then redis.call('HSET', KEYS[1], ARGV[n], ARGV[n + 1]) end
+local mode, name, known = ARGV[2], ARGV[3], redis.call('HGET', KEYS[1], ARGV[3])
+local layout = redis.call('HGET', KEYS[1], '#')
+if is_later(layout) then return redis.error_reply(LATER) end
+local c, ours = read(ARGV[4]), known and read(known)
+if ours and mode == 'greater' and (ours.ends > c.ends or (ours.ends == c.ends and total(ours) >= total(c))) then return 0 end
+if ours and mode == 'spent' then
+  if ours.ends ~= c.ends then return 0 end
+  ours.spent, ours.debt = c.spent, ours.debt + math.max(0, c.spent - ours.spent)
+  ours.debt = math.min(ours.debt, over(ours))
+  c = ours
 end
-touch(KEYS[1], redis.call('HGET', KEYS[1], '#'), now(), tonumber(ARGV[1]))
-return 0
+redis.call('HSET', KEYS[1], name, write(c))
+touch(KEYS[1], layout, now(), tonumber(ARGV[1]))
+return 1
 ",
     )
 });

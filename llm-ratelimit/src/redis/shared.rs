@@ -18,10 +18,10 @@ use tokio::{
 };
 
 use super::{
-    builder::Settings,
     layout::Tag,
     question::{Question, RuleNeed},
     scripts::RENEW,
+    settings::Settings,
 };
 use crate::{
     account_ref::AccountRef,

@@ -5,19 +5,22 @@ use std::path::PathBuf;
 #[non_exhaustive]
 pub enum StoreError {
     /// The URL has a scheme that no store has.
-    #[error("{0:?} is no scheme of a store: use memory: or file:///path")]
+    #[error("{0:?} is no scheme of an address: use memory:, file:///path or redis://host?instances=4")]
     Scheme(String),
     /// The URL names a store that this build does not have.
-    #[error("a store of scheme {scheme:?} needs the feature {feature:?} of llm-ratelimit: enable it")]
+    #[error("an address of scheme {scheme:?} needs the feature {feature:?} of llm-ratelimit: enable it")]
     Feature {
         /// The scheme.
         scheme: &'static str,
         /// The feature to be enabled.
         feature: &'static str,
     },
-    /// The URL names a store that is not offered yet.
-    #[error("a store of scheme {0:?} is not offered yet: use memory: or file:///path")]
-    NotOffered(&'static str),
+    /// The URL names a server, which holds the accounts themselves and no copies of balances.
+    #[error(
+        "a server holds the accounts of all processes and no store of one: open the limiter at this address, with \
+         LimiterBuilder::open"
+    )]
+    Server,
     /// The URL is malformed.
     #[error("{0}")]
     Url(&'static str),

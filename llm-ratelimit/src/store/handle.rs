@@ -37,9 +37,11 @@ impl Store {
     /// | `memory:` | [`Store::memory`] |
     /// | `file:///path/to/books` | `Store::file`; with escapes as in any URL; feature `file` |
     ///
+    /// [`LimiterBuilder::open`](crate::LimiterBuilder::open) opens a limiter at such an address, or at that of a server.
+    ///
     /// # Errors
     ///
-    /// A URL that cannot be read, a store that is not there in this build, and those of `Store::file`. No error holds
+    /// A URL that cannot be read, or that of a server ([`StoreError::Server`]), a store that is not there in this build, and those of `Store::file`. No error holds
     /// anything of the URL but its scheme and its path.
     pub fn open(url: &str) -> Result<Self, StoreError> {
         match Address::read(url)? {
@@ -48,6 +50,7 @@ impl Store {
             Address::File(path) => Self::file(path),
             #[cfg(not(feature = "file"))]
             Address::File(_) => Err(StoreError::Feature { scheme: "file", feature: "file" }),
+            Address::Redis(_) => Err(StoreError::Server),
         }
     }
 

@@ -10,5 +10,7 @@ mod url;
 
 #[cfg(test)]
 pub(crate) use self::backend::Backend;
-pub(crate) use self::backend::Changes;
+#[cfg(feature = "redis")]
+pub(crate) use self::url::RedisAddress;
+pub(crate) use self::{backend::Changes, url::Address};
 pub use self::{error::StoreError, handle::Store};

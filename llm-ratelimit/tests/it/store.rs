@@ -208,7 +208,7 @@ async fn persister_restart_restores_only_current_windows() {
 #[test]
 fn store_url_opens_its_store() {
     assert!(Store::open("memory:").unwrap().balances().unwrap().is_empty());
-    assert_eq!(Store::open("redis://ann:hunter2@host").unwrap_err(), StoreError::NotOffered("redis"));
+    assert_eq!(Store::open("redis://ann:hunter2@host?instances=2").unwrap_err(), StoreError::Server);
 }
 
 #[cfg(not(feature = "file"))]

@@ -1,11 +1,14 @@
 //! Limiters that share their accounts in Redis, over real servers. Each limiter is what another process would have. No
 //! virtual time: what is waited for is a signal, with a bound that a busy machine keeps.
 
+#[cfg(feature = "file")]
+mod address;
 mod child;
 mod limits;
 mod outage;
 mod phantom;
 mod processes;
+mod versions;
 mod waiting;
 
 use std::{future::Future, num::NonZeroU32, time::Duration};

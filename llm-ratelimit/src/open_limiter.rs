@@ -1,0 +1,118 @@
+//! A limiter opened at an address, with the persister that its address needs.
+
+use crate::{BalancePersister, BuildError, Limiter, LimiterBuilder, NoRuntime, Store, StoreError, store::Address};
+
+/// Limiter that was opened at an address, and the persister of its balances if the address is that of a file. Returned by
+/// [`LimiterBuilder::open`].
+///
+/// Close it before the process ends, so that the last settlements are written. Dropped without that, the rest is written
+/// in the background as far as the process lives on.
+#[derive(Debug)]
+pub struct OpenLimiter {
+    limiter: Limiter,
+    persister: Option<BalancePersister>,
+}
+
+/// Address at which no limiter can be opened, or limiter that cannot be closed there.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// Settings or plans that make no limiter.
+    #[error(transparent)]
+    Build(#[from] BuildError),
+    /// An address that cannot be read, a file that cannot be opened, or balances that cannot be written.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A server that cannot be used.
+    #[cfg(feature = "redis")]
+    #[error(transparent)]
+    Redis(#[from] crate::RedisError),
+    /// No tokio runtime with timers.
+    #[error(transparent)]
+    Runtime(#[from] NoRuntime),
+}
+
+impl OpenLimiter {
+    /// Returns the limiter. Its clones are for layers.
+    pub fn limiter(&self) -> &Limiter {
+        &self.limiter
+    }
+
+    /// Returns the persister, if the address is that of a file; for
+    /// [`RateLimitLayer::durable_reservations`](crate::RateLimitLayer::durable_reservations) and
+    /// [`BalancePersister::forget`].
+    pub fn persister(&self) -> Option<&BalancePersister> {
+        self.persister.as_ref()
+    }
+
+    /// Closes the limiter ([`Limiter::close`]), and writes all that is not written yet. Returns the number of reservations
+    /// that are still open.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError::Runtime`] and [`OpenError::Store`]; then the last changes are lost.
+    pub async fn close(self) -> Result<usize, OpenError> {
+        let open = self.limiter.close().await?;
+        if let Some(persister) = self.persister {
+            persister.close().await?;
+        }
+        Ok(open)
+    }
+}
+
+impl LimiterBuilder {
+    /// Builds the limiter with its accounts at an address, so that one variable of the environment decides about it:
+    ///
+    /// | address | accounts | needs |
+    /// |---|---|---|
+    /// | `memory:` | in this process, for as long as it lives | |
+    /// | `file:///path/to/balances` | in this process; calendar windows outlive it in a file, which one process has open | feature `file` |
+    /// | `redis://user:password@host:port/db?instances=4` | on a server, which so many processes share | feature `redis` |
+    ///
+    /// `rediss://` is Redis with TLS (feature `redis-tls`), and `redis+cluster://host:port,host:port` a Cluster (feature
+    /// `redis-cluster`). Parameters of a server are `instances` (required: the number of processes, which decides the share of
+    /// each in an outage), `prefix` (of its keys), `lease` and `decision_timeout` (`500ms`, `10s`). For other settings use
+    /// `RedisAccounts::builder` and `LimiterBuilder::redis`.
+    ///
+    /// A file is read at once, which blocks for as long as the disk takes, and **starts a thread**, as
+    /// [`BalancePersisterBuilder::start`](crate::BalancePersisterBuilder::start) does. A server **spawns tasks**, as
+    /// `RedisAccountsBuilder::open` does.
+    ///
+    /// ```
+    /// use llm_ratelimit::{Demand, Limiter, Plans};
+    ///
+    /// # tokio_test::block_on(async {
+    /// let address = std::env::var("LLM_LIMITS_URL").unwrap_or_else(|_| "memory:".to_owned());
+    /// let opened = Limiter::builder(Plans::uniform(["10/minute", "$3/day"])?)
+    ///     .prices(llm_ratelimit::llm_core::price::PriceTable::default())
+    ///     .open(&address)
+    ///     .await?;
+    /// let reservation = opened.limiter().reserve(&Demand::new("acme", "gpt-4o-mini").cost("$0.01".parse()?)).await?;
+    /// drop(reservation);
+    /// opened.close().await?;
+    /// # Ok::<_, Box<dyn std::error::Error>>(()) }).unwrap();
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError`] says what happened and what to do. No error holds anything of the address but its scheme, its host
+    /// and its path.
+    pub async fn open(self, address: &str) -> Result<OpenLimiter, OpenError> {
+        match Address::read(address)? {
+            Address::Memory => Ok(OpenLimiter { limiter: self.build()?, persister: None }),
+            Address::File(_) => {
+                let store = Store::open(address)?;
+                let limiter = self.build()?;
+                let persister = BalancePersister::builder(store).start(&limiter)?;
+                Ok(OpenLimiter { limiter, persister: Some(persister) })
+            }
+            #[cfg(feature = "redis")]
+            Address::Redis(address) => {
+                let accounts = crate::RedisAccounts::open(address).await?;
+                Ok(OpenLimiter { limiter: self.redis(accounts).build()?, persister: None })
+            }
+            #[cfg(not(feature = "redis"))]
+            Address::Redis(_) => Err(StoreError::Feature { scheme: "redis", feature: "redis" }.into()),
+        }
+    }
+}
