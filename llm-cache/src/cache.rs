@@ -87,7 +87,7 @@ pub struct Stats {
     pub leased: u64,
     /// Times that this process waited for the call of another.
     pub awaited: u64,
-    /// Leases that expired before their call ended.
+    /// Leases that ended before their call, because they expired or another process took them over after an invalidation.
     pub lost_leases: u64,
     /// Calls sent in the background to replace stale entries.
     pub revalidated: u64,

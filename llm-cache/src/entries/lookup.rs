@@ -5,7 +5,6 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use llm_core::Priority;
 use serde::de::DeserializeOwned;
 
 use super::Entries;
@@ -15,7 +14,7 @@ use crate::{
     key::{BorrowedKey, CallKeys},
     list::List,
     policy::Verdict,
-    store::{Claim, Claimant, Entry, Lease, MaxWait},
+    store::{Claim, Claimant, Entry, Lease},
 };
 
 /// An entry, its response of the type that is wanted, and its age.
@@ -128,12 +127,10 @@ impl Entries {
     /// Returns the fresh entry under a key, or a lease on the call. It may wait for another process that is calling.
     pub(crate) async fn claim<C: DeserializeOwned + Send + Sync + 'static>(
         &self,
-        keys: &CallKeys,
+        claimant: Claimant<'_>,
         directive: &Directive,
-        priority: Priority,
-        wait: MaxWait,
     ) -> Claimed<C> {
-        let key = keys.entry.borrowed();
+        let key = claimant.keys.entry.borrowed();
         if let Found::Fresh(stored) = self.peek(key, directive) {
             return Claimed::Stored(stored);
         }
@@ -143,7 +140,7 @@ impl Entries {
         };
         let is_usable = |entry: &Arc<Entry>| fresh(entry).is_some();
         let removals = self.store.removals();
-        match self.store.claim(Claimant { keys, priority, wait, is_usable: &is_usable }).await {
+        match self.store.claim(claimant, &is_usable).await {
             Ok(Claim::Found(entry)) => {
                 self.store.fill(key, &entry, removals);
                 fresh(&entry).map_or_else(|| Claimed::Lead(Lease::free()), Claimed::Stored)

@@ -33,7 +33,7 @@ use crate::{
     counts::Counts,
     entries::{Claimed, Found, StoreOptions, Stored},
     failure::{lost, outcome},
-    store::{Lease, MaxWait, Outcome, Provenance},
+    store::{Claimant, Lease, MaxWait, Outcome, Provenance},
 };
 
 /// Result of a single flight: one item's response.
@@ -96,7 +96,7 @@ impl<T: Operation, S: LlmService<T>> Leader<T, S> {
         let wait = cache.entries.store().leases().then(|| max_wait(CallDeadline::of(call).latest()));
         let mut results: List<Option<Sent<Complete<T>>>> = self.led.iter().map(|_| None).collect();
         let (mut leased, mut taken) = (List::new(), List::new());
-        for (nth, claim) in claim_all(&self.request, &self.led, wait).await.into_iter().enumerate() {
+        for (nth, claim) in claim_all(&self.request, &self.tags, &self.led, wait).await.into_iter().enumerate() {
             match claim {
                 Claimed::Stored(stored) => results[nth] = Some(Sent::Stored(stored)),
                 Claimed::Lead(lease) => leased.push((nth, lease)),
@@ -113,7 +113,7 @@ impl<T: Operation, S: LlmService<T>> Leader<T, S> {
                 break Some(error);
             }
             let (Some(nth), Some(wait)) = (taken.next(), wait) else { break None };
-            match claim(&self.request, &self.led[nth], wait).await {
+            match claim(&self.request, &self.tags, &self.led[nth], wait).await {
                 Claimed::Stored(stored) => results[nth] = Some(Sent::Stored(stored)),
                 Claimed::Lead(lease) => leased.push((nth, lease)),
                 Claimed::Taken => leased.push((nth, Lease::free())),
@@ -207,6 +207,7 @@ impl<T: Operation, S: LlmService<T>> Leader<T, S> {
 /// leader of one item waits for another process.
 async fn claim_all<T: Operation>(
     request: &Request<T>,
+    tags: &[Tag],
     led: &[Led],
     wait: Option<MaxWait>,
 ) -> List<Claimed<Complete<T>>> {
@@ -225,7 +226,7 @@ async fn claim_all<T: Operation>(
     let wait = MaxWait { for_others: led.len() == 1, ..wait };
     let mut claimed = List::with_capacity(led.len());
     for some in led.chunks(CLAIMS) {
-        let claims = join_all(some.iter().map(|one| claim(request, one, wait)));
+        let claims = join_all(some.iter().map(|one| claim(request, tags, one, wait)));
         claimed.extend(Box::pin(claims).await);
     }
     claimed
@@ -234,11 +235,13 @@ async fn claim_all<T: Operation>(
 /// Claims one item. In a box, because most stores have no leases.
 fn claim<'a, T: Operation>(
     request: &'a Request<T>,
+    tags: &'a [Tag],
     led: &Led,
     wait: MaxWait,
 ) -> Pin<Box<dyn Future<Output = Claimed<Complete<T>>> + Send + 'a>> {
     let Request { cache, directive, call, items, .. } = request;
-    Box::pin(cache.entries.claim(&items.keys[led.at], directive, call.priority, wait))
+    let claimant = Claimant { keys: &items.keys[led.at], tags, priority: call.priority, wait };
+    Box::pin(cache.entries.claim(claimant, directive))
 }
 
 /// Shares a response that still runs.

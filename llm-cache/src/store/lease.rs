@@ -10,18 +10,21 @@ use llm_core::Priority;
 use tokio::time::{Instant, sleep};
 
 use super::Entry;
-use crate::key::CallKeys;
+use crate::{Tag, key::CallKeys};
 
 /// A caller that is about to send a call.
 #[derive(Clone, Copy)]
 #[cfg_attr(not(feature = "redis"), expect(dead_code, reason = "no store here has leases"))]
 pub(crate) struct Claimant<'a> {
     pub(crate) keys: &'a CallKeys,
+    /// Tags of the response. An invalidation of one of them bars the response to a call that began before.
+    pub(crate) tags: &'a [Tag],
     pub(crate) priority: Priority,
     pub(crate) wait: MaxWait,
-    /// True if an entry can be served instead of sending the call.
-    pub(crate) is_usable: &'a (dyn Fn(&Arc<Entry>) -> bool + Sync),
 }
+
+/// Predicate that is true if an entry can be served instead of sending the call.
+pub(crate) type IsUsable<'a> = dyn Fn(&Arc<Entry>) -> bool + Sync + 'a;
 
 /// Longest that a call waits before it is made.
 #[derive(Clone, Copy)]

@@ -40,7 +40,7 @@ pub use self::{
 };
 pub(crate) use self::{
     entry::{Entry, Expiry, Provenance},
-    lease::{Claim, Claimant, Lease, MaxWait, Outcome},
+    lease::{Claim, Claimant, IsUsable, Lease, MaxWait, Outcome},
     memory::Memory,
     store_trait::{Store, StoreFuture, StoreStats},
 };

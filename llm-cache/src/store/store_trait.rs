@@ -5,7 +5,7 @@ use super::{Cursor, Name, Page, Record};
 use super::{
     StoreError,
     entry::Entry,
-    lease::{Claim, Claimant, Lease},
+    lease::{Claim, Claimant, IsUsable, Lease},
 };
 use crate::{Key, Tag, key::BorrowedKey, policy::Timestamp};
 
@@ -77,7 +77,7 @@ pub(crate) trait Store: Send + Sync + 'static {
     }
 
     /// Looks an entry up once more, and claims the lease on the call for it.
-    fn claim<'a>(&'a self, _claimant: Claimant<'a>) -> StoreFuture<'a, Claim> {
+    fn claim<'a>(&'a self, _claimant: Claimant<'a>, _is_usable: &'a IsUsable<'a>) -> StoreFuture<'a, Claim> {
         ready(Claim::Lead(Lease::free()))
     }
 

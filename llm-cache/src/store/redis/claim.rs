@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     Key,
-    store::{Claim, Claimant, Lease, MaxWait, Outcome, lease::Hold},
+    store::{Claim, Claimant, IsUsable, Lease, MaxWait, Outcome, lease::Hold},
 };
 
 /// Shortest sleep of a waiter before it checks itself, because messages may be lost.
@@ -31,6 +31,8 @@ const LOOKS: u32 = 4;
 
 /// Message that each waiter is to send a call of its own. On any other message, waiters look again.
 pub(super) const OVER: &str = "over";
+/// Message that the response is stored.
+pub(super) const STORED: &str = "stored";
 /// Message that the lease is free.
 pub(super) const LEFT: &str = "left";
 
@@ -54,8 +56,13 @@ enum ClaimReply {
 }
 
 /// Looks an entry up, takes the lease on the call for it, or waits for the process that has it.
-pub(super) async fn claim(shared: &Arc<Shared>, queue: &Arc<Queue>, claimant: Claimant<'_>) -> Claim {
-    let ticket = shared.ticket(claimant.keys, claimant.priority);
+pub(super) async fn claim(
+    shared: &Arc<Shared>,
+    queue: &Arc<Queue>,
+    claimant: Claimant<'_>,
+    is_usable: &IsUsable<'_>,
+) -> Claim {
+    let mut ticket = shared.ticket(claimant.keys, claimant.priority);
     let (mut seen, mut looks, mut wakes) = (Bytes::new(), 0, None);
     let mut by = claim_by(shared, &claimant.wait);
     if !shared.invalidations.knows_time() {
@@ -63,7 +70,9 @@ pub(super) async fn claim(shared: &Arc<Shared>, queue: &Arc<Queue>, claimant: Cl
         let _ = shared.sync(Some(time_to(by))).await;
     }
     loop {
-        let reply = ask(shared, queue, &ticket, &seen, by).await;
+        ticket.token = shared.token();
+        let invalidated = shared.last_invalidation(claimant.tags);
+        let reply = ask(shared, queue, &ticket, &seen, invalidated, by).await;
         let left = match reply {
             Ok(ClaimReply::Granted) => {
                 shared.counts.granted.fetch_add(1, Ordering::Relaxed);
@@ -71,7 +80,7 @@ pub(super) async fn claim(shared: &Arc<Shared>, queue: &Arc<Queue>, claimant: Cl
             }
             Ok(ClaimReply::Value(found)) => {
                 if let Some(entry) = current(shared, &claimant.keys.entry, &found, by).await
-                    && (claimant.is_usable)(&entry)
+                    && is_usable(&entry)
                 {
                     return Claim::Found(entry);
                 }
@@ -131,10 +140,12 @@ async fn ask(
     queue: &Queue,
     ticket: &Ticket,
     seen: &Bytes,
+    invalidated: u64,
     by: Instant,
 ) -> Result<ClaimReply, llm_redis::Error> {
     let millis = millis(shared.lease);
-    let call = CLAIM.with_keys(&[&ticket.entry, &ticket.lease]).arg(ticket.token.clone()).arg(millis).arg(seen.clone());
+    let call = CLAIM.with_keys(&[&ticket.entry, &ticket.lease]).arg(ticket.token.clone()).arg(millis);
+    let call = call.arg(seen.clone()).arg(invalidated);
     let mut unanswered = Unanswered { queue, ticket: Some(ticket.clone()) };
     let reply = shared.redis.run_with_timeout(time_to(by), call).await;
     unanswered.ticket = None;

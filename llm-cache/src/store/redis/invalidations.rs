@@ -142,6 +142,13 @@ impl Invalidations {
             && tags.into_iter().all(|tag| table.tags.get(&tag).is_none_or(|invalidations| started_at > *invalidations))
     }
 
+    /// Returns the time of the last invalidation of any of these tags, in microseconds since 1970.
+    pub(super) fn last(&self, tags: impl IntoIterator<Item = [u8; 32]>) -> u64 {
+        let table = self.read();
+        let last = tags.into_iter().filter_map(|tag| table.tags.get(&tag).copied()).fold(table.floor, Ord::max);
+        last.nanos() / 1_000
+    }
+
     fn read(&self) -> RwLockReadGuard<'_, Table> {
         self.table.read().unwrap_or_else(PoisonError::into_inner)
     }

@@ -67,10 +67,11 @@ impl Leases {
         was_held
     }
 
-    /// Removes a lease that the server has taken back.
-    pub(super) fn close(&self, ticket: &Ticket) {
-        self.table().open.remove(&ticket.token);
+    /// Removes a lease that the server no longer has. Returns whether it was there.
+    pub(super) fn close(&self, ticket: &Ticket) -> bool {
+        let was_open = self.table().open.remove(&ticket.token);
         self.closed.notify_waiters();
+        was_open
     }
 
     /// Notes that a lease could not be given back.

@@ -24,8 +24,8 @@ pub(super) struct Ended;
 
 /// Job of the writing task.
 pub(super) enum Job {
-    /// Writes an entry, and ends the lease under which its call was sent.
-    Store { key: Key, entry: Arc<Entry>, ticket: Option<Ticket>, _room: Room },
+    /// Writes an entry, and ends the leases on calls for it.
+    Store { key: Key, entry: Arc<Entry>, tickets: Vec<Ticket>, _room: Room },
     /// Renews a lease.
     Renew(Key, Ticket),
     /// Releases a lease with a message to its waiters.
@@ -54,9 +54,9 @@ impl Queue {
     }
 
     /// Adds an entry. Returns `false` if too much is waiting already.
-    pub(super) fn store(&self, key: Key, entry: Arc<Entry>, ticket: Option<Ticket>) -> bool {
+    pub(super) fn store(&self, key: Key, entry: Arc<Entry>, tickets: Vec<Ticket>) -> bool {
         let Some(room) = Room::take(&self.bytes, u64::from(entry.bytes())) else { return false };
-        self.add(Job::Store { key, entry, ticket, _room: room })
+        self.add(Job::Store { key, entry, tickets, _room: room })
     }
 
     pub(super) fn add(&self, job: Job) -> bool {

@@ -5,15 +5,20 @@ use std::sync::LazyLock;
 use llm_redis::Script;
 
 /// Returns the value, if it is another than the one seen. Otherwise takes the lease, or returns for how long another
-/// process still has it, in milliseconds.
+/// process still has it, in milliseconds. The lease of a call that began before an invalidation is taken over.
 ///
-/// Keys: entry, lease. Arguments: token, milliseconds, stamp of the value seen.
+/// Keys: entry, lease. Arguments: token, milliseconds, stamp of the value seen, microsecond of the last invalidation.
 pub(super) static CLAIM: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         "local stamp = redis.call('GETRANGE', KEYS[1], 0, 15)
          if stamp ~= '' and stamp ~= ARGV[3] then return redis.call('GET', KEYS[1]) end
-         if redis.call('SET', KEYS[2], ARGV[1], 'NX', 'PX', ARGV[2]) then return 0 end
-         if redis.call('GET', KEYS[2]) == ARGV[1] then return 0 end
+         local holder = redis.call('GET', KEYS[2])
+         if holder == ARGV[1] then return 0 end
+         local began = holder and tonumber(string.match(holder, '^(%d+)%-'))
+         if not holder or (began and began < tonumber(ARGV[4])) then
+           redis.call('SET', KEYS[2], ARGV[1], 'PX', ARGV[2])
+           return 0
+         end
          return math.max(1, redis.call('PTTL', KEYS[2]))",
     )
 });

@@ -22,7 +22,7 @@ use super::{
     value,
 };
 use crate::{
-    Key, StoreError,
+    Key, StoreError, Tag,
     key::{BorrowedKey, CallKeys},
     policy::Timestamp,
     store::{AtRest, Entry, Expiry, Listed, LocalTier, Name, Provenance, Record, Store, StoreStats, at_rest::nanos},
@@ -108,19 +108,29 @@ impl Shared {
         self.hash_tag(name).key(ENTRY)
     }
 
-    /// Creates a lease on the call for a request, which is not taken yet. Calls of different priority have different
-    /// leases.
+    /// Creates a lease on the call for a request, which is not taken yet and has no token. Calls of different priority have
+    /// different leases.
     pub(super) fn ticket(&self, keys: &CallKeys, priority: Priority) -> Ticket {
         let hash_tag = self.hash_tag(&self.codec.name(&keys.entry));
         let class: &[u8] = if priority == Priority::Background { b"background" } else { b"interactive" };
         let single_flight = self.codec.name(&keys.single_flight);
-        let token = [value::random().to_le_bytes(), value::random().to_le_bytes()].concat().into();
         Ticket {
             entry: hash_tag.key(ENTRY),
             lease: hash_tag.hashed_key("lease", &[single_flight.as_bytes(), class]),
             channel: hash_tag.key("wake"),
-            token,
+            token: Bytes::new(),
         }
+    }
+
+    /// Creates the token of a claim that is made now.
+    pub(super) fn token(&self) -> Bytes {
+        let micros = nanos(self.invalidations.time(Instant::now())) / 1_000;
+        format!("{micros}-{:016x}{:016x}", value::random(), value::random()).into()
+    }
+
+    /// Returns the time of the last invalidation of any of these tags, in microseconds since 1970.
+    pub(super) fn last_invalidation(&self, tags: &[Tag]) -> u64 {
+        self.invalidations.last(tags.iter().map(|tag| self.codec.tag(tag)))
     }
 
     /// Learns of invalidations, within a bound or as fast as a lookup. Notes it if the server cannot be reached.

@@ -12,10 +12,11 @@ use tokio::{
 };
 
 use super::{
-    claim::{LEFT, claim},
+    claim::{LEFT, OVER, claim},
     queue::Queue,
     scripts::INVALIDATE,
     shared::{Shared, Timing, failed},
+    ticket::Ticket,
     writer::{follow, write},
 };
 use crate::{
@@ -23,8 +24,8 @@ use crate::{
     key::BorrowedKey,
     policy::Timestamp,
     store::{
-        AtRest, Claim, Claimant, Cursor, Entry, LocalTier, Name, Page, Record, Store, StoreFuture, StoreStats,
-        at_rest::nanos,
+        AtRest, Claim, Claimant, Cursor, Entry, IsUsable, LocalTier, Name, Page, Record, Store, StoreFuture,
+        StoreStats, at_rest::nanos,
     },
 };
 
@@ -192,20 +193,18 @@ impl Store for RedisStore {
     /// Puts an entry in the local tier at once, and in Redis soon.
     fn put(&self, key: Key, entry: Arc<Entry>) -> bool {
         let renewed = self.shared.local.put(key.clone(), &entry);
-        let mut tickets = self.shared.leases.take_all(&key).into_iter();
-        let ticket = tickets.next();
-        // Two calls of different priority have the same answer.
-        tickets.for_each(|other| self.queue.release(other, "stored"));
+        let tickets = self.shared.leases.take_all(&key);
+        let release = |tickets: Vec<Ticket>| tickets.into_iter().for_each(|ticket| self.queue.release(ticket, OVER));
         if !self.shared.codec.can_store(&key.partition()) {
-            ticket.into_iter().for_each(|ticket| self.queue.release(ticket, super::claim::OVER));
+            release(tickets);
             return renewed;
         }
         let entry = Arc::new(entry.copy("redis", None));
         self.shared.enqueue(key.clone(), Arc::clone(&entry));
-        let taken = self.queue.store(key.clone(), Arc::clone(&entry), ticket.clone());
+        let taken = self.queue.store(key.clone(), Arc::clone(&entry), tickets.clone());
         if !taken {
             self.shared.dequeue(&key, Some(&entry));
-            ticket.into_iter().for_each(|ticket| self.queue.release(ticket, super::claim::OVER));
+            release(tickets);
             self.shared.counts.dropped_writes.fetch_add(1, Ordering::Relaxed);
         }
         taken || renewed
@@ -245,8 +244,8 @@ impl Store for RedisStore {
         true
     }
 
-    fn claim<'a>(&'a self, claimant: Claimant<'a>) -> StoreFuture<'a, Claim> {
-        Box::pin(async move { Ok(claim(&self.shared, &self.queue, claimant).await) })
+    fn claim<'a>(&'a self, claimant: Claimant<'a>, is_usable: &'a IsUsable<'a>) -> StoreFuture<'a, Claim> {
+        Box::pin(async move { Ok(claim(&self.shared, &self.queue, claimant, is_usable).await) })
     }
 
     fn forget<'a>(&'a self, tenant: &'a str) -> StoreFuture<'a, ()> {

@@ -17,7 +17,7 @@ use tokio::{
 };
 
 use super::{
-    claim::{LEFT, OVER, millis},
+    claim::{LEFT, OVER, STORED, millis},
     queue::{Job, MOST},
     scripts::{RELEASE, RENEW, STORE},
     shared::{Shared, failed},
@@ -108,11 +108,11 @@ pub(super) async fn follow(shared: Weak<Shared>, mut invalidation_channel: Subsc
 impl Shared {
     fn start<'a>(&'a self, job: Job, batch: &mut Batch) -> Running<'a> {
         match job {
-            Job::Store { key, entry, ticket, _room } => {
+            Job::Store { key, entry, tickets, _room } => {
                 let running = batch.running.clone();
                 Box::pin(async move {
                     let _done = (running, _room);
-                    self.store(&key, &entry, ticket).await;
+                    self.store(&key, &entry, tickets).await;
                     self.dequeue(&key, Some(&entry));
                 })
             }
@@ -151,7 +151,7 @@ impl Shared {
         }
     }
 
-    async fn store(&self, key: &Key, entry: &Arc<Entry>, ticket: Option<Ticket>) {
+    async fn store(&self, key: &Key, entry: &Arc<Entry>, tickets: Vec<Ticket>) {
         // The application's own code writes its answers.
         let written = catch_unwind(AssertUnwindSafe(|| {
             let record = Record::of(key, entry).filter(|record| self.allows(&record.provenance))?;
@@ -159,13 +159,11 @@ impl Shared {
         }));
         let Some(((name, value), ttl_millis)) = written.ok().flatten() else {
             self.counts.dropped_writes.fetch_add(1, Ordering::Relaxed);
-            if let Some(ticket) = ticket {
-                self.release(ticket, OVER).await;
-            }
-            return;
+            return self.release_all(tickets, OVER).await;
         };
         let is_wanted = || self.is_queued(key, entry);
-        let Some(ticket) = ticket else {
+        let mut tickets = tickets.into_iter();
+        let Some(ticket) = tickets.next() else {
             let set = Command::set(&self.redis_key(&name), value);
             let set = if ttl_millis == 0 { set } else { set.expires_in(Duration::from_millis(ttl_millis)) };
             return self.stored(self.insist(set, is_wanted).await, is_wanted());
@@ -179,9 +177,11 @@ impl Shared {
             Err(error) if error.is_outage() && !is_wanted => self.release(ticket, LEFT).await,
             Err(error) if error.is_outage() => self.leases.leave(ticket),
             // The script ends the lease whatever becomes of the value.
-            _ => self.leases.close(&ticket),
+            _ => drop(self.leases.close(&ticket)),
         }
         self.stored(stored, is_wanted);
+        // Other calls of this process have the same response: those of another priority, and of before an invalidation.
+        self.release_all(tickets, STORED).await;
     }
 
     /// Counts the result of writing an entry.
@@ -200,15 +200,22 @@ impl Shared {
         let renewed = self.insist(call, is_held).await.and_then(Value::into_int);
         match renewed {
             _ if !is_held() => {}
-            Ok(renewed) => drop(self.counts.expired.fetch_add(u64::from(renewed == 0), Ordering::Relaxed)),
+            Ok(0) => drop(self.counts.expired.fetch_add(u64::from(self.leases.close(&ticket)), Ordering::Relaxed)),
+            Ok(_) => {}
             Err(error) => self.fail(&error),
+        }
+    }
+
+    async fn release_all(&self, tickets: impl IntoIterator<Item = Ticket>, message: &'static str) {
+        for ticket in tickets {
+            self.release(ticket, message).await;
         }
     }
 
     async fn release(&self, ticket: Ticket, message: &'static str) {
         let call = RELEASE.with_keys(&[&ticket.lease, &ticket.channel]).arg(ticket.token.clone()).arg(message);
         match self.insist(call, || true).await {
-            Ok(_) => self.leases.close(&ticket),
+            Ok(_) => drop(self.leases.close(&ticket)),
             Err(error) => {
                 self.fail(&error);
                 self.leases.leave(ticket);

@@ -2,7 +2,7 @@
 
 use std::{io, sync::Arc, time::Duration};
 
-use llm_cache::CacheLayer;
+use llm_cache::{CacheLayer, Tag};
 use llm_core::{ErrorKind, Origin, into_provider, into_service};
 use llm_testkit::redis::RedisServer;
 use tokio::{
@@ -12,7 +12,7 @@ use tokio::{
 use tower::ServiceBuilder;
 
 use super::{PATIENCE, key, leases, not_asked, open, options, until};
-use crate::upstream::{Upstream, ask, provider, say};
+use crate::upstream::{Upstream, ask, provider, read, say};
 
 #[tokio::test]
 async fn lease_covers_running_stream() {
@@ -175,4 +175,63 @@ async fn lease_of_item_awaited_others_sent() {
     });
     assert_eq!((a.unwrap().output.vectors.len(), b.unwrap().output.vectors.len()), (2, 4));
     assert_eq!((upstream.calls(), other.stats().leased), (2, 2));
+}
+
+/// The leader's stream is never read, and its lease lasts longer than the test may take.
+#[tokio::test]
+async fn invalidate_frees_lease_of_older_call() {
+    let server = RedisServer::spawn();
+    let [one, two, three] =
+        [0, 1, 2].map(|_| open(&server, |builder| builder.redis(options(&server).lease(60 * PATIENCE))));
+    let upstream = Upstream::default();
+    let providers = [&one, &two, &three].map(|cache| provider(&upstream, cache));
+    let tags = [None, Some(Tag::tenant("acme")), Some(Tag::model("m")), Some(Tag::label("prompt", "v1"))];
+    for (n, tag) in tags.into_iter().enumerate() {
+        let call = || ask(&format!("a {n}")).with_label("prompt", "v1").expect("a short label");
+        let older = providers[0].chat_stream(call()).await.unwrap();
+        let dropped = match tag.clone() {
+            None => two.clear().await,
+            Some(tag) => two.invalidate(tag).await,
+        };
+        dropped.unwrap();
+        let newer = timeout(PATIENCE, providers[1].chat(call())).await.expect("it waits for no older call");
+        assert_eq!(newer.unwrap().receipt.origin(), Origin::Vendor, "{tag:?}");
+        assert_eq!((two.stats().awaited, two.stats().leased), (0, n as u64 + 1), "{tag:?}");
+        two.close().await.unwrap();
+        let third = providers[2].chat(call()).await.unwrap().receipt.origin();
+        assert!(matches!(third, Origin::Cache { tier: "redis", .. }), "{tag:?}: {third:?}");
+        assert_eq!(read(older.output).await.unwrap().0, format!("a {n}"), "its reader gets the older response");
+    }
+    assert_eq!(upstream.calls(), 8);
+}
+
+/// A lease that was taken over is not ended by the older call, and an invalidation of other tags takes none over.
+#[tokio::test]
+async fn invalidate_leaves_lease_of_newer_call() {
+    let server = RedisServer::spawn();
+    let [one, two, three] =
+        [0, 1, 2].map(|_| open(&server, |builder| builder.redis(options(&server).lease(60 * PATIENCE))));
+    let upstream = Upstream::default();
+    let providers = [&one, &two, &three].map(|cache| provider(&upstream, cache));
+    upstream.hold(true);
+    let call = |n: usize| {
+        let provider = Arc::clone(&providers[n]);
+        tokio::spawn(async move { provider.chat(ask("a")).await.map(|reply| reply.receipt.origin()) })
+    };
+    let older = call(0);
+    upstream.called(1).await;
+    two.invalidate(Tag::tenant("acme")).await.unwrap();
+    let newer = call(1);
+    timeout(PATIENCE, upstream.called(2)).await.expect("it waits for no older call");
+    three.invalidate(Tag::tenant("umbrella")).await.unwrap();
+    let waiter = call(2);
+    until(|| three.stats().awaited == 1).await;
+    older.abort();
+    assert!(older.await.is_err());
+    one.close().await.unwrap();
+    upstream.hold(false);
+    assert_eq!(newer.await.unwrap().unwrap(), Origin::Vendor);
+    let waited = waiter.await.unwrap().unwrap();
+    assert!(matches!(waited, Origin::Cache { tier: "redis", .. }), "{waited:?}");
+    assert_eq!(upstream.calls(), 2);
 }
