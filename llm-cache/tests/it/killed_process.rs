@@ -12,7 +12,9 @@ use crate::conformance::TestStore;
 
 /// Variable that makes a process the child.
 const CHILD: &str = "LLM_CACHE_TEST_CHILD";
-const KEYS: u32 = 200;
+const KEYS: u32 = 100;
+/// Room for some of the answers: entries are evicted all the time.
+const MAX_KB: u64 = 150;
 
 fn key(n: u32) -> Key {
     Key::of("ns", if n.is_multiple_of(2) { "acme" } else { "umbrella" }, "op", &n).expect("a number serializes")
@@ -65,7 +67,7 @@ async fn work(cache: Cache, task: u32) {
 fn file_of_killed_process_opens_with_whole_entries() {
     let kills = if std::env::var("LLM_FULL").is_ok_and(|full| full == "1") { 100 } else { 20 };
     let store = TestStore::file();
-    let url = format!("{}max_bytes=300kb", store.url());
+    let url = format!("{}max_bytes={MAX_KB}kb", store.url());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let (mut served, mut random) = (0, blake3::Hasher::new().finalize_xof());
     for kill in 0..kills {
@@ -80,7 +82,8 @@ fn file_of_killed_process_opens_with_whole_entries() {
         let mut lived = [0];
         random.read_exact(&mut lived).unwrap();
         let mut at_work = lines.by_ref().filter(|line| line.as_ref().is_ok_and(|line| line.ends_with("at work")));
-        assert!(at_work.nth(20 + usize::from(lived[0])).is_some(), "the child works");
+        // A task forgets a tenant after ten lines, or some forty of all tasks.
+        assert!(at_work.nth(5 + usize::from(lived[0]) / 4).is_some(), "the child works");
         child.kill().unwrap();
         child.wait().unwrap();
         let cache = Cache::builder("tests").open(&url).unwrap_or_else(|error| panic!("kill {kill}: {error}"));
@@ -94,7 +97,7 @@ fn file_of_killed_process_opens_with_whole_entries() {
             }
             let stats = cache.stats();
             assert_eq!((stats.corrupt, stats.store_errors), (0, 0), "kill {kill}");
-            assert!(stats.bytes <= 300 << 10, "kill {kill}: {stats:?}");
+            assert!(stats.bytes <= MAX_KB << 10, "kill {kill}: {stats:?}");
         });
     }
     assert!(served > kills * 10, "{served} answers");
