@@ -5,6 +5,7 @@ use crate::latency::Latency;
 use crate::limits::{Limit, Limiter, RateLimits};
 use crate::settings::Settings;
 use crate::vendor::Vendor;
+use serde_json::Value;
 use std::num::NonZeroUsize;
 use std::ops::RangeInclusive;
 use std::time::SystemTime;
@@ -83,6 +84,26 @@ impl VendorBuilder {
     #[must_use]
     pub fn response_tokens(mut self, tokens: RangeInclusive<u64>) -> Self {
         self.settings.response_tokens = tokens;
+        self
+    }
+
+    /// Sets a function that writes the texts of responses, from a chat request in OpenAI's format; none by default.
+    ///
+    /// Requests in every format get its text, in one piece or as a stream, with the tokens, the stop sequences and the cut
+    /// of any other text. Those for which it returns `None` get a generated one. It must not use the vendor.
+    ///
+    /// ```
+    /// use llm_testkit::Vendor;
+    /// use serde_json::json;
+    ///
+    /// let shout = |body: &serde_json::Value| Some(body["messages"][0]["content"].as_str()?.to_uppercase());
+    /// let vendor = Vendor::builder().respond_with(shout).build();
+    /// let body = json!({"model": "m", "messages": [{"role": "user", "content": "hello"}]});
+    /// assert_eq!(vendor.response_text(&body).as_deref(), Some("HELLO"));
+    /// ```
+    #[must_use]
+    pub fn respond_with(mut self, text: impl Fn(&Value) -> Option<String> + Send + Sync + 'static) -> Self {
+        self.settings.responder = Some(Box::new(text));
         self
     }
 

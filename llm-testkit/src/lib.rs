@@ -75,7 +75,7 @@
 //!
 //! # What it is not
 //!
-//! It is not a model: its texts are random words, and it accepts and ignores `logprobs` and most sampling parameters. It is
+//! It is not a model: its texts are random words, or those of a function ([`VendorBuilder::respond_with`]), and it accepts and ignores `logprobs` and most sampling parameters. It is
 //! not a tokenizer: [`tokens`] defines its counts. It enforces configured limits only ([`Limit`]), and other refusals are
 //! [`Rule`]s. It has no batches, files, explicit caches or Responses API, calls one tool at most, and serves no TLS.
 //!

@@ -5,11 +5,15 @@ use crate::flavor::Flavor;
 use crate::latency::Latency;
 use crate::limits::RateLimits;
 use crate::prng::Prng;
+use serde_json::Value;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::num::NonZeroUsize;
 use std::ops::RangeInclusive;
 use std::time::SystemTime;
+
+/// Function from a chat request in OpenAI's format to the text of its response.
+pub(crate) type Responder = Box<dyn Fn(&Value) -> Option<String> + Send + Sync>;
 
 /// The settings of one vendor.
 pub(crate) struct Settings {
@@ -20,6 +24,8 @@ pub(crate) struct Settings {
     /// Served models; `None` for any model.
     pub(crate) models: Option<BTreeSet<String>>,
     pub(crate) prices: Prices,
+    /// Source of the texts of responses, before the generated ones.
+    pub(crate) responder: Option<Responder>,
     pub(crate) response_tokens: RangeInclusive<u64>,
     pub(crate) reasoning_tokens: u64,
     pub(crate) cached_percent: u8,
@@ -70,6 +76,7 @@ impl Default for Settings {
             keys: None,
             models: None,
             prices: Prices::default(),
+            responder: None,
             response_tokens: 8..=40,
             reasoning_tokens: 0,
             cached_percent: 0,

@@ -1,7 +1,7 @@
 //! Response to a chat request, before a format encodes it.
 
 use super::choice::{Choice, Content, Finish, choice};
-use super::request::ChatRequest;
+use super::request::{ChatRequest, Form};
 use crate::protocol::{CanonicalRequest, Target};
 use crate::refusal::Refusal;
 use crate::settings::Settings;
@@ -35,9 +35,12 @@ impl ChatResponse {
         canonical: &CanonicalRequest,
         settings: &Settings,
     ) -> Result<Self, Refusal> {
-        let request = ChatRequest::read(&canonical.body)?;
+        let mut request = ChatRequest::read(&canonical.body)?;
         if !settings.serves(&request.model) {
             return Err(Refusal::unknown_model(&request.model));
+        }
+        if let Some(text) = settings.responder.as_ref().and_then(|respond| respond(&canonical.body)) {
+            request.form = Form::Given(text);
         }
         let choices = (0..request.n).map(|index| choice(&request, canonical.thinking, index, settings)).collect();
         let input = tokens::chat_input(&canonical.body);

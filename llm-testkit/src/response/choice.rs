@@ -100,6 +100,10 @@ pub(super) fn choice(request: &ChatRequest, thinking: Thinking, index: u64, sett
             let finish = if length > left { Finish::Length } else { Finish::Stop };
             stopped(prose(hash, length.min(left)), finish, &request.stop)
         }
+        Form::Given(text) => {
+            let (text, finish) = cut(text, left, Finish::Stop);
+            stopped(text, finish, &request.stop)
+        }
         Form::Json(schema) => {
             let value = match schema {
                 Some(schema) => schema::instance(schema, &mut prng),

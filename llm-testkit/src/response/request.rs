@@ -23,6 +23,8 @@ pub(crate) enum Form {
     Prose,
     /// A JSON object; fitting the schema, if there is one.
     Json(Option<Value>),
+    /// This text.
+    Given(String),
     /// A call of one of these tools.
     Tool(Vec<Tool>),
 }

@@ -19,5 +19,6 @@ mod probes;
 #[cfg(unix)]
 mod redis;
 mod refusals;
+mod responder;
 mod traces;
 mod transports;
