@@ -28,6 +28,7 @@ pub mod demo;
 pub mod error;
 pub mod history;
 mod lines;
+pub mod packers;
 pub mod percentile;
 pub mod progress;
 pub mod prompts;
