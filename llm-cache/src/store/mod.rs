@@ -26,8 +26,6 @@ pub(crate) use self::at_rest::{fuzz_body, fuzz_frame};
 pub(crate) use self::local_tier::LocalTier;
 #[cfg(all(feature = "redis", feature = "fuzzing"))]
 pub(crate) use self::redis::read_value;
-#[cfg(feature = "redis")]
-pub(crate) use self::redis::{RedisSettings, RedisStore};
 #[cfg(feature = "at-rest")]
 pub(crate) use self::{
     at_rest::{AtRest, Name, PARTITION_BYTES, Record},
@@ -40,7 +38,7 @@ pub use self::{
 };
 pub(crate) use self::{
     entry::{Entry, Expiry, Provenance},
-    lease::{Claim, Claimant, IsUsable, Lease, MaxWait, Outcome},
+    lease::{Claim, Claimant, Lease, MaxWait, Outcome},
     memory::Memory,
     store_trait::{Store, StoreFuture, StoreStats},
 };
@@ -49,4 +47,9 @@ pub use self::{error::StoreError, policy::Policy};
 pub(crate) use self::{
     file::{FileSettings, FileStore},
     tiered::Tiered,
+};
+#[cfg(feature = "redis")]
+pub(crate) use self::{
+    lease::IsUsable,
+    redis::{RedisSettings, RedisStore},
 };
