@@ -1,0 +1,167 @@
+use std::{collections::BTreeMap, io, sync::Arc};
+
+use llm_core::{Usage, Usd};
+
+use crate::{
+    digest,
+    lever::{Call, ExactCache, Levers},
+    options::Options,
+    read,
+    record::Record,
+    report::{Log, Report},
+};
+
+/// Bytes of a token where a log states no usage.
+const BYTES_PER_TOKEN: u64 = 4;
+/// Most distinct reasons or models that are named.
+const MAX_NAMES: usize = 100;
+
+/// Reads logs and answers, lever by lever, what they could have saved.
+///
+/// It keeps no text: of each distinct request it keeps digests, and at most 100 bytes for each window of time that a lever
+/// looks at. Records come in the order of their times; one that is earlier than the record before it counts as simultaneous
+/// with it and is named in the report.
+///
+/// ```
+/// use llm_savings::{Analysis, Options};
+///
+/// let log = r#"{"prompt": "Write test cases for a login form.", "ts": "2026-03-01T09:30:00Z", "input_tokens": 900, "output_tokens": 500}
+/// {"prompt": "Write test cases for a login form.", "ts": "2026-03-01T10:00:00Z", "input_tokens": 900, "output_tokens": 500}
+/// {"prompt": "Write test cases for a login form.", "ts": "2026-03-09T10:00:00Z", "input_tokens": 900, "output_tokens": 500}
+/// cut"#;
+/// let mut analysis = Analysis::new(Options::default());
+/// analysis.read(log.as_bytes())?;
+/// let report = analysis.finish();
+/// let rows = report.lever("exact cache").rows();
+/// assert_eq!((rows[0].setting.as_str(), rows[0].calls), ("ttl 1h", Some(1)));
+/// assert_eq!(report.log.skipped["the line is not JSON"], 1);
+/// println!("{report}");
+/// # Ok::<_, std::io::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Analysis {
+    options: Options,
+    log: Log,
+    last: u64,
+    cache: ExactCache,
+    levers: Levers,
+}
+
+impl Analysis {
+    /// Creates an analysis of no calls.
+    pub fn new(options: Options) -> Self {
+        let log = Log {
+            prices_as_of: options.prices.as_of().to_owned(),
+            prices_source: options.prices.source().to_owned(),
+            ..Log::default()
+        };
+        Self { log, last: 0, cache: ExactCache::new(&options), levers: Levers::new(&options), options }
+    }
+
+    /// Reads a log to its end: JSON lines of the forms that the crate's first page lists, or a CSV trace. A line that is
+    /// no call is counted with the reason in [`Log::skipped`], and reading goes on.
+    ///
+    /// # Errors
+    ///
+    /// The reader's own. What was read before it stays counted.
+    pub fn read(&mut self, reader: impl io::BufRead) -> io::Result<()> {
+        let options = self.options.clone();
+        read::read(reader, &options, |line| match line {
+            Ok(record) => self.push(record),
+            Err(read::Skipped(reason)) => name(&mut self.log.skipped, &reason),
+        })
+    }
+
+    /// Adds a call.
+    pub fn push(&mut self, record: Record) {
+        self.log.calls += 1;
+        if record.is_failed {
+            self.log.failed += 1;
+            return;
+        }
+        let time = record.time.map(|time| self.in_order(time));
+        let prices = self.options.prices.clone();
+        let usage = record.usage.unwrap_or_else(|| self.estimate(&record));
+        let cost = match record.list {
+            Some(list) => Some(list),
+            None if record.usage.is_none() => None,
+            None => prices.cost(&record.model, &usage).ok(),
+        };
+        match cost {
+            Some(cost) => self.log.spent += cost,
+            None => name(&mut self.log.unpriced, &record.model),
+        }
+        self.log.saved_already += record.saved.unwrap_or_default();
+        self.log.tokens = self.log.tokens.saturating_add(usage.total());
+        let key = record.prompt.as_ref().map(|prompt| digest::request(&record.tenant, &record.model, prompt));
+        let mut call = Call { record: &record, time, key, usage, cost, is_miss: true };
+        call.is_miss = self.cache.observe(&call);
+        self.levers.observe(&call, &prices);
+    }
+
+    /// Ends the analysis.
+    pub fn finish(self) -> Report {
+        let Self { mut log, cache, levers, .. } = self;
+        log.distinct = cache.distinct();
+        let mut all = vec![cache.finish()];
+        all.extend(levers.finish());
+        Report { log, levers: all }
+    }
+
+    /// Returns the time, or that of the call before it if it is later.
+    fn in_order(&mut self, time: u64) -> u64 {
+        if time < self.last {
+            self.log.out_of_order += 1;
+        }
+        self.last = self.last.max(time);
+        self.log.first = Some(self.log.first.map_or(time, |first| first.min(time)));
+        self.log.last = Some(self.last);
+        self.last
+    }
+
+    /// Returns the input that the texts suggest. The output is unknown, so the call has no cost.
+    fn estimate(&mut self, record: &Record) -> Usage {
+        self.log.without_usage += 1;
+        let prompt = record.prompt.as_ref().filter(|prompt| prompt.is_whole);
+        Usage::new(prompt.map_or(0, |prompt| prompt.bytes() / BYTES_PER_TOKEN), 0)
+    }
+}
+
+/// Counts a name, or the rest once there are many.
+fn name(counts: &mut BTreeMap<Arc<str>, u64>, name: &str) {
+    let name = if name.is_empty() { "none" } else { name };
+    if let Some(count) = counts.get_mut(name) {
+        *count += 1;
+        return;
+    }
+    let name = if counts.len() < MAX_NAMES { name } else { "others" };
+    *counts.entry(name.into()).or_default() += 1;
+}
+
+impl Extend<Record> for Analysis {
+    fn extend<I: IntoIterator<Item = Record>>(&mut self, records: I) {
+        records.into_iter().for_each(|record| self.push(record));
+    }
+}
+
+impl Log {
+    /// Returns the share of `calls` in all that did not fail, in per mille, rounded.
+    pub(crate) fn per_mille(&self, calls: u64) -> u64 {
+        per_mille(calls, self.calls - self.failed)
+    }
+
+    /// Returns the share of `money` in what was spent, in per mille, rounded, negative for a cost.
+    pub(crate) fn money_per_mille(&self, money: Usd) -> i64 {
+        let spent = i128::from(self.spent.nanos());
+        if spent <= 0 {
+            return 0;
+        }
+        let scaled = i128::from(money.nanos()) * 1_000;
+        i64::try_from((scaled + scaled.signum() * spent / 2) / spent).unwrap_or(0)
+    }
+}
+
+fn per_mille(part: u64, whole: u64) -> u64 {
+    let whole = u128::from(whole.max(1));
+    u64::try_from((u128::from(part) * 1_000 + whole / 2) / whole).unwrap_or(0)
+}

@@ -1,0 +1,178 @@
+use std::{ffi::OsString, fs::File, path::PathBuf, time::Duration};
+
+use lexopt::{
+    Arg::{Long, Short, Value},
+    Parser, ValueExt,
+};
+use llm_providers::prices;
+use llm_savings::Options;
+
+pub(crate) type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+pub(crate) const USAGE: &str = "\
+usage: llm-savings [OPTIONS] LOG…
+
+LOG is a file of JSON lines or CSV, packed with gzip or not; - is the standard input.
+
+  --ttl LIST           times to live of the exact cache to try (1h,24h,7d,30d)
+  --cache-ttl TIME     that of the cache above other levers, or none (7d)
+  --capacity LIST      capacities to try, in entries (1000,10000,100000)
+  --pack N             prompts in one packed request (10)
+  --pack-window TIME   longest wait of a prompt for others (1s)
+  --rpm N              requests a minute of one key
+  --tpm N              tokens a minute of one key
+  --prices FILE        LiteLLM's list of prices, or a table of this project, over the built-in one
+  --key COLUMN         CSV: identifies the request (key)
+  --frame COLUMN       CSV: identifies what stands before the request's own text
+  --html FILE          writes the report as one page
+  --json FILE          writes the report as JSON
+";
+
+/// Command of the program.
+#[derive(Debug)]
+pub(crate) enum Command {
+    Help,
+    Analyse { options: Box<Options>, inputs: Vec<PathBuf>, outputs: Vec<Output> },
+}
+
+/// File to write.
+#[derive(Debug)]
+pub(crate) struct Output {
+    pub(crate) form: Form,
+    pub(crate) file: PathBuf,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Form {
+    Html,
+    Json,
+}
+
+impl Command {
+    /// Parses the arguments, of which the first is the program's name.
+    pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Self, Failure> {
+        let mut args = Parser::from_iter(args);
+        let (mut options, mut inputs, mut outputs) = (Options::default(), Vec::new(), Vec::new());
+        while let Some(arg) = args.next()? {
+            match arg {
+                Short('h') | Long("help") => return Ok(Self::Help),
+                Value(file) => inputs.push(file.into()),
+                Long("html") => outputs.push(Output { form: Form::Html, file: args.value()?.into() }),
+                Long("json") => outputs.push(Output { form: Form::Json, file: args.value()?.into() }),
+                Long(name) => {
+                    let name = name.to_owned();
+                    let known = set(&mut options, &name, &mut || Ok(args.value()?.string()?))?;
+                    if !known {
+                        return Err(format!("`--{name}` is no option: see --help").into());
+                    }
+                }
+                arg => return Err(arg.unexpected().into()),
+            }
+        }
+        if inputs.is_empty() {
+            return Err("no log: name a file, or - for the standard input".into());
+        }
+        Ok(Self::Analyse { options: Box::new(options), inputs, outputs })
+    }
+}
+
+/// Sets an option; `false` if there is none of this name.
+fn set(options: &mut Options, name: &str, value: &mut dyn FnMut() -> Result<String, Failure>) -> Result<bool, Failure> {
+    match name {
+        "ttl" => options.ttls = list(&value()?, time)?,
+        "cache-ttl" => {
+            let text = value()?;
+            options.cache_ttl = if text == "none" { None } else { Some(time(&text)?) };
+        }
+        "capacity" => options.capacities = list(&value()?, number)?,
+        "pack" => options.pack = number(&value()?)?,
+        "pack-window" => options.pack_window = time(&value()?)?,
+        "rpm" => options.requests_per_minute = Some(number(&value()?)?),
+        "tpm" => options.tokens_per_minute = Some(number(&value()?)?),
+        "key" => options.key_column = value()?,
+        "frame" => options.frame_column = Some(value()?),
+        "prices" => {
+            let file = value()?;
+            let given = match prices::load(&file) {
+                Ok(table) => table,
+                Err(own) => litellm(&file).map_err(|listed| format!("{own}; as LiteLLM's list: {listed}"))?,
+            };
+            options.prices = options.prices.clone().merged(&given);
+        }
+        _ => return Ok(false),
+    }
+    Ok(true)
+}
+
+/// Reads LiteLLM's list. It states no day of its own.
+fn litellm(file: &str) -> Result<llm_core::price::PriceTable, Failure> {
+    let table = prices::litellm(File::open(file)?, "the file given")?;
+    Ok(table.all())
+}
+
+fn list<T>(text: &str, item: impl Fn(&str) -> Result<T, Failure>) -> Result<Vec<T>, Failure> {
+    text.split(',').map(|text| item(text.trim())).collect()
+}
+
+/// Reads a number above zero.
+fn number<T: std::str::FromStr + Default + PartialEq>(text: &str) -> Result<T, Failure> {
+    match text.parse::<T>() {
+        Ok(number) if number != T::default() => Ok(number),
+        _ => Err(format!("`{text}` is no whole number above zero").into()),
+    }
+}
+
+/// Reads a time such as `15m`, `24h` or `7d`.
+fn time(text: &str) -> Result<Duration, Failure> {
+    let error = || format!("`{text}` is no time: write it like 90s, 15m, 24h or 7d");
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let number: u64 = digits.parse().map_err(|_| error())?;
+    let unit = match &text[digits.len()..] {
+        "ms" => return Ok(Duration::from_millis(number)),
+        "s" => 1,
+        "m" => 60,
+        "h" => 3_600,
+        "d" => 86_400,
+        _ => return Err(error().into()),
+    };
+    number.checked_mul(unit).map(Duration::from_secs).ok_or_else(|| error().into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(args: &str) -> Result<Command, String> {
+        let args = ["llm-savings"].into_iter().chain(args.split_whitespace()).map(OsString::from);
+        Command::parse(args).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn options_reach_the_analysis() {
+        let args = "a.jsonl --ttl 1h,90s --cache-ttl none --capacity 5,6 --pack 20 --pack-window 250ms --rpm 2000 --key k - --html h";
+        let Ok(Command::Analyse { options, inputs, outputs }) = parsed(args) else { panic!("it parses") };
+        assert_eq!(options.ttls, [Duration::from_secs(3_600), Duration::from_secs(90)]);
+        assert_eq!((options.cache_ttl, options.capacities, options.pack), (None, vec![5, 6], 20));
+        assert_eq!((options.pack_window, options.requests_per_minute), (Duration::from_millis(250), Some(2_000)));
+        assert_eq!((options.key_column.as_str(), inputs.len()), ("k", 2));
+        assert!(matches!(&outputs[..], [Output { form: Form::Html, .. }]));
+    }
+
+    #[test]
+    fn wrong_arguments_name_the_way_out() {
+        for (args, part) in [
+            ("", "no log"),
+            ("--ttl week a", "write it like 90s"),
+            ("--ttl 7w a", "write it like 90s"),
+            ("--ttl 99999999999999999999d a", "write it like 90s"),
+            ("--pack 0 a", "no whole number above zero"),
+            ("--capacity 1,x a", "no whole number above zero"),
+            ("--prices /no/such/file a", "/no/such/file"),
+            ("--colour a", "--help"),
+            ("a --html", "missing argument"),
+        ] {
+            let error = parsed(args).expect_err(args);
+            assert!(error.contains(part), "{args}: {error}");
+        }
+    }
+}

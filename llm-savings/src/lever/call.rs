@@ -1,0 +1,63 @@
+//! Calls, as levers see them, and sums over them.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use llm_core::{Usage, Usd};
+
+use crate::{record::Record, report::Row};
+
+/// Reason of a lever that a log without requests cannot prove.
+pub(super) const NO_REQUESTS: &str = "the log holds no requests";
+/// Reason of a lever that a log without times cannot prove.
+pub(super) const NO_TIMES: &str = "the log holds no times";
+
+/// Complete call, as levers see it.
+#[derive(Debug)]
+pub(crate) struct Call<'a> {
+    pub(crate) record: &'a Record,
+    /// Time of the request in milliseconds, never before that of the call before it.
+    pub(crate) time: Option<u64>,
+    /// Digest of the whole request.
+    pub(crate) key: Option<u64>,
+    /// Tokens, as logged, else estimated from the texts with an output of zero.
+    pub(crate) usage: Usage,
+    /// Price of the response alone, if it is known.
+    pub(crate) cost: Option<Usd>,
+    /// `true` if the exact cache with [`Options::cache_ttl`] does not have the response.
+    pub(crate) is_miss: bool,
+}
+
+/// Saved by one setting of a lever.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Saved {
+    calls: u64,
+    tokens: u64,
+    money: Usd,
+}
+
+impl Saved {
+    /// Adds a call that was not necessary.
+    pub(super) fn call(&mut self, call: &Call<'_>) {
+        self.calls += 1;
+        self.tokens = self.tokens.saturating_add(call.usage.total());
+        self.money += call.cost.unwrap_or_default();
+    }
+
+    pub(super) fn row(self, setting: impl Into<String>) -> Row {
+        Row { calls: Some(self.calls), tokens: Some(self.tokens), money: Some(self.money), ..Row::new(setting) }
+    }
+}
+
+/// Returns the value of a model, created at its first call.
+pub(super) fn of_model<'a, V: Default>(models: &'a mut BTreeMap<Arc<str>, V>, model: &str) -> &'a mut V {
+    if !models.contains_key(model) {
+        models.insert(model.into(), V::default());
+    }
+    models.get_mut(model).expect("it was inserted")
+}
+
+/// Returns `part / whole` of `tokens`, rounded down.
+pub(super) fn share(tokens: u64, part: u64, whole: u64) -> u64 {
+    let share = u128::from(tokens) * u128::from(part) / u128::from(whole.max(1));
+    u64::try_from(share).unwrap_or(tokens)
+}

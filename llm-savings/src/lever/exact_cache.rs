@@ -1,0 +1,120 @@
+//! Exact cache by time to live and by capacity, one response for each distinct request.
+
+use std::{collections::HashMap, time::Duration};
+
+use hashlink::LruCache;
+
+use super::call::{Call, NO_REQUESTS, NO_TIMES, Saved};
+use crate::{
+    options::{self, Options},
+    report::{Effect, Finding, Lever, Row, grouped},
+};
+
+/// Simulated caches. For each distinct request: its digest, and four bytes for each time to live.
+#[derive(Debug)]
+pub(crate) struct ExactCache {
+    index: HashMap<u64, u32>,
+    /// For each distinct request the second at which each time to live began.
+    stored: Vec<u32>,
+    ttls: Vec<Duration>,
+    /// Index in `ttls` of the cache above other levers, `None` if its entries do not expire.
+    above: Option<usize>,
+    by_ttl: Vec<Saved>,
+    unlimited: Saved,
+    capacities: Vec<(LruCache<u64, ()>, Saved)>,
+    keyed: u64,
+    untimed: u64,
+}
+
+impl ExactCache {
+    pub(crate) fn new(options: &Options) -> Self {
+        let mut ttls = options.ttls.clone();
+        ttls.extend(options.cache_ttl);
+        ttls.sort_unstable();
+        ttls.dedup();
+        Self {
+            index: HashMap::new(),
+            stored: Vec::new(),
+            above: options.cache_ttl.and_then(|ttl| ttls.iter().position(|other| *other == ttl)),
+            by_ttl: vec![Saved::default(); ttls.len()],
+            ttls,
+            unlimited: Saved::default(),
+            capacities: options.capacities.iter().map(|size| (LruCache::new(*size), Saved::default())).collect(),
+            keyed: 0,
+            untimed: 0,
+        }
+    }
+
+    /// Number of distinct requests.
+    pub(crate) fn distinct(&self) -> u64 {
+        self.index.len() as u64
+    }
+
+    /// Counts the call, and returns `true` if the cache above other levers does not have its response.
+    pub(crate) fn observe(&mut self, call: &Call<'_>) -> bool {
+        let Some(key) = call.key else { return true };
+        self.keyed += 1;
+        for (cache, saved) in &mut self.capacities {
+            if cache.get(&key).is_some() {
+                saved.call(call);
+            } else {
+                cache.insert(key, ());
+            }
+        }
+        let next = self.index.len();
+        let index = *self.index.entry(key).or_insert_with(|| u32::try_from(next).unwrap_or(u32::MAX)) as usize;
+        let is_new = index == next;
+        if !is_new {
+            self.unlimited.call(call);
+        }
+        let Some(time) = call.time else {
+            self.untimed += 1;
+            self.stored.resize(self.index.len() * self.ttls.len(), 0);
+            return is_new;
+        };
+        let now = u32::try_from(time / 1_000).unwrap_or(u32::MAX);
+        if is_new {
+            self.stored.resize(self.index.len() * self.ttls.len(), now);
+        }
+        let mut is_miss = is_new;
+        let stored = &mut self.stored[index * self.ttls.len()..][..self.ttls.len()];
+        for (i, (ttl, stored)) in self.ttls.iter().zip(stored).enumerate() {
+            let is_hit = !is_new && u64::from(now.saturating_sub(*stored)) < ttl.as_secs();
+            if is_hit {
+                self.by_ttl[i].call(call);
+            } else {
+                *stored = now;
+            }
+            if self.above == Some(i) {
+                is_miss = !is_hit;
+            }
+        }
+        is_miss
+    }
+
+    pub(crate) fn finish(self) -> Lever {
+        let mut lever = Lever::new("exact cache", Effect::SameResponses);
+        if self.keyed == 0 {
+            lever.finding = Finding::NotProvable(NO_REQUESTS.into());
+            return lever;
+        }
+        let mut rows: Vec<Row> = Vec::new();
+        if self.untimed == 0 {
+            rows.extend(self.ttls.iter().zip(&self.by_ttl).map(|(ttl, saved)| {
+                let setting = format!("ttl {}", options::time(*ttl));
+                saved.row(setting)
+            }));
+        } else {
+            lever
+                .notes
+                .push(format!("times to live: not provable from this log ({NO_TIMES} for {} calls)", self.untimed));
+        }
+        rows.push(self.unlimited.row("no expiry"));
+        for (cache, saved) in &self.capacities {
+            rows.push(saved.row(format!("no expiry, {} entries", grouped(cache.capacity() as u64))));
+        }
+        lever.notes.push("A time to live counts from the first request for which no response was stored.".into());
+        lever.finding = Finding::Rows(rows);
+        lever
+    }
+}

@@ -1,0 +1,61 @@
+//! Program `llm-savings`: reads logs and prints what they could have saved.
+
+mod args;
+
+use std::{
+    fs::File,
+    io::{self, BufRead, BufReader, Read, Write},
+    path::Path,
+    process::ExitCode,
+};
+
+use args::{Command, Failure, Output};
+use flate2::read::MultiGzDecoder;
+use llm_savings::Analysis;
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("llm-savings: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<(), Failure> {
+    let Command::Analyse { options, inputs, outputs } = Command::parse(std::env::args_os())? else {
+        return say(args::USAGE);
+    };
+    let mut analysis = Analysis::new(*options);
+    for input in &inputs {
+        let failed = |error: io::Error| format!("{}: {error}", input.display());
+        analysis.read(open(input).map_err(failed)?).map_err(failed)?;
+    }
+    let report = analysis.finish();
+    for Output { form, file } in outputs {
+        let text = match form {
+            args::Form::Html => report.to_html(),
+            args::Form::Json => serde_json::to_string_pretty(&report)? + "\n",
+        };
+        std::fs::write(&file, text).map_err(|error| format!("{}: {error}", file.display()))?;
+    }
+    say(&report.to_string())
+}
+
+/// Opens a file, or the standard input for `-`. A gzip file is unpacked.
+fn open(input: &Path) -> io::Result<Box<dyn BufRead>> {
+    let reader: Box<dyn Read> =
+        if input == Path::new("-") { Box::new(io::stdin().lock()) } else { Box::new(File::open(input)?) };
+    let mut reader = BufReader::new(reader);
+    let is_gzip = reader.fill_buf()?.starts_with(&[0x1f, 0x8b]);
+    Ok(if is_gzip { Box::new(BufReader::new(MultiGzDecoder::new(reader))) } else { Box::new(reader) })
+}
+
+/// Prints a text; a reader that has closed the pipe is no failure.
+fn say(text: &str) -> Result<(), Failure> {
+    match io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        outcome => Ok(outcome?),
+    }
+}

@@ -1,0 +1,153 @@
+//! Fields that several formats share.
+
+use std::time::Duration;
+
+use jiff::{Timestamp, civil::DateTime, tz::TimeZone};
+use serde_json::{Map, Value};
+
+use crate::record::Record;
+
+/// Reason for which a line is not a record: names of formats and fields, never a value from the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Skipped(pub(crate) String);
+
+impl Skipped {
+    pub(super) fn new(reason: impl Into<String>) -> Self {
+        Self(reason.into())
+    }
+}
+
+/// Outcome of reading a line.
+pub(super) type Line = Result<Record, Skipped>;
+
+/// Object of JSON.
+pub(super) type Object = Map<String, Value>;
+
+/// Seconds since the Unix epoch are less than this until the year 5138, milliseconds more since 1973.
+const FEWEST_MILLIS: f64 = 1e11;
+
+/// Returns the first of the fields that is there and not null.
+pub(super) fn first<'a>(object: &'a Object, names: &[&str]) -> Option<&'a Value> {
+    names.iter().find_map(|name| object.get(*name).filter(|value| !value.is_null()))
+}
+
+/// Returns a text, or a number as text.
+pub(super) fn text(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text.clone()),
+        Value::Number(number) => Some(number.to_string()),
+        _ => None,
+    }
+}
+
+/// Returns a time in milliseconds since the Unix epoch, from seconds, milliseconds or text as RFC 3339 writes it.
+pub(super) fn time(value: &Value) -> Option<u64> {
+    match value {
+        Value::Number(number) => millis(number.as_f64()?),
+        Value::String(text) => time_of_text(text),
+        _ => None,
+    }
+}
+
+/// Returns the same from the text of a column.
+pub(super) fn time_of_text(text: &str) -> Option<u64> {
+    if let Ok(number) = text.parse::<f64>() {
+        return millis(number);
+    }
+    let stamp = match text.parse::<Timestamp>() {
+        Ok(stamp) => stamp,
+        Err(_) => text.parse::<DateTime>().ok()?.to_zoned(TimeZone::UTC).ok()?.timestamp(),
+    };
+    u64::try_from(stamp.as_millisecond()).ok()
+}
+
+fn millis(number: f64) -> Option<u64> {
+    let millis = if number < FEWEST_MILLIS { number * 1_000.0 } else { number };
+    // The largest whole number that a float holds exactly is far beyond any time of a log.
+    (0.0..9e15).contains(&millis).then_some(millis as u64)
+}
+
+/// Returns the tokens in a field, which some servers write as floats.
+pub(super) fn count(value: Option<&Value>) -> Option<u64> {
+    let value = value?;
+    value.as_u64().or_else(|| value.as_f64().filter(|count| (0.0..9e15).contains(count)).map(|count| count as u64))
+}
+
+/// Returns how long a call took.
+pub(super) fn latency(object: &Object) -> Option<Duration> {
+    let millis = first(object, &["latency_ms", "duration_ms", "elapsed_ms", "response_time_ms"])?;
+    Some(Duration::from_millis(count(Some(millis))?))
+}
+
+/// Returns the time of the request.
+pub(super) fn began(object: &Object) -> Option<u64> {
+    time(first(object, &["time", "ts", "timestamp", "start_time", "created_at", "at"])?)
+}
+
+/// Returns the owner of the call.
+pub(super) fn tenant(object: &Object) -> Option<String> {
+    text(first(object, &["tenant", "organization", "organisation", "customer"])?)
+}
+
+/// Writes JSON with sorted names, so that equal values are equal texts.
+pub(super) fn canonical(value: &Value, into: &mut String) {
+    match value {
+        Value::Object(object) => {
+            let mut fields: Vec<_> = object.iter().collect();
+            fields.sort_unstable_by_key(|(name, _)| *name);
+            into.push('{');
+            for (name, value) in fields {
+                into.push_str(&Value::from(name.as_str()).to_string());
+                into.push(':');
+                canonical(value, into);
+                into.push(',');
+            }
+            into.push('}');
+        }
+        Value::Array(values) => {
+            into.push('[');
+            for value in values {
+                canonical(value, into);
+                into.push(',');
+            }
+            into.push(']');
+        }
+        scalar => into.push_str(&scalar.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn time_takes_usual_forms() {
+        let expected = Some(1_764_000_000_000);
+        for value in [
+            json!(1_764_000_000),
+            json!(1_764_000_000.0),
+            json!(1_764_000_000_000_u64),
+            json!("1764000000"),
+            json!("2025-11-24T16:00:00Z"),
+            json!("2025-11-24T17:00:00+01:00"),
+            json!("2025-11-24 16:00:00"),
+        ] {
+            assert_eq!(time(&value), expected, "{value}");
+        }
+        for value in [json!("soon"), json!(-5), json!(true), json!(1e300), json!("")] {
+            assert_eq!(time(&value), None, "{value}");
+        }
+    }
+
+    #[test]
+    fn canonical_ignores_order_of_names() {
+        let text = |json: &str| {
+            let mut text = String::new();
+            canonical(&serde_json::from_str(json).expect("it is JSON"), &mut text);
+            text
+        };
+        assert_eq!(text(r#"{"a": 1, "b": [{"d": 2, "c": "x"}]}"#), text(r#"{"b":[{"c":"x","d":2}],"a":1}"#));
+        assert_ne!(text(r#"{"a": [1, 2]}"#), text(r#"{"a": [2, 1]}"#));
+    }
+}

@@ -1,0 +1,56 @@
+//! One JSON object a line: pairs of request and response, lines of vendors' batches, the stack's own log, prompts.
+
+use serde_json::Value;
+
+use super::{
+    fields::{self, Line, Object, Skipped},
+    prompts, request, response, stack,
+};
+use crate::record::Record;
+
+/// Reads one line.
+pub(super) fn record(line: &str) -> Line {
+    let value: Value = serde_json::from_str(line).map_err(|error| match error.is_eof() {
+        true => Skipped::new("the line is cut"),
+        false => Skipped::new("the line is not JSON"),
+    })?;
+    let Value::Object(object) = value else { return Err(Skipped::new("the line is no JSON object")) };
+    if stack::is_line(&object) {
+        return stack::record(&object);
+    }
+    if object.contains_key("lost_lines") {
+        return Err(Skipped::new("the stack's log lost lines here"));
+    }
+    if prompts::is_line(&object) {
+        return prompts::record(&object);
+    }
+    pair(&object)
+}
+
+/// Reads `{"request": …, "response": …}`, with `body` inside either, or a request alone.
+fn pair(object: &Object) -> Line {
+    let part = |names: &[&str]| {
+        let part = fields::first(object, names)?.as_object()?;
+        Some(part.get("body").and_then(Value::as_object).unwrap_or(part))
+    };
+    let body = part(&["request", "body", "kwargs"]).unwrap_or(object);
+    if !request::is_body(body) {
+        return Err(Skipped::new("unknown format: no `messages`, `input` or `prompt` in the request"));
+    }
+    let (model, prompt) = request::read(body)?;
+    let mut record = Record::new(model);
+    record.prompt = Some(prompt);
+    record.tenant = fields::tenant(object).unwrap_or_default();
+    record.latency = fields::latency(object);
+    record.time = fields::began(object);
+    let status = fields::first(object, &["status", "status_code"]).or_else(|| {
+        let response = object.get("response")?.as_object()?;
+        fields::first(response, &["status_code"])
+    });
+    record.is_failed = fields::count(status).is_some_and(|status| status >= 400)
+        || object.get("error").is_some_and(|error| !error.is_null());
+    if let Some(answer) = part(&["response", "completion"]) {
+        response::read(answer, &mut record);
+    }
+    Ok(record)
+}

@@ -1,0 +1,212 @@
+mod html;
+mod table;
+
+use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
+
+use llm_core::Usd;
+use serde::Serialize;
+
+/// Answers of an analysis. [`Display`](std::fmt::Display) writes them as tables, serde as JSON,
+/// [`to_html`](Self::to_html) as one page.
+///
+/// ```
+/// use llm_savings::{Analysis, Finding, Options};
+///
+/// let mut analysis = Analysis::new(Options::default());
+/// analysis.read(&br#"{"prompt": "hello"}"#[..])?;
+/// let report = analysis.finish();
+/// assert!(matches!(report.lever("coalescing").finding, Finding::NotProvable(_)));
+/// std::fs::write(std::env::temp_dir().join("savings.html"), report.to_html())?;
+/// # Ok::<_, std::io::Error>(())
+/// ```
+#[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
+pub struct Report {
+    /// Contents of the log.
+    pub log: Log,
+    /// Each lever, with what it would have saved alone.
+    pub levers: Vec<Lever>,
+}
+
+/// Contents of a log.
+#[derive(Clone, Debug, Default, Serialize)]
+#[non_exhaustive]
+pub struct Log {
+    /// Number of calls.
+    pub calls: u64,
+    /// Number of calls that failed, which no lever counts.
+    pub failed: u64,
+    /// Number of distinct requests among those whose request is logged.
+    pub distinct: u64,
+    /// Number of input and output tokens.
+    pub tokens: u64,
+    /// Price of the responses of known price, each alone, in nano-dollars.
+    pub spent: Usd,
+    /// Amount that the log itself says was saved, in nano-dollars.
+    pub saved_already: Usd,
+    /// Number of calls without a known price, by model: an unknown model, or no usage in the log.
+    pub unpriced: BTreeMap<Arc<str>, u64>,
+    /// Number of calls whose usage is not logged. Their input is estimated by their texts.
+    pub without_usage: u64,
+    /// Number of calls that are logged after a later one.
+    pub out_of_order: u64,
+    /// Number of lines that are no call, by reason.
+    pub skipped: BTreeMap<Arc<str>, u64>,
+    /// Time of the first call, in milliseconds since the Unix epoch.
+    pub first: Option<u64>,
+    /// Time of the last call, in milliseconds since the Unix epoch.
+    pub last: Option<u64>,
+    /// Day of the price table.
+    pub prices_as_of: String,
+    /// Source of the price table.
+    pub prices_source: String,
+}
+
+/// Way to pay less.
+#[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
+pub struct Lever {
+    /// Name in reports.
+    pub name: &'static str,
+    /// Effect on responses.
+    pub effect: Effect,
+    /// Savings by this lever alone.
+    pub finding: Finding,
+    /// Conditions of the figures.
+    pub notes: Vec<String>,
+}
+
+/// Effect of a lever on responses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Effect {
+    /// The same responses: what it saves was avoidable.
+    SameResponses,
+    /// Responses can differ: what it saves is possible.
+    OtherResponses,
+}
+
+/// Result of a lever.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Finding {
+    /// A row for each setting.
+    Rows(Vec<Row>),
+    /// The log lacks what the lever needs: the reason.
+    NotProvable(Cow<'static, str>),
+}
+
+/// Savings by one setting of a lever.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Row {
+    /// Setting.
+    pub setting: String,
+    /// Number of calls that would not have been made.
+    pub calls: Option<u64>,
+    /// Number of tokens that would not have been sent or generated.
+    pub tokens: Option<u64>,
+    /// Amount saved, in nano-dollars; negative if the setting costs money.
+    pub money: Option<Usd>,
+    /// Other figures.
+    pub detail: Option<String>,
+}
+
+impl Report {
+    /// Returns a lever by its name: `exact cache`, `coalescing`, `packing`, `prompt caching`, `service tiers` or
+    /// `quota and keys`.
+    ///
+    /// # Panics
+    ///
+    /// No lever has the name.
+    pub fn lever(&self, name: &str) -> &Lever {
+        self.levers.iter().find(|lever| lever.name == name).expect("a lever has this name")
+    }
+}
+
+impl Lever {
+    pub(crate) fn new(name: &'static str, effect: Effect) -> Self {
+        Self { name, effect, finding: Finding::Rows(Vec::new()), notes: Vec::new() }
+    }
+
+    /// Returns the rows, none if the log proves nothing.
+    pub fn rows(&self) -> &[Row] {
+        match &self.finding {
+            Finding::Rows(rows) => rows,
+            Finding::NotProvable(_) => &[],
+        }
+    }
+}
+
+impl Effect {
+    /// Returns the word in reports.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::SameResponses => "avoidable: same responses",
+            Self::OtherResponses => "possible: responses can differ",
+        }
+    }
+}
+
+impl Row {
+    pub(crate) fn new(setting: impl Into<String>) -> Self {
+        Self { setting: setting.into(), ..Self::default() }
+    }
+}
+
+impl Log {
+    /// Returns sentences about what is missing from the log.
+    pub(crate) fn caveats(&self) -> Vec<String> {
+        let counted = |counts: &BTreeMap<Arc<str>, u64>| {
+            counts.iter().map(|(name, count)| format!("{name}: {}", grouped(*count))).collect::<Vec<_>>().join(", ")
+        };
+        let mut caveats = Vec::new();
+        if !self.unpriced.is_empty() {
+            let models = counted(&self.unpriced);
+            caveats.push(format!("Calls without a known price, of which money counts nothing, by model: {models}."));
+        }
+        if self.without_usage > 0 {
+            let calls = grouped(self.without_usage);
+            caveats.push(format!(
+                "{calls} calls state no usage: their input is that of the texts at four bytes a token, their output unknown."
+            ));
+        }
+        if self.out_of_order > 0 {
+            caveats.push(format!(
+                "{} calls are logged after later ones and count as simultaneous with those.",
+                grouped(self.out_of_order)
+            ));
+        }
+        if !self.skipped.is_empty() {
+            caveats.push(format!("Lines that are no call, by reason: {}.", counted(&self.skipped)));
+        }
+        if !self.saved_already.is_zero() {
+            caveats.push(format!("The log says that {:.2} of this was saved already.", self.saved_already));
+        }
+        caveats
+    }
+}
+
+/// Returns a count with commas between thousands.
+pub(crate) fn grouped(count: u64) -> String {
+    let digits = count.to_string();
+    let mut grouped = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            grouped.push(',');
+        }
+        grouped.push(digit);
+    }
+    grouped
+}
+
+/// Returns a share in percent with one decimal.
+fn percent(per_mille: i64) -> String {
+    let sign = if per_mille < 0 { "-" } else { "" };
+    format!("{sign}{}.{} %", per_mille.abs() / 10, per_mille.abs() % 10)
+}
+
+/// Returns an amount saved, or what the setting costs.
+fn money(amount: Usd) -> String {
+    if amount.nanos() < 0 { format!("costs {:.2} more", -amount) } else { format!("{amount:.2}") }
+}
