@@ -1,0 +1,91 @@
+use llm_core::Usd;
+use serde_json::{Value, json};
+
+use crate::{analysed, row};
+
+/// Returns the number of equal requests among the lines.
+fn repeated(lines: &[Value]) -> u64 {
+    row(analysed(lines).lever("exact cache"), "no expiry").calls.expect("a count")
+}
+
+#[test]
+fn request_equality_ignores_delivery_alone() {
+    let body = |extra: Value| {
+        let mut body = json!({"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "hello"}]});
+        for (name, value) in extra.as_object().expect("an object") {
+            body[name] = value.clone();
+        }
+        json!({"request": body})
+    };
+    let plain = body(json!({}));
+    for same in [
+        json!({"stream": true, "stream_options": {"include_usage": true}}),
+        json!({"user": "u1", "metadata": {"a": "b"}, "store": true, "service_tier": "flex"}),
+        json!({"prompt_cache_key": "k", "temperature": null}),
+    ] {
+        assert_eq!(repeated(&[plain.clone(), body(same.clone())]), 1, "{same}");
+    }
+    for other in [
+        json!({"temperature": 0.5}),
+        json!({"model": "gpt-4o"}),
+        json!({"max_tokens": 5}),
+        json!({"tools": [{"type": "function", "function": {"name": "f"}}]}),
+        json!({"messages": [{"role": "system", "content": "hello"}]}),
+        json!({"a_new_field": 1}),
+    ] {
+        assert_eq!(repeated(&[plain.clone(), body(other.clone())]), 0, "{other}");
+    }
+}
+
+#[test]
+fn each_form_of_request_is_read() {
+    let forms = [
+        json!({"request": {"model": "gpt-4o-mini", "input": "hello", "instructions": "be brief"}}),
+        json!({"request": {"model": "text-embedding-3-small", "input": ["a", "b"]}}),
+        json!({"request": {"model": "claude-sonnet-4-5", "max_tokens": 5, "system": "be brief", "messages": [
+            {"role": "user", "content": [{"type": "text", "text": "hello", "cache_control": {"type": "ephemeral"}}]}]}}),
+        json!({"custom_id": "1", "method": "POST", "url": "/v1/chat/completions",
+            "body": {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "hello"}]}}),
+        json!({"model": "gpt-4o", "messages": [{"role": "user", "content": "hello"}]}),
+        json!({"prompt": "hello again"}),
+    ];
+    let twice: Vec<Value> = forms.iter().chain(&forms).cloned().collect();
+    let report = analysed(&twice);
+    assert_eq!((report.log.calls, report.log.distinct), (12, 6), "{report}");
+    assert!(report.log.skipped.is_empty());
+}
+
+#[test]
+fn failed_calls_are_counted_apart() {
+    let request = json!({"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "hello"}]});
+    let report = analysed(&[
+        json!({"request": request, "status": 429}),
+        json!({"request": request, "error": {"message": "overloaded"}}),
+        json!({"request": request, "response": {"status_code": 500, "body": {}}}),
+        json!({"request": request, "response": {"error": {"type": "overloaded_error"}}}),
+        json!({"request": request, "response": {"error": null, "usage": {"prompt_tokens": 1, "completion_tokens": 1}}}),
+    ]);
+    assert_eq!((report.log.calls, report.log.failed, report.log.distinct), (5, 4, 1));
+}
+
+#[test]
+fn stack_log_states_price_and_saving() {
+    let line = |origin: &str, saved: i64| {
+        json!({"time": "2026-03-01T09:30:00Z", "tenant": "acme", "labels": {}, "model": "gpt-4o-mini", "outcome": "answered",
+            "origin": origin, "input_tokens": 100, "output_tokens": 50, "paid_nano_usd": 45_000 - saved,
+            "saved_nano_usd": saved, "list_nano_usd": 45_000})
+    };
+    let report = analysed(&[line("vendor", 0), line("cache", 45_000)]);
+    assert_eq!((report.log.spent, report.log.saved_already), (Usd::from_nanos(90_000), Usd::from_nanos(45_000)));
+    assert!(report.lever("exact cache").rows().is_empty(), "without texts no request is known");
+}
+
+#[test]
+fn unknown_model_is_named_not_guessed() {
+    let line = json!({"request": {"model": "our-own", "messages": [{"role": "user", "content": "hello"}]},
+        "response": {"usage": {"prompt_tokens": 1_000, "completion_tokens": 500}}});
+    let report = analysed(&[line]);
+    assert_eq!(report.log.unpriced["our-own"], 1);
+    assert_eq!(report.log.spent, Usd::ZERO);
+    assert!(report.to_string().contains("our-own: 1"));
+}
