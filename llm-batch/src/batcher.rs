@@ -1,10 +1,7 @@
 use std::{fmt, future::Future, sync::Arc};
 
 use futures_util::{FutureExt, future::BoxFuture};
-use llm_core::{
-    Error, ErrorKind, Priority,
-    layer::{CallDeadline, SharedDeadline},
-};
+use llm_core::{Error, ErrorKind, Priority, layer::SharedDeadline};
 
 use crate::{
     BatchLayer, Stats,
@@ -30,15 +27,12 @@ use crate::{
 /// # }
 /// ```
 pub struct Batcher<I: Clone + Send + 'static, O: Send + 'static> {
-    groups: Arc<Groups<Custom<I, O>>>,
-    shared: Arc<Shared>,
+    groups: Arc<Groups<Arc<Function<I, O>>>>,
     tokens: Arc<dyn Fn(&I) -> u64 + Send + Sync>,
-    send: Custom<I, O>,
+    send: Arc<Function<I, O>>,
 }
 
-/// Sends items by a function. Shares are the function's own matter.
-struct Custom<I, O>(Arc<Function<I, O>>);
-
+/// Function that sends items. Their shares are its own matter.
 type Function<I, O> = dyn Fn(Vec<I>) -> BoxFuture<'static, Result<Vec<O>, Error>> + Send + Sync;
 
 impl<I: Clone + Send + 'static, O: Send + 'static> Batcher<I, O> {
@@ -60,9 +54,8 @@ impl<I: Clone + Send + 'static, O: Send + 'static> Batcher<I, O> {
     where
         R: Future<Output = Result<Vec<O>, Error>> + Send + 'static,
     {
-        let shared = Shared::new(&settings.into());
-        let send = Custom(Arc::new(move |items| send(items).boxed()));
-        Self { groups: Groups::new(&shared), shared, tokens: Arc::new(|_| 0), send }
+        let groups = Groups::new(Shared::new(&settings.into()));
+        Self { groups, tokens: Arc::new(|_| 0), send: Arc::new(move |items| send(items).boxed()) }
     }
 
     /// Sets the function that estimates the input tokens of an item: 0 by default.
@@ -104,9 +97,9 @@ impl<I: Clone + Send + 'static, O: Send + 'static> Batcher<I, O> {
     /// ```
     pub async fn submit(&self, item: I) -> Result<O, Error> {
         let size = Size { items: 1, tokens: (self.tokens)(&item) };
-        let entry = Entry { item, size, limits: self.shared.settings.limits, permit: None };
+        let entry = Entry::new(item, size, self.groups.shared.settings.limits);
         let key = GroupKey { merge_key: Vec::new(), tenant: "".into(), priority: Priority::default(), pinned: None };
-        Arc::clone(&self.groups).submit(key, entry, CallDeadline::default(), self.send.clone()).await
+        Arc::clone(&self.groups).submit(key, entry, Arc::clone(&self.send)).await
     }
 
     /// Refuses further items, has the open batch sent, and waits until all items have ended. Their callers drive them: poll
@@ -123,22 +116,22 @@ impl<I: Clone + Send + 'static, O: Send + 'static> Batcher<I, O> {
     /// # }
     /// ```
     pub async fn close(&self) {
-        self.shared.close().await;
+        self.groups.shared.close().await;
     }
 
     /// Returns the counts since the batcher was made.
     pub fn stats(&self) -> Stats {
-        self.shared.totals().stats
+        self.groups.shared.totals().stats
     }
 }
 
-impl<I: Clone + Send + 'static, O: Send + 'static> Deliver for Custom<I, O> {
+impl<I: Clone + Send + 'static, O: Send + 'static> Deliver for Arc<Function<I, O>> {
     type Item = I;
     type Response = O;
 
-    async fn deliver(self, items: Vec<I>, _: SharedDeadline) -> Vec<Result<O, Error>> {
+    async fn deliver(self, items: Vec<I>, _: SharedDeadline, _: bool) -> Vec<Result<O, Error>> {
         let expected = items.len();
-        let error = match (self.0)(items).await {
+        let error = match self(items).await {
             Ok(responses) if responses.len() == expected => return responses.into_iter().map(Ok).collect(),
             Ok(responses) => {
                 let message = format!("{} responses came for {expected} items", responses.len());
@@ -150,16 +143,10 @@ impl<I: Clone + Send + 'static, O: Send + 'static> Deliver for Custom<I, O> {
     }
 }
 
-impl<I, O> Clone for Custom<I, O> {
-    fn clone(&self) -> Self {
-        Self(Arc::clone(&self.0))
-    }
-}
-
 impl<I: Clone + Send + 'static, O: Send + 'static> Clone for Batcher<I, O> {
     fn clone(&self) -> Self {
-        let (groups, shared, tokens) = (Arc::clone(&self.groups), Arc::clone(&self.shared), Arc::clone(&self.tokens));
-        Self { groups, shared, tokens, send: self.send.clone() }
+        let (groups, tokens, send) = (Arc::clone(&self.groups), Arc::clone(&self.tokens), Arc::clone(&self.send));
+        Self { groups, tokens, send }
     }
 }
 

@@ -5,10 +5,7 @@ use std::{
 
 use llm_core::{
     Call, Error, Operation, Reply,
-    layer::{
-        CallDeadline, Extensions, LlmService, Members, ResponseFuture, SharedDeadline, always_ready, call_merged,
-        oneshot,
-    },
+    layer::{Extensions, LlmService, ResponseFuture, SharedDeadline, always_ready, call_merged, oneshot},
 };
 use tower_layer::Layer;
 use tower_service::Service;
@@ -80,7 +77,7 @@ impl<S> Batch<S> {
         let mut all = self.groups.lock().unwrap_or_else(PoisonError::into_inner);
         let known = all.get().cloned();
         known.unwrap_or_else(|| {
-            let groups = Groups::new(&self.shared);
+            let groups = Groups::new(Arc::clone(&self.shared));
             all.insert(Arc::clone(&groups));
             groups
         })
@@ -92,36 +89,26 @@ impl<T: Operation, S: LlmService<T>> Service<Call<T>> for Batch<S> {
 
     fn call(&mut self, call: Call<T>) -> Self::Future {
         let inner = self.inner.clone();
-        let Some(key) = key(&call) else { return ResponseFuture::waiting(oneshot(inner, call)) };
+        let key = call.body.merge_key().and_then(|key| GroupKey::of(&call, key));
+        let Some(key) = key else { return ResponseFuture::waiting(oneshot(inner, call)) };
         let tokens = self.factors.scale(call.body.model(), call.body.estimate().input);
-        let deadline = CallDeadline::of(&call);
-        let entry = Entry {
-            size: Size { items: call.body.item_count().max(1), tokens },
-            limits: self.shared.settings.limits,
-            permit: call.extensions.get().cloned(),
-            item: call,
-        };
+        let size = Size { items: call.body.item_count().max(1), tokens };
         let merged = Merged(inner, Arc::clone(&self.factors), PhantomData);
-        ResponseFuture::waiting(self.groups::<T>().submit(key, entry, deadline, merged))
+        let entry = Entry::of(call, size, self.shared.settings.limits);
+        ResponseFuture::waiting(self.groups::<T>().submit(key, entry, merged))
     }
-}
-
-/// Returns the group of a call; `None` for one that is to be sent alone.
-fn key<T: Operation>(call: &Call<T>) -> Option<GroupKey> {
-    // Halves are further attempts, and a merged call has its own callers.
-    if !call.body.is_repeatable() || call.extensions.get::<Members>().is_some() {
-        return None;
-    }
-    let merge_key = call.body.merge_key()?;
-    let (tenant, priority, pinned) = (call.tenant.clone(), call.priority, call.extensions.get().cloned());
-    Some(GroupKey { merge_key, tenant, priority, pinned })
 }
 
 impl<T: Operation, S: LlmService<T>> Deliver for Merged<T, S> {
     type Item = Call<T>;
     type Response = Reply<T::Output>;
 
-    async fn deliver(self, calls: Vec<Call<T>>, deadline: SharedDeadline) -> Vec<Result<Reply<T::Output>, Error>> {
+    async fn deliver(
+        self,
+        calls: Vec<Call<T>>,
+        deadline: SharedDeadline,
+        _: bool,
+    ) -> Vec<Result<Reply<T::Output>, Error>> {
         let model = calls[0].body.shared_model();
         let estimated = calls.iter().fold(0, |sum: u64, call| sum.saturating_add(call.body.estimate().input));
         let replies = call_merged(self.0, calls, deadline).await;

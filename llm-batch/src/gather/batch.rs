@@ -11,8 +11,8 @@ use futures_util::{
     future::{BoxFuture, join, select},
 };
 use llm_core::{
-    Error, ErrorKind,
-    layer::{AttemptPermit, BatchLimits, LimitScope, LimitWindow, SharedDeadline},
+    Call, Error, ErrorKind,
+    layer::{AttemptPermit, BatchLimits, CallDeadline, LimitScope, LimitWindow, SharedDeadline},
 };
 use tokio::{
     sync::{Notify, oneshot},
@@ -23,7 +23,7 @@ use tracing::Instrument;
 use super::{
     shared::Shared,
     telemetry,
-    window::{Flush, Gaps, Size, Window},
+    window::{Arrivals, Flush, Size, Window},
 };
 
 /// Sends the items of several callers as one request.
@@ -35,11 +35,13 @@ pub(crate) trait Deliver: Clone + Send + 'static {
 
     /// Returns one result for each item, in order. If the request fails, each is its error.
     ///
-    /// Items whose error is one of the request itself are sent again in halves, unless the item was alone.
+    /// Items whose error is one of the request itself are sent again in halves, unless the item was alone. These requests are
+    /// further ones.
     fn deliver(
         self,
         items: Vec<Self::Item>,
         deadline: SharedDeadline,
+        is_further: bool,
     ) -> impl Future<Output = Vec<Result<Self::Response, Error>>> + Send;
 }
 
@@ -52,6 +54,9 @@ pub(crate) struct Entry<I> {
     pub(crate) limits: BatchLimits,
     /// Permit that is requested before a further attempt.
     pub(crate) permit: Option<AttemptPermit>,
+    pub(crate) deadline: CallDeadline,
+    /// Time at which it came.
+    pub(crate) since: Instant,
 }
 
 /// Result that a caller waits for.
@@ -60,15 +65,17 @@ pub(super) type Response<D> = oneshot::Receiver<Result<<D as Deliver>::Response,
 /// Caller of a batch, until it has its result.
 struct Member<D: Deliver> {
     entry: Entry<D::Item>,
-    since: Instant,
     /// Closed if the caller has left.
     reply: oneshot::Sender<Result<D::Response, Error>>,
     /// Error of the attempt before, alone and with those of all earlier ones.
     failed: Option<(Error, Error)>,
+    /// Counts the call among its group's until it is answered.
+    _pending: Arc<()>,
 }
 
 /// Batch that callers join until it is to be sent.
 pub(super) struct Batch<D: Deliver> {
+    shared: Arc<Shared>,
     /// Deadlines of its callers.
     pub(super) deadline: SharedDeadline,
     state: Mutex<State<D>>,
@@ -79,29 +86,36 @@ pub(super) struct Batch<D: Deliver> {
 /// State that callers change as they join, and the driver as it sends.
 struct State<D: Deliver> {
     window: Window,
-    /// Cause to send it. It is closed to further callers then.
-    cause: Option<Flush>,
     members: Vec<Member<D>>,
 }
 
-/// Sends requests of one batch.
-#[derive(Clone)]
-struct Sender<D> {
-    shared: Arc<Shared>,
-    deadline: SharedDeadline,
-    deliver: D,
+impl<I> Entry<I> {
+    /// Creates the entry of an item that comes now.
+    pub(crate) fn new(item: I, size: Size, limits: BatchLimits) -> Self {
+        Self { item, size, limits, permit: None, deadline: CallDeadline::default(), since: Instant::now() }
+    }
+}
+
+impl<T> Entry<Call<T>> {
+    /// Creates the entry of a call that comes now.
+    pub(crate) fn of(call: Call<T>, size: Size, limits: BatchLimits) -> Self {
+        let (permit, deadline) = (call.extensions.get().cloned(), CallDeadline::of(&call));
+        Self { permit, deadline, ..Self::new(call, size, limits) }
+    }
 }
 
 impl<D: Deliver> Batch<D> {
-    /// Creates a batch without callers, which is sent at once if there is a cause already.
-    pub(super) fn new(window: Window, cause: Option<Flush>) -> Self {
-        let state = Mutex::new(State { window, cause, members: Vec::new() });
-        Self { deadline: SharedDeadline::new(), state, earlier: Notify::new() }
-    }
-
-    /// Adds the caller that opens it.
-    pub(super) fn open(&self, now: Instant, entry: Entry<D::Item>, gaps: &Gaps) -> Response<D> {
-        self.lock().add(now, entry, gaps)
+    /// Creates a batch with the caller that opens it.
+    pub(super) fn open(
+        shared: &Arc<Shared>,
+        window: Window,
+        entry: Entry<D::Item>,
+        arrivals: &Arrivals,
+    ) -> (Arc<Self>, Response<D>) {
+        let mut state = State { window, members: Vec::new() };
+        let response = state.push(entry, arrivals);
+        let (shared, deadline, earlier) = (Arc::clone(shared), SharedDeadline::new(), Notify::new());
+        (Arc::new(Self { shared, deadline, state: Mutex::new(state), earlier }), response)
     }
 
     /// Adds a caller.
@@ -109,30 +123,44 @@ impl<D: Deliver> Batch<D> {
     /// # Errors
     ///
     /// The entry, if the batch is closed or has no room. It is sent at once then.
-    pub(super) fn join(&self, now: Instant, entry: Entry<D::Item>, gaps: &Gaps) -> Result<Response<D>, Entry<D::Item>> {
-        let mut state = self.lock();
-        if state.cause.is_some() {
-            return Err(entry);
-        }
+    pub(super) fn join(&self, entry: Entry<D::Item>, arrivals: &Arrivals) -> Result<Response<D>, Entry<D::Item>> {
+        let state = &mut *self.lock();
         let due = state.window.due;
-        state.cause = state.window.rejects(entry.size);
-        let joined = if state.cause.is_some() { Err(entry) } else { Ok(state.add(now, entry, gaps)) };
-        if state.cause.is_some() || state.window.due < due {
+        let joined = match state.window.join(entry.since, entry.size, arrivals) {
+            true => Ok(state.push(entry, arrivals)),
+            false => Err(entry),
+        };
+        if state.window.cause.is_some() || state.window.due < due {
             self.earlier.notify_one();
         }
         joined
     }
 
+    /// Gathers the batch, sends it, and halves what fails, until each caller has its result.
+    pub(super) async fn run(self: Arc<Self>, deliver: D) {
+        let (cause, most, members) = self.due().await;
+        if !members.is_empty() && cause != Flush::SHADOW {
+            let now = Instant::now();
+            let items = members.iter().map(|member| member.entry.size.items).sum();
+            let waits = members.iter().map(|member| now.saturating_duration_since(member.entry.since));
+            telemetry::flushed(cause, (items, most), waits, false);
+            self.shared.totals().stats.requests += 1;
+        }
+        self.send(deliver, members).await;
+    }
+
     /// Waits until the batch is to be sent, closes it to further callers, and takes those that are left.
-    async fn due(&self, shared: &Shared) -> (Flush, usize, Vec<Member<D>>) {
+    async fn due(&self) -> (Flush, usize, Vec<Member<D>>) {
         loop {
-            let (changed, moved) = (shared.changed.notified(), self.deadline.changed());
-            let closed = shared.totals().is_closed.then_some(Flush::CLOSE);
+            let (changed, moved) = (self.shared.changed.notified(), self.deadline.changed());
+            let closed = self.shared.totals().is_closed.then_some(Flush::CLOSE);
             let due = {
                 let state = &mut *self.lock();
                 let (due, cause) = state.window.due(self.deadline.earliest().map(Instant::from_std));
-                state.cause = state.cause.or(closed).or((due <= Instant::now()).then_some(cause));
-                if let Some(cause) = state.cause {
+                if let Some(cause) = closed.or((due <= Instant::now()).then_some(cause)) {
+                    state.window.close(cause);
+                }
+                if let Some(cause) = state.window.cause {
                     let mut members = std::mem::take(&mut state.members);
                     members.retain(|member| !member.reply.is_closed());
                     return (cause, state.window.fill().1, members);
@@ -144,17 +172,26 @@ impl<D: Deliver> Batch<D> {
         }
     }
 
-    /// Gathers the batch, sends it, and halves what fails, until each caller has its result.
-    pub(super) async fn run(self: Arc<Self>, shared: Arc<Shared>, deliver: D) {
-        let (cause, most, members) = self.due(&shared).await;
-        if !members.is_empty() && cause != Flush::SHADOW {
-            let now = Instant::now();
-            let items = members.iter().map(|member| member.entry.size.items).sum();
-            let waits = members.iter().map(|member| now.saturating_duration_since(member.since));
-            telemetry::flushed(cause, (items, most), waits, false);
-            shared.totals().stats.requests += 1;
+    /// Sends one request with the items whose callers are left and permit it, and what fails again, in halves.
+    fn send(&self, deliver: D, members: Vec<Member<D>>) -> BoxFuture<'_, ()> {
+        async move {
+            let members = permitted(members).await;
+            let Some(first) = members.first() else { return };
+            let is_further = first.failed.is_some();
+            self.shared.totals().stats.further_requests += u64::from(is_further);
+            let span = telemetry::request(members.len(), is_further);
+            let items = members.iter().map(|member| member.entry.item.clone()).collect();
+            let results = deliver.clone().deliver(items, self.deadline.clone(), is_further).instrument(span).await;
+            let mut failed = finish(members, results);
+            if failed.is_empty() {
+                return;
+            }
+            self.shared.totals().stats.halvings += 1;
+            telemetry::halved(failed.len());
+            let other = failed.split_off(failed.len() / 2);
+            join(self.send(deliver.clone(), failed), self.send(deliver, other)).await;
         }
-        send(Sender { shared, deadline: self.deadline.clone(), deliver }, members).await;
+        .boxed()
     }
 
     fn lock(&self) -> MutexGuard<'_, State<D>> {
@@ -164,54 +201,39 @@ impl<D: Deliver> Batch<D> {
 }
 
 impl<D: Deliver> State<D> {
-    /// Adds a caller that fits. The batch closes to others if it is full then.
-    fn add(&mut self, now: Instant, entry: Entry<D::Item>, gaps: &Gaps) -> Response<D> {
-        self.cause = self.cause.or(self.window.add(now, entry.size, gaps));
+    fn push(&mut self, entry: Entry<D::Item>, arrivals: &Arrivals) -> Response<D> {
         let (reply, response) = oneshot::channel();
-        self.members.push(Member { entry, since: now, reply, failed: None });
+        self.members.push(Member { entry, reply, failed: None, _pending: arrivals.hold() });
         response
     }
 }
 
-/// Sends one request with the items whose callers are left and permit it, and what fails again, in halves.
-fn send<D: Deliver>(sender: Sender<D>, members: Vec<Member<D>>) -> BoxFuture<'static, ()> {
-    async move {
-        let members = permitted(members).await;
-        let Some(first) = members.first() else { return };
-        let is_further = first.failed.is_some();
-        if is_further {
-            sender.shared.totals().stats.further_requests += 1;
+impl<D: Deliver> Member<D> {
+    /// Returns the error with those of the attempts before.
+    fn all(&self, error: Error) -> Error {
+        match &self.failed {
+            Some((_, before)) => error.with_earlier_attempts(before),
+            None => error,
         }
-        let span = telemetry::request(members.len(), is_further);
-        let items = members.iter().map(|member| member.entry.item.clone()).collect();
-        let results = sender.deliver.clone().deliver(items, sender.deadline.clone()).instrument(span).await;
-        let mut failed = finish(members, results);
-        if failed.is_empty() {
-            return;
-        }
-        sender.shared.totals().stats.halvings += 1;
-        telemetry::halved(failed.len());
-        let other = failed.split_off(failed.len() / 2);
-        join(send(sender.clone(), failed), send(sender, other)).await;
     }
-    .boxed()
+
+    /// Gives the caller its result, which is dropped if it has left.
+    fn end(self, result: Result<D::Response, Error>) {
+        let _ = self.reply.send(result);
+    }
 }
 
 /// Returns the callers that are left and permit a further attempt. The others get the error of the attempts before.
 async fn permitted<D: Deliver>(members: Vec<Member<D>>) -> Vec<Member<D>> {
     let mut permitted = Vec::with_capacity(members.len());
-    for member in members {
-        if member.reply.is_closed() {
-            continue;
+    for member in members.into_iter().filter(|member| !member.reply.is_closed()) {
+        match (&member.failed, &member.entry.permit) {
+            (Some((last, all)), Some(permit)) if permit.request(last).await.is_err() => {
+                let all = all.clone();
+                member.end(Err(all));
+            }
+            _ => permitted.push(member),
         }
-        if let (Some((last, all)), Some(permit)) = (&member.failed, &member.entry.permit)
-            && permit.request(last).await.is_err()
-        {
-            // If the caller has left meanwhile, its result is dropped.
-            let _ = member.reply.send(Err(all.clone()));
-            continue;
-        }
-        permitted.push(member);
     }
     permitted
 }
@@ -221,18 +243,14 @@ fn finish<D: Deliver>(members: Vec<Member<D>>, results: Vec<Result<D::Response, 
     let is_alone = members.len() == 1;
     let mut again = Vec::new();
     for (mut member, result) in members.into_iter().zip(results) {
-        let all = |error: Error| match &member.failed {
-            Some((_, before)) => error.with_earlier_attempts(before),
-            None => error,
-        };
         match result {
             Err(error) if !is_alone && is_of_request(&error) => {
-                member.failed = Some((error.clone(), all(error)));
+                member.failed = Some((error.clone(), member.all(error)));
                 again.push(member);
             }
             result => {
-                // If the caller has left meanwhile, its result is dropped.
-                let _ = member.reply.send(result.map_err(all));
+                let result = result.map_err(|error| member.all(error));
+                member.end(result);
             }
         }
     }

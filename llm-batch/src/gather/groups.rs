@@ -3,6 +3,7 @@
 use std::{
     collections::HashMap,
     iter,
+    pin::pin,
     sync::{Arc, Mutex, PoisonError, Weak},
 };
 
@@ -12,17 +13,18 @@ use futures_util::{
     stream::{Once, once},
 };
 use llm_core::{
-    Charge, Error, ErrorKind, Priority, Tenant,
-    layer::{Broadcast, CallDeadline, Pinned, Reader},
+    Call, Charge, Error, ErrorKind, Operation, Priority, Tenant,
+    layer::{Broadcast, Members, Pinned, Reader},
 };
-use tokio::{runtime::Handle, time::Instant};
+use tokio::runtime::Handle;
 
 use super::{
     batch::{Batch, Deliver, Entry, Response},
     shared::Shared,
     telemetry,
-    window::{Flush, Gaps, Window},
+    window::{Arrivals, Flush, Window},
 };
+use crate::BatchLayer;
 
 /// Calls that may share a request: those with equal keys.
 ///
@@ -38,38 +40,40 @@ pub(crate) struct GroupKey {
 
 /// Groups of one operation.
 pub(crate) struct Groups<D: Deliver> {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
     groups: Mutex<HashMap<GroupKey, Group<D>>>,
 }
 
 /// State of one group. It is forgotten while idle if there are many.
 struct Group<D: Deliver> {
-    gaps: Gaps,
-    /// Held by each batch that is open or in flight.
-    running: Arc<()>,
-    /// The last batch that was opened; gone with its callers.
-    open: Weak<Driven<D>>,
+    arrivals: Arrivals,
+    /// The last batch that was opened, with what its callers drive; gone with them.
+    open: (Weak<Batch<D>>, Weak<Broadcast<Run>>),
     /// The batch that would be open, in shadow mode.
     shadow: Option<Window>,
 }
 
 type Run = Once<BoxFuture<'static, ()>>;
 
-/// A batch, and what its callers drive.
-struct Driven<D: Deliver> {
-    batch: Arc<Batch<D>>,
-    run: Arc<Broadcast<Run>>,
-}
-
 /// Place of a caller in a batch. Dropped, the caller has left.
-type Place<D> = (Arc<Driven<D>>, Reader<Run>, Response<D>);
+type Place<D> = (Arc<Batch<D>>, Reader<Run>, Response<D>);
+
+impl GroupKey {
+    /// Returns the group of a call with this key; `None` if the call is to be sent as it is.
+    pub(crate) fn of<T: Operation>(call: &Call<T>, merge_key: Vec<u8>) -> Option<Self> {
+        // Halves are further attempts, and a merged call has its own callers.
+        let may_wait = call.body.is_repeatable() && call.extensions.get::<Members>().is_none();
+        let (tenant, priority, pinned) = (call.tenant.clone(), call.priority, call.extensions.get().cloned());
+        may_wait.then_some(Self { merge_key, tenant, priority, pinned })
+    }
+}
 
 impl<D: Deliver> Groups<D> {
     /// Number of groups beyond which idle ones are forgotten.
     const MOST: usize = 1_024;
 
-    pub(crate) fn new(shared: &Arc<Shared>) -> Arc<Self> {
-        Arc::new(Self { shared: Arc::clone(shared), groups: Mutex::default() })
+    pub(crate) fn new(shared: Arc<Shared>) -> Arc<Self> {
+        Arc::new(Self { shared, groups: Mutex::default() })
     }
 
     /// Sends a call, alone or with others of its group.
@@ -80,15 +84,15 @@ impl<D: Deliver> Groups<D> {
     pub(crate) async fn submit(
         self: Arc<Self>,
         key: GroupKey,
-        entry: Entry<D::Item>,
-        deadline: CallDeadline,
+        mut entry: Entry<D::Item>,
         deliver: D,
     ) -> Result<D::Response, Error> {
         let _admitted = self.shared.admit(entry.size)?;
-        let (driven, reader, mut response) = self.join(key, entry, deliver);
-        let _waits = driven.batch.deadline.join(deadline);
+        let deadline = std::mem::take(&mut entry.deadline);
+        let (batch, reader, mut response) = self.join(key, entry, deliver);
+        let _waits = batch.deadline.join(deadline);
         // Each caller drives the batch while no other does.
-        let result = match select(&mut response, std::pin::pin!(reader.last())).await {
+        let result = match select(&mut response, pin!(reader.last())).await {
             Either::Left((result, _)) => result.ok(),
             Either::Right(_) => response.try_recv().ok(),
         };
@@ -100,77 +104,72 @@ impl<D: Deliver> Groups<D> {
 
     /// Adds a call to the open batch of its group, or to a new one.
     fn join(&self, key: GroupKey, mut entry: Entry<D::Item>, deliver: D) -> Place<D> {
-        let (now, settings) = (Instant::now(), &self.shared.settings);
+        let settings = &self.shared.settings;
         // Nothing foreign runs inside but drops of idle groups, which are empty.
         let mut groups = self.groups.lock().unwrap_or_else(PoisonError::into_inner);
         // A full map would grow with the next group.
         if groups.len() >= Self::MOST && groups.len() == groups.capacity() {
-            groups.retain(|_, group| group.is_running());
+            groups.retain(|_, group| group.arrivals.pending() > 0);
         }
-        let group = groups.entry(key).or_insert_with(|| Group::new(Gaps::new(settings.max_wait)));
-        group.gaps.arrive(now);
+        let group = groups.entry(key).or_insert_with(|| Group::new(settings));
+        group.arrivals.arrive(entry.since);
         // Without a runtime there is no timer to wait by.
-        let is_idle = settings.sends_idle && !group.is_running() || Handle::try_current().is_err();
+        let is_idle = settings.sends_idle && group.arrivals.pending() == 0 || Handle::try_current().is_err();
         let mut alone = is_idle.then_some(Flush::IDLE);
         if entry.size.is_oversize(&entry.limits) {
             alone = Some(Flush::OVERSIZE);
         }
         if settings.is_shadow {
-            group.watch(now, &entry, alone, &self.shared);
+            group.watch(&entry, alone, &self.shared);
             alone = Some(Flush::SHADOW);
         }
         if alone.is_none()
-            && let Some(driven) = group.open.upgrade()
-            && let Some(reader) = driven.run.subscribe()
+            && let (Some(batch), Some(run)) = (group.open.0.upgrade(), group.open.1.upgrade())
+            && let Some(reader) = run.subscribe()
         {
-            match driven.batch.join(now, entry, &group.gaps) {
-                Ok(response) => return (driven, reader, response),
+            match batch.join(entry, &group.arrivals) {
+                Ok(response) => {
+                    group.arrivals.gathered(false);
+                    return (batch, reader, response);
+                }
                 Err(refused) => entry = refused,
             }
         }
-        let batch = Arc::new(Batch::new(Window::new(now, &entry.limits), alone));
-        let response = batch.open(now, entry, &group.gaps);
-        let (run, running) = (Arc::clone(&batch).run(Arc::clone(&self.shared), deliver), Arc::clone(&group.running));
-        let run = Broadcast::new(once(run.map(|()| drop(running)).boxed()));
-        let reader = run.subscribe().expect("it is new");
-        let driven = Arc::new(Driven { batch, run });
+        let window = Window::open(entry.since, entry.size, &entry.limits, alone, &group.arrivals);
+        let (batch, response) = Batch::open(&self.shared, window, entry, &group.arrivals);
+        let run = Broadcast::new(once(Arc::clone(&batch).run(deliver).boxed()));
         if alone.is_none() {
-            group.open = Arc::downgrade(&driven);
+            group.arrivals.gathered(true);
+            group.open = (Arc::downgrade(&batch), Arc::downgrade(&run));
         }
-        (driven, reader, response)
+        let reader = run.subscribe().expect("it is new");
+        (batch, reader, response)
     }
 }
 
 impl<D: Deliver> Group<D> {
-    fn new(gaps: Gaps) -> Self {
-        Self { gaps, running: Arc::default(), open: Weak::new(), shadow: None }
+    fn new(settings: &BatchLayer) -> Self {
+        let arrivals = Arrivals::new(settings.max_wait, settings.sends_idle);
+        Self { arrivals, open: (Weak::new(), Weak::new()), shadow: None }
     }
 
-    /// Returns `true` if a batch is open or in flight.
-    fn is_running(&self) -> bool {
-        Arc::strong_count(&self.running) > 1
-    }
-
-    /// Counts a call in shadow mode as if it were gathered. No timer runs: a batch whose time is over is counted when the next
-    /// call comes.
-    fn watch(&mut self, now: Instant, entry: &Entry<D::Item>, alone: Option<Flush>, shared: &Shared) {
-        let report = |cause, fill| telemetry::flushed(cause, fill, iter::empty(), true);
-        if let Some(window) = &self.shadow
-            && let Some(cause) = (window.due < now).then_some(Flush::WAIT).or_else(|| window.rejects(entry.size))
+    /// Counts a call in shadow mode as if it were gathered. No timer runs: a batch is reported when the next one opens.
+    fn watch(&mut self, entry: &Entry<D::Item>, alone: Option<Flush>, shared: &Shared) {
+        let Self { arrivals, shadow, .. } = self;
+        if alone.is_none()
+            && let Some(window) = shadow
+            && window.join(entry.since, entry.size, arrivals)
         {
-            report(cause, window.fill());
-            self.shadow = None;
+            return arrivals.gathered(false);
         }
-        if alone.is_some() || self.shadow.is_none() {
-            shared.totals().stats.requests += 1;
+        shared.totals().stats.requests += 1;
+        let window = Window::open(entry.since, entry.size, &entry.limits, alone, arrivals);
+        let sent = if alone.is_some() { Some(window) } else { shadow.replace(window) };
+        if let Some(sent) = sent {
+            telemetry::flushed(sent.cause.unwrap_or(Flush::WAIT), sent.fill(), iter::empty(), true);
         }
-        if let Some(cause) = alone {
-            return report(cause, (entry.size.items, entry.limits.items));
-        }
-        let window = self.shadow.get_or_insert_with(|| Window::new(now, &entry.limits));
-        if let Some(cause) = window.add(now, entry.size, &self.gaps) {
-            report(cause, window.fill());
-            self.shadow = None;
+        if alone.is_none() {
+            arrivals.gathered(true);
         }
     }
 }

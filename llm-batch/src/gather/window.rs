@@ -4,10 +4,10 @@
 //! the batch no further: free places × moving average of the gaps between arrivals, at most the longest wait after the batch was
 //! opened. So a burst goes out after a millisecond, and a lone caller beside a long call waits for the longest wait.
 //!
-//! Of many free places only [`Window::LATE`] count: if the next call is that many gaps late, the callers are likely to be those
-//! that wait in the batch already, and send nothing before they have their responses.
+//! No further call is expected from callers that each wait for a response before they send again, once all of them wait. They are
+//! known by their number: the last batches of the group each left with as many calls waiting or in flight.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use llm_core::layer::BatchLimits;
 use tokio::time::Instant;
@@ -23,22 +23,32 @@ pub(crate) struct Size {
     pub(crate) tokens: u64,
 }
 
-/// Moving average of the times between arrivals.
+/// Arrivals of a group: the moving average of the times between them, and how many calls are pending at one time.
 ///
-/// It begins at the longest wait, so that the first calls of a group wait for others that long.
-pub(crate) struct Gaps {
+/// The average begins at the longest wait, so that the first calls of a group wait for others that long.
+pub(crate) struct Arrivals {
     longest: Duration,
+    /// True if a batch is sent as soon as all callers wait. Otherwise it waits for callers that are not known yet.
+    counts_callers: bool,
     last: Option<Instant>,
-    average: Duration,
+    gap: Duration,
+    /// Held by each call that waits or is in flight.
+    pending: Arc<()>,
+    /// Number of pending calls when the last call of the latest batch came.
+    latest: usize,
+    /// The same number of the batches before it, and how many in a row had it.
+    callers: (usize, u32),
 }
 
-/// Room and times of an open batch.
+/// Room and times of a batch that gathers.
 pub(crate) struct Window {
     opened: Instant,
     used: Size,
     most: Size,
     /// Time at which all places are expected to be taken, or the longest wait ends.
     pub(crate) due: Instant,
+    /// Cause to send it. It is closed to further calls then.
+    pub(crate) cause: Option<Flush>,
 }
 
 impl Flush {
@@ -83,50 +93,97 @@ impl Size {
     }
 }
 
-impl Gaps {
-    /// Creates the average of a group without arrivals.
-    pub(crate) fn new(longest: Duration) -> Self {
-        Self { longest, last: None, average: longest }
+impl Arrivals {
+    /// Number of batches in a row with as many pending calls after which these are taken for all callers.
+    const ALIKE: u32 = 3;
+
+    /// Creates the arrivals of a group without calls.
+    pub(crate) fn new(longest: Duration, counts_callers: bool) -> Self {
+        Self { longest, counts_callers, last: None, gap: longest, pending: Arc::default(), latest: 0, callers: (0, 0) }
     }
 
     /// Counts an arrival. A gap counts as no longer than the longest wait, so that a burst is soon known as one.
     pub(crate) fn arrive(&mut self, now: Instant) {
         if let Some(last) = self.last.replace(now) {
             let gap = now.saturating_duration_since(last).min(self.longest);
-            self.average = (self.average * 3 + gap) / 4;
+            self.gap = (self.gap * 3 + gap) / 4;
         }
+    }
+
+    /// Counts a call as pending until what it returns is dropped.
+    pub(crate) fn hold(&self) -> Arc<()> {
+        Arc::clone(&self.pending)
+    }
+
+    /// Returns the number of calls that wait or are in flight.
+    pub(crate) fn pending(&self) -> usize {
+        Arc::strong_count(&self.pending) - 1
+    }
+
+    /// Notes that the latest call has joined a batch, or has opened one, so that the batch before is complete.
+    pub(crate) fn gathered(&mut self, opens: bool) {
+        let (callers, alike) = self.callers;
+        if opens {
+            self.callers = if self.latest == callers { (callers, alike + 1) } else { (self.latest, 1) };
+        }
+        self.latest = self.pending();
+    }
+
+    /// Returns the expected time until so many calls have come after this one, which is not held yet.
+    fn expected(&self, calls: u64) -> Duration {
+        let (callers, alike) = self.callers;
+        if self.counts_callers && alike >= Self::ALIKE && self.pending() + 1 == callers {
+            return Duration::ZERO;
+        }
+        // Timers have a resolution of a millisecond, so that a shorter wait is none: a burst would be sent in pieces.
+        self.gap.saturating_mul(u32::try_from(calls).unwrap_or(u32::MAX)).max(Duration::from_millis(1))
     }
 }
 
 impl Window {
-    /// Resolution of timers.
-    const RESOLUTION: Duration = Duration::from_millis(1);
-    /// Number of average gaps after which no further call is expected.
-    const LATE: u64 = 8;
-
-    /// Creates the window of a batch without calls.
-    pub(crate) fn new(now: Instant, limits: &BatchLimits) -> Self {
-        Self { opened: now, used: Size::default(), most: Size::most(limits), due: now }
+    /// Opens the window of a batch with its first call. It is closed if there is a cause to send that at once.
+    pub(crate) fn open(
+        now: Instant,
+        size: Size,
+        limits: &BatchLimits,
+        cause: Option<Flush>,
+        arrivals: &Arrivals,
+    ) -> Self {
+        let mut window = Self { opened: now, used: Size::default(), most: Size::most(limits), due: now, cause };
+        window.add(now, size, arrivals);
+        window
     }
 
-    /// Returns the cause to send the batch first if a call does not fit.
-    pub(crate) fn rejects(&self, size: Size) -> Option<Flush> {
+    /// Adds a call, unless the batch is closed or has no room. It closes if it has none, or is full then.
+    pub(crate) fn join(&mut self, now: Instant, size: Size, arrivals: &Arrivals) -> bool {
         let all = self.used.plus(size);
-        (!all.fits(self.most)).then_some(if all.items > self.most.items { Flush::ITEMS } else { Flush::TOKENS })
+        if !all.fits(self.most) {
+            self.close(if all.items > self.most.items { Flush::ITEMS } else { Flush::TOKENS });
+        } else if self.due < now {
+            self.close(Flush::WAIT);
+        }
+        let is_open = self.cause.is_none();
+        if is_open {
+            self.add(now, size, arrivals);
+        }
+        is_open
     }
 
-    /// Adds a call. Returns the cause to send the batch if it is full.
-    pub(crate) fn add(&mut self, now: Instant, size: Size, gaps: &Gaps) -> Option<Flush> {
+    fn add(&mut self, now: Instant, size: Size, arrivals: &Arrivals) {
         self.used = self.used.plus(size);
         let Size { items, tokens } = self.used;
         let each = (tokens / items.max(1) as u64).max(1);
         let by_items = self.most.items.saturating_sub(items) as u64;
-        let places = by_items.min(self.most.tokens.saturating_sub(tokens) / each);
-        // Timers have a resolution of a millisecond, so that a shorter wait is none: a burst would be sent in pieces.
-        let expected = u32::try_from(places.min(Self::LATE)).unwrap_or(u32::MAX);
-        let wait = gaps.average.saturating_mul(expected).max(Self::RESOLUTION);
-        self.due = (now + wait).min(self.opened + gaps.longest);
-        (places == 0).then_some(if by_items == 0 { Flush::ITEMS } else { Flush::TOKENS })
+        let by_tokens = self.most.tokens.saturating_sub(tokens) / each;
+        self.due = (now + arrivals.expected(by_items.min(by_tokens))).min(self.opened + arrivals.longest);
+        if by_items == 0 || by_tokens == 0 {
+            self.close(if by_items == 0 { Flush::ITEMS } else { Flush::TOKENS });
+        }
+    }
+
+    /// Closes it, if it is not closed for another cause.
+    pub(crate) fn close(&mut self, cause: Flush) {
+        self.cause = self.cause.or(Some(cause));
     }
 
     /// Returns when and why the batch is to be sent, with the earliest deadline of its callers: half of the time until then is
@@ -150,35 +207,41 @@ mod tests {
     use super::*;
 
     const LONGEST: Duration = Duration::from_millis(10);
+    const ONE: Size = Size { items: 1, tokens: 10 };
 
-    /// Opens a window by calls at these gaps. Returns it with the time of the last call.
-    fn filled(gaps: &mut Gaps, first: Instant, gap: Duration, calls: u32) -> (Window, Instant) {
-        let mut window = Window::new(first, &BatchLimits::of_items(2_048));
-        let last = first + gap * (calls - 1);
-        for n in 0..calls {
-            let now = first + gap * n;
-            gaps.arrive(now);
-            assert_eq!(window.add(now, Size { items: 1, tokens: 10 }, gaps), None);
+    /// Opens a window by calls at these gaps, none of which is answered. Returns it with the time of the last call.
+    fn filled(arrivals: &mut Arrivals, first: Instant, gap: Duration, calls: u32) -> (Window, Instant) {
+        arrivals.arrive(first);
+        let mut window = Window::open(first, ONE, &BatchLimits::of_items(2_048), None, arrivals);
+        let mut held = vec![arrivals.hold()];
+        arrivals.gathered(true);
+        for n in 1..calls {
+            arrivals.arrive(first + gap * n);
+            assert!(window.join(first + gap * n, ONE, arrivals));
+            held.push(arrivals.hold());
+            arrivals.gathered(false);
         }
-        (window, last)
+        (window, first + gap * (calls - 1))
     }
 
     #[test]
-    fn wait_ends_when_next_call_is_late() {
-        let (mut gaps, mut now) = (Gaps::new(LONGEST), Instant::now());
-        // The same callers, round after round.
-        for _ in 0..3 {
-            let (window, last) = filled(&mut gaps, now, Duration::from_micros(20), 64);
-            assert_eq!(window.due(None), (last + Window::RESOLUTION, Flush::WAIT));
+    fn wait_ends_when_all_callers_wait() {
+        let (mut arrivals, mut now) = (Arrivals::new(LONGEST, true), Instant::now());
+        let mut waits = Vec::new();
+        // The same callers, round after round, and then fewer.
+        for callers in [64, 64, 64, 64, 64, 60, 60, 60, 60] {
+            let (window, last) = filled(&mut arrivals, now, Duration::from_micros(20), callers);
+            waits.push(window.due.saturating_duration_since(last).as_millis());
             now = last + LONGEST;
         }
+        assert_eq!(waits, [8, 8, 8, 0, 0, 8, 8, 8, 0]);
     }
 
     #[test]
     fn wait_of_slow_arrivals_is_longest() {
-        let mut gaps = Gaps::new(LONGEST);
+        let mut arrivals = Arrivals::new(LONGEST, true);
         let start = Instant::now();
-        let (window, _) = filled(&mut gaps, start, Duration::from_millis(2), 4);
+        let (window, _) = filled(&mut arrivals, start, Duration::from_millis(2), 4);
         assert_eq!(window.due(None), (start + LONGEST, Flush::WAIT));
     }
 }

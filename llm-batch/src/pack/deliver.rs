@@ -82,7 +82,7 @@ impl<S: LlmService<ChatRequest>> Deliver for Packs<S> {
     type Item = Call<ChatRequest>;
     type Response = Reply<ChatResponse>;
 
-    async fn deliver(self, calls: Vec<Call<ChatRequest>>, deadline: SharedDeadline) -> Replies {
+    async fn deliver(self, calls: Vec<Call<ChatRequest>>, deadline: SharedDeadline, _: bool) -> Replies {
         if calls.len() == 1 {
             return call_merged(self.inner, calls, deadline).await;
         }

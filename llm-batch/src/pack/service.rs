@@ -1,8 +1,8 @@
 use std::{fmt, sync::Arc};
 
 use llm_core::{
-    Call, ChatRequest, ChatResponse, ChatStream, EmbedRequest, Embeddings, Operation,
-    layer::{BatchLimits, CallDeadline, LlmService, Members, ResponseFuture, Streamed, always_ready, oneshot},
+    Call, ChatRequest, ChatResponse, ChatStream, EmbedRequest, Embeddings,
+    layer::{BatchLimits, LlmService, ResponseFuture, Streamed, always_ready, oneshot},
 };
 use tower_layer::Layer;
 use tower_service::Service;
@@ -23,7 +23,6 @@ use crate::gather::{Entry, GroupKey, Groups, Shared, Size};
 #[derive(Clone)]
 pub struct Pack<S: LlmService<ChatRequest>> {
     inner: S,
-    shared: Arc<Shared>,
     groups: Arc<Groups<Packs<S>>>,
     state: Arc<State>,
 }
@@ -32,15 +31,15 @@ impl<S: LlmService<ChatRequest>> Layer<S> for PackLayer {
     type Service = Pack<S>;
 
     fn layer(&self, inner: S) -> Pack<S> {
-        let shared = Shared::new(&self.gather);
-        Pack { inner, groups: Groups::new(&shared), shared, state: Arc::new(State::new(self.clone())) }
+        let groups = Groups::new(Shared::new(&self.gather));
+        Pack { inner, groups, state: Arc::new(State::new(self.clone())) }
     }
 }
 
 impl<S: LlmService<ChatRequest>> Pack<S> {
     /// Returns the counts since the service was made, of all clones.
     pub fn stats(&self) -> PackStats {
-        PackStats { batches: self.shared.totals().stats, ..self.state.stats() }
+        PackStats { batches: self.groups.shared.totals().stats, ..self.state.stats() }
     }
 
     /// Returns the size of each packer and model, and the disagreement that was seen.
@@ -51,19 +50,14 @@ impl<S: LlmService<ChatRequest>> Pack<S> {
     /// Refuses further calls that could be packed ([`Closed`](llm_core::ErrorKind::Closed)), has the open packs sent, and waits
     /// until all pending calls have ended. Their callers drive them: poll them meanwhile.
     pub async fn close(&self) {
-        self.shared.close().await;
+        self.groups.shared.close().await;
     }
 
     /// Returns the packer and the group of a call; `None` for one that is to be sent as it is.
     fn packer(&self, call: &Call<ChatRequest>) -> Option<(&Arc<dyn Packer>, GroupKey)> {
-        // Halves are further attempts, and a merged call has its own callers.
-        if !call.body.is_repeatable() || call.extensions.get::<Members>().is_some() {
-            return None;
-        }
         let mut packers = self.state.settings.packers.iter();
         let (packer, merge_key) = packers.find_map(|packer| Some((packer, frame_key(&**packer, &call.body)?)))?;
-        let (tenant, priority, pinned) = (call.tenant.clone(), call.priority, call.extensions.get().cloned());
-        Some((packer, GroupKey { merge_key, tenant, priority, pinned }))
+        Some((packer, GroupKey::of(call, merge_key)?))
     }
 }
 
@@ -76,14 +70,9 @@ impl<S: LlmService<ChatRequest>> Service<Call<ChatRequest>> for Pack<S> {
         let prompts = self.state.sizes.size(packer.name(), &call.body.model);
         let (frame, item) = tokens(&call.body);
         let packs = Packs { inner, packer: Arc::clone(packer), state: Arc::clone(&self.state), size: prompts };
-        let deadline = CallDeadline::of(&call);
-        let entry = Entry {
-            size: Size { items: 1, tokens: item },
-            limits: BatchLimits::of_items(prompts).with_tokens(self.state.settings.tokens.saturating_sub(frame)),
-            permit: call.extensions.get().cloned(),
-            item: call,
-        };
-        ResponseFuture::waiting(Arc::clone(&self.groups).submit(key, entry, deadline, packs))
+        let limits = BatchLimits::of_items(prompts).with_tokens(self.state.settings.tokens.saturating_sub(frame));
+        let entry = Entry::of(call, Size { items: 1, tokens: item }, limits);
+        ResponseFuture::waiting(Arc::clone(&self.groups).submit(key, entry, packs))
     }
 }
 

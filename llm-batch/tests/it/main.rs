@@ -2,6 +2,7 @@
 
 mod arrivals;
 mod batcher;
+mod closed_loop;
 mod deadlines;
 mod gather;
 mod halving;
