@@ -6,7 +6,8 @@ use futures_util::{
 };
 use llm_core::{
     Call, Cause, Charge, ChatRequest, ChatResponse, Error, ErrorKind, Operation, Reply, Usage, Usd,
-    layer::{Accounting, CostShare, LlmService, SharedDeadline, call_merged, oneshot},
+    layer::{Accounting, CostShare, FailedAttempt, LlmService, SharedDeadline, call_merged, oneshot},
+    price::ServiceTier,
 };
 
 use super::{
@@ -82,7 +83,7 @@ impl<S: LlmService<ChatRequest>> Deliver for Packs<S> {
     type Item = Call<ChatRequest>;
     type Response = Reply<ChatResponse>;
 
-    async fn deliver(self, calls: Vec<Call<ChatRequest>>, deadline: SharedDeadline, _: bool) -> Replies {
+    async fn deliver(self, calls: Vec<Call<ChatRequest>>, deadline: SharedDeadline, is_further: bool) -> Replies {
         if calls.len() == 1 {
             return call_merged(self.inner, calls, deadline).await;
         }
@@ -101,6 +102,12 @@ impl<S: LlmService<ChatRequest>> Deliver for Packs<S> {
         let lone = lone.map(|(item, call)| oneshot(self.inner.clone(), call).map(move |reply| (item, reply)));
         let (packed, lone) = join(call_merged(Prompts(self.inner.clone()), prompts, deadline), join_all(lone)).await;
         let mut replies = self.unpack(&form, packed);
+        let refuses = |error: &Error| matches!(error.kind(), ErrorKind::InvalidRequest | ErrorKind::Malformed);
+        let is_answered = replies.iter().any(Result::is_ok);
+        // Halves of a refused pack are no further refusals.
+        if is_answered || !is_further && replies.iter().flat_map(|reply| reply.as_ref().err()).all(refuses) {
+            self.state.sizes.note_form(self.packer.name(), &form.request.model, is_answered);
+        }
         for (item, alone) in lone {
             self.check(&form, item, alone, &mut replies[item]);
         }
@@ -148,7 +155,7 @@ impl<S> Packs<S> {
     }
 
     /// Compares the packed response to an item with the one that came for it alone. The caller gets the latter, and pays for
-    /// both.
+    /// both, also for one that failed.
     fn check(
         &self,
         form: &Form,
@@ -156,12 +163,23 @@ impl<S> Packs<S> {
         alone: Result<Reply<ChatResponse>, Error>,
         packed: &mut Result<Reply<ChatResponse>, Error>,
     ) {
-        let Ok(alone) = alone else { return };
-        let share = share(packed);
+        let model = &form.request.model;
+        let alone = match (alone, &mut *packed) {
+            (Ok(alone), _) => alone,
+            (Err(failed), Ok(packed)) => {
+                let failed = self.share(model, &Err(failed));
+                return packed.receipt.edit(|accounting| add_request(accounting, failed, false));
+            }
+            (Err(failed), Err(error)) => {
+                *error = error.clone().with_earlier_attempts(&failed);
+                return;
+            }
+        };
+        let share = self.share(model, packed);
         if let Ok(packed) = packed {
             let (agrees, place) = (self.packer.equivalent(&alone.output, &packed.output), form.place(item));
             telemetry::compared(place, agrees);
-            self.state.sizes.compare(self.packer.name(), &form.request.model, self.size, place, agrees);
+            self.state.sizes.compare(self.packer.name(), model, self.size, place, agrees);
             let reasoning = |usage: Option<Usage>| usage.map_or(0, |usage| usage.reasoning);
             let mut counts = self.state.counts();
             counts.lone += 1;
@@ -169,8 +187,34 @@ impl<S> Packs<S> {
             counts.packed_reasoning += reasoning(share.usage);
         }
         let has_come = packed.as_ref().err().is_none_or(is_missing);
-        alone.receipt.edit(|accounting| add_share(accounting, share, has_come));
+        alone.receipt.edit(|accounting| add_request(accounting, share, has_come));
         *packed = Ok(alone);
+    }
+
+    /// Returns the accounting of one of an item's requests, also of one that failed.
+    fn share(&self, model: &str, reply: &Result<Reply<ChatResponse>, Error>) -> Accounting {
+        let error = match reply {
+            Ok(reply) => return reply.receipt.accounting(),
+            Err(error) => error,
+        };
+        let cost = |attempt: FailedAttempt| {
+            let facts = attempt.accounting.unwrap_or_default();
+            match (attempt.charge, &self.state.settings.prices) {
+                (Charge::None, _) => Some(Usd::ZERO),
+                (Charge::Known(usage), Some(prices)) if facts.cost.is_none() => {
+                    prices.cost_of(model, &ServiceTier::Standard, &facts, &usage).ok()
+                }
+                _ => facts.cost,
+            }
+        };
+        let mut share = error.accounting().cloned().unwrap_or_default();
+        share.cost = error.attempts().map(cost).sum();
+        share.usage = match error.charge() {
+            Charge::None => Some(Usage::default()),
+            Charge::Known(usage) => Some(usage),
+            Charge::Unknown => None,
+        };
+        share
     }
 }
 
@@ -193,38 +237,21 @@ fn is_missing(error: &Error) -> bool {
     error.code() == Some(MISSING)
 }
 
-/// Returns the accounting of an item's share of a packed request, also of one that failed.
-fn share(packed: &Result<Reply<ChatResponse>, Error>) -> Accounting {
-    match packed {
-        Ok(reply) => reply.receipt.accounting(),
-        Err(error) => {
-            let mut share = error.accounting().cloned().unwrap_or_default();
-            share.usage = match error.charge() {
-                Charge::None => Some(Usage::default()),
-                Charge::Known(usage) => Some(usage),
-                Charge::Unknown => None,
-            };
-            share
-        }
-    }
-}
-
-/// Adds the share of a packed request to the accounting of a response that came alone: its caller pays both, so that packing
-/// saved less than nothing.
-fn add_share(alone: &mut Accounting, share: Accounting, has_come: bool) {
-    let tier = share.saved.of(Cause::Tier);
-    alone.usage = alone.usage.zip(share.usage).map(|(alone, share)| alone + share);
-    let cost = share.cost.or((!has_come).then_some(Usd::ZERO));
-    alone.cost = alone.cost.zip(cost).map(|(alone, share)| alone + share);
-    match share.cost {
+/// Adds the other of an item's two requests to the accounting of the response that its caller gets, which pays both: so packing
+/// saved less, or less than nothing.
+fn add_request(kept: &mut Accounting, other: Accounting, has_come: bool) {
+    let tier = other.saved.of(Cause::Tier);
+    kept.usage = kept.usage.zip(other.usage).map(|(kept, other)| kept + other);
+    kept.cost = kept.cost.zip(other.cost).map(|(kept, other)| kept + other);
+    match other.cost {
         // A request that failed saved nothing, and its cost is wasted already.
         _ if !has_come => {}
         Some(cost) => {
-            alone.saved.add(Cause::Tier, tier);
-            alone.saved.add(Cause::Packed, -(cost + tier));
+            kept.saved.add(Cause::Tier, tier);
+            kept.saved.add(Cause::Packed, -(cost + tier));
         }
-        None => (alone.list, alone.unpriced) = (None, share.unpriced),
+        None => (kept.list, kept.unpriced) = (None, other.unpriced),
     }
-    let shares: Vec<_> = alone.cost_share.take().into_iter().chain(share.cost_share).collect();
-    alone.cost_share = (!shares.is_empty()).then(|| CostShare::all(shares));
+    let shares: Vec<_> = kept.cost_share.take().into_iter().chain(other.cost_share).collect();
+    kept.cost_share = (!shares.is_empty()).then(|| CostShare::all(shares));
 }

@@ -74,6 +74,9 @@ struct Judged {
     by_place: Vec<(u64, u64)>,
     /// Largest size whose disagreement is tolerable.
     good: Option<usize>,
+    /// Packs in a row whose form was refused, and the time until which nothing is packed because of it.
+    refused: u32,
+    off_until: Option<Instant>,
     /// Sizes that failed, with the time until which they are not tried again.
     failed: BTreeMap<usize, Instant>,
 }
@@ -113,12 +116,17 @@ impl Sizes {
         self.with(packer, model, |judged| judged.compare(self.check.tolerated, size, place, agrees));
     }
 
+    /// Notes that the vendor gave a pack an answer, or none at all, as one that refuses the form.
+    pub(super) fn note_form(&self, packer: &'static str, model: &Arc<str>, is_answered: bool) {
+        self.with(packer, model, |judged| judged.note_form(is_answered));
+    }
+
     /// Returns the sizes in use.
     pub(super) fn all(&self) -> Vec<PackSize> {
         let size = |((packer, model), judged): (&(&'static str, Arc<str>), &Judged)| PackSize {
             packer,
             model: Arc::clone(model),
-            size: judged.size,
+            size: if judged.is_off() { 1 } else { judged.size },
             compared: judged.compared,
             disagreed: judged.disagreed,
             by_place: judged.by_place.clone(),
@@ -142,11 +150,16 @@ impl Sizes {
 impl Judged {
     /// Fewest comparisons by which a size is judged.
     const COMPARISONS: u64 = 200;
-    /// Time for which a size that failed is not tried again.
+    /// Packs in a row that are refused before nothing is packed.
+    const REFUSALS: u32 = 3;
+    /// Time for which a size that failed, or a form that was refused, is not tried again.
     const PAUSE: Duration = Duration::from_secs(24 * 60 * 60);
 
     /// Returns the size, which is the next larger one if this one is good and that one may be tried.
     fn next_size(&mut self, most: usize) -> usize {
+        if self.is_off() {
+            return 1;
+        }
         // A prompt alone is right.
         let is_good = self.size == 1 || self.good == Some(self.size);
         let larger = self.size + 1;
@@ -185,6 +198,19 @@ impl Judged {
             self.failed.insert(size, Instant::now() + Self::PAUSE);
             self.change(self.good.unwrap_or(size / 2).max(1));
         }
+    }
+
+    /// Notes that a pack has an answer, or that its form was refused. After the pause, one more refusal is enough.
+    fn note_form(&mut self, is_answered: bool) {
+        self.refused = if is_answered { 0 } else { self.refused.saturating_add(1) };
+        if self.refused >= Self::REFUSALS {
+            self.off_until = Some(Instant::now() + Self::PAUSE);
+        }
+    }
+
+    /// Returns `true` if nothing is packed, because the form was refused.
+    fn is_off(&self) -> bool {
+        self.off_until.is_some_and(|until| Instant::now() < until)
     }
 
     fn change(&mut self, size: usize) {

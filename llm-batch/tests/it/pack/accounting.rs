@@ -4,7 +4,7 @@ use futures_util::future::join_all;
 use llm_batch::pack::{Check, PackShare};
 use llm_cache::{Cache, CacheLayer};
 use llm_core::{
-    Call, Cause, ChatResponse, Error, Reply, Usage, Usd,
+    Call, Cause, Charge, ChatResponse, Error, ErrorKind, Reply, Usage, Usd,
     layer::{Accounting, oneshot},
     price::PriceTable,
 };
@@ -12,9 +12,9 @@ use llm_providers::Ledger;
 use llm_ratelimit::{Limiter, Plans, RateLimitLayer};
 use tower::{Layer, ServiceBuilder};
 
-use crate::pack::vendor::{Prompt, Requests, Said, checked, entries, layer, numbered, right, send, written};
+use crate::pack::vendor::{Prompt, Requests, Said, Service, checked, entries, layer, numbered, right, send, written};
 
-fn prices() -> PriceTable {
+pub(crate) fn prices() -> PriceTable {
     let json = r#"{"as_of": "2026-12-01", "models": {"m": {"rows": [{"input": "0.01", "output": "0.04"}]}}}"#;
     PriceTable::from_json(json).expect("the table is one")
 }
@@ -84,6 +84,47 @@ async fn checked_receipt_pays_both() {
     }
 }
 
+/// Returns a vendor that answers packs, and fails every prompt alone at this charge.
+fn fails_alone(requests: &Requests, charge: Charge) -> Service {
+    let fail = move |_: &Prompt| Err(Error::new(ErrorKind::Server, "it broke").with_charge(charge));
+    requests.vendor_of_lone(fail, |prompts| Ok(written(&entries(prompts))))
+}
+
+#[tokio::test(start_paused = true)]
+async fn failed_check_is_on_the_receipt() {
+    let used = Usage::new(30, 5);
+    for (charge, spent) in
+        [(Charge::None, Some(Usage::default())), (Charge::Known(used), Some(used)), (Charge::Unknown, None)]
+    {
+        let (checks, packs) = (Requests::default(), Requests::default());
+        let checked = checked(4, 1, Check::new(1.0, 0.5)).prices(prices()).layer(fails_alone(&checks, charge));
+        let unchecked = layer(4, 1).prices(prices()).layer(packs.kind());
+        let texts = numbered(4);
+        let (replies, without) = (send(&checked, &texts).await, send(&unchecked, &texts).await);
+        assert_eq!((right(&texts, &replies), checks.sizes().len()), (4, 5), "a pack and four lone calls: {charge:?}");
+        for (reply, without) in replies.iter().flatten().zip(without.iter().flatten()) {
+            let (paid, without) = (reply.receipt.accounting(), without.receipt.accounting());
+            assert_eq!(paid.usage, spent.zip(without.usage).map(|(spent, usage)| spent + usage));
+            let price = |usage: Usage| Usd::from_nanos((10 * usage.input + 40 * usage.output) as i64);
+            assert_eq!(paid.cost, spent.zip(without.cost).map(|(spent, cost)| price(spent) + cost), "{charge:?}");
+            assert_eq!((paid.list, paid.packed), (without.list, true), "what failed is wasted, and saved nothing");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn failed_check_of_a_failed_pack_is_charged() {
+    let requests = Requests::default();
+    let fail =
+        |charge: u64| Error::new(ErrorKind::Server, "it broke").with_charge(Charge::Known(Usage::new(charge, 0)));
+    let vendor = requests.vendor_of_lone(move |_| Err(fail(7)), move |_| Err(fail(40)));
+    let pack = checked(4, 1, Check::new(1.0, 0.5)).layer(vendor);
+    for reply in send(&pack, &numbered(4)).await {
+        let error = reply.unwrap_err();
+        assert_eq!((error.charge(), error.attempts().count()), (Charge::Known(Usage::new(17, 0)), 2));
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn reasoning_is_saved_as_a_rate() {
     // Alone a prompt takes 100 tokens of reasoning, packed a tenth.
@@ -130,12 +171,17 @@ fn loses(prompts: &[Prompt]) -> Said {
 
 #[tokio::test(start_paused = true)]
 async fn limits_above_packs_equal_the_bill() {
-    for check in [Check::new(0.0, 0.5), Check::new(0.5, 0.5)] {
-        let requests = Requests::default();
+    let vendors: [(f64, fn(&Requests) -> Service); 3] = [
+        (0.0, |requests| requests.vendor(loses)),
+        (0.5, |requests| requests.vendor(loses)),
+        (0.5, |requests| fails_alone(requests, Charge::Known(Usage::new(30, 5)))),
+    ];
+    for (sampled, vendor) in vendors {
+        let (requests, check) = (Requests::default(), Check::new(sampled, 0.5));
         let ledger = Ledger::new(prices());
         let plans = Plans::uniform(["10000000 tokens/day", "$10/day"]).expect("they are limits");
         let limiter = Limiter::builder(plans).prices(prices()).build().expect("it is valid");
-        let client = ServiceBuilder::new().layer(ledger.attempts()).service(requests.vendor(loses));
+        let client = ServiceBuilder::new().layer(ledger.attempts()).service(vendor(&requests));
         let pack = checked(8, 3, check).prices(prices()).layer(client);
         let stack = ServiceBuilder::new()
             .layer(ledger.requests())

@@ -13,7 +13,10 @@ use std::time::Duration;
 use tokio::time::{sleep, timeout};
 use tower::{Layer, service_fn};
 
-use crate::pack::vendor::{Prompt, Requests, Said, answer, checked, entries, written};
+use crate::pack::{
+    accounting::prices,
+    vendor::{Prompt, Requests, Said, answer, checked, entries, written},
+};
 
 /// When it comes, its text, and when it leaves.
 type Caller = (u64, String, Option<u64>);
@@ -62,6 +65,18 @@ proptest! {
     }
 }
 
+fn charged(charge: Charge) -> Usage {
+    match charge {
+        Charge::Known(usage) => usage,
+        Charge::None | Charge::Unknown => Usage::default(),
+    }
+}
+
+/// Returns the vendor's price of a usage.
+fn price(usage: Usage) -> Usd {
+    Usd::from_nanos((10 * usage.input + 40 * usage.output) as i64)
+}
+
 /// Usage and cost that the vendor charged, and that callers were charged.
 type Books = Arc<Mutex<(u64, Usd, u64, Usd)>>;
 
@@ -80,15 +95,15 @@ async fn run(callers: Vec<Caller>, size: usize, sampled: f64, outages: bool, see
                     billed.1 += reply.receipt.cost().unwrap_or_default();
                 }
                 Err(error) => {
-                    if let Charge::Known(usage) = error.charge() {
-                        billed.0 += usage.total()
-                    }
+                    let usage = charged(error.charge());
+                    billed.0 += usage.total();
+                    billed.1 += price(usage);
                 }
             }
             result
         }
     });
-    let pack = checked(size, seed, Check::new(sampled, 0.5)).layer(inner);
+    let pack = checked(size, seed, Check::new(sampled, 0.5)).prices(prices()).layer(inner);
     let stay = callers.iter().all(|caller| caller.2.is_none());
     let one = |(at, text, leaves): Caller| {
         let (pack, books) = (pack.clone(), Arc::clone(&books));
@@ -99,10 +114,10 @@ async fn run(callers: Vec<Caller>, size: usize, sampled: f64, outages: bool, see
             // As a limiter does: a failed attempt is counted when a further one is permitted.
             call.extensions.insert(AttemptPermit::new(move |failed: Error| {
                 let mut books = counted.lock().expect("no test panics holding it");
-                if let Charge::Known(usage) = failed.charge() {
-                    books.2 += usage.total();
-                }
-                books.3 += failed.accounting().and_then(|accounting| accounting.cost).unwrap_or_default();
+                let usage = charged(failed.charge());
+                books.2 += usage.total();
+                // A share of a response has its cost, also one that has no answer.
+                books.3 += failed.accounting().and_then(|accounting| accounting.cost).unwrap_or_else(|| price(usage));
                 std::future::ready(Ok(()))
             }));
             let wait = leaves.map_or(Duration::from_secs(60), Duration::from_millis);
@@ -116,10 +131,9 @@ async fn run(callers: Vec<Caller>, size: usize, sampled: f64, outages: bool, see
                 }
                 Err(error) => {
                     prop_assert!(outages && error.kind() == ErrorKind::Server, "{:?}", error);
-                    let last = error.attempts().last().map(|attempt| attempt.charge);
-                    if let Some(Charge::Known(usage)) = last {
-                        books.2 += usage.total();
-                    }
+                    let last = error.attempts().last().map_or(Usage::default(), |attempt| charged(attempt.charge));
+                    books.2 += last.total();
+                    books.3 += price(last);
                 }
             }
             Ok(())

@@ -67,16 +67,25 @@ impl Requests {
 
     /// Returns a vendor that says `packed` of several prompts, and echoes one.
     pub(crate) fn vendor(&self, packed: impl Fn(&[Prompt]) -> Said + Clone + Send + Sync + 'static) -> Service {
+        self.vendor_of_lone(|prompt| Ok(prompt.answer()), packed)
+    }
+
+    /// Returns a vendor that says `lone` of one prompt, and `packed` of several.
+    pub(crate) fn vendor_of_lone(
+        &self,
+        lone: impl Fn(&Prompt) -> Said + Clone + Send + Sync + 'static,
+        packed: impl Fn(&[Prompt]) -> Said + Clone + Send + Sync + 'static,
+    ) -> Service {
         let requests = self.clone();
         BoxCloneSyncService::new(service_fn(move |call: Call<ChatRequest>| {
-            let (requests, packed) = (requests.clone(), packed.clone());
+            let (requests, lone, packed) = (requests.clone(), lone.clone(), packed.clone());
             async move {
                 call.mark_sent();
                 let prompts = prompts(&call.body);
                 requests.0.lock().expect("no test panics holding it").push((prompts.clone(), call.body.clone()));
                 sleep(LATENCY).await;
                 let text = match &prompts[..] {
-                    [only] if only.id.is_empty() => only.answer(),
+                    [only] if only.id.is_empty() => lone(only)?,
                     _ => packed(&prompts)?,
                 };
                 Ok(reply(&call.body, &text))
