@@ -5,16 +5,19 @@ use std::hint::black_box;
 use benches::vendor::AtOnce;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group};
 use futures_util::future::join_all;
-use llm_batch::BatchLayer;
+use llm_batch::{
+    BatchLayer,
+    pack::{Check, PackLayer},
+};
 use llm_core::{
-    Call, EmbedRequest, Error,
+    Call, ChatRequest, ChatResponse, Choice, EmbedRequest, Error, FinishReason, Part, Receipt, Reply,
     layer::{BatchLimits, LlmService, oneshot},
 };
 use llm_providers::{OpenAi, batch_limits};
 use llm_testkit::Vendor;
 use tower::{Layer, service_fn};
 
-criterion_group!(name = benches; config = crate::short(); targets = lone, gathered, over_http);
+criterion_group!(name = benches; config = crate::short(); targets = lone, gathered, over_http, packed);
 
 fn call(number: usize) -> Call<EmbedRequest> {
     Call::new("acme", EmbedRequest::new("text-embedding-3-small", [format!("a text of some words, number {number}")]))
@@ -103,5 +106,53 @@ fn over_http(c: &mut Criterion) {
     let batch = BatchLayer::new(batch_limits::openai_embeddings()).layer(client.clone());
     group.bench_function("micro-batched", |b| b.iter(|| runtime.block_on(embed(batch.clone())).expect("all succeed")));
     group.bench_function("one by one", |b| b.iter(|| runtime.block_on(embed(client.clone())).expect("all succeed")));
+    group.finish();
+}
+
+/// Answers every item of a packed request by a text, and a lone prompt, too.
+fn answers(request: &ChatRequest) -> String {
+    let text = request.messages.last().map(|message| match &message.parts[..] {
+        [Part::Text { text, .. }] => &**text,
+        _ => "",
+    });
+    let items = text.unwrap_or_default().split("\n[item ").skip(1).filter_map(|item| item.split_once("]\n"));
+    let answer = |(id, item): (&str, &str)| {
+        let nonce =
+            item.strip_prefix("Answer with exactly this text and nothing else: ").and_then(|text| text.get(..16));
+        format!("{{\"id\":\"{id}\",\"answer\":\"{}\"}}", nonce.unwrap_or("a short answer"))
+    };
+    format!("{{\"answers\":[{}]}}", items.map(answer).collect::<Vec<_>>().join(","))
+}
+
+/// Sends 64 prompts in packs of sixteen, and one by one, to a vendor that only writes its response.
+fn packed(c: &mut Criterion) {
+    const PROMPTS: usize = 64;
+
+    let runtime = crate::runtime();
+    let vendor = service_fn(|call: Call<ChatRequest>| async move {
+        let choice = Choice::new(0, vec![Part::text(answers(&call.body))], FinishReason::Stop);
+        Ok::<_, Error>(Reply::new(ChatResponse::new("1", call.body.model, vec![choice]), Receipt::default()))
+    });
+    let calls = || {
+        let request = ChatRequest::new("gpt-4o-mini").system("Name the trade of this position of a tender.");
+        let request =
+            |n: usize| request.clone().user(format!("position {n}: supply and install")).max_output_tokens(20);
+        (0..PROMPTS).map(|n| Call::new("acme", request(n))).collect::<Vec<_>>()
+    };
+    let mut group = c.benchmark_group(format!("{PROMPTS} prompts"));
+    group.throughput(Throughput::Elements(PROMPTS as u64));
+    let pack = PackLayer::new(Check::new(0.0, 0.05)).start_size(16).layer(vendor);
+    group.bench_function("packed by sixteen", |b| {
+        let all = |calls: Vec<_>| {
+            black_box(runtime.block_on(join_all(calls.into_iter().map(|call| oneshot(pack.clone(), call)))))
+        };
+        b.iter_batched(calls, all, BatchSize::SmallInput);
+    });
+    assert_eq!(pack.stats().repaired, 0, "each prompt has its answer");
+    group.bench_function("floor: one by one, the service below", |b| {
+        let all =
+            |calls: Vec<_>| black_box(runtime.block_on(join_all(calls.into_iter().map(|call| oneshot(vendor, call)))));
+        b.iter_batched(calls, all, BatchSize::SmallInput);
+    });
     group.finish();
 }
