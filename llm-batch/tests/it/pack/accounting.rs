@@ -169,9 +169,12 @@ fn loses(prompts: &[Prompt]) -> Said {
     Ok(written(&entries.iter().enumerate().filter(|(n, _)| *n != first).map(|(_, e)| e.clone()).collect::<Vec<_>>()))
 }
 
+/// Makes a vendor that counts its requests.
+type Made = fn(&Requests) -> Service;
+
 #[tokio::test(start_paused = true)]
 async fn limits_above_packs_equal_the_bill() {
-    let vendors: [(f64, fn(&Requests) -> Service); 3] = [
+    let vendors: [(f64, Made); 3] = [
         (0.0, |requests| requests.vendor(loses)),
         (0.5, |requests| requests.vendor(loses)),
         (0.5, |requests| fails_alone(requests, Charge::Known(Usage::new(30, 5)))),

@@ -63,6 +63,10 @@ async fn faulty_answers_are_asked_again() {
             assert_eq!(right(&texts, &replies), 8, "{name}, {seed}");
             // An item is asked at most log2(8) + 1 times more, and a pack of 8 takes at most 14 further requests.
             assert!(start.elapsed() <= 6 * LATENCY && requests.sizes().len() <= 15, "{name}: {:?}", requests.sizes());
+            let all = requests.all();
+            let holds =
+                |text: &String| all.iter().filter(|(prompts, _)| prompts.iter().any(|p| p.text == *text)).count();
+            assert!(texts.iter().all(|text| holds(text) <= 1 + 4), "{name}: {all:?}");
         }
     }
 }

@@ -5,13 +5,14 @@ use std::sync::Arc;
 use futures_util::future::join_all;
 use llm_batch::pack::Packer;
 use llm_core::{
-    Call, ChatRequest, EmbedRequest, Embeddings, Error, ErrorKind, Message, Part, Priority, Receipt, Reply, Role, Tool,
+    Call, ChatRequest, EmbedRequest, Embeddings, Error, ErrorKind, Message, Operation, Part, Priority, Receipt, Reply,
+    Role, Task, Tasks, Tool,
     chat::{ImageSource, ResponseFormat, Sampling},
-    layer::{Pinned, Streamed, oneshot},
+    layer::{Fingerprinter, Pinned, Streamed, oneshot},
 };
 use serde_json::json;
 use tokio::time::{Instant, timeout};
-use tower::{Layer, service_fn};
+use tower::{Layer, ServiceBuilder, service_fn};
 
 use crate::pack::vendor::{LATENCY, Requests, layer, numbered, request, right, send};
 
@@ -156,6 +157,46 @@ impl<C, E> tower::Service<Call<Streamed<ChatRequest>>> for Both<C, E> {
         let stream = llm_core::ChatStream::new(futures_util::stream::empty());
         llm_core::layer::ResponseFuture::ready(Ok(Reply::new(stream, Receipt::default())))
     }
+}
+
+/// An application's own operation.
+#[derive(Clone)]
+struct Describe(String);
+
+impl Operation for Describe {
+    type Output = String;
+
+    const NAME: &'static str = "describe";
+
+    fn model(&self) -> &str {
+        "m"
+    }
+
+    fn fingerprint(&self, h: &mut Fingerprinter) {
+        h.text(&self.0);
+    }
+}
+
+impl Task for Describe {
+    fn to_request(&self) -> ChatRequest {
+        request(&self.0)
+    }
+
+    fn parse_response(&self, response: llm_core::ChatResponse) -> Result<String, Error> {
+        Ok(response.text().into_owned())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn tasks_above_are_packed() {
+    let requests = Requests::default();
+    let service = ServiceBuilder::new().layer_fn(Tasks::new).layer(layer(4, 1)).service(requests.kind());
+    let describe = |n: usize| oneshot(service.clone(), Call::new("acme", Describe(format!("photo {n}"))));
+    let replies = join_all((0..4).map(describe)).await;
+    for (n, reply) in replies.iter().enumerate() {
+        assert_eq!(reply.as_ref().expect("it was answered").output, format!("echo photo {n}"));
+    }
+    assert_eq!(requests.sizes(), [4]);
 }
 
 struct Shouting;

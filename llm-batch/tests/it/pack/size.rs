@@ -1,10 +1,14 @@
 //! Sizes by what comparisons show.
 
-use llm_batch::pack::Check;
-use llm_core::{Error, ErrorKind};
-use tower::Layer;
+use std::sync::Arc;
 
-use crate::pack::vendor::{Prompt, Requests, Said, checked, entries, numbered, right, send, written};
+use llm_batch::pack::Check;
+use llm_core::{Call, ChatRequest, Error, ErrorKind};
+use tower::{Layer, service_fn};
+
+use crate::pack::vendor::{
+    Prompt, Requests, Said, checked, entries, numbered, prompts, random, reply, right, send, written,
+};
 
 /// Garbles every answer from a place on.
 fn wrong_from(place: usize) -> impl Fn(&[Prompt]) -> Said + Clone + Send + Sync + 'static {
@@ -66,8 +70,59 @@ async fn size_is_judged_per_packer_and_model() {
     assert_eq!((sizes.len(), sizes[0].packer, &*sizes[0].model, sizes[0].size), (1, "chat", "m", 4));
 }
 
+/// Returns the size after so many full packs of a vendor that is always right on a prompt alone, and wrong on one in a pack in
+/// so many of a hundred cases times its place.
+async fn grown(seed: u64, packs: usize, per_place: usize, tolerated: f64) -> usize {
+    let chance = Arc::new(random(!seed));
+    let vendor = service_fn(move |call: Call<ChatRequest>| {
+        let chance = Arc::clone(&chance);
+        async move {
+            let prompts = prompts(&call.body);
+            if prompts.len() == 1 {
+                return Ok::<_, Error>(reply(&call.body, &prompts[0].answer()));
+            }
+            let mut entries = entries(&prompts);
+            let items = entries.iter_mut().zip(&prompts).filter(|(_, prompt)| !prompt.is_decoy());
+            for (place, ((_, answer), _)) in items.enumerate() {
+                if chance() % 100 < (place * per_place) as u64 {
+                    *answer = "wrong".into();
+                }
+            }
+            Ok(reply(&call.body, &written(&entries)))
+        }
+    });
+    let pack = checked(4, seed, Check::new(1.0, tolerated)).layer(vendor);
+    let mut size = 4;
+    for _ in 0..packs {
+        send(&pack, &numbered(size)).await;
+        size = pack.sizes()[0].size;
+    }
+    size
+}
+
+/// By default a vendor whose error grows steeply; with `LLM_FULL=1` 20,000 packs of one whose error grows slowly.
+#[tokio::test(start_paused = true)]
+async fn size_ends_near_largest_tolerable() {
+    // In packs of 6, places 0 to 5 are wrong in 20 of 100 cases on average; in packs of 11, places 0 to 10 in 5.
+    let (seeds, packs, per_place, tolerated, largest) =
+        if is_full() { (20, 20_000, 1, 0.05, 11) } else { (3, 400, 8, 0.2, 6) };
+    let mut sizes = Vec::new();
+    for seed in 1..=seeds {
+        sizes.push(grown(seed, packs, per_place, tolerated).await);
+    }
+    println!("sizes after {packs} packs, the largest tolerable is {largest}: {sizes:?}");
+    assert!(sizes.iter().all(|size| size.abs_diff(largest) <= 1), "{sizes:?}");
+}
+
+#[expect(clippy::disallowed_methods, reason = "a test's edge: its size")]
+fn is_full() -> bool {
+    std::env::var("LLM_FULL").is_ok_and(|full| full == "1")
+}
+
+type Refusal = fn(&[Prompt]) -> Said;
+
 /// Refuses what a vendor without schemas refuses, answers in prose, or in JSON of its own.
-const REFUSALS: [(&str, fn(&[Prompt]) -> Said); 3] = [
+const REFUSALS: [(&str, Refusal); 3] = [
     ("an error", |_| Err(Error::new(ErrorKind::InvalidRequest, "response_format is not supported"))),
     ("prose", |_| Ok("First of all, these are very good questions.".to_owned())),
     ("own JSON", |_| Ok("{\"result\": [1, 2, 3]}".to_owned())),
@@ -97,7 +152,7 @@ async fn refused_form_turns_packing_off_for_a_day() {
 
 #[tokio::test(start_paused = true)]
 async fn poison_and_outages_refuse_no_form() {
-    let faults: [fn(&[Prompt]) -> Said; 3] = [
+    let faults: [Refusal; 3] = [
         |_| Err(Error::new(ErrorKind::ContentFiltered, "a prompt is refused")),
         |_| Err(Error::new(ErrorKind::Server, "it broke")),
         // One in a pack of eight has no answer in any form.

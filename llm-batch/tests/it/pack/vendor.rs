@@ -132,7 +132,7 @@ pub(crate) fn written(entries: &[(String, String)]) -> String {
 }
 
 /// A token is four bytes, and costs 10 nano-dollars in and 40 out.
-fn reply(request: &ChatRequest, text: &str) -> Reply<ChatResponse> {
+pub(crate) fn reply(request: &ChatRequest, text: &str) -> Reply<ChatResponse> {
     let bytes: usize = request
         .messages
         .iter()
