@@ -1,6 +1,6 @@
 use std::{fmt, sync::Arc, time::Duration};
 
-use llm_core::{Clock, SystemClock, layer::Accounting};
+use llm_core::{Clock, layer::Accounting};
 
 use crate::{
     Background, BuildError, Cache, DirectivePolicy, Policy, StoreUrl, Ttl,
@@ -36,18 +36,10 @@ pub struct CacheBuilder {
     namespace: Arc<str>,
     freshness: Freshness,
     directive_policy: DirectivePolicy,
-    max_bytes: u64,
-    policy: Policy,
     admission: Admission,
-    clock: Arc<dyn Clock>,
     settings: Settings,
     store_choice: StoreChoice,
-    #[cfg(feature = "redis")]
-    pub(crate) redis_options: crate::redis_options::RedisOptions,
-    #[cfg(feature = "at-rest")]
-    secret: Option<Secret>,
-    #[cfg(feature = "at-rest")]
-    keys: Option<Arc<dyn EncryptionKeys>>,
+    store_config: StoreConfig,
 }
 
 /// Choice of the store.
@@ -80,18 +72,10 @@ impl CacheBuilder {
             namespace,
             freshness,
             directive_policy: DirectivePolicy::none(),
-            max_bytes: 64 << 20,
-            policy: Policy::default(),
             admission: Admission { max_bytes: 8 << 20, ..Admission::default() },
-            clock: Arc::new(SystemClock),
             settings: Settings { variants: 1, ..Settings::default() },
             store_choice: StoreChoice::Memory,
-            #[cfg(feature = "redis")]
-            redis_options: crate::redis_options::RedisOptions::default(),
-            #[cfg(feature = "at-rest")]
-            secret: None,
-            #[cfg(feature = "at-rest")]
-            keys: None,
+            store_config: StoreConfig::default(),
         }
     }
 
@@ -220,13 +204,13 @@ impl CacheBuilder {
     /// This is for memory alone, also for the local tier of Redis. The capacity of a file is `max_bytes` in its URL
     /// ([`StoreUrl`]), 1 GiB by default.
     pub fn max_bytes(mut self, bytes: u64) -> Self {
-        self.max_bytes = bytes;
+        self.store_config.max_bytes = bytes;
         self
     }
 
     /// Sets the eviction policy of the memory: least recently used by default.
     pub fn policy(mut self, policy: Policy) -> Self {
-        self.policy = policy;
+        self.store_config.policy = policy;
         self
     }
 
@@ -263,7 +247,7 @@ impl CacheBuilder {
 
     /// Sets the clock that expiry goes by: the machine's own by default.
     pub fn clock(mut self, clock: impl Clock) -> Self {
-        self.clock = Arc::new(clock);
+        self.store_config.clock = Arc::new(clock);
         self
     }
 
@@ -290,7 +274,7 @@ impl CacheBuilder {
     /// # Ok::<_, llm_cache::BuildError>(())
     /// ```
     pub fn share_store_with(mut self, cache: &Cache) -> Self {
-        self.clock = Arc::clone(cache.0.entries.clock());
+        self.store_config.clock = Arc::clone(cache.0.entries.clock());
         self.store_choice = StoreChoice::With(cache.clone());
         self
     }
@@ -299,7 +283,7 @@ impl CacheBuilder {
     /// [`Redis`](llm_redis::Redis) handle instead of options comes with the default ones, and takes the place of the store of an address.
     #[cfg(feature = "redis")]
     pub fn redis(mut self, redis: impl Into<crate::RedisOptions>) -> Self {
-        self.redis_options = redis.into();
+        self.store_config.redis_options = redis.into();
         self
     }
 
@@ -307,7 +291,7 @@ impl CacheBuilder {
     /// find the response to a request that it guesses, and a writer can forge entries.
     #[cfg(feature = "at-rest")]
     pub fn secret(mut self, secret: Secret) -> Self {
-        self.secret = Some(secret);
+        self.store_config.secret = Some(secret);
         self
     }
 
@@ -324,7 +308,7 @@ impl CacheBuilder {
     /// ```
     #[cfg(feature = "at-rest")]
     pub fn encryption_keys(mut self, keys: impl EncryptionKeys) -> Self {
-        self.keys = Some(Arc::new(keys));
+        self.store_config.keys = Some(Arc::new(keys));
         self
     }
 
@@ -355,37 +339,17 @@ impl CacheBuilder {
     /// zero, zero [`variants`](Self::variants)), or if the store cannot be opened.
     pub fn build(self) -> Result<Cache, BuildError> {
         self.check()?;
-        let Self {
-            namespace,
-            mut freshness,
-            directive_policy,
-            max_bytes,
-            policy,
-            admission,
-            clock,
-            settings,
-            store_choice,
-            ..
-        } = self;
+        let Self { namespace, mut freshness, directive_policy, admission, settings, store_choice, mut store_config } =
+            self;
         freshness.max_stale = directive_policy.max_stale;
         freshness.revalidate = settings.background.as_ref().map_or(Duration::ZERO, |background| background.revalidate);
         let background = settings.tasks()?;
-        let config = StoreConfig {
-            max_bytes,
-            policy,
-            clock: Arc::clone(&clock),
-            grace: freshness.grace(),
-            #[cfg(feature = "at-rest")]
-            secret: self.secret,
-            #[cfg(feature = "at-rest")]
-            keys: self.keys,
-            #[cfg(feature = "redis")]
-            redis_options: self.redis_options,
-        };
+        store_config.grace = freshness.grace();
+        let clock = Arc::clone(&store_config.clock);
         let store = match store_choice {
             StoreChoice::With(cache) => cache.0.entries.shared(),
-            StoreChoice::Memory => (open(None, config)?, Arc::default()),
-            StoreChoice::Url(url) => (open(Some(url), config)?, Arc::default()),
+            StoreChoice::Memory => (open(None, store_config)?, Arc::default()),
+            StoreChoice::Url(url) => (open(Some(url), store_config)?, Arc::default()),
         };
         let counts = Arc::new(Counts::new(&namespace));
         let completes = settings.background.as_ref().is_some_and(|settings| settings.complete_on_disconnect);
@@ -413,7 +377,7 @@ impl CacheBuilder {
         if self.freshness.ttl.all().chain(self.settings.negative_ttl).any(|ttl| ttl.is_zero()) {
             return Err(BuildError::Ttl);
         }
-        if self.max_bytes.min(self.admission.max_bytes) < MIN_BYTES {
+        if self.store_config.max_bytes.min(self.admission.max_bytes) < MIN_BYTES {
             return Err(BuildError::Capacity);
         }
         if self.settings.variants == 0 {
@@ -428,9 +392,9 @@ impl CacheBuilder {
 
 impl fmt::Debug for CacheBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { namespace, freshness, directive_policy, max_bytes, .. } = self;
+        let Self { namespace, freshness, directive_policy, store_config, .. } = self;
         let mut out = f.debug_struct("CacheBuilder");
         out.field("namespace", namespace).field("freshness", freshness).field("directive_policy", directive_policy);
-        out.field("max_bytes", max_bytes).finish_non_exhaustive()
+        out.field("max_bytes", &store_config.max_bytes).finish_non_exhaustive()
     }
 }

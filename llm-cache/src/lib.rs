@@ -24,6 +24,7 @@ mod list;
 #[cfg(feature = "redis")]
 mod open_redis;
 mod open_store;
+mod parameters;
 #[cfg(feature = "at-rest")]
 mod partition;
 mod path;

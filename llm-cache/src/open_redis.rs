@@ -6,7 +6,6 @@ use llm_redis::Redis;
 
 use crate::{
     StoreError, StoreUrl,
-    redis_options::{LEAST_LEASE, SILENCE},
     store::{AtRest, LocalTier, Memory, RedisSettings, RedisStore},
     store_config::StoreConfig,
     url::Location,
@@ -15,25 +14,33 @@ use crate::{
 /// Time-out of each step of an operation that the application itself starts, such as an invalidation.
 const OPERATION_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Opens the store of a URL, or of the handle that was given.
+/// Silence for which a server does not count as unavailable, however short the time-outs are.
+const SILENCE: Duration = Duration::from_secs(1);
+
+/// Shortest lease. Waiters check no more often.
+const LEAST_LEASE: Duration = Duration::from_secs(1);
+
+/// Shortest time-out.
+const LEAST: Duration = Duration::from_millis(1);
+
+/// Opens the store of a URL, or of the handle that was given. The parameters of the URL come first.
 pub(crate) fn open_redis(url: Option<StoreUrl>, config: StoreConfig) -> Result<RedisStore, StoreError> {
-    let StoreConfig { max_bytes, policy, clock, grace, secret, keys, redis_options: options } = config;
-    let bytes = url.as_ref().and_then(|url| url.memory).unwrap_or(max_bytes);
-    let policy = url.as_ref().and_then(|url| url.policy).unwrap_or(policy);
-    let memory_ttl = url.as_ref().and_then(|url| url.memory_ttl).unwrap_or(options.memory_ttl);
-    let lease = url.as_ref().and_then(|url| url.lease).unwrap_or(options.lease).max(LEAST_LEASE);
-    let bound = url.as_ref().and_then(|url| url.invalidation_bound).unwrap_or(options.bound);
-    let claim = url.as_ref().and_then(|url| url.claim_timeout).unwrap_or(options.claim_timeout);
-    let lookup = url.as_ref().and_then(|url| url.redis_timeout).unwrap_or(options.redis_timeout);
+    let StoreConfig { max_bytes, policy, clock, grace, secret, keys, redis_options } = config;
+    let (location, set) = url.map(|url| (url.location, url.parameters)).unzip();
+    let set = set.unwrap_or_default().or(redis_options.parameters);
+    let lease = set.lease.unwrap_or(Duration::from_secs(10)).max(LEAST_LEASE);
+    let bound = set.invalidation_bound.unwrap_or(Duration::from_secs(1)).max(LEAST);
+    let claim = set.claim_timeout.unwrap_or(SILENCE).max(LEAST);
+    let lookup = set.redis_timeout.unwrap_or(Duration::from_millis(50)).max(LEAST);
     let operation_timeout = lookup.max(OPERATION_TIMEOUT);
-    let redis = match (options.redis, url) {
+    let redis = match (redis_options.redis, location) {
         (Some(redis), _) => redis,
-        (None, Some(StoreUrl { location: Location::Redis(address), prefix, .. })) => {
+        (None, Some(Location::Redis(address))) => {
             let silence = claim.max(SILENCE);
             let builder = Redis::builder(&*address.0).call_timeout(lookup);
             let builder = builder.connect_timeout(silence).probe_timeout(silence);
             let mut builder = builder.instance("llm-cache");
-            if let Some(prefix) = prefix {
+            if let Some(prefix) = set.prefix {
                 builder = builder.prefix(&*prefix);
             }
             if let Some(secret) = &secret {
@@ -44,6 +51,8 @@ pub(crate) fn open_redis(url: Option<StoreUrl>, config: StoreConfig) -> Result<R
         (None, _) => unreachable!("there is a handle or an address"),
     };
     let codec = AtRest::new(secret.as_ref(), keys);
-    let local = LocalTier::new(Memory::new(bytes, policy), Some(memory_ttl), Arc::clone(&clock));
+    let memory = Memory::new(set.memory.unwrap_or(max_bytes), set.policy.unwrap_or(policy));
+    let memory_ttl = set.memory_ttl.unwrap_or(Duration::from_secs(60));
+    let local = LocalTier::new(memory, Some(memory_ttl), Arc::clone(&clock));
     RedisStore::spawn(RedisSettings { redis, codec, clock, local, grace, lease, claim, operation_timeout, bound })
 }

@@ -18,23 +18,24 @@ const FILE_BYTES: u64 = 1 << 30;
 /// Opens the store of a URL; memory without one.
 pub(crate) fn open(url: Option<StoreUrl>, config: StoreConfig) -> Result<Arc<dyn Store>, StoreError> {
     #[cfg(feature = "redis")]
-    if config.redis_options.is_given() || matches!(&url, Some(StoreUrl { location: Location::Redis(_), .. })) {
+    if config.redis_options.redis.is_some() || matches!(&url, Some(StoreUrl { location: Location::Redis(_), .. })) {
         return Ok(Arc::new(crate::open_redis::open_redis(url, config)?));
     }
     let Some(url) = url else { return Ok(Arc::new(Memory::new(config.max_bytes, config.policy))) };
-    let policy = url.policy.unwrap_or(config.policy);
-    match url.location {
-        Location::Memory => Ok(Arc::new(Memory::new(url.max_bytes.unwrap_or(config.max_bytes), policy))),
+    let StoreUrl { location, parameters } = url;
+    let policy = parameters.policy.unwrap_or(config.policy);
+    match location {
+        Location::Memory => Ok(Arc::new(Memory::new(parameters.max_bytes.unwrap_or(config.max_bytes), policy))),
         #[cfg(feature = "file")]
         Location::File(path) => {
             let StoreConfig { clock, grace, secret, keys, .. } = config;
             let codec = AtRest::new(secret.as_ref(), keys);
-            let max_bytes = url.max_bytes.unwrap_or(FILE_BYTES);
+            let max_bytes = parameters.max_bytes.unwrap_or(FILE_BYTES);
             let file = FileStore::open(FileSettings { path, max_bytes, codec, clock: Arc::clone(&clock), grace })?;
-            Ok(match url.memory.filter(|bytes| *bytes > 0) {
+            Ok(match parameters.memory.filter(|bytes| *bytes > 0) {
                 None => Arc::new(file),
                 Some(bytes) => {
-                    let local = LocalTier::new(Memory::new(bytes, policy), url.memory_ttl, clock);
+                    let local = LocalTier::new(Memory::new(bytes, policy), parameters.memory_ttl, clock);
                     Arc::new(Tiered::new(local, Arc::new(file)))
                 }
             })

@@ -4,6 +4,8 @@ use std::{fmt, time::Duration};
 
 use llm_redis::Redis;
 
+use crate::parameters::Parameters;
+
 /// Settings of a cache that shares its entries through Redis.
 ///
 /// Each also has a parameter of the URL ([`StoreUrl`](crate::StoreUrl)), which comes first.
@@ -17,34 +19,11 @@ use llm_redis::Redis;
 /// let cache = Cache::builder("support").redis(redis).open("redis://127.0.0.1/")?;
 /// # Ok::<_, llm_cache::BuildError>(()) }).unwrap();
 /// ```
-#[derive(Clone)]
+#[derive(Clone, Default)]
 #[must_use]
 pub struct RedisOptions {
     pub(crate) redis: Option<Redis>,
-    pub(crate) memory_ttl: Duration,
-    pub(crate) lease: Duration,
-    pub(crate) bound: Duration,
-    pub(crate) redis_timeout: Duration,
-    pub(crate) claim_timeout: Duration,
-}
-
-/// Silence for which a server does not count as unavailable, however short the time-outs are.
-pub(crate) const SILENCE: Duration = Duration::from_secs(1);
-
-/// Shortest lease. Waiters check no more often.
-pub(crate) const LEAST_LEASE: Duration = Duration::from_secs(1);
-
-impl Default for RedisOptions {
-    fn default() -> Self {
-        Self {
-            redis: None,
-            memory_ttl: Duration::from_secs(60),
-            lease: Duration::from_secs(10),
-            bound: Duration::from_secs(1),
-            redis_timeout: Duration::from_millis(50),
-            claim_timeout: SILENCE,
-        }
-    }
+    pub(crate) parameters: Parameters,
 }
 
 impl From<Redis> for RedisOptions {
@@ -71,21 +50,21 @@ impl RedisOptions {
     /// Keeps entries in the local tier in front of Redis for this long: a minute by default. An entry that one process
     /// [removes](crate::Cache::remove) may be served by the others for as long.
     pub fn memory_ttl(mut self, ttl: Duration) -> Self {
-        self.memory_ttl = ttl;
+        self.parameters.memory_ttl = Some(ttl);
         self
     }
 
     /// Sets how long the other processes wait for a leader that does not renew its lease: ten seconds by default, a
     /// second at least. A leader renews its lease each third of that time.
     pub fn lease(mut self, lease: Duration) -> Self {
-        self.lease = lease.max(LEAST_LEASE);
+        self.parameters.lease = Some(lease);
         self
     }
 
     /// Sets how soon no process serves what one of them has invalidated: one second by default. A process that looks
     /// entries up asks Redis twice in that time for new invalidations.
     pub fn invalidation_bound(mut self, bound: Duration) -> Self {
-        self.bound = bound.max(Duration::from_millis(1));
+        self.parameters.invalidation_bound = Some(bound);
         self
     }
 
@@ -94,7 +73,7 @@ impl RedisOptions {
     /// This is all that a hit can cost. A call that finds no entry then claims the lease on its request, which has a
     /// bound of its own: [`claim_timeout`](Self::claim_timeout).
     pub fn redis_timeout(mut self, timeout: Duration) -> Self {
-        self.redis_timeout = timeout.max(Duration::from_millis(1));
+        self.parameters.redis_timeout = Some(timeout);
         self
     }
 
@@ -105,19 +84,13 @@ impl RedisOptions {
     /// If Redis answers a claim within this time, the processes pay for a request once. If it does not, each pays for
     /// itself.
     pub fn claim_timeout(mut self, timeout: Duration) -> Self {
-        self.claim_timeout = timeout.max(Duration::from_millis(1));
+        self.parameters.claim_timeout = Some(timeout);
         self
-    }
-
-    /// True if there is a handle.
-    pub(crate) fn is_given(&self) -> bool {
-        self.redis.is_some()
     }
 }
 
 impl fmt::Debug for RedisOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut out = f.debug_struct("RedisOptions");
-        out.field("lease", &self.lease).field("memory_ttl", &self.memory_ttl).finish_non_exhaustive()
+        f.debug_struct("RedisOptions").field("parameters", &self.parameters).finish_non_exhaustive()
     }
 }

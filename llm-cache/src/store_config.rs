@@ -1,12 +1,13 @@
 use std::{sync::Arc, time::Duration};
 
-use llm_core::Clock;
+use llm_core::{Clock, SystemClock};
 
 use crate::Policy;
 #[cfg(feature = "at-rest")]
 use crate::{EncryptionKeys, Secret};
 
 /// Settings of a store besides its URL.
+#[derive(Clone)]
 #[cfg_attr(not(any(feature = "file", feature = "redis")), expect(dead_code, reason = "memory needs less"))]
 pub(crate) struct StoreConfig {
     pub(crate) max_bytes: u64,
@@ -19,5 +20,22 @@ pub(crate) struct StoreConfig {
     #[cfg(feature = "at-rest")]
     pub(crate) keys: Option<Arc<dyn EncryptionKeys>>,
     #[cfg(feature = "redis")]
-    pub(crate) redis_options: crate::redis_options::RedisOptions,
+    pub(crate) redis_options: crate::RedisOptions,
+}
+
+impl Default for StoreConfig {
+    fn default() -> Self {
+        Self {
+            max_bytes: 64 << 20,
+            policy: Policy::default(),
+            clock: Arc::new(SystemClock),
+            grace: Duration::ZERO,
+            #[cfg(feature = "at-rest")]
+            secret: None,
+            #[cfg(feature = "at-rest")]
+            keys: None,
+            #[cfg(feature = "redis")]
+            redis_options: crate::RedisOptions::default(),
+        }
+    }
 }

@@ -7,10 +7,9 @@ use std::{
     fmt,
     path::{Path, PathBuf},
     str::FromStr,
-    time::Duration,
 };
 
-use crate::Policy;
+use crate::parameters::Parameters;
 #[cfg(feature = "redis")]
 use crate::redis_url::RedisUrl;
 
@@ -44,16 +43,7 @@ pub(crate) const MIN_BYTES: u64 = 1024;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoreUrl {
     pub(crate) location: Location,
-    pub(crate) max_bytes: Option<u64>,
-    pub(crate) policy: Option<Policy>,
-    /// Capacity of the local tier, in bytes.
-    pub(crate) memory: Option<u64>,
-    pub(crate) memory_ttl: Option<Duration>,
-    pub(crate) prefix: Option<String>,
-    pub(crate) redis_timeout: Option<Duration>,
-    pub(crate) claim_timeout: Option<Duration>,
-    pub(crate) lease: Option<Duration>,
-    pub(crate) invalidation_bound: Option<Duration>,
+    pub(crate) parameters: Parameters,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -113,7 +103,7 @@ impl StoreUrl {
             "redis" | "rediss" | "redis+cluster" | "rediss+cluster" => (redis(scheme, location)?, REDIS_PARAMETERS),
             scheme => return Err(UrlError::scheme(scheme)),
         };
-        let mut url = Self::at(location);
+        let mut set = Parameters::default();
         let mut known = Vec::new();
         for (at, parameter) in query.split('&').enumerate().filter(|(_, parameter)| !parameter.is_empty()) {
             let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
@@ -124,70 +114,25 @@ impl StoreUrl {
                 return Err(UrlError::new(format!("`{name}` is set twice")));
             }
             known.push(name);
-            url.set(name, value)?;
+            set.set(name, value)?;
         }
-        match (url.memory, url.memory_ttl.is_some() || url.policy.is_some()) {
-            (None | Some(0), true) if matches!(url.location, Location::File(_)) => Err(UrlError::new(
+        if set.max_bytes.is_some_and(|bytes| bytes < MIN_BYTES) {
+            return Err(UrlError::new("`max_bytes` is less than 1kb, which stores nothing: set more"));
+        }
+        if set.memory.is_some_and(|bytes| (1..MIN_BYTES).contains(&bytes)) {
+            return Err(UrlError::new("`memory` is less than 1kb, which stores nothing: set more, or 0 for none"));
+        }
+        match (set.memory, set.memory_ttl.is_some() || set.policy.is_some()) {
+            (None | Some(0), true) if matches!(location, Location::File(_)) => Err(UrlError::new(
                 "`memory_ttl` and `policy` are about memory in front: set `memory`, such as `memory=64mb`",
             )),
-            _ => Ok(url),
+            _ => Ok(Self { location, parameters: set }),
         }
-    }
-
-    fn at(location: Location) -> Self {
-        let (max_bytes, policy, memory, memory_ttl) = Default::default();
-        let (prefix, redis_timeout, claim_timeout, lease, invalidation_bound) = Default::default();
-        Self {
-            location,
-            max_bytes,
-            policy,
-            memory,
-            memory_ttl,
-            prefix,
-            redis_timeout,
-            claim_timeout,
-            lease,
-            invalidation_bound,
-        }
-    }
-
-    fn set(&mut self, name: &str, value: &str) -> Result<(), UrlError> {
-        match name {
-            "max_bytes" => {
-                self.max_bytes = Some(bytes(name, value)?);
-                if self.max_bytes < Some(MIN_BYTES) {
-                    return Err(UrlError::new("`max_bytes` is less than 1kb, which stores nothing: set more"));
-                }
-            }
-            "memory" => {
-                self.memory = Some(bytes(name, value)?);
-                if (1..MIN_BYTES).contains(&self.memory.unwrap_or_default()) {
-                    return Err(UrlError::new(
-                        "`memory` is less than 1kb, which stores nothing: set more, or 0 for none",
-                    ));
-                }
-            }
-            "memory_ttl" => self.memory_ttl = Some(time(name, value)?),
-            "policy" => {
-                self.policy = Some(match value {
-                    "lru" => Policy::Lru,
-                    "tinylfu" => Policy::TinyLfu,
-                    _ => return Err(UrlError::new("`policy` is neither `lru` nor `tinylfu`")),
-                });
-            }
-            "prefix" => self.prefix = Some(plain(name, value)?),
-            "redis_timeout" => self.redis_timeout = Some(time(name, value)?),
-            "claim_timeout" => self.claim_timeout = Some(time(name, value)?),
-            "lease" => self.lease = Some(time(name, value)?),
-            "invalidation_bound" => self.invalidation_bound = Some(time(name, value)?),
-            _ => {}
-        }
-        Ok(())
     }
 }
 
 impl UrlError {
-    fn new(what: impl Into<String>) -> Self {
+    pub(crate) fn new(what: impl Into<String>) -> Self {
         Self(what.into())
     }
 
@@ -293,36 +238,6 @@ fn decoded(text: &str) -> Result<String, UrlError> {
     if path.contains('\0') { Err(UrlError::new("the path has a zero byte")) } else { Ok(path) }
 }
 
-fn bytes(name: &str, value: &str) -> Result<u64, UrlError> {
-    let units = [("", 1), ("b", 1), ("kb", 1 << 10), ("mb", 1 << 20), ("gb", 1 << 30), ("tb", 1 << 40)];
-    measure(value, &units)
-        .ok_or_else(|| UrlError(format!("`{name}` is no number of bytes, such as `500000`, `64mb` or `2gb`")))
-}
-
-/// Parses the prefix of keys.
-fn plain(name: &str, value: &str) -> Result<String, UrlError> {
-    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
-    match !value.is_empty() && value.bytes().all(is_plain) {
-        true => Ok(value.to_owned()),
-        false => Err(UrlError(format!("`{name}` is made of letters, digits, `-`, `_` and `.`"))),
-    }
-}
-
-fn time(name: &str, value: &str) -> Result<Duration, UrlError> {
-    let units = [("s", 1_000), ("ms", 1), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
-    let millis = measure(value, &units)
-        .filter(|millis| *millis > 0)
-        .ok_or_else(|| UrlError(format!("`{name}` is no time, such as `500ms`, `30s`, `5m`, `12h` or `7d`")))?;
-    Ok(Duration::from_millis(millis))
-}
-
-/// Parses a whole number with a unit.
-fn measure(value: &str, units: &[(&str, u64)]) -> Option<u64> {
-    let (number, unit) = value.split_at(value.find(|c: char| !c.is_ascii_digit()).unwrap_or(value.len()));
-    let (_, factor) = units.iter().find(|(name, _)| unit.eq_ignore_ascii_case(name))?;
-    number.parse::<u64>().ok()?.checked_mul(*factor)
-}
-
 /// The URL, which parses back as the same.
 impl fmt::Display for StoreUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -341,24 +256,7 @@ impl fmt::Display for StoreUrl {
                 }
             }
         }
-        let policy = self.policy.map(|policy| match policy {
-            Policy::Lru => "lru".to_owned(),
-            Policy::TinyLfu => "tinylfu".to_owned(),
-        });
-        let millis = |time: Option<Duration>| time.map(|time| format!("{}ms", time.as_millis()));
-        let parameters = [
-            ("max_bytes", self.max_bytes.map(|bytes| bytes.to_string())),
-            ("memory", self.memory.map(|bytes| bytes.to_string())),
-            ("memory_ttl", millis(self.memory_ttl)),
-            ("policy", policy),
-            ("prefix", self.prefix.clone()),
-            ("redis_timeout", millis(self.redis_timeout)),
-            ("claim_timeout", millis(self.claim_timeout)),
-            ("lease", millis(self.lease)),
-            ("invalidation_bound", millis(self.invalidation_bound)),
-        ];
-        let set = parameters.iter().filter_map(|(name, value)| value.as_ref().map(|value| (name, value)));
-        for (at, (name, value)) in set.enumerate() {
+        for (at, (name, value)) in self.parameters.texts().enumerate() {
             write!(f, "{}{name}={value}", if at == 0 { '?' } else { '&' })?;
         }
         Ok(())

@@ -1,6 +1,9 @@
+use std::time::Duration;
+
 use proptest::prelude::*;
 
 use super::*;
+use crate::Policy;
 
 fn read(url: &str) -> Result<StoreUrl, String> {
     url.parse().map_err(|error: UrlError| error.to_string())
@@ -9,7 +12,7 @@ fn read(url: &str) -> Result<StoreUrl, String> {
 #[test]
 fn store_url_parses_memory_and_parameters() {
     let url = read("memory:?max_bytes=64mb&policy=tinylfu").unwrap();
-    assert_eq!((url.max_bytes, url.policy), (Some(64 << 20), Some(Policy::TinyLfu)));
+    assert_eq!((url.parameters.max_bytes, url.parameters.policy), (Some(64 << 20), Some(Policy::TinyLfu)));
     assert_eq!(read("memory:").unwrap(), read("memory://?").unwrap());
 }
 
@@ -18,8 +21,9 @@ fn store_url_parses_memory_and_parameters() {
 fn store_url_parses_file_and_parameters() {
     let url = read("file:///var/my%20cache/a%3Fb?max_bytes=2gb&memory=1kb&memory_ttl=5m").unwrap();
     assert_eq!(url.location, Location::File("/var/my cache/a?b".into()));
-    assert_eq!((url.max_bytes, url.memory), (Some(2 << 30), Some(1 << 10)));
-    assert_eq!(url.memory_ttl, Some(Duration::from_secs(300)));
+    let Parameters { max_bytes, memory, memory_ttl, .. } = url.parameters;
+    assert_eq!((max_bytes, memory), (Some(2 << 30), Some(1 << 10)));
+    assert_eq!(memory_ttl, Some(Duration::from_secs(300)));
     assert_eq!(read("file:/a").unwrap(), read("file://localhost/a").unwrap());
 }
 
@@ -87,7 +91,8 @@ fn store_url_parses_redis_and_parameters() {
     let url =
         read("redis://user:hunter2@host:1/2?memory=1mb&prefix=shop&claim_timeout=2s&lease=5s&invalidation_bound=2s")
             .unwrap();
-    assert_eq!((url.prefix.as_deref(), url.lease), (Some("shop"), Some(Duration::from_secs(5))));
+    let Parameters { prefix, lease, .. } = &url.parameters;
+    assert_eq!((prefix.as_deref(), *lease), (Some("shop"), Some(Duration::from_secs(5))));
     let shown = format!("{url} {url:?}");
     assert!(
         shown.contains("redis://***@host:1/2?memory=1048576&prefix=shop&claim_timeout=2000ms&lease=5000ms"),
@@ -122,17 +127,16 @@ proptest! {
 
     #[test]
     fn store_url_round_trips_as_text(path in "(/[^\0/]{1,8}){1,4}", max in 1u64.., memory in proptest::option::of(1u64..), seconds in 1u64..1_000_000) {
+        let memory = memory.filter(|_| cfg!(feature = "file"));
         let url = StoreUrl {
-            prefix: None,
-            redis_timeout: None,
-            claim_timeout: None,
-            lease: None,
-            invalidation_bound: None,
             location: if cfg!(feature = "file") { Location::File(path.into()) } else { Location::Memory },
-            max_bytes: Some(max),
-            policy: memory.map(|_| Policy::Lru),
-            memory: memory.filter(|_| cfg!(feature = "file")),
-            memory_ttl: memory.filter(|_| cfg!(feature = "file")).map(|_| Duration::from_secs(seconds)),
+            parameters: Parameters {
+                max_bytes: Some(max),
+                policy: memory.map(|_| Policy::Lru),
+                memory,
+                memory_ttl: memory.map(|_| Duration::from_secs(seconds)),
+                ..Parameters::default()
+            },
         };
         prop_assert_eq!(read(&url.to_string()), Ok(url));
     }

@@ -1,0 +1,136 @@
+//! Parameters of a store: those of its URL, and those that the application sets beside it. One table lists them all.
+
+use std::time::Duration;
+
+use crate::{Policy, UrlError};
+
+/// Value of a parameter, and its text in a URL.
+trait Parameter: Sized {
+    /// Parses a text. The error names the parameter and shows what is allowed, and never the text itself.
+    fn parse(name: &str, text: &str) -> Result<Self, UrlError>;
+
+    /// Returns the text that parses back as this value.
+    fn text(&self) -> String;
+}
+
+macro_rules! parameters {
+    ($($(#[$doc:meta])+ $name:ident: $type:ty,)+) => {
+        /// Parameters of a store, as far as they are set.
+        #[derive(Clone, Debug, Default, PartialEq, Eq)]
+        pub(crate) struct Parameters {
+            $($(#[$doc])+ pub(crate) $name: Option<$type>,)+
+        }
+
+        impl Parameters {
+            /// Parses the parameter of this name. Names that no parameter has are without effect.
+            pub(crate) fn set(&mut self, name: &str, text: &str) -> Result<(), UrlError> {
+                match name {
+                    $(stringify!($name) => self.$name = Some(Parameter::parse(name, text)?),)+
+                    _ => {}
+                }
+                Ok(())
+            }
+
+            /// Returns the names and texts of the parameters that are set.
+            pub(crate) fn texts(&self) -> impl Iterator<Item = (&'static str, String)> {
+                [$((stringify!($name), self.$name.as_ref().map(Parameter::text)),)+]
+                    .into_iter()
+                    .filter_map(|(name, text)| Some((name, text?)))
+            }
+
+            /// Returns these parameters, and those of `other` that are not set here.
+            #[cfg(feature = "redis")]
+            pub(crate) fn or(self, other: Self) -> Self {
+                Self { $($name: self.$name.or(other.$name),)+ }
+            }
+        }
+    };
+}
+
+parameters! {
+    /// Capacity of the store itself, in bytes.
+    max_bytes: u64,
+    /// Capacity of the local tier in front of a file or Redis, in bytes.
+    memory: u64,
+    /// Longest time that the local tier keeps an entry.
+    memory_ttl: Duration,
+    /// Eviction policy of the memory.
+    policy: Policy,
+    /// Prefix of all keys in Redis.
+    prefix: String,
+    /// Longest time that a lookup waits for Redis.
+    redis_timeout: Duration,
+    /// Longest time that a call waits for the claim of its lease.
+    claim_timeout: Duration,
+    /// Time to live of a lease that is not renewed.
+    lease: Duration,
+    /// Time within which an invalidation reaches every process.
+    invalidation_bound: Duration,
+}
+
+/// Bytes: a whole number, with a unit or without.
+impl Parameter for u64 {
+    fn parse(name: &str, text: &str) -> Result<Self, UrlError> {
+        let units = [("", 1), ("b", 1), ("kb", 1 << 10), ("mb", 1 << 20), ("gb", 1 << 30), ("tb", 1 << 40)];
+        measure(text, &units)
+            .ok_or_else(|| UrlError::new(format!("`{name}` is no number of bytes, such as `500000`, `64mb` or `2gb`")))
+    }
+
+    fn text(&self) -> String {
+        self.to_string()
+    }
+}
+
+/// A time above zero: a whole number with a unit.
+impl Parameter for Duration {
+    fn parse(name: &str, text: &str) -> Result<Self, UrlError> {
+        let units = [("s", 1_000), ("ms", 1), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
+        let millis = measure(text, &units).filter(|millis| *millis > 0).ok_or_else(|| {
+            UrlError::new(format!("`{name}` is no time, such as `500ms`, `30s`, `5m`, `12h` or `7d`"))
+        })?;
+        Ok(Self::from_millis(millis))
+    }
+
+    fn text(&self) -> String {
+        format!("{}ms", self.as_millis())
+    }
+}
+
+impl Parameter for Policy {
+    fn parse(name: &str, text: &str) -> Result<Self, UrlError> {
+        match text {
+            "lru" => Ok(Self::Lru),
+            "tinylfu" => Ok(Self::TinyLfu),
+            _ => Err(UrlError::new(format!("`{name}` is neither `lru` nor `tinylfu`"))),
+        }
+    }
+
+    fn text(&self) -> String {
+        match self {
+            Self::Lru => "lru".to_owned(),
+            Self::TinyLfu => "tinylfu".to_owned(),
+        }
+    }
+}
+
+/// A part of a key in Redis.
+impl Parameter for String {
+    fn parse(name: &str, text: &str) -> Result<Self, UrlError> {
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+        match !text.is_empty() && text.bytes().all(is_plain) {
+            true => Ok(text.to_owned()),
+            false => Err(UrlError::new(format!("`{name}` is made of letters, digits, `-`, `_` and `.`"))),
+        }
+    }
+
+    fn text(&self) -> String {
+        self.clone()
+    }
+}
+
+/// Parses a whole number with a unit.
+fn measure(text: &str, units: &[(&str, u64)]) -> Option<u64> {
+    let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
+    let (_, factor) = units.iter().find(|(name, _)| unit.eq_ignore_ascii_case(name))?;
+    number.parse::<u64>().ok()?.checked_mul(*factor)
+}
