@@ -6,7 +6,6 @@ use smallvec::smallvec;
 
 use crate::{
     Directive, Key, StoreError, Tag,
-    counts::Counter,
     entries::Found,
     inner::Inner,
     key::CallKeys,
@@ -241,34 +240,19 @@ impl Cache {
         let store = entries.store();
         let StoreStats { entries, bytes, corrupt, dropped_writes, failed, leases: [leased, awaited, lost_leases] } =
             store.stats();
-        let load = Counter::get;
+        let counted = counts.stats();
         Stats {
-            hits: load(&counts.hits),
-            remote_hits: load(&counts.remote_hits),
-            stale: load(&counts.stale),
-            misses: load(&counts.misses),
-            bypassed: load(&counts.bypassed),
-            failed_calls: load(&counts.failed_calls),
-            coalesced: load(&counts.coalesced),
-            stored: load(&counts.stored),
-            too_large: load(&counts.too_large),
-            store_errors: load(&counts.store_errors) + failed,
+            store_errors: counted.store_errors + failed,
             corrupt,
             dropped_writes,
             leased,
             awaited,
             lost_leases,
-            negative_hits: load(&counts.negative_hits),
-            revalidated: load(&counts.revalidated),
-            skipped: load(&counts.skipped),
-            detached: load(&counts.detached),
-            verified: load(&counts.verified),
-            mismatched: load(&counts.mismatched),
-            saved: Usd::from_nanos(i64::try_from(load(&counts.saved)).unwrap_or(i64::MAX)),
             evictions: store.evictions(),
             entries,
             bytes,
             running: single_flights.count() as u64,
+            ..counted
         }
     }
 

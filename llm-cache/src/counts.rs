@@ -1,8 +1,10 @@
-//! Counters of the cache: for [`Stats`](crate::Stats), and with feature `metrics` for the recorder of that facade too.
+//! Counters of the cache: for [`Stats`], and with feature `metrics` for the recorder of that facade too.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::store::StoreStats;
+use llm_core::Usd;
+
+use crate::{Stats, store::StoreStats};
 
 /// A number that only grows.
 #[derive(Default)]
@@ -38,10 +40,12 @@ impl Counter {
 }
 
 macro_rules! counts {
-    ($($(#[doc = $doc:literal])+ $field:ident => $name:literal,)+) => {
+    ($(#[doc = $text:literal] $field:ident => $name:literal,)+) => {
         #[derive(Default)]
         pub(crate) struct Counts {
-            $($(#[doc = $doc])+ pub(crate) $field: Counter,)+
+            $(#[doc = $text] pub(crate) $field: Counter,)+
+            /// List price of the responses that were not paid for again, in nano-dollars.
+            pub(crate) saved: Counter,
             pub(crate) meters: Meters,
         }
 
@@ -49,7 +53,11 @@ macro_rules! counts {
             /// Counts of the cache with this namespace.
             #[cfg(feature = "metrics")]
             pub(crate) fn new(cache: &std::sync::Arc<str>) -> Self {
-                Self { $($field: Counter::new($name, cache),)+ meters: Meters::new(cache) }
+                Self {
+                    $($field: Counter::new($name, cache),)+
+                    saved: Counter::new("llm_cache_saved_nano_usd_total", cache),
+                    meters: Meters::new(cache),
+                }
             }
 
             /// Counts of a cache.
@@ -57,20 +65,32 @@ macro_rules! counts {
             pub(crate) fn new(_: &std::sync::Arc<str>) -> Self {
                 Self::default()
             }
+
+            /// Returns the statistics that are counted here. The others are zero.
+            pub(crate) fn stats(&self) -> Stats {
+                let saved = Usd::from_nanos(i64::try_from(self.saved.get()).unwrap_or(i64::MAX));
+                Stats { $($field: self.$field.get(),)+ saved, ..Stats::default() }
+            }
+
+            /// Gives the recorder the text of each counter above.
+            #[cfg(feature = "metrics")]
+            pub(crate) fn describe() {
+                $(metrics::describe_counter!($name, metrics::Unit::Count, $text.trim().trim_end_matches('.'));)+
+            }
         }
     };
 }
 
 counts! {
-    /// Entries served.
+    /// Entries served, stale ones included.
     hits => "llm_cache_hits_total",
-    /// Number of `hits` from the remote tier.
+    /// Hits of a file or Redis.
     remote_hits => "llm_cache_remote_hits_total",
-    /// Number of `hits` that were stale.
+    /// Hits that were stale.
     stale => "llm_cache_stale_total",
-    /// Calls sent because no entry could be served.
+    /// Calls sent because no entry could be served, failed ones too.
     misses => "llm_cache_misses_total",
-    /// Calls sent because of `no_store` or `no_cache`.
+    /// Calls sent because of no_store or no_cache.
     bypassed => "llm_cache_bypassed_total",
     /// Calls that failed.
     failed_calls => "llm_cache_failed_calls_total",
@@ -88,14 +108,12 @@ counts! {
     revalidated => "llm_cache_revalidated_total",
     /// Background calls that were not sent because too many were running.
     skipped => "llm_cache_skipped_total",
-    /// Calls completed after their last caller had left.
+    /// Calls completed after all callers had left.
     detached => "llm_cache_detached_total",
     /// Hits whose request was sent again.
     verified => "llm_cache_verified_total",
-    /// Number of `verified` hits with another response.
+    /// Verified hits with another response.
     mismatched => "llm_cache_mismatched_total",
-    /// List price of the responses that were not paid for again, in nano-dollars.
-    saved => "llm_cache_saved_nano_usd_total",
 }
 
 /// Metrics that have no counter of their own here.

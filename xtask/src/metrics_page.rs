@@ -28,6 +28,12 @@ fn names(text: &str, mark: char) -> BTreeSet<String> {
     text.split(mark).filter(is_name).map(str::to_owned).collect()
 }
 
+/// Returns the names in a table that records and describes each of its metrics.
+fn table(text: &str) -> BTreeSet<String> {
+    let table = text.split("\ncounts! {").nth(1).and_then(|rest| rest.split("\n}").next());
+    table.map(|table| names(table, '"')).unwrap_or_default()
+}
+
 fn sources(directory: &Path, found: &mut Vec<(String, String)>) {
     for entry in fs::read_dir(directory).expect("a crate has sources") {
         let path = entry.expect("it can be read").path();
@@ -49,7 +55,12 @@ fn metrics_page_lists_every_recorded_metric() {
         sources(&root.join(member).join("src"), &mut files);
         for (name, text) in files {
             let names = names(&text, '"');
-            if name == "describe.rs" { described.extend(names) } else { recorded.extend(names) }
+            if name == "describe.rs" {
+                described.extend(names)
+            } else {
+                recorded.extend(names)
+            }
+            described.extend(table(&text));
         }
     }
     let page = fs::read_to_string(root.join("docs/metrics.md")).expect("the page is there");
