@@ -211,7 +211,7 @@ impl Cache {
             false => cache.entries.peek::<Value<T>>(key.borrowed(), &directive),
         };
         let reply = match found {
-            Found::Fresh(stored) if !cache.is_shadow => from_entry(cache, stored, None),
+            Found::Served(stored, stale) if !cache.is_shadow => from_entry(cache, stored, stale),
             found => {
                 let (sender, service) = Made::new();
                 let mut unmade = Some((sender, call));

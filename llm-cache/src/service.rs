@@ -78,17 +78,16 @@ impl<T: Operation, S: LlmService<T>> Service<Call<T>> for Cached<S> {
         let request = |directive, items| Request::new(Arc::clone(cache), directive, call, items);
         let reply = match (found, items) {
             (found, Some(items)) if cache.is_shadow => return self.wait(request(directive, items), smallvec![found]),
-            (Found::Fresh(stored), items) => {
-                if let (Some(items), true) = (items, is_drawn) {
-                    verify(&request(directive, items), &self.inner, &stored);
-                }
-                Ok(from_entry(cache, stored, None))
-            }
-            (Found::Stale(stored, why), items) => {
+            (Found::Served(stored, stale), items) => {
+                // The key is kept for a call in the background.
                 if let Some(items) = items {
-                    revalidate(&request(directive, items), &self.inner, smallvec![0]);
+                    let request = request(directive, items);
+                    match is_drawn {
+                        true => verify(&request, &self.inner, &stored),
+                        false => revalidate(&request, &self.inner, smallvec![0]),
+                    }
                 }
-                Ok(from_entry(cache, stored, Some(why)))
+                Ok(from_entry(cache, stored, stale))
             }
             _ if directive.only_if_cached && !cache.entries.store().has_remote_tier() => Err(not_cached()),
             (found, items) => {

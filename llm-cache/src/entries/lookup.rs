@@ -26,10 +26,8 @@ pub(crate) struct Stored<C> {
 
 /// Result of a lookup.
 pub(crate) enum Found<C> {
-    /// A fresh entry to serve.
-    Fresh(Stored<C>),
-    /// A stale entry to serve, and why it is served.
-    Stale(Stored<C>, Stale),
+    /// An entry to serve, and why it is served if it is stale.
+    Served(Stored<C>, Option<Stale>),
     /// A stale entry kept for `stale_if_error`.
     StaleIfError(Stored<C>),
     /// An entry that is too old for this call.
@@ -131,11 +129,11 @@ impl Entries {
         directive: &Directive,
     ) -> Claimed<C> {
         let key = claimant.keys.entry.borrowed();
-        if let Found::Fresh(stored) = self.peek(key, directive) {
+        if let Found::Served(stored, None) = self.peek(key, directive) {
             return Claimed::Stored(stored);
         }
         let fresh = |entry: &Arc<Entry>| match self.judge::<C>(key, Arc::clone(entry), directive) {
-            Found::Fresh(stored) => Some(stored),
+            Found::Served(stored, None) => Some(stored),
             _ => None,
         };
         let is_usable = |entry: &Arc<Entry>| fresh(entry).is_some();
@@ -189,9 +187,9 @@ impl Entries {
         let verdict = self.freshness.judge(&entry.expiry, now, directive);
         let stored = |entry: Arc<Entry>| Stored { response, age: entry.age(now), entry };
         match verdict {
-            Verdict::Fresh => Found::Fresh(stored(entry)),
-            Verdict::Stale => Found::Stale(stored(entry), Stale::Allowed),
-            Verdict::Revalidating => Found::Stale(stored(entry), Stale::Revalidating),
+            Verdict::Fresh => Found::Served(stored(entry), None),
+            Verdict::Stale => Found::Served(stored(entry), Some(Stale::Allowed)),
+            Verdict::Revalidating => Found::Served(stored(entry), Some(Stale::Revalidating)),
             Verdict::StaleIfError => Found::StaleIfError(stored(entry)),
             Verdict::TooOld => Found::TooOld,
             Verdict::Expired => {
@@ -210,16 +208,12 @@ impl<C> Found<C> {
 
     /// True if it is an expired entry that is served while a call replaces it.
     pub(crate) fn is_revalidated(&self) -> bool {
-        matches!(self, Self::Stale(_, Stale::Revalidating))
+        matches!(self, Self::Served(_, Some(Stale::Revalidating)))
     }
 
     /// The entry to serve, and why it is served if it is stale.
     pub(crate) fn served(&self) -> Option<(&Stored<C>, Option<Stale>)> {
-        match self {
-            Self::Fresh(stored) => Some((stored, None)),
-            Self::Stale(stored, why) => Some((stored, Some(*why))),
-            Self::StaleIfError(_) | Self::TooOld | Self::Gone | Self::Nothing => None,
-        }
+        if let Self::Served(stored, stale) = self { Some((stored, *stale)) } else { None }
     }
 
     /// The reason for a call, if no entry is served.

@@ -23,7 +23,7 @@ use crate::{
 
 /// Draws whether a hit is verified.
 pub(crate) fn is_drawn<C>(cache: &Inner, found: &Found<C>) -> bool {
-    matches!(found, Found::Fresh(_)) && cache.verification.as_ref().is_some_and(VerificationSampler::draws)
+    matches!(found, Found::Served(_, None)) && cache.verification.as_ref().is_some_and(VerificationSampler::draws)
 }
 
 /// Replaces the entries of some items with one call in the background.

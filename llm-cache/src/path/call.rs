@@ -136,10 +136,7 @@ impl<T: Operation, S: LlmService<T>> Leader<T, S> {
             Ok(replies) => replies,
             Err(error) => {
                 leased.into_iter().for_each(|(_, lease)| lease.end(outcome(&error)));
-                let Request { cache, directive, items, .. } = &*self.request;
-                if let ([keys], true) = (&items.keys[..], items.is_one() && !directive.no_cache) {
-                    cache.remember_error(keys, &error, provenance);
-                }
+                self.request.remember(&error, provenance);
                 return Err(error);
             }
         };
@@ -217,7 +214,7 @@ async fn claim_all<T: Operation>(
     }
     let Some(wait) = wait else {
         let claim = |found| match found {
-            Found::Fresh(stored) => Claimed::Stored(stored),
+            Found::Served(stored, None) => Claimed::Stored(stored),
             _ => Claimed::Lead(Lease::free()),
         };
         let keys: List<&Key> = led.iter().map(|led| &items.keys[led.at].entry).collect();

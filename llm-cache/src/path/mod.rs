@@ -141,8 +141,7 @@ struct Known<O: Output> {
 impl<O: Output> Known<O> {
     fn new(found: List<Found<O::Complete>>) -> Self {
         let sort = |found| match found {
-            Found::Fresh(stored) => (Some(Item::stored(stored, None)), None),
-            Found::Stale(stored, why) => (Some(Item::stored(stored, Some(why))), None),
+            Found::Served(stored, stale) => (Some(Item::stored(stored, stale)), None),
             Found::StaleIfError(stored) => (None, Some(stored)),
             Found::TooOld | Found::Gone | Found::Nothing => (None, None),
         };
