@@ -15,6 +15,8 @@ use crate::{
     entries::Found,
     failure::not_cached,
     inner::Inner,
+    key::CallKeys,
+    store::Provenance,
 };
 
 /// A request on the path: its call, its items, and how the cache treats it.
@@ -58,10 +60,19 @@ impl<T: Operation> Request<T> {
 
     /// The error with which the vendor refused the request a short time ago. Divided requests are not remembered.
     pub(super) fn negative(&self) -> Option<Error> {
-        match &self.items.keys[..] {
-            [keys] if self.items.is_one() && !self.directive.no_cache => self.cache.negative_error(keys),
-            _ => None,
+        self.cache.negative_error(self.negative_keys()?)
+    }
+
+    /// Remembers the error of a call, if it is due to the request alone.
+    pub(super) fn remember(&self, error: &Error, provenance: Provenance) {
+        if let Some(keys) = self.negative_keys() {
+            self.cache.remember_error(keys, error, provenance);
         }
+    }
+
+    /// The keys of the request in the negative cache.
+    fn negative_keys(&self) -> Option<&CallKeys> {
+        self.items.keys.first().filter(|_| self.items.is_one() && !self.directive.no_cache)
     }
 
     /// The reason for a call, if no item is served.

@@ -10,7 +10,7 @@ use llm_core::{
 use super::{
     call::Storing,
     outcome::{ItemOutcome, record},
-    request::{Request, count_failure},
+    request::{Request, send},
     single_flight::{Guard, JoinTerms},
 };
 use crate::{CacheStatus, Miss, ShadowStatus, Tag, entries::Found, inner::Inner};
@@ -31,7 +31,7 @@ where
     T: Operation,
     S: LlmService<T>,
 {
-    let Request { cache, directive, call, items, .. } = &**request;
+    let Request { cache, directive, call, items, counter } = &**request;
     let miss = request.miss(found);
     let provenance = cache.entries.begin(Tag::of(call, directive));
     let negative_error = if found[0].is_served() { None } else { request.negative() };
@@ -50,14 +50,13 @@ where
         Some(error) => ShadowStatus { status: CacheStatus::of_error(error), saves: None },
         None => decide(cache, found, sent.len(), miss),
     };
-    let mut reply = oneshot(service, call.clone()).await;
-    if let CacheStatus::Miss(_) = observed.status {
-        reply = count_failure(Arc::clone(&cache.counts), reply);
-    }
-    if let (Err(error), [keys], None, true) =
-        (&reply, &items.keys[..], negative_error, items.is_one() && !directive.no_cache)
-    {
-        cache.remember_error(keys, error, provenance.clone());
+    // Only a call that the cache would have sent is counted.
+    let reply = match sent.is_empty() {
+        true => oneshot(service, call.clone()).await,
+        false => send(&cache.counts, *counter, service, call.clone()).await,
+    };
+    if let (Err(error), None) = (&reply, negative_error) {
+        request.remember(error, provenance.clone());
     }
     let stored = Arc::clone(request);
     let mut reply = reply?.on_end(move |end, receipt| store_each(&stored, sent, &end, receipt));
@@ -75,14 +74,7 @@ fn decide<C>(cache: &Inner, found: &[Found<C>], sent: usize, miss: Miss) -> Shad
     let mut items: Vec<_> = served().map(|(stored, why)| ItemOutcome::stored(stored, why)).collect();
     items.extend(std::iter::repeat_n(ItemOutcome::Led, sent));
     items.resize(found.len(), ItemOutcome::Joined);
-    let status = record(cache, items.into_iter(), miss);
-    match status {
-        CacheStatus::Miss(Miss::Items { asked: 0, .. }) => {}
-        CacheStatus::Miss(Miss::NoCache) => cache.counts.bypassed.one(),
-        CacheStatus::Miss(_) => cache.counts.misses.one(),
-        _ => {}
-    }
-    ShadowStatus { status, saves }
+    ShadowStatus { status: record(cache, items.into_iter(), miss), saves }
 }
 
 /// Stores the response to each item.
