@@ -12,7 +12,7 @@ use llm_core::{
 
 use crate::{
     BuildError, Group, KeyPool, Member, Sink, Verdict,
-    pool::PoolSettings,
+    pool::{Named, PoolSettings},
     state::{Settings, State},
     time::{SECOND, nanos},
 };
@@ -207,8 +207,8 @@ impl<S> KeyPoolBuilder<S> {
     /// There is no member, or two have one name.
     pub fn build(self) -> Result<KeyPool<S>, BuildError> {
         BuildError::check(&self.members)?;
-        let members = self.members.into_iter().map(|member| (member.spec, Some(Arc::new(member.service))));
-        let (specs, services) = members.unzip();
+        let (specs, services) =
+            self.members.into_iter().map(Named::of).map(|(spec, named)| (spec, Some(named))).unzip();
         // The standard library seeds its hashes at random.
         let seed = self.seed.unwrap_or_else(|| RandomState::new().build_hasher().finish());
         Ok(KeyPool::new(State::new(self.choice, seed, specs), services, self.settings))

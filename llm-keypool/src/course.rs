@@ -46,7 +46,7 @@ impl Course {
     pub(crate) async fn run<K, R, A: Future<Output = Result<R, Failed>>>(
         &mut self,
         inner: &Arc<Inner<K>>,
-        request: LeaseRequest,
+        request: &LeaseRequest,
         mut attempt: impl FnMut(Lease<K>) -> A,
     ) -> Result<R, Error> {
         if !self.is_nested {
@@ -69,7 +69,7 @@ impl Course {
     }
 
     /// Decides after a failed attempt: the call goes on, after a wait if need be, or ends with the error.
-    async fn next<K>(&mut self, inner: &Inner<K>, want: &mut Want, failed: Failed) -> Result<(), Error> {
+    async fn next<K>(&mut self, inner: &Inner<K>, want: &mut Want<'_>, failed: Failed) -> Result<(), Error> {
         self.failed = Some(self.failed.iter().fold(failed.error.clone(), Error::with_earlier_attempts));
         let may_go_on = self.failures() < inner.settings.max_moves;
         if failed.stand_in && may_go_on && cannot_express(&failed.error) {
@@ -86,7 +86,7 @@ impl Course {
     async fn retry<K>(
         &mut self,
         inner: &Inner<K>,
-        want: &mut Want,
+        want: &mut Want<'_>,
         may_go_on: bool,
         failed: Failed,
     ) -> Result<(), Error> {
@@ -135,7 +135,7 @@ fn cannot_express(error: &Error) -> bool {
 }
 
 /// Returns the error that a caller gets for a refusal that concerns a key or an account: the pool's own.
-fn hide<K>(inner: &Inner<K>, want: &Want, verdict: Verdict, error: Error) -> Error {
+fn hide<K>(inner: &Inner<K>, want: &Want<'_>, verdict: Verdict, error: Error) -> Error {
     match verdict {
         Verdict::Unauthorized | Verdict::Unpaid | Verdict::Forbidden => {
             inner.with(|shared, _| error::unavailable(&shared.state, want))

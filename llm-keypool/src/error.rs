@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// Returns the error of a call for which no member returns by time.
-pub(crate) fn unavailable(state: &State, want: &Want) -> Error {
+pub(crate) fn unavailable(state: &State, want: &Want<'_>) -> Error {
     let error = |message: String| Error::new(ErrorKind::Unavailable, message).with_retryable(false);
     if let Some(pinned) = want.request.pinned.as_ref().filter(|pinned| !state.group_ids.contains_key(pinned.group())) {
         return error(format!("the call is pinned to group {:?}, which the pool does not have", pinned.group()));

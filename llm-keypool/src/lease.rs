@@ -12,7 +12,7 @@ use tokio::time::timeout_at;
 use crate::{
     KeyPool, LeaseRequest, Outcome, Verdict,
     course::{Course, Failed},
-    pool::{Inner, Shared},
+    pool::{Inner, Named, Shared},
     state::{
         State,
         choice::{Attempt, Want},
@@ -24,7 +24,7 @@ use crate::{
 /// Key that is leased for one attempt. [Report](Self::report) the attempt's outcome; a lease that is dropped says nothing of
 /// its key.
 pub struct Lease<K> {
-    key: Arc<K>,
+    key: Arc<Named<K>>,
     inner: Arc<Inner<K>>,
     attempt: Attempt,
     /// Time after which the caller takes no response.
@@ -40,12 +40,12 @@ const TIMED_OUT: Time = 10 * SECOND;
 impl<K> Lease<K> {
     /// Returns the key.
     pub fn key(&self) -> &K {
-        &self.key
+        &self.key.service
     }
 
     /// Returns the name of the member.
     pub fn member(&self) -> &str {
-        &self.attempt.name
+        &self.key.name
     }
 
     /// Returns the member's own name for the model, if it has one.
@@ -63,9 +63,16 @@ impl<K> Lease<K> {
         if outcome.error.is_some() {
             self.fail(outcome.into_error());
         } else {
-            self.begin(outcome.limits.as_deref());
-            self.end(true, outcome.usage.as_ref());
+            self.over(outcome.usage.as_ref(), |state, attempt, now| {
+                state.succeeded(attempt, outcome.limits.as_deref(), now);
+                state.completed(attempt, now);
+            });
         }
+    }
+
+    /// Returns the name of the member, to be shared.
+    pub(crate) fn name(&self) -> Arc<str> {
+        Arc::clone(&self.key.name)
     }
 
     pub(crate) fn attempt(&self) -> &Attempt {
@@ -107,7 +114,7 @@ impl<K> Lease<K> {
 
     /// Says of a time if the attempt was without content for so long until then that its member timed out.
     fn was_silent(&self) -> impl Fn(Time) -> bool + use<K> {
-        let (has_begun, sent_at) = (self.has_begun, self.attempt.sent_at);
+        let (has_begun, sent_at) = (self.has_begun, self.attempt.taken.sent_at);
         move |now| !has_begun && now.saturating_sub(sent_at) >= TIMED_OUT
     }
 
@@ -163,7 +170,7 @@ impl<K> KeyPool<K> {
     ///
     /// `RateLimited` if no key returns in time, `Unavailable` if none returns by time.
     pub async fn lease(&self, request: &LeaseRequest) -> Result<Lease<K>, Error> {
-        self.0.acquire(&mut Want::new(request.clone())).await
+        self.0.acquire(&mut Want::new(request)).await
     }
 
     /// Leases a key if one has room now.
@@ -172,7 +179,7 @@ impl<K> KeyPool<K> {
     ///
     /// `RateLimited` if none has room now, `Unavailable` if none returns by time.
     pub fn try_lease(&self, request: &LeaseRequest) -> Result<Lease<K>, Error> {
-        match self.0.advance(&mut Want::new(request.clone()), true, Duration::ZERO) {
+        match self.0.advance(&mut Want::new(request), true, Duration::ZERO) {
             Break(result) => result,
             Continue(_) => Err(Error::new(ErrorKind::RateLimited, "no member of the pool has room now")),
         }
@@ -218,19 +225,19 @@ impl<K> KeyPool<K> {
                 }
             }
         };
-        Course::new(None, false).run(&self.0, request.clone(), attempt).await
+        Course::new(None, false).run(&self.0, request, attempt).await
     }
 }
 
 /// Place in a queue, which is left when it is dropped.
-struct Queued<'a, K> {
+struct Queued<'a, 'r, K> {
     inner: &'a Inner<K>,
-    want: &'a mut Want,
+    want: &'a mut Want<'r>,
 }
 
 impl<K> Inner<K> {
     /// Waits for a member, at most until the deadline and at most `max_wait`.
-    pub(crate) async fn acquire(self: &Arc<Self>, want: &mut Want) -> Result<Lease<K>, Error> {
+    pub(crate) async fn acquire(self: &Arc<Self>, want: &mut Want<'_>) -> Result<Lease<K>, Error> {
         match self.advance(want, true, self.settings.max_wait) {
             Break(result) => result,
             // In a box, so that calls that do not wait do not carry its size.
@@ -238,7 +245,7 @@ impl<K> Inner<K> {
         }
     }
 
-    async fn wait(self: &Arc<Self>, want: &mut Want, mut until: Time) -> Result<Lease<K>, Error> {
+    async fn wait(self: &Arc<Self>, want: &mut Want<'_>, mut until: Time) -> Result<Lease<K>, Error> {
         let queued = Queued { inner: self, want };
         loop {
             let woken = async {
@@ -262,7 +269,7 @@ impl<K> Inner<K> {
     /// Takes the next step of a call that wants a member.
     fn advance(
         self: &Arc<Self>,
-        want: &mut Want,
+        want: &mut Want<'_>,
         begins: bool,
         max_wait: Duration,
     ) -> ControlFlow<Result<Lease<K>, Error>, Time> {
@@ -282,7 +289,7 @@ impl<K> Inner<K> {
     }
 }
 
-impl<K> Drop for Queued<'_, K> {
+impl<K> Drop for Queued<'_, '_, K> {
     fn drop(&mut self) {
         self.inner.with(|shared, _| shared.state.leave_queue(self.want));
     }

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use crate::{
     BuildError, Member, Sink, Verdict,
+    member::MemberSpec,
     state::{State, choice::Attempt},
     telemetry,
     time::{Time, nanos},
@@ -58,11 +59,20 @@ pub(crate) struct PoolSettings {
 /// State machine, and the services of its members by their ids.
 pub(crate) struct Shared<S> {
     pub(crate) state: State,
-    services: Vec<Option<Arc<S>>>,
+    services: Services<S>,
+}
+
+/// Services of members by id; `None` for one that is gone.
+pub(crate) type Services<S> = Vec<Option<Arc<Named<S>>>>;
+
+/// Service of a member, and the member's name.
+pub(crate) struct Named<S> {
+    pub(crate) name: Arc<str>,
+    pub(crate) service: S,
 }
 
 impl<S> KeyPool<S> {
-    pub(crate) fn new(state: State, services: Vec<Option<Arc<S>>>, settings: PoolSettings) -> Self {
+    pub(crate) fn new(state: State, services: Services<S>, settings: PoolSettings) -> Self {
         let shared = Mutex::new(Shared { state, services });
         Self(Arc::new(Inner { shared, start: Instant::now(), settings }))
     }
@@ -79,8 +89,7 @@ impl<S> KeyPool<S> {
     pub fn replace(&self, members: impl IntoIterator<Item = Member<S>>) -> Result<(), BuildError> {
         let members: Vec<_> = members.into_iter().collect();
         BuildError::check(&members)?;
-        let (specs, services): (Vec<_>, Vec<_>) =
-            members.into_iter().map(|member| (member.spec, Arc::new(member.service))).unzip();
+        let (specs, services): (Vec<_>, Vec<_>) = members.into_iter().map(Named::of).unzip();
         // Services may do anything when they are dropped, so they are not dropped under the lock.
         let _before = self.0.with(|Shared { state, services: all }, now| {
             let before = std::mem::take(all);
@@ -134,6 +143,7 @@ impl<S> Inner<S> {
             let mut shared = self.lock();
             (change(&mut shared, now), shared.state.take_effects())
         };
+        let Some(effects) = effects else { return result };
         for event in &effects.events {
             telemetry::event(event);
             if let Some(sink) = &self.settings.sink {
@@ -165,9 +175,17 @@ impl<S> Inner<S> {
     }
 }
 
+impl<S> Named<S> {
+    /// Takes a member apart.
+    pub(crate) fn of(member: Member<S>) -> (MemberSpec, Arc<Self>) {
+        let name = Arc::clone(&member.spec.name);
+        (member.spec, Arc::new(Self { name, service: member.service }))
+    }
+}
+
 impl<S> Shared<S> {
     /// Returns the service of an attempt that was just chosen.
-    pub(crate) fn service(&self, attempt: &Attempt) -> Arc<S> {
+    pub(crate) fn service(&self, attempt: &Attempt) -> Arc<Named<S>> {
         let service = self.services[attempt.member as usize].as_ref();
         Arc::clone(service.expect("what is chosen is a member"))
     }

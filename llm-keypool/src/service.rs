@@ -37,7 +37,8 @@ impl<T: Operation, S: LlmService<T> + Sync> Service<Call<T>> for KeyPool<S> {
             let span = telemetry::call(T::NAME);
             let is_nested = call.extensions.insert(NestedRetry).is_some();
             let mut course = Course::new(call.extensions.get().cloned(), is_nested);
-            let sent = course.run(&inner, request(&inner, &call), |lease| attempt(&inner, &call, lease));
+            let request = request(&inner, &call);
+            let sent = course.run(&inner, &request, |lease| attempt(&inner, &call, lease));
             let result = if span.is_disabled() { sent.await } else { sent.instrument(span.clone()).await };
             telemetry::ended(&span, course.failures(), result.as_ref().map(|reply| reply.extensions.get()));
             result
@@ -86,7 +87,7 @@ async fn send<T: Operation, S: LlmService<T>>(
             .with_model(Arc::clone(own))
             .ok_or_else(|| Error::new(ErrorKind::Unsupported, "the operation cannot take another name of its model"))?;
     }
-    call.extensions.insert(MemberId::from(Arc::clone(&lease.attempt().name)));
+    call.extensions.insert(MemberId::from(lease.name()));
     let timeout = inner.timeout::<T>();
     if timeout.is_none() && deadline.is_unbounded() {
         return oneshot(lease.key().clone(), call).await;
@@ -114,7 +115,7 @@ async fn send<T: Operation, S: LlmService<T>>(
 /// Marks a reply, and ends the attempt when the response does.
 fn served<O: Output, S: Send + Sync + 'static>(reply: Reply<O>, mut lease: Lease<S>) -> Reply<O> {
     lease.begin(reply.limits.as_deref());
-    let (member, stand_in) = (MemberId::from(Arc::clone(&lease.attempt().name)), lease.is_fallback());
+    let (member, stand_in) = (MemberId::from(lease.name()), lease.is_fallback());
     reply.receipt.edit(|accounting| {
         accounting.member = Some(member.clone());
         accounting.fallback |= stand_in;

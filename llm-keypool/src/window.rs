@@ -36,13 +36,12 @@ impl Window {
         self.length
     }
 
-    /// Adds an amount and returns the number of its slice. What has left is dropped, so that a window to which amounts are only
-    /// added stays as small as any other.
-    pub(crate) fn add(&mut self, amount: u64, now: Time) -> u64 {
+    /// Adds an amount. What has left is dropped, so that a window to which amounts are only added stays as small as any other.
+    pub(crate) fn add(&mut self, amount: u64, now: Time) {
         self.total(now);
         let number = now / self.slice;
         if amount == 0 {
-            return number;
+            return;
         }
         match self.slices.back_mut() {
             Some(last) if last.number >= number => last.amount = last.amount.saturating_add(amount),
@@ -54,11 +53,11 @@ impl Window {
             }
         }
         self.total = self.total.saturating_add(amount);
-        number
     }
 
-    /// Changes an amount that was added, unless it has left.
-    pub(crate) fn change(&mut self, number: u64, from: u64, to: u64) {
+    /// Changes an amount that was added at a time, unless it has left.
+    pub(crate) fn change(&mut self, added_at: Time, from: u64, to: u64) {
+        let number = added_at / self.slice;
         let Ok(at) = self.slices.binary_search_by_key(&number, |slice| slice.number) else { return };
         let slice = &mut self.slices[at];
         let changed = slice.amount.saturating_add(to).saturating_sub(from);
@@ -143,8 +142,8 @@ mod tests {
             let (mut changed, mut added, mut now) = (Window::new(MINUTE), Window::new(MINUTE), 0);
             for (wait, from, to) in steps {
                 now += wait;
-                let number = changed.add(from, now);
-                changed.change(number, from, if from == 0 { 0 } else { to });
+                changed.add(from, now);
+                changed.change(now, from, if from == 0 { 0 } else { to });
                 added.add(if from == 0 { 0 } else { to }, now);
                 prop_assert_eq!(changed.total(now), added.total(now));
             }

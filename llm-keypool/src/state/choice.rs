@@ -10,8 +10,8 @@ use crate::{
 
 /// Call that wants a member.
 #[derive(Debug)]
-pub(crate) struct Want {
-    pub(crate) request: LeaseRequest,
+pub(crate) struct Want<'a> {
+    pub(crate) request: &'a LeaseRequest,
     /// Id of the model.
     pub(crate) model: u32,
     pub(crate) arrived: Time,
@@ -31,14 +31,12 @@ pub(crate) struct Want {
 pub(crate) struct Attempt {
     pub(crate) number: u64,
     pub(crate) member: u32,
-    pub(crate) name: Arc<str>,
     /// Model as it was asked for, and as the member names it.
     pub(crate) model: u32,
     pub(super) own: u32,
     /// Quota, as long as the member's group does not change.
     pub(super) quota: u32,
-    pub(super) taken: Taken,
-    pub(crate) sent_at: Time,
+    pub(crate) taken: Taken,
     /// `true` for an attempt beyond a learned limit.
     pub(super) over_learned: bool,
     pub(super) affinity: u64,
@@ -88,8 +86,8 @@ struct Candidate {
     rank: (u32, Reverse<u64>),
 }
 
-impl Want {
-    pub(crate) fn new(request: LeaseRequest) -> Self {
+impl<'a> Want<'a> {
+    pub(crate) fn new(request: &'a LeaseRequest) -> Self {
         let (exclude, avoid, ticket) = (Vec::new(), None, None);
         Self { request, model: 0, arrived: 0, gives_up: 0, overflows: 0, ticket, exclude, avoid }
     }
@@ -97,7 +95,7 @@ impl Want {
 
 impl State {
     /// Chooses a member in the tiers from a position on, or says when one returns.
-    pub(crate) fn choose(&mut self, want: &mut Want, from_tier: usize, now: Time) -> Turn {
+    pub(crate) fn choose(&mut self, want: &mut Want<'_>, from_tier: usize, now: Time) -> Turn {
         self.find_returned(now);
         let paused_until = self.return_of(Part::Pool, now);
         if paused_until > 0 {
@@ -126,7 +124,7 @@ impl State {
         }
     }
 
-    fn choose_in(&mut self, from_tier: usize, want: &Want, now: Time) -> Result<Candidate, Time> {
+    fn choose_in(&mut self, from_tier: usize, want: &Want<'_>, now: Time) -> Result<Candidate, Time> {
         let mut first = NEVER;
         for tier in from_tier..self.tiers(want.model) {
             match self.pick(tier, want, now) {
@@ -162,7 +160,7 @@ impl State {
     }
 
     /// Returns the better of two random lanes of a tier, or else any with room, or else the time of the first return.
-    fn pick(&mut self, tier: usize, want: &Want, now: Time) -> Result<Candidate, Time> {
+    fn pick(&mut self, tier: usize, want: &Want<'_>, now: Time) -> Result<Candidate, Time> {
         let of_tier = &mut self.models[want.model as usize].tiers[tier];
         let count = of_tier.open.items().len();
         let (draws, start) = match self.settings.round_robin {
@@ -211,7 +209,7 @@ impl State {
     }
 
     /// Returns a member of an open lane, or the time at which it has room; [`NEVER`] if the call must not be sent there.
-    fn candidate(&mut self, lane_id: u32, want: &Want, now: Time) -> Result<Candidate, Time> {
+    fn candidate(&mut self, lane_id: u32, want: &Want<'_>, now: Time) -> Result<Candidate, Time> {
         let lane = &self.lanes[lane_id as usize];
         let start = self.random.below(lane.open.items().len());
         let member = self.least_loaded(lane, start, &want.exclude).filter(|_| self.is_allowed(lane, want));
@@ -234,14 +232,14 @@ impl State {
         })
     }
 
-    fn is_allowed(&self, lane: &Lane, want: &Want) -> bool {
+    fn is_allowed(&self, lane: &Lane, want: &Want<'_>) -> bool {
         let group = &self.groups[lane.group as usize].name;
         !(want.request.no_fallback && lane.stand_in)
             && want.request.pinned.as_ref().is_none_or(|pinned| *pinned.group() == **group)
     }
 
     /// Returns the time at which a lane that is closed takes calls, as far as it is known.
-    fn lane_return(&self, lane: &Lane, want: &Want, now: Time) -> Time {
+    fn lane_return(&self, lane: &Lane, want: &Want<'_>, now: Time) -> Time {
         let own = self.quotas[lane.quota as usize].model;
         let member_return = |id: u32| {
             let member = &self.members[id as usize];
@@ -260,7 +258,7 @@ impl State {
     }
 
     /// Returns the turn at the group that served this beginning last; `None` if it is no better than others.
-    fn preferred(&mut self, want: &Want, now: Time) -> Option<Turn> {
+    fn preferred(&mut self, want: &Want<'_>, now: Time) -> Option<Turn> {
         let affinity = want.request.affinity;
         if !self.settings.affinity || affinity == 0 || want.request.pinned.is_some() {
             return None;
@@ -285,7 +283,7 @@ impl State {
     }
 
     /// Sends an attempt to a candidate.
-    fn grant(&mut self, candidate: &Candidate, want: &Want, now: Time) -> Attempt {
+    fn grant(&mut self, candidate: &Candidate, want: &Want<'_>, now: Time) -> Attempt {
         self.attempts += 1;
         let &Candidate { lane, member: id, over_learned, .. } = candidate;
         let Lane { group, quota, stand_in, model, .. } = self.lanes[lane as usize];
@@ -298,23 +296,20 @@ impl State {
         self.groups[group as usize].in_flight += 1;
         let member = &mut self.members[id as usize];
         (member.in_flight, member.attempts) = (member.in_flight + 1, member.attempts + 1);
-        let (name, has_slot) = (Arc::clone(&member.spec.name), member.has_slot(now));
-        if !has_slot {
+        if !member.has_slot(now) {
             self.refresh(Part::Member(id), now);
         }
-        for part in self.parked_at(Place { member: id, own, group, quota }) {
+        for part in (Place { member: id, own, group, quota }).parts() {
             self.probe(part, number, now);
         }
         let renamed = (own != model).then(|| Arc::clone(&self.models[own as usize].name));
         Attempt {
             number,
             member: id,
-            name,
             model,
             own,
             quota,
             taken,
-            sent_at: now,
             over_learned,
             affinity: want.request.affinity,
             renamed,
@@ -324,7 +319,7 @@ impl State {
 
     /// Lets an attempt go first at a part that was parked.
     fn probe(&mut self, part: Part, attempt: u64, now: Time) {
-        if let Some(parking) = self.slot(part)
+        if let Some(parking) = self.parking_mut(part)
             && parking.awaits_probe(now)
         {
             parking.probe(attempt, now);
@@ -334,13 +329,13 @@ impl State {
             self.refresh(part, now);
         }
     }
+}
 
-    /// Returns the parts of a place that are parked.
-    pub(super) fn parked_at(&self, place: Place) -> impl Iterator<Item = Part> + use<> {
-        let Place { member, own, group, quota } = place;
-        let parts =
-            [Part::Pool, Part::Member(member), Part::Permission(member, own), Part::Group(group), Part::Quota(quota)];
-        parts.map(|part| self.parking(part).map(|_| part)).into_iter().flatten()
+impl Place {
+    /// Returns the parts that an attempt there concerns.
+    pub(super) fn parts(self) -> [Part; 5] {
+        let Self { member, own, group, quota } = self;
+        [Part::Pool, Part::Member(member), Part::Permission(member, own), Part::Group(group), Part::Quota(quota)]
     }
 }
 

@@ -142,15 +142,15 @@ impl Counter {
         Room { at, share }
     }
 
-    /// Counts an attempt. Returns the slice and the own use, with this one.
-    pub(crate) fn take(&mut self, amount: u64, now: Time) -> (u64, u64) {
-        let slice = self.own.add(amount, now);
-        (slice, self.own.total(now))
+    /// Counts an attempt. Returns the own use, with this one.
+    pub(crate) fn take(&mut self, amount: u64, now: Time) -> u64 {
+        self.own.add(amount, now);
+        self.own.total(now)
     }
 
-    /// Changes the amount of an attempt in the slice in which it was sent.
-    pub(crate) fn change(&mut self, slice: u64, from: u64, to: u64) {
-        self.own.change(slice, from, to);
+    /// Changes the amount of an attempt that was sent at a time.
+    pub(crate) fn change(&mut self, sent_at: Time, from: u64, to: u64) {
+        self.own.change(sent_at, from, to);
     }
 
     /// Takes the vendor's statement with a response, to an attempt at whose time the own use was `own`.

@@ -172,6 +172,11 @@ impl State {
         }
     }
 
+    fn parking_mut(&mut self, part: Part) -> Option<&mut Parking> {
+        self.parking(part)?;
+        self.slot(part).as_mut()
+    }
+
     /// Returns the place of a part's parking.
     pub(crate) fn slot(&mut self, part: Part) -> &mut Option<Parking> {
         match part {
@@ -315,8 +320,10 @@ impl State {
     }
 
     /// Takes the events since the last call, and the waiting calls to wake.
-    pub(crate) fn take_effects(&mut self) -> Effects {
-        Effects { events: std::mem::take(&mut self.events), wakes: self.queues.take_wakes() }
+    pub(crate) fn take_effects(&mut self) -> Option<Effects> {
+        let wakes = self.queues.take_wakes();
+        let has_any = !self.events.is_empty() || !wakes.is_empty();
+        has_any.then(|| Effects { events: std::mem::take(&mut self.events), wakes })
     }
 }
 

@@ -23,9 +23,8 @@ pub(crate) struct Quota {
     /// The group's name for the model.
     pub(crate) model: u32,
     pub(crate) parking: Option<Parking>,
-    requests: Counter,
-    /// Counters of tokens of all kinds, by [`Unit`] without the first.
-    tokens: [Option<Box<Counter>>; 3],
+    /// Counters by [`Unit`].
+    counters: [Option<Box<Counter>>; 4],
     share: u8,
 }
 
@@ -35,10 +34,11 @@ pub(crate) type Amounts = [u64; 4];
 /// Amounts that a quota has counted for an attempt.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Taken {
+    /// Time at which the attempt was sent.
+    pub(crate) sent_at: Time,
     amounts: Amounts,
-    slices: [u64; 4],
-    /// Own use when the attempt was sent, with it.
-    own: [u64; 4],
+    /// Own use then, with the attempt.
+    own: Amounts,
 }
 
 /// Longest time for which nothing is left of a limit whose window is not counted.
@@ -50,25 +50,20 @@ const RETRY_LEARNED: Time = 5 * crate::time::SECOND;
 impl Quota {
     /// Creates a quota with the limits that an operator gave.
     pub(crate) fn new(group: u32, model: u32, limits: &[GroupLimit], share: u8) -> Self {
-        let requests = Counter::new(share);
-        let mut quota = Self { group, model, parking: None, requests, tokens: Default::default(), share };
+        let mut quota = Self { group, model, parking: None, counters: Default::default(), share };
+        quota.counter(Unit::Requests as usize);
         limits.iter().for_each(|limit| quota.counter(limit.unit as usize).give(limit.amount));
         quota
     }
 
     /// Returns the counters that there are, by unit.
     pub(crate) fn counters(&mut self) -> impl Iterator<Item = (usize, &mut Counter)> {
-        let tokens = self.tokens.iter_mut().enumerate();
-        let tokens = tokens.filter_map(|(at, counter)| Some((at + 1, &mut **counter.as_mut()?)));
-        std::iter::once((0, &mut self.requests)).chain(tokens)
+        self.counters.iter_mut().enumerate().filter_map(|(unit, counter)| Some((unit, &mut **counter.as_mut()?)))
     }
 
     /// Returns a counter, which is created if there is none.
     pub(crate) fn counter(&mut self, unit: usize) -> &mut Counter {
-        match unit.checked_sub(1) {
-            None => &mut self.requests,
-            Some(at) => self.tokens[at].get_or_insert_with(|| Counter::new(self.share).into()),
-        }
+        self.counters[unit].get_or_insert_with(|| Counter::new(self.share).into())
     }
 
     /// Returns the room for an attempt. Learned limits do not count if `over_learned`.
@@ -81,10 +76,7 @@ impl Quota {
     pub(crate) fn may_try_more(&self, now: Time) -> bool {
         match &self.parking {
             Some(parking) => parking.awaits_probe(now),
-            None => {
-                let mut counters = self.tokens.iter().flatten().map(|counter| &**counter).chain([&self.requests]);
-                counters.any(Counter::is_doubtful)
-            }
+            None => self.counters.iter().flatten().any(|counter| counter.is_doubtful()),
         }
     }
 
@@ -101,10 +93,10 @@ impl Quota {
 
     /// Counts an attempt.
     pub(crate) fn take(&mut self, amounts: &Amounts, now: Time) -> Taken {
-        let mut taken = Taken::default();
+        let mut taken = Taken { sent_at: now, ..Taken::default() };
         for (unit, counter) in self.counters() {
             taken.amounts[unit] = counter.counted(amounts[unit]);
-            (taken.slices[unit], taken.own[unit]) = counter.take(taken.amounts[unit], now);
+            taken.own[unit] = counter.take(taken.amounts[unit], now);
         }
         taken
     }
@@ -112,7 +104,7 @@ impl Quota {
     /// Takes an attempt back that the vendor refused, and so did not count.
     pub(crate) fn give_back(&mut self, taken: &mut Taken) {
         for (unit, counter) in self.counters() {
-            counter.change(taken.slices[unit], taken.amounts[unit], 0);
+            counter.change(taken.sent_at, taken.amounts[unit], 0);
         }
         taken.amounts = Amounts::default();
     }
@@ -120,14 +112,14 @@ impl Quota {
     /// Settles the tokens of an attempt by its usage. `tokens` stay as they were reserved; input counts without cached
     /// reads, where it was sent; output counts when it has ended.
     pub(crate) fn settle(&mut self, taken: &Taken, usage: &Usage, now: Time) {
-        let [_, input, output] = &mut self.tokens;
+        let [_, _, input, output] = &mut self.counters;
         if let Some(counter) = input {
             let unit = Unit::InputTokens as usize;
-            counter.change(taken.slices[unit], taken.amounts[unit], usage.input.saturating_sub(usage.cache_read));
+            counter.change(taken.sent_at, taken.amounts[unit], usage.input.saturating_sub(usage.cache_read));
         }
         if let Some(counter) = output {
             let unit = Unit::OutputTokens as usize;
-            counter.change(taken.slices[unit], taken.amounts[unit], 0);
+            counter.change(taken.sent_at, taken.amounts[unit], 0);
             counter.take(usage.output, now);
         }
     }
@@ -170,8 +162,7 @@ impl Quota {
 
     /// Adds the own use of the same quota under another group.
     pub(crate) fn absorb(&mut self, other: &Self) {
-        self.requests.absorb(&other.requests);
-        for (own, other) in self.tokens.iter_mut().zip(&other.tokens) {
+        for (own, other) in self.counters.iter_mut().zip(&other.counters) {
             match (own, other) {
                 (Some(own), Some(other)) => own.absorb(other),
                 (own @ None, other) => own.clone_from(other),

@@ -56,7 +56,7 @@ impl State {
     pub(crate) fn succeeded(&mut self, attempt: &Attempt, limits: Option<&VendorLimits>, now: Time) {
         self.served = self.served.max(attempt.number);
         let place = self.place(attempt);
-        for part in self.parked_at(place) {
+        for part in place.parts() {
             let ends = |parking: &Parking| parking.concerns(attempt.number) && parking.reason != Reason::Disabled;
             match part {
                 _ if !self.parking(part).is_some_and(ends) => {}
@@ -97,8 +97,8 @@ impl State {
     /// Ends an attempt: its turns and its slot are free, and its tokens are settled if its usage is known.
     pub(crate) fn release(&mut self, attempt: &Attempt, usage: Option<&Usage>, now: Time) {
         let place = self.place(attempt);
-        for part in self.parked_at(place) {
-            if self.slot(part).as_mut().is_some_and(|parking| parking.return_probe(attempt.number)) {
+        for part in place.parts() {
+            if self.parking_mut(part).is_some_and(|parking| parking.return_probe(attempt.number)) {
                 self.refresh(part, now);
             }
         }
@@ -237,8 +237,8 @@ impl State {
             let own = self.quotas[lane.quota as usize].model;
             for member in lane.members.iter().copied() {
                 let place = Place { member, own, group: lane.group, quota: lane.quota };
-                let mut parts = self.parked_at(place).filter(|part| *part != Part::Pool);
-                let Some(parking) = parts.find_map(|part| self.parking(part)) else { continue };
+                let parts = place.parts().into_iter().filter(|part| *part != Part::Pool);
+                let Some(parking) = parts.filter_map(|part| self.parking(part)).next() else { continue };
                 match counts.iter_mut().find(|(reason, _)| *reason == parking.reason) {
                     Some((_, count)) => *count += 1,
                     None => counts.push((parking.reason, 1)),

@@ -40,8 +40,8 @@ fn state(round_robin: bool, seed: u64) -> State {
     State::new(settings, seed, members())
 }
 
-fn want(state: &mut State, model: &str, now: Time) -> Want {
-    let mut want = Want::new(LeaseRequest::new(model));
+fn want(state: &mut State, model: &str, now: Time) -> Want<'static> {
+    let mut want = Want::new(Box::leak(LeaseRequest::new(model).into()));
     state.begin(&mut want, now);
     want
 }
@@ -54,6 +54,10 @@ fn refuse(state: &mut State, attempt: &mut Attempt, verdict: Verdict, hint: Opti
         None => error,
     };
     state.failed(attempt, Failure(verdict, &error), now)
+}
+
+fn name(state: &State, attempt: &Attempt) -> Arc<str> {
+    Arc::clone(&state.members[attempt.member as usize].spec.name)
 }
 
 fn go(state: &mut State, model: &str, now: Time) -> Attempt {
@@ -228,8 +232,9 @@ fn play(round_robin: bool, seed: u64, steps: Vec<Step>) {
                 };
                 match state.choose(&mut want, 0, now) {
                     Turn::Go(attempt) => {
-                        assert!(can_serve(&attempt.name, 0), "{} for {model} at {now}", attempt.name);
-                        naive.send(&attempt.name.clone(), model, now);
+                        let member = name(&state, &attempt);
+                        assert!(can_serve(&member, 0), "{member} for {model} at {now}");
+                        naive.send(&member, model, now);
                         assert_eq!(attempt.number, naive.sent);
                         running.push((attempt, model));
                     }
@@ -242,9 +247,9 @@ fn play(round_robin: bool, seed: u64, steps: Vec<Step>) {
             Step::End(_, _) if running.is_empty() => {}
             Step::End(which, outcome) => {
                 let (mut attempt, model) = running.swap_remove(which % running.len());
-                let member = attempt.name.clone();
-                naive.return_turns(&member, model, attempt.sent_at);
-                naive.end(&member, model, attempt.number, &outcome, attempt.sent_at, now);
+                let (member, sent_at) = (name(&state, &attempt), attempt.taken.sent_at);
+                naive.return_turns(&member, model, sent_at);
+                naive.end(&member, model, attempt.number, &outcome, sent_at, now);
                 match outcome {
                     Outcome::Success => state.succeeded(&attempt, None, now),
                     Outcome::Limited(hint) => {
@@ -284,7 +289,7 @@ fn choice_follows_weights() {
     for step in 0..9_000 {
         let attempt = go(&mut state, "n", step);
         state.release(&attempt, None, step);
-        *counts.entry(attempt.name).or_default() += 1;
+        *counts.entry(name(&state, &attempt)).or_default() += 1;
     }
     // Without limits the two random groups are equally good: a and b together weigh 2, c weighs 1 and d weighs 5.
     let of = |names: [&str; 2]| names.iter().map(|name| counts.get(*name).copied().unwrap_or(0)).sum::<u32>();
@@ -393,9 +398,7 @@ fn forbidden_twice_by_model_parks_member() {
     state.replace(vec![Member::new("x", ()).spec, Member::new("y", ()).spec], 0);
     let serve = |state: &mut State, model: &str, now: Time| {
         let mut attempt = go(state, model, now);
-        let member = attempt.name.clone();
-        let is_x = &*member == "x";
-        if is_x {
+        if &*name(state, &attempt) == "x" {
             refuse(state, &mut attempt, Verdict::Forbidden, None, now);
         } else {
             state.succeeded(&attempt, None, now);

@@ -53,7 +53,7 @@ const BACKGROUND: Reverse<Priority> = Reverse(Priority::Background);
 /// Number of turns of which one is a background call's.
 const TURNS: u32 = 16;
 
-impl Want {
+impl Want<'_> {
     /// Returns its line: of its model, or that beside it for calls that not every member may serve.
     fn line(&self) -> u32 {
         let is_apart = self.request.pinned.is_some() || self.request.no_fallback || !self.exclude.is_empty();
@@ -111,14 +111,14 @@ impl State {
     }
 
     /// Begins the wait of a call, which may be over at once.
-    pub(crate) fn begin(&mut self, want: &mut Want, now: Time) {
+    pub(crate) fn begin(&mut self, want: &mut Want<'_>, now: Time) {
         want.model = self.model_id(&want.request.model, now);
         (want.arrived, want.overflows) = (now, now.saturating_add(self.settings.overflow_after));
     }
 
     /// Returns an attempt for a call, or why it gets none, or else the time at which it is to ask again, if it is not woken
     /// before.
-    pub(crate) fn advance(&mut self, want: &mut Want, now: Time) -> ControlFlow<Result<Attempt, Error>, Time> {
+    pub(crate) fn advance(&mut self, want: &mut Want<'_>, now: Time) -> ControlFlow<Result<Attempt, Error>, Time> {
         let line = self.queues.lines.get(&want.line());
         let key = want.ticket.as_ref().map_or((Reverse(want.request.priority), u64::MAX), |ticket| ticket.key);
         let is_next = line.is_none_or(|line| line.is_next(key));
@@ -157,7 +157,7 @@ impl State {
     }
 
     /// Puts a call at the end of its queue. Returns `false` if too many wait.
-    fn enqueue(&mut self, want: &mut Want) -> bool {
+    fn enqueue(&mut self, want: &mut Want<'_>) -> bool {
         let queues = &mut self.queues;
         if queues.waiting >= self.settings.max_waiting {
             return false;
@@ -170,7 +170,7 @@ impl State {
     }
 
     /// Takes a call out that is served, and counts its turn.
-    fn serve(&mut self, want: &mut Want) {
+    fn serve(&mut self, want: &mut Want<'_>) {
         if let Some(line) = self.queues.lines.get_mut(&want.line()) {
             let is_passed = want.request.priority != Priority::Background && line.waits_in_background();
             line.streak = if is_passed { line.streak + 1 } else { 0 };
@@ -180,7 +180,7 @@ impl State {
     }
 
     /// Takes a call out of its line, and wakes the first one.
-    pub(crate) fn leave_queue(&mut self, want: &mut Want) {
+    pub(crate) fn leave_queue(&mut self, want: &mut Want<'_>) {
         let Some(Ticket { line, key, .. }) = want.ticket.take() else { return };
         if let Some(of_line) = self.queues.lines.get_mut(&line) {
             self.queues.waiting -= usize::from(of_line.waiting.remove(&key).is_some());
