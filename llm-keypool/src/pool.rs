@@ -139,10 +139,10 @@ impl<S> Inner<S> {
     /// Changes the state, then emits events and wakes waiting calls outside of the lock.
     pub(crate) fn with<R>(&self, change: impl FnOnce(&mut Shared<S>, Time) -> R) -> R {
         let now = self.now();
-        let (result, effects) = {
-            let mut shared = self.lock();
-            (change(&mut shared, now), shared.state.take_effects())
-        };
+        let mut shared = self.lock();
+        let result = change(&mut shared, now);
+        let effects = shared.state.take_effects();
+        drop(shared);
         let Some(effects) = effects else { return result };
         for event in &effects.events {
             telemetry::event(event);

@@ -1,43 +1,53 @@
-/// Set of the numbers below a bound, in which a random one is found at once. Inserts and removes in constant time.
+/// Set of ids, each at a place of its own below a bound. Inserts, removes and finds a random one in constant time.
 #[derive(Debug, Default)]
 pub(crate) struct SparseSet {
-    dense: Vec<u32>,
-    /// Position of each number in `dense`; [`ABSENT`] without one.
+    /// Places and ids, in no order.
+    items: Vec<(u32, u32)>,
+    /// Position in `items` of what is at a place; [`ABSENT`] if nothing is.
     positions: Vec<u32>,
 }
 
 const ABSENT: u32 = u32::MAX;
 
 impl SparseSet {
-    /// Raises the bound.
+    /// Raises the bound of places.
     pub(crate) fn grow(&mut self, bound: usize) {
-        self.dense.reserve(bound - self.dense.len());
+        self.items.reserve(bound - self.items.len());
         self.positions.resize(bound, ABSENT);
     }
 
-    pub(crate) fn items(&self) -> &[u32] {
-        &self.dense
+    pub(crate) fn len(&self) -> usize {
+        self.items.len()
     }
 
-    pub(crate) fn contains(&self, number: u32) -> bool {
-        self.positions[number as usize] != ABSENT
+    /// Returns the id at a position below the length.
+    pub(crate) fn at(&self, position: usize) -> u32 {
+        self.items[position].1
     }
 
-    /// Inserts or removes a number. Returns `true` if that changed the set.
-    pub(crate) fn set(&mut self, number: u32, is_in: bool) -> bool {
-        let at = self.positions[number as usize];
-        if is_in == (at != ABSENT) {
+    pub(crate) fn ids(&self) -> impl Iterator<Item = u32> {
+        self.items.iter().map(|(_, id)| *id)
+    }
+
+    pub(crate) fn contains(&self, place: u32) -> bool {
+        self.positions[place as usize] != ABSENT
+    }
+
+    /// Inserts or removes an id at its place. Returns `true` if that changed the set.
+    pub(crate) fn set(&mut self, place: u32, id: u32, is_in: bool) -> bool {
+        let position = self.positions[place as usize];
+        if is_in == (position != ABSENT) {
             return false;
         }
         if is_in {
-            self.positions[number as usize] = self.dense.len() as u32;
-            self.dense.push(number);
+            self.positions[place as usize] = self.items.len() as u32;
+            self.items.push((place, id));
         } else {
-            self.dense.swap_remove(at as usize);
-            if let Some(moved) = self.dense.get(at as usize) {
-                self.positions[*moved as usize] = at;
+            self.items.swap_remove(position as usize);
+            if let Some((moved, _)) = self.items.get(position as usize) {
+                self.positions[*moved as usize] = position;
             }
-            self.positions[number as usize] = ABSENT;
+            self.positions[place as usize] = ABSENT;
         }
         true
     }

@@ -99,6 +99,8 @@ impl<S> KeyPool<S> {
         self.0.with(|shared, now| {
             let state = &mut shared.state;
             let (mut of_members, mut of_groups) = parked(state, now);
+            let mut in_flight = vec![0; state.groups.len()];
+            state.members.iter().for_each(|member| in_flight[member.group as usize] += member.in_flight);
             let members = state.members.iter().zip(&mut of_members).filter(|(member, _)| !member.is_gone);
             let members = members.map(|(member, parked)| MemberStatus {
                 name: Arc::clone(&member.spec.name),
@@ -110,10 +112,11 @@ impl<S> KeyPool<S> {
             });
             let members = members.collect();
             let (waiting, is_paused, quotas) = (state.waiting(), state.pause.is_some(), &mut state.quotas);
-            let groups = state.groups.iter().zip(&mut of_groups).filter(|(group, _)| !group.members.is_empty());
-            let groups = groups.map(|(group, parked)| GroupStatus {
+            let groups = state.groups.iter().zip(in_flight).zip(&mut of_groups);
+            let groups = groups.filter(|((group, _), _)| !group.members.is_empty());
+            let groups = groups.map(|((group, in_flight), parked)| GroupStatus {
                 name: Arc::clone(&group.name),
-                in_flight: group.in_flight,
+                in_flight,
                 parked: std::mem::take(parked),
                 quotas: group.quotas.iter().map(|id| quotas[*id as usize].status(&state.models, now)).collect(),
             });

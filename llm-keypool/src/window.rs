@@ -1,20 +1,19 @@
-//! Sliding window that counts in slices. Pure: callers pass the time.
+//! Sliding window of a minute that counts in slices. Pure: callers pass the time.
 
 use std::collections::VecDeque;
 
-use crate::time::Time;
+use crate::time::{MINUTE, Time};
 
-/// Slices of a window. A longer slice gives back late, a shorter one takes memory.
+/// Slices of the window. A longer slice gives back late, a shorter one takes memory.
 const SLICES: u64 = 240;
+const SLICE: Time = MINUTE / SLICES;
 
-/// Amounts of the last window, each in the slice in which its attempt was sent.
+/// Amounts of the last minute, each in the slice in which its attempt was sent.
 ///
 /// A slice leaves one slice length after its end has left the window: a vendor counts an attempt when it arrives, and two
 /// attempts do not take equally long. An idle window takes no memory.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Window {
-    length: Time,
-    slice: Time,
     total: u64,
     /// Time at which the first slice leaves.
     first_leaves: Time,
@@ -28,18 +27,10 @@ struct Slice {
 }
 
 impl Window {
-    pub(crate) fn new(length: Time) -> Self {
-        Self { length, slice: (length / SLICES).max(1), total: 0, first_leaves: 0, slices: VecDeque::new() }
-    }
-
-    pub(crate) fn length(&self) -> Time {
-        self.length
-    }
-
     /// Adds an amount. What has left is dropped, so that a window to which amounts are only added stays as small as any other.
     pub(crate) fn add(&mut self, amount: u64, now: Time) {
         self.total(now);
-        let number = now / self.slice;
+        let number = now / SLICE;
         if amount == 0 {
             return;
         }
@@ -47,7 +38,7 @@ impl Window {
             Some(last) if last.number >= number => last.amount = last.amount.saturating_add(amount),
             _ => {
                 if self.slices.is_empty() {
-                    self.first_leaves = self.leaves(number);
+                    self.first_leaves = leaves(number);
                 }
                 self.slices.push_back(Slice { number, amount });
             }
@@ -57,7 +48,7 @@ impl Window {
 
     /// Changes an amount that was added at a time, unless it has left.
     pub(crate) fn change(&mut self, added_at: Time, from: u64, to: u64) {
-        let number = added_at / self.slice;
+        let number = added_at / SLICE;
         let Ok(at) = self.slices.binary_search_by_key(&number, |slice| slice.number) else { return };
         let slice = &mut self.slices[at];
         let changed = slice.amount.saturating_add(to).saturating_sub(from);
@@ -70,7 +61,7 @@ impl Window {
         while self.first_leaves <= now
             && let Some(first) = self.slices.front()
         {
-            self.first_leaves = self.leaves(first.number);
+            self.first_leaves = leaves(first.number);
             if self.first_leaves > now {
                 break;
             }
@@ -85,11 +76,11 @@ impl Window {
         let mut left = 0_u64;
         self.slices.iter().find_map(|slice| {
             left = left.saturating_add(slice.amount);
-            (left >= amount).then(|| self.leaves(slice.number))
+            (left >= amount).then(|| leaves(slice.number))
         })
     }
 
-    /// Adds the amounts of another window of the same length.
+    /// Adds the amounts of another window.
     pub(crate) fn absorb(&mut self, other: &Self) {
         let mut slices: Vec<Slice> = self.slices.drain(..).chain(other.slices.iter().copied()).collect();
         slices.sort_by_key(|slice| slice.number);
@@ -102,10 +93,11 @@ impl Window {
         self.total = slices.iter().fold(0, |sum, slice| sum.saturating_add(slice.amount));
         self.slices = slices.into();
     }
+}
 
-    fn leaves(&self, number: u64) -> Time {
-        number.saturating_add(2).saturating_mul(self.slice).saturating_add(self.length)
-    }
+/// Returns the time at which a slice has left.
+fn leaves(number: u64) -> Time {
+    number.saturating_add(2).saturating_mul(SLICE).saturating_add(MINUTE)
 }
 
 #[cfg(test)]
@@ -113,19 +105,19 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::time::{MINUTE, SECOND};
+    use crate::time::SECOND;
 
     proptest! {
         /// The window counts nothing less than a log of each amount, and each for at most two slices longer.
         #[test]
         fn window_counts_between_two_logs(steps in prop::collection::vec((0..4 * SECOND, 0_u64..9), 1..300)) {
-            let (mut window, mut log, mut now) = (Window::new(MINUTE), Vec::new(), 0);
+            let (mut window, mut log, mut now) = (Window::default(), Vec::new(), 0);
             for (wait, amount) in steps {
                 now += wait;
                 log.push((now, amount));
                 window.add(amount, now);
                 let within = |length: Time| log.iter().filter(|(at, _)| at + length > now).map(|(_, amount)| amount).sum();
-                let (least, most): (u64, u64) = (within(MINUTE), within(MINUTE + 2 * (MINUTE / SLICES)));
+                let (least, most): (u64, u64) = (within(MINUTE), within(MINUTE + 2 * SLICE));
                 let total = window.total(now);
                 prop_assert!((least..=most).contains(&total), "{least} {total} {most}");
                 if total > 0 {
@@ -139,7 +131,7 @@ mod tests {
 
         #[test]
         fn window_change_equals_adding_another_amount(steps in prop::collection::vec((0..2 * SECOND, 0_u64..9, 0_u64..9), 1..99)) {
-            let (mut changed, mut added, mut now) = (Window::new(MINUTE), Window::new(MINUTE), 0);
+            let (mut changed, mut added, mut now) = (Window::default(), Window::default(), 0);
             for (wait, from, to) in steps {
                 now += wait;
                 changed.add(from, now);
@@ -152,7 +144,7 @@ mod tests {
 
     #[test]
     fn window_of_adds_alone_is_bounded() {
-        let mut window = Window::new(MINUTE);
+        let mut window = Window::default();
         for second in 0..100_000 {
             window.add(1, second * SECOND);
         }
@@ -161,7 +153,7 @@ mod tests {
 
     #[test]
     fn window_absorb_adds_slice_by_slice() {
-        let (mut one, mut other) = (Window::new(MINUTE), Window::new(MINUTE));
+        let (mut one, mut other) = (Window::default(), Window::default());
         one.add(1, 0);
         one.add(2, 30 * SECOND);
         other.add(4, 30 * SECOND);

@@ -1,44 +1,54 @@
 //! Breaker of a member: opens after failures of the vendor or the connection.
 
-use crate::{
-    time::{SECOND, Time},
-    window::Window,
-};
+use crate::time::{SECOND, Time};
 
-/// Outcomes of the last thirty seconds.
-#[derive(Debug)]
+/// Outcomes of the last thirty seconds, in slices.
+#[derive(Debug, Default)]
 pub(crate) struct Breaker {
     in_a_row: u32,
-    all: Window,
-    failed: Window,
+    slices: [Slice; SLICES as usize],
 }
 
-const LENGTH: Time = 30 * SECOND;
+#[derive(Clone, Copy, Debug, Default)]
+struct Slice {
+    number: u32,
+    all: u32,
+    failed: u32,
+}
+
+const SLICE: Time = 5 * SECOND;
+const SLICES: u32 = 6;
 /// Failures in a row that open it.
 const IN_A_ROW: u32 = 5;
 /// Fewest outcomes of which half failures open it.
-const FEWEST: u64 = 20;
-
-impl Default for Breaker {
-    fn default() -> Self {
-        Self { in_a_row: 0, all: Window::new(LENGTH), failed: Window::new(LENGTH) }
-    }
-}
+const FEWEST: u32 = 20;
 
 impl Breaker {
     /// Counts a response, also a refusal: the vendor is there.
     pub(crate) fn responded(&mut self, now: Time) {
         self.in_a_row = 0;
-        self.all.add(1, now);
+        self.slice(now).all += 1;
     }
 
     /// Counts a failure. Returns `true` if the breaker is to open.
     pub(crate) fn failed(&mut self, now: Time) -> bool {
         self.in_a_row += 1;
-        self.all.add(1, now);
-        self.failed.add(1, now);
-        let (all, failed) = (self.all.total(now), self.failed.total(now));
+        let slice = self.slice(now);
+        (slice.all, slice.failed) = (slice.all + 1, slice.failed + 1);
+        let number = slice.number;
+        let recent = self.slices.iter().filter(|slice| number - slice.number < SLICES);
+        let (all, failed) = recent.fold((0, 0), |(all, failed), slice| (all + slice.all, failed + slice.failed));
         self.in_a_row >= IN_A_ROW || (all >= FEWEST && failed * 2 >= all)
+    }
+
+    /// Returns the slice of a time, which takes the place of an old one.
+    fn slice(&mut self, now: Time) -> &mut Slice {
+        let number = (now / SLICE) as u32;
+        let slice = &mut self.slices[(number % SLICES) as usize];
+        if slice.number != number {
+            *slice = Slice { number, ..Slice::default() };
+        }
+        slice
     }
 }
 

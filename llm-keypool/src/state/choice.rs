@@ -2,7 +2,7 @@
 
 use std::{cmp::Reverse, sync::Arc};
 
-use super::{Lane, Part, State, Tier, parking::Parking, quota::Taken, waiting::Ticket};
+use super::{Lane, MemberState, Part, State, parking::Parking, quota::Taken, waiting::Ticket};
 use crate::{
     LeaseRequest,
     time::{MINUTE, SECOND, Time},
@@ -39,6 +39,8 @@ pub(crate) struct Attempt {
     pub(crate) taken: Taken,
     /// `true` for an attempt beyond a learned limit.
     pub(super) over_learned: bool,
+    /// `true` if it goes first at a part that was parked.
+    pub(super) is_probe: bool,
     pub(super) affinity: u64,
     /// The member's own name for the model, if it has one.
     pub(crate) renamed: Option<Arc<str>>,
@@ -82,7 +84,7 @@ struct Candidate {
     lane: u32,
     member: u32,
     over_learned: bool,
-    /// Share of its limits that is left, and attempts in flight: more of the one and fewer of the other are better.
+    /// Share of its limits that is left, and load of the member: more of the one and less of the other are better.
     rank: (u32, Reverse<u64>),
 }
 
@@ -142,15 +144,14 @@ impl State {
     /// Returns `true` if a lane of a model has room for a request now.
     pub(super) fn has_room(&mut self, model: u32, now: Time) -> bool {
         let tiers = self.models[model as usize].tiers.iter();
-        let mut quotas = tiers.flat_map(Tier::open_lanes).map(|lane| self.lanes[lane as usize].quota);
+        let mut quotas = tiers.flat_map(|tier| tier.open.ids()).map(|lane| self.lanes[lane as usize].quota);
         quotas.any(|quota| self.quotas[quota as usize].room(&[1, 0, 0, 0], false, now).at <= now)
     }
 
     /// Returns `true` if no other member can take calls for a model.
     pub(super) fn is_last(&self, model: u32, member: u32) -> bool {
-        let lanes = self.models[model as usize].tiers.iter().flat_map(Tier::open_lanes);
-        let lanes = lanes.map(|lane| &self.lanes[lane as usize]);
-        let mut open = lanes.flat_map(|lane| lane.open.items().iter().map(|at| lane.members[*at as usize]));
+        let lanes = self.models[model as usize].tiers.iter().flat_map(|tier| tier.open.ids());
+        let mut open = lanes.flat_map(|lane| self.lanes[lane as usize].open.ids());
         !open.any(|other| other != member)
     }
 
@@ -162,7 +163,7 @@ impl State {
     /// Returns the better of two random lanes of a tier, or else any with room, or else the time of the first return.
     fn pick(&mut self, tier: usize, want: &Want<'_>, now: Time) -> Result<Candidate, Time> {
         let of_tier = &mut self.models[want.model as usize].tiers[tier];
-        let count = of_tier.open.items().len();
+        let count = of_tier.open.len();
         let (draws, start) = match self.settings.round_robin {
             true => (0, of_tier.cursor),
             false => (count.min(2), self.random.below(count.max(1))),
@@ -177,7 +178,7 @@ impl State {
                 self.draw(want.model, tier)
             } else {
                 of_tier.cursor = (start + step) % count + 1;
-                of_tier.lanes[of_tier.open.items()[of_tier.cursor - 1] as usize]
+                of_tier.open.at(of_tier.cursor - 1)
             };
             best = match (best, self.candidate(lane, want, now)) {
                 (Ok(best), Ok(other)) => Ok(if other.rank > best.rank { other } else { best }),
@@ -196,10 +197,9 @@ impl State {
     /// Draws a lane that can take calls, by weight.
     fn draw(&mut self, model: u32, tier: usize) -> u32 {
         let of_tier = &self.models[model as usize].tiers[tier];
-        let items = of_tier.open.items();
         let mut drawn = 0;
         for _ in 0..DRAWS {
-            drawn = of_tier.lanes[items[self.random.below(items.len())] as usize];
+            drawn = of_tier.open.at(self.random.below(of_tier.open.len()));
             let max = of_tier.max_weight as usize;
             if max == 1 || self.random.below(max) < self.lanes[drawn as usize].weight as usize {
                 break;
@@ -211,25 +211,28 @@ impl State {
     /// Returns a member of an open lane, or the time at which it has room; [`NEVER`] if the call must not be sent there.
     fn candidate(&mut self, lane_id: u32, want: &Want<'_>, now: Time) -> Result<Candidate, Time> {
         let lane = &self.lanes[lane_id as usize];
-        let start = self.random.below(lane.open.items().len());
-        let member = self.least_loaded(lane, start, &want.exclude).filter(|_| self.is_allowed(lane, want));
-        let (member, quota) = (member.ok_or(NEVER)?, lane.quota as usize);
-        let in_flight = load(self.groups[lane.group as usize].in_flight, lane.weight);
+        let start = self.random.below(lane.open.len());
+        let chosen = self.least_loaded(lane, start, &want.exclude).filter(|_| self.is_allowed(lane, want));
+        let ((load, member), quota) = (chosen.ok_or(NEVER)?, lane.quota as usize);
         let may_try = self.pause.is_none() && self.quotas[quota].may_try_more(now);
         let (room, over_learned) = self.quotas[quota].room_to_try(&want.request.amounts, may_try, now);
-        let rank = (room.share, Reverse(in_flight));
+        let rank = (room.share, Reverse(load));
         if room.at <= now { Ok(Candidate { lane: lane_id, member, over_learned, rank }) } else { Err(room.at) }
     }
 
-    /// Returns the member of a lane with the fewest attempts in flight.
-    fn least_loaded(&self, lane: &Lane, start: usize, exclude: &[u32]) -> Option<u32> {
-        let open = lane.open.items();
-        let positions = open[start..].iter().chain(&open[..start]).take(COMPARED);
-        let members = positions.map(|position| lane.members[*position as usize]).filter(|id| !exclude.contains(id));
-        members.min_by_key(|id| {
-            let member = &self.members[*id as usize];
-            load(member.in_flight, member.spec.weight)
-        })
+    /// Returns the member of a lane with the fewest attempts in flight for each unit of its weight, and this load.
+    fn least_loaded(&self, lane: &Lane, start: usize, exclude: &[u32]) -> Option<(u64, u32)> {
+        let mut best = None;
+        for step in 0..lane.open.len().min(COMPARED) {
+            let position = start + step;
+            let id = lane.open.at(if position < lane.open.len() { position } else { position - lane.open.len() });
+            let MemberState { in_flight, spec, .. } = &self.members[id as usize];
+            let load = u64::from(*in_flight) * 1_024 / u64::from(spec.weight);
+            if !exclude.contains(&id) && best.is_none_or(|(least, _)| load < least) {
+                best = Some((load, id));
+            }
+        }
+        best
     }
 
     fn is_allowed(&self, lane: &Lane, want: &Want<'_>) -> bool {
@@ -293,15 +296,13 @@ impl State {
         if over_learned {
             of_quota.parking.get_or_insert_with(|| Parking::trial(number - 1, now));
         }
-        self.groups[group as usize].in_flight += 1;
         let member = &mut self.members[id as usize];
         (member.in_flight, member.attempts) = (member.in_flight + 1, member.attempts + 1);
         if !member.has_slot(now) {
             self.refresh(Part::Member(id), now);
         }
-        for part in (Place { member: id, own, group, quota }).parts() {
-            self.probe(part, number, now);
-        }
+        let parts = Place { member: id, own, group, quota }.parts();
+        let is_probe = parts.into_iter().fold(false, |is_probe, part| self.probe(part, number, now) || is_probe);
         let renamed = (own != model).then(|| Arc::clone(&self.models[own as usize].name));
         Attempt {
             number,
@@ -311,23 +312,22 @@ impl State {
             quota,
             taken,
             over_learned,
+            is_probe,
             affinity: want.request.affinity,
             renamed,
             stand_in,
         }
     }
 
-    /// Lets an attempt go first at a part that was parked.
-    fn probe(&mut self, part: Part, attempt: u64, now: Time) {
-        if let Some(parking) = self.parking_mut(part)
-            && parking.awaits_probe(now)
-        {
-            parking.probe(attempt, now);
-            let (opens_at, turn_ends) = (parking.opens_at(), now + MINUTE);
-            self.return_at(opens_at, part);
-            self.return_at(turn_ends, part);
-            self.refresh(part, now);
-        }
+    /// Lets an attempt go first at a part that was parked. Returns `true` if it does.
+    fn probe(&mut self, part: Part, attempt: u64, now: Time) -> bool {
+        let Some(parking) = self.parking_mut(part).filter(|parking| parking.awaits_probe(now)) else { return false };
+        parking.probe(attempt, now);
+        let (opens_at, turn_ends) = (parking.opens_at(), now + MINUTE);
+        self.return_at(opens_at, part);
+        self.return_at(turn_ends, part);
+        self.refresh(part, now);
+        true
     }
 }
 
@@ -337,16 +337,4 @@ impl Place {
         let Self { member, own, group, quota } = self;
         [Part::Pool, Part::Member(member), Part::Permission(member, own), Part::Group(group), Part::Quota(quota)]
     }
-}
-
-impl Tier {
-    /// Returns the lanes that can take calls.
-    fn open_lanes(&self) -> impl Iterator<Item = u32> {
-        self.open.items().iter().map(|at| self.lanes[*at as usize])
-    }
-}
-
-/// Returns attempts in flight for each unit of weight.
-fn load(in_flight: u32, weight: u32) -> u64 {
-    u64::from(in_flight) * 1_024 / u64::from(weight)
 }

@@ -86,7 +86,7 @@ impl Learned {
 
 impl Counter {
     pub(crate) fn new(share: u8) -> Self {
-        let (own, others) = (Window::new(MINUTE), Others::default());
+        let (own, others) = (Window::default(), Others::default());
         Self { given: None, stated: None, learned: None, share, own, others, scarce_at: 0, exhausted_until: 0 }
     }
 
@@ -237,7 +237,7 @@ impl Counter {
 
     fn others(&self, now: Time) -> u64 {
         let age = now.saturating_sub(self.others.at);
-        let left = self.own.length().saturating_sub(age);
-        (u128::from(self.others.amount) * u128::from(left) / u128::from(self.own.length())) as u64
+        let left = MINUTE.saturating_sub(age);
+        (u128::from(self.others.amount) * u128::from(left) / u128::from(MINUTE)) as u64
     }
 }

@@ -4,7 +4,6 @@ use std::{
     collections::{BTreeMap, HashMap, HashSet},
     sync::Arc,
     time::Duration,
-    vec,
 };
 
 use llm_core::layer::Backoff;
@@ -62,8 +61,10 @@ impl State {
         let before = std::mem::take(&mut self.member_ids);
         let kept = specs.iter().filter_map(|spec| Some((Arc::clone(&spec.name), *before.get(&spec.name)?)));
         self.member_ids = kept.collect();
-        let mut free_members = vacant(&self.member_ids, self.members.iter().map(|member| member.in_flight));
-        let mut free_groups = vacant(&self.group_ids, self.groups.iter().map(|group| group.in_flight));
+        let busy = (0..).zip(&self.members).filter(|(_, member)| member.in_flight > 0);
+        let (busy_members, busy_groups): (Vec<_>, Vec<_>) = busy.map(|(id, member)| (id, member.group)).unzip();
+        let mut free_members = vacant(self.members.len(), &self.member_ids, busy_members);
+        let mut free_groups = vacant(self.groups.len(), &self.group_ids, busy_groups);
         self.members.iter_mut().for_each(|member| member.is_gone = true);
         self.groups.iter_mut().for_each(|group| group.members.clear());
         let mut ids = Vec::with_capacity(specs.len());
@@ -103,12 +104,10 @@ impl State {
         self.build(now);
     }
 
-    /// Adds a member to a group, with what it has in flight.
+    /// Adds a member to a group.
     fn move_member(&mut self, id: u32, group: u32) {
         let member = &mut self.members[id as usize];
-        let before = std::mem::replace(&mut member.group, group);
-        self.groups[before as usize].in_flight -= member.in_flight;
-        self.groups[group as usize].in_flight += member.in_flight;
+        member.group = group;
         self.groups[group as usize].members.push(id);
     }
 
@@ -246,11 +245,10 @@ impl State {
     }
 }
 
-/// Returns the ids that no name has and where nothing is in flight.
-fn vacant(ids: &Ids, in_flight: impl Iterator<Item = u32>) -> vec::IntoIter<u32> {
-    let named: HashSet<u32> = ids.values().copied().collect();
-    let free = in_flight.zip(0..).filter(|(attempts, id)| *attempts == 0 && !named.contains(id));
-    free.map(|(_, id)| id).collect::<Vec<_>>().into_iter()
+/// Returns the ids below an end that no name has and where nothing is in flight.
+fn vacant(end: usize, ids: &Ids, busy: Vec<u32>) -> impl Iterator<Item = u32> + use<> {
+    let used: HashSet<u32> = ids.values().copied().chain(busy).collect();
+    (0..end as u32).filter(move |id| !used.contains(id))
 }
 
 /// Puts a part at a place that is free, or at the end. Returns its id.

@@ -115,7 +115,6 @@ pub(crate) struct MemberState {
 pub(crate) struct GroupState {
     pub(crate) name: Arc<str>,
     parking: Option<Parking>,
-    pub(crate) in_flight: u32,
     /// Members; a group without any is gone.
     pub(crate) members: Vec<u32>,
     pub(crate) quotas: Vec<u32>,
@@ -265,7 +264,7 @@ impl State {
             let own = self.quotas[self.lanes[lane_id as usize].quota as usize].model;
             let can_take = is_free && self.is_open(Part::Permission(id, own), now);
             let lane = &mut self.lanes[lane_id as usize];
-            if lane.open.set(position, can_take) {
+            if lane.open.set(position, id, can_take) {
                 let weight = self.members[id as usize].spec.weight;
                 lane.weight = if can_take { lane.weight + weight } else { lane.weight - weight };
                 self.refresh_lane(lane_id, now);
@@ -281,9 +280,8 @@ impl State {
 
     fn refresh_lane(&mut self, id: u32, now: Time) {
         let Lane { model, tier, position, group, quota, ref open, .. } = self.lanes[id as usize];
-        let can_take =
-            !open.items().is_empty() && self.is_open(Part::Group(group), now) && self.is_open(Part::Quota(quota), now);
-        self.models[model as usize].tiers[tier as usize].open.set(position, can_take);
+        let can_take = open.len() > 0 && self.is_open(Part::Group(group), now) && self.is_open(Part::Quota(quota), now);
+        self.models[model as usize].tiers[tier as usize].open.set(position, id, can_take);
     }
 
     /// Parks a part after the outcome of an attempt, unless the attempt was sent before an earlier parking.

@@ -97,12 +97,11 @@ impl State {
     /// Ends an attempt: its turns and its slot are free, and its tokens are settled if its usage is known.
     pub(crate) fn release(&mut self, attempt: &Attempt, usage: Option<&Usage>, now: Time) {
         let place = self.place(attempt);
-        for part in place.parts() {
+        for part in place.parts().into_iter().filter(|_| attempt.is_probe) {
             if self.parking_mut(part).is_some_and(|parking| parking.return_probe(attempt.number)) {
                 self.refresh(part, now);
             }
         }
-        self.groups[place.group as usize].in_flight -= 1;
         let member = &mut self.members[place.member as usize];
         let had_slot = member.has_slot(now);
         member.in_flight -= 1;

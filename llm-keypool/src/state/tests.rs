@@ -359,7 +359,6 @@ fn replace_reuses_places_of_ended_members() {
     assert!(state.members.len() <= 12 && state.groups.len() <= 12 && state.quotas.len() <= 40, "{:?}", state.quotas);
     running.iter().for_each(|attempt| state.release(attempt, None, 3_000 * SECOND));
     assert!(state.members.iter().all(|member| member.in_flight == 0));
-    assert!(state.groups.iter().all(|group| group.in_flight == 0));
 }
 
 #[test]
@@ -387,7 +386,6 @@ fn vendor_group_joins_members_and_their_counts() {
     }
     assert_eq!(state.group_ids.len(), 1, "{:?}", state.group_ids);
     let group = *state.group_ids.values().next().unwrap();
-    assert_eq!(state.groups[group as usize].in_flight, 0);
     let quota = state.groups[group as usize].quotas[0];
     assert_eq!(state.quotas[quota as usize].counter(0).own(3 * SECOND), 20, "no attempt is forgotten");
 }
