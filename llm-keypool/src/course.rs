@@ -10,7 +10,7 @@ use crate::{LeaseRequest, Verdict, error, lease::Lease, pool::Inner, state::choi
 pub(crate) struct Course {
     moves: u32,
     retries: u32,
-    /// Error of the last attempt, with the charges of all.
+    /// Error of the last attempt that costs something, if one does, with the charges of all.
     failed: Option<Error>,
     /// Error of the first choice, while stand-ins that cannot express the request are skipped.
     first: Option<Error>,
@@ -70,7 +70,11 @@ impl Course {
 
     /// Decides after a failed attempt: the call goes on, after a wait if need be, or ends with the error.
     async fn next<K>(&mut self, inner: &Inner<K>, want: &mut Want<'_>, failed: Failed) -> Result<(), Error> {
-        self.failed = Some(self.failed.iter().fold(failed.error.clone(), Error::with_earlier_attempts));
+        self.failed = match self.failed.take() {
+            // An attempt that costs nothing is not listed beside others.
+            Some(before) if failed.error.charge() == Charge::None => Some(before),
+            before => Some(before.iter().fold(failed.error.clone(), Error::with_earlier_attempts)),
+        };
         let may_go_on = self.failures() < inner.settings.max_moves;
         if failed.stand_in && may_go_on && cannot_express(&failed.error) {
             want.exclude.push(failed.member);

@@ -1,12 +1,12 @@
 //! Charged attempts of several models that all failed: each is priced by its own model.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use llm_core::{
     Call, Charge, ChatRequest, Error, ErrorKind, Usage, Usd, erase,
-    layer::{Accounting, oneshot},
+    layer::{Accounting, RetryBudget, oneshot},
 };
-use llm_keypool::{KeyPool, Member};
+use llm_keypool::{Group, KeyPool, LeaseRequest, Member, Outcome, requests_per_minute};
 use llm_providers::{
     Ledger, prices,
     scripted::{Rule, Scripted},
@@ -55,4 +55,51 @@ async fn failed_attempts_cost_each_models_price() {
     assert_eq!((ledger.total().attempts, ledger.total().paid, ledger.balance().is_balanced()), (all, paid, true));
     let counted = limiter.usage("acme").await.iter().next().unwrap().used;
     assert_eq!(counted, u64::try_from(paid.nanos()).unwrap());
+}
+
+/// Failure that is charged, or a refusal that costs nothing.
+fn failure(status: u16) -> Error {
+    let error = Outcome::status(status, None).error().unwrap().clone();
+    if status >= 500 { error.with_charge(Charge::Known(used())) } else { error }
+}
+
+/// A key for each list of statuses, the last of which stays. Each ends in its own way: no retry is left, no move is left, no
+/// member returns by time or in time, a stand-in cannot express the request.
+#[tokio::test(start_paused = true)]
+async fn final_error_lists_attempts_made_alone() {
+    let limit = || Group::new("0").limit("m", requests_per_minute(1));
+    for (keys, moves, retries, group) in [
+        (&[&[500][..]][..], 32, 0, None),
+        (&[&[500]], 32, 3, None),
+        (&[&[500], &[500]], 1, 9, None),
+        (&[&[401], &[401]], 32, 9, None),
+        (&[&[500, 401], &[401]], 32, 9, None),
+        (&[&[429], &[500]], 0, 9, None),
+        (&[&[500, 429], &[500, 429]], 32, 9, None),
+        (&[&[500]], 32, 9, Some(limit())),
+        (&[&[500], &[400]], 32, 9, Some(limit())),
+        (&[&[404]], 32, 9, None),
+    ] {
+        let made = Arc::new(Mutex::new(Vec::new()));
+        let members = keys.iter().enumerate().map(|(tier, statuses)| {
+            let member = Member::new(tier.to_string(), (tier, *statuses)).tier(tier as u32);
+            if tier > 0 { member.stands_in("m", "n") } else { member }
+        });
+        let builder = KeyPool::builder().members(members).max_moves(moves).retry_budget(RetryBudget::new(0, retries));
+        let pool = group.into_iter().fold(builder, |builder, group| builder.group(group)).seed(7).build().unwrap();
+        let attempt = async |(key, statuses): (usize, &[u16])| {
+            let mut made = made.lock().unwrap();
+            let before = made.iter().filter(|(at, _)| *at == key).count();
+            let status = statuses[before.min(statuses.len() - 1)];
+            made.push((key, status));
+            Err::<(), _>(failure(status))
+        };
+        let error = pool.run(&LeaseRequest::new("m"), attempt).await.unwrap_err();
+        let made = made.lock().unwrap();
+        let charged = error.attempts().filter(|attempt| attempt.charge != Charge::None).count();
+        println!("{keys:?}: {made:?}, {} listed, {charged} charged: {error}", error.attempts().count());
+        let expected = made.iter().filter(|(_, status)| *status >= 500).count();
+        // One that costs nothing is listed if no other one is.
+        assert_eq!((charged, error.attempts().count()), (expected, expected.max(1)), "{made:?} {error}");
+    }
 }

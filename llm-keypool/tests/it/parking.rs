@@ -174,6 +174,25 @@ async fn long_hint_is_tried_each_quarter_hour() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn half_open_call_without_end_loses_turn() {
+    let pool = KeyPool::builder().member(llm_keypool::Member::new("a", "sk-a")).build().unwrap();
+    let request = LeaseRequest::new("m");
+    for _ in 0..5 {
+        pool.try_lease(&request).unwrap().report(Outcome::status(408, None));
+    }
+    assert!(pool.try_lease(&request).is_err(), "the breaker is open");
+    tokio::time::sleep(5 * SECOND).await;
+    let silent = pool.try_lease(&request).unwrap();
+    tokio::time::sleep(59 * SECOND).await;
+    assert!(pool.try_lease(&request).is_err(), "it goes first");
+    tokio::time::sleep(SECOND).await;
+    pool.try_lease(&request).unwrap().report(Outcome::success());
+    assert!(pool.status().members[0].parked.is_empty());
+    drop(silent);
+    assert_eq!(pool.status().members[0].in_flight, 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn disabled_member_gets_no_call() {
     let vendor = Vendor::new((1, 5), Headers::None);
     let pool = pool(three(&vendor)).build().unwrap();

@@ -77,7 +77,9 @@ async fn saturate(vendor: &Vendor, builder: KeyPoolBuilder<Key>) -> Run {
     let refused = vendor.refused();
     workers.join_all().await;
     let longest_pause = Duration::from_millis(pauses.load(Relaxed));
-    Run { served: vendor.served(), refused, failed: failed.load(Relaxed), early, longest_pause }
+    let run = Run { served: vendor.served(), refused, failed: failed.load(Relaxed), early, longest_pause };
+    println!("{run:?}");
+    run
 }
 
 fn pool(keys: [Key; 3], group: Option<&'static str>) -> KeyPoolBuilder<Key> {
@@ -124,8 +126,7 @@ async fn saturation_with_unknown_limits_learns_them() {
     let vendor = Vendor::new(LATENCY, Headers::None);
     let run = saturate(&vendor, pool(apart(&vendor), None)).await;
     assert!(run.served >= 59_400 && run.refused <= 300 && run.failed == 0, "{run:?}");
-    // A second, and the response to the call that tests.
-    assert!(run.longest_pause <= Duration::from_secs(1 + 3), "{run:?}");
+    assert!(run.longest_pause <= Duration::from_secs(1), "{run:?}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -88,6 +88,7 @@ async fn request_stand_in_cannot_express_returns_first_error() {
     // Above the range of the other vendor.
     let error = ask(&stack, Call::new("acme", request().temperature(1.5))).await.unwrap_err();
     assert_eq!((error.kind(), error.status(), stack.anthropic.calls()), (ErrorKind::Server, Some(500), 0), "{error}");
+    assert_eq!(error.attempts().count() as u64, stack.openai.calls(), "{error:?}");
 }
 
 #[tokio::test(start_paused = true)]

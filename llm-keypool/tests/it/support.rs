@@ -1,7 +1,8 @@
 //! Pools over the vendor of the tests.
 
-use std::time::Duration;
+use std::{fs::File, io::Read, path::PathBuf, time::Duration};
 
+use flate2::read::GzDecoder;
 use llm_core::{
     Call, ChatRequest, ChatResponse, Choice, Error, ErrorKind, FinishReason, Part, Receipt, Reply,
     layer::ResponseFuture,
@@ -60,6 +61,30 @@ pub(crate) async fn run_calls(pool: &KeyPool<Key>, calls: u32, every: Duration) 
     }
     let outcomes = running.join_all().await;
     outcomes.into_iter().filter_map(Result::err).collect()
+}
+
+/// Request of the public trace of conversations.
+pub(crate) struct Traced {
+    pub(crate) arrived_at: Duration,
+    pub(crate) input: u64,
+    pub(crate) output: u64,
+}
+
+/// Returns the requests of the public trace, where there is one.
+#[expect(clippy::disallowed_methods, reason = "a test's edge: where the public traces lie")]
+pub(crate) fn trace() -> Option<Vec<Traced>> {
+    let Some(directory) = std::env::var_os("LLM_TRACES").map(PathBuf::from) else {
+        eprintln!("skipped: LLM_TRACES names no directory");
+        return None;
+    };
+    let (mut text, path) = (String::new(), directory.join("azure2023_conv.csv.gz"));
+    GzDecoder::new(File::open(path).unwrap()).read_to_string(&mut text).unwrap();
+    let request = |line: &str| {
+        let mut fields = line.split(',').map(|field| field.parse::<f64>().unwrap());
+        let arrived_at = Duration::from_secs_f64(fields.next()?);
+        Some(Traced { arrived_at, input: fields.next()? as u64, output: fields.next()? as u64 })
+    };
+    text.lines().skip(1).map(request).collect()
 }
 
 /// Random numbers: SplitMix64.

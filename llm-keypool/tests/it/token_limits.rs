@@ -2,21 +2,17 @@
 
 use std::{
     collections::VecDeque,
-    fs::File,
-    io::Read,
-    path::PathBuf,
     sync::{Arc, Mutex},
     time::Duration,
 };
 
-use flate2::read::GzDecoder;
 use llm_core::{Error, Usage};
 use llm_keypool::{
     Group, KeyPool, LeaseRequest, Member, Outcome, input_tokens_per_minute, output_tokens_per_minute, tokens_per_minute,
 };
 use tokio::{task::JoinSet, time::Instant};
 
-use crate::{support::Prng, support::status};
+use crate::support::{Prng, Traced, status, trace};
 
 const LIMIT: u64 = 400_000;
 const MINUTES: u64 = 5;
@@ -61,20 +57,9 @@ struct Size {
 
 impl Size {
     /// Returns the sizes of the public trace, where there is one.
-    #[expect(clippy::disallowed_methods, reason = "a test's edge: where the public traces lie")]
     fn of_trace() -> Option<Vec<Self>> {
-        let Some(directory) = std::env::var_os("LLM_TRACES").map(PathBuf::from) else {
-            eprintln!("skipped: LLM_TRACES names no directory");
-            return None;
-        };
-        let (mut text, path) = (String::new(), directory.join("azure2023_conv.csv.gz"));
-        GzDecoder::new(File::open(path).unwrap()).read_to_string(&mut text).unwrap();
-        let size = |line: &str| {
-            let mut fields = line.split(',').skip(1).map(|field| field.parse().unwrap());
-            let (input, output) = (fields.next()?, fields.next()?);
-            Some(Self { input, most: 1_500, output })
-        };
-        text.lines().skip(1).map(size).collect()
+        let size = |request: Traced| Self { input: request.input, most: 1_500, output: request.output };
+        Some(trace()?.into_iter().map(size).collect())
     }
 
     /// Returns a size as those of conversations are: most are short, some are long.

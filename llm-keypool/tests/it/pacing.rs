@@ -1,0 +1,105 @@
+//! Room of a group under limits that are given, stated or learned.
+
+use std::time::Duration;
+
+use llm_core::{
+    ErrorKind, Usage,
+    layer::{VendorLimit, VendorLimits},
+};
+use llm_keypool::{
+    Group, GroupLimit, KeyPool, LeaseRequest, Member, Outcome, QuotaStatus, input_tokens_per_minute,
+    output_tokens_per_minute, requests_per_minute, tokens_per_minute,
+};
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+fn pool(group: Group) -> KeyPool<&'static str> {
+    KeyPool::builder().member(Member::new("a", "sk-a")).group(group).seed(7).build().unwrap()
+}
+
+fn of_model(limits: impl IntoIterator<Item = GroupLimit>) -> KeyPool<&'static str> {
+    pool(limits.into_iter().fold(Group::new("a"), |group, limit| group.limit("m", limit)))
+}
+
+fn quota(pool: &KeyPool<&'static str>) -> QuotaStatus {
+    pool.status().groups[0].quotas[0].clone()
+}
+
+/// Leases keys until none has room, and has the vendor serve each. Returns their number.
+fn serve_all(pool: &KeyPool<&'static str>) -> usize {
+    let serve = || pool.try_lease(&LeaseRequest::new("m")).map(|lease| lease.report(Outcome::success()));
+    std::iter::repeat_with(serve).take(10_000).take_while(Result::is_ok).count()
+}
+
+fn states(limit: VendorLimit) -> Outcome {
+    let mut limits = VendorLimits::default();
+    limits.requests = Some(limit);
+    Outcome::success().limits(limits)
+}
+
+#[tokio::test(start_paused = true)]
+async fn share_uses_part_of_limit() {
+    let served = [1, 33, 80, 100, 250].map(|share| {
+        let group = Group::new("a").limit("m", requests_per_minute(200)).share(share);
+        serve_all(&pool(group))
+    });
+    println!("of 200: {served:?}");
+    assert_eq!(served, [2, 66, 160, 200, 200]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn use_by_others_leaves_with_window() {
+    let pool = pool(Group::new("a"));
+    let stated = VendorLimit::new(Some(100), Some(40), None).unwrap().with_window(MINUTE);
+    pool.try_lease(&LeaseRequest::new("m")).unwrap().report(states(stated));
+    let now = serve_all(&pool);
+    tokio::time::sleep(MINUTE / 2).await;
+    let later = serve_all(&pool);
+    println!("{now} beside 59 of others, {later} half a minute later");
+    // Half of the 59 have left.
+    assert_eq!((now, (29..=30).contains(&later)), (40, true), "{later}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn learned_limit_grows_while_not_refused() {
+    let pool = pool(Group::new("a"));
+    for _ in 0..200 {
+        pool.try_lease(&LeaseRequest::new("m")).unwrap().report(Outcome::success());
+    }
+    pool.try_lease(&LeaseRequest::new("m")).unwrap().report(Outcome::status(429, None));
+    let mut limits = Vec::new();
+    for _ in 0..=12 {
+        limits.push(quota(&pool).requests.1.unwrap());
+        tokio::time::sleep(MINUTE).await;
+    }
+    println!("{limits:?}");
+    assert_eq!(limits[..=11], [200, 200, 201, 202, 203, 204, 205, 206, 207, 208, 209, 210]);
+    assert_eq!(limits[12], 420);
+}
+
+#[tokio::test(start_paused = true)]
+async fn exhausted_limit_of_unknown_window_waits_for_reset() {
+    let pool = pool(Group::new("a"));
+    let reset = 10 * MINUTE;
+    let stated = VendorLimit::new(Some(1_000), Some(0), Some(reset)).unwrap();
+    pool.try_lease(&LeaseRequest::new("m")).unwrap().report(states(stated));
+    let error = pool.lease(&LeaseRequest::new("m")).await.unwrap_err();
+    assert_eq!((error.kind(), error.retry_after()), (ErrorKind::RateLimited, Some(reset)));
+    assert!(pool.try_lease(&LeaseRequest::new("n")).is_ok(), "another model has its own limit");
+    tokio::time::sleep(reset).await;
+    assert!(serve_all(&pool) > 1_000, "a limit of an unknown window is not counted");
+}
+
+#[tokio::test(start_paused = true)]
+async fn tokens_are_settled_as_vendors_count_them() {
+    let pool = of_model([tokens_per_minute(9_000), input_tokens_per_minute(9_000), output_tokens_per_minute(9_000)]);
+    let lease = pool.try_lease(&LeaseRequest::new("m").tokens(600, 300)).unwrap();
+    let counted = |of: Option<(u64, Option<u64>)>| of.unwrap().0;
+    let counts = || {
+        let QuotaStatus { tokens, input_tokens, output_tokens, .. } = quota(&pool);
+        [tokens, input_tokens, output_tokens].map(counted)
+    };
+    assert_eq!(counts(), [900, 600, 300]);
+    lease.report(Outcome::success().usage(Usage { cache_read: 500, ..Usage::new(600, 40) }));
+    assert_eq!(counts(), [900, 100, 40]);
+}
