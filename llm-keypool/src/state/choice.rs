@@ -301,8 +301,10 @@ impl State {
         if !member.has_slot(now) {
             self.refresh(Part::Member(id), now);
         }
-        let parts = Place { member: id, own, group, quota }.parts();
-        let is_probe = parts.into_iter().fold(false, |is_probe, part| self.probe(part, number, now) || is_probe);
+        let mut is_probe = false;
+        for part in (Place { member: id, own, group, quota }).parts() {
+            is_probe |= self.probe(part, number, now);
+        }
         let renamed = (own != model).then(|| Arc::clone(&self.models[own as usize].name));
         Attempt {
             number,
