@@ -71,6 +71,9 @@ pub(crate) trait Accounts: fmt::Debug + Send + Sync {
         crate::RedisStats::default()
     }
 
+    /// Gives back what is held for calls to come. The limiter is being closed.
+    fn close(&self) {}
+
     /// Returns the time after which the first of those that wait for an account asks again, without a message that there is room.
     fn ask_again_after(&self) -> Option<Duration> {
         None

@@ -418,6 +418,7 @@ impl Limiter {
         timers()?;
         self.0.closed.store(true, SeqCst);
         self.0.refuse_all(Reason::Closed);
+        self.0.accounts.close();
         let drained = async {
             loop {
                 let settled = self.0.settled.notified();

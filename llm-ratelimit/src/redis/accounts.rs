@@ -7,24 +7,29 @@ use std::{
 
 use futures_util::future::{join_all, try_join_all};
 use llm_redis::{Command, Error, ErrorKind};
+use tokio::{
+    sync::futures::OwnedNotified,
+    time::{Instant, timeout_at},
+};
 
 use super::{
     RedisStats,
+    chunks::{Taking, is_of_chunk},
     layout::{self, ACCOUNTS, Stored, Tag},
     outage::{LocalShare, Outcome},
     outbox::{Job, Outbox, Used},
     question::{self, Answer, Mode, Question, RuleNeed},
     scripts::{FORGET, IMPORT},
-    shared::{Id, Open, Shared, micros},
+    shared::{Id, Open, Shared, lock, micros},
 };
 use crate::{
-    Balance, Dimension, LimitStatuses, Reason, Settlement, StoreError,
+    Balance, Demand, Dimension, LimitStatuses, Reason, Settlement, StoreError,
     account_ref::AccountRef,
     accounts::{Accounts, Decision, DecisionRequest, Listener, RoundTrip, Settled, Standing},
-    counter::{DecisionTime, Wait},
-    hold::Hold,
+    counter::{DecisionTime, Level, Levels, Wait},
+    hold::{Hold, Holds},
     kind::Kind,
-    rules::Names,
+    rules::{Group, Names},
     window::ImportMode,
 };
 
@@ -32,6 +37,8 @@ use crate::{
 const TIMES: usize = 4;
 /// Longest time of each step of an operation that the application itself starts.
 const OPERATION: Duration = Duration::from_secs(10);
+/// Number of times that a call asks for more of a chunk, of which other calls of this process may take what comes.
+const REFILLS: usize = 16;
 /// Number of balances that are imported at the same time.
 const TOGETHER: usize = 64;
 /// Time after which the first of those that wait asks again.
@@ -74,6 +81,20 @@ struct Decided {
     rules: Vec<(bool, Stored)>,
 }
 
+/// Reason why chunks cannot decide.
+enum Lack {
+    /// An account has too little. The server has been asked for more when this is ready.
+    Room(AccountRef, OwnedNotified),
+    /// The server cannot be asked.
+    Server(ErrorKind),
+}
+
+/// Amounts taken from chunks for a call that other accounts have not granted yet. Dropped, they go back.
+struct TakenChunks<'a> {
+    accounts: &'a RedisAccounts,
+    holds: Holds,
+}
+
 /// A reservation whose reply has not come. Dropped, it is cancelled, whether it was made or not.
 struct Unconfirmed<'a> {
     accounts: &'a RedisAccounts,
@@ -94,10 +115,103 @@ impl RedisAccounts {
         }
     }
 
-    async fn decide_in_redis(&self, request: &DecisionRequest<'_>, decision: &mut Decision) {
+    /// Decides by what this process knows: by its chunks alone. Returns the account that has too little, if it cannot.
+    fn decide_by_chunks(&self, request: &DecisionRequest<'_>, decision: &mut Decision) -> Option<Lack> {
+        let groups = self.chunked_groups(request);
+        let now = self.shared.server_now();
+        let create = |group: &Group| {
+            let account = layout::account_of(group, request.demand, &request.plan.name);
+            let key_space = self.shared.redis.key_space();
+            let tag = match group.scope.dimensions().contains(&Dimension::Tenant) {
+                true => Tag::of_tenant(key_space, &request.demand.tenant),
+                false => Tag::of_shared(key_space, &account),
+            };
+            (tag, self.shared.id(self.shared.next_number()))
+        };
+        let mut chunks = lock(&self.shared.chunks);
+        let times = (now, self.shared.local_now());
+        match chunks.take(request, groups.clone(), times, create, &mut decision.held.holds) {
+            Taking::Lacks(at, replied) => return Some(Lack::Room(at, replied.notified_owned())),
+            Taking::Fails(kind) => return Some(Lack::Server(kind)),
+            Taking::Blocked(blocked) => decision.blocked = Some(blocked),
+            Taking::Taken => {}
+        }
+        let time = DecisionTime { now, ..request.at };
+        let mut levels: Levels = request.plan.rules().map(|_| Level::Unused).collect();
+        for (_, group) in groups {
+            let at = layout::account_ref(group, request.demand, &request.plan.name);
+            for (position, level) in (group.first..).zip(chunks.levels(group, at, time)) {
+                levels[position] = level;
+            }
+        }
+        decision.statuses.set(levels, now);
+        if let Some(at) = decision.blocked.filter(|to| to.wait != Wait::Ever).and_then(|to| to.account_ref)
+            && let Some(tag) = chunks.tag(at)
+        {
+            self.shared.remember(at, tag);
+        }
+        None
+    }
+
+    /// Returns the groups of a call that are decided from chunks.
+    fn chunked_groups<'a>(
+        &'a self,
+        request: &DecisionRequest<'a>,
+    ) -> impl Iterator<Item = (usize, &'a Group)> + Clone {
+        let DecisionRequest { demand, plan, .. } = *request;
+        let is_included = move |group: &Group| group.scope.includes(demand, &plan.name);
+        plan.groups.iter().enumerate().filter(move |(_, group)| is_included(group) && self.is_chunked(group, demand))
+    }
+
+    fn is_chunked(&self, group: &Group, demand: &Demand) -> bool {
+        group.rules.first().is_some_and(|rule| (self.shared.settings.is_chunked)(&rule.limit, &demand.tenant))
+    }
+
+    /// Decides from chunks, for which it asks the server where there is too little, and then by the other accounts.
+    async fn decide_remotely(&self, request: &DecisionRequest<'_>, decision: &mut Decision) {
         #[cfg(test)]
         self.follow_test(request.at.now).await;
-        let question = Question::new(self.shared.redis.key_space(), request);
+        let key_space = self.shared.redis.key_space();
+        let timeout = Instant::now() + self.shared.settings.decision_timeout;
+        for _ in 0..REFILLS {
+            let lack = self.decide_by_chunks(request, decision);
+            let kind = match lack {
+                None if decision.blocked.is_some() => return,
+                None => {
+                    let mut taken = TakenChunks { accounts: self, holds: std::mem::take(&mut decision.held.holds) };
+                    let question = Question::new(key_space, request, |group| !self.is_chunked(group, request.demand));
+                    self.decide_by_question(question, request, decision).await;
+                    if decision.blocked.is_none() && decision.refused.is_none() {
+                        decision.held.holds.append(&mut taken.holds);
+                    }
+                    return;
+                }
+                Some(Lack::Room(at, replied)) => {
+                    self.outbox.report(at);
+                    match timeout_at(timeout, replied).await {
+                        Ok(()) => continue,
+                        Err(_) => ErrorKind::Timeout,
+                    }
+                }
+                Some(Lack::Server(kind)) => kind,
+            };
+            if kind == ErrorKind::Busy {
+                break;
+            }
+            let question = Question::new(key_space, request, |_| true);
+            return self.decide_locally(question, request, decision, self.shared.next_number(), &kind);
+        }
+        decision.refused = Some(Reason::Busy);
+    }
+
+    /// Returns true if a call needs accounts of which this process has no chunks.
+    fn needs_others(&self, request: &DecisionRequest<'_>) -> bool {
+        let DecisionRequest { demand, plan, .. } = *request;
+        let mut included = plan.groups.iter().filter(|group| group.scope.includes(demand, &plan.name));
+        included.any(|group| !self.is_chunked(group, demand))
+    }
+
+    async fn decide_by_question(&self, question: Question, request: &DecisionRequest<'_>, decision: &mut Decision) {
         if question.parts.is_empty() {
             return;
         }
@@ -118,7 +232,13 @@ impl RedisAccounts {
             Err(error) => return self.decide_locally(question, request, decision, number, &error),
         };
         let at = DecisionTime { now: decided.now, ..request.at };
-        decision.statuses.set(question.levels(request.plan, &decided.rules, at), at.now);
+        let mut levels = question.levels(request.plan, &decided.rules, at);
+        for (level, known) in levels.iter_mut().zip(&decision.statuses.levels) {
+            if *level == Level::Unused {
+                *level = *known;
+            }
+        }
+        decision.statuses.set(levels, at.now);
         if decided.taken {
             self.grant(question, decision, number, |id, question| Open::Leased { id, question });
             return;
@@ -154,8 +274,8 @@ impl RedisAccounts {
             return;
         };
         for part in &question.parts {
-            if let Some(need) = part.rules.iter().find(|rule| rule.account_ref == account_ref) {
-                self.shared.remember(need, &part.tag);
+            if part.rules.iter().any(|rule| rule.account_ref == account_ref) {
+                self.shared.remember(account_ref, &part.tag);
             }
         }
     }
@@ -167,9 +287,9 @@ impl RedisAccounts {
         request: &DecisionRequest<'_>,
         decision: &mut Decision,
         number: u64,
-        error: &Error,
+        error: &dyn std::fmt::Debug,
     ) {
-        tracing::debug!(%error, "redis cannot decide");
+        tracing::debug!(?error, "redis cannot decide");
         let outcome = self.local.decide(&question, request, decision, &*self.shared.settings.policy);
         let counts = &self.shared.counts;
         let (count, name) = match outcome {
@@ -237,6 +357,27 @@ impl RedisAccounts {
         Err(Error::refused_by_script(
             "the accounts have another layout, or the server's time leaps: update this process",
         ))
+    }
+
+    /// Settles what a call took of chunks, account by account.
+    fn settle_chunks(&self, holds: &[Hold], settlement: &Settlement, shares: &[u8], settled: &mut Settled) {
+        for holds in holds.chunk_by(|a, b| a.account_ref == b.account_ref) {
+            let (account_ref, mut chunks) = (holds[0].account_ref, lock(&self.shared.chunks));
+            if chunks.settle(holds, settlement, shares) {
+                settled.awaited.push(account_ref);
+            }
+            let is_closing = chunks.is_closing;
+            drop(chunks);
+            if is_closing {
+                self.outbox.report(account_ref);
+            }
+        }
+    }
+
+    /// Gives all chunks back, now and when calls end.
+    pub(super) fn return_chunks(&self) {
+        lock(&self.shared.chunks).is_closing = true;
+        self.outbox.report_all();
     }
 
     fn settle_open(
@@ -334,21 +475,32 @@ impl RedisAccounts {
 }
 
 impl Accounts for RedisAccounts {
-    fn try_decide(&self, _: &DecisionRequest<'_>, decision: &mut Decision) {
-        decision.refused = Some(Reason::Remote);
+    fn try_decide(&self, request: &DecisionRequest<'_>, decision: &mut Decision) {
+        let is_known = !self.needs_others(request) && self.decide_by_chunks(request, decision).is_none();
+        if !is_known {
+            decision.refused = Some(Reason::Remote);
+        }
     }
 
     fn decide<'a>(&'a self, request: &'a DecisionRequest<'a>, decision: &'a mut Decision) -> Option<RoundTrip<'a, ()>> {
-        let includes = |scope: &crate::scope::Scope| scope.includes(request.demand, &request.plan.name);
-        if !request.plan.groups.iter().any(|group| includes(&group.scope)) {
+        #[cfg(test)]
+        if self.shared.exact().is_some() {
+            return Some(Box::pin(self.decide_remotely(request, decision)));
+        }
+        if !self.needs_others(request) && self.decide_by_chunks(request, decision).is_none() {
             return None;
         }
-        Some(Box::pin(self.decide_in_redis(request, decision)))
+        Some(Box::pin(self.decide_remotely(request, decision)))
     }
 
     fn settle(&self, holds: &[Hold], settlement: &Settlement, now: u64, alert_shares: &[u8]) -> Settled {
-        let open = holds.first().and_then(|hold| self.shared.take(hold.mark.into()));
-        open.map_or_else(Settled::default, |open| self.settle_open(open, holds, settlement, now, alert_shares))
+        let of_chunks = holds.partition_point(|hold| !is_of_chunk(hold));
+        let (others, of_chunks) = holds.split_at(of_chunks);
+        let open = others.first().and_then(|hold| self.shared.take(hold.mark.into()));
+        let settled = open.map(|open| self.settle_open(open, others, settlement, now, alert_shares));
+        let mut settled = settled.unwrap_or_default();
+        self.settle_chunks(of_chunks, settlement, alert_shares, &mut settled);
+        settled
     }
 
     fn levels<'a>(&'a self, request: DecisionRequest<'a>) -> RoundTrip<'a, LimitStatuses> {
@@ -356,7 +508,7 @@ impl Accounts for RedisAccounts {
             #[cfg(test)]
             self.follow_test(request.at.now).await;
             let mut statuses = LimitStatuses::new(Arc::clone(request.plan), request.at);
-            let question = Question::new(self.shared.redis.key_space(), &request);
+            let question = Question::new(self.shared.redis.key_space(), &request, |_| true);
             let decided = match question.parts.is_empty() {
                 true => Ok(Decided { taken: false, now: request.at.now, rules: Vec::new() }),
                 false => self.ask(&question, Mode::Look, Id::default()).await,
@@ -418,7 +570,11 @@ impl Accounts for RedisAccounts {
     }
 
     fn open(&self) -> usize {
-        self.shared.open() + self.outbox.pending()
+        self.shared.open() + lock(&self.shared.chunks).open() + self.outbox.pending()
+    }
+
+    fn close(&self) {
+        self.return_chunks();
     }
 
     fn len(&self) -> usize {
@@ -444,6 +600,16 @@ impl Used {
     pub(super) fn new(need: &RuleNeed, amount: u64) -> Self {
         let RuleNeed { field, account_ref, group_id, counter, kind, .. } = need.clone();
         Self { field, account_ref, group_id, counter, kind, amount }
+    }
+}
+
+impl Drop for TakenChunks<'_> {
+    fn drop(&mut self) {
+        let mut settled = Settled::default();
+        self.accounts.settle_chunks(&self.holds, &Settlement::Unsent, &[], &mut settled);
+        if !settled.awaited.is_empty() {
+            self.accounts.shared.tell(settled);
+        }
     }
 }
 

@@ -8,9 +8,9 @@ use tokio::{runtime::Handle, time::Instant};
 use super::{
     RedisAccounts, RedisError,
     outage::{LocalShare, OutagePolicy},
-    outbox::{Outbox, write},
+    outbox::{Outbox, renew, write},
     settings::Settings,
-    shared::{Shared, renew},
+    shared::Shared,
 };
 use crate::{Limit, account_table::AccountTable, store::RedisAddress};
 
@@ -54,7 +54,8 @@ impl RedisAccounts {
 
 impl RedisAccountsBuilder {
     fn new(redis: Redis, instances: NonZeroU32) -> Self {
-        Self { redis, instances, allow_eviction: false, settings: Settings::default() }
+        let settings = Settings { parts: 2 * u64::from(instances.get()), ..Settings::default() };
+        Self { redis, instances, allow_eviction: false, settings }
     }
 
     /// Sets the time for which a reservation holds its slots without being renewed: 10 s by default. Reservations are
@@ -75,6 +76,33 @@ impl RedisAccountsBuilder {
     /// counts as spent.
     pub fn max_settlements(mut self, settlements: usize) -> Self {
         self.settings.outbox = settlements.max(1);
+        self
+    }
+
+    /// Chooses the limits that are decided from chunks, by limit and tenant. By default they are those that tenants share.
+    ///
+    /// A chunk is an amount that a process leases of a limit, and from which it decides without a round trip. Its size
+    /// follows the rate of the process's calls, up to a part of what is free: half of it, divided by the number of instances.
+    /// No more passes than without chunks. Near its end a limit may refuse early, by at most what other processes have
+    /// leased and do not use; that comes back after a third of the [lease](Self::lease).
+    ///
+    /// ```
+    /// use std::num::NonZeroU32;
+    ///
+    /// use llm_ratelimit::{Dimension, RedisAccounts, llm_redis::Redis};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let redis = Redis::builder("redis://127.0.0.1:1").spawn()?;
+    /// // The limits of one busy tenant, too.
+    /// let builder = RedisAccounts::builder(redis, NonZeroU32::new(4).ok_or("zero")?)
+    ///     .chunked(|limit, tenant| tenant == "acme" || !limit.dimensions().contains(&Dimension::Tenant));
+    /// # let _ = builder;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn chunked(mut self, is_chunked: impl Fn(&Limit, &str) -> bool + Send + Sync + 'static) -> Self {
+        self.settings.is_chunked = Arc::new(is_chunked);
         self
     }
 
@@ -112,7 +140,7 @@ impl RedisAccountsBuilder {
         let shared = Arc::new(Shared::new(self.redis, self.settings, runtime.clone()));
         let (outbox, jobs) = Outbox::new(Arc::clone(&shared));
         runtime.spawn(write(Arc::clone(&shared), jobs, outbox.counter()));
-        runtime.spawn(renew(Arc::downgrade(&shared), lease));
+        runtime.spawn(renew(outbox.downgrade(), lease));
         let local = LocalShare { table: AccountTable::new(LOCAL_ACCOUNTS), instances: self.instances.get() };
         Ok(RedisAccounts { shared, outbox, local })
     }
@@ -120,6 +148,7 @@ impl RedisAccountsBuilder {
 
 impl Drop for RedisAccounts {
     fn drop(&mut self) {
+        self.return_chunks();
         // Settlements that are queued are tried for a while yet.
         let _ = self.shared.ends_at.set(Instant::now() + LAST_TRIES);
     }

@@ -1,5 +1,7 @@
 //! Names of accounts in Redis, and their counters as they are stored there.
 
+use std::hash::{BuildHasher, Hash, Hasher};
+
 use llm_redis::{HashTag, Key, KeySpace, Value};
 
 use crate::{
@@ -29,8 +31,8 @@ pub(super) struct Tag {
 /// A counter as the server holds it.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Stored {
-    /// Level in microseconds of drain.
-    Bucket(f64),
+    /// Level in microseconds of drain, and the amount that processes have leased.
+    Bucket(f64, f64),
     Window(Window),
     Slots(u64),
 }
@@ -76,10 +78,15 @@ pub(super) fn account_of(group: &Group, demand: &Demand, plan: &str) -> String {
     account_name(&group.scope, group.scope.values(demand, plan), false)
 }
 
-/// Returns the place of an account among those of this process.
-pub(super) fn account_ref(account: &str) -> AccountRef {
-    use std::hash::BuildHasher;
-    AccountRef::from_hash(foldhash::fast::FixedState::default().hash_one(account))
+/// Returns the place of a call's account in a group among those of this process.
+#[inline]
+pub(super) fn account_ref(group: &Group, demand: &Demand, plan: &str) -> AccountRef {
+    let mut hasher = foldhash::fast::FixedState::default().build_hasher();
+    hasher.write_u32(group.id);
+    for value in group.scope.values(demand, plan) {
+        value.hash(&mut hasher);
+    }
+    AccountRef::from_hash(hasher.finish())
 }
 
 impl Stored {
@@ -88,7 +95,10 @@ impl Stored {
     pub(super) fn parse(value: &[u8]) -> Option<Self> {
         let (kind, rest) = value.split_first()?;
         match kind {
-            b'b' => Some(Self::Bucket(f64::from_le_bytes(rest.get(..8)?.try_into().ok()?))),
+            b'b' => {
+                let number = |at: usize| Some(f64::from_le_bytes(rest.get(at..at + 8)?.try_into().ok()?));
+                Some(Self::Bucket(number(0)?, number(40)?))
+            }
             b's' => {
                 let [held] = numbers(rest)?;
                 Some(Self::Slots(held))
@@ -106,8 +116,8 @@ impl Stored {
     /// Returns the level of a counter with this rate, if it is a bucket.
     pub(super) fn level(&self, rate: Option<Rate>) -> Level {
         match (self, rate) {
-            (Self::Bucket(micros), Some(rate)) => Level::Bucket(volume(*micros, rate)),
-            (Self::Bucket(_), None) => Level::Unused,
+            (Self::Bucket(micros, leased), Some(rate)) => Level::Bucket(volume(micros + leased * unit(rate), rate)),
+            (Self::Bucket(..), None) => Level::Unused,
             (Self::Window(window), _) => Level::Window {
                 used: window.carried.saturating_add(window.spent),
                 reserved: window.reserved,
@@ -144,11 +154,17 @@ pub(super) fn ordinal(balance: &Balance) -> u64 {
     calendar.map_or(0, |calendar| calendar.bounds(balance.until().saturating_sub(1)).ordinal)
 }
 
+/// Returns the microseconds in which an amount of one drains.
+#[expect(clippy::cast_precision_loss, reason = "the script calculates with the same")]
+pub(super) fn unit(rate: Rate) -> f64 {
+    rate.period as f64 / 1_000.0 / rate.amount.max(1) as f64
+}
+
 /// Returns the volume of a level in microseconds of drain. A level that is an amount as exactly as the script
 /// calculates is that amount.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss, reason = "rounded")]
 fn volume(micros: f64, rate: Rate) -> Volume {
-    let unit = rate.period as f64 / 1_000.0 / rate.amount.max(1) as f64;
+    let unit = unit(rate);
     let nearest = (micros / unit).round();
     if (micros - nearest * unit).abs() < 0.01 {
         return Volume::new(nearest as u64, rate);

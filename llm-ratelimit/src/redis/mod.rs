@@ -5,8 +5,10 @@
 
 mod accounts;
 mod builder;
+mod chunks;
 mod error;
 mod layout;
+mod lease;
 mod outage;
 mod outbox;
 mod question;

@@ -3,7 +3,7 @@
 use std::{
     future::Future,
     pin::Pin,
-    sync::{Arc, atomic::Ordering::Relaxed},
+    sync::{Arc, Weak, atomic::Ordering::Relaxed},
     time::Duration,
 };
 
@@ -11,14 +11,15 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use llm_redis::{Error, ErrorKind, Request, ScriptCall, Value};
 use tokio::{
     sync::{mpsc, watch},
-    time::{Instant, sleep},
+    time::{Instant, interval, sleep},
 };
 
 use super::{
     layout::{self, MOST, Tag},
+    lease::Leased,
     question::{Answer, Mode, Question},
     scripts::SETTLE,
-    shared::{Id, Shared},
+    shared::{Id, Shared, lock, micros},
 };
 use crate::{
     account_ref::AccountRef,
@@ -41,8 +42,17 @@ pub(super) struct Outbox {
 pub(super) enum Job {
     /// Turns a reservation in one tag into what was used.
     Settle { tag: Arc<Tag>, id: Id, used: Vec<Used>, shares: Arc<[u8]> },
+    /// Reports what was used of the chunks of an account, and changes their size.
+    Lease(AccountRef),
     /// Counts a call that was granted while the server was away.
     Charge { question: Question, id: Id, used: Vec<Used>, shares: Arc<[u8]> },
+}
+
+/// The queue, for a task that does not keep it open.
+pub(super) struct WeakOutbox {
+    jobs: mpsc::WeakSender<Job>,
+    pending: watch::Sender<usize>,
+    shared: Weak<Shared>,
 }
 
 /// Amount used of a counter.
@@ -82,13 +92,37 @@ impl Outbox {
         self.pending.clone()
     }
 
+    pub(super) fn downgrade(&self) -> WeakOutbox {
+        let (jobs, shared) = (self.jobs.downgrade(), Arc::downgrade(&self.shared));
+        WeakOutbox { jobs, pending: self.pending.clone(), shared }
+    }
+
     /// Adds a job. If there is no room for it, what it would give back counts as spent.
     pub(super) fn push(&self, job: Job) {
-        self.pending.send_modify(|pending| *pending += 1);
-        if self.jobs.try_send(job).is_err() {
-            self.pending.send_modify(|pending| *pending -= 1);
+        if !self.try_push(job) {
             self.shared.count_dropped();
         }
+    }
+
+    /// Reports about the chunks of an account, unless a report is on its way.
+    pub(super) fn report(&self, account_ref: AccountRef) {
+        let begins = lock(&self.shared.chunks).begin_report(account_ref);
+        if begins && !self.try_push(Job::Lease(account_ref)) {
+            lock(&self.shared.chunks).give_up(account_ref, ErrorKind::Busy);
+        }
+    }
+
+    /// Reports about all chunks that have something to report or to renew.
+    pub(super) fn report_all(&self) {
+        let due = lock(&self.shared.chunks).due();
+        due.into_iter().for_each(|account_ref| self.report(account_ref));
+    }
+
+    fn try_push(&self, job: Job) -> bool {
+        self.pending.send_modify(|pending| *pending += 1);
+        let is_sent = self.jobs.try_send(job).is_ok();
+        self.pending.send_modify(|pending| *pending -= usize::from(!is_sent));
+        is_sent
     }
 
     /// Waits until all that was added has been acknowledged or given up.
@@ -96,6 +130,18 @@ impl Outbox {
     pub(super) async fn drained(&self) {
         // The sender is here, so it is not closed.
         let _ = self.pending.subscribe().wait_for(|pending| *pending == 0).await;
+    }
+}
+
+/// Renews reservations and chunks each third of their lease, as long as the limiter lives.
+pub(super) async fn renew(outbox: WeakOutbox, lease: Duration) {
+    let mut rounds = interval(lease / 3);
+    loop {
+        rounds.tick().await;
+        let WeakOutbox { jobs, pending, shared } = &outbox;
+        let (Some(jobs), Some(shared)) = (jobs.upgrade(), shared.upgrade()) else { return };
+        Outbox { jobs, pending: pending.clone(), shared: Arc::clone(&shared) }.report_all();
+        shared.renew().await;
     }
 }
 
@@ -128,6 +174,7 @@ pub(super) async fn write(shared: Arc<Shared>, mut jobs: mpsc::Receiver<Job>, pe
 impl Shared {
     async fn run(&self, job: Job) -> Settled {
         let (settled, used) = match job {
+            Job::Lease(account_ref) => return self.report(account_ref).await,
             Job::Settle { tag, id, used, shares } => (self.settle(&tag, id, &used, &shares).await, used),
             Job::Charge { question, id, used, shares } => (self.charge(&question, id, &used, &shares).await, used),
         };
@@ -164,6 +211,53 @@ impl Shared {
             settled.debts.extend(debts);
         }
         Ok(settled)
+    }
+
+    /// Reports about the chunks of an account until the server has acknowledged it.
+    async fn report(&self, account_ref: AccountRef) -> Settled {
+        let (lease, mut pause) = (self.settings.lease, FIRST_PAUSE);
+        loop {
+            let now = self.local_now();
+            let nanos = u64::try_from(lease.as_nanos()).unwrap_or(u64::MAX / 2);
+            let Some(report) = lock(&self.chunks).report(account_ref, self.server_now(), nanos) else {
+                return Settled::default();
+            };
+            let call = report.call(micros(lease), self.settings.parts, self.server_now(), self.exact_time());
+            let reply = self.redis.run_with_timeout(self.settings.decision_timeout, call).await;
+            let error = match reply.and_then(|reply| report.answer(reply)) {
+                Ok(Leased::OutOfTime(now)) => {
+                    self.learn_time(now);
+                    continue;
+                }
+                Ok(Leased::Done { now: server_now, pools, events }) => {
+                    self.learn_time(server_now);
+                    let times = (server_now, now.saturating_add(nanos));
+                    let used: Vec<_> = report.pools.iter().map(|pool| Used::new(&pool.need, 0)).collect();
+                    let mut settled = consequences(events, &used).unwrap_or_default();
+                    let mut chunks = lock(&self.chunks);
+                    if chunks.reply(account_ref, pools, times, report.per_mille) {
+                        settled.awaited.push(account_ref);
+                    }
+                    if chunks.is_closing && chunks.has_surplus(account_ref) && chunks.begin_report(account_ref) {
+                        drop(chunks);
+                        self.tell(settled);
+                        continue;
+                    }
+                    return settled;
+                }
+                Ok(Leased::UnknownLayout) => Error::refused_by_script("a later version has changed the layout"),
+                Err(error) => error,
+            };
+            tracing::debug!(%error, "chunks cannot be reported");
+            let is_last = self.ends_at.get().is_some_and(|end| Instant::now() + pause >= *end);
+            if error.kind() == ErrorKind::Closed || is_last {
+                lock(&self.chunks).give_up(account_ref, error.kind());
+                return Settled::default();
+            }
+            lock(&self.chunks).fail(account_ref, error.kind());
+            sleep(pause).await;
+            pause = (2 * pause).min(LONGEST_PAUSE);
+        }
     }
 
     /// Cancels what a part of a question took.

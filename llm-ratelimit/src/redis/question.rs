@@ -17,7 +17,7 @@ use crate::{
     counter::{DecisionTime, Level, Levels, Wait},
     kind::Kind,
     quota::{Span, scaled},
-    rules::PlanRules,
+    rules::{Group, PlanRules, Rule},
 };
 
 /// All that a call needs of accounts in Redis.
@@ -83,17 +83,22 @@ pub(super) enum Answer {
 }
 
 /// Longest time from sending a question to its execution, in microseconds.
-const LATEST: u64 = 5_000_000;
+pub(super) const LATEST: u64 = 5_000_000;
 /// Time for which accounts with calendar windows are kept without use, in microseconds, and others.
 pub(super) const KEPT: [u64; 2] = [400 * 86_400_000_000, 86_400_000_000];
 
 impl Question {
-    pub(super) fn new(key_space: &KeySpace, request: &DecisionRequest<'_>) -> Self {
+    /// Returns the question about the groups that are asked for.
+    pub(super) fn new(
+        key_space: &KeySpace,
+        request: &DecisionRequest<'_>,
+        is_asked: impl Fn(&Group) -> bool,
+    ) -> Self {
         let DecisionRequest { demand, plan, at, .. } = *request;
         let mut parts: Vec<Part> = Vec::new();
         let mut tenant = None;
         for (number, group) in plan.groups.iter().enumerate() {
-            if !group.scope.includes(demand, &plan.name) {
+            if !group.scope.includes(demand, &plan.name) || !is_asked(group) {
                 continue;
             }
             let account = layout::account_of(group, demand, &plan.name);
@@ -107,18 +112,13 @@ impl Question {
                     parts.len() - 1
                 }
             };
-            let account_ref = layout::account_ref(&account);
+            let account_ref = layout::account_ref(group, demand, &plan.name);
             parts[tag].rules.extend(group.rules.iter().enumerate().map(|(rule_number, rule)| RuleNeed {
-                field: layout::field(&account, &rule.limit.quota().identity()).into(),
-                account_ref,
                 group: small(number),
                 rule: small(rule_number),
-                group_id: group.id,
-                counter: rule.id,
-                kind: rule.kind,
-                limit: Arc::clone(&rule.limit),
                 take: request.takes(rule),
                 need: if request.standing == Standing::Regardless { None } else { rule.needed(demand) },
+                ..RuleNeed::new(group, rule, &account, account_ref)
             }));
         }
         Self { parts, per_mille: at.per_mille }
@@ -237,7 +237,23 @@ impl Part {
 }
 
 impl RuleNeed {
-    fn rate(&self, at: DecisionTime) -> Option<Rate> {
+    /// Returns a need of nothing.
+    pub(super) fn new(group: &Group, rule: &Rule, account: &str, account_ref: AccountRef) -> Self {
+        Self {
+            field: layout::field(account, &rule.limit.quota().identity()).into(),
+            account_ref,
+            group: 0,
+            rule: 0,
+            group_id: group.id,
+            counter: rule.id,
+            kind: rule.kind,
+            limit: Arc::clone(&rule.limit),
+            take: None,
+            need: None,
+        }
+    }
+
+    pub(super) fn rate(&self, at: DecisionTime) -> Option<Rate> {
         let quota = self.limit.quota();
         match quota.span() {
             Span::Bucket { period, burst } => Some(quota.rate(*period, *burst, at.per_mille)),
@@ -245,7 +261,7 @@ impl RuleNeed {
         }
     }
 
-    fn encode(&self, call: ScriptCall, per_mille: u32, now: u64) -> ScriptCall {
+    pub(super) fn encode(&self, call: ScriptCall, per_mille: u32, now: u64) -> ScriptCall {
         let quota = self.limit.quota();
         let amount = |amount: Option<u64>| amount.map_or_else(|| "-1".to_owned(), |n| n.min(MOST).to_string());
         // What is more than the limit ever allows has room in no state.
@@ -270,16 +286,17 @@ impl RuleNeed {
     }
 
     /// Returns the time until there is room, by the counter that had room or had none.
-    fn wait(&self, has_room: bool, stored: &Stored, at: DecisionTime) -> Wait {
+    pub(super) fn wait(&self, has_room: bool, stored: &Stored, at: DecisionTime) -> Wait {
         let quota = self.limit.quota();
         let Some(need) = self.need.filter(|_| !has_room) else { return Wait::Not };
         if need > quota.most() {
             return Wait::Ever;
         }
         let nanos = match (stored, quota.span()) {
-            (Stored::Bucket(micros), Span::Bucket { period, burst }) => {
+            (Stored::Bucket(micros, leased), Span::Bucket { period, burst }) => {
                 let rate = quota.rate(*period, *burst, at.per_mille);
-                if need > rate.burst { None } else { Some(nanos_over(*micros, rate, need)) }
+                let micros = micros + leased * layout::unit(rate);
+                if need > rate.burst { None } else { Some(nanos_over(micros, rate, need)) }
             }
             (Stored::Window(window), Span::Calendar(calendar)) => window.wait(calendar, need, at.now),
             _ => None,

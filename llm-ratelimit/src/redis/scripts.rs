@@ -3,7 +3,7 @@
 //! The accounts of one hash tag are fields of one hash: `#` is the layout and the expiry, `w` the time until which another
 //! process waits for room, `r` and an id a reservation, and every other field a counter. A value begins with the letter of
 //! its kind: `b` a bucket (level, all that ever left, and the time, in microseconds of drain; amount and period of the
-//! rate), `w` a window, `s` slots. A script carries through what a later version adds: fields, kinds of counters, and whatever
+//! rate; the amount that processes have leased, which does not drain), `w` a window, `s` slots. A script carries through what a later version adds: fields, kinds of counters, and whatever
 //! follows the known parts of a value. A change that earlier scripts must not see has another number of the layout. Beside the hash is a sorted set of
 //! ids, by the time at which a reservation loses its slots, or at which an id can be forgotten.
 
@@ -31,9 +31,9 @@ end
 local function read(value)
   local kind = string.sub(value, 1, 1)
   if kind == 'b' then
-    local level, left, at, amount, period, rest = struct.unpack('<ddddd', value, 2)
-    rest = string.sub(value, rest)
-    return {kind = kind, level = level, left = left, at = at, amount = amount, period = period, rest = rest}
+    local level, left, at, amount, period, leased, rest = struct.unpack('<dddddd', value, 2)
+    return {kind = kind, level = level, left = left, at = at, amount = amount, period = period, leased = leased,
+      rest = string.sub(value, rest)}
   elseif kind == 's' then
     local held, rest = string.match(value, '^s(%d+)(.*)$')
     return {kind = kind, held = tonumber(held), rest = rest}
@@ -47,7 +47,7 @@ local function read(value)
 end
 local function write(c)
   if c.kind == 'b' then
-    return 'b' .. struct.pack('<ddddd', c.level, c.left, c.at, c.amount, c.period) .. (c.rest or '')
+    return 'b' .. struct.pack('<dddddd', c.level, c.left, c.at, c.amount, c.period, c.leased) .. (c.rest or '')
   elseif c.kind == 's' then
     return 's' .. int(c.held) .. (c.rest or '')
   elseif c.kind ~= 'w' then
@@ -108,52 +108,48 @@ local function settle_bucket(b, taken, rate, mark, used, time, undo)
   b.level = b.level - back
   b.left = b.left + back
 end
+local function pour(b, taken, used, time)
+  flow(b, time)
+  local mark = b.left + b.level
+  b.leased = math.max(0, b.leased - taken)
+  b.level = b.level + used * b.period / b.amount
+  return mark
+end
 local function sweep(hash, ends, time)
   for _, id in ipairs(redis.call('ZRANGEBYSCORE', ends, '-inf', int(time), 'LIMIT', 0, 100)) do
     local record = redis.call('HGET', hash, 'r' .. id)
     local holds = record and record ~= 'x' and cmsgpack.unpack(record) or {}
     local is_leased = holds[1] == 1
     for n = 2, #holds, 5 do
-      local name, taken = holds[n], holds[n + 2]
+      local name, kind, taken = holds[n], holds[n + 1], holds[n + 2]
       local value = redis.call('HGET', hash, name)
       local c = value and read(value)
-      if c and is_leased and c.kind == 's' then
-        c.held = c.held - taken
-        redis.call('HSET', hash, name, write(c))
-      elseif c and not is_leased and c.kind == 'w' and holds[n + 3] == c.ends then
+      if c and is_leased and (kind == 's' or kind == 'l') then
+        c.held = math.max(0, c.held - taken)
+      elseif c and is_leased and kind == 'h' then
+        pour(c, taken, taken, time)
+      elseif c and not is_leased and kind == 'w' and holds[n + 3] == c.ends then
         settle_window(c, c.ends, taken, taken)
-        redis.call('HSET', hash, name, write(c))
       end
+      if c then redis.call('HSET', hash, name, write(c)) end
+      if kind == 'h' or kind == 'l' then holds[n + 2] = 0 end
     end
     if is_leased then
       holds[1] = 0
       redis.call('HSET', hash, 'r' .. id, cmsgpack.pack(holds))
       redis.call('ZADD', ends, int(time + UNSETTLED), id)
     else
-      redis.call('HDEL', hash, 'r' .. id)
+      redis.call('HDEL', hash, 'r' .. id, 'q' .. id)
       redis.call('ZREM', ends, id)
     end
   end
 end
 ";
 
-/// Takes what a call needs in all given accounts, or nothing. Returns a status, the time, a digit for each rule (0 if it
-/// has no room), and the counters.
-///
-/// Statuses: 0 taken, 1 no room, 2 bounds or deadline that the server's time is not within, 3 an id that has ended,
-/// 4 a layout that this version does not know.
-///
-/// Keys: hash and set of each tag. Arguments: mode (`take`, `look`, `wait` for a call that waits, `force`), id, lease, latest
-/// time, time or nothing, time to live; then for each tag the number of its rules, and for each rule its field, its kind,
-/// the amounts to take and to have room for (or -1), and of a bucket its amount, period and burst, of a window its limit,
-/// start, end, ordinal and greatest distance, of slots their number.
-pub(super) static DECIDE: LazyLock<Script> = LazyLock::new(|| {
-    script(
-        r"
-local mode, id, lease, latest, ttl = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[6])
-local time = tonumber(ARGV[5]) or now()
-if time > latest then return {2, int(time)} end
-local at = 7
+/// Functions of scripts that decide: the arguments from `at` on say of each counter its kind, two amounts, and what
+/// [`RuleNeed::encode`](super::question::RuleNeed::encode) writes of its limit.
+const DECISION: &str = r"
+local at, time
 local function next_args(n)
   at = at + n
   return unpack(ARGV, at - n, at - 1)
@@ -188,26 +184,50 @@ local function advance(value, kind)
   if kind == 'b' then
     local amount, period, burst = next_args(3)
     amount, period, burst = tonumber(amount), tonumber(period), tonumber(burst)
-    c = c or {kind = kind, level = 0, left = 0, at = time, amount = amount, period = period}
+    c = c or {kind = kind, level = 0, left = 0, at = time, amount = amount, period = period, leased = 0}
     flow(c, time)
     if amount ~= c.amount then
       c.level, c.left = c.level * c.amount / amount, c.left * c.amount / amount
       c.amount, c.dirty = amount, true
     end
-    c.room = function(n) return n <= burst and c.level + n * period / amount <= burst * period / amount + TOLERANCE end
+    c.room = function(n)
+      return n <= burst and c.level + (c.leased + n) * period / amount <= burst * period / amount + TOLERANCE
+    end
+    c.free = function() return math.floor((burst * period / amount - c.level + TOLERANCE) * amount / period) - c.leased end
   elseif kind == 'w' then
     local limit, starts, ends, ordinal, longest = next_args(5)
     if time < tonumber(starts) or time >= tonumber(ends) then return nil end
     c = c or {kind = kind, ends = 0, ordinal = 0, before = 0, spent = 0, reserved = 0, carried = 0, debt = 0, limit = 0, alerted = 0}
     roll(c, tonumber(limit), tonumber(starts), tonumber(ends), tonumber(ordinal), tonumber(longest))
     c.room = function(n) return total(c) + n <= c.limit end
+    c.free = function() return c.limit - total(c) end
   else
     local limit = tonumber((next_args(1)))
     c = c or {kind = kind, held = 0}
     c.room = function(n) return c.held + n <= limit end
+    c.free = function() return limit - c.held end
   end
   return c
 end
+";
+
+/// Takes what a call needs in all given accounts, or nothing. Returns a status, the time, a digit for each rule (0 if it
+/// has no room), and the counters.
+///
+/// Statuses: 0 taken, 1 no room, 2 bounds or deadline that the server's time is not within, 3 an id that has ended,
+/// 4 a layout that this version does not know.
+///
+/// Keys: hash and set of each tag. Arguments: mode (`take`, `look`, `wait` for a call that waits, `force`), id, lease, latest
+/// time, time or nothing, time to live; then for each tag the number of its rules, and for each rule its field, its kind,
+/// the amounts to take and to have room for (or -1), and of a bucket its amount, period and burst, of a window its limit,
+/// start, end, ordinal and greatest distance, of slots their number.
+pub(super) static DECIDE: LazyLock<Script> = LazyLock::new(|| {
+    decision(
+        r"
+local mode, id, lease, latest, ttl = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[6])
+time = tonumber(ARGV[5]) or now()
+if time > latest then return {2, int(time)} end
+at = 7
 local function take(c, n)
   if c.kind == 'b' then
     local mark = c.left + c.level
@@ -424,4 +444,9 @@ return 1
 
 fn script(text: &str) -> Script {
     Script::new(&[LIBRARY, text].concat())
+}
+
+/// Returns a script that decides.
+pub(super) fn decision(text: &str) -> Script {
+    Script::new(&[LIBRARY, DECISION, text].concat())
 }

@@ -3,7 +3,10 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use super::outage::{OutagePolicy, default_policy};
-use crate::Limit;
+use crate::{Dimension, Limit};
+
+/// Limits, by tenant, that are decided from chunks.
+pub(super) type IsChunked = Arc<dyn Fn(&Limit, &str) -> bool + Send + Sync>;
 
 /// Policies of limits for outages.
 pub(super) type Policy = Arc<dyn Fn(&Limit) -> OutagePolicy + Send + Sync>;
@@ -14,6 +17,9 @@ pub(super) struct Settings {
     pub(super) decision_timeout: Duration,
     pub(super) outbox: usize,
     pub(super) policy: Policy,
+    pub(super) is_chunked: IsChunked,
+    /// Number of parts of what is free, of which a process gets one as its chunk.
+    pub(super) parts: u64,
 }
 
 impl Default for Settings {
@@ -23,6 +29,8 @@ impl Default for Settings {
             decision_timeout: Duration::from_millis(500),
             outbox: 8_192,
             policy: Arc::new(default_policy),
+            is_chunked: Arc::new(|limit, _| !limit.dimensions().contains(&Dimension::Tenant)),
+            parts: 2,
         }
     }
 }

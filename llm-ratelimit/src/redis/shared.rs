@@ -11,15 +11,12 @@ use std::{
 };
 
 use llm_redis::{Redis, Subscription};
-use tokio::{
-    runtime::Handle,
-    task::AbortHandle,
-    time::{Instant, interval},
-};
+use tokio::{runtime::Handle, task::AbortHandle, time::Instant};
 
 use super::{
+    chunks::Chunks,
     layout::Tag,
-    question::{Question, RuleNeed},
+    question::Question,
     scripts::RENEW,
     settings::Settings,
 };
@@ -44,6 +41,7 @@ pub(super) struct Shared {
     next: AtomicU64,
     open: Mutex<HashMap<u64, Open>>,
     waiting: Mutex<HashMap<AccountRef, Room>>,
+    pub(super) chunks: Mutex<Chunks>,
     runtime: Handle,
     clock: Time,
     /// Nanoseconds by which the server's clock is ahead of this process's.
@@ -87,7 +85,7 @@ const BATCH: usize = 500;
 impl Shared {
     pub(super) fn new(redis: Redis, settings: Settings, runtime: Handle) -> Self {
         use std::hash::{BuildHasher, Hasher, RandomState};
-        let (counts, ends_at, listener, open, waiting) = Default::default();
+        let (counts, ends_at, listener, open, waiting, chunks) = Default::default();
         Self {
             redis,
             settings,
@@ -98,6 +96,7 @@ impl Shared {
             next: AtomicU64::new(0),
             open,
             waiting,
+            chunks,
             runtime,
             clock: Time::of(None),
             ahead: AtomicI64::new(0),
@@ -126,8 +125,15 @@ impl Shared {
     }
 
     /// Returns the server's time, as far as it is known, in nanoseconds since 1970.
+    #[inline]
     pub(super) fn server_now(&self) -> u64 {
         self.exact().unwrap_or_else(|| self.clock.now().saturating_add_signed(self.ahead.load(Relaxed)))
+    }
+
+    /// Returns this process's time, in nanoseconds since 1970.
+    #[inline]
+    pub(super) fn local_now(&self) -> u64 {
+        self.clock.now()
     }
 
     pub(super) fn learn_time(&self, server_now: u64) {
@@ -180,16 +186,17 @@ impl Shared {
     }
 
     /// Remembers the tag of an account without room, for which a call may wait.
-    pub(super) fn remember(&self, need: &RuleNeed, tag: &Arc<Tag>) {
+    pub(super) fn remember(&self, account_ref: AccountRef, tag: &Arc<Tag>) {
         let mut waiting = lock(&self.waiting);
         if waiting.len() > REMEMBERED {
             waiting.retain(|_, room| room.listens.is_some());
         }
-        waiting.entry(need.account_ref).or_insert_with(|| Room { tag: Arc::clone(tag), listens: None });
+        waiting.entry(account_ref).or_insert_with(|| Room { tag: Arc::clone(tag), listens: None });
     }
 
     /// Begins or ends to listen for room in an account.
     pub(super) fn set_awaited(self: &Arc<Self>, account_ref: AccountRef, awaited: bool) {
+        lock(&self.chunks).set_awaited(account_ref, awaited);
         let mut waiting = lock(&self.waiting);
         if !awaited {
             if let Some(Room { listens: Some(listens), .. }) = waiting.remove(&account_ref) {
@@ -204,7 +211,7 @@ impl Shared {
     }
 
     /// Renews all open reservations, in batches by tag.
-    async fn renew(&self) {
+    pub(super) async fn renew(&self) {
         let mut by_tag: HashMap<Arc<str>, (Arc<Tag>, Vec<Id>)> = HashMap::new();
         for open in lock(&self.open).values() {
             let Open::Leased { id, question } = open else { continue };
@@ -230,17 +237,8 @@ impl Shared {
 async fn listen(shared: Weak<Shared>, account_ref: AccountRef, mut room: Subscription) {
     while room.next().await.is_some() {
         let Some(shared) = shared.upgrade() else { return };
+        lock(&shared.chunks).forget_refusal(account_ref);
         shared.tell(Settled { awaited: [account_ref].into_iter().collect(), ..Settled::default() });
-    }
-}
-
-/// Renews reservations each third of their lease, as long as the limiter lives.
-pub(super) async fn renew(shared: Weak<Shared>, lease: Duration) {
-    let mut rounds = interval(lease / 3);
-    loop {
-        rounds.tick().await;
-        let Some(shared) = shared.upgrade().filter(|shared| shared.ends_at.get().is_none()) else { return };
-        shared.renew().await;
     }
 }
 

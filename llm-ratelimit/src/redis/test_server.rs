@@ -79,6 +79,7 @@ fn with_servers(client: impl FnOnce(&mut TestServers) -> RedisBuilder) -> RedisA
         let accounts = crate::runtime::block_on(async {
             let client = client.spawn().expect("the settings are right");
             let builder = RedisAccounts::builder(client, NonZeroU32::MIN).lease(LEASE).decision_timeout(PATIENCE);
+            let builder = builder.chunked(|_, _| false);
             builder.open().await.expect("the server is there")
         });
         accounts.shared.set_exact(0);

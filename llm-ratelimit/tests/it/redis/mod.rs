@@ -4,6 +4,7 @@
 #[cfg(feature = "file")]
 mod address;
 mod child;
+mod chunks;
 mod limits;
 mod outage;
 mod phantom;

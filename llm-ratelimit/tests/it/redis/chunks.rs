@@ -1,0 +1,203 @@
+//! Limits that tenants share, decided from chunks that each process leases.
+
+use std::{num::NonZeroU32, time::Duration};
+
+use futures_util::future::join_all;
+use llm_ratelimit::{Limit, Limiter, Plans, Reason, RedisAccounts, Settlement};
+use llm_testkit::redis::{RedisCluster, RedisServer};
+
+use super::{PATIENCE, ask, client, settled, until, used};
+
+/// Number of processes that share the server.
+const PROCESSES: usize = 4;
+
+/// A limiter with limits that all tenants share.
+async fn open(url: &str, limits: &[&str]) -> Limiter {
+    open_leased(url, limits, PATIENCE).await
+}
+
+async fn open_leased(url: &str, limits: &[&str], lease: Duration) -> Limiter {
+    let instances = NonZeroU32::new(4).expect("it is not zero");
+    let accounts = RedisAccounts::builder(client(url), instances).decision_timeout(PATIENCE).lease(lease);
+    let limits = limits.iter().map(|limit| limit.parse::<Limit>().expect("it is a limit"));
+    let plans = limits.fold(Plans::default(), |plans, limit| plans.limit(limit).expect("it is new"));
+    let prices = llm_core::price::PriceTable::default();
+    Limiter::builder(plans).prices(prices).redis(accounts.open().await.expect("it is there")).build().expect("right")
+}
+
+/// Returns what is used and reserved of the first limit.
+async fn level(limiter: &Limiter) -> (u64, u64) {
+    let status = limiter.usage("a").await.iter().next().expect("it has a limit");
+    (status.used, status.reserved)
+}
+
+/// Returns the number of scripts that the server has run.
+fn scripts(server: &RedisServer) -> u64 {
+    let stats = server.command(&["INFO", "commandstats"]).expect("it answers");
+    let calls = |name: &str| {
+        let line = stats.lines().find_map(|line| line.strip_prefix(&format!("cmdstat_{name}:calls=")));
+        line.and_then(|rest| rest.split(',').next()).map_or(0, |calls| calls.parse().expect("a number"))
+    };
+    calls("eval") + calls("evalsha")
+}
+
+#[tokio::test]
+async fn chunks_serve_ten_decisions_a_round_trip() {
+    let server = RedisServer::spawn();
+    let limiter = open(&server.url(), &["1000000 tokens/month", "1000000/minute", "100 concurrent"]).await;
+    let before = scripts(&server);
+    for n in 0..2_000 {
+        let reservation = limiter.reserve(&ask(&format!("t{}", n % 7)).tokens(10, 0)).await.unwrap();
+        reservation.settle(used(if n % 2 == 0 { 10 } else { 3 }));
+    }
+    let trips = scripts(&server) - before;
+    println!("{trips} scripts for 2000 decisions and their settlements");
+    assert!(trips <= 200, "{trips}");
+    assert_eq!(limiter.close().await, Ok(0));
+    let other = open(&server.url(), &["1000000 tokens/month"]).await;
+    assert_eq!(level(&other).await, (13_000, 0), "all that was used is counted, and the rest is back");
+}
+
+#[tokio::test]
+async fn chunks_pass_no_more_than_limit() {
+    let server = RedisServer::spawn();
+    for (limit, most) in [("400 requests/month", 400), ("400 requests/day burst 400", 400)] {
+        server.command(&["FLUSHALL"]).unwrap();
+        let (url, limits) = (server.url(), [limit]);
+        let limiters = join_all((0..PROCESSES).map(|_| open_leased(&url, &limits, Duration::from_secs(2)))).await;
+        let calls = limiters.iter().map(|limiter| async move {
+            let mut granted = 0;
+            for _ in 0..400 {
+                if let Ok(reservation) = limiter.reserve(&ask("a")).await {
+                    reservation.settle(Settlement::Unknown);
+                    granted += 1;
+                }
+            }
+            granted
+        });
+        let granted: Vec<u64> = join_all(calls).await;
+        let early = most - granted.iter().sum::<u64>();
+        println!("{limit}: {granted:?}, {early} refused early");
+        assert!(granted.iter().sum::<u64>() <= most);
+        // What a process leases and does not use goes back, and the rest passes.
+        let rest = || async {
+            let passes = limiters[0].reserve(&ask("a")).await.map(|reservation| reservation.settle(Settlement::Unknown));
+            usize::from(passes.is_ok())
+        };
+        let passed = std::cell::Cell::new(0);
+        until(|| async {
+            passed.set(passed.get() + u64::try_from(rest().await).unwrap());
+            passed.get() == early
+        })
+        .await;
+        assert_eq!(rest().await, 0);
+    }
+}
+
+#[tokio::test]
+async fn chunks_are_returned_on_close() {
+    let server = RedisServer::spawn();
+    let limits = ["1000 tokens/month", "100 requests/hour burst 100", "10 concurrent"];
+    let (one, other) = (open(&server.url(), &limits).await, open(&server.url(), &limits).await);
+    let running = one.reserve(&ask("a").tokens(5, 0)).await.unwrap();
+    for _ in 0..20 {
+        one.reserve(&ask("a").tokens(5, 0)).await.unwrap().settle(used(4));
+    }
+    assert!(level(&other).await.1 >= 5, "what is leased counts as reserved");
+    let close = one.close();
+    let end = async {
+        until(|| async { one.stats().redis.pending_settlements == 0 }).await;
+        running.settle(used(5));
+    };
+    let (open, ()) = tokio::join!(close, end);
+    assert_eq!(open, Ok(0));
+    let levels: Vec<_> = other.usage("a").await.iter().map(|status| (status.used, status.reserved)).collect();
+    assert_eq!(levels, [(85, 0), (21, 0), (0, 0)]);
+}
+
+#[tokio::test]
+async fn chunks_of_lost_process_end_with_lease() {
+    let (server, limits) = (RedisServer::spawn(), ["1000 tokens/month", "10 concurrent"]);
+    let lost = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let url = server.url();
+    let reserve = async move {
+        let limiter = open_leased(&url, &limits, Duration::from_millis(90)).await;
+        for _ in 0..5 {
+            limiter.reserve(&ask("a").tokens(10, 0)).await.unwrap().settle(used(10));
+        }
+        std::mem::forget((limiter.reserve(&ask("a").tokens(10, 0)).await.unwrap(), limiter));
+    };
+    lost.spawn(reserve).await.unwrap();
+    lost.shutdown_background();
+    let other = open(&server.url(), &limits).await;
+    let slots = || async {
+        drop(other.reserve(&ask("a")).await);
+        other.usage("a").await.iter().nth(1).unwrap().reserved
+    };
+    until(|| async { slots().await <= 5 }).await;
+    let (used, reserved) = level(&other).await;
+    assert!(used + reserved >= 60, "what the lost process took is not free: {used} and {reserved}");
+}
+
+#[tokio::test]
+async fn chunks_refusal_is_remembered_until_own_settlement() {
+    let server = RedisServer::spawn();
+    let limiter = open(&server.url(), &["100 tokens/month"]).await;
+    let held = limiter.reserve(&ask("a").tokens(100, 0)).await.unwrap();
+    assert_eq!(limiter.reserve(&ask("a").tokens(50, 0)).await.unwrap_err().reason(), Reason::UsedUp);
+    let before = scripts(&server);
+    let demand = ask("b").tokens(60, 0);
+    let refused = (0..50).map(|_| limiter.reserve(&demand));
+    assert!(join_all(refused).await.iter().all(Result::is_err));
+    let trips = scripts(&server) - before;
+    assert!(trips <= 10, "{trips} for 50 refusals");
+    held.settle(used(10));
+    limiter.reserve(&ask("b").tokens(60, 0)).await.unwrap().settle(used(60));
+    settled(&limiter).await;
+}
+
+#[tokio::test]
+async fn chunks_of_busy_tenant_are_exact() {
+    let server = RedisServer::spawn();
+    let open = || async {
+        let accounts = super::accounts(&server.url()).chunked(|_, tenant| tenant == "busy");
+        super::build(accounts, &["5000 tokens/month"], |builder| builder).await
+    };
+    let (one, other) = (open().await, open().await);
+    let before = scripts(&server);
+    for _ in 0..300 {
+        one.reserve(&ask("busy").tokens(10, 0)).await.unwrap().settle(used(9));
+    }
+    let trips = scripts(&server) - before;
+    assert!(trips <= 30, "{trips} for 300 decisions");
+    one.close().await.unwrap();
+    assert_eq!(super::level(&other, "busy").await, (2_700, 0));
+}
+
+#[tokio::test]
+async fn chunks_on_cluster_share_global_budget() {
+    let cluster = RedisCluster::spawn();
+    let limits = ["200 tokens/month", "50 tokens/month per tenant"];
+    let url = cluster.url();
+    let limiters = join_all((0..PROCESSES).map(|_| open(&url, &limits))).await;
+    let calls = (0..PROCESSES).map(|n| {
+        let limiter = &limiters[n];
+        async move {
+            let mut granted = 0;
+            for call in 0..60 {
+                if let Ok(reservation) = limiter.reserve(&ask(&format!("t{}", (n + call) % 6)).tokens(2, 0)).await {
+                    reservation.settle(used(1));
+                    granted += 1;
+                }
+            }
+            granted
+        }
+    });
+    let granted: u64 = join_all(calls).await.iter().sum();
+    for limiter in &limiters {
+        limiter.close().await.unwrap();
+    }
+    let other = open(&cluster.url(), &limits).await;
+    assert_eq!(level(&other).await, (granted, 0), "every token is counted once");
+    assert!((150..=200).contains(&granted), "{granted} of 200");
+}
