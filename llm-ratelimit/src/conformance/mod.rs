@@ -2,6 +2,8 @@
 
 #![expect(clippy::disallowed_methods, reason = "tests spawn callers and look at how large they are to be")]
 
+#[cfg(feature = "redis")]
+mod chunks;
 mod model;
 #[cfg(feature = "redis")]
 mod redis;

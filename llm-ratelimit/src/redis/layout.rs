@@ -162,7 +162,7 @@ pub(super) fn unit(rate: Rate) -> f64 {
 
 /// Returns the volume of a level in microseconds of drain. A level that is an amount as exactly as the script
 /// calculates is that amount.
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss, reason = "rounded")]
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "rounded")]
 fn volume(micros: f64, rate: Rate) -> Volume {
     let unit = unit(rate);
     let nearest = (micros / unit).round();

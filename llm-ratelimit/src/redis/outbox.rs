@@ -11,13 +11,13 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use llm_redis::{Error, ErrorKind, Request, ScriptCall, Value};
 use tokio::{
     sync::{mpsc, watch},
-    time::{Instant, interval, sleep},
+    time::{Instant, interval_at, sleep},
 };
 
 use super::{
     layout::{self, MOST, Tag},
     lease::Leased,
-    question::{Answer, Mode, Question},
+    question::{Answer, Mode, Question, RuleNeed},
     scripts::SETTLE,
     shared::{Id, Shared, lock, micros},
 };
@@ -135,7 +135,7 @@ impl Outbox {
 
 /// Renews reservations and chunks each third of their lease, as long as the limiter lives.
 pub(super) async fn renew(outbox: WeakOutbox, lease: Duration) {
-    let mut rounds = interval(lease / 3);
+    let mut rounds = interval_at(Instant::now() + lease / 3, lease / 3);
     loop {
         rounds.tick().await;
         let WeakOutbox { jobs, pending, shared } = &outbox;
@@ -169,6 +169,13 @@ pub(super) async fn write(shared: Arc<Shared>, mut jobs: mpsc::Receiver<Job>, pe
         }
     }
     while running.next().await.is_some() {}
+}
+
+impl Used {
+    pub(super) fn new(need: &RuleNeed, amount: u64) -> Self {
+        let RuleNeed { field, account_ref, group_id, counter, kind, .. } = need.clone();
+        Self { field, account_ref, group_id, counter, kind, amount }
+    }
 }
 
 impl Shared {

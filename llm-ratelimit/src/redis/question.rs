@@ -89,11 +89,7 @@ pub(super) const KEPT: [u64; 2] = [400 * 86_400_000_000, 86_400_000_000];
 
 impl Question {
     /// Returns the question about the groups that are asked for.
-    pub(super) fn new(
-        key_space: &KeySpace,
-        request: &DecisionRequest<'_>,
-        is_asked: impl Fn(&Group) -> bool,
-    ) -> Self {
+    pub(super) fn new(key_space: &KeySpace, request: &DecisionRequest<'_>, is_asked: impl Fn(&Group) -> bool) -> Self {
         let DecisionRequest { demand, plan, at, .. } = *request;
         let mut parts: Vec<Part> = Vec::new();
         let mut tenant = None;

@@ -13,13 +13,7 @@ use std::{
 use llm_redis::{Redis, Subscription};
 use tokio::{runtime::Handle, task::AbortHandle, time::Instant};
 
-use super::{
-    chunks::Chunks,
-    layout::Tag,
-    question::Question,
-    scripts::RENEW,
-    settings::Settings,
-};
+use super::{chunks::Chunks, layout::Tag, question::Question, scripts::RENEW, settings::Settings};
 use crate::{
     account_ref::AccountRef,
     accounts::{Listener, Settled},

@@ -11,7 +11,7 @@ use llm_redis::{Redis, RedisBuilder};
 use llm_testkit::redis::{RedisCluster, RedisServer};
 use tokio::runtime::Builder;
 
-use super::RedisAccounts;
+use super::{RedisAccounts, RedisAccountsBuilder};
 
 /// Servers of a test, and the runtime that the test's thread enters for as long as it lives.
 struct TestServers {
@@ -66,21 +66,55 @@ pub(crate) fn accounts_on_cluster() -> RedisAccounts {
     })
 }
 
+/// Returns the accounts of several processes on one server, which decide from chunks.
+pub(crate) fn accounts_with_chunks<const N: usize>() -> [RedisAccounts; N] {
+    let prefix = format!("chunks{}", NEXT.fetch_add(1, Relaxed));
+    std::array::from_fn(|number| {
+        with_settings(
+            |servers| {
+                let server = servers.single.get_or_insert_with(RedisServer::spawn);
+                if number == 0 {
+                    empty(server);
+                }
+                Redis::builder(server.url())
+            },
+            prefix.clone(),
+            |builder| builder.chunked(|_, _| true),
+        )
+    })
+}
+
+impl RedisAccounts {
+    /// Renews chunks, as each third of the lease does, at a time.
+    pub(crate) async fn renew_chunks(&self, now: u64) {
+        self.follow_test(now).await;
+        self.outbox.report_all();
+        self.outbox.drained().await;
+    }
+}
+
 /// Removes what earlier cases left, so that listings stay short.
 fn empty(server: &RedisServer) {
     server.command(&["FLUSHALL"]).expect("it answers");
 }
 
 fn with_servers(client: impl FnOnce(&mut TestServers) -> RedisBuilder) -> RedisAccounts {
+    let prefix = format!("test{}", NEXT.fetch_add(1, Relaxed));
+    with_settings(client, prefix, |builder| builder.chunked(|_, _| false))
+}
+
+fn with_settings(
+    client: impl FnOnce(&mut TestServers) -> RedisBuilder,
+    prefix: String,
+    set: impl FnOnce(RedisAccountsBuilder) -> RedisAccountsBuilder,
+) -> RedisAccounts {
     SERVERS.with_borrow_mut(|servers| {
         let client = client(servers.get_or_insert_with(TestServers::begin));
-        let prefix = format!("test{}", NEXT.fetch_add(1, Relaxed));
         let client = client.prefix(prefix).probe_timeout(PATIENCE).call_timeout(PATIENCE);
         let accounts = crate::runtime::block_on(async {
             let client = client.spawn().expect("the settings are right");
             let builder = RedisAccounts::builder(client, NonZeroU32::MIN).lease(LEASE).decision_timeout(PATIENCE);
-            let builder = builder.chunked(|_, _| false);
-            builder.open().await.expect("the server is there")
+            set(builder).open().await.expect("the server is there")
         });
         accounts.shared.set_exact(0);
         accounts

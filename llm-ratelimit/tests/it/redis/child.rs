@@ -73,8 +73,9 @@ fn child() {
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         match told[..] {
-            ["spend", redis, calls, seed] => {
-                processes::spend(redis, calls.parse().unwrap(), seed.parse().unwrap()).await;
+            ["spend", redis, calls, seed, is_chunked] => {
+                let (calls, seed) = (calls.parse().unwrap(), seed.parse().unwrap());
+                processes::spend(redis, calls, seed, is_chunked == "true").await;
             }
             _ => panic!("no such part: {told:?}"),
         }

@@ -81,7 +81,8 @@ async fn chunks_pass_no_more_than_limit() {
         assert!(granted.iter().sum::<u64>() <= most);
         // What a process leases and does not use goes back, and the rest passes.
         let rest = || async {
-            let passes = limiters[0].reserve(&ask("a")).await.map(|reservation| reservation.settle(Settlement::Unknown));
+            let passes =
+                limiters[0].reserve(&ask("a")).await.map(|reservation| reservation.settle(Settlement::Unknown));
             usize::from(passes.is_ok())
         };
         let passed = std::cell::Cell::new(0);

@@ -74,13 +74,14 @@ async fn lossy(server: &RedisServer, numbers: Numbers) -> String {
 /// Longest time of a decision.
 const TIMEOUT: Duration = Duration::from_millis(20);
 
-async fn open_lossy(server: &RedisServer, numbers: &Numbers, limits: &[&str]) -> Limiter {
+async fn open_lossy(server: &RedisServer, numbers: &Numbers, limits: &[&str], is_chunked: bool) -> Limiter {
     let client = Redis::builder(lossy(server, numbers.clone()).await).call_timeout(Duration::from_secs(5));
     let client = client
         .probe_backoff(Duration::from_millis(1), Duration::from_millis(2))
         .spawn()
         .expect("the settings are right");
     let accounts = RedisAccounts::builder(client, NonZeroU32::MIN).decision_timeout(TIMEOUT);
+    let accounts = accounts.chunked(move |_, _| is_chunked);
     let limiter = build(accounts, limits, |builder| builder).await;
     // The start is not what is tested here.
     numbers.lose.store(true, SeqCst);
@@ -116,22 +117,33 @@ async fn call(limiter: &Limiter, numbers: &Numbers) -> u64 {
 
 #[tokio::test]
 async fn phantom_spend_is_none_after_lost_replies() {
+    phantom_spend_is_none(false).await;
+}
+
+#[tokio::test]
+async fn phantom_spend_of_chunks_is_none() {
+    phantom_spend_is_none(true).await;
+}
+
+/// Loses replies of calls that are decided one by one, or from chunks, and compares the accounts with the ledger.
+async fn phantom_spend_is_none(is_chunked: bool) {
     let seeds = if crate::full() { 100 } else { 4 };
     let server = RedisServer::spawn();
     let limits = ["1000000 tokens/month", "1000 concurrent", "1000000/minute"];
     for seed in 0..seeds {
         assert_eq!(server.command(&["FLUSHALL"]).as_deref(), Ok("OK"));
         let numbers = Numbers::new(seed);
-        let limiter = open_lossy(&server, &numbers, &limits).await;
+        let limiter = open_lossy(&server, &numbers, &limits, is_chunked).await;
         let mut ledger = 0;
         for _ in 0..10 {
             ledger += join_all((0..10).map(|_| call(&limiter, &numbers))).await.into_iter().sum::<u64>();
         }
         settled(&limiter).await;
+        assert_eq!(limiter.close().await, Ok(0));
         numbers.lose.store(false, SeqCst);
         let other = open(&server, &limits).await;
         assert_eq!(level(&other, "a").await, (ledger, 0), "seed {seed}");
-        let slots = other.usage("a").await.iter().nth(1).unwrap();
+        let slots = other.usage("a").await.iter().nth(1).expect("it has slots");
         assert_eq!(slots.reserved, 0, "seed {seed}");
         assert_eq!(limiter.stats().redis.dropped_settlements, 0);
     }

@@ -29,7 +29,7 @@ fn limits(budget: u64) -> [String; 2] {
 }
 
 /// The calls of one process. It says what each used before it is settled.
-pub(super) async fn spend(redis: &str, calls: u64, seed: u64) {
+pub(super) async fn spend(redis: &str, calls: u64, seed: u64, is_chunked: bool) {
     let client = Redis::builder(redis).call_timeout(PATIENCE).probe_timeout(PATIENCE);
     let client = client
         .probe_backoff(Duration::from_millis(2), Duration::from_millis(10))
@@ -37,6 +37,7 @@ pub(super) async fn spend(redis: &str, calls: u64, seed: u64) {
         .expect("the settings are right");
     let accounts = RedisAccounts::builder(client, NonZeroU32::new(4).expect("it is not zero"))
         .lease(LEASE)
+        .chunked(move |_, _| is_chunked)
         .decision_timeout(PATIENCE);
     let limits = limits(budget());
     let limiter = build(accounts, &limits.each_ref().map(String::as_str), |builder| builder).await;
@@ -80,10 +81,10 @@ fn budget() -> u64 {
 
 /// Runs the processes. Kills the first after a third of the budget, and restarts the server after two thirds. Returns
 /// what the calls of the killed process used, and those of the others.
-fn run(server: &mut RedisServer) -> [u64; 2] {
+fn run(server: &mut RedisServer, is_chunked: bool) -> [u64; 2] {
     let (says, said) = mpsc::channel();
     let (url, calls) = (server.url(), budget() * 10 / PROCESSES as u64);
-    let start = |n: usize| Child::spawn(&format!("spend {url} {calls} {n}"), n, says.clone());
+    let start = |n: usize| Child::spawn(&format!("spend {url} {calls} {n} {is_chunked}"), n, says.clone());
     let mut children: Vec<_> = (0..PROCESSES).map(start).collect();
     let next = || said.recv_timeout(3 * PATIENCE).expect("a process says something");
     for _ in 0..PROCESSES {
@@ -134,7 +135,7 @@ fn unsettled(server: &RedisServer) -> (u64, u64) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn processes_killed_and_restarted_do_not_overspend() {
     let mut server = RedisServer::builder().line("appendonly yes").line("appendfsync always").spawn();
-    let [of_killed, of_others] = run(&mut server);
+    let [of_killed, of_others] = run(&mut server, false);
     let spent = of_killed + of_others;
     let (budget, limits) = (budget() * RESERVED, limits(budget()));
     let limiter = open(&server, &limits.each_ref().map(String::as_str)).await;
@@ -160,4 +161,28 @@ async fn processes_killed_and_restarted_do_not_overspend() {
     let unconfirmed = of_killed.checked_sub(settled_by_killed).expect("nothing is counted that no call used");
     assert!(unconfirmed <= money.reserved, "{unconfirmed} was spent without a reservation");
     assert!(spent > budget / 2, "the budget was used");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn processes_with_chunks_do_not_overspend() {
+    let mut server = RedisServer::builder().line("appendonly yes").line("appendfsync always").spawn();
+    let spent: u64 = run(&mut server, true).iter().sum();
+    let (budget, limits) = (budget() * RESERVED, limits(budget()));
+    let limiter = open(&server, &limits.each_ref().map(String::as_str)).await;
+    let slots = || async { limiter.usage("acme").await.iter().nth(1).expect("it has slots").reserved };
+    until(|| async {
+        drop(limiter.reserve(&Demand::new("acme", "m")).await);
+        slots().await == 0
+    })
+    .await;
+    let money = limiter.usage("acme").await.iter().next().expect("it has a budget");
+    let counted = money.used + money.reserved;
+    println!(
+        "in chunks: budget {budget}, spent {spent}, counted {counted}, overspend {}",
+        counted.saturating_sub(budget)
+    );
+    println!("{} is held by chunks that nobody reported", money.reserved);
+    assert!(spent <= budget && counted <= budget, "{spent} and {counted} of {budget}");
+    assert!(counted >= spent, "{spent} was spent and only {counted} is counted");
+    assert!(spent > budget / 3, "the budget was used");
 }
