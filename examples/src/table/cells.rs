@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// With a comma between thousands.
-pub(super) fn count(number: u64) -> String {
+pub(crate) fn count(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
     for (at, digit) in digits.chars().enumerate() {
@@ -16,14 +16,14 @@ pub(super) fn count(number: u64) -> String {
 }
 
 /// Nano-dollars as dollars with four decimals, rounded to the nearest, halves away from zero.
-pub(super) fn dollars(nano: i64) -> String {
+pub(crate) fn dollars(nano: i64) -> String {
     let rounded = (nano.unsigned_abs() + 50_000) / 100_000;
     let sign = if nano < 0 && rounded > 0 { "-" } else { "" };
     format!("{sign}${}.{:04}", count(rounded / 10_000), rounded % 10_000)
 }
 
 /// `part` of `whole` in per cent with two decimals, rounded to the nearest; a dash where there is no whole.
-pub(super) fn rate(part: u64, whole: u64) -> String {
+pub(crate) fn rate(part: u64, whole: u64) -> String {
     let Some(hundredths) = (u128::from(part) * 10_000 + u128::from(whole) / 2).checked_div(u128::from(whole)) else {
         return "-".to_owned();
     };
@@ -31,7 +31,7 @@ pub(super) fn rate(part: u64, whole: u64) -> String {
 }
 
 /// Milliseconds with three decimals, rounded down.
-pub(super) fn millis(time: Duration) -> String {
+pub(crate) fn millis(time: Duration) -> String {
     let whole = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
     format!("{}.{:03}", count(whole), time.subsec_micros() % 1_000)
 }

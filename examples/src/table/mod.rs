@@ -1,6 +1,6 @@
 //! The table of what a run cost and saved, by organisation and in all.
 
-mod cells;
+pub(crate) mod cells;
 mod row;
 
 pub use row::Row;

@@ -1,0 +1,136 @@
+//! Options that all applications share.
+
+use std::{
+    ffi::OsString,
+    fmt, fs,
+    io::{self, Write},
+    path::{Path, PathBuf},
+};
+
+use llm_core::BoxError;
+use serde_json::{Value, json};
+
+use super::Report;
+
+/// Options of an application: its seed, its own input, and the files to write.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Options {
+    /// Seed of all that is drawn; 2026 unless given.
+    pub seed: u64,
+    /// Input of the user's own, instead of the application's.
+    pub input: Option<PathBuf>,
+    /// File for the reports as JSON.
+    pub json: Option<PathBuf>,
+    /// File for the first report as an SVG chart.
+    pub svg: Option<PathBuf>,
+}
+
+/// A command line that is not understood.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UsageError(String);
+
+impl Options {
+    /// Reads a command line without the program's name; `None` if it asks for help.
+    ///
+    /// # Errors
+    ///
+    /// An option that is unknown or has no value, or a seed that is no number.
+    pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Option<Self>, UsageError> {
+        let mut options = Self::default();
+        let mut args = args.into_iter();
+        while let Some(arg) = args.next() {
+            let name = arg.to_string_lossy().into_owned();
+            if name == "--help" {
+                return Ok(None);
+            }
+            if !["--seed", "--input", "--json", "--svg"].contains(&&*name) {
+                return Err(UsageError(format!("unknown option {name}; --help lists the options")));
+            }
+            let value = args.next().ok_or_else(|| UsageError(format!("{name} needs a value")))?;
+            match &*name {
+                "--seed" => {
+                    let seed = value.to_str().and_then(|seed| seed.parse().ok());
+                    options.seed = seed.ok_or_else(|| UsageError("--seed is a whole number".to_owned()))?;
+                }
+                "--input" => options.input = Some(value.into()),
+                "--json" => options.json = Some(value.into()),
+                _ => options.svg = Some(value.into()),
+            }
+        }
+        Ok(Some(options))
+    }
+
+    /// Prints the reports and writes the files that the options name. The chart shows these columns of the first report.
+    ///
+    /// # Errors
+    ///
+    /// A file or an output that cannot be written.
+    pub fn publish(&self, reports: &[Report], columns: &[&str]) -> Result<(), BoxError> {
+        let mut out = io::stdout().lock();
+        for report in reports {
+            writeln!(out, "{report}")?;
+        }
+        if let Some(path) = &self.json {
+            let reports: Vec<Value> = reports.iter().map(Report::json).collect();
+            write(path, &format!("{:#}\n", json!({"seed": self.seed, "reports": reports})))?;
+        }
+        if let (Some(path), Some(first)) = (&self.svg, reports.first()) {
+            write(path, &first.svg(columns))?;
+        }
+        Ok(())
+    }
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { seed: 2026, input: None, json: None, svg: None }
+    }
+}
+
+fn write(path: &Path, text: &str) -> Result<(), BoxError> {
+    fs::write(path, text).map_err(|error| format!("cannot write {}: {error}", path.display()).into())
+}
+
+impl fmt::Display for UsageError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for UsageError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(line: &str) -> Result<Option<Options>, UsageError> {
+        Options::parse(line.split_whitespace().map(OsString::from))
+    }
+
+    #[test]
+    fn options_are_read_in_any_order() {
+        let options = parse("--svg a.svg --seed 7 --input photos --json a.json").unwrap().unwrap();
+        assert_eq!((options.seed, options.svg), (7, Some("a.svg".into())));
+        assert_eq!((options.input, options.json), (Some("photos".into()), Some("a.json".into())));
+        assert_eq!(parse("").unwrap(), Some(Options::default()));
+        assert_eq!(parse("--seed 7 --help").unwrap(), None);
+    }
+
+    #[test]
+    fn options_that_are_wrong_say_why() {
+        for (line, part) in [("--seed x", "whole number"), ("--json", "needs a value"), ("--fast", "unknown option")] {
+            assert!(parse(line).unwrap_err().to_string().contains(part), "{line}");
+        }
+    }
+
+    #[test]
+    fn options_publish_writes_json_and_chart() {
+        let directory = tempfile::tempdir().unwrap();
+        let [json, svg] = ["a.json", "a.svg"].map(|name| directory.path().join(name));
+        let options = Options { json: Some(json.clone()), svg: Some(svg.clone()), ..Options::default() };
+        options.publish(&[Report::new("Empty", ["step", "calls"])], &["calls"]).unwrap();
+        assert!(fs::read_to_string(json).unwrap().contains("\"seed\": 2026"));
+        assert!(fs::read_to_string(svg).unwrap().starts_with("<svg "));
+    }
+}

@@ -1,0 +1,61 @@
+//! Time that passes only when nothing else is to be done, so that a month takes seconds.
+
+use std::{
+    future::Future,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use llm_core::{BoxError, Clock};
+use tokio::time::Instant;
+
+/// Start of virtual time, in seconds since 1970: midnight before Monday, 5 January 2026, in UTC.
+const START: u64 = 1_767_571_200;
+
+/// A wall clock that goes with tokio's paused time. It starts at midnight before a Monday, which is the first of its week.
+///
+/// ```
+/// use std::time::Duration;
+/// use examples::virtual_time::{self, VirtualClock};
+/// use llm_core::Clock;
+///
+/// let passed = virtual_time::run(async {
+///     let clock = VirtualClock::start();
+///     let before = clock.now();
+///     tokio::time::sleep(Duration::from_secs(30 * 86_400)).await;
+///     clock.now().duration_since(before)
+/// })?;
+/// assert_eq!(passed?.as_secs(), 30 * 86_400);
+/// # Ok::<_, llm_core::BoxError>(())
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct VirtualClock(Instant);
+
+impl VirtualClock {
+    /// Starts the clock now.
+    #[must_use]
+    pub fn start() -> Self {
+        Self(Instant::now())
+    }
+
+    /// Returns the instant at which the clock was started.
+    #[must_use]
+    pub fn started_at(&self) -> Instant {
+        self.0
+    }
+}
+
+impl Clock for VirtualClock {
+    fn now(&self) -> SystemTime {
+        UNIX_EPOCH + Duration::from_secs(START) + self.0.elapsed()
+    }
+}
+
+/// Runs a future in virtual time, on this thread.
+///
+/// # Errors
+///
+/// If no runtime can be built.
+pub fn run<F: Future>(future: F) -> Result<F::Output, BoxError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build()?;
+    Ok(runtime.block_on(future))
+}
