@@ -16,6 +16,8 @@
 //! With features, two services that somebody might have: `axum_service`, which gets a cache in three lines, and
 //! `under_async_openai`, whose client gets a whole stack below it.
 //!
+//! Applications run in [`virtual_time`] and print a [`report`]: [`fleet`] simulates many organisations.
+//!
 //! [`simulation`] is the stack, in front of a simulated vendor on loopback; [`run`] sends a workload through it; [`table`]
 //! prints what a run cost and saved, with [`percentile`] for its latencies.
 
@@ -26,13 +28,16 @@ pub mod args;
 pub mod axum_service;
 pub mod demo;
 pub mod error;
+pub mod fleet;
 pub mod history;
 mod lines;
 pub mod packers;
 pub mod percentile;
 pub mod progress;
 pub mod prompts;
+pub mod random;
 pub mod registry;
+pub mod report;
 pub mod run;
 pub mod scan;
 pub mod simulation;
@@ -41,6 +46,7 @@ pub mod trace;
 pub mod tree;
 #[cfg(feature = "async-openai")]
 pub mod under_async_openai;
+pub mod virtual_time;
 pub mod workload;
 
 /// The migration pages' code compiles without a warning, and runs.

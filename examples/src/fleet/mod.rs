@@ -1,0 +1,14 @@
+//! A fleet that serves many organisations, in virtual time.
+//!
+//! A [`Model`] says who asks when, and what repeats; [`arrivals`] draws the requests of a month or of a busy hour from it.
+//! [`stack`] builds the crates' own layers in front of a simulated vendor, [`drive`] sends the requests through them, and
+//! [`answers`] makes the tables.
+
+pub mod answers;
+pub mod arrivals;
+pub mod drive;
+mod model;
+pub mod stack;
+mod traces;
+
+pub use model::{Client, Model};
