@@ -18,7 +18,8 @@
 //!
 //! Applications run in [`virtual_time`] and print a [`report`]: [`fleet`] simulates many organisations.
 //!
-//! [`simulation`] is the stack, in front of a simulated vendor on loopback; [`run`] sends a workload through it; [`table`]
+//! [`stack`] builds the stack, and [`simulation`] puts it in front of a simulated vendor on loopback; [`comparison`] says
+//! what the cache and [`packers`] save; [`run`] sends a workload through it; [`table`]
 //! prints what a run cost and saved, with [`percentile`] for its latencies.
 
 #![doc(test(attr(deny(warnings))))]
@@ -26,6 +27,7 @@
 pub mod args;
 #[cfg(feature = "axum")]
 pub mod axum_service;
+pub mod comparison;
 pub mod demo;
 pub mod error;
 pub mod fleet;
@@ -41,6 +43,7 @@ pub mod report;
 pub mod run;
 pub mod scan;
 pub mod simulation;
+pub mod stack;
 pub mod table;
 pub mod trace;
 pub mod tree;

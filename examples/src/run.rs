@@ -15,18 +15,18 @@ use crate::{
     workload::Source,
 };
 
-/// How many calls are under way at once where order does not matter.
+/// Number of calls in flight where order does not matter and nothing is packed.
 pub const AT_ONCE: usize = 32;
 
 /// How long each organisation's calls took.
 type Latencies = BTreeMap<Arc<str>, Vec<Duration>>;
 
-/// Sends a workload, [`AT_ONCE`] calls at a time, and gives the table of its organisations.
+/// Sends a workload, so many calls `at_once`, and gives the table of its organisations.
 ///
 /// # Errors
 ///
 /// The first call that fails, or a workload that cannot be read.
-pub async fn at_once(simulation: &Simulation, source: Source) -> Result<String, BoxError> {
+pub async fn at_once(simulation: &Simulation, source: Source, at_once: usize) -> Result<String, BoxError> {
     let mut progress = Progress::new(source.name(), source.calls());
     let mut latencies = Latencies::new();
     let mut calls = stream::iter(source)
@@ -41,7 +41,7 @@ pub async fn at_once(simulation: &Simulation, source: Source) -> Result<String, 
                 Ok::<_, BoxError>((organisation, started.elapsed()))
             })
         })
-        .buffered(AT_ONCE);
+        .buffered(at_once);
     while let Some(call) = calls.next().await {
         let (organisation, took) = call??;
         latencies.entry(organisation).or_default().push(took);
@@ -77,12 +77,17 @@ pub async fn in_order(
     Ok(report(&simulation.books(), latencies))
 }
 
-/// Whether the stack's books agree with each other and with the vendor's.
+/// Returns true if the stack's books agree with each other and with the vendor's, to the nano-dollar.
+pub fn agrees(simulation: &Simulation) -> bool {
+    let (books, (billed, _)) = (simulation.books(), simulation.bill());
+    books.balance().is_balanced() && i64::try_from(billed) == Ok(books.total().paid.nanos())
+}
+
+/// Says how the stack's books compare with the vendor's.
 pub fn check(simulation: &Simulation) -> String {
     let (books, (billed, calls)) = (simulation.books(), simulation.bill());
     let total = books.total();
-    let agree = books.balance().is_balanced() && i64::try_from(billed) == Ok(total.paid.nanos());
-    let verdict = if agree { "the books agree" } else { "THE BOOKS DISAGREE" };
+    let verdict = if agrees(simulation) { "the books agree" } else { "THE BOOKS DISAGREE" };
     format!(
         "{verdict}: paid {} for {} attempts, of which {} useful and {} wasted; the vendor's own books bill {} for {calls}",
         total.paid,

@@ -2,35 +2,33 @@
 
 use std::{collections::BTreeSet, ops::RangeInclusive, sync::Arc, time::Duration};
 
-use llm_cache::{Cache, CacheLayer, Ttl};
-use llm_core::{BoxError, Call, ChatRequest, Clock, Error, Origin, Provider, into_provider, price::PriceTable};
+use llm_core::{BoxError, Call, ChatRequest, Clock, Error, Origin, Provider, price::PriceTable};
 use llm_providers::{Ledger, OpenAi, ledger::Snapshot, prices};
-use llm_testkit::{Distribution, Latency, Server, Vendor};
+use llm_testkit::{Distribution, Latency, Server, Vendor, openai};
+use serde_json::{Value, json};
 
-use crate::workload::{INSTRUCTION, Request};
+pub use crate::stack::{Keeping, Savers};
+use crate::{
+    packers::simulated::responder,
+    stack,
+    workload::{INSTRUCTION, Request},
+};
 
 /// The model that is asked, and whose prices count.
 pub const MODEL: &str = "gpt-4o-mini";
 /// The assumed length of an answer, in tokens: some ten test cases.
 pub const ANSWER_TOKENS: RangeInclusive<u64> = 300..=600;
+/// The bound on an answer that requests state. Without one, prompts are not packed.
+const MOST_TOKENS: u64 = 800;
 /// The vendor's latency is divided by this, so that a run takes seconds.
 pub const LATENCY_DIVISOR: u32 = 100;
 
 const KEY: &str = "no-real-key";
 const SEED: u64 = 2026;
 
-/// How the cache keeps answers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Keeping {
-    /// For how long; `None` is for ever.
-    pub ttl: Option<Duration>,
-    /// How much of them, in bytes.
-    pub max_bytes: u64,
-}
-
 /// A stack, the vendor below it, and the books of both.
 pub struct Simulation {
-    keeping: Keeping,
+    savers: Savers,
     unpriced: Vec<Arc<str>>,
     provider: Arc<dyn Provider>,
     ledger: Ledger,
@@ -49,27 +47,17 @@ impl Simulation {
     pub async fn start(
         clock: impl Clock,
         latency: Latency,
-        keeping: Keeping,
+        savers: impl Into<Savers>,
         models: &BTreeSet<Arc<str>>,
     ) -> Result<Self, BoxError> {
         let (prices, unpriced) = prices(models)?;
         let vendor = vendor(latency, &prices, models)?;
         let server = vendor.serve().await;
 
-        let ledger = Ledger::new(prices);
-        let cache = Cache::builder("test-generation").max_bytes(keeping.max_bytes).clock(clock);
-        let cache = match keeping.ttl {
-            Some(ttl) => cache.ttl(ttl),
-            None => cache.ttl(Ttl::unlimited()),
-        };
-        let stack = tower::ServiceBuilder::new()
-            .layer(ledger.requests())
-            .layer(CacheLayer::new(cache.build()?))
-            .timeout(Duration::from_secs(60))
-            .load_shed()
-            .layer(ledger.attempts())
-            .service(OpenAi::new(KEY)?.base_url(&server.base_url())?);
-        Ok(Self { keeping, unpriced, provider: into_provider(stack), ledger, vendor, _server: server })
+        let (ledger, savers) = (Ledger::new(prices.clone()), savers.into());
+        let client = OpenAi::new(KEY)?.base_url(&server.base_url())?;
+        let provider = stack::build(client, &ledger, prices, clock, savers)?;
+        Ok(Self { savers, unpriced, provider, ledger, vendor, _server: server })
     }
 
     /// Asks for the test cases of one request; tells who answered.
@@ -82,7 +70,7 @@ impl Simulation {
         if request.instructed {
             question = question.system(INSTRUCTION);
         }
-        let question = question.user(request.text).temperature(0.0);
+        let question = question.user(request.text).temperature(0.0).max_output_tokens(MOST_TOKENS);
         let call = Call::new(request.organisation, question).with_label("feature", "test-generation")?;
         Ok(provider.chat(call).await?.receipt.origin())
     }
@@ -104,27 +92,21 @@ impl Simulation {
 
     /// What is simulated and how answers were kept, for whoever reads the figures.
     pub fn disclosure(&self, latency: &str) -> String {
-        let Keeping { ttl, max_bytes } = self.keeping;
-        let kept = ttl.map_or("for ever".to_owned(), |ttl| format!("for {} s", ttl.as_secs()));
+        let kept = self.savers.cache.map_or("nothing".to_owned(), |Keeping { ttl, max_bytes }| {
+            let time = ttl.map_or("for ever".to_owned(), |ttl| format!("for {} s", ttl.as_secs()));
+            format!("{time}, in {} MiB", max_bytes.div_ceil(1 << 20))
+        });
         let unpriced = match &self.unpriced[..] {
             [] => String::new(),
             models => format!(" (no price is known of {}: at {MODEL}'s)", models.join(", ")),
         };
         format!(
             "simulated: the vendor, its answers ({} to {} tokens each, assumed) and its latency ({latency}); \
-             money at the list prices of {}{unpriced}. Kept: {kept}, in {} MiB. Counted: calls, hits, coalesced.",
+             money at the list prices of {}{unpriced}. Kept: {kept}. Counted: calls, hits, coalesced.",
             ANSWER_TOKENS.start(),
             ANSWER_TOKENS.end(),
             self.books().prices_as_of(),
-            max_bytes.div_ceil(1 << 20),
         )
-    }
-}
-
-impl Default for Keeping {
-    /// All, for ever: what a run shows then is how often questions repeat.
-    fn default() -> Self {
-        Self { ttl: None, max_bytes: 4 << 30 }
     }
 }
 
@@ -150,11 +132,19 @@ fn prices(models: &BTreeSet<Arc<str>>) -> Result<(PriceTable, Vec<Arc<str>>), Bo
 
 /// A vendor that bills at these prices for short prompts, by its own arithmetic.
 fn vendor(latency: Latency, prices: &PriceTable, models: &BTreeSet<Arc<str>>) -> Result<Vendor, BoxError> {
-    let mut builder = Vendor::builder().seed(SEED).keys([KEY]).response_tokens(ANSWER_TOKENS).latency(latency);
+    let mut builder = Vendor::builder().seed(SEED).keys([KEY]).respond_with(responder(test_cases)).latency(latency);
     for model in [MODEL].into_iter().chain(models.iter().map(|model| &**model)) {
         let price = prices.model(model).and_then(|model| model.at(1)).ok_or("a model has no price")?;
         let cached = price.cache_read.unwrap_or(price.input);
         builder = builder.price(model, price.input.nanos(), cached.nanos(), price.output.nanos());
     }
     Ok(builder.build())
+}
+
+/// Returns the answer to one text, of [`ANSWER_TOKENS`] by the text's hash. It is the same alone and in a pack.
+fn test_cases(text: &str) -> Value {
+    let body = json!({"messages": [{"role": "user", "content": text}]});
+    let (low, high) = (ANSWER_TOKENS.start(), ANSWER_TOKENS.end());
+    let tokens = low + openai::response_hash(&body) % (high - low + 1);
+    Value::String(openai::response_text(&body, 0, tokens))
 }

@@ -13,6 +13,7 @@ use crate::trace::Key;
 pub const USAGE: &str = "\
 usage: test_generation [--demo | --trace FILE [--texts FILE]... [--key full|scenario]
                         | --git DIR [--glob PATTERN]... | --prompts FILE] [--ttl TIME] [--capacity SIZE]
+                        [--pack PROMPTS]
 
 Organisations ask for test cases, over HTTP, of a simulated vendor that needs no key.
 Without options: the public functions of twelve crates, then what changed in this repository.
@@ -28,6 +29,7 @@ Without options: the public functions of twelve crates, then what changed in thi
                        (prompt alone is needed; ts in unix seconds or RFC 3339, on every line or on none)
   --ttl TIME           how long the cache keeps answers, by the replay's clock: 15m, 24h, 7d, or none (the default)
   --capacity SIZE      how much it holds in memory, such as 64mb; without it 4gb
+  --pack PROMPTS       compare what a cache, packing (so many prompts in one request) and both save, from 2 to 64
   --help               print this
 ";
 
@@ -36,6 +38,8 @@ Without options: the public functions of twelve crates, then what changed in thi
 pub enum Command {
     /// Run a workload.
     Run(Workload, Keeping),
+    /// Run a workload through four stacks, with and without packs of so many prompts.
+    Compare(Workload, Keeping, usize),
     /// Print [`USAGE`].
     Help,
 }
@@ -106,7 +110,11 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, UsageE
         ttl: given.ttl.unwrap_or_default(),
         max_bytes: given.capacity.unwrap_or(Keeping::default().max_bytes),
     };
-    Ok(Command::Run(given.workload()?, keeping))
+    Ok(match given.pack {
+        Some(_) if given.ttl.is_some() => return Err(UsageError("--pack and --ttl exclude each other".into())),
+        Some(prompts) => Command::Compare(given.workload()?, keeping, prompts),
+        None => Command::Run(given.workload()?, keeping),
+    })
 }
 
 /// What was given so far.
@@ -121,6 +129,7 @@ struct Given {
     prompts: Option<PathBuf>,
     ttl: Option<Option<std::time::Duration>>,
     capacity: Option<u64>,
+    pack: Option<usize>,
 }
 
 impl Given {
@@ -143,6 +152,7 @@ impl Given {
             ("--capacity", _) => {
                 once(&mut self.capacity, name, amounts::bytes(&text(name, value, rest)?).map_err(UsageError)?)?;
             }
+            ("--pack", _) => once(&mut self.pack, name, prompts(&text(name, value, rest)?)?)?,
             ("--help" | "-h" | "--demo", Some(_)) => return Err(UsageError(format!("{name} takes no value"))),
             _ => return Err(UsageError(format!("unknown argument: {}", arg.display()))),
         }
@@ -150,7 +160,7 @@ impl Given {
     }
 
     fn workload(self) -> Result<Workload, UsageError> {
-        let Self { demo, trace, texts, key, git, mut globs, prompts, ttl, capacity: _ } = self;
+        let Self { demo, trace, texts, key, git, mut globs, prompts, ttl, capacity: _, pack: _ } = self;
         let sources = [
             ("--demo", demo),
             ("--trace", trace.is_some()),
@@ -222,6 +232,11 @@ fn once<T>(slot: &mut Option<T>, name: &str, value: T) -> Result<(), UsageError>
     }
 }
 
+fn prompts(value: &str) -> Result<usize, UsageError> {
+    let prompts = value.parse().ok().filter(|prompts| (2..=64).contains(prompts));
+    prompts.ok_or_else(|| UsageError(format!("--pack is a number from 2 to 64, not {value}")))
+}
+
 fn key_named(value: &OsStr) -> Result<Key, UsageError> {
     match value.to_str() {
         Some("full") => Ok(Key::Full),
@@ -276,6 +291,13 @@ mod tests {
     }
 
     #[test]
+    fn pack_compares_any_workload() {
+        assert_eq!(parsed("--pack 10"), Ok(Command::Compare(Workload::Repository, Keeping::default(), 10)));
+        let keeping = Keeping { max_bytes: 1 << 20, ..Keeping::default() };
+        assert_eq!(parsed("--demo --pack=2 --capacity 1mb"), Ok(Command::Compare(Workload::Demo, keeping, 2)));
+    }
+
+    #[test]
     fn what_makes_no_sense_is_said() {
         for (args, message) in [
             ("--dmeo", "unknown argument: --dmeo"),
@@ -294,6 +316,9 @@ mod tests {
             ("--demo --ttl 7d", "--ttl needs --trace, --git or --prompts"),
             ("--prompts a --ttl week", "--ttl is a time such as 15m, 24h or 7d, or none, not week"),
             ("--capacity lots", "--capacity is a size such as 64mb or 2gb, not lots"),
+            ("--pack 1", "--pack is a number from 2 to 64, not 1"),
+            ("--pack ten", "--pack is a number from 2 to 64, not ten"),
+            ("--pack 10 --prompts a --ttl 7d", "--pack and --ttl exclude each other"),
             ("--demo=yes", "--demo takes no value"),
         ] {
             assert_eq!(parsed(args), Err(message.to_owned()), "{args}");
@@ -302,8 +327,19 @@ mod tests {
 
     #[test]
     fn every_option_is_in_the_usage() {
-        let options =
-            ["--demo", "--trace", "--texts", "--key", "--git", "--glob", "--prompts", "--ttl", "--capacity", "--help"];
+        let options = [
+            "--demo",
+            "--trace",
+            "--texts",
+            "--key",
+            "--git",
+            "--glob",
+            "--prompts",
+            "--ttl",
+            "--capacity",
+            "--pack",
+            "--help",
+        ];
         for option in options {
             assert!(USAGE.contains(option), "{option}");
         }

@@ -6,12 +6,12 @@ use std::{collections::BTreeSet, io::Write, path::Path, process::ExitCode, sync:
 
 use examples::{
     args::{self, Command, UsageError, Workload},
-    demo,
+    comparison, demo,
     history::History,
     prompts::Prompts,
     registry::FirstGeneration,
-    run,
-    simulation::{self, Keeping, LATENCY_DIVISOR, Simulation},
+    run::{self, AT_ONCE},
+    simulation::{self, ANSWER_TOKENS, Keeping, LATENCY_DIVISOR, Simulation},
     trace::Trace,
     workload::Source,
 };
@@ -30,6 +30,7 @@ async fn main() -> ExitCode {
     let outcome = match command {
         Command::Help => say(args::USAGE.trim_end()),
         Command::Run(workload, keeping) => run(workload, keeping).await,
+        Command::Compare(workload, keeping, prompts) => compare(workload, keeping, prompts).await,
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -41,48 +42,72 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn run(workload: Workload, keeping: Keeping) -> Result<(), BoxError> {
-    match workload {
-        Workload::Repository => repository(keeping).await,
-        Workload::Demo => demonstration(keeping).await,
-        Workload::Trace { trace, texts, key } => {
-            replay(Trace::open(&trace, &texts, key)?.into_source()?, keeping, &BTreeSet::new()).await
+/// Returns what is to be asked, and the models that it names.
+fn sources(workload: &Workload, keeping: Keeping) -> Result<(Vec<Source>, BTreeSet<Arc<str>>), BoxError> {
+    let mut models = BTreeSet::new();
+    let sources = match workload {
+        Workload::Repository => {
+            let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().ok_or("the package lies in no workspace")?;
+            #[expect(clippy::disallowed_methods, reason = "a binary's edge hands the real environment in")]
+            let first = FirstGeneration::read(root, |name| std::env::var_os(name))?.into_source();
+            vec![first, History::read(root)?.into_source()]
         }
-        Workload::Git { directory, globs } => {
-            replay(History::of_files(&directory, &globs)?.into_source(), keeping, &BTreeSet::new()).await
-        }
+        Workload::Demo => vec![demo::source()],
+        Workload::Trace { trace, texts, key } => vec![Trace::open(trace, texts, *key)?.into_source()?],
+        Workload::Git { directory, globs } => vec![History::of_files(directory, globs)?.into_source()],
         Workload::Prompts { file } => {
-            let prompts = Prompts::read(&file)?;
+            let prompts = Prompts::read(file)?;
             if keeping.ttl.is_some() && !prompts.are_timed() {
                 return Err("--ttl needs times: give the prompts a ts".into());
             }
-            let models = prompts.models();
-            replay(prompts.into_source(), keeping, &models).await
+            models = prompts.models();
+            vec![prompts.into_source()]
+        }
+    };
+    Ok((sources, models))
+}
+
+async fn run(workload: Workload, keeping: Keeping) -> Result<(), BoxError> {
+    let (sources, models) = sources(&workload, keeping)?;
+    match workload {
+        Workload::Repository => repository(sources, keeping).await,
+        Workload::Demo => demonstration(sources, keeping).await,
+        Workload::Trace { .. } | Workload::Git { .. } | Workload::Prompts { .. } => {
+            replay(sources, keeping, &models).await
         }
     }
 }
 
-async fn repository(keeping: Keeping) -> Result<(), BoxError> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().ok_or("the package lies in no workspace")?;
-    #[expect(clippy::disallowed_methods, reason = "a binary's edge hands the real environment in")]
-    let first = FirstGeneration::read(root, |name| std::env::var_os(name))?.into_source();
-    let again = History::read(root)?.into_source();
+async fn compare(workload: Workload, keeping: Keeping, prompts: usize) -> Result<(), BoxError> {
+    let (sources, models) = sources(&workload, keeping)?;
+    sources.iter().try_for_each(announce)?;
+    say(&comparison::render(&comparison::compare(sources, &models, keeping, prompts).await?))?;
+    let (low, high) = (ANSWER_TOKENS.start(), ANSWER_TOKENS.end());
+    say(&format!(
+        "   packs of {prompts}; one prompt in fifty is asked alone, too. Each stack's books agree with its vendor's bills to the \
+         nano-dollar.\n   simulated: the vendor and its answers ({low} to {high} tokens each, assumed; the same in a pack and \
+         alone)"
+    ))
+}
+
+async fn repository(sources: Vec<Source>, keeping: Keeping) -> Result<(), BoxError> {
     let simulation = now(keeping).await?;
-    for source in [first, again] {
+    for source in sources {
         announce(&source)?;
-        let table = run::at_once(&simulation, source).await?;
+        let table = run::at_once(&simulation, source, AT_ONCE).await?;
         tell(&simulation, &table, &scaled())?;
     }
     say(&run::check(&simulation))
 }
 
-async fn demonstration(keeping: Keeping) -> Result<(), BoxError> {
+async fn demonstration(sources: Vec<Source>, keeping: Keeping) -> Result<(), BoxError> {
     let simulation = now(keeping).await?;
-    let source = demo::source();
-    announce(&source)?;
-    // One after the other: some stories are asked about again later.
-    let table = run::in_order(&simulation, None, source).await?;
-    tell(&simulation, &table, &scaled())?;
+    for source in sources {
+        announce(&source)?;
+        // One after the other: some stories are asked about again later.
+        let table = run::in_order(&simulation, None, source).await?;
+        tell(&simulation, &table, &scaled())?;
+    }
     say(&run::check(&simulation))
 }
 
@@ -90,12 +115,14 @@ async fn now(keeping: Keeping) -> Result<Simulation, BoxError> {
     Simulation::start(SystemClock, simulation::latency(), keeping, &BTreeSet::new()).await
 }
 
-async fn replay(source: Source, keeping: Keeping, models: &BTreeSet<Arc<str>>) -> Result<(), BoxError> {
+async fn replay(sources: Vec<Source>, keeping: Keeping, models: &BTreeSet<Arc<str>>) -> Result<(), BoxError> {
     let clock = ManualClock::default();
     let simulation = Simulation::start(clock.clone(), Latency::zero(), keeping, models).await?;
-    announce(&source)?;
-    let table = run::in_order(&simulation, Some(&clock), source).await?;
-    tell(&simulation, &table, "none: it answers at once, so p50 and p95 are this machine's")?;
+    for source in sources {
+        announce(&source)?;
+        let table = run::in_order(&simulation, Some(&clock), source).await?;
+        tell(&simulation, &table, "none: it answers at once, so p50 and p95 are this machine's")?;
+    }
     say(&run::check(&simulation))
 }
 

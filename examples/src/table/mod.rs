@@ -6,7 +6,8 @@ mod row;
 pub use row::Row;
 
 use crate::percentile::Latency;
-use cells::{count, dollars, millis, rate};
+pub(crate) use cells::{count, dollars};
+use cells::{millis, rate};
 
 /// How many organisations have a line of their own; the others share one.
 pub const SHOWN: usize = 20;
@@ -72,7 +73,7 @@ fn cells(row: &Row, causes: &[&str]) -> Vec<String> {
 
 /// The first column to the left, the others to the right, two spaces between them; a rule below the heads and above
 /// the last line.
-fn aligned(lines: &[Vec<String>]) -> String {
+pub(crate) fn aligned(lines: &[Vec<String>]) -> String {
     let width = |column: usize| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0);
     let widths: Vec<usize> = (0..lines[0].len()).map(width).collect();
     let rule = "-".repeat(widths.iter().sum::<usize>() + 2 * (widths.len() - 1));
