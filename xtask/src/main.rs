@@ -17,6 +17,8 @@ mod documented;
 mod metadata;
 #[cfg(test)]
 mod metrics_page;
+#[cfg(test)]
+mod pages;
 mod plan;
 mod prose;
 mod redis;
