@@ -1,4 +1,10 @@
-use std::{any::Any, fmt};
+use std::{
+    any::Any,
+    fmt,
+    sync::atomic::{AtomicBool, Ordering},
+};
+
+use crate::call::{CallOption, Unread};
 
 /// Values that layers add to a call or a reply, at most one of each type.
 ///
@@ -24,22 +30,38 @@ pub type HeaderFields = Vec<(String, String)>;
 trait Value: Any + Send + Sync {
     fn cloned(&self) -> Box<dyn Value>;
     fn header_fields(&self) -> HeaderFields;
+    fn unread(&self) -> Option<Unread>;
 }
 
-/// A value, and the header fields that say it to an HTTP client.
-#[derive(Clone)]
+/// A value, and what it says to others than its reader.
 struct Entry<T> {
     value: T,
+    /// Returns the header fields that say it to an HTTP client.
     header_fields: Option<fn(&T) -> HeaderFields>,
+    /// Returns what it means where no layer reads it.
+    unread: Option<fn(&T) -> Unread>,
+    is_read: AtomicBool,
+}
+
+impl<T> Entry<T> {
+    fn new(value: T) -> Self {
+        Self { value, header_fields: None, unread: None, is_read: AtomicBool::new(false) }
+    }
 }
 
 impl<T: Clone + Send + Sync + 'static> Value for Entry<T> {
     fn cloned(&self) -> Box<dyn Value> {
-        Box::new(self.clone())
+        let is_read = AtomicBool::new(self.is_read.load(Ordering::Relaxed));
+        let Self { header_fields, unread, .. } = *self;
+        Box::new(Self { value: self.value.clone(), header_fields, unread, is_read })
     }
 
     fn header_fields(&self) -> HeaderFields {
         self.header_fields.map(|fields| fields(&self.value)).unwrap_or_default()
+    }
+
+    fn unread(&self) -> Option<Unread> {
+        self.unread.filter(|_| !self.is_read.load(Ordering::Relaxed)).map(|unread| unread(&self.value))
     }
 }
 
@@ -57,7 +79,7 @@ impl Extensions {
 
     /// Adds a value. Returns the value of this type that it replaces.
     pub fn insert<T: Clone + Send + Sync + 'static>(&mut self, value: T) -> Option<T> {
-        self.put(Box::new(Entry { value, header_fields: None })).and_then(into_value)
+        self.put(Box::new(Entry::new(value))).and_then(into_value)
     }
 
     /// Adds a value of a reply, and what it says to an HTTP client. Returns the value of this type that it replaces.
@@ -77,7 +99,28 @@ impl Extensions {
         value: T,
         header_fields: fn(&T) -> HeaderFields,
     ) -> Option<T> {
-        self.put(Box::new(Entry { value, header_fields: Some(header_fields) })).and_then(into_value)
+        self.put(Box::new(Entry { header_fields: Some(header_fields), ..Entry::new(value) })).and_then(into_value)
+    }
+
+    /// Adds an option of a call, which stays unread until a layer [gets](Self::get) it. Returns the option of this type
+    /// that it replaces.
+    pub fn insert_option<T: CallOption>(&mut self, option: T) -> Option<T> {
+        self.put(Box::new(Entry { unread: Some(T::unread), ..Entry::new(option) })).and_then(into_value)
+    }
+
+    /// Returns what the options mean that no layer has read. A client asks for it, below all layers.
+    ///
+    /// ```
+    /// use llm_core::layer::{Extensions, Pinned, Unread};
+    ///
+    /// let mut extensions = Extensions::new();
+    /// extensions.insert_option(Pinned::to("openai-eu"));
+    /// assert!(matches!(extensions.unread_options().next(), Some(Unread::Refused { .. })));
+    /// assert!(extensions.get::<Pinned>().is_some());
+    /// assert_eq!(extensions.unread_options().next(), None);
+    /// ```
+    pub fn unread_options(&self) -> impl Iterator<Item = Unread> {
+        self.first.iter().chain(&self.others).filter_map(|value| value.unread())
     }
 
     /// Returns the header fields of all values.
@@ -87,7 +130,11 @@ impl Extensions {
 
     /// Returns the value of a type.
     pub fn get<T: Send + Sync + 'static>(&self) -> Option<&T> {
-        self.iter().find_map(|value| value.downcast_ref()).map(|entry: &Entry<T>| &entry.value)
+        let entry: &Entry<T> = self.iter().find_map(|value| value.downcast_ref())?;
+        if entry.unread.is_some() {
+            entry.is_read.store(true, Ordering::Relaxed);
+        }
+        Some(&entry.value)
     }
 
     /// Returns the value of a type, to be changed.

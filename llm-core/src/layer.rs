@@ -8,6 +8,7 @@
 //! | share one response among callers | [`Shared`], [`Live`], [`Broadcast`], [`Reader`], [`Complete`] |
 //! | write what decides a response | [`Fingerprinter`], [`SerializeError`] |
 //! | speak to other layers of a call | [`SentFlag`], [`AttemptPermit`], [`FailedAttempt`], [`NestedRetry`], [`Purpose`], [`Extensions`] |
+//! | take an option of one call from the application | [`CallOption`], [`Unread`] |
 //! | send a call to one of several keys or vendors | [`MemberId`], [`NoFallback`], [`Pinned`] |
 //! | retry a call | [`RetryBudget`], [`RetryToken`], [`Backoff`] |
 //! | share a deadline among callers | [`SharedDeadline`], [`DeadlineHandle`], [`CallDeadline`] |
@@ -22,8 +23,8 @@ pub use tower_service::Service;
 pub use crate::batch_limits::BatchLimits;
 pub use crate::broadcast::{Broadcast, Reader};
 pub use crate::call::{
-    AttemptPermit, CallDeadline, DeadlineHandle, LateEnd, MemberId, NestedRetry, NoFallback, Pinned, Purpose, SentFlag,
-    SharedDeadline,
+    AttemptPermit, CallDeadline, CallOption, DeadlineHandle, LateEnd, MemberId, NestedRetry, NoFallback, Pinned,
+    Purpose, SentFlag, SharedDeadline, Unread,
 };
 pub use crate::error::{FailedAttempt, LimitScope, LimitWindow};
 pub use crate::extensions::{Extensions, HeaderFields};

@@ -106,7 +106,9 @@ fn page_block_with_hidden_line_is_refused() {
     let page = |block: &str| blocks(&format!("text\n{block}\n```\n")).iter().find_map(fault);
     assert_eq!(page("```rust\nfn main() {}"), None);
     assert_eq!(page("```text\n# comment"), None);
-    for refused in ["```rust\n# use a::B;\nfn f() {}", "```\nlet a = 1;", "```rust,ignore\nfn f() {}", "```rust,no_run\nfn f() {}"] {
+    for refused in
+        ["```rust\n# use a::B;\nfn f() {}", "```\nlet a = 1;", "```rust,ignore\nfn f() {}", "```rust,no_run\nfn f() {}"]
+    {
         assert!(page(refused).is_some(), "{refused}");
     }
 }

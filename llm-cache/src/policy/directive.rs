@@ -2,12 +2,12 @@ use std::{sync::Arc, time::Duration};
 
 use llm_core::{
     Call, Operation,
-    layer::{NoFallback, Pinned},
+    layer::{CallOption, NoFallback, Pinned, Unread},
 };
 
 use crate::Tag;
 
-/// Wishes of one call, with HTTP's meaning (RFC 9111, section 5.2.1). They go into the call's extensions, or into
+/// Wishes of one call, with HTTP's meaning (RFC 9111, section 5.2.1). They are an option of the call, or go into
 /// [`Cache::get_or_call_with`](crate::Cache::get_or_call_with):
 ///
 /// ```
@@ -15,12 +15,12 @@ use crate::Tag;
 /// use llm_cache::Directive;
 /// use llm_core::{Call, ChatRequest};
 ///
-/// let mut call = Call::new("acme", ChatRequest::new("gpt-4o-mini").user("What changed today?"));
-/// call.extensions.insert(Directive::new().max_age(Duration::from_secs(900)));
+/// let call = Call::new("acme", ChatRequest::new("gpt-4o-mini").user("What changed today?"))
+///     .with_option(Directive::new().max_age(Duration::from_secs(900)));
 /// ```
 ///
-/// A stack without a [`CacheLayer`](crate::CacheLayer) does not read them: there even a call with
-/// [`only_if_cached`](Self::only_if_cached) is sent.
+/// In a stack without a [`CacheLayer`](crate::CacheLayer) a client refuses a call with
+/// [`only_if_cached`](Self::only_if_cached), and a ledger reports any other directive as a fault of the stack.
 ///
 /// The operator's [`DirectivePolicy`] limits them
 /// ([`CacheBuilder::directive_policy`](crate::CacheBuilder::directive_policy)).
@@ -38,6 +38,18 @@ pub struct Directive {
     pub(crate) no_fallback: bool,
     /// Group or member to which a key pool below must send the call.
     pub(crate) pinned: Option<Pinned>,
+}
+
+impl CallOption for Directive {
+    fn unread(&self) -> Unread {
+        match self {
+            Self { only_if_cached: true, .. } => Unread::Refused {
+                way_out: "put a llm_cache::CacheLayer above the client, or send it without `Directive::only_if_cached`",
+            },
+            directive if *directive == Self::default() => Unread::Met,
+            _ => Unread::Ineffective,
+        }
+    }
 }
 
 /// Limits on the [`Directive`]s of calls.
@@ -88,8 +100,8 @@ impl Directive {
     /// # let client = Scripted::new();
     /// let cache = Cache::builder("support").build()?;
     /// let provider = into_provider(tower::ServiceBuilder::new().layer(CacheLayer::new(cache)).service(client));
-    /// let mut call = Call::new("acme", ChatRequest::new("gpt-4o-mini").user("Hello!"));
-    /// call.extensions.insert(Directive::new().only_if_cached());
+    /// let call = Call::new("acme", ChatRequest::new("gpt-4o-mini").user("Hello!"));
+    /// let call = call.with_option(Directive::new().only_if_cached());
     /// assert_eq!(provider.chat(call).await.unwrap_err().kind(), ErrorKind::NotFound);
     /// # Ok::<_, Box<dyn std::error::Error>>(()) }).unwrap();
     /// ```
@@ -230,8 +242,8 @@ impl DirectivePolicy {
     /// use llm_core::{Call, ChatRequest};
     ///
     /// let cache = Cache::builder("faq").directive_policy(DirectivePolicy::none().allow_sharing()).build()?;
-    /// let mut call = Call::new("acme", ChatRequest::new("gpt-4o-mini").user("What is a refund?"));
-    /// call.extensions.insert(Directive::new().shared("public questions"));
+    /// let call = Call::new("acme", ChatRequest::new("gpt-4o-mini").user("What is a refund?"))
+    ///     .with_option(Directive::new().shared("public questions"));
     /// # Ok::<_, llm_cache::BuildError>(())
     /// ```
     pub fn allow_sharing(mut self) -> Self {

@@ -14,10 +14,13 @@ use crate::{Directive, store::Expiry};
 ///
 /// ```
 /// use std::time::Duration;
-/// use llm_cache::TtlRule;
+/// use llm_cache::{Cache, Ttl, TtlRule};
 ///
-/// let embeddings = TtlRule::new(Duration::from_secs(24 * 3600)).operation("embed");
+/// let day = Duration::from_secs(24 * 3600);
+/// let embeddings = TtlRule::new(30 * day).operation("embed");
 /// let news = TtlRule::new(Duration::from_secs(15 * 60)).label("feature", "news");
+/// let cache = Cache::builder("articles").ttl(Ttl::new(day).rule(embeddings).rule(news)).build()?;
+/// # Ok::<_, llm_cache::BuildError>(())
 /// ```
 #[derive(Clone, Debug)]
 pub struct TtlRule {

@@ -12,8 +12,8 @@ use llm_core::Tenant;
 /// use llm_cache::{Directive, Tag};
 /// use llm_core::{Call, ChatRequest};
 ///
-/// let mut call = Call::new("acme", ChatRequest::new("gpt-4o-mini").user("Summarize ticket 7."));
-/// call.extensions.insert(Directive::new().tag(Tag::named("ticket-7")));
+/// let call = Call::new("acme", ChatRequest::new("gpt-4o-mini").user("Summarize ticket 7."))
+///     .with_option(Directive::new().tag(Tag::named("ticket-7")));
 /// assert_eq!(Tag::named("ticket-7").to_string(), "tag:ticket-7");
 /// ```
 #[derive(Clone, PartialEq, Eq, Hash)]

@@ -15,6 +15,7 @@ mod conforms;
 mod contract;
 #[cfg(feature = "file")]
 mod damaged_file;
+mod directive_without_cache;
 mod directives;
 #[cfg(feature = "file")]
 mod file;

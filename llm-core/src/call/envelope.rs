@@ -1,6 +1,6 @@
 use std::{sync::Arc, time::Instant};
 
-use super::{Labels, SentFlag, Tenant};
+use super::{CallOption, Labels, SentFlag, Tenant};
 use crate::{Error, extensions::Extensions};
 
 /// A request with its envelope: tenant, labels, units, priority, deadline, extensions.
@@ -32,7 +32,7 @@ pub struct Call<T> {
     /// A call that a layer above shares among several callers has none here: layers read it by
     /// [`CallDeadline`](crate::layer::CallDeadline).
     pub deadline: Option<Instant>,
-    /// Values for one layer alone.
+    /// Values of layers for one another, and options of the application ([`with_option`](Self::with_option)).
     pub extensions: Extensions,
     sent: Option<SentFlag>,
 }
@@ -71,6 +71,20 @@ impl<T> Call<T> {
     pub fn with_label(mut self, name: &str, value: &str) -> Result<Self, Error> {
         self.labels.insert(name, value)?;
         Ok(self)
+    }
+
+    /// Adds an option that a layer of the stack reads, such as a cache's `Directive` or a pool's
+    /// [`Pinned`](crate::layer::Pinned). Where no layer reads it, the client refuses the call or the ledger reports a fault
+    /// of the stack, as the option says ([`CallOption::unread`](crate::layer::CallOption::unread)).
+    ///
+    /// ```
+    /// use llm_core::{Call, ChatRequest, layer::NoFallback};
+    ///
+    /// let call = Call::new("acme", ChatRequest::new("gpt-4o").user("hello")).with_option(NoFallback);
+    /// ```
+    pub fn with_option(mut self, option: impl CallOption) -> Self {
+        self.extensions.insert_option(option);
+        self
     }
 
     /// Sets the number of things that the application sells and this call makes.

@@ -1,5 +1,7 @@
 use std::sync::Arc;
 
+use super::{CallOption, Unread};
+
 /// Marker in [`Call::extensions`](super::Call::extensions) of a call that only the requested model may answer.
 ///
 /// A key pool sends such a call to no member whose model stands in, and a cache returns no stored response of a stand-in.
@@ -7,11 +9,18 @@ use std::sync::Arc;
 /// ```
 /// use llm_core::{Call, ChatRequest, layer::NoFallback};
 ///
-/// let mut call = Call::new("acme", ChatRequest::new("gpt-4o").user("hello"));
-/// call.extensions.insert(NoFallback);
+/// let call = Call::new("acme", ChatRequest::new("gpt-4o").user("hello")).with_option(NoFallback);
+/// assert!(call.extensions.get::<NoFallback>().is_some());
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct NoFallback;
+
+impl CallOption for NoFallback {
+    // Without a pool no other model answers.
+    fn unread(&self) -> Unread {
+        Unread::Met
+    }
+}
 
 /// Group of a key pool that a call must go to, in [`Call::extensions`](super::Call::extensions).
 ///
@@ -22,12 +31,18 @@ pub struct NoFallback;
 /// use llm_core::{Call, ChatRequest, layer::Pinned};
 ///
 /// let request = ChatRequest::new("gpt-4o").user("And then?").extra("previous_response_id", "resp_7");
-/// let mut call = Call::new("acme", request);
-/// call.extensions.insert(Pinned::to("openai-eu"));
+/// let call = Call::new("acme", request).with_option(Pinned::to("openai-eu"));
 /// assert_eq!(call.extensions.get::<Pinned>().map(Pinned::group), Some("openai-eu"));
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Pinned(Arc<str>);
+
+impl CallOption for Pinned {
+    fn unread(&self) -> Unread {
+        let way_out = "put a llm_keypool::KeyPool with the group of its `Pinned` above the client, or send it without";
+        Unread::Refused { way_out }
+    }
+}
 
 impl Pinned {
     /// Pins a call to a group.

@@ -121,6 +121,8 @@ impl ChatRequest {
     }
 
     /// Bounds each response, in tokens, reasoning included.
+    #[doc(alias = "max_tokens")]
+    #[doc(alias = "max_completion_tokens")]
     pub fn max_output_tokens(mut self, most: u64) -> Self {
         self.sampling.max_output_tokens = Some(most);
         self

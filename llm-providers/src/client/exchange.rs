@@ -10,7 +10,7 @@ use http::{
 use http_body::Body;
 use llm_core::{
     BoxError, Call, Charge, Clock, Error, ErrorKind, Receipt,
-    layer::{Accounting, MemberId, Pinned, VendorLimits},
+    layer::{Accounting, MemberId, Pinned, Unread, VendorLimits},
 };
 use secrecy::{ExposeSecret, SecretString};
 
@@ -45,21 +45,33 @@ pub(super) struct Head {
 pub(super) const JSON: &str = "application/json";
 pub(super) const EVENTS: &str = "text/event-stream";
 
+/// Returns the change that a call needs before it can be sent.
+fn way_out(unread: Unread) -> Option<&'static str> {
+    match unread {
+        Unread::Refused { way_out } => Some(way_out),
+        _ => None,
+    }
+}
+
 impl<W: VendorProtocol, T: Transport> Client<W, T> {
     /// Names the vendor to the layer above, and refuses a call that only a layer that is missing could serve.
     pub(super) fn accept<B>(&self, call: &Call<B>) -> Result<(), Error> {
         call.set_vendor(&self.config.name);
-        match call.extensions.get::<Pinned>() {
+        let message = match call.extensions.get::<Pinned>() {
+            // Also of a call whose `Pinned` a layer has read that is no pool.
             Some(pinned) if call.extensions.get::<MemberId>().is_none() => {
                 let group = pinned.group();
-                let message = format!(
+                format!(
                     "the call is pinned to the group {group:?} of a key pool, and there is no pool above this client: put a \
                      llm_keypool::KeyPool with that group there, or send the call without `Pinned`"
-                );
-                Err(Error::new(ErrorKind::Unsupported, message))
+                )
             }
-            _ => Ok(()),
-        }
+            _ => match call.extensions.unread_options().find_map(way_out) {
+                Some(way_out) => format!("the call has an option that no layer above this client reads: {way_out}"),
+                None => return Ok(()),
+            },
+        };
+        Err(Error::new(ErrorKind::Unsupported, message))
     }
 
     /// Sends a request, and waits for the head of the response.

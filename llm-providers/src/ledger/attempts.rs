@@ -1,6 +1,6 @@
 use llm_core::{
     Call, Error, Operation, Origin, Reply,
-    layer::{LlmService, always_ready},
+    layer::{LlmService, Unread, always_ready},
 };
 use tower_layer::Layer;
 use tower_service::Service;
@@ -10,6 +10,7 @@ use super::{
     future::{Booked, Booking},
     keys::Keys,
     running::RunningAttempt,
+    stack_faults::StackFault,
     terms::Terms,
 };
 
@@ -49,6 +50,9 @@ impl<T: Operation, S: LlmService<T>> Service<Call<T>> for Attempts<S> {
 
     fn call(&mut self, mut call: Call<T>) -> Self::Future {
         let sent = call.track();
+        if call.extensions.unread_options().any(|unread| unread == Unread::Ineffective) {
+            self.ledger.stack_faults().note(StackFault::UnreadOption);
+        }
         let terms = Terms::of(&self.ledger, &call.body);
         let attempt = RunningAttempt::new::<T>(
             &self.ledger,

@@ -27,6 +27,11 @@ pub enum StackFault {
         "the client does not call `Call::mark_sent`, so calls that are dropped count as not sent: call it before sending"
     )]
     UnmarkedCalls = 8,
+    /// A call had an option, such as a cache's directive, that no layer above the client read.
+    #[error(
+        "calls have options that no layer reads: put the layer above the client, as a `CacheLayer` for a `Directive`"
+    )]
+    UnreadOption = 16,
 }
 
 /// Attempts after which a stack without a response has no layer that books them.
@@ -46,9 +51,9 @@ impl StackFaults {
     }
 
     pub(super) fn all(&self) -> Vec<StackFault> {
-        use StackFault::{NoAttemptsLayer, NoRequestsLayer, TwoAttemptsLayers, UnmarkedCalls};
+        use StackFault::{NoAttemptsLayer, NoRequestsLayer, TwoAttemptsLayers, UnmarkedCalls, UnreadOption};
         let noted = self.0.load(Ordering::Relaxed);
-        let all = [NoAttemptsLayer, NoRequestsLayer, TwoAttemptsLayers, UnmarkedCalls];
+        let all = [NoAttemptsLayer, NoRequestsLayer, TwoAttemptsLayers, UnmarkedCalls, UnreadOption];
         all.into_iter().filter(|fault| noted & *fault as u8 != 0).collect()
     }
 }
