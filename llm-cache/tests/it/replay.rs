@@ -100,7 +100,7 @@ async fn replays_exactly(name: &str, provider: Arc<dyn Provider>, vendor: &Vendo
 }
 
 #[tokio::test(start_paused = true)]
-async fn replay_matches_stream_of_each_vendor() {
+async fn cached_stream_replays_exactly_for_each_vendor() {
     for tools in [false, true] {
         let (cache, ledger) = (|| Cache::builder("vendors").build().expect("it is right"), Ledger::new(prices::all()));
 

@@ -64,12 +64,24 @@ fn definition(files: &[SourceFile], modules: &Modules<'_>, path: &[String], dept
     let length = (0..=path.len()).rev().find(|length| modules.contains_key(&path[..*length]))?;
     let file = modules[&path[..length]];
     let Some(name) = path.get(length).filter(|_| depth < DEEPEST) else { return Some(file) };
+    if length == 0
+        && let Some(exported) = files.iter().position(|file| file.items.iter().any(|item| exports_macro(item, name)))
+    {
+        return Some(exported);
+    }
     let imported = files[file].items.iter().filter_map(|item| match item {
         Item::Use(item) => import_of(item, name),
         _ => None,
     });
     let further = imported.filter_map(|path| absolute(&files[file].module, modules, path)).next();
     further.map_or(Some(file), |path| definition(files, modules, &path, depth + 1))
+}
+
+/// True for a macro of this name that is exported, and so stands in the crate's root wherever it is defined.
+fn exports_macro(item: &Item, name: &str) -> bool {
+    matches!(item, Item::Macro(rules)
+        if rules.ident.as_ref().is_some_and(|ident| ident == name)
+            && rules.attrs.iter().any(|attribute| attribute.path().is_ident("macro_export")))
 }
 
 /// The path under which a `use` brings in a name.
@@ -186,6 +198,16 @@ mod tests {
         assert_eq!(circles(&[parent(), file("a", own)]), Vec::<Vec<usize>>::new());
         let above = "pub struct A; mod inline { fn g() { super::super::f(); } }";
         assert_eq!(circles(&[parent(), file("a", above)]), [vec![0, 1]]);
+    }
+
+    #[test]
+    fn circles_find_exported_macros_where_they_are_defined() {
+        let files = [
+            file("", "mod a; mod b; pub use self::a::A;"),
+            file("a", "pub use crate::rules; pub struct A;"),
+            file("b", "#[macro_export] macro_rules! rules { () => {} }"),
+        ];
+        assert_eq!(circles(&files), Vec::<Vec<usize>>::new());
     }
 
     #[test]

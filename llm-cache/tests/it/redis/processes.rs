@@ -46,7 +46,7 @@ pub(super) async fn ask(redis: &str, vendor: &str, calls: u32) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn lease_coalesces_calls_of_four_processes() {
+async fn fleet_of_four_processes_sends_one_call() {
     let (server, vendor) = (RedisServer::spawn(), Vendor::new());
     vendor.set_latency(Latency::fixed(Duration::from_millis(300), Duration::ZERO));
     let face = vendor.serve().await;

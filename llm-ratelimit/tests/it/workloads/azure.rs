@@ -59,7 +59,7 @@ struct Outcomes {
 }
 
 #[tokio::test(start_paused = true)]
-async fn azure_hour_avoids_vendor_refusals() {
+async fn azure_trace_hour_gets_no_429() {
     let Some(hour) = hour() else { return };
     for (name, arrivals) in [("trace", &hour), ("Poisson control", &poisson(&hour))] {
         compare(name, arrivals, TOKENS).await;
@@ -98,7 +98,7 @@ async fn compare(name: &str, arrivals: &[Arrival], quota: u64) -> usize {
 
 /// Without a limiter the same vendor refuses, so the test above can fail.
 #[tokio::test(start_paused = true)]
-async fn azure_hour_without_limiter_is_refused() {
+async fn azure_trace_hour_unlimited_gets_429() {
     let Some(hour) = hour() else { return };
     let vendor = vendor(TOKENS / unit());
     for arrival in &hour {
