@@ -156,7 +156,7 @@ impl fmt::Debug for LimitStatuses {
     }
 }
 
-/// `1h2m3.5s`, `250ms`.
+/// Duration that displays as in OpenAI's headers: `1h2m3.5s`, `250ms`.
 pub(crate) struct Reset(pub(crate) Duration);
 
 impl fmt::Display for Reset {

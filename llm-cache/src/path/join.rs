@@ -88,8 +88,8 @@ where
         .join_or_lead(keys, &terms, |guards, deadline| lead(guards.into_iter().map(led).collect(), deadline))
 }
 
-/// Returns an item from the result of a call in which `joined` items of this request take part. Only a response that still
-/// runs is awaited.
+/// Returns an item from the result of a call that `joined` items of this request share. It awaits the response only while
+/// that runs.
 fn item<C, O>(
     one: Joined<Result<Sent<C>, Error>>,
     result: Option<Result<Sent<C>, Error>>,

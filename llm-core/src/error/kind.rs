@@ -58,7 +58,7 @@ pub enum ErrorKind {
 }
 
 impl ErrorKind {
-    /// Returns the kind that an HTTP status names by itself; `Other` of one that is no error.
+    /// Returns the kind that an HTTP status alone implies: `Other` for a status that is no error.
     pub(super) fn from_status(status: u16) -> Self {
         match status {
             0..=399 => Self::Other,

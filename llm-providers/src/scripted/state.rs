@@ -19,7 +19,7 @@ impl Counts {
     }
 }
 
-/// The rules and what came.
+/// Rules, and the calls that arrived.
 #[derive(Debug, Default)]
 pub(super) struct State {
     pub(super) counts: Counts,

@@ -143,7 +143,7 @@ fn at_rest_rejects_other_name_secret_or_key() {
     assert_eq!(codec.read(&name, &plain).err(), Some(CorruptEntry::NoKey), "who seals reads nothing unsealed");
 }
 
-/// Whoever has the store's secret and not the tenants' keys can make checks that hold: for him there is the seal.
+/// A program with the store's secret and without the tenants' keys can make valid checks, so the seal must show the change.
 #[test]
 fn seal_fails_under_other_name_or_head() {
     let (secret, (ring, keys)) = (Secret::new([1; 32]), ring());
