@@ -72,7 +72,7 @@ const ASKED: [(&str, &str); 22] = [
     (BAKERY, OVEN),
     (BAKERY, ALLERGY_ENGLISH),
     (BAKERY, LEFTOVER),
-    // Another organisation's story is another question, whoever asked it before.
+    // Another organisation's story is another question, whichever organisation asked it before.
     (LIBRARY, LEFTOVER),
     // Edits are taken back.
     (FERRY, BOARDING),

@@ -13,7 +13,7 @@
 //! The small programs (`cache`, `limiter`, `ledger`, `own_operation`, `raw_client`, `embedding_job`, `full_stack`, `budgets`, `vendors`
 //! and, with feature `metrics`, `metrics`) use nothing of this library: each shows one part in at most 40 lines.
 //!
-//! With features, two services that somebody might have: `axum_service`, which gets a cache in three lines, and
+//! With features, two services of applications: `axum_service`, which gets a cache in three lines, and
 //! `under_async_openai`, whose client gets a whole stack below it.
 //!
 //! Applications run in [`virtual_time`] and print a [`report`]: [`fleet`] simulates many organisations.

@@ -32,7 +32,7 @@ pub async fn at_once(simulation: &Simulation, source: Source, at_once: usize) ->
     let mut calls = stream::iter(source)
         .map(|request| {
             let provider = simulation.provider();
-            // A task each: a call that others wait for must go on whoever is looked at.
+            // A task each: a call that others wait for must go on whichever is polled.
             #[expect(clippy::disallowed_methods, reason = "a binary's edge")]
             tokio::spawn(async move {
                 let (request, started) = (request?, Instant::now());

@@ -90,7 +90,7 @@ impl Simulation {
         (self.vendor.total_billed(), self.vendor.bills().len())
     }
 
-    /// What is simulated and how answers were kept, for whoever reads the figures.
+    /// Text for a reader of the figures: what is simulated, and how answers were kept.
     pub fn disclosure(&self, latency: &str) -> String {
         let kept = self.savers.cache.map_or("nothing".to_owned(), |Keeping { ttl, max_bytes }| {
             let time = ttl.map_or("for ever".to_owned(), |ttl| format!("for {} s", ttl.as_secs()));

@@ -88,10 +88,10 @@ impl Running {
         Meter { call: Arc::clone(&self.0), portion: self.0.portion(), reserved: self.0.demand.output.into() }
     }
 
-    /// Returns the permit by which layers below ask for further attempts. `None` if the reservation covers as many as they may make.
+    /// Returns the permit by which layers below ask for further attempts: that of the limiter above alone if
+    /// the reservation covers as many as they may make.
     ///
     /// The reservation covers the attempt that runs. A failed attempt is counted by itself when the next one is asked for.
-    /// A limiter above is asked, too.
     pub(crate) fn permit(&self, above: Option<AttemptPermit>) -> Option<AttemptPermit> {
         if self.0.settings.attempts.is_some() {
             return above;

@@ -10,7 +10,7 @@ const SIBLINGS: [&str; 5] = ["llm-cache", "llm-ratelimit", "llm-keypool", "llm-b
 /// What the vocabulary must not know: it does no I/O.
 const FOREIGN_TO_CORE: [&str; 3] = ["tokio", "reqwest", "redis"];
 
-/// Crates with one owner: nobody else may name them.
+/// Crates with one owner: no other crate may name them.
 const OWNED: [(&str, &str); 2] = [("reqwest", "llm-providers"), ("redis", "llm-redis")];
 
 /// Every arrow that must not be there, one sentence each, in the order of the packages; empty when all is well.
@@ -46,7 +46,7 @@ fn broken_rule(from: &str, published: bool, to: &str) -> Option<String> {
         return Some("the testkit is not published, so it can only be a dev-dependency".to_owned());
     }
     let owner = OWNED.iter().find(|(owned, _)| *owned == to)?.1;
-    // Examples show the crates in somebody's own service, which has parts of its own.
+    // Examples show the crates in an application's own service, which has parts of its own.
     let is_free = from == owner || from == "examples";
     (!is_free).then(|| format!("only {owner} names it"))
 }

@@ -42,7 +42,7 @@ pub(crate) struct Machine<'a> {
 pub(crate) enum Plan {
     /// The server is here.
     Ready(PathBuf),
-    /// These commands install it; nobody need be asked.
+    /// These commands install it, without a question to the user.
     Install(&'static [&'static str]),
     /// Nothing may be done without the user; the text says what he can do.
     Stop(String),

@@ -8,7 +8,7 @@ use super::Asked;
 /// The least recently used goes first, and nothing lives longer than its time: counted without the library, to hold the
 /// real layer against.
 ///
-/// An answer past its time takes its room until somebody asks for it or it must make room, as in the layer.
+/// An expired answer takes its room until a caller asks for it or it is evicted, as in the layer.
 #[derive(Clone, Debug, Default)]
 pub struct Naive {
     capacity: usize,

@@ -47,7 +47,7 @@ impl Layer {
         matches!(reply.receipt.origin(), Origin::Cache { .. })
     }
 
-    /// Whether the answer is there. If not, nobody is asked, and nothing makes room for it.
+    /// Returns `true` if the answer is there. If not, no call is sent, and nothing is evicted for it.
     pub async fn holds(&mut self, asked: &Asked) -> bool {
         self.clock.set_unix(asked.at);
         let mut call = call(asked);

@@ -14,7 +14,7 @@ pub struct Workload {
 pub struct Asked {
     /// When: since 1970, or since the series began.
     pub at: Duration,
-    /// Who asks. A tenant's answers are his own.
+    /// Tenant that asks. Its answers are its own.
     pub tenant: u8,
     /// What is asked: equal numbers are equal questions.
     pub question: u32,

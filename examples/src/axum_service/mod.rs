@@ -1,4 +1,4 @@
-//! Somebody's web service, which asks with `async-openai` for test cases: before and after it has a cache, and with limits
+//! A web service, which asks with `async-openai` for test cases: before and after it has a cache, and with limits
 //! for each organisation.
 //!
 //! The handlers [`before`] and [`after`] differ in three lines, and so do [`after`] and [`limited`]. None of this family's

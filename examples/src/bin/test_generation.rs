@@ -141,7 +141,7 @@ fn say(text: &str) -> Result<(), BoxError> {
     Ok(writeln!(std::io::stdout(), "{text}")?)
 }
 
-/// Whether whoever read the output has gone, as `head` does.
+/// Returns `true` if the reader of the output has gone, as `head` does.
 fn is_closed_pipe(error: &BoxError) -> bool {
     let error = error.downcast_ref::<std::io::Error>();
     error.is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)

@@ -71,7 +71,7 @@ fn thought(reasoning: &Reasoning, here: &str, kind: AdapterKind) -> Result<Vec<C
     if signature.is_some() && extra.get(SIGNATURES).is_none_or(|adapter| *adapter != kind.as_lower_str()) {
         return Err(unsupported(format!("{here}, reasoning that was not signed through genai's {kind} adapter,")));
     }
-    // OpenAI's own format has no place for reasoning, and genai would send it to everybody who speaks that format.
+    // OpenAI's own format has no place for reasoning, and genai would send it to every server that speaks that format.
     if kind == AdapterKind::OpenAI {
         return Err(unsupported(format!("{here}, reasoning for {kind},")));
     }

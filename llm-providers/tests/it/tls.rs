@@ -63,7 +63,7 @@ impl Secured {
             let (socket, _) = self.listener.accept().await.unwrap();
             let (acceptor, vendor, agreed) = (self.acceptor.clone(), self.vendor.transport(), Arc::clone(&self.agreed));
             open.spawn(async move {
-                // Whoever does not trust the certificate leaves here.
+                // A client that does not trust the certificate leaves here.
                 let Ok(socket) = acceptor.accept(socket).await else { return };
                 let protocol = socket.get_ref().1.alpn_protocol().unwrap_or_default().to_vec();
                 let is_http2 = protocol == b"h2";

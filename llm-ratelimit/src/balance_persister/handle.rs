@@ -137,7 +137,7 @@ impl BalancePersisterBuilder {
     /// [`StoreError::Read`] and [`StoreError::Write`]; and if there can be no thread.
     pub fn start(self, limiter: &Limiter) -> Result<BalancePersister, StoreError> {
         self.store.prune(limiter.0.now().saturating_sub(KEPT))?;
-        // What is over and owes nothing holds nobody up, and need not be in memory.
+        // A window that is over and owes nothing delays no call, and need not be in memory.
         let now = limiter.0.now();
         let counts = |balance: &Balance| !balance.window.is_blank_at(now);
         block_on(limiter.restore(self.store.balances()?.into_iter().filter(counts)));

@@ -84,7 +84,7 @@ async fn cancelled_calls_return_slots_and_count_money() {
                 let Ok(mut reservation) = limiter.reserve(&ask("acme").cost(nanos(PRICE))).await else { return };
                 sleep(Duration::from_millis(before)).await;
                 reservation.mark_sent();
-                // The vendor bills what it was sent, whoever waits for it.
+                // The vendor bills what it was sent, whether or not a caller waits for it.
                 billed.fetch_add(u64::try_from(real).expect("not negative"), SeqCst);
                 sleep(Duration::from_millis(running)).await;
                 reservation.settle(cost(real));

@@ -32,7 +32,7 @@ fn now() -> u64 {
 pub(super) async fn race(redis: &str, rounds: u32) {
     let url = format!("{redis}?redis_timeout=20s&claim_timeout=20s&invalidation_bound={}ms", BOUND.as_millis());
     let cache = Cache::builder("tests").open(&url).expect("the address is right");
-    // When somebody asked, and the answer; when an invalidation began, and when it was done.
+    // Time of a question, and its answer; when an invalidation began, and when it was done.
     let (reads, drops, racing) = (RefCell::new(Vec::<Pair>::new()), RefCell::new(Vec::<Pair>::new()), Cell::new(true));
     let call = || async {
         let made = now();

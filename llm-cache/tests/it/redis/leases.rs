@@ -86,7 +86,7 @@ async fn lease_lost_does_not_end_successor() {
     let [(fail, first), (answer, second), (unused, third)] = [0, 1, 2].map(|_| oneshot::channel());
     let first = ask(&one, first);
     until(|| one.stats().leased > 0).await;
-    // As if the first had been held up for longer than his lease.
+    // As if the first had been held up for longer than its lease.
     server.command(&["DEL", &leases(&server)]).unwrap();
     let second = ask(&two, second);
     until(|| two.stats().leased > 0).await;

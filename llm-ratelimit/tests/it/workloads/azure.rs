@@ -23,7 +23,7 @@ const PATIENCE: Duration = MINUTE;
 const TOKENS: u64 = 700_000;
 const REQUESTS: u64 = 500;
 
-/// So few tokens a minute that nobody could serve all calls in time.
+/// Too few tokens a minute to serve all calls in time.
 fn too_few() -> u64 {
     if crate::full() { 520_000 } else { 610_000 }
 }
