@@ -25,7 +25,7 @@ enum Seen {
 
 async fn seen(call: Call<ChatRequest>, cache: Option<Cache>) -> Seen {
     let (vendor, ledger) = (Vendor::new(), Ledger::new(prices::openai()));
-    let client = OpenAi::with_transport("no-real-key", vendor.transport()).unwrap();
+    let client = OpenAi::with_transport("no-real-key", vendor.transport()).expect("it needs no server");
     let provider: Arc<dyn Provider> = match cache {
         Some(cache) => {
             let stack = ServiceBuilder::new().layer(ledger.requests()).layer(CacheLayer::new(cache));
