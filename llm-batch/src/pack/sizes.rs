@@ -173,7 +173,9 @@ impl Judged {
     /// Takes a comparison.
     ///
     /// A size is judged by 200 comparisons and, while Wilson's bounds are on both sides of what is tolerated, again whenever their
-    /// number has doubled: with more looks chance would decide. A size that was judged good is not judged again.
+    /// number has doubled: with more looks chance would decide. A size that was judged good is not judged again. It is good if
+    /// all of the bounds at 95 % are tolerable. It fails only if none of those at 99.9 % is, because with many looks at 95 %
+    /// one of fifty good sizes would fail by chance, for a day.
     fn compare(&mut self, tolerated: f64, size: usize, place: usize, agrees: bool) {
         let disagrees = u64::from(!agrees);
         if self.by_place.len() <= place {
@@ -191,7 +193,8 @@ impl Judged {
         if self.good >= Some(size) || !is_look {
             return;
         }
-        let (low, high) = wilson(self.disagreed, self.compared);
+        let ((_, high), (low, _)) =
+            (wilson(self.disagreed, self.compared, 1.96), wilson(self.disagreed, self.compared, 3.29));
         if high < tolerated {
             self.good = Some(size);
         } else if low > tolerated {
@@ -218,12 +221,11 @@ impl Judged {
     }
 }
 
-/// Returns Wilson's bounds of a share at 95 %.
-fn wilson(part: u64, of: u64) -> (f64, f64) {
-    const Z: f64 = 1.96;
+/// Returns Wilson's bounds of a share at so many standard deviations: 1.96 at 95 %, 3.29 at 99.9 %.
+fn wilson(part: u64, of: u64, deviations: f64) -> (f64, f64) {
     let (part, of) = (part as f64, of as f64);
-    let (share, spread) = (part / of, Z * Z / of);
-    let (middle, half) = (share + spread / 2.0, Z * (share * (1.0 - share) / of + spread / of / 4.0).sqrt());
+    let (share, spread) = (part / of, deviations * deviations / of);
+    let (middle, half) = (share + spread / 2.0, deviations * (share * (1.0 - share) / of + spread / of / 4.0).sqrt());
     ((middle - half) / (1.0 + spread), (middle + half) / (1.0 + spread))
 }
 
@@ -260,7 +262,7 @@ mod tests {
     #[test]
     fn wilson_bounds_are_those_of_the_formula() {
         for (part, of, low, high) in [(0, 200, 0.0, 0.0188), (10, 200, 0.0274, 0.0896), (200, 200, 0.9812, 1.0)] {
-            let bounds = wilson(part, of);
+            let bounds = wilson(part, of, 1.96);
             assert!((bounds.0 - low).abs() < 0.0001 && (bounds.1 - high).abs() < 0.0001, "{bounds:?}");
         }
     }
