@@ -3,6 +3,8 @@
 //! A call joins the open batch of its group, or opens one (`groups`). The batch is sent when it is full or due (`window`), by the
 //! callers that wait for it, because no task runs. `batch` holds them, sends their items by a [`Deliver`], gives each caller its
 //! result, and sends in halves the items whose request was at fault.
+//!
+//! No lock is held over an await. They are taken in one order: groups, then a batch, then its deadlines or the counts.
 
 mod batch;
 mod groups;

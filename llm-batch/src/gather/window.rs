@@ -34,10 +34,8 @@ pub(crate) struct Arrivals {
     gap: Duration,
     /// Held by each call that waits or is in flight.
     pending: Arc<()>,
-    /// Number of pending calls when the last call of the latest batch came.
-    latest: usize,
-    /// The same number of the batches before it, and how many in a row had it.
-    callers: (usize, u32),
+    /// Numbers of calls that were pending when the last call of each of the latest batches came, the latest batch first.
+    levels: [usize; 4],
 }
 
 /// Room and times of a batch that gathers.
@@ -94,12 +92,9 @@ impl Size {
 }
 
 impl Arrivals {
-    /// Number of batches in a row with as many pending calls after which these are taken for all callers.
-    const ALIKE: u32 = 3;
-
     /// Creates the arrivals of a group without calls.
     pub(crate) fn new(longest: Duration, counts_callers: bool) -> Self {
-        Self { longest, counts_callers, last: None, gap: longest, pending: Arc::default(), latest: 0, callers: (0, 0) }
+        Self { longest, counts_callers, last: None, gap: longest, pending: Arc::default(), levels: [0; 4] }
     }
 
     /// Counts an arrival. A gap counts as no longer than the longest wait, so that a burst is soon known as one.
@@ -122,17 +117,16 @@ impl Arrivals {
 
     /// Notes that the latest call has joined a batch, or has opened one, so that the batch before is complete.
     pub(crate) fn gathered(&mut self, opens: bool) {
-        let (callers, alike) = self.callers;
         if opens {
-            self.callers = if self.latest == callers { (callers, alike + 1) } else { (self.latest, 1) };
+            self.levels.rotate_right(1);
         }
-        self.latest = self.pending();
+        self.levels[0] = self.pending();
     }
 
     /// Returns the expected time until so many calls have come after this one, which is not held yet.
     fn expected(&self, calls: u64) -> Duration {
-        let (callers, alike) = self.callers;
-        if self.counts_callers && alike >= Self::ALIKE && self.pending() + 1 == callers {
+        // Three batches that left with as many calls pending show how many callers there are.
+        if self.counts_callers && self.levels[1..] == [self.pending() + 1; 3] {
             return Duration::ZERO;
         }
         // Timers have a resolution of a millisecond, so that a shorter wait is none: a burst would be sent in pieces.

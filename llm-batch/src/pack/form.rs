@@ -1,4 +1,27 @@
 //! Several prompts written as one, and its response read.
+//!
+//! The last message of a packed request, with two items and the decoy among them in random order:
+//!
+//! ```text
+//! Below are several items, which have nothing to do with each other. ...
+//!
+//! [item 5d41402abc4b2a76]
+//! Name the trade of: supply and install gutters
+//! [end 5d41402abc4b2a76]
+//!
+//! [item b9719d911017c592]
+//! Answer with exactly this text and nothing else: 98c1eb4ee93476743
+//! [end b9719d911017c592]
+//! ...
+//! ```
+//!
+//! and its response:
+//!
+//! ```json
+//! {"answers": [{"id": "5d41402abc4b2a76", "answer": "plumbing"}, {"id": "b9719d911017c592", "answer": "98c1eb4ee93476743"}, ...]}
+//! ```
+//!
+//! An item cannot write the fence of another one, because it does not know its id.
 
 use std::{collections::HashMap, fmt::Write, sync::Arc};
 

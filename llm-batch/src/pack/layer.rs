@@ -50,6 +50,14 @@ pub struct PackLayer {
 
 impl PackLayer {
     /// Creates a layer that begins with four prompts a request, for each packer and model.
+    ///
+    /// ```
+    /// use llm_batch::pack::{Check, PackLayer};
+    ///
+    /// // One item in fifty is asked alone, too, and one in twenty may disagree.
+    /// let pack = PackLayer::new(Check::new(0.02, 0.05));
+    /// # drop(pack);
+    /// ```
     pub fn new(check: Check) -> Self {
         let (hasher, count) = (RandomState::new(), AtomicU64::new(0));
         let mut gather = BatchLayer::new(BatchLimits::of_items(usize::MAX)).max_wait(Duration::from_millis(50));
@@ -69,24 +77,68 @@ impl PackLayer {
     }
 
     /// Adds a packer before those that are there. The first one that accepts a request packs it.
+    ///
+    /// ```
+    /// use llm_batch::pack::{Check, PackLayer, Packer};
+    /// use llm_core::ChatRequest;
+    ///
+    /// /// Positions of tenders, for models that follow a schema.
+    /// struct Positions;
+    ///
+    /// impl Packer for Positions {
+    ///     fn name(&self) -> &'static str {
+    ///         "positions"
+    ///     }
+    ///
+    ///     fn accepts(&self, request: &ChatRequest) -> bool {
+    ///         request.model.starts_with("gpt-")
+    ///     }
+    /// }
+    ///
+    /// let pack = PackLayer::new(Check::new(0.02, 0.05)).packer(Positions);
+    /// # drop(pack);
+    /// ```
     pub fn packer(mut self, packer: impl Packer) -> Self {
         self.packers.insert(0, Arc::new(packer));
         self
     }
 
     /// Sets the most prompts of a request before its size was judged: 4 by default. 1 turns packing off.
+    ///
+    /// ```
+    /// use llm_batch::pack::{Check, PackLayer};
+    ///
+    /// // Nothing is sampled, so that the size stays ten.
+    /// let pack = PackLayer::new(Check::new(0.0, 0.05)).start_size(10);
+    /// # drop(pack);
+    /// ```
     pub fn start_size(mut self, prompts: usize) -> Self {
         self.start = prompts;
         self
     }
 
     /// Sets the most prompts of a request that a size may grow to: 64 by default.
+    ///
+    /// ```
+    /// use llm_batch::pack::{Check, PackLayer};
+    ///
+    /// let pack = PackLayer::new(Check::new(0.02, 0.05)).max_size(10);
+    /// # drop(pack);
+    /// ```
     pub fn max_size(mut self, prompts: usize) -> Self {
         self.most = prompts;
         self
     }
 
     /// Sets the most estimated input tokens of a packed request: 100,000 by default.
+    ///
+    /// ```
+    /// use llm_batch::pack::{Check, PackLayer};
+    ///
+    /// // A model with a context of 32,768 tokens, of which the response needs a part.
+    /// let pack = PackLayer::new(Check::new(0.02, 0.05)).max_tokens(20_000);
+    /// # drop(pack);
+    /// ```
     pub fn max_tokens(mut self, tokens: u64) -> Self {
         self.tokens = tokens;
         self
@@ -94,6 +146,14 @@ impl PackLayer {
 
     /// Sets the longest time that a call waits for others: 50 ms by default. Unlike one of a micro-batch, a call waits also if
     /// nothing of its group is in flight, because alone it saves nothing.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use llm_batch::pack::{Check, PackLayer};
+    ///
+    /// let hurried = PackLayer::new(Check::new(0.02, 0.05)).max_wait(Duration::from_millis(5));
+    /// # drop(hurried);
+    /// ```
     pub fn max_wait(mut self, wait: Duration) -> Self {
         self.gather = self.gather.max_wait(wait);
         self
@@ -101,6 +161,13 @@ impl PackLayer {
 
     /// Sets the most calls, and estimated input tokens of their items, that wait or are in flight: 10,000 and 10,000,000 by
     /// default.
+    ///
+    /// ```
+    /// use llm_batch::pack::{Check, PackLayer};
+    ///
+    /// let small = PackLayer::new(Check::new(0.02, 0.05)).max_pending(1_000, 1_000_000);
+    /// # drop(small);
+    /// ```
     pub fn max_pending(mut self, calls: usize, tokens: u64) -> Self {
         self.gather = self.gather.max_pending(calls, tokens);
         self
@@ -108,12 +175,27 @@ impl PackLayer {
 
     /// Sets the prices by which the list price of a packed response is estimated, and so what packing saved. Without them both
     /// are unknown.
+    ///
+    /// ```
+    /// use llm_batch::pack::{Check, PackLayer};
+    /// use llm_providers::prices;
+    ///
+    /// let pack = PackLayer::new(Check::new(0.02, 0.05)).prices(prices::anthropic());
+    /// # drop(pack);
+    /// ```
     pub fn prices(mut self, prices: impl Into<Arc<PriceTable>>) -> Self {
         self.prices = Some(prices.into());
         self
     }
 
     /// Describes the form of the response in the text alone, for vendors that enforce no JSON schema.
+    ///
+    /// ```
+    /// use llm_batch::pack::{Check, PackLayer};
+    ///
+    /// let own_server = PackLayer::new(Check::new(0.02, 0.05)).json_in_text();
+    /// # drop(own_server);
+    /// ```
     pub fn json_in_text(mut self) -> Self {
         self.has_schema = false;
         self
@@ -126,6 +208,13 @@ impl PackLayer {
     }
 
     /// Counts the requests that packing would need, and sends each call at once and unchanged.
+    ///
+    /// ```
+    /// use llm_batch::pack::{Check, PackLayer};
+    ///
+    /// let pack = PackLayer::new(Check::new(0.02, 0.05)).shadow();
+    /// # drop(pack);
+    /// ```
     pub fn shadow(mut self) -> Self {
         self.gather = self.gather.shadow();
         self

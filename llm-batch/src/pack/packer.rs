@@ -44,7 +44,8 @@ pub trait Packer: Send + Sync + 'static {
         true
     }
 
-    /// Returns the text that tells the model about the items, before the form of its response.
+    /// Returns the text that tells the model about the items, before the form of its response. It is the same for all requests
+    /// of the packer, so that vendors' prompt caches know it.
     fn instruction(&self) -> &str {
         "Each item is a message of the user."
     }

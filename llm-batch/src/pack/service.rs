@@ -20,6 +20,28 @@ use crate::gather::{Entry, GroupKey, Groups, Shared, Size};
 ///
 /// Always ready: a call waits, bounded, inside its future. It is then sent by a clone of the inner service. Clones share the
 /// packs.
+///
+/// ```
+/// use llm_batch::pack::{Check, PackLayer};
+/// use llm_core::{Call, ChatRequest, ChatResponse, Choice, Error, FinishReason, Part, Receipt, Reply, layer::oneshot};
+/// use tower_layer::Layer;
+///
+/// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+/// # async fn main() -> Result<(), Error> {
+/// let vendor = tower::service_fn(|call: Call<ChatRequest>| async move {
+///     let choice = Choice::new(0, vec![Part::text("42")], FinishReason::Stop);
+///     Ok::<_, Error>(Reply::new(ChatResponse::new("1", call.body.model, vec![choice]), Receipt::default()))
+/// });
+/// let pack = PackLayer::new(Check::new(0.0, 0.05)).layer(vendor);
+/// let ask = |text: &str| oneshot(pack.clone(), Call::new("acme", ChatRequest::new("m").user(text).max_output_tokens(9)));
+/// let (one, other) = tokio::join!(ask("6 x 7"), ask("7 x 6"));
+/// assert_eq!((&*one?.output.text(), &*other?.output.text()), ("42", "42"));
+/// // This vendor never answers in the form, so that each of the two is asked again, alone.
+/// assert_eq!((pack.stats().batches.requests, pack.stats().repaired), (1, 2));
+/// pack.close().await;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct Pack<S: LlmService<ChatRequest>> {
     inner: S,
