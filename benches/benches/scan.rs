@@ -2,7 +2,7 @@
 
 use benches::hit_rate::{Scan, survival};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group};
-use llm_cache::Policy;
+use llm_cache::EvictionPolicy;
 
 criterion_group!(name = benches; config = crate::short().sample_size(10); targets = scan);
 
@@ -12,7 +12,7 @@ fn scan(c: &mut Criterion) {
     let mut group = c.benchmark_group("a scan of 10,000 past 100 hot entries, with room for 200");
     group.throughput(Throughput::Elements(SCAN.scanned.into()));
     let runtime = crate::runtime();
-    for policy in [Policy::Lru, Policy::TinyLfu] {
+    for policy in [EvictionPolicy::Lru, EvictionPolicy::TinyLfu] {
         println!("{policy:?}: {:?}", runtime.block_on(survival(&SCAN, policy)));
         group.bench_function(BenchmarkId::from_parameter(format!("{policy:?}")), |b| {
             b.iter(|| runtime.block_on(survival(&SCAN, policy)));

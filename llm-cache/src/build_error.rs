@@ -1,4 +1,4 @@
-use crate::{StoreError, UrlError};
+use crate::{StoreError, url_error::UrlError};
 
 /// Reasons why a cache cannot be built.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -3,7 +3,7 @@ use std::{fmt, sync::Arc, time::Duration};
 use llm_core::{Clock, layer::Accounting};
 
 use crate::{
-    Background, BuildError, Cache, DirectivePolicy, Policy, StoreUrl, Ttl,
+    Background, BuildError, Cache, DirectivePolicy, EvictionPolicy, StoreUrl, Ttl,
     counts::Counts,
     entries::{Admission, Entries},
     inner::Inner,
@@ -209,7 +209,7 @@ impl CacheBuilder {
     }
 
     /// Sets the eviction policy of the memory: least recently used by default.
-    pub fn policy(mut self, policy: Policy) -> Self {
+    pub fn eviction_policy(mut self, policy: EvictionPolicy) -> Self {
         self.store_config.policy = policy;
         self
     }

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use llm_core::Usd;
 
-use crate::{Stats, store::StoreStats};
+use crate::{stats::Stats, store::StoreStats};
 
 /// A number that only grows.
 #[derive(Default)]

@@ -35,6 +35,7 @@ mod redis_options;
 mod redis_url;
 mod service;
 mod settings;
+mod stats;
 mod status;
 #[cfg_attr(
     not(any(feature = "file", feature = "redis")),
@@ -49,10 +50,11 @@ mod store_config;
 mod tasks;
 mod telemetry;
 mod url;
+mod url_error;
 
 pub use self::build_error::BuildError;
 pub use self::builder::CacheBuilder;
-pub use self::cache::{Cache, Resolved, Stats};
+pub use self::cache::{Cache, Resolved};
 #[cfg(feature = "metrics")]
 pub use self::describe::{LOOKUP_SECONDS_BUCKETS, describe_metrics};
 pub use self::key::Key;
@@ -62,9 +64,11 @@ pub use self::policy::{Directive, DirectivePolicy, Mismatch, Tag, Ttl, TtlRule, 
 pub use self::redis_options::RedisOptions;
 pub use self::service::Cached;
 pub use self::settings::Background;
+pub use self::stats::Stats;
 pub use self::status::{CacheStatus, Miss, ShadowStatus, Stale};
-pub use self::store::{Policy, StoreError};
-pub use self::url::{StoreUrl, UrlError};
+pub use self::store::{EvictionPolicy, StoreError};
+pub use self::url::StoreUrl;
+pub use self::url_error::UrlError;
 #[cfg(feature = "at-rest")]
 pub use self::{
     admin::{Listing, MigrationReport, StoredEntry, migrate},

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{Policy, UrlError};
+use crate::{EvictionPolicy, url_error::UrlError};
 
 /// Value of a parameter, and its text in a URL.
 trait Parameter: Sized {
@@ -55,7 +55,7 @@ parameters! {
     /// Longest time that the local tier keeps an entry.
     memory_ttl: Duration,
     /// Eviction policy of the memory.
-    policy: Policy,
+    policy: EvictionPolicy,
     /// Prefix of all keys in Redis.
     prefix: String,
     /// Longest time that a lookup waits for Redis.
@@ -96,7 +96,7 @@ impl Parameter for Duration {
     }
 }
 
-impl Parameter for Policy {
+impl Parameter for EvictionPolicy {
     fn parse(name: &str, text: &str) -> Result<Self, UrlError> {
         match text {
             "lru" => Ok(Self::Lru),

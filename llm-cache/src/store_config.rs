@@ -2,7 +2,7 @@ use std::{sync::Arc, time::Duration};
 
 use llm_core::{Clock, SystemClock};
 
-use crate::Policy;
+use crate::EvictionPolicy;
 #[cfg(feature = "at-rest")]
 use crate::{EncryptionKeys, Secret};
 
@@ -11,7 +11,7 @@ use crate::{EncryptionKeys, Secret};
 #[cfg_attr(not(any(feature = "file", feature = "redis")), expect(dead_code, reason = "memory needs less"))]
 pub(crate) struct StoreConfig {
     pub(crate) max_bytes: u64,
-    pub(crate) policy: Policy,
+    pub(crate) policy: EvictionPolicy,
     pub(crate) clock: Arc<dyn Clock>,
     /// Time for which an expired entry can be of use.
     pub(crate) grace: Duration,
@@ -27,7 +27,7 @@ impl Default for StoreConfig {
     fn default() -> Self {
         Self {
             max_bytes: 64 << 20,
-            policy: Policy::default(),
+            policy: EvictionPolicy::default(),
             clock: Arc::new(SystemClock),
             grace: Duration::ZERO,
             #[cfg(feature = "at-rest")]

@@ -9,9 +9,9 @@ use std::{
     str::FromStr,
 };
 
-use crate::parameters::Parameters;
 #[cfg(feature = "redis")]
 use crate::redis_url::RedisUrl;
+use crate::{parameters::Parameters, url_error::UrlError};
 
 /// Smallest capacity, in bytes. No entry is smaller.
 pub(crate) const MIN_BYTES: u64 = 1024;
@@ -53,11 +53,6 @@ pub(crate) enum Location {
     #[cfg(feature = "redis")]
     Redis(RedisUrl),
 }
-
-/// Error in a store's URL. It names the part, and shows none that may hold a password.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct UrlError(String);
 
 impl FromStr for StoreUrl {
     type Err = UrlError;
@@ -131,32 +126,6 @@ impl StoreUrl {
     }
 }
 
-impl UrlError {
-    pub(crate) fn new(what: impl Into<String>) -> Self {
-        Self(what.into())
-    }
-
-    fn feature(scheme: &str, feature: &str) -> Self {
-        Self(format!("`{scheme}:` needs the feature `{feature}` of llm-cache, which is off in this build"))
-    }
-
-    fn scheme(scheme: &str) -> Self {
-        let allowed = "use `memory:`, `file:///path` or `redis://host`";
-        match is_plain(scheme) {
-            true => Self(format!("`{scheme}:` is no scheme of a store: {allowed}")),
-            false => Self(format!("what stands before the first colon is no scheme of a store: {allowed}")),
-        }
-    }
-
-    fn parameter(at: usize, name: &str, allowed: &[&str]) -> Self {
-        let allowed = allowed.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
-        match is_plain(name) {
-            true => Self(format!("`{name}` is no parameter here: allowed are {allowed}")),
-            false => Self(format!("parameter {} is none here: allowed are {allowed}", at + 1)),
-        }
-    }
-}
-
 /// Features of this build that stores need.
 const FEATURES: &[&str] = &[
     #[cfg(feature = "file")]
@@ -174,12 +143,6 @@ fn feature_of(scheme: &str) -> Option<&'static str> {
     }
 }
 
-/// True if a text can be shown: it looks like a name, and not like a password.
-fn is_plain(text: &str) -> bool {
-    let plain = |c: char| c.is_ascii_lowercase() || matches!(c, '_' | '+');
-    (1..=16).contains(&text.len()) && text.chars().all(plain)
-}
-
 /// Parameters of a Redis URL.
 #[cfg(feature = "redis")]
 const REDIS_PARAMETERS: &[&str] =
@@ -190,7 +153,7 @@ const REDIS_PARAMETERS: &[&str] =
 fn redis(scheme: &str, location: &str) -> Result<Location, UrlError> {
     match location.starts_with("//") && location.len() > 2 {
         true => Ok(Location::Redis(RedisUrl(format!("{scheme}:{location}").into()))),
-        false => Err(UrlError(format!("`{scheme}:` has no host: write `{scheme}://host:port`"))),
+        false => Err(UrlError::new(format!("`{scheme}:` has no host: write `{scheme}://host:port`"))),
     }
 }
 

@@ -7,7 +7,7 @@
 use std::{ffi::OsString, path::PathBuf, process::ExitCode, time::Duration};
 
 use benches::hit_rate::{Scan, Survival, Workload, Zipf, measure, read, survival};
-use llm_cache::Policy;
+use llm_cache::EvictionPolicy;
 use tokio::runtime::Builder;
 
 const USAGE: &str = "usage: hit_rate [--traces DIR] [--quick]";
@@ -76,7 +76,7 @@ async fn scans() -> String {
         "| warm, room, scanned once | policy | warm asked meanwhile | answered | warm left |\n|---|---|---|---|---|\n";
     for scan in SCANS {
         let Scan { hot, capacity, scanned, .. } = scan;
-        for (name, policy) in [("LRU", Policy::Lru), ("TinyLFU", Policy::TinyLfu)] {
+        for (name, policy) in [("LRU", EvictionPolicy::Lru), ("TinyLFU", EvictionPolicy::TinyLfu)] {
             let Survival { left, asked, answered } = survival(&scan, policy).await;
             table += &format!("| {hot}, {capacity}, {scanned} | {name} | {asked} | {answered} | {left} |\n");
         }

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use llm_cache::{Cache, CacheBuilder, CacheLayer, Cached, Directive, Policy, Ttl};
+use llm_cache::{Cache, CacheBuilder, CacheLayer, Cached, Directive, EvictionPolicy, Ttl};
 use llm_core::{Call, ChatRequest, ManualClock, Origin};
 use tower::{Layer as _, Service};
 
@@ -13,7 +13,7 @@ pub struct Keeping {
     /// Room, in answers.
     pub capacity: usize,
     /// Which go first.
-    pub policy: Policy,
+    pub policy: EvictionPolicy,
     /// For how long; `None` is for ever.
     pub ttl: Option<Duration>,
 }
@@ -33,7 +33,8 @@ impl Layer {
         probe.ask(&Asked { at: Duration::ZERO, tenant: 0, question: 0 }).await;
         let weight = probe.service.cache().stats().bytes;
 
-        let builder = Cache::builder("hit-rate").max_bytes(weight * keeping.capacity as u64).policy(keeping.policy);
+        let builder =
+            Cache::builder("hit-rate").max_bytes(weight * keeping.capacity as u64).eviction_policy(keeping.policy);
         Self::of(match keeping.ttl {
             Some(ttl) => builder.ttl(ttl),
             None => builder.ttl(Ttl::unlimited()),

@@ -1,6 +1,6 @@
 use std::{fmt::Write, time::Duration};
 
-use llm_cache::Policy;
+use llm_cache::EvictionPolicy;
 
 use super::{Keeping, Layer, Naive, Workload, optimal};
 
@@ -19,7 +19,7 @@ pub const TTLS: [(&str, Option<Duration>); 5] = [
 /// What `--quick` measures.
 const QUICK: ([usize; 2], usize) = ([100, 1_000], 2);
 
-const POLICIES: [(&str, Policy); 2] = [("LRU", Policy::Lru), ("TinyLFU", Policy::TinyLfu)];
+const POLICIES: [(&str, EvictionPolicy); 2] = [("LRU", EvictionPolicy::Lru), ("TinyLFU", EvictionPolicy::TinyLfu)];
 
 /// Sends a series through the real layer once for each policy, capacity and time to live that is shorter than the series,
 /// and gives a table of hit rates. `step` is called before each line of it with what comes.
@@ -69,7 +69,7 @@ async fn agreed(workload: &Workload, keeping: &Keeping, distinct: usize, best: u
         return Err(wrong(format!("{hits} hits are more than the optimum of {best}")));
     }
     // There is no naive count of TinyLFU, whose sketch is keyed at random; with room for everything it has no choice.
-    if keeping.policy == Policy::Lru || keeping.capacity >= distinct {
+    if keeping.policy == EvictionPolicy::Lru || keeping.capacity >= distinct {
         let naive = Naive::new(keeping.capacity, keeping.ttl).hits(&workload.asked);
         if hits != naive {
             return Err(wrong(format!("the layer has {hits} hits, a naive count {naive}")));

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use llm_cache::Policy;
+use llm_cache::EvictionPolicy;
 
 use super::{Asked, Keeping, Layer};
 
@@ -29,7 +29,7 @@ pub struct Survival {
 }
 
 /// Sends a scan through the real layer.
-pub async fn survival(scan: &Scan, policy: Policy) -> Survival {
+pub async fn survival(scan: &Scan, policy: EvictionPolicy) -> Survival {
     let Scan { hot, capacity, scanned, hot_every } = *scan;
     let asked = |question| Asked { at: Duration::ZERO, tenant: 0, question };
     let mut layer = Layer::new(&Keeping { capacity, policy, ttl: None }).await;
@@ -60,7 +60,7 @@ mod tests {
     fn measured(hot_every: u32) -> Survival {
         let scan = Scan { hot: 10, capacity: 20, scanned: 200, hot_every };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
-        runtime.block_on(survival(&scan, Policy::Lru))
+        runtime.block_on(survival(&scan, EvictionPolicy::Lru))
     }
 
     #[test]

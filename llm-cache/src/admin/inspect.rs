@@ -126,7 +126,7 @@ impl From<Listed> for StoredEntry {
             stored_at: record.expiry.stored_at,
             fresh_until: record.expiry.fresh_until,
             tags: record.provenance.tags,
-            accounting: record.facts,
+            accounting: record.accounting,
             bytes,
             live,
         }

@@ -7,7 +7,7 @@ use std::{
 
 use serde::de::DeserializeOwned;
 
-use super::Entries;
+use super::storing::Entries;
 use crate::{
     Directive, Key, Miss, Stale,
     counts::LookupTimer,
@@ -147,6 +147,12 @@ impl Entries {
             Ok(Claim::Taken) => Claimed::Taken,
             Err(_) => Claimed::Lead(Lease::free()),
         }
+    }
+
+    /// True if an entry has not been invalidated since it was found.
+    pub(crate) fn holds<C>(&self, stored: &Stored<C>) -> bool {
+        let provenance = &stored.entry.provenance;
+        self.allows(provenance, provenance.started_at)
     }
 
     /// Fetches entries from the remote tier. A store that fails has none.

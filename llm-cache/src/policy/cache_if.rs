@@ -17,9 +17,9 @@ type Predicate = dyn Fn(&dyn Any, &Accounting) -> bool + Send + Sync;
 impl CacheIf {
     /// Adds the predicate for responses of type `C`.
     pub(crate) fn add<C: 'static>(&mut self, predicate: impl Fn(&C, &Accounting) -> bool + Send + Sync + 'static) {
-        let predicate = move |answer: &dyn Any, accounting: &Accounting| {
-            let keyed = || answer.downcast_ref::<Value<C>>().map(|value| &*value.0);
-            answer.downcast_ref::<C>().or_else(keyed).is_none_or(|answer| predicate(answer, accounting))
+        let predicate = move |response: &dyn Any, accounting: &Accounting| {
+            let keyed = || response.downcast_ref::<Value<C>>().map(|value| &*value.0);
+            response.downcast_ref::<C>().or_else(keyed).is_none_or(|response| predicate(response, accounting))
         };
         let predicate: Arc<Predicate> = Arc::new(predicate);
         self.0.insert(TypeId::of::<C>(), Arc::clone(&predicate));
@@ -27,7 +27,7 @@ impl CacheIf {
     }
 
     /// Returns true if the response may be stored and served.
-    pub(crate) fn allows<C: 'static>(&self, answer: &C, accounting: &Accounting) -> bool {
-        self.0.get(&TypeId::of::<C>()).is_none_or(|predicate| predicate(answer, accounting))
+    pub(crate) fn allows<C: 'static>(&self, response: &C, accounting: &Accounting) -> bool {
+        self.0.get(&TypeId::of::<C>()).is_none_or(|predicate| predicate(response, accounting))
     }
 }

@@ -4,6 +4,7 @@
 mod at_rest;
 mod entry;
 mod error;
+mod eviction_policy;
 #[cfg(feature = "file")]
 mod file;
 mod lease;
@@ -13,7 +14,6 @@ mod listing;
 mod local_tier;
 mod memory;
 mod memory_size;
-mod policy;
 #[cfg(feature = "redis")]
 mod redis;
 mod store_trait;
@@ -42,7 +42,7 @@ pub(crate) use self::{
     memory::Memory,
     store_trait::{Store, StoreFuture, StoreStats},
 };
-pub use self::{error::StoreError, policy::Policy};
+pub use self::{error::StoreError, eviction_policy::EvictionPolicy};
 #[cfg(feature = "file")]
 pub(crate) use self::{
     file::{FileSettings, FileStore},

@@ -3,7 +3,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
-use crate::Policy;
+use crate::EvictionPolicy;
 
 fn read(url: &str) -> Result<StoreUrl, String> {
     url.parse().map_err(|error: UrlError| error.to_string())
@@ -12,7 +12,7 @@ fn read(url: &str) -> Result<StoreUrl, String> {
 #[test]
 fn store_url_parses_memory_and_parameters() {
     let url = read("memory:?max_bytes=64mb&policy=tinylfu").unwrap();
-    assert_eq!((url.parameters.max_bytes, url.parameters.policy), (Some(64 << 20), Some(Policy::TinyLfu)));
+    assert_eq!((url.parameters.max_bytes, url.parameters.policy), (Some(64 << 20), Some(EvictionPolicy::TinyLfu)));
     assert_eq!(read("memory:").unwrap(), read("memory://?").unwrap());
 }
 
@@ -132,7 +132,7 @@ proptest! {
             location: if cfg!(feature = "file") { Location::File(path.into()) } else { Location::Memory },
             parameters: Parameters {
                 max_bytes: Some(max),
-                policy: memory.map(|_| Policy::Lru),
+                policy: memory.map(|_| EvictionPolicy::Lru),
                 memory,
                 memory_ttl: memory.map(|_| Duration::from_secs(seconds)),
                 ..Parameters::default()

@@ -12,9 +12,9 @@ async fn cache_fallbacks_stores_responses_of_fallback_models() {
         let upstream = Made::of(|call| async move {
             let choice = Choice::new(0, vec![Part::text("x")], FinishReason::Stop);
             let receipt = Receipt::default();
-            receipt.edit(|facts| {
-                facts.model = Some("the-small-one".into());
-                facts.fallback = call.body.messages.len() == 1;
+            receipt.edit(|accounting| {
+                accounting.model = Some("the-small-one".into());
+                accounting.fallback = call.body.messages.len() == 1;
             });
             Ok(Reply::new(ChatResponse::new("1", "m-2026-01-01", vec![choice]), receipt))
         });

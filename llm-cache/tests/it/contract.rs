@@ -34,9 +34,9 @@ impl<T: Operation, S: LlmService<T>> Service<Call<T>> for Priced<S> {
         ResponseFuture::waiting(async move {
             Ok(oneshot(inner, call).await?.on_end(|end, receipt| {
                 if let End::Complete(_) = end {
-                    receipt.edit(|facts| {
-                        facts.cost = Some(Usd::from_nanos(7));
-                        facts.cost_share = Some(CostShare::new(Usd::from_nanos(7), |_| {}));
+                    receipt.edit(|accounting| {
+                        accounting.cost = Some(Usd::from_nanos(7));
+                        accounting.cost_share = Some(CostShare::new(Usd::from_nanos(7), |_| {}));
                     });
                 }
             }))

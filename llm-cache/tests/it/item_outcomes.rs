@@ -69,7 +69,9 @@ impl Provider for Lengths {
             return Err(Error::new(ErrorKind::InvalidRequest, "a bad text"));
         }
         let receipt = Receipt::default();
-        receipt.edit(|facts| facts.usage = Some(Usage::new(texts.iter().map(|text| text.len() as u64).sum(), 0)));
+        receipt.edit(|accounting| {
+            accounting.usage = Some(Usage::new(texts.iter().map(|text| text.len() as u64).sum(), 0))
+        });
         let vectors = texts.iter().map(|text| Arc::from([text.len() as f32].as_slice())).collect();
         let mut reply = Reply::new(Embeddings::new(call.body.model, vectors), receipt);
         reply.extensions.insert(Mark("from below"));

@@ -90,11 +90,13 @@ impl Served {
             .layer(CacheLayer::new(cache.clone()))
             .layer(edits(true, move |receipt| {
                 if self.packed {
-                    receipt.edit(|facts| facts.set_packed(Ok(Usd::from_nanos(ALONE))));
+                    receipt.edit(|accounting| accounting.set_packed(Ok(Usd::from_nanos(ALONE))));
                 }
             }))
             .layer(ledger.attempts())
-            .layer(edits(false, move |receipt| receipt.edit(|facts| facts.service_tier = self.tier.map(Into::into))));
+            .layer(edits(false, move |receipt| {
+                receipt.edit(|accounting| accounting.service_tier = self.tier.map(Into::into))
+            }));
         into_provider(layers.service(Scripted::new().rule(rule)))
     }
 

@@ -17,6 +17,7 @@ mod contract;
 mod damaged_file;
 mod directive_without_cache;
 mod directives;
+mod eviction_policy;
 #[cfg(feature = "file")]
 mod file;
 mod get_or_call;
@@ -33,7 +34,6 @@ mod max_response_bytes;
 mod metrics;
 mod negative_cache;
 mod observability;
-mod policy;
 #[cfg(all(feature = "redis", unix))]
 mod redis;
 mod replay;

@@ -67,7 +67,7 @@ impl Made {
 
 pub(crate) fn answer() -> Reply<ChatResponse> {
     let receipt = Receipt::default();
-    receipt.edit(|facts| facts.usage = Some(Usage::new(1_000, 100)));
+    receipt.edit(|accounting| accounting.usage = Some(Usage::new(1_000, 100)));
     let choice = Choice::new(0, vec![Part::text("x")], FinishReason::Stop);
     Reply::new(ChatResponse::new("1", "gpt-4o-mini", vec![choice]), receipt)
 }

@@ -96,9 +96,9 @@ pub(crate) fn question(call: &Call<ChatRequest>) -> String {
 }
 
 fn receipt() -> Receipt {
-    let mut facts = Accounting::default();
-    facts.provider = Some("words".into());
-    Receipt::new(facts)
+    let mut accounting = Accounting::default();
+    accounting.provider = Some("words".into());
+    Receipt::new(accounting)
 }
 
 fn usage(text: &str) -> Usage {
@@ -112,7 +112,7 @@ impl Provider for Upstream {
         self.failure()?;
         let text = question(&call);
         let receipt = receipt();
-        receipt.edit(|facts| facts.usage = Some(usage(&text)));
+        receipt.edit(|accounting| accounting.usage = Some(usage(&text)));
         let choice = Choice::new(0, vec![Part::text(text)], FinishReason::Stop);
         Ok(Reply::new(ChatResponse::new("id", call.body.model, vec![choice]), receipt))
     }
@@ -140,7 +140,7 @@ impl Provider for Upstream {
         let reply = Reply::new(ChatStream::new(events), receipt());
         Ok(reply.on_end(move |end, receipt| {
             if let llm_core::layer::End::Complete(_) = end {
-                receipt.edit(|facts| facts.usage = Some(used));
+                receipt.edit(|accounting| accounting.usage = Some(used));
             }
         }))
     }

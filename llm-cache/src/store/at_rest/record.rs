@@ -20,7 +20,7 @@ pub(crate) struct Record {
     pub(crate) partition: Partition,
     /// Digest of its key.
     pub(crate) digest: [u8; 32],
-    pub(crate) facts: Accounting,
+    pub(crate) accounting: Accounting,
     pub(crate) expiry: Expiry,
     pub(crate) provenance: Provenance,
     pub(crate) text: Bytes,
@@ -42,8 +42,8 @@ struct Head {
     #[serde(rename = "weight", default, skip_serializing_if = "Option::is_none")]
     memory_size: Option<u32>,
     /// Accounting of the response, not of how a call got it.
-    #[serde(default)]
-    facts: Accounting,
+    #[serde(rename = "facts", default)]
+    accounting: Accounting,
 }
 
 impl Record {
@@ -52,7 +52,7 @@ impl Record {
         Some(Self {
             partition: key.partition(),
             digest: digest(key),
-            facts: entry.accounting.clone(),
+            accounting: entry.accounting.clone(),
             expiry: entry.expiry,
             provenance: entry.provenance.clone(),
             text: entry.text()?,
@@ -62,8 +62,8 @@ impl Record {
 
     /// Returns the entry of a record that was found in a tier.
     pub(crate) fn into_entry(self, key: &Key, tier: &'static str) -> Entry {
-        let Self { facts, expiry, provenance, text, memory_size, .. } = self;
-        Entry::from_text(key, text, memory_size, facts, expiry, provenance, tier)
+        let Self { accounting, expiry, provenance, text, memory_size, .. } = self;
+        Entry::from_text(key, text, memory_size, accounting, expiry, provenance, tier)
     }
 
     /// Encodes the record: digest, length of the head, head, text.
@@ -74,7 +74,7 @@ impl Record {
             started_at: self.provenance.started_at.nanos(),
             tags: self.provenance.tags.iter().map(Tag::text).collect(),
             memory_size: self.memory_size,
-            facts: self.facts.clone(),
+            accounting: self.accounting.clone(),
         };
         let head = serde_json::to_vec(&head).ok()?;
         let length = u32::try_from(head.len()).ok()?.to_le_bytes();
@@ -91,7 +91,7 @@ impl Record {
         Ok(Self {
             partition,
             digest,
-            facts: head.facts,
+            accounting: head.accounting,
             expiry: Expiry { stored_at: time(head.stored_at), fresh_until: head.fresh_until.map(time) },
             provenance: Provenance {
                 started_at: Timestamp::from_nanos(head.started_at),

@@ -22,23 +22,23 @@ fn key(n: u32) -> Key {
 }
 
 fn record(key: &Key, text: &str) -> Record {
-    let mut facts = Accounting::default();
-    facts.usage = Some(Usage { reasoning: 3, ..Usage::new(7, 9) });
-    facts.usage_so_far = Some(Usage::new(1, 2));
-    facts.set_prices(Ok(Usd::from_nanos(11)), Ok(Usd::from_nanos(22)));
-    facts.set_packed(Ok(Usd::from_nanos(40)));
-    facts.provider = Some("openai".into());
-    facts.member = Some("key-1".into());
-    facts.model = Some("m-2026".into());
-    facts.fallback = true;
-    facts.service_tier = Some("flex".into());
-    facts.surcharges = vec!["us".into(), "fast".into()];
-    facts.request_id = Some("r-1".into());
+    let mut accounting = Accounting::default();
+    accounting.usage = Some(Usage { reasoning: 3, ..Usage::new(7, 9) });
+    accounting.usage_so_far = Some(Usage::new(1, 2));
+    accounting.set_prices(Ok(Usd::from_nanos(11)), Ok(Usd::from_nanos(22)));
+    accounting.set_packed(Ok(Usd::from_nanos(40)));
+    accounting.provider = Some("openai".into());
+    accounting.member = Some("key-1".into());
+    accounting.model = Some("m-2026".into());
+    accounting.fallback = true;
+    accounting.service_tier = Some("flex".into());
+    accounting.surcharges = vec!["us".into(), "fast".into()];
+    accounting.request_id = Some("r-1".into());
     let tags = [Tag::tenant("acme"), Tag::named("import")].into();
     Record {
         partition: key.partition(),
         digest: name::digest(key),
-        facts,
+        accounting,
         expiry: Expiry { stored_at: NOON + Duration::from_nanos(5), fresh_until: Some(NOON + Duration::from_secs(9)) },
         provenance: Provenance { started_at: Timestamp::from_nanos(4), tags },
         text: Bytes::copy_from_slice(text.as_bytes()),
@@ -74,7 +74,7 @@ fn at_rest_round_trips_entry() {
         let read = codec.read(&name, &bytes).unwrap();
         let was = record(&key(1), &text);
         assert_eq!(read.text, was.text);
-        assert_eq!(format!("{:?}", read.facts), format!("{:?}", was.facts));
+        assert_eq!(format!("{:?}", read.accounting), format!("{:?}", was.accounting));
         assert_eq!((read.expiry.stored_at, read.expiry.fresh_until), (was.expiry.stored_at, was.expiry.fresh_until));
         assert_eq!(
             (read.provenance.started_at, &read.provenance.tags),
@@ -181,14 +181,14 @@ fn seal_hides_entry_and_name() {
 #[test]
 fn at_rest_omits_origin_and_payment() {
     let mut record = record(&key(1), "1");
-    record.facts.paid = Some(Usd::from_nanos(11).into());
-    record.facts.saved.add(llm_core::Cause::CacheHit, Usd::from_nanos(11));
-    record.facts.cost_share = Some(llm_core::layer::CostShare::new(Usd::from_nanos(11), |_| ()));
+    record.accounting.paid = Some(Usd::from_nanos(11).into());
+    record.accounting.saved.add(llm_core::Cause::CacheHit, Usd::from_nanos(11));
+    record.accounting.cost_share = Some(llm_core::layer::CostShare::new(Usd::from_nanos(11), |_| ()));
     let codec = AtRest::new(None, None);
     let (name, bytes) = codec.write(&record).unwrap();
-    let read = codec.read(&name, &bytes).unwrap().facts;
+    let read = codec.read(&name, &bytes).unwrap().accounting;
     assert!(read.paid.is_none() && read.cost_share.is_none());
-    assert_eq!(read.saved, record.facts.saved.of_response(), "what the response itself saved stays with it");
+    assert_eq!(read.saved, record.accounting.saved.of_response(), "what the response itself saved stays with it");
     assert_eq!(read.saved.total(), Usd::from_nanos(29));
 }
 
@@ -239,18 +239,18 @@ fn at_rest_reads_or_misses_other_versions() {
         framing.close(&name, &acme(), &body, None).unwrap()
     };
     let usage = json!({"input": 7, "output": 9, "thought_about": 4});
-    let facts = json!({"usage": usage, "region": "eu", "model": "m"});
-    let richer = json!({"stored_at": 5, "fresh_until": 6, "begun": 4, "votes": [1, 2], "facts": facts});
+    let accounting = json!({"usage": usage, "region": "eu", "model": "m"});
+    let richer = json!({"stored_at": 5, "fresh_until": 6, "begun": 4, "votes": [1, 2], "facts": accounting});
     let read = codec.read(&name, &write(richer)).unwrap();
-    assert_eq!((&*read.text, read.facts.usage), (&b"\"an answer\""[..], Some(Usage::new(7, 9))));
+    assert_eq!((&*read.text, read.accounting.usage), (&b"\"an answer\""[..], Some(Usage::new(7, 9))));
     let older = json!({"stored_at": 5, "begun": 4, "facts": {"cost": 11, "model": "m"}});
-    let older = codec.read(&name, &write(older)).unwrap().facts;
+    let older = codec.read(&name, &write(older)).unwrap().accounting;
     assert_eq!((older.cost, older.list, older.packed), (Some(Usd::from_nanos(11)), None, false), "unknown, not zero");
     let other_cause = json!({"cost": 11, "list": 22, "saved": {"tier": 4, "barter": 7}});
     let other_cause = write(json!({"stored_at": 5, "begun": 4, "facts": other_cause}));
     assert_eq!(codec.read(&name, &other_cause).err(), Some(CorruptEntry::Damaged), "the rest would not add up");
     let poorer = codec.read(&name, &write(json!({"stored_at": 5, "begun": 4}))).unwrap();
-    assert_eq!((poorer.expiry.fresh_until, poorer.facts.usage, poorer.provenance.tags.len()), (None, None, 0));
+    assert_eq!((poorer.expiry.fresh_until, poorer.accounting.usage, poorer.provenance.tags.len()), (None, None, 0));
     assert_eq!(codec.read(&name, &write(json!({"begun": 4}))).err(), Some(CorruptEntry::Damaged), "without its time");
 
     let mut newer = write(json!({"stored_at": 5, "begun": 4}));

@@ -24,7 +24,7 @@ use super::{
 use crate::{
     Key, StoreError,
     policy::Timestamp,
-    store::{AtRest, Entry, Expiry, LocalTier, Memory, Policy, Provenance, Store, Tiered},
+    store::{AtRest, Entry, EvictionPolicy, Expiry, LocalTier, Memory, Provenance, Store, Tiered},
 };
 
 /// A disk that asks before it writes.
@@ -213,7 +213,7 @@ async fn file_corrupt_record_is_counted_miss() {
 async fn file_eviction_spares_newer_entry() {
     let clock = ManualClock::at_unix(1_000);
     let (_directory, back) = store(&clock);
-    let local = LocalTier::new(Memory::new(1 << 20, Policy::Lru), None, Arc::new(clock));
+    let local = LocalTier::new(Memory::new(1 << 20, EvictionPolicy::Lru), None, Arc::new(clock));
     let store = Tiered::new(local, Arc::new(back));
     let old = entry(1, 1);
     for is_written in [false, true] {
@@ -235,7 +235,7 @@ async fn file_eviction_spares_newer_entry() {
 async fn forget_removes_tenant_from_both_tiers() {
     let clock = ManualClock::at_unix(1_000);
     let (_directory, back) = store(&clock);
-    let local = LocalTier::new(Memory::new(1 << 20, Policy::Lru), None, Arc::new(clock));
+    let local = LocalTier::new(Memory::new(1 << 20, EvictionPolicy::Lru), None, Arc::new(clock));
     let back = Arc::new(back);
     let store = Tiered::new(local, Arc::clone(&back) as _);
     for n in 0..3 {

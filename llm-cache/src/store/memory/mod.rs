@@ -5,7 +5,7 @@ mod tiny_lfu;
 use std::sync::Arc;
 
 use self::{lru::Lru, table::Table, tiny_lfu::TinyLfu};
-use super::{Entry, Policy, Store, StoreFuture, StoreStats, store_trait::ready};
+use super::{Entry, EvictionPolicy, Store, StoreFuture, StoreStats, store_trait::ready};
 use crate::{Key, Tag, key::BorrowedKey};
 
 /// The memory tier: typed responses, so that a hit decodes nothing; bounded in bytes.
@@ -17,10 +17,10 @@ pub(crate) struct Memory {
 }
 
 impl Memory {
-    pub(crate) fn new(max_bytes: u64, policy: Policy) -> Self {
+    pub(crate) fn new(max_bytes: u64, policy: EvictionPolicy) -> Self {
         let table: Box<dyn Table> = match policy {
-            Policy::Lru => Box::new(Lru::new(max_bytes)),
-            Policy::TinyLfu => Box::new(TinyLfu::new(max_bytes)),
+            EvictionPolicy::Lru => Box::new(Lru::new(max_bytes)),
+            EvictionPolicy::TinyLfu => Box::new(TinyLfu::new(max_bytes)),
         };
         Self { table, max_bytes }
     }
@@ -113,7 +113,7 @@ mod tests {
         Key::of("ns", "t", "op", &n).expect("a number can be written")
     }
 
-    const POLICIES: [Policy; 2] = [Policy::Lru, Policy::TinyLfu];
+    const POLICIES: [EvictionPolicy; 2] = [EvictionPolicy::Lru, EvictionPolicy::TinyLfu];
 
     #[test]
     fn memory_keeps_entries_of_colliding_hashes_apart() {
@@ -133,7 +133,7 @@ mod tests {
     /// Against a list in the order of use: the same entries are there after each step, and their bytes are counted.
     #[test]
     fn policy_lru_matches_list_in_order_of_use() {
-        let (memory, mut list) = (Memory::new(30_000, Policy::Lru), Vec::<(u32, u32)>::new());
+        let (memory, mut list) = (Memory::new(30_000, EvictionPolicy::Lru), Vec::<(u32, u32)>::new());
         let mut seed = 7_u32;
         for _ in 0..5_000 {
             seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
@@ -196,7 +196,8 @@ mod tests {
 
     #[test]
     fn memory_put_of_earlier_call_replaces_nothing() {
-        let (memory, epochs) = (Memory::new(1 << 20, Policy::Lru), crate::policy::InvalidationEpochs::default());
+        let (memory, epochs) =
+            (Memory::new(1 << 20, EvictionPolicy::Lru), crate::policy::InvalidationEpochs::default());
         let [first, second] = [(); 2].map(|()| epochs.timestamp(SystemTime::UNIX_EPOCH));
         let said = || memory.peek(key(1).borrowed()).and_then(|entry| entry.response::<String>()).unwrap();
         for (started_at, text, is_stored) in [(first, "a", true), (second, "b", true), (first, "late", false)] {
@@ -207,7 +208,7 @@ mod tests {
 
     #[test]
     fn max_bytes_bounds_bytes_and_not_entries() {
-        let memory = Memory::new(100_000, Policy::Lru);
+        let memory = Memory::new(100_000, EvictionPolicy::Lru);
         for n in 0..256 {
             memory.put(key(n), entry(&key(n), &"x".repeat(10_000)));
         }
@@ -220,11 +221,11 @@ mod tests {
 
     #[test]
     fn policy_decides_whether_full_memory_admits_keys() {
-        assert_eq!(fresh_keys_kept(Policy::Lru), 20);
-        assert!(fresh_keys_kept(Policy::TinyLfu) < 20, "it admits by frequency");
+        assert_eq!(fresh_keys_kept(EvictionPolicy::Lru), 20);
+        assert!(fresh_keys_kept(EvictionPolicy::TinyLfu) < 20, "it admits by frequency");
     }
 
-    fn fresh_keys_kept(policy: Policy) -> usize {
+    fn fresh_keys_kept(policy: EvictionPolicy) -> usize {
         let memory = Memory::new(100 * 1_000, policy);
         let put = |n| memory.put(key(n), entry(&key(n), &"x".repeat(100)));
         for round in 0..5 {

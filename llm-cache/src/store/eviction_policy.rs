@@ -1,14 +1,14 @@
 /// Eviction policy of a full memory.
 ///
 /// ```
-/// use llm_cache::{Cache, Policy};
+/// use llm_cache::{Cache, EvictionPolicy};
 ///
-/// let cache = Cache::builder("support").policy(Policy::TinyLfu).build()?;
+/// let cache = Cache::builder("support").eviction_policy(EvictionPolicy::TinyLfu).build()?;
 /// # Ok::<_, llm_cache::BuildError>(())
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Policy {
+pub enum EvictionPolicy {
     /// Evicts the least recently used entry. New entries stay, which suits requests that change slowly.
     #[default]
     Lru,

@@ -1,7 +1,7 @@
 //! Eviction policy: the settings reach the memory.
 #![expect(clippy::unwrap_used, reason = "cases are tests, and so is what they are made of")]
 
-use llm_cache::{Cache, Key, Policy};
+use llm_cache::{Cache, EvictionPolicy, Key};
 use llm_core::Origin;
 
 /// Memory for fewer than the hundred answers that are asked for again and again.
@@ -34,12 +34,12 @@ async fn fresh_kept(cache: Cache) -> usize {
 
 #[tokio::test(start_paused = true)]
 async fn policy_of_url_precedes_builder() {
-    let (lru, tiny) = (Policy::Lru, Policy::TinyLfu);
+    let (lru, tiny) = (EvictionPolicy::Lru, EvictionPolicy::TinyLfu);
     let sized = || Cache::builder("t").max_bytes(BYTES);
     assert_eq!(fresh_kept(sized().build().unwrap()).await, 20, "by default the least recently used goes");
-    assert_eq!(fresh_kept(sized().policy(lru).build().unwrap()).await, 20);
-    assert!(fresh_kept(sized().policy(tiny).build().unwrap()).await < 20, "it admits by frequency");
-    let open = |policy, url: &str| Cache::builder("t").policy(policy).open(url).unwrap();
+    assert_eq!(fresh_kept(sized().eviction_policy(lru).build().unwrap()).await, 20);
+    assert!(fresh_kept(sized().eviction_policy(tiny).build().unwrap()).await < 20, "it admits by frequency");
+    let open = |policy, url: &str| Cache::builder("t").eviction_policy(policy).open(url).unwrap();
     let url = format!("memory:?max_bytes={BYTES}");
     assert_eq!(fresh_kept(open(lru, &url)).await, 20);
     assert!(fresh_kept(open(tiny, &url)).await < 20, "the builder's, where the address says nothing");

@@ -1,0 +1,169 @@
+//! Storing and invalidation: which responses may be stored, and which entries are still valid.
+
+use std::{
+    sync::{Arc, Once},
+    time::{Duration, SystemTime},
+};
+
+use llm_core::{Clock, layer::Accounting};
+use serde::Serialize;
+
+use crate::{
+    Key, StoreError, Tag,
+    counts::Counts,
+    policy::{CacheIf, Freshness, InvalidationEpochs, Timestamp},
+    store::{Entry, Expiry, Provenance, Store},
+};
+
+/// Entries of a cache in all tiers of its store.
+pub(crate) struct Entries {
+    pub(super) store: Arc<dyn Store>,
+    epochs: Arc<InvalidationEpochs>,
+    pub(super) freshness: Freshness,
+    pub(super) admission: Admission,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) counts: Arc<Counts>,
+    /// Done once the first response that is too large is logged.
+    too_large: Once,
+}
+
+/// Conditions of the application on a response for it to be stored.
+#[derive(Clone, Default)]
+pub(crate) struct Admission {
+    pub(crate) cache_if: CacheIf,
+    pub(crate) cache_fallbacks: bool,
+    /// Size of the largest entry, in bytes.
+    pub(crate) max_bytes: u64,
+}
+
+/// Options of a response to be stored.
+pub(crate) struct StoreOptions {
+    /// Time to live; `None` for ever.
+    pub(crate) ttl: Option<Duration>,
+    /// Size of the response in memory, in bytes, if it is known.
+    pub(crate) memory_size: Option<u64>,
+    pub(crate) provenance: Provenance,
+}
+
+impl Entries {
+    pub(crate) fn new(
+        (store, epochs): (Arc<dyn Store>, Arc<InvalidationEpochs>),
+        freshness: Freshness,
+        admission: Admission,
+        clock: Arc<dyn Clock>,
+        counts: Arc<Counts>,
+    ) -> Self {
+        epochs.advance(store.latest());
+        Self { store, epochs, freshness, admission, clock, counts, too_large: Once::new() }
+    }
+
+    /// Returns the store, and what was invalidated in it, for another cache that shares them.
+    pub(crate) fn shared(&self) -> (Arc<dyn Store>, Arc<InvalidationEpochs>) {
+        (Arc::clone(&self.store), Arc::clone(&self.epochs))
+    }
+
+    pub(crate) fn store(&self) -> &dyn Store {
+        &*self.store
+    }
+
+    pub(crate) fn freshness(&self) -> &Freshness {
+        &self.freshness
+    }
+
+    /// Size of the largest entry, in bytes.
+    pub(crate) fn max_bytes(&self) -> u64 {
+        self.admission.max_bytes
+    }
+
+    pub(crate) fn clock(&self) -> &Arc<dyn Clock> {
+        &self.clock
+    }
+
+    pub(crate) fn now(&self) -> SystemTime {
+        self.clock.now()
+    }
+
+    /// Returns the provenance of the response to a call that starts now.
+    pub(crate) fn begin(&self, tags: Arc<[Tag]>) -> Provenance {
+        Provenance { started_at: self.epochs.timestamp(self.store_time()), tags }
+    }
+
+    /// True if nothing with the tags of `provenance` has been invalidated since `started_at`.
+    pub(crate) fn allows(&self, provenance: &Provenance, started_at: Timestamp) -> bool {
+        self.epochs.allow(&provenance.tags, started_at) && self.store.allows(&provenance.tags, started_at)
+    }
+
+    /// Returns the condition on which a caller may join a running call: neither the caller's tags nor the leader's were
+    /// invalidated since the call began.
+    pub(crate) fn joins<'a>(&'a self, own: &'a Provenance) -> impl Fn(&Provenance) -> bool + Sync + 'a {
+        |leader| self.allows(own, leader.started_at) && self.allows(leader, leader.started_at)
+    }
+
+    /// True if the application lets a response be stored.
+    pub(crate) fn admits<C: 'static>(&self, response: &C, accounting: &Accounting) -> bool {
+        let Admission { cache_if, cache_fallbacks, .. } = &self.admission;
+        (*cache_fallbacks || !accounting.fallback) && cache_if.allows(response, accounting)
+    }
+
+    /// Stores a response if it is not too large and has not been invalidated.
+    pub(crate) fn put<C>(&self, key: &Key, response: Arc<C>, accounting: Accounting, options: StoreOptions)
+    where
+        C: Serialize + Send + Sync + 'static,
+    {
+        let StoreOptions { ttl, memory_size, provenance } = options;
+        if !self.allows(&provenance, provenance.started_at) {
+            return;
+        }
+        let stored_at = self.now();
+        let expiry = Expiry { stored_at, fresh_until: self.freshness.fresh_until(stored_at, ttl) };
+        let Some(entry) = Entry::new(key, response, memory_size, accounting, expiry, provenance) else { return };
+        let max_bytes = self.admission.max_bytes.min(self.store.max_entry_bytes());
+        if u64::from(entry.bytes()) > max_bytes {
+            self.count_too_large(entry.bytes(), max_bytes);
+            return;
+        }
+        if self.store.put(key.clone(), Arc::new(entry)) {
+            self.counts.stored.one();
+            let read_stats = || (self.store.stats(), self.store.evictions(), self.counts.store_errors.get());
+            self.counts.meters.stats(read_stats);
+        }
+    }
+
+    fn count_too_large(&self, bytes: u32, max_bytes: u64) {
+        self.counts.too_large.one();
+        self.too_large.call_once(|| {
+            tracing::warn!(
+                bytes,
+                max_bytes,
+                "a response is too large to store: raise max_response_bytes, and max_bytes if it is smaller; \
+                 further ones are counted only (too_large)"
+            );
+        });
+    }
+
+    /// Invalidates all entries and running calls with a tag; without one, all there are.
+    ///
+    /// # Errors
+    ///
+    /// The store's, if it fails to remember it.
+    pub(crate) async fn invalidate(&self, tag: Option<Tag>) -> Result<(), StoreError> {
+        let timestamp = match tag.clone() {
+            Some(tag) => self.epochs.invalidate(tag, self.store_time()),
+            None => self.epochs.invalidate_all(self.store_time()),
+        };
+        self.store.invalidate(tag.as_ref(), timestamp).await
+    }
+
+    /// Lets no later invalidation be before `timestamp`, unless the store has a time of its own.
+    #[cfg(feature = "at-rest")]
+    pub(crate) fn advance(&self, timestamp: Timestamp) {
+        if self.store.time().is_none() {
+            self.epochs.advance(timestamp);
+        }
+    }
+
+    /// Returns the time of timestamps.
+    fn store_time(&self) -> SystemTime {
+        self.store.time().unwrap_or_else(|| self.now())
+    }
+}
