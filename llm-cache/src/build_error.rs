@@ -1,6 +1,16 @@
+//! Errors of [`CacheBuilder::build`](crate::CacheBuilder::build). Each says what to set instead.
+
 use crate::{StoreError, url_error::UrlError};
 
 /// Reasons why a cache cannot be built.
+///
+/// ```
+/// use llm_cache::{BuildError, Cache};
+///
+/// let error = Cache::builder("support").variants(0).build().unwrap_err();
+/// assert_eq!(error, BuildError::Variants);
+/// assert!(error.to_string().contains("one or more"));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BuildError {

@@ -1,3 +1,8 @@
+//! Settings of a cache, and their defaults.
+//!
+//! The builder only collects. [`CacheBuilder::build`] checks the settings, opens the store and puts the parts together, so
+//! that a wrong setting is a [`BuildError`] before the first call.
+
 use std::{fmt, sync::Arc, time::Duration};
 
 use llm_core::{Clock, layer::Accounting};
@@ -220,6 +225,17 @@ impl CacheBuilder {
     ///
     /// A stream that grows larger while it runs is closed to new waiters: later callers send calls of their own, and a
     /// reader that falls as far behind the others is cut off. Here each piece counts its text and 128 bytes.
+    ///
+    /// ```
+    /// use llm_cache::Cache;
+    ///
+    /// # tokio_test::block_on(async {
+    /// let cache = Cache::builder("support").max_response_bytes(1024).build()?;
+    /// let key = cache.key("acme", "essay", "Write an essay.")?;
+    /// cache.get_or_call(&key, || async { Ok::<_, std::io::Error>("word ".repeat(1000)) }).await?;
+    /// assert_eq!((cache.stats().too_large, cache.stats().entries), (1, 0));
+    /// # Ok::<_, Box<dyn std::error::Error>>(()) }).unwrap();
+    /// ```
     pub fn max_response_bytes(mut self, bytes: u64) -> Self {
         self.admission.max_bytes = bytes;
         self
@@ -245,7 +261,25 @@ impl CacheBuilder {
         self
     }
 
-    /// Sets the clock that expiry goes by: the machine's own by default.
+    /// Sets the clock that expiry goes by: the machine's own by default. Tests move a
+    /// [`ManualClock`](llm_core::ManualClock) on instead of waiting.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use llm_cache::Cache;
+    /// use llm_core::ManualClock;
+    ///
+    /// # tokio_test::block_on(async {
+    /// let (hour, clock) = (Duration::from_secs(3600), ManualClock::default());
+    /// let cache = Cache::builder("support").ttl(hour).clock(clock.clone()).build()?;
+    /// let key = cache.key("acme", "greet", "Hello!")?;
+    /// for _ in 0..2 {
+    ///     cache.get_or_call(&key, || async { Ok::<_, std::io::Error>("Hi.".to_owned()) }).await?;
+    ///     clock.advance(2 * hour);
+    /// }
+    /// assert_eq!(cache.stats().misses, 2);
+    /// # Ok::<_, Box<dyn std::error::Error>>(()) }).unwrap();
+    /// ```
     pub fn clock(mut self, clock: impl Clock) -> Self {
         self.store_config.clock = Arc::new(clock);
         self

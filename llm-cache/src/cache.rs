@@ -1,3 +1,7 @@
+//! The cache as an application holds it: [`Cache::get_or_call`] without a stack, statistics, invalidation and closing.
+//!
+//! A call through a layer takes the same path: see [`Cached`](crate::Cached).
+
 use std::{fmt, future::Future, sync::Arc};
 
 use llm_core::{BoxError, Call, Error, Origin, layer::SerializeError};
@@ -191,6 +195,18 @@ impl Cache {
     /// # Errors
     ///
     /// [`StoreError`] if the file or Redis fails. The entry is then gone from memory only.
+    ///
+    /// ```
+    /// use llm_cache::Cache;
+    ///
+    /// # tokio_test::block_on(async {
+    /// let cache = Cache::builder("support").build()?;
+    /// let key = cache.key("acme", "greet", "Hello!")?;
+    /// cache.get_or_call(&key, || async { Ok::<_, std::io::Error>("Hi.".to_owned()) }).await?;
+    /// cache.remove(&key).await?;
+    /// assert_eq!(cache.stats().entries, 0);
+    /// # Ok::<_, Box<dyn std::error::Error>>(()) }).unwrap();
+    /// ```
     pub async fn remove(&self, key: &Key) -> Result<(), StoreError> {
         if let Some(negative_cache) = &self.0.negative_cache {
             negative_cache.remove(key);
@@ -228,6 +244,20 @@ impl Cache {
     /// # Errors
     ///
     /// [`StoreError`] if the file or Redis fails. The memory is emptied in any case.
+    ///
+    /// ```
+    /// use llm_cache::Cache;
+    ///
+    /// # tokio_test::block_on(async {
+    /// let cache = Cache::builder("support").build()?;
+    /// for tenant in ["acme", "umbrella"] {
+    ///     let key = cache.key(tenant, "greet", "Hello!")?;
+    ///     cache.get_or_call(&key, || async { Ok::<_, std::io::Error>("Hi.".to_owned()) }).await?;
+    /// }
+    /// cache.forget("acme").await?;
+    /// assert_eq!(cache.stats().entries, 1);
+    /// # Ok::<_, Box<dyn std::error::Error>>(()) }).unwrap();
+    /// ```
     pub async fn forget(&self, tenant: &str) -> Result<(), StoreError> {
         let remembered = self.invalidate(Tag::tenant(tenant)).await;
         if let Some(negative_cache) = &self.0.negative_cache {

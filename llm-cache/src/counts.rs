@@ -125,13 +125,21 @@ pub(crate) struct Meters {
 
 #[cfg(feature = "metrics")]
 struct Known {
+    /// Failures of the store.
     failed: metrics::Counter,
+    /// Entries that could not be read.
     corrupt: metrics::Counter,
+    /// Entries that were not written.
     dropped_writes: metrics::Counter,
+    /// Times of lookups in the local tier.
     local: metrics::Histogram,
+    /// Times of lookups in the remote tier.
     remote: metrics::Histogram,
+    /// Number of entries.
     entries: metrics::Gauge,
+    /// Bytes of the entries.
     bytes: metrics::Gauge,
+    /// Entries evicted from any tier.
     evictions: metrics::Counter,
 }
 

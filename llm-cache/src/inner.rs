@@ -16,16 +16,25 @@ use crate::{
 };
 
 pub(crate) struct Inner {
+    /// Namespace, which is in every key.
     pub(crate) namespace: Arc<str>,
+    /// Entries in all tiers, and the rules for storing and serving them.
     pub(crate) entries: Entries,
+    /// Running calls of this process, which later callers join.
     pub(crate) single_flights: Arc<SingleFlights>,
+    /// Errors of requests that vendors refused; `None` if it is off.
     pub(crate) negative_cache: Option<NegativeCache>,
+    /// Round robin over several responses to a request; `None` if each has one.
     pub(crate) variants: Option<Variants>,
+    /// Room for calls that no caller waits for; `None` if there are to be none.
     pub(crate) background: Option<Arc<Tasks>>,
+    /// Draws the hits that are verified; `None` if none are.
     pub(crate) verification: Option<VerificationSampler>,
+    /// Limits on the directives of calls.
     pub(crate) directive_policy: DirectivePolicy,
     /// True if every call is sent as it is, whatever the cache would have done.
     pub(crate) is_shadow: bool,
+    /// Counters, which layers and tasks share.
     pub(crate) counts: Arc<Counts>,
 }
 

@@ -1,3 +1,8 @@
+//! Keys of entries and of running calls.
+//!
+//! A key is an envelope (version, namespace, tenant or scope, variant, operation) and the canonical bytes of the request.
+//! A lookup compares the bytes where they lie and copies them only for a call that goes on from there.
+
 use std::{
     cell::Cell,
     fmt,
@@ -115,7 +120,19 @@ impl Key {
     }
 
     /// Creates the key under which a [`Cached`](crate::Cached) service in this namespace stores the response to an
-    /// operation, unless the call shares it or the request has several responses.
+    /// operation, unless the call shares it or the request has several responses. It is what
+    /// [`Cache::remove`](crate::Cache::remove) takes.
+    ///
+    /// ```
+    /// use llm_cache::{Cache, Key};
+    /// use llm_core::ChatRequest;
+    ///
+    /// # tokio_test::block_on(async {
+    /// let cache = Cache::builder("support").build()?;
+    /// let request = ChatRequest::new("gpt-4o-mini").user("Are you open?");
+    /// cache.remove(&Key::of_operation("support", "acme", &request)).await?;
+    /// # Ok::<_, Box<dyn std::error::Error>>(()) }).unwrap();
+    /// ```
     pub fn of_operation<T: Operation>(namespace: &str, tenant: &str, request: &T) -> Self {
         Self::with_borrowed(&KeyPrefix { namespace, tenant, scope: None, variant: 0, routing: None }, request, |key| {
             key.to_key()

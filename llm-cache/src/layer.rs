@@ -1,3 +1,5 @@
+//! The layer that makes [`Cached`] services.
+
 use tower_layer::Layer;
 
 use crate::{Cache, Cached};

@@ -1,3 +1,5 @@
+//! Lists of items, of which most requests have one.
+
 use smallvec::SmallVec;
 
 /// List that allocates nothing for one element: most requests have one item.

@@ -1,3 +1,5 @@
+//! Partitions of a store: whose entries have one encryption key, and one prefix of their names.
+
 use std::{fmt, sync::Arc};
 
 /// Partition of a store: the entries of one tenant, or of one sharing scope. Each has an encryption key of its own.

@@ -1,3 +1,5 @@
+//! Addresses of Redis, which are shown without their passwords.
+
 use std::{fmt, sync::Arc};
 
 /// A Redis URL without our parameters. It is shown without user and password.

@@ -1,3 +1,8 @@
+//! The service with a cache in front of it.
+//!
+//! A hit in the local tier is answered here, at once and without a task. Everything else goes to
+//! [`respond`](crate::path::respond).
+
 use std::sync::Arc;
 
 use llm_core::{

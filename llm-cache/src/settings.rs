@@ -24,19 +24,26 @@ use crate::{BuildError, Verification, tasks::Tasks};
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct Background {
+    /// Number of calls that may run at a time.
     max_calls: u32,
+    /// Time after expiry for which an entry is served while a call replaces it.
     pub(crate) revalidate: Duration,
+    /// Hits that are verified.
     pub(crate) verification: Option<Verification>,
+    /// True if calls go on when their last caller has left.
     pub(crate) complete_on_disconnect: bool,
 }
 
 /// Settings that decide which calls are sent.
 #[derive(Clone, Default)]
 pub(crate) struct Settings {
+    /// True if every call is sent as it is.
     pub(crate) shadow: bool,
+    /// Calls that no caller waits for.
     pub(crate) background: Option<Background>,
     /// Largest number of responses to a request, at least one.
     pub(crate) variants: u32,
+    /// Time to live of errors in the negative cache; `None` turns it off.
     pub(crate) negative_ttl: Option<Duration>,
 }
 

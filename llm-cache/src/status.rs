@@ -1,3 +1,5 @@
+//! Part of a cache in a reply: [`CacheStatus`], in the extensions of each reply and as an RFC 9211 header.
+
 use std::{fmt, time::Duration};
 
 use llm_core::{Error, Origin, Reply, Usd, layer::Extensions};
@@ -101,6 +103,23 @@ impl CacheStatus {
     }
 
     /// Returns how a cache took part in a failure: [`NegativeHit`](Self::NegativeHit), or [`Unseen`](Self::Unseen).
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use llm_cache::{Cache, CacheLayer, CacheStatus};
+    /// use llm_core::{Call, ChatRequest, Error, ErrorKind, into_provider};
+    /// use llm_providers::scripted::{Rule, Scripted};
+    ///
+    /// # tokio_test::block_on(async {
+    /// let vendor = Scripted::new().rule(Rule::fail(Error::new(ErrorKind::InvalidRequest, "no such model")));
+    /// let cache = Cache::builder("support").negative_ttl(Duration::from_secs(60)).build()?;
+    /// let provider = into_provider(tower::ServiceBuilder::new().layer(CacheLayer::new(cache)).service(vendor));
+    /// let call = || Call::new("acme", ChatRequest::new("gpt-0").user("Hello!"));
+    /// let (first, second) = (provider.chat(call()).await.unwrap_err(), provider.chat(call()).await.unwrap_err());
+    /// assert_eq!(CacheStatus::of_error(&first), CacheStatus::Unseen);
+    /// assert!(matches!(CacheStatus::of_error(&second), CacheStatus::NegativeHit { .. }));
+    /// # Ok::<_, Box<dyn std::error::Error>>(()) }).unwrap();
+    /// ```
     pub fn of_error(error: &Error) -> Self {
         Remembered::of(error).map_or(Self::Unseen, |remembered| Self::NegativeHit { age: remembered.age })
     }

@@ -1,3 +1,5 @@
+//! Settings of a store that its URL does not have, and the builder's defaults.
+
 use std::{sync::Arc, time::Duration};
 
 use llm_core::{Clock, SystemClock};
@@ -10,8 +12,11 @@ use crate::{EncryptionKeys, Secret};
 #[derive(Clone)]
 #[cfg_attr(not(any(feature = "file", feature = "redis")), expect(dead_code, reason = "memory needs less"))]
 pub(crate) struct StoreConfig {
+    /// Capacity of the memory, in bytes.
     pub(crate) max_bytes: u64,
+    /// Eviction policy of the memory.
     pub(crate) policy: EvictionPolicy,
+    /// Clock that expiry goes by.
     pub(crate) clock: Arc<dyn Clock>,
     /// Time for which an expired entry can be of use.
     pub(crate) grace: Duration,

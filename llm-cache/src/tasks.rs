@@ -18,8 +18,11 @@ use crate::Key;
 
 /// Runs background calls in tasks, a bounded number at a time, none of them for long.
 pub(crate) struct Tasks {
+    /// Runtime that the tasks run on.
     runtime: Handle,
+    /// Room for calls.
     room: Arc<Semaphore>,
+    /// Number of calls that may run at a time.
     most: u32,
     /// Keys of the requests that are being sent; no more than there are slots.
     busy: Mutex<HashSet<Key>>,

@@ -1,3 +1,5 @@
+//! Migration: copies entries from one store to another, batch by batch, and can go on after an interruption.
+
 use std::num::NonZeroUsize;
 
 use crate::{Cache, Cursor, StoreError, policy::Timestamp, store::Page};

@@ -19,8 +19,11 @@ use crate::{
 
 /// An entry, its response of the type that is wanted, and its age.
 pub(crate) struct Stored<C> {
+    /// Response, shared with the store.
     pub(crate) response: Arc<C>,
+    /// Entry, with its accounting and its tier.
     pub(crate) entry: Arc<Entry>,
+    /// Time since it was stored, at the lookup.
     pub(crate) age: Duration,
 }
 

@@ -17,11 +17,17 @@ use crate::{
 
 /// Entries of a cache in all tiers of its store.
 pub(crate) struct Entries {
+    /// Store, which another cache may share.
     pub(super) store: Arc<dyn Store>,
+    /// Invalidations of this process. The store may know of more.
     epochs: Arc<InvalidationEpochs>,
+    /// Times to live, and grace after them.
     pub(super) freshness: Freshness,
+    /// Conditions for storing.
     pub(super) admission: Admission,
+    /// Clock that expiry goes by.
     pub(super) clock: Arc<dyn Clock>,
+    /// Counters of the cache.
     pub(super) counts: Arc<Counts>,
     /// Done once the first response that is too large is logged.
     too_large: Once,
@@ -30,7 +36,9 @@ pub(crate) struct Entries {
 /// Conditions of the application on a response for it to be stored.
 #[derive(Clone, Default)]
 pub(crate) struct Admission {
+    /// Predicates on responses by their types.
     pub(crate) cache_if: CacheIf,
+    /// True if responses of fallback models are stored.
     pub(crate) cache_fallbacks: bool,
     /// Size of the largest entry, in bytes.
     pub(crate) max_bytes: u64,
@@ -42,6 +50,7 @@ pub(crate) struct StoreOptions {
     pub(crate) ttl: Option<Duration>,
     /// Size of the response in memory, in bytes, if it is known.
     pub(crate) memory_size: Option<u64>,
+    /// Start of the call, and its tags.
     pub(crate) provenance: Provenance,
 }
 

@@ -49,17 +49,25 @@ pub(super) enum Sent<C> {
 
 /// A response that several callers take, whole or still running.
 pub(super) struct SharedReply<C> {
+    /// Response, whole or still running.
     pub(super) response: Shared<C>,
+    /// Accounting of the call. It is final when the response has ended.
     pub(super) receipt: Receipt,
+    /// Limits that the vendor reported with the response.
     pub(super) limits: Option<Arc<VendorLimits>>,
+    /// Extensions of the reply, for the leader alone.
     pub(super) extensions: Extensions,
 }
 
 /// The leader of one call for some items of a request.
 pub(super) struct Leader<T, S> {
+    /// Request of which it leads some items.
     request: Arc<Request<T>>,
+    /// Service below the cache.
     service: S,
+    /// Tags of the responses.
     tags: Arc<[Tag]>,
+    /// Items that it leads.
     led: List<Led>,
     /// Deadline of all waiters; `None` if no other caller can join the call, or if it goes on without them.
     deadline: Option<SharedDeadline>,

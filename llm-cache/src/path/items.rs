@@ -1,3 +1,8 @@
+//! Division of a request into items.
+//!
+//! Equal items of a request are one item with several positions, so that each is looked up, sent and stored once. A request
+//! that cannot be divided, or has one item, is its own only item; its body is not copied.
+
 use std::collections::HashMap;
 
 use llm_core::{Call, Operation};

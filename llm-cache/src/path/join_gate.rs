@@ -1,3 +1,5 @@
+//! Gate of a running response: it bounds the memory that waiters of a stream can take.
+
 use std::{
     future::{Ready, ready},
     ops::ControlFlow,

@@ -19,13 +19,17 @@ use crate::{Miss, Stale, entries::Stored, failure::lost, inner::Inner};
 
 /// One item of a request, obtained.
 pub(super) struct Item<O: Output> {
+    /// Response, or what makes the reply of one that still runs.
     response: Response<O>,
     /// Accounting of the item: the caller's, if it is the request's only one.
     receipt: Receipt,
+    /// How the item was obtained, for status and counters.
     outcome: ItemOutcome,
     /// Cost of what this cache saved the request; lower layers may have saved more.
     saved: Usd,
+    /// Limits that the vendor reported with the response.
     limits: Option<Arc<VendorLimits>>,
+    /// Extensions of the reply of the call that this request led.
     extensions: Extensions,
 }
 

@@ -21,9 +21,13 @@ use crate::{
 
 /// A request on the path: its call, its items, and how the cache treats it.
 pub(crate) struct Request<T> {
+    /// Cache that the request is for.
     pub(super) cache: Arc<Inner>,
+    /// Wishes of the call, limited by the operator's policy.
     pub(super) directive: Directive,
+    /// Call as its caller sent it.
     pub(super) call: Call<T>,
+    /// Items of the request, with their keys.
     pub(super) items: Items<T>,
     /// The counter of the calls that are sent for it.
     pub(super) counter: Count,

@@ -54,11 +54,15 @@ type Name = (Key, Priority);
 
 /// An item of a running call.
 struct Running {
+    /// Number of the item, which grows with each.
     id: u64,
+    /// Items that were started together with it.
     batch: Batch,
+    /// Start of the call and tags of its response, by which callers may not join it.
     provenance: Provenance,
     /// A `Broadcast<Once<V>>` of the type that this key's calls have; `None` if no caller can join it.
     call: Option<Weak<dyn Any + Send + Sync>>,
+    /// Waiter count of a call that is completed in the background; `None` for one that is cancelled.
     waiters: Option<Arc<WaiterCount>>,
     /// Deadlines of the waiters; `None` for a call that goes on without them.
     deadline: Option<SharedDeadline>,

@@ -1,3 +1,8 @@
+//! Predicates of the application on responses: [`CacheBuilder::cache_if`](crate::CacheBuilder::cache_if).
+//!
+//! A predicate is found by the type of the response. It also holds for values of that type from
+//! [`Cache::get_or_call`](crate::Cache::get_or_call).
+
 use std::{
     any::{Any, TypeId},
     collections::HashMap,

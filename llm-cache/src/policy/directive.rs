@@ -1,3 +1,7 @@
+//! Directives: wishes of one call, and the operator's limits on them.
+//!
+//! The cache reads the limited wishes only ([`Directive::of`]), so no other code asks what a call may wish.
+
 use std::{sync::Arc, time::Duration};
 
 use llm_core::{
@@ -26,13 +30,21 @@ use crate::Tag;
 /// ([`CacheBuilder::directive_policy`](crate::CacheBuilder::directive_policy)).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Directive {
+    /// Bypasses the cache.
     pub(crate) no_store: bool,
+    /// Sends a call, and stores its response.
     pub(crate) no_cache: bool,
+    /// Sends no call.
     pub(crate) only_if_cached: bool,
+    /// Largest age of an entry.
     pub(crate) max_age: Option<Duration>,
+    /// Longest time since an entry expired.
     pub(crate) max_stale: Option<Duration>,
+    /// Time to live of the response.
     pub(crate) ttl: Option<Duration>,
+    /// Further tags of the response.
     pub(crate) tags: Vec<Tag>,
+    /// Scope in which the entry is shared.
     pub(crate) shared: Option<Arc<str>>,
     /// Requires a response of the requested model.
     pub(crate) no_fallback: bool,
@@ -65,9 +77,13 @@ impl CallOption for Directive {
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DirectivePolicy {
+    /// True if calls may bypass fresh entries.
     pub(crate) bypass: bool,
+    /// Longest time since expiry that calls may accept.
     pub(crate) max_stale: Duration,
+    /// Longest time to live that calls may ask for.
     pub(crate) max_ttl: Option<Duration>,
+    /// True if calls may share entries across tenants.
     pub(crate) sharing: bool,
 }
 
@@ -78,6 +94,18 @@ impl Directive {
     }
 
     /// Bypasses the cache: no lookup, no sharing, no storing.
+    ///
+    /// ```
+    /// use llm_cache::{Cache, Directive};
+    ///
+    /// # tokio_test::block_on(async {
+    /// let cache = Cache::builder("support").build()?;
+    /// let key = cache.key("acme", "greet", "Hello!")?;
+    /// let private = Directive::new().no_store();
+    /// cache.get_or_call_with(&key, &private, || async { Ok::<_, std::io::Error>("Hi.".to_owned()) }).await?;
+    /// assert_eq!((cache.stats().bypassed, cache.stats().stored), (1, 0));
+    /// # Ok::<_, Box<dyn std::error::Error>>(()) }).unwrap();
+    /// ```
     pub fn no_store(mut self) -> Self {
         self.no_store = true;
         self
@@ -117,13 +145,34 @@ impl Directive {
         self
     }
 
-    /// Accepts entries that have expired by at most this much.
+    /// Accepts entries that have expired by at most this much, as far as [`DirectivePolicy::max_stale`] allows. The reply
+    /// says so ([`Stale::Allowed`](crate::Stale::Allowed)).
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use llm_cache::{Cache, Directive, DirectivePolicy};
+    /// use llm_core::ManualClock;
+    ///
+    /// # tokio_test::block_on(async {
+    /// let (hour, clock) = (Duration::from_secs(3600), ManualClock::default());
+    /// let policy = DirectivePolicy::none().max_stale(hour);
+    /// let cache = Cache::builder("support").ttl(hour).directive_policy(policy).clock(clock.clone()).build()?;
+    /// let key = cache.key("acme", "greet", "Hello!")?;
+    /// for _ in 0..2 {
+    ///     let lenient = Directive::new().max_stale(hour);
+    ///     cache.get_or_call_with(&key, &lenient, || async { Ok::<_, std::io::Error>("Hi.".to_owned()) }).await?;
+    ///     clock.advance(hour * 3 / 2);
+    /// }
+    /// assert_eq!((cache.stats().misses, cache.stats().stale), (1, 1));
+    /// # Ok::<_, Box<dyn std::error::Error>>(()) }).unwrap();
+    /// ```
     pub fn max_stale(mut self, by: Duration) -> Self {
         self.max_stale = Some(by);
         self
     }
 
-    /// Stores the response, if a call is sent, for this long, whatever the rules say.
+    /// Stores the response, if a call is sent, for this long, whatever the rules say, and for at most
+    /// [`DirectivePolicy::max_ttl`].
     pub fn ttl(mut self, ttl: Duration) -> Self {
         self.ttl = Some(ttl);
         self

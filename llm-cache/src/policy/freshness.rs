@@ -24,10 +24,13 @@ use crate::{Directive, store::Expiry};
 /// ```
 #[derive(Clone, Debug)]
 pub struct TtlRule {
+    /// Time to live of what matches.
     ttl: Duration,
+    /// Name of the operation; `None` matches all, as in each field below.
     operation: Option<Arc<str>>,
     model: Option<Arc<str>>,
     tenant: Option<Arc<str>>,
+    /// Name and value of a label.
     label: Option<(Arc<str>, Arc<str>)>,
 }
 
@@ -45,17 +48,24 @@ pub struct TtlRule {
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct Ttl {
+    /// Time to live where no rule applies; `None` is without end.
     pub(crate) default: Option<Duration>,
+    /// Rules, of which the first that applies decides.
     rules: Vec<TtlRule>,
+    /// Largest share by which a time to live is shortened, in percent.
     pub(crate) jitter_percent: u8,
 }
 
 /// Freshness settings of one cache.
 #[derive(Clone, Debug)]
 pub(crate) struct Freshness {
+    /// Times to live.
     pub(crate) ttl: Ttl,
+    /// Time after expiry for which an entry takes the place of an error.
     pub(crate) stale_if_error: Duration,
+    /// Time after expiry for which an entry is served while a call replaces it.
     pub(crate) revalidate: Duration,
+    /// Time after expiry for which calls may accept an entry.
     pub(crate) max_stale: Duration,
 }
 

@@ -15,13 +15,18 @@ use crate::{Key, store::Provenance};
 
 /// Errors of requests that a vendor refused for what they are. In memory only, whatever the store.
 pub(crate) struct NegativeCache {
+    /// Time for which an error is remembered.
     ttl: Duration,
+    /// Errors by the keys of their calls.
     known: Cache<Key, Arc<NegativeEntry>, RandomState>,
 }
 
 pub(crate) struct NegativeEntry {
+    /// Error as the vendor reported it.
     error: Error,
+    /// Time at which it was remembered.
     at: SystemTime,
+    /// Start of the call, and its tags.
     pub(crate) provenance: Provenance,
 }
 

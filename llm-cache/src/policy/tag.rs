@@ -1,3 +1,5 @@
+//! Tags of entries, by which they are invalidated together.
+
 use std::{fmt, sync::Arc};
 
 use llm_core::Tenant;

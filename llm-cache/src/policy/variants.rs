@@ -1,3 +1,5 @@
+//! Variants: several responses to one request, served in turn.
+
 use std::sync::{
     Arc,
     atomic::{AtomicU32, Ordering},

@@ -1,3 +1,7 @@
+//! Verification: a share of the hits is sent again, to see whether stored responses still hold.
+//!
+//! Draws are a function of the seed and of a running number, so that tests can repeat them.
+
 use std::{
     fmt,
     hash::BuildHasher,

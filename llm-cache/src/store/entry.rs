@@ -1,3 +1,8 @@
+//! Entries as stores hold them: a response of any type, or its JSON text until it is read for the first time.
+//!
+//! An entry of the local tier holds the typed value. One that comes from a file or Redis holds its text, and turns into the
+//! type of the first lookup. A lookup of another type finds nothing.
+
 use std::{
     any::Any,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -15,14 +20,19 @@ use crate::{Key, Tag, policy::Timestamp};
 
 /// Stored response, with its accounting, expiry and provenance.
 pub(crate) struct Entry {
+    /// Response, typed or as text.
     response: Mutex<Response>,
+    /// Accounting of the response, not of how a call got it.
     pub(crate) accounting: Accounting,
+    /// Time of storing, and end of freshness.
     pub(crate) expiry: Expiry,
+    /// Start of the call, and its tags.
     pub(crate) provenance: Provenance,
     /// Tier in which the entry was found.
     pub(crate) tier: &'static str,
     /// Time at which the local tier lets go of it.
     pub(crate) leaves_at: Option<SystemTime>,
+    /// Bytes that the entry counts in a store.
     bytes: u32,
 }
 

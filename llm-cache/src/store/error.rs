@@ -1,3 +1,5 @@
+//! Failures of stores.
+
 use std::sync::Arc;
 
 /// Failure of a store: its tier, and the reason.

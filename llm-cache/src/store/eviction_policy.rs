@@ -1,3 +1,5 @@
+//! Eviction policies of the memory.
+
 /// Eviction policy of a full memory.
 ///
 /// ```

@@ -1,3 +1,8 @@
+//! Leases: the right to send a call, among the processes that share a store.
+//!
+//! A leader claims a lease before it sends a call, renews it while the call runs, and ends it with the call's outcome. In
+//! stores without leases every claim succeeds at once.
+
 use std::{
     future::{Future, poll_fn},
     pin::Pin,

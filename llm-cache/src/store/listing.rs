@@ -1,3 +1,5 @@
+//! Listings of a store outside the process, page by page.
+
 use std::{fmt, str::FromStr, sync::Arc};
 
 use super::{Name, Record};
@@ -16,6 +18,7 @@ pub struct Cursor(Arc<str>);
 /// Page of a store's entries.
 #[derive(Default)]
 pub(crate) struct Page {
+    /// Entries that could be read.
     pub(crate) found: Vec<Listed>,
     /// Names of entries that could not be read.
     pub(crate) corrupt: Vec<Name>,
@@ -25,8 +28,11 @@ pub(crate) struct Page {
 
 /// Entry in a listing.
 pub(crate) struct Listed {
+    /// Name of the entry.
     pub(crate) name: Name,
+    /// Content of the entry.
     pub(crate) record: Record,
+    /// Bytes that the entry takes in the store.
     pub(crate) bytes: u64,
     /// True if a cache may still serve it: not expired for too long, and not invalidated.
     pub(crate) live: bool,

@@ -1,3 +1,8 @@
+//! The local tier (L1) in front of a remote store (L2).
+//!
+//! A fetch and a removal of one entry may cross. The number of removals tells: a fetched entry fills the tier only if
+//! nothing was removed since the fetch began.
+
 use std::{
     sync::{
         Arc,

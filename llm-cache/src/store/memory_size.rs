@@ -1,3 +1,7 @@
+//! Estimates of the memory that a response takes.
+//!
+//! The estimate reads JSON text as it is written, byte by byte, and allocates nothing.
+
 use std::io;
 
 use serde::Serialize;

@@ -1,3 +1,8 @@
+//! Two tiers as one store: memory in front of a file.
+//!
+//! Writes go to both tiers, lookups to the local one first. Figures, listings and invalidations are the file's, because it
+//! holds all entries.
+
 use std::sync::Arc;
 
 use super::{Cursor, Entry, LocalTier, Name, Page, Record, Store, StoreFuture, StoreStats};

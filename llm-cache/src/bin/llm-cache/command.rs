@@ -1,3 +1,5 @@
+//! Arguments of the program, and the stores that they name.
+
 use std::{ffi::OsString, fs, path::PathBuf};
 
 use lexopt::{

@@ -1,3 +1,8 @@
+//! Commands of the program: what each does, and what it prints.
+//!
+//! Reports go to the standard output, progress and warnings to the standard error. A closed pipe ends a listing without an
+//! error.
+
 use std::{
     io::{self, Write},
     num::NonZeroUsize,

@@ -1,3 +1,5 @@
+//! From a record to its name and bytes, and back.
+
 use std::sync::Arc;
 
 use super::{

@@ -1,3 +1,5 @@
+//! Reasons why a stored value counts as corrupt.
+
 /// Reasons why a stored value is a miss.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum CorruptEntry {

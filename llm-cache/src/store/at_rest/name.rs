@@ -1,3 +1,13 @@
+//! Names of stored entries.
+//!
+//! | bytes | content |
+//! |---|---|
+//! | 16 | keyed hash of the partition; the first bit is set for scopes |
+//! | 32 | keyed hash of the request's digest |
+//!
+//! All names of a tenant have one prefix, by which its entries are removed. Without the secret of the store a name reveals
+//! neither the tenant nor the request.
+
 use std::{fmt, iter};
 
 use smallvec::SmallVec;

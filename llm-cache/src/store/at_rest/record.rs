@@ -1,3 +1,14 @@
+//! Body of a stored entry:
+//!
+//! | bytes | content |
+//! |---|---|
+//! | 32 | digest of the request |
+//! | 4 | length of the head, little-endian |
+//! | … | head in JSON: times, tags, size, accounting |
+//! | … | the response's JSON text |
+//!
+//! The head's fields keep the names that they had first (`begun`, `weight`, `facts`), so that older files can be read.
+
 use std::{
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -17,12 +28,17 @@ use crate::{
 /// Content of a stored entry: without its request, with its response's JSON text.
 #[derive(Clone)]
 pub(crate) struct Record {
+    /// Partition that the entry belongs to.
     pub(crate) partition: Partition,
     /// Digest of its key.
     pub(crate) digest: [u8; 32],
+    /// Accounting of the response.
     pub(crate) accounting: Accounting,
+    /// Time of storing, and end of freshness.
     pub(crate) expiry: Expiry,
+    /// Start of the call, and its tags.
     pub(crate) provenance: Provenance,
+    /// JSON text of the response.
     pub(crate) text: Bytes,
     /// Size in memory, in bytes.
     pub(crate) memory_size: Option<u32>,

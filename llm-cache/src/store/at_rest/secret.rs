@@ -1,3 +1,5 @@
+//! Secrets and encryption keys.
+
 use std::{
     collections::HashMap,
     fmt,
@@ -25,6 +27,23 @@ pub struct Secret(Zeroizing<[u8; 32]>);
 ///
 /// Without a key, nothing of a partition is stored outside the process, and nothing is read. So dropping a key erases
 /// all entries that it sealed, in backups too. Entries in memory stay until [`Cache::forget`](crate::Cache::forget).
+///
+/// ```
+/// use llm_cache::{Cache, EncryptionKeys, Partition, Secret};
+///
+/// /// Derives nothing and fetches nothing: one tenant has a key, all others are not stored outside the process.
+/// #[derive(Debug)]
+/// struct OneTenant(Secret);
+///
+/// impl EncryptionKeys for OneTenant {
+///     fn key(&self, partition: &Partition) -> Option<Secret> {
+///         (*partition == Partition::tenant("acme")).then(|| self.0.clone())
+///     }
+/// }
+///
+/// let cache = Cache::builder("support").encryption_keys(OneTenant(Secret::new([7; 32]))).build()?;
+/// # Ok::<_, llm_cache::BuildError>(())
+/// ```
 pub trait EncryptionKeys: fmt::Debug + Send + Sync + 'static {
     /// Returns the key of a tenant or a scope. It is called for each entry that is stored, written or read, on threads
     /// that run other calls too: an implementation that fetches keys from elsewhere must remember them.

@@ -1,3 +1,15 @@
+//! Tables of the file, and the changes that are committed together.
+//!
+//! | table | key | value |
+//! |---|---|---|
+//! | `entries` | name | number, end of use, start of the call (8 bytes each, little-endian), and the record |
+//! | `order` | number of storing | name, so that the oldest entries are evicted first |
+//! | `ends` | end of use and number | name, so that expired entries are found without a scan |
+//! | `dropped` | hash of a tag | timestamp of its last invalidation |
+//! | `books` | name of a total | entries, bytes, next number, last timestamp, floor, format |
+//!
+//! Times are nanoseconds since 1970. Each [`Disk::change`] is one durable transaction.
+
 use std::{
     fs::{File, OpenOptions},
     io,

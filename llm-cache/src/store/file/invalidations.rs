@@ -1,3 +1,5 @@
+//! Invalidations that a file remembers over restarts.
+
 use std::collections::HashMap;
 
 use super::disk::{InvalidatedTags, Totals};

@@ -1,3 +1,8 @@
+//! Entries on their way to the file.
+//!
+//! Callers add to the queue and never wait for the disk. The writer takes all that is pending at once. An entry can be read
+//! here until its batch is written, and each batch has a number that [`drained`](Pending::drained) waits for.
+
 use std::{
     collections::HashMap,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},

@@ -1,3 +1,8 @@
+//! State of a file store, and what its readers and its writer do with it.
+//!
+//! A damaged file is moved aside and a new one takes its place. After a failure of the disk the file is opened again, at
+//! most once in five seconds; until then the store is empty.
+
 use std::{
     fs,
     panic::{AssertUnwindSafe, catch_unwind},
@@ -25,22 +30,33 @@ use crate::{
 
 /// State that the store, its readers and its writer share.
 pub(super) struct Shared {
+    /// Path of the file.
     pub(super) path: PathBuf,
     /// `None` once the store is closed, or if it could not be opened again.
     pub(super) disk: RwLock<Option<Disk>>,
     /// True if the disk failed since the file was opened.
     pub(super) broken: AtomicBool,
+    /// Entries that are not written yet.
     pub(super) pending: Pending,
+    /// Invalidations that the file remembers.
     pub(super) invalidations: RwLock<Invalidations>,
+    /// Last timestamp in the file when it was opened.
     pub(super) latest: Timestamp,
+    /// Codec of entries at rest.
     pub(super) codec: AtRest,
+    /// Capacity of the file, in bytes.
     pub(super) max_bytes: u64,
+    /// Clock that expiry goes by.
     pub(super) clock: Arc<dyn Clock>,
+    /// Time for which an expired entry can be of use.
     pub(super) grace: Duration,
+    /// Room for threads that read.
     pub(super) readers: Arc<Semaphore>,
+    /// Room for threads that change the file.
     pub(super) changers: Arc<Semaphore>,
     /// Held from the beginning of a change until it is counted, so that counts follow the order of changes.
     pub(super) changing: Mutex<()>,
+    /// Counters of the store.
     pub(super) counts: Counts,
 }
 

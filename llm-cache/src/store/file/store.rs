@@ -1,3 +1,5 @@
+//! The store over a file, as the cache sees it.
+
 use std::{
     path::PathBuf,
     sync::{

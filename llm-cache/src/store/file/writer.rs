@@ -1,3 +1,5 @@
+//! The thread that writes pending entries, one durable commit for each batch.
+
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, atomic::Ordering},

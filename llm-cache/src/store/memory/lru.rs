@@ -1,3 +1,7 @@
+//! Table that evicts the least recently used entry.
+//!
+//! It has shards with a lock each. A shard makes room before it returns, and evicted responses are freed outside its lock.
+
 use std::{
     hash::{BuildHasherDefault, Hasher},
     sync::{

@@ -1,3 +1,10 @@
+//! Entries in memory, in a table of the eviction policy.
+//!
+//! | policy | table |
+//! |---|---|
+//! | [`EvictionPolicy::Lru`] | [`lru`]: shards, each a list in the order of use behind a hash table |
+//! | [`EvictionPolicy::TinyLfu`] | [`tiny_lfu`]: a moka cache |
+
 mod lru;
 mod table;
 mod tiny_lfu;

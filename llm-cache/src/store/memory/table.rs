@@ -1,3 +1,5 @@
+//! The interface of both tables.
+
 use std::sync::Arc;
 
 use crate::{Key, key::BorrowedKey, store::Entry};

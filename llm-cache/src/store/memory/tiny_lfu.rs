@@ -1,3 +1,7 @@
+//! Table that evicts by frequency, over moka.
+//!
+//! Moka lets go of evicted entries late, so an eviction listener takes their responses out at once.
+
 use std::sync::{
     Arc,
     atomic::{AtomicU64, Ordering},

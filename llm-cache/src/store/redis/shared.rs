@@ -29,22 +29,31 @@ use crate::{
 };
 
 pub(super) struct Shared {
+    /// Connection, which other caches and layers may share.
     pub(super) redis: Redis,
+    /// Codec of entries at rest.
     pub(super) codec: AtRest,
+    /// Clock that expiry goes by.
     pub(super) clock: Arc<dyn Clock>,
+    /// Local tier in front of Redis.
     pub(super) local: LocalTier,
     /// Time for which an expired entry can be of use.
     pub(super) grace: Duration,
+    /// Time to live of a lease that is not renewed.
     pub(super) lease: Duration,
     /// Longest time of a claim.
     pub(super) claim: Duration,
     /// Longest time of each step of an operation that the application itself starts.
     pub(super) operation_timeout: Duration,
+    /// Time within which an invalidation reaches every process.
     pub(super) bound: Duration,
+    /// Copy of the server's invalidations.
     pub(super) invalidations: Invalidations,
+    /// Counters of failures and leases.
     pub(super) counts: Counts,
     /// True if an entry was looked up since the last request for invalidations.
     pub(super) used: AtomicBool,
+    /// Leases of this process.
     pub(super) leases: Arc<Leases>,
     /// Permits of jobs that are sent at the same time.
     pub(super) sending: Semaphore,
@@ -56,11 +65,17 @@ pub(super) struct Shared {
 
 #[derive(Default)]
 pub(super) struct Counts {
+    /// Values that could not be read.
     pub(super) corrupt: AtomicU64,
+    /// Entries that were not written.
     pub(super) dropped_writes: AtomicU64,
+    /// Requests to Redis that failed.
     pub(super) failed: AtomicU64,
+    /// Leases that this process got.
     pub(super) granted: AtomicU64,
+    /// Calls that waited for one of another process.
     pub(super) awaited: AtomicU64,
+    /// Leases that ended before their call.
     pub(super) expired: AtomicU64,
 }
 

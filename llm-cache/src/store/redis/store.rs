@@ -1,3 +1,5 @@
+//! The store over Redis, as the cache sees it.
+
 use std::{
     sync::{Arc, atomic::Ordering},
     time::{Duration, SystemTime},

@@ -1,3 +1,5 @@
+//! Leases by their names in Redis.
+
 use bytes::Bytes;
 use llm_redis::Key as RedisKey;
 
