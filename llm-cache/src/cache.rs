@@ -272,6 +272,18 @@ impl Cache {
     /// # Errors
     ///
     /// [`StoreError`] if the file or Redis fails.
+    ///
+    /// ```
+    /// use llm_cache::Cache;
+    ///
+    /// # tokio_test::block_on(async {
+    /// let cache = Cache::builder("support").build()?;
+    /// let key = cache.key("acme", "greet", "Hello!")?;
+    /// cache.get_or_call(&key, || async { Ok::<_, std::io::Error>("Hi.".to_owned()) }).await?;
+    /// cache.clear().await?;
+    /// assert_eq!(cache.stats().entries, 0);
+    /// # Ok::<_, Box<dyn std::error::Error>>(()) }).unwrap();
+    /// ```
     pub async fn clear(&self) -> Result<(), StoreError> {
         let remembered = self.0.entries.invalidate(None).await;
         if let Some(negative_cache) = &self.0.negative_cache {

@@ -1,4 +1,6 @@
 //! Counters of the cache: for [`Stats`], and with feature `metrics` for the recorder of that facade too.
+//!
+//! Each row of the table is a field of the statistics, a metric, and the text that describes both.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

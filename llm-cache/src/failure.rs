@@ -1,4 +1,7 @@
 //! Errors, and their meaning for leaders and waiters.
+//!
+//! An error of one caller (its deadline, its cancellation) concerns no waiter: another one leads. Any other error is that of
+//! the request, and all waiters get it.
 
 use llm_core::{Charge, Error, ErrorKind};
 

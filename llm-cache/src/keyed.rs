@@ -1,4 +1,6 @@
 //! Calls of any type, by keys that their callers make: an operation like any other on the path.
+//!
+//! A value has no vendor, no model and no usage, and its call must not be repeated, because the closure runs once.
 
 use std::{
     marker::PhantomData,

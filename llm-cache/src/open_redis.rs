@@ -14,7 +14,7 @@ use crate::{
 /// Time-out of each step of an operation that the application itself starts, such as an invalidation.
 const OPERATION_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Silence for which a server does not count as unavailable, however short the time-outs are.
+/// Shortest time without a reply after which a server counts as unavailable.
 const SILENCE: Duration = Duration::from_secs(1);
 
 /// Shortest lease. Waiters check no more often.

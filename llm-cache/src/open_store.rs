@@ -1,4 +1,6 @@
 //! Stores, opened as their URLs say.
+//!
+//! This is the only place that knows which store a URL means. Parameters of the URL come before those of the builder.
 
 use std::sync::Arc;
 

@@ -1,7 +1,7 @@
 //! The service with a cache in front of it.
 //!
 //! A hit in the local tier is answered here, at once and without a task. Everything else goes to
-//! [`respond`](crate::path::respond).
+//! [`respond`].
 
 use std::sync::Arc;
 

@@ -80,6 +80,15 @@ impl Background {
     ///
     /// [`Directive::no_cache`]: crate::Directive::no_cache
     /// [`Directive::no_store`]: crate::Directive::no_store
+    ///
+    /// ```
+    /// use llm_cache::{Background, Cache};
+    ///
+    /// # tokio_test::block_on(async {
+    /// let cache = Cache::builder("support").background(Background::new(8).complete_on_disconnect()).build()?;
+    /// assert_eq!(cache.stats().detached, 0);
+    /// # Ok::<_, llm_cache::BuildError>(()) }).unwrap();
+    /// ```
     pub fn complete_on_disconnect(mut self) -> Self {
         self.complete_on_disconnect = true;
         self

@@ -1,4 +1,7 @@
 //! Calls that no caller waits for: a bounded number of them.
+//!
+//! A call holds its slot until it ends, for ten minutes at most. A failed one holds it a little longer, so that a vendor in
+//! trouble is not called for each stale entry.
 
 use std::{
     collections::HashSet,

@@ -1,4 +1,6 @@
 //! Spans and events. They hold no request, no response, no key and no tenant.
+//!
+//! A hit in the local tier emits an event, at the level `debug`. All other replies have a span, because they take time.
 
 use std::future::Future;
 
@@ -15,7 +17,7 @@ pub(crate) fn emit<O>(operation: &'static str, reply: Reply<O>) -> Reply<O> {
     reply
 }
 
-/// Runs a reply that must be awaited in a span that records its status.
+/// Runs a future reply in a span, which records the status of the reply or of its error.
 pub(crate) fn run<O, F>(operation: &'static str, reply: F) -> impl Future<Output = Result<Reply<O>, Error>> + use<O, F>
 where
     F: Future<Output = Result<Reply<O>, Error>>,

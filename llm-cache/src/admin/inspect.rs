@@ -85,6 +85,22 @@ impl Cache {
     /// # Errors
     ///
     /// [`StoreError`] if the store fails, or if no entry can have this name.
+    ///
+    /// ```
+    /// # #[cfg(feature = "file")]
+    /// # tokio_test::block_on(async {
+    /// use llm_cache::Cache;
+    ///
+    /// # let directory = tempfile::tempdir()?;
+    /// # let url = format!("file://{}/answers", directory.path().display());
+    /// let cache = Cache::builder("support").open(&url)?;
+    /// let key = cache.key("acme", "greet", "Hello!")?;
+    /// cache.get_or_call(&key, || async { Ok::<_, std::io::Error>("Hi.".to_owned()) }).await?;
+    /// cache.close().await?;
+    /// let name = cache.list(None, 1).await?.entries[0].name.clone();
+    /// assert!(cache.remove_stored(&name).await? && !cache.remove_stored(&name).await?);
+    /// # Ok::<_, Box<dyn std::error::Error>>(()) }).unwrap();
+    /// ```
     pub async fn remove_stored(&self, name: &str) -> Result<bool, StoreError> {
         let name = Name::from_hex(name).ok_or_else(|| {
             StoreError::new(
@@ -102,6 +118,21 @@ impl Cache {
     /// # Errors
     ///
     /// [`StoreError`] if the store fails, or if there is none outside the process.
+    ///
+    /// ```
+    /// # #[cfg(feature = "file")]
+    /// # tokio_test::block_on(async {
+    /// use llm_cache::{Cache, Tag};
+    ///
+    /// # let directory = tempfile::tempdir()?;
+    /// # let url = format!("file://{}/answers", directory.path().display());
+    /// let cache = Cache::builder("support").open(&url)?;
+    /// let key = cache.key("acme", "greet", "Hello!")?;
+    /// cache.get_or_call(&key, || async { Ok::<_, std::io::Error>("Hi.".to_owned()) }).await?;
+    /// cache.close().await?;
+    /// assert_eq!(cache.purge(Tag::tenant("acme")).await?, 1);
+    /// # Ok::<_, Box<dyn std::error::Error>>(()) }).unwrap();
+    /// ```
     pub async fn purge(&self, tag: Tag) -> Result<u64, StoreError> {
         self.invalidate(tag).await?;
         let (mut gone, mut after) = (0, None);

@@ -1,4 +1,7 @@
 //! Calls that no caller waits for: revalidation of expired entries, and verification of a share of the hits.
+//!
+//! Both take a slot of [`crate::tasks`] first. Without a slot, or if the same request is being sent, no call is made and the
+//! caller's reply is as it would be. They are sent for the caller's tenant, with [`Purpose`] in their extensions.
 
 use std::{collections::HashSet, sync::Arc};
 

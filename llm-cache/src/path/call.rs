@@ -1,4 +1,7 @@
 //! The call of a leader: claim, send, store, release.
+//!
+//! Only items that another process calls for are awaited there, and at most for half of the time to the deadline. If a
+//! store has no leases, the claim is a second lookup: a call that ended in between has stored its response.
 
 use std::{
     future::{Future, ready},

@@ -2,6 +2,17 @@
 //!
 //! A request has one item or more. Each item is looked up, joined, claimed and stored on its own; the items that a leader
 //! calls for are sent together. Revalidation, verification and `no_cache` are a [`Request`] on the same path.
+//!
+//! | step | where | what it decides |
+//! |---|---|---|
+//! | look up | [`respond`], [`crate::entries`] | entries to serve, stale ones to keep for an error, the reason for a call |
+//! | join or lead | [`join`], [`single_flight`] | items whose calls run already, and items that this request leads |
+//! | claim | [`call`] | items that no other process calls for, if the store has leases |
+//! | send | [`request`] | the counter of the call, and its failures |
+//! | store, release | [`call`] | the entry, then the lease, then the place in the table of running calls |
+//! | reply | [`reply`] | the receipt: paid, saved, cost share, and the status |
+//!
+//! An item whose joined call failed because of another caller is obtained again, so the middle steps are a loop.
 
 mod background;
 mod call;

@@ -1,4 +1,11 @@
 //! Outcomes of items, and the status of the request that they make up.
+//!
+//! | items | status |
+//! |---|---|
+//! | all stored | `Hit`, with the largest age and the worst reason for a stale one |
+//! | none sent, none stale | `Coalesced` |
+//! | all sent | `Miss`, with the reason if all have the same |
+//! | any others | `Miss(Items)`, with the number that was sent |
 
 use std::time::Duration;
 

@@ -1,4 +1,12 @@
 //! Replies, and the accounting on their receipts: the only place that writes paid and saved.
+//!
+//! | source | origin | paid | saved |
+//! |---|---|---|---|
+//! | an entry | `Cache` | nothing | its cost, as a cache hit |
+//! | the call that this request led | that of the layers below | what they report | what they report |
+//! | the call of another request | `Coalesced` | nothing, or the cost if its share is claimed here first | its cost otherwise |
+//!
+//! The receipt of a running stream is written when the stream has ended, because its usage is not known before.
 
 use std::sync::Arc;
 
@@ -23,7 +31,7 @@ pub(super) struct Item<O: Output> {
     response: Response<O>,
     /// Accounting of the item: the caller's, if it is the request's only one.
     receipt: Receipt,
-    /// How the item was obtained, for status and counters.
+    /// Source of the item, for status and counters.
     outcome: ItemOutcome,
     /// Cost of what this cache saved the request; lower layers may have saved more.
     saved: Usd,

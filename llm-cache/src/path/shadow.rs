@@ -1,4 +1,7 @@
 //! Shadow mode: calls are sent as they are while the cache reports what it would have done.
+//!
+//! The lookup, the negative cache and the table of running calls are asked as on the path, so that the reported status is
+//! the one of a cache in use. Only the reply differs: it is always the call's own.
 
 use std::sync::Arc;
 

@@ -1,4 +1,17 @@
 //! Single flight: callers with equal requests share one running call.
+//!
+//! The table has one row for each item of a running call. A caller that finds its item subscribes to the call; a caller that
+//! does not starts one call for all such items at once, while the table is locked, so that no second call can start between.
+//!
+//! A call is a future that its waiters poll. It runs while a [`WaiterHandle`] lives, and leaves the table when its [`Guard`]
+//! is dropped, which is after its response is stored. The last waiter that leaves cancels the call, or hands it over to a
+//! background task if there is one.
+//!
+//! A caller does not join a call
+//!
+//! - of another priority, because one in the background may have to wait,
+//! - that began before one of the tags of either was invalidated,
+//! - that polls the caller itself, because the call would wait for itself.
 
 use std::{
     any::Any,
@@ -112,7 +125,7 @@ pub(crate) struct JoinTerms<'a> {
     pub(crate) priority: Priority,
     pub(crate) deadline: &'a CallDeadline,
     pub(crate) provenance: &'a Provenance,
-    /// Decides whether the caller may join a call of this provenance: see [`Inner::joins`](crate::inner::Inner::joins).
+    /// Decides whether the caller may join a call of this provenance: see [`Entries::joins`](crate::entries::Entries::joins).
     pub(crate) joins: &'a (dyn Fn(&Provenance) -> bool + Sync),
 }
 

@@ -112,6 +112,23 @@ impl Directive {
     }
 
     /// Sends a call whatever is stored or running, and stores its response.
+    ///
+    /// ```
+    /// use llm_cache::{Cache, Directive};
+    /// use llm_core::Origin;
+    ///
+    /// # tokio_test::block_on(async {
+    /// let cache = Cache::builder("support").build()?;
+    /// let key = cache.key("acme", "greet", "Hello!")?;
+    /// for text in ["Hi.", "Good morning."] {
+    ///     let fresh = Directive::new().no_cache();
+    ///     cache.get_or_call_with(&key, &fresh, || async move { Ok::<_, std::io::Error>(text.to_owned()) }).await?;
+    /// }
+    /// let stored = cache.get_or_call(&key, || async { Err::<String, _>(std::io::Error::other("not needed")) }).await?;
+    /// assert_eq!(*stored.value, "Good morning.");
+    /// assert!(matches!(stored.origin, Origin::Cache { tier: "memory", .. }));
+    /// # Ok::<_, Box<dyn std::error::Error>>(()) }).unwrap();
+    /// ```
     pub fn no_cache(mut self) -> Self {
         self.no_cache = true;
         self
@@ -173,12 +190,44 @@ impl Directive {
 
     /// Stores the response, if a call is sent, for this long, whatever the rules say, and for at most
     /// [`DirectivePolicy::max_ttl`].
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use llm_cache::{Cache, Directive};
+    /// use llm_core::ManualClock;
+    ///
+    /// # tokio_test::block_on(async {
+    /// let (minute, clock) = (Duration::from_secs(60), ManualClock::default());
+    /// let cache = Cache::builder("news").ttl(60 * minute).clock(clock.clone()).build()?;
+    /// let key = cache.key("acme", "weather", "Paris")?;
+    /// for _ in 0..2 {
+    ///     let short = Directive::new().ttl(minute);
+    ///     cache.get_or_call_with(&key, &short, || async { Ok::<_, std::io::Error>("Rain.".to_owned()) }).await?;
+    ///     clock.advance(2 * minute);
+    /// }
+    /// assert_eq!(cache.stats().misses, 2);
+    /// # Ok::<_, Box<dyn std::error::Error>>(()) }).unwrap();
+    /// ```
     pub fn ttl(mut self, ttl: Duration) -> Self {
         self.ttl = Some(ttl);
         self
     }
 
     /// Adds a tag to the response, if a call is sent.
+    ///
+    /// ```
+    /// use llm_cache::{Cache, Directive, Tag};
+    ///
+    /// # tokio_test::block_on(async {
+    /// let cache = Cache::builder("tickets").build()?;
+    /// let key = cache.key("acme", "summary", "ticket 7")?;
+    /// let tagged = Directive::new().tag(Tag::named("ticket-7"));
+    /// cache.get_or_call_with(&key, &tagged, || async { Ok::<_, std::io::Error>("Printer.".to_owned()) }).await?;
+    /// cache.invalidate(Tag::named("ticket-7")).await?;
+    /// cache.get_or_call(&key, || async { Ok::<_, std::io::Error>("Printer, solved.".to_owned()) }).await?;
+    /// assert_eq!(cache.stats().misses, 2);
+    /// # Ok::<_, Box<dyn std::error::Error>>(()) }).unwrap();
+    /// ```
     pub fn tag(mut self, tag: Tag) -> Self {
         self.tags.push(tag);
         self
@@ -206,8 +255,8 @@ impl Directive {
         Self { ttl, tags, shared, no_fallback, pinned, max_age: Some(Duration::MAX), ..Self::default() }
     }
 
-    /// Returns for how long after its time an entry may be served while a call replaces it, of what the cache allows. A
-    /// call that bounds the age of entries wants a fresh one (RFC 9111, section 5.2.1.1).
+    /// Returns for how long past its expiry an entry may be served while a call replaces it. `most` is what the cache
+    /// allows. A call that bounds the age of entries wants a fresh one (RFC 9111, section 5.2.1.1).
     pub(crate) fn revalidates_within(&self, most: Duration) -> Duration {
         match (self.max_stale, self.max_age) {
             (Some(by), _) => by.min(most),
@@ -266,6 +315,20 @@ impl DirectivePolicy {
     }
 
     /// Makes `no_store`, `no_cache` and `max_age` have no effect, so that no call bypasses a fresh entry.
+    ///
+    /// ```
+    /// use llm_cache::{Cache, Directive, DirectivePolicy};
+    ///
+    /// # tokio_test::block_on(async {
+    /// let cache = Cache::builder("support").directive_policy(DirectivePolicy::none().no_bypass()).build()?;
+    /// let key = cache.key("acme", "greet", "Hello!")?;
+    /// for _ in 0..2 {
+    ///     let impatient = Directive::new().no_cache();
+    ///     cache.get_or_call_with(&key, &impatient, || async { Ok::<_, std::io::Error>("Hi.".to_owned()) }).await?;
+    /// }
+    /// assert_eq!((cache.stats().misses, cache.stats().hits), (1, 1));
+    /// # Ok::<_, Box<dyn std::error::Error>>(()) }).unwrap();
+    /// ```
     pub fn no_bypass(mut self) -> Self {
         self.bypass = false;
         self

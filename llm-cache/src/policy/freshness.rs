@@ -1,4 +1,13 @@
 //! Freshness of entries. Pure: callers pass the time.
+//!
+//! | time past expiry | verdict, if the call does not bound the age |
+//! |---|---|
+//! | none | fresh |
+//! | below `revalidate` | served, and replaced in the background |
+//! | below `max_stale` of the call and of the operator | served as stale |
+//! | below `stale_if_error` | a call is sent; the entry takes the place of its failure |
+//! | below `max_stale` or `revalidate` of the cache | too old for this call, kept for others |
+//! | more | expired, and evicted |
 
 use std::{
     hash::{BuildHasher, RandomState},
@@ -132,6 +141,16 @@ impl Ttl {
     }
 
     /// Keeps entries fresh until they are evicted, where no rule applies.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use llm_cache::{Cache, Ttl, TtlRule};
+    ///
+    /// // Embeddings of one model never change. News do.
+    /// let news = TtlRule::new(Duration::from_secs(900)).label("feature", "news");
+    /// let cache = Cache::builder("search").ttl(Ttl::unlimited().rule(news)).build()?;
+    /// # Ok::<_, llm_cache::BuildError>(())
+    /// ```
     pub fn unlimited() -> Self {
         Self { default: None, rules: Vec::new(), jitter_percent: 0 }
     }

@@ -1,4 +1,7 @@
 //! Times at which tags were invalidated.
+//!
+//! An invalidation writes one timestamp, however many entries it is about. Each lookup compares the start of the entry's
+//! call with the timestamps of its tags. Nothing is visited, so a response that is still on its way is barred as well.
 
 use std::{
     collections::HashMap,

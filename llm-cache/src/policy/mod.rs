@@ -1,4 +1,16 @@
 //! Policies: which entries are stored, served, replaced and invalidated.
+//!
+//! | file | setting | what it decides |
+//! |---|---|---|
+//! | `cache_if.rs` | `CacheBuilder::cache_if` | responses that are stored and served |
+//! | `directive.rs` | `Directive`, `CacheBuilder::directive_policy` | wishes of a call, and their limits |
+//! | `freshness.rs` | `CacheBuilder::ttl`, `stale_if_error`, `Background::revalidate` | entries that are fresh, stale or expired |
+//! | `invalidation.rs`, `tag.rs` | `Cache::invalidate`, `Directive::tag` | entries and running calls that are barred |
+//! | `negative_cache.rs` | `CacheBuilder::negative_ttl` | requests whose refusal is remembered |
+//! | `variants.rs` | `CacheBuilder::variants` | the response of several whose turn it is |
+//! | `verification.rs` | `Background::verify` | hits whose request is sent again |
+//!
+//! None of them does I/O. Those that go by time are given it.
 
 mod cache_if;
 mod directive;

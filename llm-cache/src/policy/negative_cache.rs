@@ -1,4 +1,6 @@
 //! The negative cache: errors of requests, remembered for a short time.
+//!
+//! Keys are those of running calls, so a tenant's errors are its own even where entries are shared by scope.
 
 use std::{
     error::Error as StdError,

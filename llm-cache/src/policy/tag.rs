@@ -81,7 +81,7 @@ impl Kind {
     const ALL: [(Self, &'static str); 4] =
         [(Self::Tenant, "tenant:"), (Self::Model, "model:"), (Self::Label, "label:"), (Self::Named, "tag:")];
 
-    /// Returns the text before the name.
+    /// Returns the text before the name, such as `tenant:`.
     fn prefix(self) -> &'static str {
         Self::ALL.iter().find(|(kind, _)| *kind == self).map_or("", |(_, prefix)| *prefix)
     }

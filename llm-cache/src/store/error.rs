@@ -3,6 +3,16 @@
 use std::sync::Arc;
 
 /// Failure of a store: its tier, and the reason.
+///
+/// ```
+/// # #[cfg(feature = "file")]
+/// # {
+/// use llm_cache::{BuildError, Cache};
+///
+/// let error = Cache::builder("support").open("file:///no/such/directory/answers").unwrap_err();
+/// assert!(matches!(&error, BuildError::Store(_)) && error.to_string().contains("/no/such/directory"), "{error}");
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the cache's {tier} store: {reason}")]
 pub struct StoreError {

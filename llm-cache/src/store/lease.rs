@@ -123,7 +123,7 @@ impl Lease {
         })
     }
 
-    /// Ends the lease after its call, whose response is stored if it is to be.
+    /// Ends the lease after its call. A response that is to be stored is in the store by then.
     pub(crate) fn end(mut self, outcome: Outcome) {
         if let Some(hold) = self.0.take() {
             hold.end(outcome);

@@ -1,4 +1,13 @@
 //! Stores of entries: the local tier in memory, and remote tiers.
+//!
+//! | URL | store | survives the process | shared by processes |
+//! |---|---|---|---|
+//! | `memory:` | [`Memory`] | no | no |
+//! | `file:` | `FileStore`, or `Tiered` with memory in front of it | yes | no: one process opens it |
+//! | `redis:` | `RedisStore`, always with memory in front of it | yes | yes, under leases |
+//!
+//! All store typed responses in memory and JSON text elsewhere. The cache judges what a store returns; a store evicts only
+//! for want of space, or what can be of use to no call.
 
 #[cfg(feature = "at-rest")]
 mod at_rest;

@@ -23,7 +23,7 @@ pub(crate) struct Name([u8; Name::BYTES]);
 /// Bytes of a name that are its partition's.
 pub(crate) const PARTITION_BYTES: usize = 16;
 
-/// Flag of scopes, in the first byte.
+/// Bit of the first byte that is set in names of scopes.
 const SHARED: u8 = 0x80;
 
 /// Source of names.

@@ -31,7 +31,7 @@ pub struct Secret(Zeroizing<[u8; 32]>);
 /// ```
 /// use llm_cache::{Cache, EncryptionKeys, Partition, Secret};
 ///
-/// /// Derives nothing and fetches nothing: one tenant has a key, all others are not stored outside the process.
+/// /// One tenant has a key. Nothing of other partitions is stored outside the process.
 /// #[derive(Debug)]
 /// struct OneTenant(Secret);
 ///

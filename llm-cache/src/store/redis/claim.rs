@@ -1,4 +1,15 @@
 //! Claims: one process sends a call, and the others wait for its response.
+//!
+//! | reply to a claim | what the claimant does |
+//! |---|---|
+//! | a value that it can serve | serves it; no call is needed |
+//! | a value that it cannot serve | claims again, past this value; after four of them it calls without a lease |
+//! | granted | leads, and renews the lease each third of its time |
+//! | taken | waits for a message, and looks again at least each second, until its maximum wait is over |
+//! | no reply in time | calls; it holds the lease if the claim may have been granted |
+//!
+//! A claimant whose tags were invalidated since the holder's claim takes the lease over: the holder's response would be of no
+//! use to it.
 
 use std::{
     sync::{

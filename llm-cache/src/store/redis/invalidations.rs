@@ -1,4 +1,7 @@
 //! Invalidations that this process knows, and for how long it may rely on them. Callers pass the time.
+//!
+//! A process is current while its last request for invalidations is younger than the bound. While the server cannot be
+//! reached, memory is served without them, for a tenth of a second at a time.
 
 use std::{
     collections::HashMap,

@@ -1,4 +1,10 @@
 //! Leases of this process, from the claim until the server is known to have taken them back.
+//!
+//! | state of a lease | meaning |
+//! |---|---|
+//! | held | its call runs; a response stored under its key ends it |
+//! | open | granted, and not known to be given back; closing the cache waits for these |
+//! | left | could not be given back; the server drops it when its time is over |
 
 use std::{
     collections::{HashMap, HashSet},

@@ -1,4 +1,7 @@
 //! Queue of the writing task: a bounded number of jobs of a bounded size.
+//!
+//! A job holds room for its bytes until it is done. Where there is no room, an entry is dropped and counted, and a lease is
+//! left to its expiry, so that no caller ever waits for Redis here.
 
 use std::sync::{
     Arc,

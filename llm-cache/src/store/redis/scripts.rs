@@ -1,4 +1,6 @@
 //! Scripts of the server. Each may run twice.
+//!
+//! All keys of a script have one hash tag, so that a Cluster can run it. Times are microseconds of the server since 1970.
 
 use std::sync::LazyLock;
 

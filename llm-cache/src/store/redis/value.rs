@@ -1,4 +1,13 @@
 //! Value in Redis: the time of storing, a random number, its name, and the entry at rest.
+//!
+//! | bytes | content |
+//! |---|---|
+//! | 8 | microsecond since 1970 of storing, big-endian |
+//! | 8 | random number |
+//! | 48 | name |
+//! | … | entry at rest |
+//!
+//! The first 16 bytes are the stamp, by which a waiter tells a new value from the one it has seen.
 
 use std::{
     hash::{BuildHasher, RandomState},

@@ -1,4 +1,7 @@
 //! The two tasks of a store.
+//!
+//! Jobs run side by side, up to a bound. One that fails is retried for five seconds with growing pauses, as long as it is
+//! still wanted: an entry that was replaced or removed meanwhile is not written any more.
 
 use std::{
     convert::Infallible,
