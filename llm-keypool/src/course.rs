@@ -4,7 +4,12 @@ use std::{future::Future, sync::Arc};
 
 use llm_core::{Charge, Error, ErrorKind, layer::AttemptPermit};
 
-use crate::{LeaseRequest, Verdict, error, lease::Lease, pool::Inner, state::choice::Want};
+use crate::{
+    KeyPool, LeaseRequest, Outcome, Verdict, error,
+    lease::{Failed, Lease},
+    pool::Inner,
+    state::choice::Want,
+};
 
 /// Course of a call over its attempts.
 pub(crate) struct Course {
@@ -19,13 +24,49 @@ pub(crate) struct Course {
     is_nested: bool,
 }
 
-/// Attempt that failed.
-pub(crate) struct Failed {
-    pub(crate) member: u32,
-    pub(crate) stand_in: bool,
-    pub(crate) verdict: Verdict,
-    pub(crate) is_doubted: bool,
-    pub(crate) error: Error,
+impl<K> KeyPool<K> {
+    /// Runs an attempt with a leased key, and moves or retries it with others as long as that may help.
+    ///
+    /// ```
+    /// # tokio_test::block_on(async {
+    /// use llm_keypool::{KeyPool, LeaseRequest, Member, Outcome};
+    ///
+    /// let pool = KeyPool::builder().member(Member::new("a", "sk-a")).member(Member::new("b", "sk-b")).build()?;
+    /// let request = LeaseRequest::new("gpt-4o");
+    /// let text = pool.run(&request, |key| async move {
+    ///     // The request, by any client. This vendor knows one of the keys.
+    ///     if key == "sk-b" { Ok("hello") } else { Err(Outcome::status(401, None)) }
+    /// });
+    /// assert_eq!(text.await?, "hello");
+    /// # Ok::<_, llm_core::Error>(()) }).unwrap();
+    /// ```
+    ///
+    /// The attempt's error is an [`Outcome`], or an [`Error`] whose kind says what the vendor did.
+    ///
+    /// # Errors
+    ///
+    /// As [`lease`](Self::lease); or the error of the last attempt if another one would not help, with the charge of all.
+    pub async fn run<T, E, F, A>(&self, request: &LeaseRequest, mut attempt: F) -> Result<T, Error>
+    where
+        K: Clone,
+        E: Into<Outcome>,
+        F: FnMut(K) -> A,
+        A: Future<Output = Result<T, E>>,
+    {
+        let attempt = |lease: Lease<K>| {
+            let sent = attempt(lease.key().clone());
+            async move {
+                match sent.await {
+                    Ok(value) => {
+                        lease.report(Outcome::success());
+                        Ok(value)
+                    }
+                    Err(outcome) => Err(lease.fail(outcome.into().into_error())),
+                }
+            }
+        };
+        Course::new(None, false).run(&self.0, request, attempt).await
+    }
 }
 
 impl Course {

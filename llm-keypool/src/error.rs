@@ -5,11 +5,8 @@ use std::time::Duration;
 use llm_core::{Error, ErrorKind};
 
 use crate::{
-    state::{
-        State,
-        choice::{RELEASE, Want},
-    },
-    time::Time,
+    state::{State, choice::Want},
+    time::{RELEASE, Time},
 };
 
 /// Returns the error of a call for which no member returns by time.

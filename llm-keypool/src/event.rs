@@ -2,7 +2,7 @@ use std::{sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use crate::state::parking::Reason;
+use crate::reason::Reason;
 
 /// Automatic change of a pool: a member or a group was removed from the choice, or is back, or the whole pool paused.
 ///

@@ -37,6 +37,9 @@ pub(crate) enum Unit {
     OutputTokens,
 }
 
+/// Amounts of an attempt, by [`Unit`].
+pub(crate) type Amounts = [u64; 4];
+
 impl Unit {
     pub(crate) const ALL: [Self; 4] = [Self::Requests, Self::Tokens, Self::InputTokens, Self::OutputTokens];
 }

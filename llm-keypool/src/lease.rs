@@ -1,6 +1,6 @@
 use std::{
     fmt,
-    future::{Future, pending},
+    future::pending,
     ops::ControlFlow::{self, Break, Continue},
     sync::Arc,
     time::Duration,
@@ -11,7 +11,6 @@ use tokio::time::timeout_at;
 
 use crate::{
     KeyPool, LeaseRequest, Outcome, Verdict,
-    course::{Course, Failed},
     pool::{Inner, Named, Shared},
     state::{
         State,
@@ -32,6 +31,15 @@ pub struct Lease<K> {
     /// Content has come.
     has_begun: bool,
     is_over: bool,
+}
+
+/// Attempt that failed.
+pub(crate) struct Failed {
+    pub(crate) member: u32,
+    pub(crate) stand_in: bool,
+    pub(crate) verdict: Verdict,
+    pub(crate) is_doubted: bool,
+    pub(crate) error: Error,
 }
 
 /// A deadline that passes after this time without content counts as a time-out of the member.
@@ -183,49 +191,6 @@ impl<K> KeyPool<K> {
             Break(result) => result,
             Continue(_) => Err(Error::new(ErrorKind::RateLimited, "no member of the pool has room now")),
         }
-    }
-
-    /// Runs an attempt with a leased key, and moves or retries it with others as long as that may help.
-    ///
-    /// ```
-    /// # tokio_test::block_on(async {
-    /// use llm_keypool::{KeyPool, LeaseRequest, Member, Outcome};
-    ///
-    /// let pool = KeyPool::builder().member(Member::new("a", "sk-a")).member(Member::new("b", "sk-b")).build()?;
-    /// let request = LeaseRequest::new("gpt-4o");
-    /// let text = pool.run(&request, |key| async move {
-    ///     // The request, by any client. This vendor knows one of the keys.
-    ///     if key == "sk-b" { Ok("hello") } else { Err(Outcome::status(401, None)) }
-    /// });
-    /// assert_eq!(text.await?, "hello");
-    /// # Ok::<_, llm_core::Error>(()) }).unwrap();
-    /// ```
-    ///
-    /// The attempt's error is an [`Outcome`], or an [`Error`] whose kind says what the vendor did.
-    ///
-    /// # Errors
-    ///
-    /// As [`lease`](Self::lease); or the error of the last attempt if another one would not help, with the charge of all.
-    pub async fn run<T, E, F, A>(&self, request: &LeaseRequest, mut attempt: F) -> Result<T, Error>
-    where
-        K: Clone,
-        E: Into<Outcome>,
-        F: FnMut(K) -> A,
-        A: Future<Output = Result<T, E>>,
-    {
-        let attempt = |lease: Lease<K>| {
-            let sent = attempt(lease.key().clone());
-            async move {
-                match sent.await {
-                    Ok(value) => {
-                        lease.report(Outcome::success());
-                        Ok(value)
-                    }
-                    Err(outcome) => Err(lease.fail(outcome.into().into_error())),
-                }
-            }
-        };
-        Course::new(None, false).run(&self.0, request, attempt).await
     }
 }
 

@@ -5,7 +5,7 @@ use llm_core::{
     layer::{CallDeadline, NoFallback, Pinned},
 };
 
-use crate::state::quota::Amounts;
+use crate::group::Amounts;
 
 /// Request for a key: the model, and what else decides the choice.
 ///

@@ -18,13 +18,7 @@ use tokio::time::{sleep, sleep_until};
 use tower_service::Service;
 use tracing::Instrument;
 
-use crate::{
-    KeyPool, Lease, LeaseRequest,
-    course::{Course, Failed},
-    pool::Inner,
-    request::affinity,
-    telemetry,
-};
+use crate::{KeyPool, Lease, LeaseRequest, course::Course, lease::Failed, pool::Inner, request::affinity, telemetry};
 
 /// Always ready: a call waits inside its future, because what it needs is known from the call alone. It then waits for its
 /// own clone of a member's service. Clones share the pool.

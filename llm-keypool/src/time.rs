@@ -8,6 +8,11 @@ pub(crate) type Time = u64;
 pub(crate) const SECOND: Time = 1_000_000_000;
 pub(crate) const MINUTE: Time = 60 * SECOND;
 
+/// Time of a return that is known only when an attempt ends.
+pub(crate) const RELEASE: Time = Time::MAX - 1;
+/// Time of what does not return by time.
+pub(crate) const NEVER: Time = Time::MAX;
+
 /// Returns a duration in nanoseconds.
 pub(crate) fn nanos(duration: Duration) -> Time {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)

@@ -2,10 +2,10 @@
 
 use std::{cmp::Reverse, sync::Arc};
 
-use super::{Lane, MemberState, Part, State, parking::Parking, quota::Taken, waiting::Ticket};
+use super::{Lane, MemberState, Part, State, parking::Parking, queue::Ticket, quota::Taken};
 use crate::{
     LeaseRequest,
-    time::{MINUTE, SECOND, Time},
+    time::{MINUTE, NEVER, RELEASE, SECOND, Time},
 };
 
 /// Call that wants a member.
@@ -68,10 +68,6 @@ pub(crate) enum Turn {
     Never,
 }
 
-/// Time of a return that is known only when an attempt ends.
-pub(crate) const RELEASE: Time = Time::MAX - 1;
-/// Time of what does not return by time.
-pub(crate) const NEVER: Time = Time::MAX;
 /// Longest wait for the group that has the beginning cached.
 const AFFINITY_WAIT: Time = SECOND / 5;
 /// Members of a lane that are compared.

@@ -11,6 +11,7 @@ pub(crate) mod choice;
 pub(crate) mod counter;
 mod members;
 pub(crate) mod parking;
+pub(crate) mod queue;
 pub(crate) mod quota;
 pub(crate) mod report;
 #[cfg(test)]
@@ -27,14 +28,10 @@ use std::{
 use foldhash::fast::RandomState;
 use llm_core::layer::Backoff;
 
-use self::{
-    affinity::Affinity,
-    breaker::Breaker,
-    parking::{Parking, Reason},
-    quota::Quota,
-    waiting::Queues,
+use self::{affinity::Affinity, breaker::Breaker, parking::Parking, queue::Queues, quota::Quota};
+use crate::{
+    Event, Parked, Reason, group::Group, member::MemberSpec, random::Random, sparse_set::SparseSet, time::Time,
 };
-use crate::{Event, Parked, group::Group, member::MemberSpec, random::Random, sparse_set::SparseSet, time::Time};
 
 type Ids = HashMap<Arc<str>, u32, RandomState>;
 
@@ -226,7 +223,7 @@ impl State {
         self.parking(part).is_none_or(|parking| parking.opens_at() <= now)
     }
 
-    /// Returns the time at which a part's parking ends: 0 if it is open, [`NEVER`](choice::NEVER) if not by time.
+    /// Returns the time at which a part's parking ends: 0 if it is open, [`NEVER`](crate::time::NEVER) if not by time.
     fn return_of(&self, part: Part, now: Time) -> Time {
         self.parking(part).map_or(0, |parking| parking.returns_at(now))
     }

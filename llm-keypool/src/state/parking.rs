@@ -3,33 +3,11 @@
 use std::time::Duration;
 
 use llm_core::layer::Backoff;
-use serde::{Deserialize, Serialize};
 
-use super::choice::{NEVER, RELEASE};
-use crate::time::{MINUTE, SECOND, Time, nanos};
-
-/// Reason why a member or group takes no calls.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum Reason {
-    /// A rate limit (429).
-    RateLimited,
-    /// The key is wrong, expired or revoked (401).
-    Unauthorized,
-    /// The account has no money or quota left (402).
-    Unpaid,
-    /// The key may not use the model, or any (403).
-    Forbidden,
-    /// The member does not know the model (404).
-    NotFound,
-    /// Failures of the vendor or the connection in a row.
-    Failing,
-    /// No response in time, several times.
-    TimedOut,
-    /// An operator disabled it.
-    Disabled,
-}
+use crate::{
+    Reason,
+    time::{MINUTE, NEVER, RELEASE, SECOND, Time, nanos},
+};
 
 /// Parking: until a time nothing is sent, then one call goes first.
 #[derive(Clone, Debug)]
@@ -62,34 +40,13 @@ const LONGEST_HINT: Time = 15 * MINUTE;
 /// A breaker opens for this times the backoff of a rate limit.
 const BREAKER: Time = 5;
 
-impl Reason {
-    /// Returns the reason as a word.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::RateLimited => "rate_limited",
-            Self::Unauthorized => "unauthorized",
-            Self::Unpaid => "unpaid",
-            Self::Forbidden => "forbidden",
-            Self::NotFound => "not_found",
-            Self::Failing => "failing",
-            Self::TimedOut => "timed_out",
-            Self::Disabled => "disabled",
-        }
-    }
-
-    /// Returns `true` if the vendor or the connection failed.
-    pub(crate) fn is_failure(self) -> bool {
-        matches!(self, Self::Failing | Self::TimedOut)
-    }
-
-    /// Returns the length of the `step`-th parking in a row.
-    fn length(self, hint: Option<Duration>, step: u32, backoff: &Backoff) -> Time {
-        match (self, hint) {
-            (Self::RateLimited | Self::Unpaid, Some(hint)) => nanos(hint).min(LONGEST_HINT),
-            (Self::RateLimited, None) => nanos(backoff.bound(step) + backoff.wait(step)) / 2,
-            (Self::Failing | Self::TimedOut, _) => nanos(backoff.bound(step)).saturating_mul(BREAKER).min(MINUTE),
-            _ => VERDICT,
-        }
+/// Returns the length of the `step`-th parking in a row.
+fn length(reason: Reason, hint: Option<Duration>, step: u32, backoff: &Backoff) -> Time {
+    match (reason, hint) {
+        (Reason::RateLimited | Reason::Unpaid, Some(hint)) => nanos(hint).min(LONGEST_HINT),
+        (Reason::RateLimited, None) => nanos(backoff.bound(step) + backoff.wait(step)) / 2,
+        (Reason::Failing | Reason::TimedOut, _) => nanos(backoff.bound(step)).saturating_mul(BREAKER).min(MINUTE),
+        _ => VERDICT,
     }
 }
 
@@ -104,7 +61,7 @@ impl Parking {
         now: Time,
     ) -> Self {
         let step = before.filter(|before| before.reason == reason).map_or(1, |before| before.step + 1);
-        let until = now.saturating_add(reason.length(hint, step, backoff));
+        let until = now.saturating_add(length(reason, hint, step, backoff));
         let since = before.map_or(now, |before| before.since);
         let is_hinted = reason == Reason::Unpaid && hint.is_some();
         let parking = Self::until(reason, until, generation, now);

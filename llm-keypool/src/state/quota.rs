@@ -10,7 +10,7 @@ use super::{
     parking::Parking,
 };
 use crate::{
-    group::{GroupLimit, Unit},
+    group::{Amounts, GroupLimit, Unit},
     time::{MINUTE, Time, nanos},
 };
 
@@ -27,9 +27,6 @@ pub(crate) struct Quota {
     counters: [Option<Box<Counter>>; 4],
     share: u8,
 }
-
-/// Amounts of an attempt, by [`Unit`].
-pub(crate) type Amounts = [u64; 4];
 
 /// Amounts that a quota has counted for an attempt.
 #[derive(Clone, Copy, Debug, Default)]

@@ -10,9 +10,10 @@ use llm_core::{
 use super::{
     Part, State,
     choice::{Attempt, Place},
-    parking::{Parking, Reason},
+    parking::Parking,
 };
 use crate::{
+    Reason,
     outcome::{Verdict, window},
     time::{MINUTE, Time, nanos},
 };

@@ -410,7 +410,7 @@ fn forbidden_twice_by_model_parks_member() {
     for now in 3 * SECOND..3 * SECOND + 40 {
         serve(&mut state, "n", now);
     }
-    assert_eq!(state.members[0].parking.as_ref().map(|parking| parking.reason), Some(parking::Reason::Forbidden));
+    assert_eq!(state.members[0].parking.as_ref().map(|parking| parking.reason), Some(Reason::Forbidden));
 }
 
 #[test]
