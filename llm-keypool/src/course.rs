@@ -1,4 +1,8 @@
 //! Course of a call over its attempts.
+//!
+//! After a failed attempt there are three ways on: a *move*, if the refusal cost nothing and concerns a key or group; a *retry*,
+//! if the vendor failed and the budget has room; and a skip, if a stand-in cannot express the request. Layers above are asked
+//! before a move or retry. The error that a call ends with lists what all its attempts may cost.
 
 use std::{future::Future, sync::Arc};
 

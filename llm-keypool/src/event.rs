@@ -7,6 +7,20 @@ use crate::reason::Reason;
 /// Automatic change of a pool: a member or a group was removed from the choice, or is back, or the whole pool paused.
 ///
 /// Each removal has one event, however often the vendor refuses meanwhile, and so has each return.
+///
+/// ```
+/// use std::{sync::mpsc, time::Duration};
+/// use llm_keypool::{Event, KeyPool, LeaseRequest, Member, Outcome, Reason};
+///
+/// let (sender, events) = mpsc::channel();
+/// let pool = KeyPool::builder()
+///     .member(Member::new("a", "sk-a"))
+///     .on_event(move |event: &Event| drop(sender.send(event.clone())))
+///     .build()?;
+/// pool.try_lease(&LeaseRequest::new("gpt-4o"))?.report(Outcome::status(429, Some(Duration::from_secs(7))));
+/// assert!(matches!(events.recv()?, Event::Parked { reason: Reason::RateLimited, .. }));
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event {
@@ -38,6 +52,13 @@ pub enum Event {
 }
 
 /// Part of a pool that is parked: a member, a group, or either for one model.
+///
+/// | refusal | `member` | `model` |
+/// |---|---|---|
+/// | a rate limit of the group for a model | `None` | the model |
+/// | a rate limit of the whole group, or no money | `None` | `None` |
+/// | a wrong key, a breaker, an operator | the member | `None` |
+/// | a missing permission for a model | the member | the model |
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Parked {

@@ -20,7 +20,8 @@ pub struct Group {
     pub(crate) share: u8,
 }
 
-/// Limit of a group for a model, in a sliding minute.
+/// Limit of a group for a model, in a sliding minute. Made by [`requests_per_minute`], [`tokens_per_minute`],
+/// [`input_tokens_per_minute`] and [`output_tokens_per_minute`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GroupLimit {
     pub(crate) unit: Unit,
@@ -65,17 +66,46 @@ impl Group {
 }
 
 /// Returns a limit of requests a minute.
+///
+/// ```
+/// use llm_keypool::{Group, KeyPool, LeaseRequest, Member, requests_per_minute};
+///
+/// let limit = Group::new("acme").limit("gpt-4o", requests_per_minute(1));
+/// let pool = KeyPool::builder().member(Member::new("a", "sk-a").group("acme")).group(limit).build()?;
+/// let request = LeaseRequest::new("gpt-4o");
+/// assert!(pool.try_lease(&request).is_ok() && pool.try_lease(&request).is_err());
+/// # Ok::<_, llm_keypool::BuildError>(())
+/// ```
 pub fn requests_per_minute(amount: u64) -> GroupLimit {
     GroupLimit { unit: Unit::Requests, amount }
 }
 
 /// Returns a limit of tokens a minute, counted as OpenAI does: the input and the largest output that a request states, when
 /// it arrives, whatever its response takes.
+///
+/// ```
+/// use llm_keypool::{Group, KeyPool, LeaseRequest, Member, tokens_per_minute};
+///
+/// let limit = Group::new("acme").limit("gpt-4o", tokens_per_minute(10_000));
+/// let pool = KeyPool::builder().member(Member::new("a", "sk-a").group("acme")).group(limit).build()?;
+/// assert!(pool.try_lease(&LeaseRequest::new("gpt-4o").tokens(4_000, 2_000)).is_ok());
+/// assert!(pool.try_lease(&LeaseRequest::new("gpt-4o").tokens(4_000, 2_000)).is_err(), "4,000 of 10,000 are left");
+/// # Ok::<_, llm_keypool::BuildError>(())
+/// ```
 pub fn tokens_per_minute(amount: u64) -> GroupLimit {
     GroupLimit { unit: Unit::Tokens, amount }
 }
 
-/// Returns a limit of input tokens a minute, without those that the vendor reads from its prompt cache.
+/// Returns a limit of input tokens a minute, without those that the vendor reads from its prompt cache, as Anthropic counts
+/// them. An attempt takes its whole input until its usage is known.
+///
+/// ```
+/// use llm_keypool::{Group, input_tokens_per_minute, output_tokens_per_minute};
+///
+/// let group = Group::new("acme")
+///     .limit("claude-haiku-4-5", input_tokens_per_minute(450_000))
+///     .limit("claude-haiku-4-5", output_tokens_per_minute(90_000));
+/// ```
 pub fn input_tokens_per_minute(amount: u64) -> GroupLimit {
     GroupLimit { unit: Unit::InputTokens, amount }
 }

@@ -183,6 +183,16 @@ impl<K> KeyPool<K> {
 
     /// Leases a key if one has room now.
     ///
+    /// ```
+    /// use llm_keypool::{KeyPool, LeaseRequest, Member};
+    ///
+    /// let pool = KeyPool::builder().member(Member::new("a", "sk-a").max_in_flight(1)).build()?;
+    /// let lease = pool.try_lease(&LeaseRequest::new("gpt-4o"))?;
+    /// assert_eq!((lease.member(), *lease.key()), ("a", "sk-a"));
+    /// assert!(pool.try_lease(&LeaseRequest::new("gpt-4o")).is_err(), "it makes one attempt at a time");
+    /// # Ok::<_, llm_core::Error>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// `RateLimited` if none has room now, `Unavailable` if none returns by time.

@@ -102,6 +102,16 @@ impl<S> Member<S> {
 
     /// States the member's own name for a model, such as a deployment's. A member with names of its own serves the models
     /// that it names and those of [`serves`](Self::serves), and no others.
+    ///
+    /// ```
+    /// use llm_keypool::{KeyPool, LeaseRequest, Member};
+    ///
+    /// let member = Member::new("azure", "key").serves_as("gpt-4o", "our-deployment");
+    /// let pool = KeyPool::builder().member(member).build()?;
+    /// assert_eq!(pool.try_lease(&LeaseRequest::new("gpt-4o"))?.model(), Some("our-deployment"));
+    /// assert!(pool.try_lease(&LeaseRequest::new("gpt-4o-mini")).is_err());
+    /// # Ok::<_, llm_core::Error>(())
+    /// ```
     #[must_use]
     pub fn serves_as(self, asked: impl Into<Arc<str>>, own: impl Into<Arc<str>>) -> Self {
         self.named(asked.into(), own.into(), false)
@@ -109,6 +119,18 @@ impl<S> Member<S> {
 
     /// States the member's model that may stand in for another one. Replies are marked as fallbacks, and a call with
     /// [`NoFallback`](llm_core::layer::NoFallback) in its extensions is not sent to it.
+    ///
+    /// ```
+    /// use llm_keypool::{KeyPool, LeaseRequest, Member};
+    ///
+    /// let main = Member::new("openai", "sk-a").serves(["gpt-4o-mini"]);
+    /// let spare = Member::new("anthropic", "sk-b").tier(1).stands_in("gpt-4o-mini", "claude-haiku-4-5");
+    /// let pool = KeyPool::builder().member(main).member(spare).build()?;
+    /// pool.disable_for("openai", std::time::Duration::from_secs(60));
+    /// let lease = pool.try_lease(&LeaseRequest::new("gpt-4o-mini"))?;
+    /// assert_eq!((lease.model(), lease.is_fallback()), (Some("claude-haiku-4-5"), true));
+    /// # Ok::<_, llm_core::Error>(())
+    /// ```
     #[must_use]
     pub fn stands_in(self, asked: impl Into<Arc<str>>, own: impl Into<Arc<str>>) -> Self {
         self.named(asked.into(), own.into(), true)

@@ -83,6 +83,16 @@ impl<S> KeyPool<S> {
     /// use and its failures; what is known of its key is kept only if both fingerprints are known and equal
     /// ([`Member::fingerprint`]). Groups keep their quota and money.
     ///
+    /// ```
+    /// use llm_keypool::{KeyPool, Member};
+    ///
+    /// let pool = KeyPool::builder().member(Member::new("a", "sk-a")).member(Member::new("b", "sk-b")).build()?;
+    /// pool.replace([Member::new("b", "sk-b"), Member::new("c", "sk-c")])?;
+    /// let names: Vec<_> = pool.status().members.into_iter().map(|member| member.name).collect();
+    /// assert!(names.contains(&"c".into()) && !names.contains(&"a".into()));
+    /// # Ok::<_, llm_keypool::BuildError>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// As [`KeyPoolBuilder::build`](crate::KeyPoolBuilder::build). The pool then stays as it is.
@@ -103,6 +113,18 @@ impl<S> KeyPool<S> {
 
     /// Forgets what keeps a member away: verdicts on its key, missing permissions, failures. Returns `false` if there is no
     /// such member.
+    ///
+    /// ```
+    /// use llm_keypool::{KeyPool, LeaseRequest, Member, Outcome};
+    ///
+    /// let pool = KeyPool::builder().member(Member::new("a", "sk-a")).build()?;
+    /// let request = LeaseRequest::new("gpt-4o");
+    /// pool.try_lease(&request)?.report(Outcome::status(401, None));
+    /// assert!(pool.try_lease(&request).is_err());
+    /// // The vendor says that the key is valid again.
+    /// assert!(pool.reset("a") && pool.try_lease(&request).is_ok());
+    /// # Ok::<_, llm_core::Error>(())
+    /// ```
     pub fn reset(&self, member: &str) -> bool {
         self.with_member(member, State::reset)
     }

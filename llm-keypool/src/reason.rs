@@ -1,6 +1,15 @@
 use serde::{Deserialize, Serialize};
 
 /// Reason why a member or group takes no calls.
+///
+/// ```
+/// use llm_keypool::{KeyPool, LeaseRequest, Member, Outcome, Reason};
+///
+/// let pool = KeyPool::builder().member(Member::new("a", "sk-a")).build()?;
+/// pool.try_lease(&LeaseRequest::new("gpt-4o"))?.report(Outcome::status(401, None));
+/// assert_eq!(pool.status().members[0].parked[0].reason, Reason::Unauthorized);
+/// # Ok::<_, llm_core::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -24,7 +33,11 @@ pub enum Reason {
 }
 
 impl Reason {
-    /// Returns the reason as a word.
+    /// Returns the reason as a word of small letters, as labels of metrics and fields of events have it.
+    ///
+    /// ```
+    /// assert_eq!(llm_keypool::Reason::RateLimited.as_str(), "rate_limited");
+    /// ```
     pub fn as_str(self) -> &'static str {
         match self {
             Self::RateLimited => "rate_limited",

@@ -1,3 +1,9 @@
+//! Snapshot of a pool, and its restoration.
+//!
+//! A snapshot holds what a pool learned and would pay to learn again: parkings for what vendors refused, and limits that were
+//! stated or learned. It holds no breaker, because a failure of an hour ago says nothing, and no use of a window, because an
+//! idle minute empties it. Its times are of the wall clock, so that they hold in another process.
+
 use std::{sync::Arc, time::UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
@@ -73,7 +79,22 @@ impl<S> KeyPool<S> {
     }
 
     /// Takes what an earlier pool knew, by the names of members and groups. What was known of a key is taken only if both
-    /// fingerprints are known and equal.
+    /// fingerprints are known and equal ([`Member::fingerprint`](crate::Member::fingerprint)). Parts that this pool does not
+    /// have are left out.
+    ///
+    /// ```
+    /// use llm_keypool::{KeyPool, LeaseRequest, Member, Outcome};
+    ///
+    /// let member = |key| Member::new("a", key).fingerprint(llm_keypool::fingerprint(key));
+    /// let before = KeyPool::builder().member(member("sk-a")).build()?;
+    /// before.try_lease(&LeaseRequest::new("gpt-4o"))?.report(Outcome::status(401, None));
+    /// let [same, other] = ["sk-a", "sk-b"].map(|key| KeyPool::builder().member(member(key)).build());
+    /// let (same, other) = (same?, other?);
+    /// same.restore(&before.snapshot());
+    /// other.restore(&before.snapshot());
+    /// assert_eq!((same.status().members[0].parked.len(), other.status().members[0].parked.len()), (1, 0));
+    /// # Ok::<_, llm_core::Error>(())
+    /// ```
     pub fn restore(&self, snapshot: &Snapshot) {
         self.with_clocks(|state, clocks| {
             for parked in &snapshot.parked {

@@ -30,6 +30,18 @@ pub struct PoolStatus {
 }
 
 /// State of a member.
+///
+/// ```
+/// use llm_keypool::{KeyPool, LeaseRequest, Member, Outcome};
+///
+/// let pool = KeyPool::builder().member(Member::new("a", "sk-a").group("acme")).build()?;
+/// let lease = pool.try_lease(&LeaseRequest::new("gpt-4o"))?;
+/// assert_eq!(pool.status().members[0].in_flight, 1);
+/// lease.report(Outcome::status(500, None));
+/// let member = &pool.status().members[0];
+/// assert_eq!((member.attempts, member.failures, member.parked.len()), (1, 1, 0));
+/// # Ok::<_, llm_core::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct MemberStatus {
@@ -62,6 +74,17 @@ pub struct GroupStatus {
 }
 
 /// State of a quota.
+///
+/// ```
+/// use llm_keypool::{Group, KeyPool, LeaseRequest, Member, Outcome, requests_per_minute};
+///
+/// let limit = Group::new("acme").limit("gpt-4o", requests_per_minute(4));
+/// let pool = KeyPool::builder().member(Member::new("a", "sk-a").group("acme")).group(limit).build()?;
+/// pool.try_lease(&LeaseRequest::new("gpt-4o"))?.report(Outcome::success());
+/// let quota = &pool.status().groups[0].quotas[0];
+/// assert_eq!((quota.requests, quota.headroom, quota.tokens), ((1, Some(4)), 0.75, None));
+/// # Ok::<_, llm_core::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct QuotaStatus {
@@ -79,7 +102,20 @@ pub struct QuotaStatus {
     pub output_tokens: Option<(u64, Option<u64>)>,
 }
 
-/// Parking.
+/// Parking of a member or group, or of either for one model.
+///
+/// ```
+/// use std::time::Duration;
+/// use llm_keypool::{KeyPool, LeaseRequest, Member, Outcome};
+///
+/// let pool = KeyPool::builder().member(Member::new("a", "sk-a")).build()?;
+/// let refused = Outcome::status(429, Some(Duration::from_secs(7)));
+/// pool.try_lease(&LeaseRequest::new("gpt-4o"))?.report(refused);
+/// let parked = &pool.status().groups[0].parked[0];
+/// assert_eq!((parked.model.as_deref(), parked.times), (Some("gpt-4o"), 1));
+/// assert!(parked.retry_in <= Duration::from_secs(7));
+/// # Ok::<_, llm_core::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ParkedStatus {

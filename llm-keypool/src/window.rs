@@ -1,4 +1,7 @@
 //! Sliding window of a minute that counts in slices. Pure: callers pass the time.
+//!
+//! A bucket that refills lets twice the limit through in its first minute, and a window of two halves forgets too early. Slices
+//! of a quarter of a second give back at most half a second late.
 
 use std::collections::VecDeque;
 

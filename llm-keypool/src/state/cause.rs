@@ -1,4 +1,8 @@
 //! Common cause of refusals at several groups: an address that is throttled, a vendor or a network that is down.
+//!
+//! Each refusal that names no limit, and each failure to connect, is a sign of its group. If half of the groups with a valid
+//! key have signs of the last two seconds, and no attempt that was sent after them was served, the whole pool is parked as any
+//! part is. One call tests at the end. The pool then resumes as a whole, with one call first at each group.
 
 use std::time::Duration;
 

@@ -1,4 +1,10 @@
 //! Choice of a member for a call.
+//!
+//! A model has tiers, a tier has lanes, and a lane has the members of one group that serve the model by one name. Each level
+//! keeps a set of what can take calls, so that a choice costs the same however many members are away: two lanes are drawn by
+//! weight, the one with the larger share of its limits left wins, and in it the member with the fewest attempts in flight.
+//! If neither has room, all other lanes that can take calls are looked at, and then the first return is computed from those
+//! that cannot. A later tier is looked at only if that return is late.
 
 use std::{cmp::Reverse, sync::Arc};
 

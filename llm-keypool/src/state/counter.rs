@@ -1,4 +1,9 @@
 //! Count of one unit of a quota, beside the limit that is known of it.
+//!
+//! Three limits hold together. A *given* one is the operator's. A *stated* one comes with the vendor's responses, which also say
+//! what is left: what is missing beyond the own use is use by others, and leaves the window evenly. A *learned* one is the own
+//! use at a refusal which neither of the others explains. A refusal may have another cause than use, so that a learned limit
+//! grows while none follows, and a first call after a parking may exceed it; what that call meets confirms or raises it.
 
 use crate::{
     time::{MINUTE, SECOND, Time},

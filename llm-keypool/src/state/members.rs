@@ -1,4 +1,7 @@
 //! Members, groups and models of a state, and the lanes that they make.
+//!
+//! Ids are stable while anything is in flight at them: a replacement marks members as gone, gives new ones the places of those
+//! that ended, and builds the lanes of all models anew. A model that is asked for the first time gets its lanes then.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},

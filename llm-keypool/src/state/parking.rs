@@ -1,4 +1,9 @@
 //! Parking of a part of a pool.
+//!
+//! A parking ends in two steps. At its time the part can take calls again, and the next call goes first: it is the probe, and
+//! others wait for its response for a bounded time. Then its outcome decides: a success ends the parking, a refusal begins the
+//! next one in the row, and a drop returns the turn. Attempts that were sent before the parking say nothing new, and are
+//! recognised by their numbers.
 
 use std::time::Duration;
 

@@ -1,4 +1,7 @@
-//! Lines in which calls wait: one for each model and priority, in order of arrival.
+//! Lines in which calls wait, one for each model: interactive calls first, in order of arrival.
+//!
+//! Of sixteen turns of a line one is a background call's, so that interactive ones cannot keep it away for good. Only the first
+//! call of a line is woken, and wakes the next one when it leaves.
 
 use std::{cmp::Reverse, collections::BTreeMap, sync::Arc};
 

@@ -1,4 +1,8 @@
 //! Outcomes of attempts, and what operators say of members.
+//!
+//! An attempt is reported once or twice and then released. A success ends what was parked where it was made. A refusal gives
+//! back what was counted for it, teaches a limit if it may, and parks the part that it names. A failure is counted by the
+//! member's breaker. The release frees the slot and a probe's turn, whatever became of the attempt, and settles its tokens.
 
 use std::sync::Arc;
 

@@ -126,7 +126,8 @@ async fn saturation_with_unknown_limits_learns_them() {
     let vendor = Vendor::new(LATENCY, Headers::None);
     let run = saturate(&vendor, pool(apart(&vendor), None)).await;
     assert!(run.served >= 59_400 && run.refused <= 300 && run.failed == 0, "{run:?}");
-    assert!(run.longest_pause <= Duration::from_secs(1), "{run:?}");
+    // A second, and the response to the call that tests.
+    assert!(run.longest_pause <= Duration::from_secs(1 + 3), "{run:?}");
 }
 
 #[tokio::test(start_paused = true)]
