@@ -102,7 +102,7 @@ impl<S> KeyPool<S> {
                     let until = clocks.time(parked.until);
                     let mut parking = Parking::until(parked.reason, until, 0, clocks.now);
                     (parking.step, parking.is_timed) = (parked.times, parked.is_timed);
-                    *state.slot(part) = Some(parking);
+                    *state.slot(part) = Some(parking.into());
                 }
             }
             for limit in snapshot.limits.iter().filter(|limit| limit.unit < Unit::ALL.len()) {

@@ -6,7 +6,11 @@
 
 use std::time::Duration;
 
-use super::{GroupState, Part, State, choice::Attempt, parking::Parking};
+use super::{
+    GroupState, Part, State,
+    choice::Attempt,
+    parking::{Parking, Slot},
+};
 use crate::{
     event::Event,
     time::{SECOND, Time},
@@ -32,9 +36,9 @@ impl State {
 
     /// Pauses the pool, or prolongs the pause. Returns its end.
     fn pause_for(&mut self, hint: Option<Duration>, now: Time) -> Time {
-        let pause = Parking::pause(hint, self.pause.as_ref(), self.attempts, &self.backoff, now);
+        let pause = Parking::pause(hint, self.pause.as_deref(), self.attempts, &self.backoff, now);
         self.queues.wake_heads();
-        self.pause.insert(pause).until
+        self.pause.insert(pause.into()).until
     }
 
     /// Takes a refusal during a pause: it says something new if the attempt tests. Limits that were learned and leave its
@@ -50,7 +54,7 @@ impl State {
     }
 
     /// Ends the pause.
-    pub(super) fn end_pause(&mut self) -> Option<Parking> {
+    pub(super) fn end_pause(&mut self) -> Slot {
         let pause = self.pause.take()?;
         self.events.push(Event::Resumed);
         self.queues.wake_heads();
@@ -68,7 +72,7 @@ impl State {
             }
             // All who wait would come at once: one call goes first at each group.
             let generation = self.attempts;
-            self.slot(part).get_or_insert_with(|| Parking::trial(generation, now));
+            self.slot(part).get_or_insert_with(|| Parking::trial(generation, now).into());
         }
     }
 }

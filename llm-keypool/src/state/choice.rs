@@ -296,7 +296,7 @@ impl State {
         let of_quota = &mut self.quotas[quota as usize];
         let (own, taken) = (of_quota.model, of_quota.take(&want.request.amounts, now));
         if over_learned {
-            of_quota.parking.get_or_insert_with(|| Parking::trial(number - 1, now));
+            of_quota.parking.get_or_insert_with(|| Parking::trial(number - 1, now).into());
         }
         let member = &mut self.members[id as usize];
         (member.in_flight, member.attempts) = (member.in_flight + 1, member.attempts + 1);

@@ -28,7 +28,13 @@ use std::{
 use foldhash::fast::RandomState;
 use llm_core::layer::Backoff;
 
-use self::{affinity::Affinity, breaker::Breaker, parking::Parking, queue::Queues, quota::Quota};
+use self::{
+    affinity::Affinity,
+    breaker::Breaker,
+    parking::{Parking, Slot},
+    queue::Queues,
+    quota::Quota,
+};
 use crate::{
     Event, Parked, Reason, group::Group, member::MemberSpec, random::Random, sparse_set::SparseSet, time::Time,
 };
@@ -66,7 +72,7 @@ pub(crate) struct State {
     /// Number of the last attempt that was served.
     served: u64,
     /// Parking of the whole pool for a common cause.
-    pub(crate) pause: Option<Parking>,
+    pub(crate) pause: Slot,
     affinity: Affinity,
     random: Random,
     backoff: Backoff,
@@ -91,8 +97,8 @@ pub(crate) enum Part {
 pub(crate) struct MemberState {
     pub(crate) spec: MemberSpec,
     pub(crate) group: u32,
-    parking: Option<Parking>,
-    permissions: BTreeMap<u32, Option<Parking>>,
+    parking: Slot,
+    permissions: BTreeMap<u32, Slot>,
     breaker: Breaker,
     /// First 403 or 404 for a model of a member that is the last one.
     doubt: Option<(u32, Time)>,
@@ -111,7 +117,7 @@ pub(crate) struct MemberState {
 #[derive(Debug, Default)]
 pub(crate) struct GroupState {
     pub(crate) name: Arc<str>,
-    parking: Option<Parking>,
+    parking: Slot,
     /// Members; a group without any is gone.
     pub(crate) members: Vec<u32>,
     pub(crate) quotas: Vec<u32>,
@@ -160,21 +166,21 @@ impl State {
     /// Returns the parking of a part.
     pub(crate) fn parking(&self, part: Part) -> Option<&Parking> {
         match part {
-            Part::Pool => self.pause.as_ref(),
-            Part::Member(member) => self.members[member as usize].parking.as_ref(),
-            Part::Permission(member, model) => self.members[member as usize].permissions.get(&model)?.as_ref(),
-            Part::Group(group) => self.groups[group as usize].parking.as_ref(),
-            Part::Quota(quota) => self.quotas[quota as usize].parking.as_ref(),
+            Part::Pool => self.pause.as_deref(),
+            Part::Member(member) => self.members[member as usize].parking.as_deref(),
+            Part::Permission(member, model) => self.members[member as usize].permissions.get(&model)?.as_deref(),
+            Part::Group(group) => self.groups[group as usize].parking.as_deref(),
+            Part::Quota(quota) => self.quotas[quota as usize].parking.as_deref(),
         }
     }
 
     fn parking_mut(&mut self, part: Part) -> Option<&mut Parking> {
         self.parking(part)?;
-        self.slot(part).as_mut()
+        self.slot(part).as_deref_mut()
     }
 
     /// Returns the place of a part's parking.
-    pub(crate) fn slot(&mut self, part: Part) -> &mut Option<Parking> {
+    pub(crate) fn slot(&mut self, part: Part) -> &mut Slot {
         match part {
             Part::Pool => &mut self.pause,
             Part::Member(member) => &mut self.members[member as usize].parking,
@@ -290,7 +296,7 @@ impl State {
         let is_first = before.is_none_or(|parking| parking.step == 0);
         let parking = Parking::new(reason, hint, before, self.attempts, &self.backoff, now);
         let until = parking.until;
-        *self.slot(part) = Some(parking);
+        *self.slot(part) = Some(parking.into());
         self.return_at(until, part);
         self.refresh(part, now);
         if is_first {

@@ -32,6 +32,9 @@ pub(crate) struct Parking {
     probe_wait: Time,
 }
 
+/// Parking of a part, if it is parked. In a box, because most parts are not, and what a choice compares is to be small.
+pub(crate) type Slot = Option<Box<Parking>>;
+
 /// Time that other calls wait for the response to the first one: a refusal takes no longer.
 const PROBE_WAIT: Time = SECOND;
 /// The same for a call that tries if a limit is one, or if a vendor is back for all.

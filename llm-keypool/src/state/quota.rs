@@ -7,7 +7,7 @@ use llm_core::{
 
 use super::{
     counter::{Counter, Room},
-    parking::Parking,
+    parking::Slot,
 };
 use crate::{
     group::{Amounts, GroupLimit, Unit},
@@ -22,7 +22,7 @@ pub(crate) struct Quota {
     pub(crate) group: u32,
     /// The group's name for the model.
     pub(crate) model: u32,
-    pub(crate) parking: Option<Parking>,
+    pub(crate) parking: Slot,
     /// Counters by [`Unit`].
     counters: [Option<Box<Counter>>; 4],
     share: u8,

@@ -221,7 +221,7 @@ impl State {
     /// Disables a member until a time.
     pub(crate) fn disable(&mut self, member: u32, until: Time, now: Time) {
         let generation = self.attempts;
-        *self.slot(Part::Member(member)) = Some(Parking::until(Reason::Disabled, until, generation, now));
+        *self.slot(Part::Member(member)) = Some(Parking::until(Reason::Disabled, until, generation, now).into());
         self.return_at(until, Part::Member(member));
         self.refresh(Part::Member(member), now);
     }
