@@ -80,9 +80,7 @@ impl Limiter {
     /// # Ok::<_, Box<dyn std::error::Error>>(())
     /// ```
     pub fn try_reserve(&self, demand: &Demand) -> Result<Reservation, Refusal> {
-        let mut outcome = self.0.try_reserve(demand, Standing::New);
-        self.0.report(&mut outcome);
-        outcome
+        self.0.try_reserve(demand)
     }
 
     /// Reserves more for a running call, at once: waiting calls do not delay it.

@@ -73,15 +73,15 @@ impl Refusal {
         Self { reason, blocked: None, unpriced: None, retry_after: None, statuses }
     }
 
-    /// A refusal by the limit that is in the way.
+    /// A refusal by the limit that is in the way, if one is.
     #[inline]
     pub(crate) fn blocked(
         reason: Reason,
-        blocked: Blocked,
+        blocked: Option<Blocked>,
         retry_after: Option<Duration>,
         statuses: LimitStatuses,
     ) -> Self {
-        Self { reason, blocked: Some(blocked), unpriced: None, retry_after, statuses }
+        Self { reason, blocked, unpriced: None, retry_after, statuses }
     }
 
     /// Leaves out the statuses, for callers whose limits they are not.

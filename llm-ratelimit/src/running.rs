@@ -14,7 +14,7 @@ use llm_core::{
 };
 
 use crate::{
-    Demand, OverrunPolicy, RateLimitLayer, Reservation, Settlement,
+    Demand, LimitStatuses, OverrunPolicy, RateLimitLayer, Reservation, Settlement,
     hold::{Held, Settle},
     telemetry,
 };
@@ -34,9 +34,10 @@ pub(crate) struct Asked {
 }
 
 /// Holdings and usage of a running call. After its end it holds nothing.
-#[derive(Default)]
 struct Progress {
     held: Held,
+    /// Statuses for the reply, if they are its callers'.
+    statuses: Option<LimitStatuses>,
     /// Reservations that a stream asked for beyond its first.
     more: Vec<Reservation>,
     /// Usage and cost of attempts before the last one, as far as they are known. They are counted already.
@@ -73,9 +74,22 @@ pub(crate) struct Meter {
 const BYTES: u64 = 4;
 
 impl Running {
-    pub(crate) fn new(settings: Arc<RateLimitLayer>, demand: Demand, estimate: Estimate, held: Held) -> Self {
-        let progress = Mutex::new(Progress { held, ..Progress::default() });
+    /// Creates a running call, which `held` settles; `statuses` are for its reply.
+    pub(crate) fn new(
+        settings: Arc<RateLimitLayer>,
+        demand: Demand,
+        estimate: Estimate,
+        held: Held,
+        statuses: Option<LimitStatuses>,
+    ) -> Self {
+        let (more, before, failed) = Default::default();
+        let progress = Mutex::new(Progress { held, statuses, more, before, failed });
         Self(Arc::new(Asked { settings, demand, estimate, progress }))
+    }
+
+    /// Takes the statuses for the reply.
+    pub(crate) fn take_statuses(&self) -> Option<LimitStatuses> {
+        self.0.progress().statuses.take()
     }
 
     /// Returns the treatment of a stream that exceeds its reservation; in shadow mode it goes on.
@@ -180,6 +194,9 @@ impl Running {
 impl Drop for Running {
     fn drop(&mut self) {
         let mut progress = self.0.progress();
+        if progress.is_over() {
+            return;
+        }
         let settlement = progress.between_attempts();
         let (mut held, more) = progress.end();
         drop(progress);
@@ -192,6 +209,11 @@ impl Drop for Running {
 }
 
 impl Progress {
+    /// Returns true if the call holds nothing any more.
+    fn is_over(&self) -> bool {
+        self.held.limiter.is_none() && self.more.is_empty()
+    }
+
     /// Takes all that the call holds.
     fn end(&mut self) -> (Held, Vec<Reservation>) {
         (std::mem::take(&mut self.held), std::mem::take(&mut self.more))

@@ -1,23 +1,24 @@
 //! The way of a call through the layer.
 //!
 //! 1. The estimator states the tokens, and the envelope the rest of the [`Demand`].
-//! 2. The limiter reserves at once. Where the decision needs a round trip, or the call may wait, it goes on in a box.
-//! 3. The call gets a sent flag and an attempt permit, and goes down. From here on a [`Running`] holds its reservation.
+//! 2. The call gets a sent flag, and the limiter reserves at once. Where the decision needs a round trip, or the call may wait,
+//!    it goes on in a box.
+//! 3. A [`Running`] holds the reservation. The call gets an attempt permit and goes down.
 //! 4. The reply gets the statuses of its limits, and the reservation settles when the response has ended.
 
 use std::{fmt, sync::Arc};
 
 use llm_core::{
-    Call, Estimate, Operation, Output, Reply,
-    layer::{LlmService, Members, NoFallback, ResponseFuture, always_ready, oneshot},
+    Call, Error, Estimate, Operation, Output, Reply,
+    layer::{LlmService, Members, NoFallback, ResponseFuture, SentFlag, always_ready, oneshot},
 };
 use tower_layer::Layer;
 use tower_service::Service;
-use tracing::Instrument;
+use tracing::{Instrument, Span};
 
 use crate::{
     Demand, EstimateInput, LimitStatuses, Limiter, OverrunPolicy, RateLimitLayer, Refusal, Reservation,
-    accounts::{Decision, Standing},
+    accounts::{Decision, RoundTrip, Standing},
     running::{Awaited, Running},
     telemetry,
 };
@@ -38,6 +39,28 @@ pub struct RateLimit<S> {
 /// Refusal of a call that was sent by a limiter in shadow mode, in the reply's extensions.
 #[derive(Clone, Debug)]
 pub struct ShadowRefusal(pub Refusal);
+
+/// A call that asks to be sent.
+struct Asking {
+    settings: Arc<RateLimitLayer>,
+    demand: Demand,
+    estimate: Estimate,
+    flag: SentFlag,
+    /// True if the limits of its tenant are not those of all its callers.
+    is_foreign: bool,
+}
+
+/// Admission of a call, at once or later. What waits is in a box, so that calls that do not wait do not carry its size.
+enum Admission {
+    AtOnce(Result<Admitted, Error>),
+    Waits(RoundTrip<'static, Result<Admitted, Error>>),
+}
+
+/// A call that may be sent, in shadow mode after its refusal.
+struct Admitted {
+    running: Running,
+    refusal: Option<Box<Refusal>>,
+}
 
 impl<S> RateLimit<S> {
     pub(crate) fn new(inner: S, settings: RateLimitLayer) -> Self {
@@ -69,14 +92,27 @@ impl RateLimitLayer {
         demand
     }
 
-    /// Returns true if a call with this outcome waits: for room, or for its reservation to be written.
+    /// Decides on a call at once, if it need not wait.
+    fn admission<T: Operation>(self: &Arc<Self>, call: &mut Call<T>) -> Admission {
+        let estimate = call.body.estimate();
+        let demand = self.demand(call, estimate);
+        let (flag, is_foreign) = (call.track(), has_other_tenants(call));
+        let asking = Asking { settings: Arc::clone(self), demand, estimate, flag, is_foreign };
+        asking.admit(telemetry::admission(T::NAME, self.limiter.is_shadow()))
+    }
+
+    /// Returns true if a call with this outcome goes on later: after it has waited for room, after its reservation is
+    /// written, or, in shadow mode, after its refusal is recorded.
     fn waits_after(&self, demand: &Demand, outcome: &Result<Reservation, Refusal>) -> bool {
         let is_written = || self.records.is_some() && outcome.is_ok() && self.limiter.counts_windows(&demand.tenant);
-        !self.limiter.is_shadow() && (self.limiter.0.waits_after(outcome) || is_written())
+        match self.limiter.is_shadow() {
+            true => outcome.is_err(),
+            false => self.limiter.0.waits_after(outcome) || is_written(),
+        }
     }
 
     /// Waits after an outcome at once, or for the decision if there is none.
-    async fn admit(
+    async fn wait(
         &self,
         demand: &Demand,
         outcome: Option<Result<Reservation, Refusal>>,
@@ -102,6 +138,52 @@ impl RateLimitLayer {
     }
 }
 
+impl Asking {
+    /// Decides at once, if the call need not wait.
+    fn admit(self, span: Span) -> Admission {
+        let limiter = &self.settings.limiter;
+        let at_once = span.in_scope(|| limiter.0.reserve_at_once(&self.demand, Standing::New));
+        match at_once {
+            Some(mut outcome) if !self.settings.waits_after(&self.demand, &outcome) => {
+                span.in_scope(|| limiter.0.report(&mut outcome));
+                telemetry::admitted(&span, &outcome, || limiter.plan_of(&self.demand.tenant));
+                Admission::AtOnce(match outcome {
+                    Ok(reservation) => Ok(Admitted { running: self.run(reservation), refusal: None }),
+                    Err(refusal) => Err(self.refused(refusal)),
+                })
+            }
+            outcome => Admission::Waits(Box::pin(self.wait(outcome, span))),
+        }
+    }
+
+    async fn wait(self, outcome: Option<Result<Reservation, Refusal>>, span: Span) -> Result<Admitted, Error> {
+        let limiter = &self.settings.limiter;
+        let outcome = self.settings.wait(&self.demand, outcome).instrument(span.clone()).await;
+        telemetry::admitted(&span, &outcome, || limiter.plan_of(&self.demand.tenant));
+        match outcome {
+            Ok(reservation) => Ok(Admitted { running: self.run(reservation), refusal: None }),
+            Err(refusal) if !limiter.is_shadow() => Err(self.refused(refusal)),
+            Err(refusal) => {
+                let mut reservation = limiter.0.record(&self.demand).await;
+                reservation.0.statuses = refusal.limit_statuses().clone();
+                let refusal = if self.is_foreign { refusal.without_statuses() } else { refusal };
+                Ok(Admitted { running: self.run(reservation), refusal: Some(Box::new(refusal)) })
+            }
+        }
+    }
+
+    fn run(self, Reservation(decision): Reservation) -> Running {
+        let Decision { mut held, statuses, .. } = decision;
+        held.flag = Some(self.flag);
+        let statuses = (!self.is_foreign).then_some(statuses);
+        Running::new(self.settings, self.demand, self.estimate, held, statuses)
+    }
+
+    fn refused(self, refusal: Refusal) -> Error {
+        if self.is_foreign { refusal.without_statuses().into() } else { refusal.into() }
+    }
+}
+
 impl<S> Layer<S> for RateLimitLayer {
     type Service = RateLimit<S>;
 
@@ -116,30 +198,10 @@ impl<T: Operation, S: LlmService<T>> Service<Call<T>> for RateLimit<S> {
     fn call(&mut self, mut call: Call<T>) -> Self::Future {
         let (inner, settings) = (self.inner.clone(), Arc::clone(&self.settings));
         ResponseFuture::waiting(async move {
-            let estimate = call.body.estimate();
-            let demand = settings.demand(&call, estimate);
-            let (shadow, plan) = (settings.limiter.is_shadow(), || settings.limiter.plan_of(&demand.tenant));
-            let span = telemetry::admission(T::NAME, shadow);
-            let at_once = span.in_scope(|| settings.limiter.0.reserve_at_once(&demand, Standing::New));
-            let admitted = match at_once {
-                Some(mut outcome) if !settings.waits_after(&demand, &outcome) => {
-                    span.in_scope(|| settings.limiter.0.report(&mut outcome));
-                    outcome
-                }
-                // In a box, so that calls that do not wait do not carry its size.
-                outcome => Box::pin(settings.admit(&demand, outcome)).instrument(span.clone()).await,
-            };
-            telemetry::admitted(&span, &admitted, plan);
-            let is_foreign = has_other_tenants(&call);
-            let admitted = admitted.map_err(|refusal| if is_foreign { refusal.without_statuses() } else { refusal });
-            let (Reservation(decision), refusal) = match admitted {
-                Ok(reservation) => (reservation, None),
-                Err(refusal) if !shadow => return Err(refusal.into()),
-                Err(refusal) => (Box::pin(settings.limiter.0.record(&demand)).await, Some(Box::new(refusal))),
-            };
-            let Decision { mut held, mut statuses, .. } = decision;
-            held.flag = Some(call.track());
-            let running = Running::new(settings, demand, estimate, held);
+            let Admitted { running, refusal } = match settings.admission(&mut call) {
+                Admission::AtOnce(admitted) => admitted,
+                Admission::Waits(admitted) => admitted.await,
+            }?;
             let above = call.extensions.remove();
             if let Some(permit) = running.permit(above) {
                 call.extensions.insert(permit);
@@ -155,10 +217,9 @@ impl<T: Operation, S: LlmService<T>> Service<Call<T>> for RateLimit<S> {
                 }
             };
             if let Some(refusal) = refusal {
-                statuses = refusal.limit_statuses().clone();
                 reply.extensions.insert(ShadowRefusal(*refusal));
             }
-            if !is_foreign {
+            if let Some(statuses) = running.take_statuses() {
                 reply.extensions.insert_with_headers(statuses, LimitStatuses::headers);
             }
             Ok(watch::<T>(reply, running))

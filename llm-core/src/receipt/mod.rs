@@ -37,6 +37,7 @@ pub struct Receipt(Arc<Mutex<Accounting>>);
 
 impl Receipt {
     /// Creates a receipt from accounting data.
+    #[inline]
     pub fn new(accounting: Accounting) -> Self {
         Self(Arc::new(Mutex::new(accounting)))
     }

@@ -24,45 +24,28 @@ use crate::{
 };
 
 impl Inner {
-    /// Reserves by what is known here, at once or not at all.
-    pub(crate) fn try_reserve(self: &Arc<Self>, demand: &Demand, standing: Standing) -> Result<Reservation, Refusal> {
+    /// Reserves by what is known here, at once or not at all, and reports a refusal.
+    pub(crate) fn try_reserve(self: &Arc<Self>, demand: &Demand) -> Result<Reservation, Refusal> {
         let rules = self.rules.load();
         let plan = rules.of(&demand.tenant);
-        match self.admit(demand, plan) {
-            Ok(cost) => self.decide_here(&priced(demand, cost), plan, standing),
-            Err(refusal) => Err(refusal),
-        }
-    }
-
-    /// Decides in the place of the outcome: a reservation is large, and copying it takes longer than a part of the decision.
-    #[inline]
-    fn decide_here(
-        self: &Arc<Self>,
-        demand: &Demand,
-        plan: &Arc<PlanRules>,
-        standing: Standing,
-    ) -> Result<Reservation, Refusal> {
-        let request = DecisionRequest { demand, plan, at: self.decision_time(), standing };
-        let mut outcome = Ok(Reservation(Decision::new(&request)));
-        if let Ok(Reservation(decision)) = &mut outcome {
-            self.accounts.try_decide(&request, decision);
-            if let Some(reason) = decision.refused {
-                return Err(self.refuse(reason, plan));
-            }
-            match decision.blocked {
-                None => self.grant(&request, &mut decision.held),
-                Some(blocked) => {
-                    let (reason, retry_after) = self.obstacle(demand, &decision.statuses, &blocked);
-                    outcome = match outcome {
-                        Ok(Reservation(Decision { statuses, .. })) => {
-                            Err(Refusal::blocked(reason, blocked, retry_after, statuses))
-                        }
-                        refused => refused,
-                    };
+        let refusal = match self.admit(demand, plan) {
+            Ok(cost) => {
+                let demand = &*priced(demand, cost);
+                let request = DecisionRequest { demand, plan, at: self.decision_time(), standing: Standing::New };
+                let mut reservation = Reservation(Decision::new(&request));
+                self.accounts.try_decide(&request, &mut reservation.0);
+                match self.conclude(&request, &mut reservation.0) {
+                    Ok(()) => match self.withdraws(&reservation) {
+                        None => return Ok(reservation),
+                        Some(refusal) => refusal,
+                    },
+                    Err(obstacle) => refusal(reservation.0, obstacle),
                 }
             }
-        }
-        outcome
+            Err(refusal) => refusal,
+        };
+        self.refused(&refusal);
+        Err(refusal)
     }
 
     /// Reserves at once or not at all; `None` if the decision needs a round trip.
@@ -80,8 +63,13 @@ impl Inner {
         let request = DecisionRequest { demand, plan, at: self.decision_time(), standing };
         let mut reservation = Reservation(Decision::new(&request));
         // A decision that is not polled has not begun.
-        let is_made = self.accounts.decide(&request, &mut reservation.0).is_none();
-        is_made.then(|| self.conclude(&request, reservation))
+        if self.accounts.decide(&request, &mut reservation.0).is_some() {
+            return None;
+        }
+        match self.conclude(&request, &mut reservation.0) {
+            Ok(()) => Some(Ok(reservation)),
+            Err(obstacle) => Some(Err(refusal(reservation.0, obstacle))),
+        }
     }
 
     /// Reserves or refuses, after a round trip if the decision needs one.
@@ -93,7 +81,10 @@ impl Inner {
         if let Some(round_trip) = self.accounts.decide(&request, &mut reservation.0) {
             round_trip.await;
         }
-        self.conclude(&request, reservation)
+        match self.conclude(&request, &mut reservation.0) {
+            Ok(()) => Ok(reservation),
+            Err(obstacle) => Err(refusal(reservation.0, obstacle)),
+        }
     }
 
     /// Counts a call that is sent although it was refused.
@@ -120,31 +111,26 @@ impl Inner {
         }
     }
 
-    /// Turns a decision into its outcome. The queue must not be locked: see [`obstacle`](Self::obstacle).
+    /// Grants a call that has taken what it needs. It leaves a decision where it is, because copying a reservation takes longer
+    /// than a part of the decision. The queue must not be locked: see [`obstacle`](Self::obstacle).
     #[inline]
-    fn conclude(
-        self: &Arc<Self>,
-        request: &DecisionRequest<'_>,
-        mut reservation: Reservation,
-    ) -> Result<Reservation, Refusal> {
-        if let Some(reason) = reservation.0.refused {
-            return Err(Refusal::new(reason, reservation.0.statuses));
-        }
-        match reservation.0.blocked {
-            None => {
-                self.grant(request, &mut reservation.0.held);
-                Ok(reservation)
+    fn conclude(self: &Arc<Self>, request: &DecisionRequest<'_>, decision: &mut Decision) -> Result<(), Obstacle> {
+        match (decision.refused, &decision.blocked) {
+            (Some(reason), _) => {
+                decision.blocked = None;
+                Err((reason, None))
             }
-            Some(blocked) => {
-                let (reason, retry_after) = self.obstacle(request.demand, &reservation.0.statuses, &blocked);
-                Err(Refusal::blocked(reason, blocked, retry_after, reservation.0.statuses))
+            (None, Some(blocked)) => Err(self.obstacle(request.demand, &decision.statuses, blocked)),
+            (None, None) => {
+                self.grant(request, &mut decision.held);
+                Ok(())
             }
         }
     }
 
     /// Returns the reason of a refusal, and when to try again: the time that those who wait will take, too, so that the queue
     /// must not be locked.
-    fn obstacle(&self, demand: &Demand, statuses: &LimitStatuses, blocked: &Blocked) -> (Reason, Option<Duration>) {
+    fn obstacle(&self, demand: &Demand, statuses: &LimitStatuses, blocked: &Blocked) -> Obstacle {
         let reason = match blocked.wait {
             Wait::Ever if demand.is_unbounded() => return (Reason::Unbounded, None),
             Wait::Ever => return (Reason::TooLarge, None),
@@ -169,17 +155,22 @@ impl Inner {
         held.limiter = Some(Arc::<Self>::clone(self));
     }
 
-    /// Counts what is refused. What was taken while the limiter was being closed goes back, because `close` does not wait for it.
-    #[inline]
+    /// Counts what is refused.
     pub(crate) fn report(&self, outcome: &mut Result<Reservation, Refusal>) {
-        if let Ok(reservation) = outcome
-            && self.closed.load(Relaxed)
-        {
-            *outcome = Err(Refusal::new(Reason::Closed, reservation.limit_statuses().clone()));
+        if let Some(refusal) = outcome.as_ref().ok().and_then(|reservation| self.withdraws(reservation)) {
+            *outcome = Err(refusal);
         }
         if let Err(refusal) = outcome {
             self.refused(refusal);
         }
+    }
+
+    /// Returns the refusal of what was taken while the limiter was being closed. It goes back, because `close` does not wait
+    /// for it.
+    #[inline]
+    fn withdraws(&self, reservation: &Reservation) -> Option<Refusal> {
+        let is_closed = self.closed.load(Relaxed);
+        is_closed.then(|| Refusal::new(Reason::Closed, reservation.limit_statuses().clone()))
     }
 
     /// Reports the consequences of a settlement, and serves those that wait.
@@ -231,6 +222,15 @@ impl Settle for Inner {
             UnknownPrice::Assume(price) => listed.or_else(|| price.cost(usage).filter(|_| !is_free(&price))),
         }
     }
+}
+
+/// Reason of a refusal, and when to try again.
+type Obstacle = (Reason, Option<Duration>);
+
+/// Makes the refusal of a call that has taken nothing.
+#[inline]
+fn refusal(Decision { statuses, blocked, .. }: Decision, (reason, retry_after): Obstacle) -> Refusal {
+    Refusal::blocked(reason, blocked, retry_after, statuses)
 }
 
 /// Adds a missing cost to a demand.
