@@ -170,6 +170,7 @@ impl Extensions {
         self.len() == 0
     }
 
+    #[inline]
     fn iter(&self) -> impl Iterator<Item = &dyn Any> {
         self.first.iter().chain(&self.others).map(|value| -> &dyn Any { &**value })
     }

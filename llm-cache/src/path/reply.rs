@@ -56,18 +56,15 @@ impl<O: Output> Item<O> {
     pub(super) fn stored(stored: Stored<O::Complete>, stale: Option<Stale>) -> Self {
         let outcome = ItemOutcome::stored(&stored, stale);
         let Stored { response, entry, age } = stored;
-        let receipt = Receipt::new(entry.accounting.clone());
-        let saved = receipt.edit(|accounting| {
-            accounting.origin = Origin::Cache { tier: entry.tier, age };
-            let cost = accounting.cost?;
-            accounting.saved.add(Cause::CacheHit, cost);
-            Some(cost)
-        });
+        let mut accounting = entry.accounting.clone();
+        let saved = accounting.cost.unwrap_or_default();
+        accounting.origin = Origin::Cache { tier: entry.tier, age };
+        accounting.saved.add(Cause::CacheHit, saved);
         Self {
             response: Response::Whole(response),
-            receipt,
+            receipt: Receipt::new(accounting),
             outcome,
-            saved: saved.unwrap_or_default(),
+            saved,
             limits: None,
             extensions: Extensions::new(),
         }

@@ -267,10 +267,10 @@ impl Directive {
 
     /// Returns the directive of a call, limited by the policy.
     pub(crate) fn of<T>(call: &Call<T>, policy: &DirectivePolicy) -> Self {
-        let no_fallback = call.extensions.get::<NoFallback>().is_some();
-        let pinned = call.extensions.get::<Pinned>().cloned();
-        let wanted = call.extensions.get::<Self>().map(|wanted| wanted.limited(policy)).unwrap_or_default();
-        Self { no_fallback, pinned, ..wanted }
+        let mut directive = call.extensions.get::<Self>().map(|wanted| wanted.limited(policy)).unwrap_or_default();
+        directive.no_fallback = call.extensions.get::<NoFallback>().is_some();
+        directive.pinned = call.extensions.get::<Pinned>().cloned();
+        directive
     }
 
     /// Returns the wishes as far as the policy allows them.

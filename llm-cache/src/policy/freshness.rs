@@ -213,7 +213,8 @@ impl Freshness {
     pub(crate) fn judge(&self, expiry: &Expiry, now: SystemTime, directive: &Directive) -> Verdict {
         // With a clock that was set back, the age of an entry is unknown.
         let Ok(age) = now.duration_since(expiry.stored_at) else { return Verdict::Expired };
-        let past = expiry.fresh_until.and_then(|until| now.duration_since(until).ok());
+        let ended = expiry.fresh_until.filter(|_| !expiry.is_fresh(now));
+        let past = ended.and_then(|until| now.duration_since(until).ok());
         let old = directive.max_age.is_some_and(|most| age > most);
         match past {
             None if old && self.stale_if_error.is_zero() => Verdict::TooOld,

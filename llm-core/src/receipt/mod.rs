@@ -53,6 +53,7 @@ impl Receipt {
     }
 
     /// Returns the tokens that the response took when it was produced; `None` while unknown.
+    #[inline]
     pub fn usage(&self) -> Option<Usage> {
         self.lock().usage
     }
@@ -85,6 +86,7 @@ impl Receipt {
         self.lock().saved.total()
     }
 
+    #[inline]
     fn lock(&self) -> MutexGuard<'_, Accounting> {
         // Accounting is plain data and whole after every statement, so a panic elsewhere does not corrupt it.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
