@@ -64,7 +64,7 @@ struct Options<'a> {
 /// | `openai+https://llm.internal/v1` | another server that speaks OpenAI's format | `OPENAI_API_KEY` |
 ///
 /// Each takes an address after a plus: `openai+https://eu.api.openai.com/v1`, `ollama+http://ollama.internal:11434/v1`.
-/// `?key=NAME` names another variable. `lookup` reads a variable, mostly from the environment. Plain `http` gets a key only
+/// `?key=NAME` names another variable, in capitals. `lookup` reads a variable, mostly from the environment. Plain `http` gets a key only
 /// from a variable that is named in the URL, so that no vendor's key leaves in the clear.
 ///
 /// ```
@@ -94,17 +94,21 @@ pub fn from_url(url: &str, lookup: impl Fn(&str) -> Option<String>) -> Result<Ar
         (None, Some(name)) => (name, None),
         (None, None) => return Err(unknown_vendor()),
     };
-    let vendor = VENDORS.iter().find(|vendor| vendor.name == name).ok_or_else(unknown_vendor)?;
+    let vendor = VENDORS.iter().find(|vendor| vendor.name.eq_ignore_ascii_case(name)).ok_or_else(unknown_vendor)?;
     let mut options = Options { base_url, ..Options::default() };
     for option in query.split('&').filter(|option| !option.is_empty()) {
-        match option.split_once('=') {
-            Some(("key", variable)) => options.key = Some(variable),
-            Some(("api-version", version)) => options.api_version = Some(version),
+        let previous = match option.split_once('=') {
+            Some(("key", variable)) if is_variable(variable) => options.key.replace(variable),
+            Some(("key", _)) => return Err(Error::invalid(NO_VARIABLE)),
+            Some(("api-version", version)) => options.api_version.replace(version),
             _ => return Err(Error::invalid("the provider's URL has an option other than key=… and api-version=…")),
+        };
+        if previous.is_some() {
+            return Err(Error::invalid("the provider's URL has an option twice: leave one out"));
         }
     }
     if options.api_version.is_some() && !matches!(vendor.format, Format::Azure | Format::AzureFoundry) {
-        return Err(Error::invalid(format!("{name} has no api-version: leave it out of the URL")));
+        return Err(Error::invalid(format!("{} has no api-version: leave it out of the URL", vendor.name)));
     }
     let key = vendor.key(&options, lookup)?;
     vendor.provider(&options, key)
@@ -131,7 +135,10 @@ impl Vendor {
         options: &Options<'_>,
         lookup: impl Fn(&str) -> Option<String>,
     ) -> Result<Option<SecretString>, Error> {
-        let is_plain = options.base_url.is_some_and(|address| address.starts_with("http://"));
+        // Anything but https: a scheme may be written in any case.
+        let is_plain = options
+            .base_url
+            .is_some_and(|address| !address.get(..8).is_some_and(|start| start.eq_ignore_ascii_case("https://")));
         let Some(variable) = options.key.or(self.variable.filter(|_| !is_plain)) else { return Ok(None) };
         match lookup(variable).filter(|key| !key.trim().is_empty()) {
             Some(key) => Ok(Some(key.trim().to_owned().into())),
@@ -172,6 +179,15 @@ impl Vendor {
             }
         })
     }
+}
+
+/// Error for an option `key` that is no variable's name. It quotes nothing, because it may be the key itself.
+const NO_VARIABLE: &str = "?key= in the provider's URL names no variable: write the name of an environment variable in capitals, \
+                           such as ?key=OPENAI_API_KEY, and put the key itself into that variable";
+
+/// True for the usual form of a variable's name, which no vendor's key has.
+fn is_variable(name: &str) -> bool {
+    !name.is_empty() && name.bytes().all(|byte| matches!(byte, b'A'..=b'Z' | b'0'..=b'9' | b'_'))
 }
 
 fn unknown_vendor() -> Error {

@@ -79,9 +79,13 @@ fn from_url_without_address_takes_vendors_own_key() {
 async fn from_url_sends_no_vendor_key_over_plain_http() {
     let vendor = Vendor::builder().keys([KEY]).build();
     let server = vendor.serve().await;
-    let provider = from_url(&format!("openai+{}", server.base_url()), |_| Some(KEY.to_owned())).unwrap();
-    let refused = provider.chat(Call::new("acme", ChatRequest::new("gpt-4o-mini").user("hello"))).await.unwrap_err();
-    assert_eq!(refused.kind(), ErrorKind::Authentication);
+    for scheme in ["http:", "HTTP:", "hTTp:"] {
+        let address = server.base_url().replacen("http:", scheme, 1);
+        let provider = from_url(&format!("openai+{address}"), |_| Some(KEY.to_owned())).unwrap();
+        let refused =
+            provider.chat(Call::new("acme", ChatRequest::new("gpt-4o-mini").user("hello"))).await.unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::Authentication, "{scheme}");
+    }
 }
 
 #[test]
@@ -94,6 +98,11 @@ fn from_url_errors_say_what_to_write() {
         ("opneai:", "one of openai, anthropic"),
         ("openai:?secret=1", "other than key"),
         ("openai:?api-version=2024-10-21", "no api-version"),
+        ("openai:?key=", "names no variable"),
+        ("openai:?key=sk-secret", "names no variable"),
+        ("openai:?key=AIzaSecret", "names no variable"),
+        ("openai:?key=A&key=B", "twice"),
+        ("azure+https://h?api-version=1&api-version=2", "twice"),
         ("openai+ftp://secret/v1", "neither http nor https"),
         ("azure:", "azure+https://example.openai.azure.com"),
         ("azure+http://localhost:1", "?key=NAME"),
