@@ -8,7 +8,7 @@ use crate::vendor::Vendor;
 use serde_json::Value;
 use std::num::NonZeroUsize;
 use std::ops::RangeInclusive;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 /// Builder of a [`Vendor`]. Every setting has a default.
 ///
@@ -196,6 +196,18 @@ impl VendorBuilder {
     ) -> Self {
         let keys = keys.into_iter().map(Into::into).collect();
         self.limiter.limit_organisation(name.into(), keys, limits.into_iter().collect());
+        self
+    }
+
+    /// Sets the number of requests that are admitted from each client's address in any `per`, whatever their keys; unlimited
+    /// by default.
+    ///
+    /// Beyond it the response is a bare 429 in plain text, as a proxy in front of the vendor sends it: without limits, waiting
+    /// time and error code. Refused requests do not count. Over HTTP the address is the connection's, in process it is
+    /// [`Transport::from_address`](crate::Transport::from_address)'s.
+    #[must_use]
+    pub fn limit_each_address(mut self, requests: u64, per: Duration) -> Self {
+        self.limiter.limit_each_address(Limit::requests(requests, per));
         self
     }
 

@@ -51,8 +51,9 @@
 //! in full if the response is in one piece, and otherwise for the prompt and the tokens generated until then. Refusals and
 //! the replacements of a response by a fault cost nothing.
 //!
-//! A vendor enforces [`Limit`]s per key and per organisation with a log of admitted calls. It checks them after the key and
-//! the form of the request, and before any fault. A call that one of them refuses counts in none.
+//! A vendor enforces [`Limit`]s per key and per organisation, and a number of requests per client's address, with a log of
+//! admitted calls. It checks those of the address first, the others after the key and the form of the request, and before
+//! any fault. A call that one of them refuses counts in none.
 //!
 //! # Cloning and readiness
 //!

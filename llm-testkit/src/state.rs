@@ -3,7 +3,7 @@
 use crate::billing::Bill;
 use crate::fault::{Fault, RetryForm};
 use crate::flavor::{Flavor, Format};
-use crate::limits::{Demand, Limited, Limiter, RateLimits};
+use crate::limits::{ClientAddress, Demand, Limited, Limiter, RateLimits};
 use crate::openai;
 use crate::plan::{CallId, End, Frame, Head, Outcome, Plan};
 use crate::planned_response::{Charge, PlannedResponse, ResponseWriter};
@@ -166,6 +166,9 @@ impl State {
 
     fn draft(&mut self, incoming: &Incoming<'_>) -> Result<Draft, Refusal> {
         let Incoming { protocol, request, .. } = incoming;
+        if let Some(refused) = self.refused_by_address(incoming) {
+            return Ok(refused);
+        }
         let target = protocol.route(request.method(), request.uri())?;
         self.authorize(protocol.key(request))?;
         protocol.admit(request.headers())?;
@@ -231,6 +234,15 @@ impl State {
             Some(keys) if !keys.contains(&key) => Err(Refusal::unknown_key()),
             _ => Ok(()),
         }
+    }
+
+    /// Returns the response to a call beyond the limit of its client's address, if it is.
+    fn refused_by_address(&mut self, incoming: &Incoming<'_>) -> Option<Draft> {
+        let ClientAddress(address) = incoming.request.extensions().get().copied()?;
+        let limited = self.limiter.admit_from(incoming.now, incoming.call, &incoming.key, address).err()?;
+        self.limited.push(*limited);
+        let body = Bytes::from_static(b"too many requests\n");
+        Some(Draft { headers: content_type("text/plain"), ..plain(StatusCode::TOO_MANY_REQUESTS, body) })
     }
 
     /// Enforces the limits of the call's key.

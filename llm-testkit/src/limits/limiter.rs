@@ -4,6 +4,7 @@ use super::limit::{Limit, Measure};
 use super::{RateLimits, Window};
 use crate::plan::CallId;
 use std::collections::{HashMap, VecDeque};
+use std::net::IpAddr;
 use std::time::Duration;
 
 /// Call that an enforced limit refused.
@@ -14,8 +15,10 @@ pub struct Limited {
     pub call: CallId,
     /// Key of the call.
     pub key: String,
-    /// The organisation whose limit it was, or `None` where it was the key's own.
+    /// The organisation whose limit it was; `None` if it was the key's own or the address's.
     pub organisation: Option<String>,
+    /// The client's address, if the limit was the address's.
+    pub address: Option<IpAddr>,
     /// The limit that asks for the longest wait.
     pub limit: Limit,
     /// Arrival of the call, from the vendor's start.
@@ -23,6 +26,10 @@ pub struct Limited {
     /// Time until it would be admitted; `None` if it exceeds the whole limit.
     pub retry_after: Option<Duration>,
 }
+
+/// Address of the client, in the extensions of a request.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ClientAddress(pub(crate) IpAddr);
 
 /// Amounts that a call requests.
 #[derive(Debug, Clone, Default)]
@@ -43,6 +50,8 @@ pub(crate) struct Limiter {
     /// Limits of individual keys, which replace those of each key.
     own: HashMap<String, Vec<Limit>>,
     organisations: HashMap<String, Organisation>,
+    /// Limit of each client's address.
+    each_address: Option<Limit>,
     logs: HashMap<Scope, Vec<Log>>,
 }
 
@@ -57,6 +66,7 @@ struct Organisation {
 enum Scope {
     Key(String),
     Organisation(String),
+    Address(IpAddr),
 }
 
 /// Amounts that one limit has admitted, the oldest first.
@@ -79,7 +89,11 @@ impl Limiter {
         self.organisations.insert(name, Organisation { keys, limits });
     }
 
-    /// Returns true if no limit is enforced.
+    pub(crate) fn limit_each_address(&mut self, limit: Limit) {
+        self.each_address = Some(limit);
+    }
+
+    /// Returns true if no limit of keys or organisations is enforced.
     pub(crate) fn is_open(&self) -> bool {
         self.each.is_empty() && self.own.is_empty() && self.organisations.is_empty()
     }
@@ -93,6 +107,31 @@ impl Limiter {
         demand: &Demand,
     ) -> Result<(), Box<Limited>> {
         let scopes = self.scopes(key);
+        self.admit_in(now, call, key, &scopes, demand)
+    }
+
+    /// Admits a call from a client's address as [`admit`](Self::admit) does, before its key is known to be right.
+    pub(crate) fn admit_from(
+        &mut self,
+        now: Duration,
+        call: CallId,
+        key: &str,
+        address: IpAddr,
+    ) -> Result<(), Box<Limited>> {
+        let Some(limit) = self.each_address else { return Ok(()) };
+        let scope = Scope::Address(address);
+        self.logs.entry(scope.clone()).or_insert_with(|| vec![Log { limit, entries: VecDeque::new() }]);
+        self.admit_in(now, call, key, &[scope], &Demand::default())
+    }
+
+    fn admit_in(
+        &mut self,
+        now: Duration,
+        call: CallId,
+        key: &str,
+        scopes: &[Scope],
+        demand: &Demand,
+    ) -> Result<(), Box<Limited>> {
         let refusals = scopes.iter().flat_map(|scope| {
             let of_scope = self.logs.get(scope).into_iter().flatten();
             let of_model = of_scope.filter(|log| log.limit.counts(&demand.model));
@@ -101,13 +140,22 @@ impl Limiter {
         // NOTE: a call that can never be admitted counts as the longest wait.
         let longest = refusals.max_by_key(|(.., wait)| wait.unwrap_or(Duration::MAX));
         if let Some((scope, limit, retry_after)) = longest {
-            let organisation = match scope {
-                Scope::Organisation(name) => Some(name.clone()),
-                Scope::Key(_) => None,
+            let (organisation, address) = match scope {
+                Scope::Organisation(name) => (Some(name.clone()), None),
+                Scope::Address(address) => (None, Some(*address)),
+                Scope::Key(_) => (None, None),
             };
-            return Err(Box::new(Limited { call, key: key.into(), organisation, limit, at: now, retry_after }));
+            return Err(Box::new(Limited {
+                call,
+                key: key.into(),
+                organisation,
+                address,
+                limit,
+                at: now,
+                retry_after,
+            }));
         }
-        self.note(now, &scopes, &demand.model, |limit| limit.admission(demand));
+        self.note(now, scopes, &demand.model, |limit| limit.admission(demand));
         Ok(())
     }
 

@@ -88,8 +88,9 @@ impl Drop for Server {
 /// Accepts connections until the task is aborted, and aborts them with it.
 async fn accept(listener: TcpListener, transport: Transport) {
     let mut connections = JoinSet::new();
-    while let Ok((stream, _)) = listener.accept().await {
-        connections.spawn(serve(stream, transport.clone()));
+    while let Ok((stream, peer)) = listener.accept().await {
+        let peer = transport.clone().from_address(peer.ip());
+        connections.spawn(serve(stream, peer));
         while connections.try_join_next().is_some() {}
     }
 }

@@ -3,12 +3,14 @@
 use super::body::Body;
 use super::guard::CallGuard;
 use super::timer::Timer;
+use crate::limits::ClientAddress;
 use crate::plan::{Head, Outcome, Plan};
 use crate::vendor::Vendor;
 use bytes::Bytes;
 use http::{Request, Response};
 use std::fmt;
 use std::future::Future;
+use std::net::{IpAddr, Ipv4Addr};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use tower_service::Service;
@@ -20,11 +22,26 @@ use tower_service::Service;
 #[derive(Debug, Clone)]
 pub struct Transport {
     vendor: Vendor,
+    address: IpAddr,
 }
 
 impl Transport {
     pub(crate) fn new(vendor: Vendor) -> Self {
-        Self { vendor }
+        Self { vendor, address: IpAddr::V4(Ipv4Addr::LOCALHOST) }
+    }
+
+    /// Returns the same transport for a client at another address than 127.0.0.1.
+    ///
+    /// ```
+    /// use llm_testkit::Vendor;
+    ///
+    /// let transport = Vendor::new().transport().from_address([10, 0, 0, 7].into());
+    /// # drop(transport);
+    /// ```
+    #[must_use]
+    pub fn from_address(mut self, address: IpAddr) -> Self {
+        self.address = address;
+        self
     }
 
     pub(crate) fn vendor(&self) -> &Vendor {
@@ -41,7 +58,8 @@ impl Service<Request<Bytes>> for Transport {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<Bytes>) -> ResponseFuture {
+    fn call(&mut self, mut request: Request<Bytes>) -> ResponseFuture {
+        request.extensions_mut().insert(ClientAddress(self.address));
         ResponseFuture { vendor: self.vendor.clone(), state: State::Unsent(Box::new(request)) }
     }
 }

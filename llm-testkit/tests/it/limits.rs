@@ -8,6 +8,7 @@ use llm_testkit::{Fault, Latency, Limit, RefusalKind, RetryForm, Rule, Vendor, t
 use serde_json::json;
 use std::time::Duration;
 use tokio::time::{Instant, advance};
+use tower::ServiceExt;
 
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
@@ -247,4 +248,27 @@ async fn limit_of_model_counts_that_model_alone() {
     assert_eq!(send("sk-b", "other").await, (200, "1".parse().unwrap()));
     assert_eq!(send("sk-a", "other").await.0, 200);
     assert_eq!(send("sk-a", "other").await.0, 429);
+}
+
+#[tokio::test(start_paused = true)]
+async fn address_limit_refuses_every_key_bare() {
+    let vendor = Vendor::builder().keys(["sk-a", "sk-b"]).limit_each_address(3, MINUTE).build();
+    for (key, status) in [("sk-a", 200), ("sk-b", 200), ("sk-unknown", 401), ("sk-b", 429), ("sk-a", 429)] {
+        let response = ask(&vendor, as_key(key, chat(&prompt("one")))).await;
+        assert_eq!(response.status, status, "{key}");
+        if status == 429 {
+            assert_eq!(response.bytes(), "too many requests\n");
+            let stated = ["retry-after", "retry-after-ms", "x-ratelimit-remaining-requests", "x-should-retry"];
+            assert!(stated.iter().all(|name| !response.headers.contains_key(*name)), "{:?}", response.headers);
+        }
+    }
+    let server = vendor.serve().await;
+    assert_eq!(ask_http(&server, chat(&prompt("one"))).await.status, 429, "the same address over HTTP");
+    let elsewhere = vendor.transport().from_address([10, 0, 0, 7].into());
+    assert_eq!(elsewhere.oneshot(chat(&prompt("one"))).await.expect("a head").status(), 200);
+    let limited = vendor.limited();
+    let of_address = |limited: &llm_testkit::Limited| limited.address.is_some() && limited.organisation.is_none();
+    assert!(limited.len() == 3 && limited.iter().all(of_address), "{limited:?}");
+    advance(MINUTE).await;
+    assert_eq!(status(&vendor, "sk-a").await, 200);
 }
