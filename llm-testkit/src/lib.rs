@@ -53,7 +53,8 @@
 //!
 //! A vendor enforces [`Limit`]s per key and per organisation, and a number of requests per client's address, with a log of
 //! admitted calls. It checks those of the address first, the others after the key and the form of the request, and before
-//! any fault. A call that one of them refuses counts in none.
+//! any fault. Headers state when a limit is whole again in each vendor's sense: OpenAI, Groq and Anthropic as if it was refilled
+//! continuously, Azure until its window renews, Mistral not at all. A call that one of them refuses counts in none.
 //!
 //! # Cloning and readiness
 //!

@@ -3,7 +3,7 @@
 use crate::billing::Bill;
 use crate::fault::{Fault, RetryForm};
 use crate::flavor::{Flavor, Format};
-use crate::limits::{ClientAddress, Demand, Limited, Limiter, RateLimits};
+use crate::limits::{ClientAddress, Demand, Limited, Limiter, RateLimits, ResetSense};
 use crate::openai;
 use crate::plan::{CallId, End, Frame, Head, Outcome, Plan};
 use crate::planned_response::{Charge, PlannedResponse, ResponseWriter};
@@ -111,7 +111,11 @@ impl State {
         let incoming = Incoming { call, now, number, request_id, key, protocol, request };
         let mut draft = self.draft(&incoming).unwrap_or_else(|refusal| self.refused(&incoming, &refusal));
         if let (false, Some(limits)) = (self.limiter.is_open(), &mut draft.limits) {
-            *limits = self.limiter.figures(now, &incoming.key, &incoming.model(), *limits);
+            let sense = match (incoming.protocol.format(), self.settings.flavor) {
+                (Format::OpenAi, Flavor::Azure) => ResetSense::Renewal,
+                _ => ResetSense::Refill,
+            };
+            *limits = self.limiter.figures(now, &incoming.key, &incoming.model(), (*limits, sense));
         }
         let headers = self.headers(&incoming, &draft);
         let Incoming { request_id, key, .. } = incoming;

@@ -27,6 +27,15 @@ pub struct Limited {
     pub retry_after: Option<Duration>,
 }
 
+/// Meaning of the time until a limit is whole again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ResetSense {
+    /// Time in which the used share flows back, as if the limit was refilled continuously.
+    Refill,
+    /// Time until the last admitted amount has left the window.
+    Renewal,
+}
+
 /// Address of the client, in the extensions of a request.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ClientAddress(pub(crate) IpAddr);
@@ -169,12 +178,18 @@ impl Limiter {
     ///
     /// For requests, all tokens, tokens of prompts and tokens of responses, it is the limit with the least remaining
     /// amount, or the `advertised` one if none is enforced.
-    pub(crate) fn figures(&mut self, now: Duration, key: &str, model: &str, advertised: RateLimits) -> RateLimits {
+    pub(crate) fn figures(
+        &mut self,
+        now: Duration,
+        key: &str,
+        model: &str,
+        (advertised, reset): (RateLimits, ResetSense),
+    ) -> RateLimits {
         let scopes = self.scopes(key);
         let logs = scopes.iter().filter_map(|scope| self.logs.get(scope)).flatten();
         let logs: Vec<&Log> = logs.filter(|log| log.limit.counts(model)).collect();
         let tightest = |is: fn(Measure) -> bool| {
-            let windows = logs.iter().filter(|log| is(log.limit.measure)).map(|log| log.window(now));
+            let windows = logs.iter().filter(|log| is(log.limit.measure)).map(|log| log.window(now, reset));
             windows.min_by_key(|window| u128::from(window.remaining) * 1_000_000 / u128::from(window.limit.max(1)))
         };
         RateLimits {
@@ -252,10 +267,19 @@ impl Log {
         Some(leaves)
     }
 
-    fn window(&self, now: Duration) -> Window {
+    fn window(&self, now: Duration, sense: ResetSense) -> Window {
         let Limit { most, per, .. } = self.limit;
-        let last = self.entries.back().map_or(now, |(at, _)| *at + per);
-        Window { limit: most, remaining: most.saturating_sub(self.used(now, per)), reset: last.saturating_sub(now) }
+        let used = self.used(now, per);
+        let reset = match sense {
+            ResetSense::Refill => {
+                let nanos = per.as_nanos() * u128::from(used.min(most)) / u128::from(most.max(1));
+                ceil_millis(Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX)))
+            }
+            ResetSense::Renewal => {
+                self.entries.back().map_or(Duration::ZERO, |(at, _)| (*at + per).saturating_sub(now))
+            }
+        };
+        Window { limit: most, remaining: most.saturating_sub(used), reset }
     }
 }
 

@@ -7,4 +7,4 @@ mod limiter;
 pub use advertised::{RateLimits, Window};
 pub use limit::Limit;
 pub use limiter::Limited;
-pub(crate) use limiter::{ClientAddress, Demand, Limiter};
+pub(crate) use limiter::{ClientAddress, Demand, Limiter, ResetSense};

@@ -4,7 +4,7 @@ use crate::client::{Received, ask, ask_http, chat, post, prompt, with};
 use crate::formats::{anthropic, gemini};
 use bytes::Bytes;
 use http::{HeaderValue, Request, StatusCode};
-use llm_testkit::{Fault, Latency, Limit, RefusalKind, RetryForm, Rule, Vendor, tokens};
+use llm_testkit::{Fault, Flavor, Latency, Limit, RefusalKind, RetryForm, Rule, Vendor, tokens};
 use serde_json::json;
 use std::time::Duration;
 use tokio::time::{Instant, advance};
@@ -162,7 +162,7 @@ async fn limit_refusal_follows_format() {
     assert_eq!(openai.json()["error"]["type"], "tokens");
     assert_eq!(openai.json()["error"]["code"], "rate_limit_exceeded");
     assert_eq!(openai.headers["x-ratelimit-limit-tokens"], "500");
-    assert_eq!(openai.headers["x-ratelimit-reset-tokens"], "1m0s");
+    assert_eq!(openai.headers["x-ratelimit-reset-tokens"], "54.96s");
     assert_eq!(openai.headers["x-ratelimit-remaining-requests"], "59");
 
     let claude = ask(&vendor, anthropic("messages", &big)).await;
@@ -170,7 +170,7 @@ async fn limit_refusal_follows_format() {
     assert_eq!(claude.json()["error"]["type"], "rate_limit_error");
     assert_eq!(claude.headers["anthropic-ratelimit-tokens-limit"], "500");
     assert_eq!(claude.headers["anthropic-ratelimit-requests-remaining"], "59");
-    assert_eq!(claude.headers["anthropic-ratelimit-tokens-reset"], "1970-01-01T00:01:00Z");
+    assert_eq!(claude.headers["anthropic-ratelimit-tokens-reset"], "1970-01-01T00:00:55Z");
 
     let body = json!({"contents": [{"role": "user", "parts": [{"text": "one"}]}],
         "generationConfig": {"maxOutputTokens": 450}});
@@ -271,4 +271,42 @@ async fn address_limit_refuses_every_key_bare() {
     assert!(limited.len() == 3 && limited.iter().all(of_address), "{limited:?}");
     advance(MINUTE).await;
     assert_eq!(status(&vendor, "sk-a").await, 200);
+}
+
+#[tokio::test(start_paused = true)]
+async fn limit_reset_has_sense_of_each_vendor() {
+    let wall = || std::time::UNIX_EPOCH + Duration::from_secs(1_787_150_000);
+    let headers = ["x-ratelimit-reset-requests", "anthropic-ratelimit-requests-reset"];
+    let messages = json!([{"role": "user", "content": "one"}]);
+    let body = json!({"model": "m", "max_tokens": 9, "messages": messages});
+    // Three of sixty requests a minute, ten seconds apart.
+    for (flavor, is_anthropic, reset) in [
+        (Flavor::OpenAi, false, Some("3s")),
+        (Flavor::Groq, false, Some("3s")),
+        (Flavor::Azure, false, Some("60")),
+        (Flavor::Mistral, false, None),
+        (Flavor::OpenAi, true, Some("2026-08-19T14:33:23Z")),
+    ] {
+        let builder = Vendor::builder().flavor(flavor).limit_each_key([Limit::requests(60, MINUTE)]);
+        let vendor = builder.wall_clock(wall).build();
+        let mut stated = None;
+        for _ in 0..3 {
+            advance(10 * SECOND).await;
+            let request = match is_anthropic {
+                true => anthropic("messages", &body),
+                false => in_flavor(flavor, &prompt("one")),
+            };
+            let response = ask(&vendor, request).await;
+            assert_eq!(response.status, 200, "{flavor:?}");
+            stated = headers.iter().find_map(|name| response.headers.get(*name)).cloned();
+        }
+        assert_eq!(stated.as_ref().map(|text| text.to_str().expect("ASCII")), reset, "{flavor:?}");
+    }
+}
+
+/// Returns a chat request at a flavor's path, with its form of a key.
+fn in_flavor(flavor: Flavor, body: &serde_json::Value) -> Request<Bytes> {
+    let path = format!("{}/chat/completions", flavor.path_prefix());
+    let request = Request::post(path).header("authorization", "Bearer sk-a").header("api-key", "sk-a");
+    request.body(body.to_string().into()).expect("a valid request")
 }
