@@ -177,6 +177,7 @@ impl RedisAccounts {
             ImportMode::Greater => "greater",
             ImportMode::Spent => "spent",
         };
+        lock(&self.shared.marks).forget(&tag);
         let ordinal = layout::ordinal(&balance);
         let call = IMPORT.with_keys(&[&tag.accounts]).arg(question::KEPT[0]).arg(mode);
         let call = call.arg(layout::field(&account, &balance.counter));
@@ -231,6 +232,7 @@ impl Accounts for RedisAccounts {
             #[cfg(test)]
             self.outbox.drained().await;
             let tag = Tag::of_tenant(self.shared.redis.key_space(), tenant);
+            lock(&self.shared.marks).forget(&tag);
             let call = FORGET.with_keys(&[&tag.accounts]);
             if let Err(error) = self.shared.redis.run_with_timeout(OPERATION, call).await {
                 tracing::error!(%error, "a tenant was not forgotten: forget it again");

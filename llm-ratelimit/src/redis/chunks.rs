@@ -8,11 +8,10 @@ use smallvec::SmallVec;
 use tokio::sync::Notify;
 
 use super::{
-    layout::{self, Tag},
+    layout::{self, Id, Tag},
     lease::{Lease, PoolReply, PoolReport},
     pool::{Needs, Pool},
     question::RuleNeed,
-    shared::Id,
 };
 use crate::{
     Settlement,
@@ -163,7 +162,7 @@ impl Chunks {
         let pools = chunk.pools.iter_mut().take(counters).map(report).collect();
         let (tag, shares) = (Arc::clone(&chunk.tag), Arc::clone(&chunk.shares));
         let Chunk { id, number, per_mille, awaited, .. } = *chunk;
-        Some(Lease { tag, id, number, per_mille, waits: awaited, shares, pools })
+        Some(Lease { tag, id, number, per_mille, waits: awaited, shares, born: 0, pools })
     }
 
     /// Takes over the server's reply to a report that was sent at `sent_at`, by this process's clock. Returns true if calls

@@ -12,11 +12,11 @@ use tokio::{
 use super::{
     accounts::RedisAccounts,
     chunks::Taking,
-    layout::{self, Stored, Tag},
+    layout::{self, Id, Stored, Tag},
     outage::Outcome,
     outbox::{Job, Used},
     question::{Answer, Mode, Question, RuleNeed},
-    shared::{Id, Open, lock, micros},
+    shared::{Open, lock, micros},
 };
 use crate::{
     Demand, Dimension, LimitStatuses, Reason, Settlement,
@@ -312,14 +312,24 @@ impl RedisAccounts {
         let shared = &self.shared;
         for _ in 0..TIMES {
             let lease = micros(shared.settings.lease);
-            let call = question.call(mode, &id, lease, shared.server_now(), shared.exact());
+            let born: Vec<u64> = {
+                let marks = lock(&shared.marks);
+                question.parts.iter().map(|part| marks.born(&part.tag)).collect()
+            };
+            let call = question.call(mode, &id, lease, (shared.server_now(), shared.exact()), &born);
             let reply = shared.redis.run_with_timeout(shared.settings.decision_timeout, call).await?;
             match question.answer(reply)? {
-                Answer::Decided { taken, now, rules } => {
+                Answer::Decided { taken, now, born, rules } => {
                     shared.learn_time(now);
+                    shared.note(question, &born, &rules);
                     return Ok(Decided { taken: taken && mode != Mode::Look, now, rules });
                 }
                 Answer::OutOfTime(now) => shared.learn_time(now),
+                Answer::Lost => {
+                    for part in &question.parts {
+                        shared.restore(&part.tag).await?;
+                    }
+                }
                 Answer::Ended | Answer::UnknownLayout => break,
             }
         }

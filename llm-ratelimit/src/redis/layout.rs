@@ -19,6 +19,9 @@ pub(super) const MOST: u64 = (1 << 53) - 1;
 /// The name of the keys that hold accounts, by which they are listed.
 pub(super) const ACCOUNTS: &str = "limits";
 
+/// Number of a reservation or a lease among those of all processes.
+pub(super) type Id = [u8; 16];
+
 /// The keys of accounts that one script may use together.
 #[derive(Debug)]
 pub(super) struct Tag {
@@ -135,7 +138,7 @@ fn numbers<const N: usize>(list: &[u8]) -> Option<[u64; N]> {
     numbers.try_into().ok()
 }
 
-fn number(digits: &[u8]) -> Option<u64> {
+pub(super) fn number(digits: &[u8]) -> Option<u64> {
     std::str::from_utf8(digits).ok()?.parse().ok()
 }
 

@@ -5,10 +5,9 @@ use std::sync::{Arc, LazyLock};
 use llm_redis::{Error, Script, ScriptCall, Value};
 
 use super::{
-    layout::{MOST, Stored, Tag},
+    layout::{Id, MOST, Stored, Tag},
     question::{KEPT, LATEST, RuleNeed},
     scripts::decision,
-    shared::Id,
 };
 
 /// Reports what was used of chunks, and leases, keeps or returns amounts.
@@ -22,13 +21,15 @@ pub(super) struct Lease {
     /// True if a call waits for room.
     pub(super) waits: bool,
     pub(super) shares: Arc<[u8]>,
+    /// Time at which the process knows the accounts' hash to have begun, in microseconds since 1970; 0 if it does not.
+    pub(super) born: u64,
     pub(super) pools: Vec<PoolReport>,
 }
 
 /// Report about the chunk of one counter.
 #[derive(Clone, Debug)]
 pub(super) struct PoolReport {
-    /// What it takes is the amount to be leased, and what it needs is the least of it with which a call passes.
+    /// Need that takes the amount to be leased, and needs the least of it with which a call passes.
     pub(super) need: RuleNeed,
     pub(super) entries: Vec<Entry>,
 }
@@ -58,6 +59,7 @@ pub(super) enum Leased {
     Done {
         /// The server's time, in nanoseconds since 1970.
         now: u64,
+        born: u64,
         pools: Vec<PoolReply>,
         /// Windows that reached alert shares or made debt.
         events: Value,
@@ -65,6 +67,8 @@ pub(super) enum Leased {
     /// The server's time, at which the report came too late or named another window.
     OutOfTime(u64),
     UnknownLayout,
+    /// The server has lost the accounts.
+    Lost,
 }
 
 /// Reply about the chunk of one counter.
@@ -86,7 +90,7 @@ impl Lease {
         let call = LEASE.with_keys(&[&self.tag.accounts, &self.tag.ends, &self.tag.channel]);
         let call = call.arg(&self.id[..]).arg(self.number).arg(lease).arg(now / 1_000 + LATEST).arg(exact);
         let call = call.arg(KEPT[usize::from(!is_calendar)]).arg(parts).arg(u64::from(self.waits));
-        let mut call = call.arg(shares.join(" ")).arg(self.pools.len());
+        let mut call = call.arg(shares.join(" ")).arg(self.pools.len()).arg(self.born);
         for pool in &self.pools {
             call = pool.need.encode(call, self.per_mille, now).arg(pool.entries.len());
             for Entry { at, taken, used } in &pool.entries {
@@ -110,8 +114,10 @@ impl Lease {
         match status {
             0 => {}
             2 => return Ok(Leased::OutOfTime(now)),
+            5 => return Ok(Leased::Lost),
             _ => return Ok(Leased::UnknownLayout),
         }
+        let born = u64::try_from(number(next())?).unwrap_or(0);
         let mut pools = Vec::with_capacity(self.pools.len());
         for _ in &self.pools {
             let has_room = number(next())? == 1;
@@ -121,7 +127,7 @@ impl Lease {
             let Some(stored) = Stored::parse(&value) else { return Ok(Leased::UnknownLayout) };
             pools.push(PoolReply { has_room, leased, poured, stored });
         }
-        Ok(Leased::Done { now, pools, events: next() })
+        Ok(Leased::Done { now, born, pools, events: next() })
     }
 }
 
@@ -140,13 +146,13 @@ fn float(value: Value) -> Result<f64, Error> {
 /// Takes a report once, and changes the amounts that a process has leased of the counters of one account.
 ///
 /// An amount that is leased counts as reserved in a window, as held in slots, and in a bucket as an amount that does not
-/// drain. Of what is free, a process gets at most a part beyond its need. Returns a status, the time, for each counter a
-/// digit (0 if it has no room), the amount leased, the place and rate of what was poured, and the counter; at last the windows
+/// drain. Of what is free, a process gets at most a part beyond its need. Returns a status, the time, the time at
+/// which the hash began, for each counter a digit (0 if it has no room), the amount leased, the place and rate of what was poured, and the counter; at last the windows
 /// that reached alert shares or made debt, as [`SETTLE`](super::scripts::SETTLE) does. Statuses are those of
 /// [`DECIDE`](super::scripts::DECIDE).
 ///
 /// Keys: hash, set, channel. Arguments: id, number of the report, lease, latest time, time or nothing, time to live, parts,
-/// 1 if a call waits, alert shares, number of counters; then for each counter what a question says of it, with the amount to be
+/// 1 if a call waits, alert shares, number of counters, the time at which the process knows the hash to have begun, or 0; then for each counter what a question says of it, with the amount to be
 /// leased and the least amount with which a call passes, the number of entries, and for each entry its place, its rate, and the
 /// amounts taken and used.
 static LEASE: LazyLock<Script> = LazyLock::new(|| {
@@ -161,6 +167,7 @@ local head = redis.call('HMGET', hash, '#', 'r' .. id, 'q' .. id, 'w')
 if is_later(head[1]) then return {4, int(time)} end
 local last = head[3] and cmsgpack.unpack(head[3])
 if last and last[1] == number then return last[2] end
+if tonumber(ARGV[11]) > 0 and tonumber(ARGV[11]) ~= born(head[1]) then return {5, int(time)} end
 local known, record = {}, {0}
 if head[2] and head[2] ~= 'x' then
   local holds = cmsgpack.unpack(head[2])
@@ -195,8 +202,8 @@ local function resize(c, by)
   elseif c.kind == 'w' then c.reserved = math.max(0, c.reserved + by)
   else c.held = math.max(0, c.held + by) end
 end
-at = 11
-local reply, events, writes, has_returned = {0, int(time)}, {}, {}, false
+at = 12
+local reply, events, writes, has_returned = {0, int(time), int(head[1] and born(head[1]) or time)}, {}, {}, false
 for r = 1, count do
   local name, kind, want, needs = next_args(4)
   want, needs = tonumber(want), tonumber(needs)

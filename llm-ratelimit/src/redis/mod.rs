@@ -11,6 +11,7 @@ mod decide;
 mod error;
 mod layout;
 mod lease;
+mod marks;
 mod outage;
 mod outbox;
 mod pool;

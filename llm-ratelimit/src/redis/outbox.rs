@@ -15,11 +15,11 @@ use tokio::{
 };
 
 use super::{
-    layout::{self, MOST, Tag},
+    layout::{self, Id, MOST, Tag},
     lease::Leased,
-    question::{Answer, Mode, Question, RuleNeed},
-    scripts::SETTLE,
-    shared::{Id, Shared, lock, micros},
+    question::{Answer, KEPT, Mode, Question, RuleNeed},
+    scripts::{IMPORT, SETTLE},
+    shared::{Shared, lock, micros},
 };
 use crate::{
     account_ref::AccountRef,
@@ -205,7 +205,7 @@ impl Shared {
         for part in 0..question.parts.len() {
             let part = question.part(part);
             loop {
-                let call = part.call(Mode::Force, &id, 0, self.server_now(), self.exact());
+                let call = part.call(Mode::Force, &id, 0, (self.server_now(), self.exact()), &[]);
                 match part.answer(self.insist(call).await?)? {
                     Answer::OutOfTime(now) => self.learn_time(now),
                     _ => break,
@@ -226,9 +226,10 @@ impl Shared {
         loop {
             let now = self.local_now();
             let nanos = u64::try_from(lease.as_nanos()).unwrap_or(u64::MAX / 2);
-            let Some(report) = lock(&self.chunks).report(account_ref, self.server_now(), nanos) else {
+            let Some(mut report) = lock(&self.chunks).report(account_ref, self.server_now(), nanos) else {
                 return Settled::default();
             };
+            report.born = lock(&self.marks).born(&report.tag);
             let call = report.call(micros(lease), self.settings.parts, self.server_now(), self.exact_time());
             let reply = self.redis.run_with_timeout(self.settings.decision_timeout, call).await;
             let error = match reply.and_then(|reply| report.answer(reply)) {
@@ -236,8 +237,14 @@ impl Shared {
                     self.learn_time(now);
                     continue;
                 }
-                Ok(Leased::Done { now: server_now, pools, events }) => {
+                Ok(Leased::Lost) => match self.restore(&report.tag).await {
+                    Ok(()) => continue,
+                    Err(error) => error,
+                },
+                Ok(Leased::Done { now: server_now, born, pools, events }) => {
                     self.learn_time(server_now);
+                    let levels = report.pools.iter().zip(&pools).map(|(pool, reply)| (&pool.need, &reply.stored));
+                    lock(&self.marks).note(&report.tag, born, levels);
                     let times = (server_now, now.saturating_add(nanos));
                     let used: Vec<_> = report.pools.iter().map(|pool| Used::new(&pool.need, 0)).collect();
                     let mut settled = consequences(events, &used).unwrap_or_default();
@@ -265,6 +272,26 @@ impl Shared {
             sleep(pause).await;
             pause = (2 * pause).min(LONGEST_PAUSE);
         }
+    }
+
+    /// Reports the levels of accounts that the server has lost, as far as this process has seen them, and its open
+    /// reservations. Of what several processes report, the highest remains.
+    pub(super) async fn restore(&self, tag: &Tag) -> Result<(), Error> {
+        let windows = lock(&self.marks).lost(tag);
+        tracing::warn!(
+            windows = windows.len(),
+            "the server has lost accounts, and gets the levels that are known here"
+        );
+        for (field, window) in windows {
+            let call = IMPORT.with_keys(&[&tag.accounts]).arg(KEPT[0]).arg("greater").arg(&*field).arg(window);
+            self.redis.run_with_timeout(ATTEMPT, call).await?;
+        }
+        let lease = micros(self.settings.lease);
+        for (id, question) in self.leased(tag) {
+            let call = question.call(Mode::Force, &id, lease, (self.server_now(), self.exact()), &[]);
+            self.redis.run_with_timeout(ATTEMPT, call).await?;
+        }
+        Ok(())
     }
 
     /// Cancels what a part of a question took.

@@ -71,6 +71,8 @@ pub(super) enum Answer {
         taken: bool,
         /// The server's time, in nanoseconds since 1970.
         now: u64,
+        /// The times at which the hashes of its parts began, in microseconds since 1970.
+        born: Vec<u64>,
         /// True for each rule that has room, and its counter, in the order of the question.
         rules: Vec<(bool, Stored)>,
     },
@@ -80,6 +82,8 @@ pub(super) enum Answer {
     Ended,
     /// A later version has changed the layout.
     UnknownLayout,
+    /// The server has lost the accounts.
+    Lost,
 }
 
 /// Longest time from sending a question to its execution, in microseconds.
@@ -134,12 +138,27 @@ impl Question {
         uncounted
     }
 
+    /// Returns what a reservation holds in the accounts of a tag beside windows.
+    pub(super) fn unwindowed(&self, tag: &Tag) -> Option<Self> {
+        let mut part = self.parts.iter().find(|part| part.tag.accounts == tag.accounts)?.clone();
+        part.rules.retain(|rule| rule.take.is_some() && rule.limit.quota().windows().is_none());
+        (!part.rules.is_empty()).then(|| Self { parts: vec![part], per_mille: self.per_mille })
+    }
+
     pub(super) fn rules(&self) -> impl Iterator<Item = &RuleNeed> {
         self.parts.iter().flat_map(|part| &part.rules)
     }
 
-    /// Encodes it, for a server whose time is about `now`, in nanoseconds since 1970.
-    pub(super) fn call(&self, mode: Mode, id: &[u8], lease: u64, now: u64, exact: Option<u64>) -> ScriptCall {
+    /// Encodes it, for a server whose time is about `now`, in nanoseconds since 1970. `born` holds the times at which the
+    /// hashes of its parts began, as far as they are known.
+    pub(super) fn call(
+        &self,
+        mode: Mode,
+        id: &[u8],
+        lease: u64,
+        (now, exact): (u64, Option<u64>),
+        born: &[u64],
+    ) -> ScriptCall {
         let keys: Vec<_> = self.parts.iter().flat_map(|part| [&part.tag.accounts, &part.tag.ends]).collect();
         let mode = match mode {
             Mode::Take => "take",
@@ -152,8 +171,8 @@ impl Question {
         let mut call = DECIDE.with_keys(&keys).across_tags();
         call = call.arg(mode).arg(id).arg(lease).arg(now / 1_000 + LATEST).arg(exact);
         call = call.arg(KEPT[usize::from(!is_calendar)]);
-        for part in &self.parts {
-            call = call.arg(part.rules.len());
+        for (number, part) in self.parts.iter().enumerate() {
+            call = call.arg(part.rules.len()).arg(born.get(number).copied().unwrap_or(0));
             for rule in &part.rules {
                 call = rule.encode(call, self.per_mille, now);
             }
@@ -172,8 +191,11 @@ impl Question {
             1 => false,
             2 => return Ok(Answer::OutOfTime(now)),
             3 => return Ok(Answer::Ended),
+            5 => return Ok(Answer::Lost),
             _ => return Ok(Answer::UnknownLayout),
         };
+        let born = next().into_bytes()?.unwrap_or_default();
+        let born = born.split(|byte| *byte == b' ').filter_map(layout::number).collect();
         let digits = next().into_bytes()?.unwrap_or_default();
         let mut rules = Vec::with_capacity(digits.len());
         for digit in &digits {
@@ -182,7 +204,7 @@ impl Question {
             let Some(stored) = Stored::parse(&value) else { return Ok(Answer::UnknownLayout) };
             rules.push((*digit == b'1', stored));
         }
-        Ok(Answer::Decided { taken, now, rules })
+        Ok(Answer::Decided { taken, now, born, rules })
     }
 
     /// Returns the obstacle, of several the one that lasts longest, and of those the last.

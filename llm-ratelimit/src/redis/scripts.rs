@@ -1,6 +1,6 @@
 //! Scripts of the server. Each may run twice.
 //!
-//! The accounts of one hash tag are fields of one hash: `#` is the layout and the expiry, `w` the time until which another
+//! The accounts of one hash tag are fields of one hash: `#` is the layout, the expiry and the time at which the hash began, `w` the time until which another
 //! process waits for room, `r` and an id a reservation, and every other field a counter. A value begins with the letter of
 //! its kind: `b` a bucket (level, all that ever left, and the time, in microseconds of drain; amount and period of the
 //! rate; the amount that processes have leased, which does not drain), `w` a window, `s` slots. A script carries through what a later version adds: fields, kinds of counters, and whatever
@@ -24,10 +24,11 @@ local function int(n) return string.format('%d', math.max(0, math.min(n, MOST)))
 local function touch(hash, known, time, ttl)
   local at, lasts, rest = string.match(known or '', '^1 (%d+) (%d+)(.*)$')
   if at and tonumber(lasts) >= ttl and time - tonumber(at) < ttl / 4 then return end
-  ttl = math.max(ttl, tonumber(lasts or 0))
-  redis.call('HSET', hash, '#', '1 ' .. int(time) .. ' ' .. int(ttl) .. (rest or ''))
+  ttl, rest = math.max(ttl, tonumber(lasts or 0)), rest or ' ' .. int(time)
+  redis.call('HSET', hash, '#', '1 ' .. int(time) .. ' ' .. int(ttl) .. rest)
   redis.call('PEXPIRE', hash, int(ttl / 1000))
 end
+local function born(layout) return tonumber(string.match(layout or '', '^1 %d+ %d+ (%d+)') or 0) end
 local function read(value)
   local kind = string.sub(value, 1, 1)
   if kind == 'b' then
@@ -211,14 +212,15 @@ local function advance(value, kind)
 end
 ";
 
-/// Takes what a call needs in all given accounts, or nothing. Returns a status, the time, a digit for each rule (0 if it
-/// has no room), and the counters.
+/// Takes what a call needs in all given accounts, or nothing. Returns a status, the time, the time at which each hash began, a
+/// digit for each rule (0 if it has no room), and the counters.
 ///
 /// Statuses: 0 taken, 1 no room, 2 bounds or deadline that the server's time is not within, 3 an id that has ended,
-/// 4 a layout that this version does not know.
+/// 4 a layout that this version does not know, 5 a hash that began at another time than the process knows: it was lost.
 ///
 /// Keys: hash and set of each tag. Arguments: mode (`take`, `look`, `wait` for a call that waits, `force`), id, lease, latest
-/// time, time or nothing, time to live; then for each tag the number of its rules, and for each rule its field, its kind,
+/// time, time or nothing, time to live; then for each tag the number of its rules and the time at which the process knows its
+/// hash to have begun, or 0, and for each rule its field, its kind,
 /// the amounts to take and to have room for (or -1), and of a bucket its amount, period and burst, of a window its limit,
 /// start, end, ordinal and greatest distance, of slots their number.
 pub(super) static DECIDE: LazyLock<Script> = LazyLock::new(|| {
@@ -240,11 +242,11 @@ local function take(c, n)
   c.held = c.held + n
   return 0
 end
-local parts, reply, digits, fits = {}, {}, {}, true
+local parts, births, reply, digits, fits = {}, {}, {}, {}, true
 for p = 1, #KEYS / 2 do
   local part = {hash = KEYS[2 * p - 1], ends = KEYS[2 * p], rules = {}}
   sweep(part.hash, part.ends, time)
-  local head = {next_args(1)}
+  local head = {next_args(2)}
   local from, names = at, {'#', 'r' .. id}
   for r = 1, tonumber(head[1]) do
     local name, kind = next_args(4)
@@ -255,6 +257,7 @@ for p = 1, #KEYS / 2 do
   local values = redis.call('HMGET', part.hash, unpack(names))
   part.layout, part.known = values[1], values[2]
   if is_later(part.layout) then return {4, int(time)} end
+  if mode ~= 'look' and tonumber(head[2]) > 0 and tonumber(head[2]) ~= born(part.layout) then return {5, int(time)} end
   if part.known == 'x' and mode ~= 'look' then return {3, int(time)} end
   for r = 1, tonumber(head[1]) do
     local name, kind, takes, needs = next_args(4)
@@ -269,7 +272,7 @@ for p = 1, #KEYS / 2 do
   parts[p] = part
 end
 local takes = mode == 'force' or (fits and mode ~= 'look')
-for _, part in ipairs(parts) do
+for p, part in ipairs(parts) do
   local writes, record = {}, {1}
   for _, rule in ipairs(part.rules) do
     local c = rule.counter
@@ -299,8 +302,9 @@ for _, part in ipairs(parts) do
     touch(part.hash, part.layout, time, ttl)
     if #record > 1 then redis.call('PEXPIRE', part.ends, int(ttl / 1000)) end
   end
+  births[p] = int(part.layout and born(part.layout) or #writes > 0 and time or 0)
 end
-return {takes and 0 or (fits and 0 or 1), int(time), table.concat(digits), unpack(reply)}
+return {takes and 0 or (fits and 0 or 1), int(time), table.concat(births, ' '), table.concat(digits), unpack(reply)}
 ",
     )
 });

@@ -13,16 +13,20 @@ use std::{
 use llm_redis::{Redis, Subscription};
 use tokio::{runtime::Handle, task::AbortHandle, time::Instant};
 
-use super::{chunks::Chunks, layout::Tag, question::Question, scripts::RENEW, settings::Settings};
+use super::{
+    chunks::Chunks,
+    layout::{Id, Stored, Tag},
+    marks::Marks,
+    question::Question,
+    scripts::RENEW,
+    settings::Settings,
+};
 use crate::{
     account_ref::AccountRef,
     accounts::{Listener, Settled},
     hold::Holds,
     time::Time,
 };
-
-/// Number of a reservation among those of all processes.
-pub(super) type Id = [u8; 16];
 
 pub(super) struct Shared {
     pub(super) redis: Redis,
@@ -36,6 +40,7 @@ pub(super) struct Shared {
     open: Mutex<HashMap<u64, Open>>,
     waiting: Mutex<HashMap<AccountRef, Room>>,
     pub(super) chunks: Mutex<Chunks>,
+    pub(super) marks: Mutex<Marks>,
     runtime: Handle,
     clock: Time,
     /// Nanoseconds by which the server's clock is ahead of this process's.
@@ -79,7 +84,7 @@ const BATCH: usize = 500;
 impl Shared {
     pub(super) fn new(redis: Redis, settings: Settings, runtime: Handle) -> Self {
         use std::hash::{BuildHasher, Hasher, RandomState};
-        let (counts, ends_at, listener, open, waiting, chunks) = Default::default();
+        let (counts, ends_at, listener, open, waiting, chunks, marks) = Default::default();
         Self {
             redis,
             settings,
@@ -91,6 +96,7 @@ impl Shared {
             open,
             waiting,
             chunks,
+            marks,
             runtime,
             clock: Time::of(None),
             ahead: AtomicI64::new(0),
@@ -162,6 +168,25 @@ impl Shared {
 
     pub(super) fn take(&self, number: u64) -> Option<Open> {
         lock(&self.open).remove(&number)
+    }
+
+    /// Notes the levels that the server replied with.
+    pub(super) fn note(&self, question: &Question, born: &[u64], rules: &[(bool, Stored)]) {
+        let (mut levels, mut marks) = (rules.iter(), lock(&self.marks));
+        for (part, born) in question.parts.iter().zip(born) {
+            let levels = part.rules.iter().zip(levels.by_ref()).map(|(need, (_, stored))| (need, stored));
+            marks.note(&part.tag, *born, levels);
+        }
+    }
+
+    /// Returns the open reservations in the accounts of a tag, with what they hold beside windows.
+    pub(super) fn leased(&self, tag: &Tag) -> Vec<(Id, Question)> {
+        let open = lock(&self.open);
+        let leased = open.values().filter_map(|open| match open {
+            Open::Leased { id, question } => Some((*id, question.unwindowed(tag)?)),
+            Open::Local { .. } => None,
+        });
+        leased.collect()
     }
 
     /// Returns the number of open reservations, each counted once for every account it is in.

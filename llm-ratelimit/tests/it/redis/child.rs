@@ -8,7 +8,7 @@ use std::{
 
 use tokio::runtime::Builder;
 
-use super::processes;
+use super::{deploys, processes};
 
 /// Variable with the part of a child.
 const CHILD: &str = "LLM_RATELIMIT_TEST_PROCESS";
@@ -47,6 +47,11 @@ impl Child {
         writeln!(self.go, "go").expect("it listens");
     }
 
+    /// Asks it to end.
+    pub(super) fn stop(&mut self) {
+        writeln!(self.go, "stop").expect("it listens");
+    }
+
     pub(super) fn kill(&mut self) {
         self.process.kill().expect("it runs");
     }
@@ -77,6 +82,8 @@ fn child() {
                 let (calls, seed) = (calls.parse().unwrap(), seed.parse().unwrap());
                 processes::spend(redis, calls, seed, is_chunked == "true").await;
             }
+            ["burst", redis, calls] => deploys::burst(redis, calls.parse().unwrap()).await,
+            ["serve", redis, is_chunked] => deploys::serve(redis, is_chunked == "true").await,
             _ => panic!("no such part: {told:?}"),
         }
     });

@@ -5,7 +5,11 @@
 mod address;
 mod child;
 mod chunks;
+mod cost;
+mod deploys;
+mod durability;
 mod limits;
+mod loss;
 mod outage;
 mod phantom;
 mod processes;

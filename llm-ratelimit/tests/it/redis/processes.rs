@@ -1,6 +1,15 @@
 //! A budget that several processes share, of which one is killed, on a server that restarts.
 
-use std::{io::Write, num::NonZeroU32, sync::mpsc, time::Duration};
+use std::{
+    io::Write,
+    num::NonZeroU32,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+        mpsc,
+    },
+    time::Duration,
+};
 
 use futures_util::future::join_all;
 use llm_core::{Usage, Usd};
@@ -114,6 +123,26 @@ fn run(server: &mut RedisServer, is_chunked: bool) -> [u64; 2] {
     spent
 }
 
+/// Two loops that keep the processors busy until they are dropped; none in the default sizes.
+struct BusyLoops(Arc<AtomicBool>);
+
+impl BusyLoops {
+    fn begin() -> Self {
+        let ends = Arc::new(AtomicBool::new(!crate::full()));
+        for _ in 0..2 {
+            let ends = Arc::clone(&ends);
+            std::thread::spawn(move || while !ends.load(Relaxed) {});
+        }
+        Self(ends)
+    }
+}
+
+impl Drop for BusyLoops {
+    fn drop(&mut self) {
+        self.0.store(true, Relaxed);
+    }
+}
+
 /// Returns the number of reservations that are not settled, and that of the processes that hold them.
 fn unsettled(server: &RedisServer) -> (u64, u64) {
     const SCRIPT: &str = "
@@ -135,6 +164,7 @@ fn unsettled(server: &RedisServer) -> (u64, u64) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn processes_killed_and_restarted_do_not_overspend() {
     let mut server = RedisServer::builder().line("appendonly yes").line("appendfsync always").spawn();
+    let _busy = BusyLoops::begin();
     let [of_killed, of_others] = run(&mut server, false);
     let spent = of_killed + of_others;
     let (budget, limits) = (budget() * RESERVED, limits(budget()));
@@ -166,6 +196,7 @@ async fn processes_killed_and_restarted_do_not_overspend() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn processes_with_chunks_do_not_overspend() {
     let mut server = RedisServer::builder().line("appendonly yes").line("appendfsync always").spawn();
+    let _busy = BusyLoops::begin();
     let spent: u64 = run(&mut server, true).iter().sum();
     let (budget, limits) = (budget() * RESERVED, limits(budget()));
     let limiter = open(&server, &limits.each_ref().map(String::as_str)).await;
