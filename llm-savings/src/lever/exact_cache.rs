@@ -110,7 +110,9 @@ impl ExactCache {
                 .push(format!("times to live: not provable from this log ({NO_TIMES} for {} calls)", self.untimed));
         }
         rows.push(self.unlimited.row("no expiry"));
-        for (cache, saved) in &self.capacities {
+        // A larger capacity evicts nothing.
+        let evicting = self.capacities.iter().filter(|(cache, _)| cache.capacity() < self.index.len());
+        for (cache, saved) in evicting {
             rows.push(saved.row(format!("no expiry, {} entries", grouped(cache.capacity() as u64))));
         }
         lever.notes.push("A time to live counts from the first request for which no response was stored.".into());

@@ -61,7 +61,7 @@ impl Headroom {
                 let keys = [(requests, self.requests_per_minute), (tokens, self.tokens_per_minute)];
                 let keys = keys.into_iter().filter_map(|(peak, limit)| Some(peak.div_ceil(limit?.max(1)))).max();
                 if let Some(keys) = keys {
-                    detail.push_str(&format!(", {keys} keys of separate quotas"));
+                    detail.push_str(&format!(", keys of separate quotas needed: {keys}"));
                 }
                 rows.push(Row {
                     detail: Some(detail),

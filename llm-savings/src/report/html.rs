@@ -82,7 +82,7 @@ fn line(row: &Row, log: &Log) -> String {
     match share {
         Some(share) => {
             let class = if share < 0 { " class=\"cost\"" } else { "" };
-            let width = percent(share.abs().min(1_000)).replace(' ', "");
+            let width = percent(share.abs().min(1_000)).replace('\u{a0}', "");
             let _ = write!(html, "<div class=\"bar\"><i{class} style=\"width:{width}\"></i></div>");
         }
         None => html += "<span></span>",

@@ -200,10 +200,10 @@ pub(crate) fn grouped(count: u64) -> String {
     grouped
 }
 
-/// Returns a share in percent with one decimal.
+/// Returns a share in percent with one decimal and a space that does not break.
 fn percent(per_mille: i64) -> String {
     let sign = if per_mille < 0 { "-" } else { "" };
-    format!("{sign}{}.{} %", per_mille.abs() / 10, per_mille.abs() % 10)
+    format!("{sign}{}.{}\u{a0}%", per_mille.abs() / 10, per_mille.abs() % 10)
 }
 
 /// Returns an amount saved, or what the setting costs.

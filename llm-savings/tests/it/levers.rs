@@ -81,9 +81,12 @@ fn quota_names_busiest_minute_and_keys() {
     let options = Options { requests_per_minute: Some(2), tokens_per_minute: Some(1_000), ..Options::default() };
     let report = analysed_by(options, &lines);
     let detail = |which: &str| row(report.lever("quota and keys"), which).detail.clone().expect("figures");
-    assert_eq!(detail("gpt-4o-mini, all calls"), "busiest minute: 3 requests, 4,500 tokens, 5 keys of separate quotas");
+    assert_eq!(
+        detail("gpt-4o-mini, all calls"),
+        "busiest minute: 3 requests, 4,500 tokens, keys of separate quotas needed: 5"
+    );
     assert_eq!(
         detail("gpt-4o-mini, after the cache"),
-        "busiest minute: 1 requests, 1,500 tokens, 2 keys of separate quotas"
+        "busiest minute: 1 requests, 1,500 tokens, keys of separate quotas needed: 2"
     );
 }
