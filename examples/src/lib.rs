@@ -41,7 +41,6 @@ pub mod random;
 pub mod registry;
 pub mod report;
 pub mod run;
-pub mod scan;
 pub mod simulation;
 pub mod stack;
 pub mod table;

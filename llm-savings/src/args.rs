@@ -11,8 +11,10 @@ pub(crate) type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 pub(crate) const USAGE: &str = "\
 usage: llm-savings [OPTIONS] LOG…
+       llm-savings [OPTIONS] --git DIRECTORY [--glob GLOB]…
 
-LOG is a file of JSON lines or CSV, packed with gzip or not; - is the standard input.
+LOG is a file of JSON lines or CSV, packed with gzip or not; - is the standard input. A git history stands for requests about
+the items of each changed file: in Rust public functions, elsewhere unindented lines with what follows indented.
 
   --ttl LIST           times to live of the exact cache to try (1h,24h,7d,30d)
   --cache-ttl TIME     that of the cache above other levers, or none (7d)
@@ -24,6 +26,8 @@ LOG is a file of JSON lines or CSV, packed with gzip or not; - is the standard i
   --prices FILE        LiteLLM's list of prices, or a table of this project, over the built-in one
   --key COLUMN         CSV: identifies the request (key)
   --frame COLUMN       CSV: identifies what stands before the request's own text
+  --git DIRECTORY      reads the history of the repository that the directory is in
+  --glob GLOB          its files, such as **/*.py (**/*.rs)
   --html FILE          writes the report as one page
   --json FILE          writes the report as JSON
 ";
@@ -32,7 +36,14 @@ LOG is a file of JSON lines or CSV, packed with gzip or not; - is the standard i
 #[derive(Debug)]
 pub(crate) enum Command {
     Help,
-    Analyse { options: Box<Options>, inputs: Vec<PathBuf>, outputs: Vec<Output> },
+    Analyse { options: Box<Options>, inputs: Vec<Input>, globs: Vec<String>, outputs: Vec<Output> },
+}
+
+/// Log to read.
+#[derive(Debug)]
+pub(crate) enum Input {
+    File(PathBuf),
+    Git(PathBuf),
 }
 
 /// File to write.
@@ -53,10 +64,13 @@ impl Command {
     pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Self, Failure> {
         let mut args = Parser::from_iter(args);
         let (mut options, mut inputs, mut outputs) = (Options::default(), Vec::new(), Vec::new());
+        let mut globs = Vec::new();
         while let Some(arg) = args.next()? {
             match arg {
                 Short('h') | Long("help") => return Ok(Self::Help),
-                Value(file) => inputs.push(file.into()),
+                Value(file) => inputs.push(Input::File(file.into())),
+                Long("git") => inputs.push(Input::Git(args.value()?.into())),
+                Long("glob") => globs.push(args.value()?.string()?),
                 Long("html") => outputs.push(Output { form: Form::Html, file: args.value()?.into() }),
                 Long("json") => outputs.push(Output { form: Form::Json, file: args.value()?.into() }),
                 Long(name) => {
@@ -70,9 +84,14 @@ impl Command {
             }
         }
         if inputs.is_empty() {
-            return Err("no log: name a file, or - for the standard input".into());
+            return Err("no log: name a file, - for the standard input, or --git and a directory".into());
         }
-        Ok(Self::Analyse { options: Box::new(options), inputs, outputs })
+        if globs.is_empty() {
+            globs.push("**/*.rs".to_owned());
+        } else if !inputs.iter().any(|input| matches!(input, Input::Git(_))) {
+            return Err("--glob needs --git".into());
+        }
+        Ok(Self::Analyse { options: Box::new(options), inputs, globs, outputs })
     }
 }
 
@@ -150,7 +169,7 @@ mod tests {
     #[test]
     fn options_reach_the_analysis() {
         let args = "a.jsonl --ttl 1h,90s --cache-ttl none --capacity 5,6 --pack 20 --pack-window 250ms --rpm 2000 --key k - --html h";
-        let Ok(Command::Analyse { options, inputs, outputs }) = parsed(args) else { panic!("it parses") };
+        let Ok(Command::Analyse { options, inputs, outputs, .. }) = parsed(args) else { panic!("it parses") };
         assert_eq!(options.ttls, [Duration::from_secs(3_600), Duration::from_secs(90)]);
         assert_eq!((options.cache_ttl, options.capacities, options.pack), (None, vec![5, 6], 20));
         assert_eq!((options.pack_window, options.requests_per_minute), (Duration::from_millis(250), Some(2_000)));
@@ -169,6 +188,7 @@ mod tests {
             ("--capacity 1,x a", "no whole number above zero"),
             ("--prices /no/such/file a", "/no/such/file"),
             ("--colour a", "--help"),
+            ("--glob *.py a", "--glob needs --git"),
             ("a --html", "missing argument"),
         ] {
             let error = parsed(args).expect_err(args);

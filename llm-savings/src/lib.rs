@@ -3,6 +3,7 @@
 
 mod analysis;
 mod digest;
+pub mod git;
 mod lever;
 mod options;
 mod read;

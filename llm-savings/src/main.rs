@@ -9,9 +9,12 @@ use std::{
     process::ExitCode,
 };
 
-use args::{Command, Failure, Output};
+use args::{Command, Failure, Input, Output};
 use flate2::read::MultiGzDecoder;
-use llm_savings::Analysis;
+use llm_savings::{
+    Analysis,
+    git::{GitError, Repository},
+};
 
 fn main() -> ExitCode {
     match run() {
@@ -24,13 +27,21 @@ fn main() -> ExitCode {
 }
 
 fn run() -> Result<(), Failure> {
-    let Command::Analyse { options, inputs, outputs } = Command::parse(std::env::args_os())? else {
+    let Command::Analyse { options, inputs, globs, outputs } = Command::parse(std::env::args_os())? else {
         return say(args::USAGE);
     };
     let mut analysis = Analysis::new(*options);
     for input in &inputs {
-        let failed = |error: io::Error| format!("{}: {error}", input.display());
-        analysis.read(open(input).map_err(failed)?).map_err(failed)?;
+        match input {
+            Input::File(file) => {
+                let failed = |error: io::Error| format!("{}: {error}", file.display());
+                analysis.read(open(file).map_err(failed)?).map_err(failed)?;
+            }
+            Input::Git(directory) => {
+                read_history(directory, &globs, &mut analysis)
+                    .map_err(|error| format!("{}: {error}", directory.display()))?;
+            }
+        }
     }
     let report = analysis.finish();
     for Output { form, file } in outputs {
@@ -41,6 +52,14 @@ fn run() -> Result<(), Failure> {
         std::fs::write(&file, text).map_err(|error| format!("{}: {error}", file.display()))?;
     }
     say(&report.to_string())
+}
+
+/// Reads the items of each file that a commit added or modified.
+fn read_history(directory: &Path, globs: &[String], analysis: &mut Analysis) -> Result<(), GitError> {
+    for change in Repository::new(directory).changes(None, globs)? {
+        analysis.extend(change?.into_records());
+    }
+    Ok(())
 }
 
 /// Opens a file, or the standard input for `-`. A gzip file is unpacked.

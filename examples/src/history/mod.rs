@@ -5,18 +5,14 @@
 //! that cannot be done (no git, a shallow clone, an ownership that git refuses), the files of the working tree stand in,
 //! and the reason is kept. Of any other repository all commits are read, for files of any kind, at the commits' times.
 
-mod changes;
-mod git;
-
 use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use crate::error::Error;
-use crate::scan::{indented_blocks, public_functions};
 use crate::tree;
 use crate::workload::{Request, Source};
-use git::Git;
+use llm_savings::git::{GitError, Repository, public_functions};
 
 /// How many of this project's newest commits are read, merges apart.
 pub const COMMITS: usize = 200;
@@ -66,7 +62,7 @@ impl History {
     ///
     /// When there is no history to read and a file of the working tree cannot be read either.
     pub fn read(root: &Path) -> Result<Self, Error> {
-        Self::read_with(&Git::new(root), root)
+        Self::read_with(&Repository::new(root), root)
     }
 
     /// Reads the whole history below `root`, as far as it concerns files that match any of `globs`: `*` stands for a part
@@ -76,7 +72,7 @@ impl History {
     ///
     /// When there is no history to read, or nothing in it to ask about; it says what to do.
     pub fn of_files(root: &Path, globs: &[String]) -> Result<Self, Error> {
-        Self::of_files_with(&Git::new(root), globs).map_err(|reason| Error::content(root, reason))
+        Self::of_files_with(&Repository::new(root), globs).map_err(|reason| Error::content(root, reason))
     }
 
     /// The requests, oldest first.
@@ -89,8 +85,8 @@ impl History {
         said.into_iter().fold(Source::of("regeneration", requests), Source::note)
     }
 
-    fn read_with(git: &Git, root: &Path) -> Result<Self, Error> {
-        let of_commits = |git| {
+    fn read_with(git: &Repository, root: &Path) -> Result<Self, Error> {
+        let of_commits = |git| -> Result<Self, GitError> {
             let mut history = Self::of_commits(git, Some(COMMITS), &["**/*.rs".to_owned()], CALLS)?;
             // They are asked about one after the other, whenever they were made.
             history.items.iter_mut().for_each(|item| item.at = None);
@@ -100,14 +96,14 @@ impl History {
         let reason = match revision.as_ref().map_err(Clone::clone).and_then(|_| of_commits(git)) {
             Ok(history) if history.items.is_empty() => "its commits touch no public function".to_owned(),
             Ok(history) => return Ok(Self { revision: revision.ok(), ..history }),
-            Err(reason) => reason,
+            Err(error) => error.to_string(),
         };
         Ok(Self { revision: revision.ok(), fallback: Some(reason), ..Self::of_working_tree(root)? })
     }
 
-    fn of_files_with(git: &Git, globs: &[String]) -> Result<Self, String> {
-        let revision = git.revision()?;
-        let history = Self::of_commits(git, None, globs, CALLS_ELSEWHERE)?;
+    fn of_files_with(git: &Repository, globs: &[String]) -> Result<Self, String> {
+        let revision = git.revision().map_err(|error| error.to_string())?;
+        let history = Self::of_commits(git, None, globs, CALLS_ELSEWHERE).map_err(|error| error.to_string())?;
         let globs = globs.join(" ");
         if history.files == 0 {
             return Err(format!("no commit adds or modifies a file that matches {globs}: give another --glob"));
@@ -118,20 +114,13 @@ impl History {
         Ok(Self { revision: Some(revision), ..history })
     }
 
-    fn of_commits(git: &Git, newest: Option<usize>, globs: &[String], limit: usize) -> Result<Self, String> {
-        if git.is_shallow()? {
-            return Err("the clone is shallow: git fetch --unshallow brings the rest".to_owned());
-        }
-        let log = git.log(newest, globs)?;
-        let commits = changes::commits(&log);
-        let mut history = Self { commits: commits.len(), ..Self::empty(limit) };
-        let mut blobs = git.blobs()?;
-        'all: for commit in &commits {
-            for file in &commit.files {
-                let text = blobs.read(file.blob)?;
-                if !history.ask(if file.is_rust { public_functions(&text) } else { blocks(&text) }, Some(commit.at)) {
-                    break 'all;
-                }
+    fn of_commits(git: &Repository, newest: Option<usize>, globs: &[String], limit: usize) -> Result<Self, GitError> {
+        let changes = git.changes(newest, globs)?;
+        let mut history = Self { commits: changes.commits(), ..Self::empty(limit) };
+        for change in changes {
+            let change = change?;
+            if !history.ask(change.items, Some(change.at)) {
+                break;
             }
         }
         Ok(history)
@@ -182,11 +171,6 @@ impl History {
         });
         said
     }
-}
-
-/// The blocks of a text; none of a file that is no text.
-fn blocks(text: &str) -> Vec<String> {
-    if text.contains('\0') { Vec::new() } else { indented_blocks(text) }
 }
 
 #[cfg(test)]

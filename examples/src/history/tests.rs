@@ -1,10 +1,16 @@
-use std::process::Command;
+use std::{path::PathBuf, process::Command};
 
 use super::*;
 use crate::tree::scratch::Scratch;
 
-/// A git that knows nothing of the user's settings, in a new repository; `None`, and a line that says so, on a
-/// machine without git.
+/// Repository in a directory, read by a git without the user's settings.
+struct Git {
+    root: PathBuf,
+    reader: Repository,
+    env: Vec<(&'static str, String)>,
+}
+
+/// Creates a repository; `None`, and a line that says so, on a machine without git.
 fn repository(scratch: &Scratch, at: &str) -> Option<Git> {
     if Command::new("git").arg("--version").output().is_err() {
         eprintln!("skipped: there is no git here");
@@ -17,14 +23,14 @@ fn repository(scratch: &Scratch, at: &str) -> Option<Git> {
 }
 
 fn isolated(root: &Path) -> Git {
-    let mut git = Git::new(root);
-    git.env.push(("GIT_CONFIG_NOSYSTEM", "1".into()));
-    git.env.push(("GIT_CONFIG_GLOBAL", root.join("no-such-file").into()));
-    git
+    let no_file = root.join("no-such-file").display().to_string();
+    let env = vec![("GIT_CONFIG_NOSYSTEM", "1".to_owned()), ("GIT_CONFIG_GLOBAL", no_file)];
+    let reader = env.iter().fold(Repository::new(root), |reader, (name, value)| reader.env(name, value));
+    Git { root: root.to_owned(), reader, env }
 }
 
 fn command(git: &Git, args: &[&str]) {
-    let mut command = Command::new(&git.program);
+    let mut command = Command::new("git");
     command.arg("-C").arg(&git.root).args(["-c", "user.name=test", "-c", "user.email=test@example.invalid"]).args(args);
     for name in ["GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX"] {
         command.env_remove(name);
@@ -54,7 +60,7 @@ fn each_item_of_a_changed_file_is_asked_about_again_oldest_first() {
     command(&git, &["mv", "a.rs", "c.rs"]);
     commit(&git);
 
-    let history = History::read_with(&git, &git.root).expect("readable");
+    let history = History::read_with(&git.reader, &git.root).expect("readable");
     assert_eq!(items(&history), ["pub fn a() { 1 }", "pub fn b() {}", "pub fn a() { 2 }", "pub fn b() {}"]);
     assert_eq!((history.commits, history.files, history.cut, &history.fallback), (3, 2, false, &None));
     let revision = history.revision.clone().expect("there are commits");
@@ -71,12 +77,12 @@ fn a_directory_inside_a_repository_has_its_own_history_only() {
     scratch.file("r/sub/b.rs", "pub fn inside() {}\n");
     commit(&git);
     let sub = isolated(&git.root.join("sub"));
-    assert_eq!(items(&History::read_with(&sub, &sub.root).expect("readable")), ["pub fn inside() {}"]);
+    assert_eq!(items(&History::read_with(&sub.reader, &sub.root).expect("readable")), ["pub fn inside() {}"]);
 }
 
 /// The history of `git`, which must have fallen back to its working tree of one item, and why.
-fn fallback(git: &Git) -> String {
-    let history = History::read_with(git, &git.root).expect("readable");
+fn fallback(reader: &Repository, root: &Path) -> String {
+    let history = History::read_with(reader, root).expect("readable");
     assert_eq!((items(&history), history.commits, history.files), (vec!["pub fn a() {}"], 0, 1));
     let reason = history.fallback.clone().expect("fell back");
     assert!(history.into_source().notes()[0].contains(&reason));
@@ -86,27 +92,27 @@ fn fallback(git: &Git) -> String {
 #[test]
 fn without_a_readable_history_the_working_tree_stands_in() {
     let scratch = Scratch::new();
-    let Some(mut git) = repository(&scratch, "r") else { return };
+    let Some(git) = repository(&scratch, "r") else { return };
     scratch.file("r/a.rs", "pub fn a() {}\n");
-    assert!(fallback(&git).starts_with("it has no commit yet"));
+    assert!(fallback(&git.reader, &git.root).starts_with("it has no commit yet"));
 
     commit(&git);
     command(&git, &["commit", "--quiet", "--allow-empty", "--message", "y"]);
     let url = format!("file://{}", git.root.display());
     command(&git, &["clone", "--quiet", "--depth", "1", &url, "../shallow"]);
-    assert!(fallback(&isolated(&scratch.path().join("shallow"))).starts_with("the clone is shallow"));
+    let shallow = isolated(&scratch.path().join("shallow"));
+    assert!(fallback(&shallow.reader, &shallow.root).starts_with("the clone is shallow"));
 
-    git.env.push(("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1".into()));
-    assert!(fallback(&git).contains("belongs to somebody else"));
+    let refused = git.reader.env("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1");
+    assert!(fallback(&refused, &git.root).contains("belongs to another user"));
 }
 
 #[test]
 fn without_git_the_working_tree_stands_in() {
     let scratch = Scratch::new();
     scratch.file("a.rs", "pub fn a() {}\n");
-    let mut git = Git::new(scratch.path());
-    git.program = "no-such-program-here".into();
-    assert!(fallback(&git).starts_with("git cannot be started"));
+    let reader = Repository::new(scratch.path()).program("no-such-program-here");
+    assert!(fallback(&reader, scratch.path()).starts_with("git cannot be started"));
 }
 
 #[test]
@@ -133,7 +139,7 @@ fn files_of_any_language_are_asked_about_at_their_commits_times() {
     let Some(mut git) = repository(&scratch, "r") else { return };
     let commit_at = |git: &mut Git, seconds: u64| {
         git.env.retain(|(name, _)| *name != "GIT_COMMITTER_DATE");
-        git.env.push(("GIT_COMMITTER_DATE", format!("@{seconds} +0000").into()));
+        git.env.push(("GIT_COMMITTER_DATE", format!("@{seconds} +0000")));
         commit(git);
     };
     scratch.file("r/a.py", "import os\n\ndef a():\n    return 1\n");
@@ -146,7 +152,7 @@ fn files_of_any_language_are_asked_about_at_their_commits_times() {
 
     let read = |globs: &[&str]| {
         let globs: Vec<String> = globs.iter().map(|glob| (*glob).to_owned()).collect();
-        History::of_files_with(&git, &globs)
+        History::of_files_with(&git.reader, &globs)
     };
     let history = read(&["**/*.py"]).expect("readable");
     assert_eq!(items(&history), ["def a():\n    return 1", "def b():\n    return 2", "def a():\n    return 3"]);

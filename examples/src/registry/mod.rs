@@ -13,7 +13,8 @@ use std::path::Path;
 pub use lock::highest_version;
 
 use crate::error::Error;
-use crate::scan::public_functions;
+use llm_savings::git::public_functions;
+
 use crate::tree;
 use crate::workload::{Request, Source};
 

@@ -1,10 +1,9 @@
 //! Cuts items out of a source by its indentation, in any language.
 
-/// The items of `source`, in its order: an unindented line and the indented lines that follow it, as whole lines. Blank
+/// Returns the items of `source`, in its order: an unindented line and the indented lines that follow it, as whole lines. Blank
 /// lines between them belong to the item, and so do unindented lines that begin with a bracket, such as the `}` that
 /// closes it. A line that nothing indented follows is none.
-#[must_use]
-pub fn indented_blocks(source: &str) -> Vec<String> {
+pub(super) fn indented_blocks(source: &str) -> Vec<String> {
     let (mut items, mut item, mut indented) = (Vec::new(), Vec::new(), false);
     for line in source.lines() {
         let goes_on = line.trim().is_empty() || line.starts_with([' ', '\t', '{', '}', '(', ')', '[', ']']);
@@ -32,13 +31,13 @@ mod tests {
     use super::indented_blocks;
 
     #[test]
-    fn an_item_is_an_unindented_line_and_what_follows_indented() {
+    fn block_is_unindented_line_with_indented_lines() {
         let source = "import os\n\nLIMIT = 3\n\ndef a(x):\n    if x:\n\n        return 1\n\n\nclass B:\n\tpass\n";
         assert_eq!(indented_blocks(source), ["def a(x):\n    if x:\n\n        return 1", "class B:\n\tpass"]);
     }
 
     #[test]
-    fn brackets_at_the_margin_belong_to_the_item() {
+    fn block_includes_brackets_at_margin() {
         let source =
             "int f()\n{\n  g();\n}\n\nfunction h() {\n  i();\n}\nvar x = 1;\ndef j(\n    a,\n) -> int:\n    b\n";
         assert_eq!(
@@ -48,7 +47,7 @@ mod tests {
     }
 
     #[test]
-    fn what_belongs_to_no_line_is_left_out() {
+    fn block_needs_an_unindented_line() {
         assert!(indented_blocks("    indented\n\n}\nlast\n\n").is_empty());
         assert!(indented_blocks("").is_empty());
         assert_eq!(indented_blocks("a:\r\n  b\r\n"), ["a:\n  b"]);

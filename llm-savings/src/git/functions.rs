@@ -1,11 +1,13 @@
-//! Cuts items out of a source.
+//! Cuts public functions out of Rust sources by a line scan, without a parser.
+//!
+//! Comments, strings and character literals are blanked first, so that braces and `pub fn` inside them count for nothing.
+//! Functions that macros write, and a second function on one line, are not seen.
 
 use super::mask::mask;
 
-/// The public functions of `source`, in its order: the docs (`///`) and attributes directly above, signature and
+/// Returns the public functions of a Rust source, in its order: the docs (`///`) and attributes directly above, signature and
 /// body, as whole lines. Functions that are public only in part (`pub(crate)`), that have no body, or that do not end
 /// are left out.
-#[must_use]
 pub fn public_functions(source: &str) -> Vec<String> {
     let masked = mask(source);
     let lines = Lines::new(source, &masked);
@@ -15,7 +17,7 @@ pub fn public_functions(source: &str) -> Vec<String> {
         .collect()
 }
 
-/// A source beside its mask, by lines.
+/// Source beside its mask, by lines.
 struct Lines<'a> {
     source: &'a str,
     masked: &'a str,
@@ -43,7 +45,7 @@ impl<'a> Lines<'a> {
     }
 }
 
-/// Whether a line of code begins a public function: `pub`, any of the qualifiers, `fn` and a name.
+/// Returns `true` if a line of code begins a public function: `pub`, any of the qualifiers, `fn` and a name.
 fn opens_public_function(code: &str) -> bool {
     let mut words = code.split_whitespace().peekable();
     if words.next() != Some("pub") {
@@ -55,13 +57,13 @@ fn opens_public_function(code: &str) -> bool {
         && words.next().is_some_and(|name| name.starts_with(|c: char| c.is_alphabetic() || c == '_'))
 }
 
-/// The item whose signature begins on `line`.
+/// Returns the item whose signature begins on `line`.
 fn item(lines: &Lines<'_>, line: usize) -> Option<String> {
     let end = body_end(lines.masked, lines.starts[line])?;
     Some(lines.source[lines.starts[docs_start(lines, line)]..end].to_owned())
 }
 
-/// The first line of the docs and attributes directly above `line`, or `line` itself. Plain comments between them are
+/// Returns the first line of the docs and attributes directly above `line`, or `line` itself. Plain comments between them are
 /// passed, and left out at the top.
 fn docs_start(lines: &Lines<'_>, line: usize) -> usize {
     let (mut start, mut at) = (line, line);
@@ -123,7 +125,7 @@ fn body_end(masked: &str, start: usize) -> Option<usize> {
     None
 }
 
-/// Whether a closed brace was a constant in the signature's types, as in `-> Bits<{ N + 1 }>`: nothing else stands
+/// Returns `true` if a closed brace was a constant in the signature's types, as in `-> Bits<{ N + 1 }>`: nothing else stands
 /// before such a sign.
 fn goes_on(after: &str) -> bool {
     after.trim_start().starts_with(['>', ','])

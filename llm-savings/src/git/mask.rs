@@ -1,6 +1,6 @@
-//! Blanks what is not code, byte for byte.
+//! Blanks comments and literals, byte for byte.
 
-/// `source` with every byte of comments, strings and character literals replaced by a space. Line breaks stay, so
+/// Returns `source` with every byte of comments, strings and character literals replaced by a space. Line breaks stay, so
 /// that lines and byte offsets are the same in both.
 pub(super) fn mask(source: &str) -> String {
     let mut masked = source.as_bytes().to_vec();
@@ -21,7 +21,7 @@ pub(super) fn mask(source: &str) -> String {
     String::from_utf8(masked).expect("whole characters are blanked, or none of their bytes")
 }
 
-/// Where the comment or literal that begins at `at` ends, or `at` when none begins there.
+/// Returns the end of the comment or literal that begins at `at`, or `at` if none begins there.
 fn literal_end(bytes: &[u8], at: usize) -> usize {
     let rest = &bytes[at..];
     match rest {
@@ -34,7 +34,7 @@ fn literal_end(bytes: &[u8], at: usize) -> usize {
     }
 }
 
-/// Whether the byte at `at` continues a word, where a prefix of a raw string (`br`, `cr`) is none.
+/// Returns `true` if the byte at `at` continues a word, where a prefix of a raw string (`br`, `cr`) is none.
 fn follows_word(bytes: &[u8], at: usize) -> bool {
     let word = |i: usize| bytes.get(i).is_some_and(|b| b.is_ascii_alphanumeric() || *b == b'_' || *b >= 0x80);
     match at.checked_sub(1) {
@@ -44,7 +44,7 @@ fn follows_word(bytes: &[u8], at: usize) -> bool {
     }
 }
 
-/// The length of a block comment; they nest.
+/// Returns the length of a block comment; they nest.
 fn block_comment(rest: &[u8]) -> usize {
     let (mut depth, mut at) = (0_usize, 0);
     while at < rest.len() {
@@ -60,7 +60,7 @@ fn block_comment(rest: &[u8]) -> usize {
     rest.len()
 }
 
-/// The length of a string with escapes.
+/// Returns the length of a string with escapes.
 fn quoted(rest: &[u8]) -> usize {
     let mut at = 1;
     while at < rest.len() {
@@ -73,7 +73,7 @@ fn quoted(rest: &[u8]) -> usize {
     rest.len()
 }
 
-/// The length of a raw string that begins with its `r`, or 0 when this is a word or a raw identifier.
+/// Returns the length of a raw string that begins with its `r`, or 0 when this is a word or a raw identifier.
 fn raw_string(rest: &[u8]) -> usize {
     let hashes = rest[1..].iter().take_while(|&&b| b == b'#').count();
     if rest.get(1 + hashes) != Some(&b'"') {
@@ -85,7 +85,7 @@ fn raw_string(rest: &[u8]) -> usize {
     (body..rest.len()).find(closes).map_or(rest.len(), |quote| quote + 1 + hashes)
 }
 
-/// The length of a character literal, or 0 when the quote begins a lifetime or a label.
+/// Returns the length of a character literal, or 0 when the quote begins a lifetime or a label.
 fn character(rest: &[u8]) -> usize {
     if rest.get(1) == Some(&b'\\') {
         // The escaped byte is passed over, as it may be a quote itself.

@@ -1,30 +1,36 @@
-//! The output of `git log --raw`.
+//! Output of `git log --raw`.
 
 use std::time::{Duration, SystemTime};
 
-/// What stands before a commit's time, in unix seconds, on the line before its changes.
+/// Text before a commit's time, in Unix seconds, on the line before its changes.
 pub(super) const COMMIT: &str = "commit ";
 
-/// What one commit added or modified.
+/// Commit with the files that it added or modified.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Commit<'a> {
-    /// When, but never before an earlier commit: a history may have been rewritten.
+pub(super) struct Commit {
+    /// Time, never before an earlier commit's, because a history may have been rewritten.
     pub(super) at: SystemTime,
-    pub(super) files: Vec<File<'a>>,
+    pub(super) files: Vec<File>,
 }
 
-/// A file that a commit added or modified.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct File<'a> {
-    /// The name of its content.
-    pub(super) blob: &'a str,
+impl Commit {
+    pub(super) fn timed_files(&self) -> impl Iterator<Item = (SystemTime, File)> {
+        self.files.iter().map(|file| (self.at, file.clone()))
+    }
+}
+
+/// File that a commit added or modified.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct File {
+    /// Name of its content.
+    pub(super) blob: String,
     pub(super) is_rust: bool,
 }
 
-/// The commits of `log` with the files that each adds or modifies, in the log's order. A file that was only moved, or is a
+/// Returns the commits of `log`, in its order. A file that was only moved, or is a
 /// link or a submodule, is none.
-pub(super) fn commits(log: &str) -> Vec<Commit<'_>> {
-    let mut commits: Vec<Commit<'_>> = Vec::new();
+pub(super) fn commits(log: &str) -> Vec<Commit> {
+    let mut commits: Vec<Commit> = Vec::new();
     for line in log.lines() {
         if let Some(seconds) = line.strip_prefix(COMMIT) {
             let since = Duration::from_secs(seconds.trim().parse().unwrap_or(0));
@@ -38,31 +44,30 @@ pub(super) fn commits(log: &str) -> Vec<Commit<'_>> {
     commits
 }
 
-/// The new file of a line such as `:100644 100644 <old> <new> M<tab>path`; moved files have a similarity behind the letter,
+/// Returns the new file of a line such as `:100644 100644 <old> <new> M<tab>path`; moved files have a similarity behind the letter,
 /// and two paths.
-fn changed(line: &str) -> Option<File<'_>> {
-    let (accounting, paths) = line.strip_prefix(':')?.split_once('\t')?;
-    let mut accounting = accounting.split(' ');
-    let (_, mode, _, blob, status) =
-        (accounting.next()?, accounting.next()?, accounting.next()?, accounting.next()?, accounting.next()?);
+fn changed(line: &str) -> Option<File> {
+    let (fields, paths) = line.strip_prefix(':')?.split_once('\t')?;
+    let mut fields = fields.split(' ');
+    let (_, mode, _, blob, status) = (fields.next()?, fields.next()?, fields.next()?, fields.next()?, fields.next()?);
     let changed = matches!(status, "A" | "M") || (status.starts_with('R') && status != "R100");
     // Unusual names are quoted.
     let is_rust = paths.trim_end_matches('"').ends_with(".rs");
-    (changed && mode.starts_with("100")).then_some(File { blob, is_rust })
+    (changed && mode.starts_with("100")).then(|| File { blob: blob.to_owned(), is_rust })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// The blobs of each commit, with a mark at those that are Rust.
+    /// Returns the blobs of each commit, with a mark at those that are Rust.
     fn blobs(log: &str) -> Vec<Vec<String>> {
-        let name = |file: &File<'_>| format!("{}{}", file.blob, if file.is_rust { " rs" } else { "" });
+        let name = |file: &File| format!("{}{}", file.blob, if file.is_rust { " rs" } else { "" });
         commits(log).iter().map(|commit| commit.files.iter().map(name).collect()).collect()
     }
 
     #[test]
-    fn added_and_modified_files_count() {
+    fn changes_hold_added_and_modified_files() {
         let log = "commit 5\n\n:000000 100644 00 b1 A\tsrc/a.rs\n:000000 100644 00 b2 A\tREADME.md\n\
             :000000 100755 00 b3 A\t\"with\\ttab.rs\"\ncommit 6\ncommit 7\n\n\
             :100644 100644 b1 b4 M\tsrc/a.rs\n";
@@ -70,21 +75,21 @@ mod tests {
     }
 
     #[test]
-    fn moved_files_count_when_they_were_changed() {
+    fn changes_hold_moved_files_if_modified() {
         let log = "commit 5\n:100644 100644 b1 b1 R100\ta.rs\tb.rs\n:100644 100644 b1 b2 R087\ta.rs\tb.rs\n\
             :100644 100644 b1 b3 R087\ta.rs\tb.txt\n";
         assert_eq!(blobs(log), [["b2 rs", "b3"]]);
     }
 
     #[test]
-    fn links_submodules_removals_and_other_lines_do_not_count() {
+    fn changes_omit_links_submodules_and_removals() {
         let log = "commit 5\n:000000 120000 00 b1 A\ta.rs\n:000000 160000 00 b2 A\tb.rs\n\
             :100644 000000 b3 00 D\tc.rs\nwarning: words\n:broken\ta.rs\n";
         assert_eq!(blobs(log), [Vec::<String>::new()]);
     }
 
     #[test]
-    fn times_never_go_back() {
+    fn commit_times_never_go_back() {
         let times: Vec<_> = commits("commit 5\ncommit 3\ncommit 9\n").iter().map(|commit| commit.at).collect();
         assert_eq!(times, [5, 5, 9].map(|seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)));
     }

@@ -1,0 +1,143 @@
+//! Histories of git repositories: what a stack that regenerates the items of each changed file would have requested.
+//!
+//! The history is read with the `git` program. An item is, in Rust, a public function with its docs; elsewhere an
+//! unindented line with the indented lines that follow it.
+
+mod blocks;
+mod changes;
+mod command;
+mod functions;
+mod mask;
+
+use std::{
+    ffi::OsString,
+    path::{Path, PathBuf},
+    time::SystemTime,
+    vec,
+};
+
+use crate::record::{Prompt, Record, Segment, SegmentKind};
+use changes::{Commit, File};
+use command::Blobs;
+pub use command::GitError;
+pub use functions::public_functions;
+
+/// Model that the items' records name.
+const MODEL: &str = "gpt-4o-mini";
+
+/// Git repository, as far as it lies below a directory.
+///
+/// ```no_run
+/// use llm_savings::{Analysis, Options, git::Repository};
+///
+/// let mut analysis = Analysis::new(Options::default());
+/// for change in Repository::new(".").changes(None, &["**/*.rs".into()])? {
+///     analysis.extend(change?.into_records());
+/// }
+/// println!("{}", analysis.finish());
+/// # Ok::<_, llm_savings::git::GitError>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Repository {
+    program: OsString,
+    root: PathBuf,
+    env: Vec<(&'static str, OsString)>,
+}
+
+/// File that a commit added or modified.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Change {
+    /// Time of the commit, never before that of an earlier one.
+    pub at: SystemTime,
+    /// Its items, in the file's order; none of a file that is no text.
+    pub items: Vec<String>,
+}
+
+/// Changed files of a history, oldest first.
+#[derive(Debug)]
+pub struct Changes {
+    commits: usize,
+    files: vec::IntoIter<(SystemTime, File)>,
+    blobs: Blobs,
+}
+
+impl Repository {
+    /// Creates a reader of the repository that the directory is in.
+    pub fn new(root: impl AsRef<Path>) -> Self {
+        Self { program: "git".into(), root: root.as_ref().to_owned(), env: Vec::new() }
+    }
+
+    /// Sets the program to run instead of `git`.
+    pub fn program(mut self, program: impl Into<OsString>) -> Self {
+        self.program = program.into();
+        self
+    }
+
+    /// Sets a variable in the program's environment.
+    pub fn env(mut self, name: &'static str, value: impl Into<OsString>) -> Self {
+        self.env.push((name, value.into()));
+        self
+    }
+
+    /// Returns the current commit in short form.
+    ///
+    /// # Errors
+    ///
+    /// There is no repository, or no commit; the error says what to do.
+    pub fn revision(&self) -> Result<String, GitError> {
+        command::revision(self)
+    }
+
+    /// Returns the files that the newest `commits` (all if `None`) added or modified and that match one of `globs`: `*`
+    /// stands for a part of one name, `**/` for any directories. Merges, moved files, links and submodules are left out.
+    ///
+    /// # Errors
+    ///
+    /// The history cannot be read; the error says what to do.
+    pub fn changes(&self, commits: Option<usize>, globs: &[String]) -> Result<Changes, GitError> {
+        if command::is_shallow(self)? {
+            return Err(GitError::new("the clone is shallow: git fetch --unshallow brings the rest"));
+        }
+        let log = command::log(self, commits, globs)?;
+        let commits = changes::commits(&log);
+        let files: Vec<_> = commits.iter().flat_map(Commit::timed_files).collect();
+        Ok(Changes { commits: commits.len(), files: files.into_iter(), blobs: Blobs::start(self)? })
+    }
+}
+
+impl Changes {
+    /// Number of commits that were read, also of those without a matching file.
+    pub fn commits(&self) -> usize {
+        self.commits
+    }
+}
+
+impl Iterator for Changes {
+    type Item = Result<Change, GitError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let (at, File { blob, is_rust }) = self.files.next()?;
+        Some(self.blobs.read(&blob).map(|text| Change { at, items: items(&text, is_rust) }))
+    }
+}
+
+impl Change {
+    /// Returns a record of a request for each item, of which the texts and the time are known.
+    pub fn into_records(self) -> impl Iterator<Item = Record> {
+        let at = self.at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let time = u64::try_from(at.as_millis()).ok();
+        self.items.into_iter().map(move |item| {
+            let prompt = Prompt::whole(vec![Segment::new(SegmentKind::User, item)]);
+            Record { time, prompt: Some(prompt), ..Record::new(MODEL) }
+        })
+    }
+}
+
+fn items(text: &str, is_rust: bool) -> Vec<String> {
+    match (is_rust, text.contains('\0')) {
+        (true, _) => public_functions(text),
+        (false, true) => Vec::new(),
+        (false, false) => blocks::indented_blocks(text),
+    }
+}
