@@ -31,7 +31,7 @@ async fn main() -> Result<(), BoxError> {
         .layer(RateLimitLayer::new(Limiter::builder(plans).prices(prices::openai()).build()?))
         .layer(CacheLayer::new(Cache::builder("application").build()?))
         .timeout(Duration::from_secs(60))
-        .layer(BatchLayer::new(batch_limits::openai_embeddings()))
+        .layer(BatchLayer::new(batch_limits::openai_embeddings()).max_wait(Duration::from_millis(200)))
         .service(KeyPool::builder().members(members).build()?);
     let provider = into_provider(stack);
 
