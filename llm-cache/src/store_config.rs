@@ -10,7 +10,6 @@ use crate::{EncryptionKeys, Secret};
 
 /// Settings of a store besides its URL.
 #[derive(Clone)]
-#[cfg_attr(not(any(feature = "file", feature = "redis")), expect(dead_code, reason = "memory needs less"))]
 pub(crate) struct StoreConfig {
     /// Capacity of the memory, in bytes.
     pub(crate) max_bytes: u64,
