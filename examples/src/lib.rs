@@ -16,7 +16,8 @@
 //! With features, two services of applications: `axum_service`, which gets a cache in three lines, and
 //! `under_async_openai`, whose client gets a whole stack below it.
 //!
-//! Applications run in [`virtual_time`] and print a [`report`]: [`fleet`] simulates many organisations.
+//! Applications run in [`virtual_time`] and print a [`report`], for which [`steps`] checks the accounts: [`photo_scoring`],
+//! [`proposal_drafting`], and [`fleet`], which simulates many organisations.
 //!
 //! [`stack`] builds the stack, and [`simulation`] puts it in front of a simulated vendor on loopback; [`comparison`] says
 //! what the cache and [`packers`] save; [`run`] sends a workload through it; [`table`]
@@ -35,19 +36,23 @@ pub mod history;
 mod lines;
 pub mod packers;
 pub mod percentile;
+pub mod photo_scoring;
 pub mod progress;
 pub mod prompts;
+pub mod proposal_drafting;
 pub mod random;
 pub mod registry;
 pub mod report;
 pub mod run;
 pub mod simulation;
 pub mod stack;
+pub mod steps;
 pub mod table;
 pub mod trace;
 pub mod tree;
 #[cfg(feature = "async-openai")]
 pub mod under_async_openai;
+pub mod vendor_prices;
 pub mod virtual_time;
 pub mod workload;
 

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use examples::{
     fleet::{Model, answers},
-    report::Options,
+    report::{Options, start},
 };
 use llm_core::BoxError;
 
@@ -20,23 +20,7 @@ usage: fleet [--seed N] [--input DIR] [--json FILE] [--svg FILE]
   --svg FILE   draws the first table's money and hit rate";
 
 fn main() -> ExitCode {
-    match Options::parse(std::env::args_os().skip(1)) {
-        Ok(Some(options)) => match run(&options) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => {
-                eprintln!("fleet: {error}");
-                ExitCode::FAILURE
-            }
-        },
-        Ok(None) => {
-            println!("{USAGE}");
-            ExitCode::SUCCESS
-        }
-        Err(error) => {
-            eprintln!("{error}");
-            ExitCode::from(2)
-        }
-    }
+    start("fleet", USAGE, std::env::args_os().skip(1), run)
 }
 
 fn run(options: &Options) -> Result<(), BoxError> {

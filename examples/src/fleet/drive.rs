@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use llm_core::{BoxError, Call, ChatRequest, Error, Origin, Provider, Usd};
-use llm_providers::{Ledger, prices};
+use llm_providers::Ledger;
 use llm_testkit::{Latency, Limit, Vendor};
 use tokio::time::{Instant, sleep_until};
 
@@ -13,8 +13,8 @@ use super::{
     stack::{self, Settings},
 };
 use crate::{
-    packers::simulated::responder, percentile::nearest_rank, random::Random, virtual_time::VirtualClock,
-    workload::INSTRUCTION,
+    packers::simulated::responder, percentile::nearest_rank, random::Random, vendor_prices::priced,
+    virtual_time::VirtualClock, workload::INSTRUCTION,
 };
 
 /// Model that is requested.
@@ -121,12 +121,8 @@ async fn ask(provider: Arc<dyn Provider>, arrival: Arrival) -> (Duration, Result
 
 /// Creates the vendor: half a second to the first token, 8 ms a token, and a limit for each key.
 fn vendor(keys: u32) -> Result<Vendor, BoxError> {
-    let prices = prices::openai();
-    let price = prices.model(MODEL).and_then(|model| model.at(1)).ok_or("the model has no price")?;
-    let cached = price.cache_read.unwrap_or(price.input);
     let vendor = Vendor::builder().recorded_requests(0).respond_with(responder(|item| response(item).into()));
-    let vendor = vendor.keys((0..keys).map(|key| format!("sk-{key}")));
-    let vendor = vendor.price(MODEL, price.input.nanos(), cached.nanos(), price.output.nanos());
+    let vendor = priced(vendor.keys((0..keys).map(|key| format!("sk-{key}"))), &[MODEL])?;
     let latency = Latency::fixed(Duration::from_millis(500), Duration::from_millis(8));
     let limit = Limit::requests(KEY_LIMIT, Duration::from_secs(60));
     Ok(vendor.latency(latency).limit_each_key([limit]).build())

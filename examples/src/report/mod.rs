@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 
 use crate::table::cells::{count, dollars, rate};
 
-pub use options::{Options, UsageError};
+pub use options::{Options, UsageError, start};
 
 /// A table with a title, a row for each step or case, and notes.
 ///
@@ -43,6 +43,10 @@ pub enum Cell {
     Share(u64, u64),
     /// A time.
     Time(Duration),
+    /// A number that may be negative.
+    Change(i64),
+    /// Milliseconds that may be negative.
+    TimeChange(i64),
     /// A figure that does not exist here.
     None,
 }
@@ -50,7 +54,7 @@ pub enum Cell {
 impl Report {
     /// Creates a report without rows. The first column names the rows.
     #[must_use]
-    pub fn new<const N: usize>(title: impl Into<String>, columns: [&'static str; N]) -> Self {
+    pub fn new(title: impl Into<String>, columns: impl Into<Vec<&'static str>>) -> Self {
         Self { title: title.into(), columns: columns.into(), rows: Vec::new(), notes: Vec::new() }
     }
 
@@ -99,6 +103,8 @@ impl Cell {
             Self::Money(amount) => (format!("{name}_nano_usd"), json!(amount.nanos())),
             Self::Share(part, whole) => (name, json!({"part": part, "whole": whole})),
             Self::Time(time) => (format!("{name}_ms"), json!(u64::try_from(time.as_millis()).unwrap_or(u64::MAX))),
+            Self::Change(change) => (name, json!(change)),
+            Self::TimeChange(millis) => (format!("{name}_ms"), json!(millis)),
             Self::None => (name, Value::Null),
         }
     }
@@ -110,6 +116,7 @@ impl Cell {
             Self::Money(amount) => amount.nanos().max(0).unsigned_abs().into(),
             Self::Share(part, whole) => u128::from(*part) * 1_000_000 / u128::from((*whole).max(1)),
             Self::Time(time) => time.as_millis(),
+            Self::Change(size) | Self::TimeChange(size) => u128::from(size.max(&0).unsigned_abs()),
             Self::None => 0,
         }
     }
@@ -122,9 +129,16 @@ impl fmt::Display for Cell {
             Self::Money(amount) => dollars(amount.nanos()),
             Self::Share(part, whole) => rate(*part, *whole),
             Self::Time(time) => span(*time),
+            Self::Change(change) => signed(*change, count),
+            Self::TimeChange(millis) => signed(*millis, |millis| span(Duration::from_millis(millis))),
             Self::None => "-".to_owned(),
         })
     }
+}
+
+/// Returns a number by its amount, with a minus if it is negative.
+fn signed(number: i64, amount: impl Fn(u64) -> String) -> String {
+    format!("{}{}", if number < 0 { "-" } else { "" }, amount(number.unsigned_abs()))
 }
 
 /// Returns a time in seconds with one decimal, from two minutes on in minutes, from two hours on in hours.

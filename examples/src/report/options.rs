@@ -5,6 +5,7 @@ use std::{
     fmt, fs,
     io::{self, Write},
     path::{Path, PathBuf},
+    process::ExitCode,
 };
 
 use llm_core::BoxError;
@@ -85,6 +86,32 @@ impl Options {
 impl Default for Options {
     fn default() -> Self {
         Self { seed: 2026, input: None, json: None, svg: None }
+    }
+}
+
+/// Runs an application by its command line: prints `usage` if that asks for it, and errors to standard error.
+pub fn start(
+    name: &str,
+    usage: &str,
+    args: impl IntoIterator<Item = OsString>,
+    run: impl FnOnce(&Options) -> Result<(), BoxError>,
+) -> ExitCode {
+    match Options::parse(args) {
+        Ok(Some(options)) => match run(&options) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("{name}: {error}");
+                ExitCode::FAILURE
+            }
+        },
+        Ok(None) => {
+            println!("{usage}");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::from(2)
+        }
     }
 }
 

@@ -1,0 +1,42 @@
+//! Scores photos for customers of three plans, through a spike of ten times the usual, in virtual time.
+//!
+//! `cargo run --release -p examples --bin photo_scoring`, with no key and no server. `--input DIR` uploads PNG files of your own;
+//! without it, small ones are made.
+
+use std::{fs, path::Path, process::ExitCode};
+
+use examples::{
+    photo_scoring::{
+        self,
+        uploads::{CUSTOMERS, LIMIT},
+    },
+    report::{Options, start},
+};
+use llm_core::BoxError;
+
+const USAGE: &str = "\
+usage: photo_scoring [--seed N] [--input DIR] [--json FILE] [--svg FILE]
+
+  --seed N     seed of all that is drawn (2026)
+  --input DIR  directory of PNG files to upload, instead of small made ones
+  --json FILE  writes the table as JSON
+  --svg FILE   draws its money and requests";
+
+fn main() -> ExitCode {
+    start("photo_scoring", USAGE, std::env::args_os().skip(1), run)
+}
+
+fn run(options: &Options) -> Result<(), BoxError> {
+    let photos = options.input.as_deref().map_or(Ok(Vec::new()), photos)?;
+    let report = photo_scoring::report(&CUSTOMERS, LIMIT, &photos, options.seed)?;
+    options.publish(&[report], &["paid", "sent", "p95"])
+}
+
+fn photos(directory: &Path) -> Result<Vec<Vec<u8>>, BoxError> {
+    let entries = fs::read_dir(directory)?.collect::<Result<Vec<_>, _>>()?;
+    let mut paths: Vec<_> = entries.into_iter().map(|entry| entry.path()).collect();
+    paths.retain(|path| path.extension().is_some_and(|extension| extension == "png"));
+    paths.sort();
+    let photos = paths.into_iter().map(fs::read).collect::<Result<Vec<_>, _>>()?;
+    if photos.is_empty() { Err(format!("{} has no PNG file", directory.display()).into()) } else { Ok(photos) }
+}

@@ -1,0 +1,141 @@
+//! Heavy work in the background: by priority, with three retries, and with waits for the next window of a budget.
+
+use std::{
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
+    time::Duration,
+};
+
+use futures_util::future::join_all;
+use llm_core::{Error, ErrorKind};
+use tokio::{sync::Semaphore, time::sleep};
+
+/// Retries of a job that fails.
+pub const RETRIES: u32 = 3;
+/// Wait before the first retry; each further one waits twice as long.
+pub const BACKOFF: Duration = Duration::from_secs(5);
+
+/// Queue of jobs, of which only some run at one time. It keeps them in memory: a process that ends loses them.
+///
+/// ```
+/// use examples::proposal_drafting::background::Queue;
+///
+/// # tokio_test(async {
+/// let queue = Queue::new(2);
+/// let jobs = vec![(1, "nightly"), (9, "asked for")];
+/// let done = queue.run(jobs, |name| async move { Ok(println!("{name}")) }).await;
+/// assert_eq!((done.len(), queue.progress().done), (2, 2));
+/// # });
+/// # fn tokio_test(future: impl Future<Output = ()>) { examples::virtual_time::run(future).unwrap() }
+/// ```
+#[derive(Debug)]
+pub struct Queue {
+    places: Semaphore,
+    counts: [AtomicU64; 5],
+}
+
+/// Progress of a queue.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Progress {
+    /// Jobs so far.
+    pub jobs: u64,
+    /// Jobs that are done.
+    pub done: u64,
+    /// Jobs that failed after all retries.
+    pub failed: u64,
+    /// Retries.
+    pub retries: u64,
+    /// Waits for the next window of a budget.
+    pub waits: u64,
+}
+
+impl Queue {
+    /// Creates a queue that runs so many attempts at one time.
+    #[must_use]
+    pub fn new(at_one_time: usize) -> Self {
+        Self { places: Semaphore::new(at_one_time), counts: Default::default() }
+    }
+
+    /// Returns the progress, at any time.
+    pub fn progress(&self) -> Progress {
+        let [jobs, done, failed, retries, waits] = self.counts.each_ref().map(|count| count.load(Relaxed));
+        Progress { jobs, done, failed, retries, waits }
+    }
+
+    /// Runs jobs, those of the largest priority first, and returns the result of each in that order.
+    pub async fn run<J, F>(&self, mut jobs: Vec<(u32, J)>, work: impl Fn(J) -> F) -> Vec<Result<(), Error>>
+    where
+        J: Clone,
+        F: Future<Output = Result<(), Error>>,
+    {
+        jobs.sort_by_key(|(priority, _)| std::cmp::Reverse(*priority));
+        self.count(0, jobs.len() as u64);
+        join_all(jobs.into_iter().map(|(_, job)| self.job(job, &work))).await
+    }
+
+    async fn job<J: Clone, F: Future<Output = Result<(), Error>>>(
+        &self,
+        job: J,
+        work: &impl Fn(J) -> F,
+    ) -> Result<(), Error> {
+        let (mut retries, mut backoff) = (0, BACKOFF);
+        loop {
+            // A place is held by an attempt alone, so that a job that waits delays no other.
+            let attempt = async {
+                let _place = self.places.acquire().await.map_err(|error| Error::invalid(error.to_string()))?;
+                work(job.clone()).await
+            };
+            let Err(error) = attempt.await else {
+                self.count(1, 1);
+                return Ok(());
+            };
+            match (error.kind(), error.retry_after()) {
+                (ErrorKind::OverBudget, Some(next)) => {
+                    self.count(4, 1);
+                    sleep(next).await;
+                }
+                (kind, _) if retries < RETRIES && (error.is_retryable() || kind == ErrorKind::Unavailable) => {
+                    self.count(3, 1);
+                    retries += 1;
+                    sleep(backoff).await;
+                    backoff *= 2;
+                }
+                _ => return self.fail(error),
+            }
+        }
+    }
+
+    fn fail(&self, error: Error) -> Result<(), Error> {
+        self.count(2, 1);
+        Err(error)
+    }
+
+    fn count(&self, at: usize, more: u64) {
+        self.counts[at].fetch_add(more, Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+
+    use tokio::time::Instant;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn queue_runs_by_priority_and_retries() {
+        let (order, start) = (RefCell::new(Vec::new()), Instant::now());
+        let queue = Queue::new(1);
+        let results = queue.run(vec![(1, "later"), (5, "broken"), (3, "first")], |name| {
+            order.borrow_mut().push((name, start.elapsed().as_secs()));
+            async move { if name == "broken" { Err(Error::new(ErrorKind::Unavailable, "down")) } else { Ok(()) } }
+        });
+        let results = results.await;
+        assert_eq!(results.iter().map(Result::is_ok).collect::<Vec<_>>(), [false, true, true]);
+        let expected = [("broken", 0), ("first", 0), ("later", 0), ("broken", 5), ("broken", 15), ("broken", 35)];
+        assert_eq!(*order.borrow(), expected);
+        let progress = queue.progress();
+        assert_eq!((progress.jobs, progress.done, progress.failed, progress.retries), (3, 2, 1, 3));
+    }
+}
