@@ -9,8 +9,8 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use super::{
-    stack::{KEYS, Step, build},
-    uploads::{Customers, SPIKE, Upload, draw},
+    stack::{Step, build},
+    uploads::{Customers, KEYS, SPIKE, Upload, draw},
 };
 use crate::{
     packers::{photos::ScorePhoto, simulated::responder},

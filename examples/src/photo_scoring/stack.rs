@@ -1,4 +1,4 @@
-//! The stack of the application. A layer that a step does not use yet is in shadow mode: it counts and changes nothing.
+//! The stack of the application. A layer that a step does not use yet is in shadow mode.
 
 use std::{sync::Mutex, time::Duration};
 
@@ -11,6 +11,7 @@ use llm_ratelimit::{Limiter, RateLimitLayer, Waiting};
 use llm_testkit::Vendor;
 use tower::{Layer, ServiceBuilder};
 
+use super::uploads::KEYS;
 use crate::packers::photos::{Photos, ScorePhoto};
 use crate::{random::Random, virtual_time::VirtualClock};
 
@@ -19,8 +20,6 @@ const PLANS: &str = r#"{
     "default": "basic",
     "plans": {"basic": {"limits": ["5/minute"]}, "pro": {"limits": ["10/minute"], "weight": 2}, "unlimited": {}}
 }"#;
-/// Keys of the vendor's organisation, and its requests a minute.
-pub const KEYS: [&str; 4] = ["sk-a", "sk-b", "sk-c", "sk-d"];
 
 /// Steps, each with the layers of those before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -50,24 +49,21 @@ pub fn build(
     limit: u64,
     clock: VirtualClock,
 ) -> Result<(impl LlmService<ScorePhoto> + use<>, Limiter, Ledger), BoxError> {
-    let ledger = Ledger::new(prices::openai());
-    let client =
-        |key: &str| Ok::<_, BoxError>(ledger.attempts().layer(OpenAi::with_transport(key, vendor.transport())?));
-    let mut vendor_side = into_provider(client(KEYS[0])?);
+    let (ledger, random) = (Ledger::new(prices::openai()), Mutex::new(Random::new(1)));
+    let client = |key: &str| OpenAi::with_transport(key, vendor.transport());
+    let mut vendor_side = into_provider(ledger.attempts().layer(client(KEYS[0])?));
     if step >= Step::Pool {
         let group = Group::new("organisation").limit("gpt-4o-mini", requests_per_minute(limit));
         let mut pool = KeyPool::builder().group(group).clock(clock).seed(1).max_waiting(100_000);
         for key in KEYS {
-            pool = pool.member(Member::new(&key[3..], client(key)?).group("organisation"));
+            pool = pool.member(Member::new(&key[3..], ledger.attempts().layer(client(key)?)).group("organisation"));
         }
         vendor_side = into_provider(pool.build()?);
     }
-    let random = Mutex::new(Random::new(1));
     let photos = if step >= Step::Packing { 20 } else { 1 };
     let pack =
         PackLayer::new(Check::new(0.02, 0.05)).packer(Photos).prices(prices::openai()).max_wait(Duration::from_secs(2));
     let pack = pack.start_size(photos).max_size(photos).random(move || random.lock().map_or(0, |mut r| r.next_u64()));
-
     let waiting = Waiting::at_most(Duration::from_secs(60)).max_tokens(u64::MAX).max_calls(100_000);
     let limiter = Limiter::builder(serde_json::from_str(PLANS)?).waiting(waiting).clock(clock);
     let limiter = if step >= Step::Plans { limiter } else { limiter.shadow() }.build()?;

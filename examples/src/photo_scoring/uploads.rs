@@ -19,6 +19,8 @@ pub struct Customers {
     pub a_minute: u32,
 }
 
+/// Keys of the application's organisation.
+pub const KEYS: [&str; 4] = ["sk-a", "sk-b", "sk-c", "sk-d"];
 /// Requests a minute that the vendor allows the application's organisation.
 pub const LIMIT: u64 = 3_500;
 
