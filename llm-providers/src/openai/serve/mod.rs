@@ -1,10 +1,16 @@
 //! Responses of a service in OpenAI's form: replies whole and streamed, and errors.
 //!
 //! The status and the headers are those of [`llm_core::http`]. A handler of any web framework on the crate `http` returns
-//! them as they are, here with axum:
+//! them as they are:
 //!
-//! ```text
-//! async fn ask(State(provider): State<Arc<dyn Provider>>, body: String) -> http::Response<serve::Body> {
+//! ```
+//! use std::sync::Arc;
+//!
+//! use llm_core::{Call, ChatRequest, Provider};
+//! use llm_providers::openai::serve;
+//!
+//! /// A handler: with axum, `State(provider): State<Arc<dyn Provider>>` is its first argument.
+//! async fn ask(provider: Arc<dyn Provider>, body: String) -> http::Response<serve::Body> {
 //!     let call = Call::new("acme", ChatRequest::new("gpt-4o-mini").user(body));
 //!     serve::chat_stream(provider.chat_stream(call).await)
 //! }
