@@ -96,7 +96,7 @@ impl<I: Clone + Send + 'static, O: Send + 'static> Batcher<I, O> {
     /// # }
     /// ```
     pub async fn submit(&self, item: I) -> Result<O, Error> {
-        let size = Size { items: 1, tokens: (self.tokens)(&item) };
+        let size = Size { items: 1, tokens: (self.tokens)(&item), output: 0 };
         let entry = Entry::new(item, size, self.groups.shared.settings.limits);
         let key = GroupKey { merge_key: Vec::new(), tenant: "".into(), priority: Priority::default(), pinned: None };
         Arc::clone(&self.groups).submit(key, entry, Arc::clone(&self.send)).await

@@ -53,7 +53,7 @@ impl BatchLayer {
     /// # drop(own_server);
     /// ```
     pub const fn new(limits: BatchLimits) -> Self {
-        let max_pending = Size { items: 10_000, tokens: 10_000_000 };
+        let max_pending = Size { items: 10_000, tokens: 10_000_000, output: u64::MAX };
         Self { limits, max_wait: Duration::from_millis(10), max_pending, is_shadow: false, sends_idle: true }
     }
 
@@ -83,7 +83,7 @@ impl BatchLayer {
     /// # drop(small);
     /// ```
     pub const fn max_pending(mut self, items: usize, tokens: u64) -> Self {
-        self.max_pending = Size { items, tokens };
+        self.max_pending = Size { items, tokens, output: u64::MAX };
         self
     }
 

@@ -92,7 +92,7 @@ impl<T: Operation, S: LlmService<T>> Service<Call<T>> for Batch<S> {
         let key = call.body.merge_key().and_then(|key| GroupKey::of(&call, key));
         let Some(key) = key else { return ResponseFuture::waiting(oneshot(inner, call)) };
         let tokens = self.factors.scale(call.body.model(), call.body.estimate().input);
-        let size = Size { items: call.body.item_count().max(1), tokens };
+        let size = Size { items: call.body.item_count().max(1), tokens, output: 0 };
         let merged = Merged(inner, Arc::clone(&self.factors), PhantomData);
         let entry = Entry::of(call, size, self.shared.settings.limits);
         ResponseFuture::waiting(self.groups::<T>().submit(key, entry, merged))

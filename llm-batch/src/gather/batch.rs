@@ -50,8 +50,10 @@ pub(crate) struct Entry<I> {
     pub(crate) item: I,
     /// Number of inputs inside, at least 1, and their likely tokens.
     pub(crate) size: Size,
-    /// Limits of the request that it opens.
-    pub(crate) limits: BatchLimits,
+    /// Room of the request that it opens.
+    pub(crate) most: Size,
+    /// Most input tokens of an item.
+    pub(crate) tokens_per_item: Option<u64>,
     /// Permit that is requested before a further attempt.
     pub(crate) permit: Option<AttemptPermit>,
     pub(crate) deadline: CallDeadline,
@@ -92,7 +94,16 @@ struct State<D: Deliver> {
 impl<I> Entry<I> {
     /// Creates the entry of an item that comes now.
     pub(crate) fn new(item: I, size: Size, limits: BatchLimits) -> Self {
-        Self { item, size, limits, permit: None, deadline: CallDeadline::default(), since: Instant::now() }
+        let (most, tokens_per_item) = (Size::most(&limits), limits.tokens_per_item);
+        Self {
+            item,
+            size,
+            most,
+            tokens_per_item,
+            permit: None,
+            deadline: CallDeadline::default(),
+            since: Instant::now(),
+        }
     }
 }
 

@@ -116,7 +116,7 @@ impl<D: Deliver> Groups<D> {
         // Without a runtime there is no timer to wait by.
         let is_idle = settings.sends_idle && group.arrivals.pending() == 0 || Handle::try_current().is_err();
         let mut alone = is_idle.then_some(Flush::IDLE);
-        if entry.size.is_oversize(&entry.limits) {
+        if entry.size.is_oversize(entry.most, entry.tokens_per_item) {
             alone = Some(Flush::OVERSIZE);
         }
         if settings.is_shadow {
@@ -135,7 +135,7 @@ impl<D: Deliver> Groups<D> {
                 Err(refused) => entry = refused,
             }
         }
-        let window = Window::open(entry.since, entry.size, &entry.limits, alone, &group.arrivals);
+        let window = Window::open(entry.since, entry.size, entry.most, alone, &group.arrivals);
         let (batch, response) = Batch::open(&self.shared, window, entry, &group.arrivals);
         let run = Broadcast::new(once(Arc::clone(&batch).run(deliver).boxed()));
         if alone.is_none() {
@@ -163,7 +163,7 @@ impl<D: Deliver> Group<D> {
             return arrivals.gathered(false);
         }
         shared.totals().stats.requests += 1;
-        let window = Window::open(entry.since, entry.size, &entry.limits, alone, arrivals);
+        let window = Window::open(entry.since, entry.size, entry.most, alone, arrivals);
         let sent = if alone.is_some() { Some(window) } else { shadow.replace(window) };
         if let Some(sent) = sent {
             telemetry::flushed(sent.cause.unwrap_or(Flush::WAIT), sent.fill(), iter::empty(), true);

@@ -90,6 +90,7 @@ impl Drop for Admitted {
         let pending = &mut shared.totals().pending;
         pending.items -= size.items;
         pending.tokens = pending.tokens.saturating_sub(size.tokens);
+        pending.output = pending.output.saturating_sub(size.output);
         if pending.items == 0 {
             shared.changed.notify_waiters();
         }

@@ -16,11 +16,13 @@ use tokio::time::Instant;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Flush(pub(crate) &'static str);
 
-/// Number of items, and their likely input tokens.
+/// Number of items, their likely input tokens, and the bound on their output tokens.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Size {
     pub(crate) items: usize,
     pub(crate) tokens: u64,
+    /// 0 for items whose output has no tokens.
+    pub(crate) output: u64,
 }
 
 /// Arrivals of a group: the moving average of the times between them, and how many calls are pending at one time.
@@ -52,7 +54,7 @@ pub(crate) struct Window {
 impl Flush {
     /// The batch has as many items as a request may have.
     pub(crate) const ITEMS: Self = Self("items");
-    /// The next item does not fit its tokens.
+    /// The next item does not fit its tokens, of input or of output.
     pub(crate) const TOKENS: Self = Self("tokens");
     /// The wait is over.
     pub(crate) const WAIT: Self = Self("wait");
@@ -70,24 +72,40 @@ impl Flush {
 
 impl Size {
     /// Returns the room of a request: 10 % below the limit of tokens, because they are estimates.
-    fn most(limits: &BatchLimits) -> Self {
-        Self { items: limits.items, tokens: limits.tokens.map_or(u64::MAX, |tokens| tokens - tokens / 10) }
+    pub(crate) fn most(limits: &BatchLimits) -> Self {
+        let tokens = limits.tokens.map_or(u64::MAX, |tokens| tokens - tokens / 10);
+        Self { items: limits.items, tokens, output: u64::MAX }
     }
 
     /// Returns the sum.
     pub(crate) fn plus(self, other: Self) -> Self {
-        Self { items: self.items.saturating_add(other.items), tokens: self.tokens.saturating_add(other.tokens) }
+        Self {
+            items: self.items.saturating_add(other.items),
+            tokens: self.tokens.saturating_add(other.tokens),
+            output: self.output.saturating_add(other.output),
+        }
     }
 
-    /// Returns `true` if neither items nor tokens are more than `most`.
+    /// Returns `true` if no part is more than `most`.
     pub(crate) fn fits(self, most: Self) -> bool {
-        self.items <= most.items && self.tokens <= most.tokens
+        self.items <= most.items && self.tokens <= most.tokens && self.output <= most.output
     }
 
-    /// Returns `true` if a call takes a whole request, or more.
-    pub(crate) fn is_oversize(self, limits: &BatchLimits) -> bool {
-        let (most, each) = (Self::most(limits), self.tokens / self.items.max(1) as u64);
-        self.items >= most.items || self.tokens >= most.tokens || limits.tokens_per_item.is_some_and(|of| each > of)
+    /// Returns `true` if a call takes a whole request, or more, or an item is larger than an item may be.
+    pub(crate) fn is_oversize(self, most: Self, tokens_per_item: Option<u64>) -> bool {
+        let each = self.tokens / self.items.max(1) as u64;
+        self.items >= most.items
+            || self.tokens >= most.tokens
+            || self.output >= most.output
+            || tokens_per_item.is_some_and(|of| each > of)
+    }
+
+    /// Returns how many further items of the average size fit.
+    fn free(self, most: Self) -> u64 {
+        let items = self.items.max(1) as u64;
+        let of = |most: u64, used: u64| most.saturating_sub(used) / (used / items).max(1);
+        let by_items = most.items.saturating_sub(self.items) as u64;
+        by_items.min(of(most.tokens, self.tokens)).min(of(most.output, self.output))
     }
 }
 
@@ -136,14 +154,8 @@ impl Arrivals {
 
 impl Window {
     /// Opens the window of a batch with its first call. It is closed if there is a cause to send that at once.
-    pub(crate) fn open(
-        now: Instant,
-        size: Size,
-        limits: &BatchLimits,
-        cause: Option<Flush>,
-        arrivals: &Arrivals,
-    ) -> Self {
-        let mut window = Self { opened: now, used: Size::default(), most: Size::most(limits), due: now, cause };
+    pub(crate) fn open(now: Instant, size: Size, most: Size, cause: Option<Flush>, arrivals: &Arrivals) -> Self {
+        let mut window = Self { opened: now, used: Size::default(), most, due: now, cause };
         window.add(now, size, arrivals);
         window
     }
@@ -165,13 +177,10 @@ impl Window {
 
     fn add(&mut self, now: Instant, size: Size, arrivals: &Arrivals) {
         self.used = self.used.plus(size);
-        let Size { items, tokens } = self.used;
-        let each = (tokens / items.max(1) as u64).max(1);
-        let by_items = self.most.items.saturating_sub(items) as u64;
-        let by_tokens = self.most.tokens.saturating_sub(tokens) / each;
-        self.due = (now + arrivals.expected(by_items.min(by_tokens))).min(self.opened + arrivals.longest);
-        if by_items == 0 || by_tokens == 0 {
-            self.close(if by_items == 0 { Flush::ITEMS } else { Flush::TOKENS });
+        let free = self.used.free(self.most);
+        self.due = (now + arrivals.expected(free)).min(self.opened + arrivals.longest);
+        if free == 0 {
+            self.close(if self.used.items >= self.most.items { Flush::ITEMS } else { Flush::TOKENS });
         }
     }
 
@@ -201,12 +210,12 @@ mod tests {
     use super::*;
 
     const LONGEST: Duration = Duration::from_millis(10);
-    const ONE: Size = Size { items: 1, tokens: 10 };
+    const ONE: Size = Size { items: 1, tokens: 10, output: 0 };
 
     /// Opens a window by calls at these gaps, none of which is answered. Returns it with the time of the last call.
     fn filled(arrivals: &mut Arrivals, first: Instant, gap: Duration, calls: u32) -> (Window, Instant) {
         arrivals.arrive(first);
-        let mut window = Window::open(first, ONE, &BatchLimits::of_items(2_048), None, arrivals);
+        let mut window = Window::open(first, ONE, Size::most(&BatchLimits::of_items(2_048)), None, arrivals);
         let mut held = vec![arrivals.hold()];
         arrivals.gathered(true);
         for n in 1..calls {

@@ -40,7 +40,7 @@ use super::{
 pub(super) type Random = Arc<dyn Fn() -> u64 + Send + Sync>;
 
 /// Output tokens that the form itself takes for an item, and for the decoy.
-const FORM_TOKENS: u64 = 32;
+pub(super) const FORM_TOKENS: u64 = 32;
 
 /// A packed request, and what is needed to read its response.
 pub(super) struct Form {
@@ -95,8 +95,7 @@ impl Form {
             let _ = write!(text, "\n[end {id}]\n");
         }
         all.push(Part::text(text));
-        let bounds = items.iter().filter_map(|item| item.sampling.max_output_tokens);
-        let bound = bounds.fold(FORM_TOKENS, |sum, bound| sum.saturating_add(bound).saturating_add(FORM_TOKENS));
+        let bound = items.iter().map(output).fold(FORM_TOKENS, u64::saturating_add);
         let mut request = frame(&items[0]).message(Message::new(Role::User, all)).max_output_tokens(bound);
         let strict = schema.map_or(Some(true), |format| format.strict);
         let format = JsonSchema { name: "answers".into(), description: None, schema: Arc::new(packed), strict };
@@ -133,6 +132,11 @@ impl Form {
         };
         Answers { responses: self.items.iter().zip(found).map(read).collect(), is_trusted }
     }
+}
+
+/// Returns the most output tokens that an item takes in a packed response.
+pub(super) fn output(item: &ChatRequest) -> u64 {
+    item.sampling.max_output_tokens.unwrap_or_default().saturating_add(FORM_TOKENS)
 }
 
 /// Returns the text before the items.

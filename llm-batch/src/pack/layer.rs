@@ -42,6 +42,7 @@ pub struct PackLayer {
     pub(super) start: usize,
     pub(super) most: usize,
     pub(super) tokens: u64,
+    pub(super) output: u64,
     pub(super) packers: Vec<Arc<dyn Packer>>,
     pub(super) prices: Option<Arc<PriceTable>>,
     pub(super) has_schema: bool,
@@ -68,6 +69,7 @@ impl PackLayer {
             start: 4,
             most: 64,
             tokens: 100_000,
+            output: 16_384,
             packers: vec![Arc::new(ChatPacker)],
             prices: None,
             has_schema: true,
@@ -141,6 +143,21 @@ impl PackLayer {
     /// ```
     pub fn max_tokens(mut self, tokens: u64) -> Self {
         self.tokens = tokens;
+        self
+    }
+
+    /// Sets the most output tokens that a packed request may ask for: 16,384 by default. Vendors refuse a request whose bound is
+    /// above the model's own, and the bound of a packed request is the sum of its prompts' bounds.
+    ///
+    /// ```
+    /// use llm_batch::pack::{Check, PackLayer};
+    ///
+    /// // A model that writes at most 8,192 tokens.
+    /// let pack = PackLayer::new(Check::new(0.02, 0.05)).max_output_tokens(8_192);
+    /// # drop(pack);
+    /// ```
+    pub fn max_output_tokens(mut self, tokens: u64) -> Self {
+        self.output = tokens;
         self
     }
 

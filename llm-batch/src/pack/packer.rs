@@ -10,7 +10,7 @@ use super::schema;
 ///
 /// All methods have defaults, which are those of [`ChatPacker`]. A packer of a domain accepts fewer requests, says more of its
 /// items, or compares responses in its own way. The layer itself sees to it that only requests with equal frames, of one tenant,
-/// are packed, and passes what cannot be: see the crate's docs.
+/// are packed, and passes what cannot be: see the crate's docs. A method that panics fails all calls of the pack.
 ///
 /// ```
 /// use llm_batch::pack::Packer;

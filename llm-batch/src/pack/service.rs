@@ -9,6 +9,7 @@ use tower_service::Service;
 
 use super::{
     deliver::{Packs, State},
+    form::{FORM_TOKENS, output},
     layer::PackLayer,
     packer::{Packer, frame_key, tokens},
     sizes::PackSize,
@@ -93,7 +94,9 @@ impl<S: LlmService<ChatRequest>> Service<Call<ChatRequest>> for Pack<S> {
         let (frame, item) = tokens(&call.body);
         let packs = Packs { inner, packer: Arc::clone(packer), state: Arc::clone(&self.state), size: prompts };
         let limits = BatchLimits::of_items(prompts).with_tokens(self.state.settings.tokens.saturating_sub(frame));
-        let entry = Entry::of(call, Size { items: 1, tokens: item }, limits);
+        let size = Size { items: 1, tokens: item, output: output(&call.body) };
+        let mut entry = Entry::of(call, size, limits);
+        entry.most.output = self.state.settings.output.saturating_sub(FORM_TOKENS);
         ResponseFuture::waiting(Arc::clone(&self.groups).submit(key, entry, packs))
     }
 }

@@ -250,6 +250,29 @@ async fn max_tokens_bounds_a_pack() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn max_output_tokens_bounds_a_pack() {
+    // A model of at most 16,384 output tokens, which is the default.
+    for (bounds, sent) in [
+        (&[100; 8][..], 1),
+        (&[4_096; 8], 3),
+        (&[10_000; 4], 4),
+        (&[20_000; 3], 3),
+        (&[100, 100, 16_000, 100, 100], 2),
+        (&[16_352, 100, 100, u64::MAX, 100], 3),
+    ] {
+        let requests = Requests::default();
+        let pack = layer(8, 1).layer(requests.kind());
+        let call = |bound: &u64| oneshot(pack.clone(), Call::new("acme", request("one").max_output_tokens(*bound)));
+        let replies = join_all(bounds.iter().map(call)).await;
+        assert!(replies.iter().all(Result::is_ok), "{bounds:?}");
+        let packed = requests.all().into_iter().filter(|(prompts, _)| prompts.len() > 1);
+        let packed: Vec<_> = packed.filter_map(|(_, request)| request.sampling.max_output_tokens).collect();
+        assert!(packed.iter().all(|bound| *bound <= 16_384), "{bounds:?}: {packed:?}");
+        assert_eq!(requests.sizes().len(), sent, "{bounds:?}: {:?}", requests.sizes());
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn lone_prompt_is_sent_after_max_wait() {
     let requests = Requests::default();
     let pack = layer(8, 1).layer(requests.kind());
