@@ -84,7 +84,7 @@ async fn compare(workload: Workload, keeping: Keeping, prompts: usize) -> Result
     say(&comparison::render(&comparison::compare(sources, &models, keeping, prompts).await?))?;
     let (low, high) = (ANSWER_TOKENS.start(), ANSWER_TOKENS.end());
     say(&format!(
-        "   packs of {prompts}; one prompt in fifty is asked alone, too. Each stack's books agree with its vendor's bills to the \
+        "   packs of at most {prompts}; one prompt in fifty is asked alone, too. Each stack's books agree with its vendor's bills to the \
          nano-dollar.\n   simulated: the vendor and its answers ({low} to {high} tokens each, assumed; the same in a pack and \
          alone)"
     ))

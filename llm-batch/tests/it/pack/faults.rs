@@ -1,10 +1,11 @@
 //! Vendors that lose, double, cut, rename or garble answers, and requests that fail.
 
-use llm_core::{Error, ErrorKind};
+use llm_batch::pack::{Check, Packer};
+use llm_core::{ChatResponse, Error, ErrorKind};
 use tokio::time::Instant;
 use tower::Layer;
 
-use crate::pack::vendor::{LATENCY, Prompt, Requests, Said, entries, layer, numbered, right, send, written};
+use crate::pack::vendor::{LATENCY, Prompt, Requests, Said, checked, entries, layer, numbered, right, send, written};
 
 type Fault = fn(&[Prompt]) -> Said;
 
@@ -149,5 +150,39 @@ async fn vendor_errors_fail_packs_whole() {
         let replies = send(&pack, &numbered(8)).await;
         assert!(replies.iter().all(|reply| reply.as_ref().is_err_and(|error| error.kind() == kind)));
         assert_eq!(requests.sizes(), [8], "{kind}");
+    }
+}
+
+/// A packer one of whose methods panics: `instruction`, or else `equivalent`.
+struct Panics {
+    at_once: bool,
+}
+
+impl Packer for Panics {
+    fn name(&self) -> &'static str {
+        "panics"
+    }
+
+    fn instruction(&self) -> &str {
+        assert!(!self.at_once, "a packer panics");
+        "Each item is a question."
+    }
+
+    fn equivalent(&self, _: &ChatResponse, _: &ChatResponse) -> bool {
+        panic!("a packer panics")
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn panicking_packer_fails_its_pack() {
+    for at_once in [true, false] {
+        let pack = checked(4, 1, Check::new(1.0, 0.5)).packer(Panics { at_once }).layer(Requests::default().kind());
+        let replies = send(&pack, &numbered(4)).await;
+        let message = |reply: &Result<_, Error>| reply.as_ref().err().map(ToString::to_string).unwrap_or_default();
+        assert!(replies.iter().all(|reply| message(reply).contains("panicked")), "{replies:?}");
+        // Two prompts are no full pack, which nothing checks.
+        let texts = numbered(2);
+        assert_eq!(right(&texts, &send(&pack, &texts).await), if at_once { 0 } else { 2 });
+        pack.close().await;
     }
 }
