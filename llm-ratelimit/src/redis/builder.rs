@@ -23,6 +23,9 @@ pub struct RedisAccountsBuilder {
     settings: Settings,
 }
 
+/// Longest time of a command by which accounts at an address are opened or listed. Decisions have a time of their own, and a
+/// server that is away fails at once.
+const OPENING: Duration = Duration::from_secs(10);
 /// Accounts that an outage's decisions need at most.
 const LOCAL_ACCOUNTS: usize = 100_000;
 
@@ -36,7 +39,7 @@ impl RedisAccounts {
     /// Opens accounts at an address, with the settings that it has as parameters.
     pub(crate) async fn open(address: RedisAddress) -> Result<Self, RedisError> {
         let RedisAddress { url, instances, prefix, lease, decision_timeout } = address;
-        let mut redis = Redis::builder(url).instance("llm-ratelimit");
+        let mut redis = Redis::builder(url).instance("llm-ratelimit").call_timeout(OPENING);
         if let Some(prefix) = prefix {
             redis = redis.prefix(prefix);
         }

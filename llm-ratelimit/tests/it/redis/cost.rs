@@ -1,13 +1,15 @@
 //! The server's time of a decision, beside that of the same commands without the arithmetic. It is printed, and decides no
 //! test.
 
+use std::time::Duration;
+
 use llm_ratelimit::{
     Limiter,
     llm_redis::{Redis, Script},
 };
 use llm_testkit::redis::RedisServer;
 
-use super::{ask, client, open};
+use super::{accounts, ask, build, client};
 
 /// The commands of a decision by so many counters, with values of the same size.
 fn commands(counters: usize) -> Script {
@@ -65,7 +67,9 @@ async fn decision_cost_is_printed_beside_its_commands() {
     let calls = if crate::full() { 20_000 } else { 200 };
     for limits in [&["1000000 tokens/minute"][..], &["1000000 tokens/minute", "1000000 tokens/month", "1000000/hour"]] {
         let server = RedisServer::spawn();
-        let (limiter, redis) = (open(&server, limits).await, client(&server.url()));
+        // Renewals of many reservations would count, too.
+        let accounts = accounts(&server.url()).lease(Duration::from_secs(3_600));
+        let (limiter, redis) = (build(accounts, limits, |builder| builder).await, client(&server.url()));
         let ours = decisions(&server, &limiter, calls).await;
         let commands = floor(&server, &redis, &commands(limits.len()), limits.len(), calls).await;
         let empty = floor(&server, &redis, &Script::new("return 0"), limits.len(), calls).await;
