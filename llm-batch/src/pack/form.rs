@@ -175,12 +175,18 @@ fn answers(text: &str) -> impl Iterator<Item = (String, Value)> {
 
 /// Returns the response of one item; `None` if it is empty or not in the item's form.
 fn item_response(item: &ChatRequest, answer: Value, whole: &ChatResponse) -> Option<ChatResponse> {
-    let text = match (&item.response_format, answer) {
-        (Some(ResponseFormat::JsonSchema(_)), answer) => answer.to_string(),
-        (_, Value::String(text)) if !text.is_empty() => text,
-        _ => return None,
+    let response = |text: String| {
+        let choice = Choice::new(0, vec![Part::text(text)], FinishReason::Stop);
+        let response = ChatResponse::new(Arc::clone(&whole.id), Arc::clone(&whole.model), vec![choice]);
+        item.conforms(&response).then_some(response)
     };
-    let choice = Choice::new(0, vec![Part::text(text)], FinishReason::Stop);
-    let response = ChatResponse::new(Arc::clone(&whole.id), Arc::clone(&whole.model), vec![choice]);
-    item.conforms(&response).then_some(response)
+    match (&item.response_format, answer) {
+        // Models without an enforced schema write an answer's JSON as a string, too.
+        (Some(ResponseFormat::JsonSchema(_)), Value::String(text)) => {
+            response(Value::from(text.as_str()).to_string()).or_else(|| response(text))
+        }
+        (Some(ResponseFormat::JsonSchema(_)), answer) => response(answer.to_string()),
+        (_, Value::String(text)) if !text.is_empty() => response(text),
+        _ => None,
+    }
 }

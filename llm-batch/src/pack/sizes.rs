@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 /// Check of packed responses against responses to the same requests alone.
 ///
-/// A share of the items of full packs is asked alone, too. If the two responses are not
+/// A share of the items of full packs is asked alone, too; items of smaller packs are not. If the two responses are not
 /// [equivalent](super::Packer::equivalent), they disagree; the tolerated share of disagreement decides how many prompts a request
 /// may hold.
 ///

@@ -126,6 +126,38 @@ async fn items_schema_is_nested_with_references() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn answer_written_as_string_is_read() {
+    let object = json!({"type": "object", "properties": {"trade": {"type": "string"}}, "required": ["trade"]});
+    // The answer, what is read of it, and the number of requests for two items.
+    for (schema, answer, read, sent) in [
+        (&object, json!("{\"trade\": \"roofing\"}"), "{\"trade\": \"roofing\"}", 1),
+        (&object, json!({"trade": "roofing"}), "{\"trade\":\"roofing\"}", 1),
+        (&object, json!("{\"trade\": 7}"), "alone", 3),
+        (&object, json!("I cannot say"), "alone", 3),
+        (&object, json!(""), "alone", 3),
+        (&json!({"type": "string"}), json!("{\"trade\": 7}"), "\"{\\\"trade\\\": 7}\"", 1),
+    ] {
+        let requests = Requests::default();
+        let said = answer.clone();
+        let vendor = requests.vendor_of_lone(
+            |_| Ok("alone".to_owned()),
+            move |prompts| {
+                let entry = |prompt: &crate::pack::vendor::Prompt| {
+                    let answer = if prompt.is_decoy() { json!(prompt.answer()) } else { said.clone() };
+                    json!({"id": prompt.id, "answer": answer})
+                };
+                Ok(json!({"answers": prompts.iter().map(entry).collect::<Vec<_>>()}).to_string())
+            },
+        );
+        let pack = layer(2, 1).layer(vendor);
+        let calls = structured(schema, 2).into_iter().map(|call| oneshot(pack.clone(), call));
+        let replies = futures_util::future::join_all(calls).await;
+        let texts: Vec<_> = replies.iter().flatten().map(|reply| reply.output.text().into_owned()).collect();
+        assert_eq!((texts, requests.sizes().len()), (vec![read.to_owned(); 2], sent), "{answer}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn items_with_outside_references_pass_alone() {
     for schema in [
         json!({"$ref": "https://example.com/schema"}),
