@@ -1,6 +1,6 @@
 //! An application that scores photos of listings, for customers of three plans, through a spike of ten times the usual.
 //!
-//! [`stack`] builds the layers, [`uploads`] draws what customers upload, and [`run`] sends it through each step.
+//! [`stack`] builds the layers, [`uploads`] draws what customers upload, and `run` sends it through each step.
 
 mod run;
 pub mod stack;
