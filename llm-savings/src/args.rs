@@ -21,6 +21,7 @@ the items of each changed file: in Rust public functions, elsewhere unindented l
   --capacity LIST      capacities to try, in entries (1000,10000,100000)
   --pack N             prompts in one packed request (10)
   --pack-window TIME   longest wait of a prompt for others (1s)
+  --compare LIST       models whose prices are compared with those of the logged ones
   --rpm N              requests a minute of one key
   --tpm N              tokens a minute of one key
   --prices FILE        LiteLLM's list of prices, or a table of this project, over the built-in one
@@ -106,6 +107,7 @@ fn set(options: &mut Options, name: &str, value: &mut dyn FnMut() -> Result<Stri
         "capacity" => options.capacities = list(&value()?, number)?,
         "pack" => options.pack = number(&value()?)?,
         "pack-window" => options.pack_window = time(&value()?)?,
+        "compare" => options.cheaper_models = list(&value()?, |model| Ok(model.to_owned()))?,
         "rpm" => options.requests_per_minute = Some(number(&value()?)?),
         "tpm" => options.tokens_per_minute = Some(number(&value()?)?),
         "key" => options.key_column = value()?,

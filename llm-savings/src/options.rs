@@ -26,6 +26,8 @@ pub struct Options {
     pub pack: u32,
     /// Longest wait of a prompt for others to be packed with.
     pub pack_window: Duration,
+    /// Models whose prices are compared with those of the logged ones.
+    pub cheaper_models: Vec<String>,
     /// Requests a minute that one key may make.
     pub requests_per_minute: Option<u64>,
     /// Tokens a minute that one key may use.
@@ -40,7 +42,7 @@ const HOUR: u64 = 3_600;
 
 impl Default for Options {
     /// Times to live of 1 hour, 24 hours, 7 and 30 days, a cache of 7 days, capacities of 1,000, 10,000 and 100,000
-    /// entries, packs of ten gathered for a second, the column `key`.
+    /// entries, packs of ten gathered for a second, no model to compare with, the column `key`.
     fn default() -> Self {
         Self {
             prices: prices::all(),
@@ -49,6 +51,7 @@ impl Default for Options {
             capacities: vec![1_000, 10_000, 100_000],
             pack: 10,
             pack_window: Duration::from_secs(1),
+            cheaper_models: Vec::new(),
             requests_per_minute: None,
             tokens_per_minute: None,
             key_column: "key".to_owned(),

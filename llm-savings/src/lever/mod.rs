@@ -2,6 +2,7 @@
 
 mod breaks;
 mod call;
+mod cheaper_model;
 mod coalescing;
 mod exact_cache;
 mod headroom;
@@ -25,6 +26,7 @@ pub(crate) struct Levers {
     packing: packing::Packing,
     prompt_cache: prompt_cache::PromptCache,
     tiers: tiers::Tiers,
+    cheaper_model: cheaper_model::CheaperModel,
     headroom: headroom::Headroom,
 }
 
@@ -35,6 +37,7 @@ impl Levers {
             packing: packing::Packing::new(options),
             prompt_cache: prompt_cache::PromptCache::default(),
             tiers: tiers::Tiers::default(),
+            cheaper_model: cheaper_model::CheaperModel::new(&options.cheaper_models),
             headroom: headroom::Headroom::new(options),
         }
     }
@@ -44,11 +47,19 @@ impl Levers {
         self.packing.observe(call, prices);
         self.prompt_cache.observe(call, prices);
         self.tiers.observe(call, prices);
+        self.cheaper_model.observe(call, prices);
         self.headroom.observe(call);
     }
 
     pub(crate) fn finish(self) -> Vec<Lever> {
-        let Self { coalescing, packing, prompt_cache, tiers, headroom } = self;
-        vec![coalescing.finish(), packing.finish(), prompt_cache.finish(), tiers.finish(), headroom.finish()]
+        let Self { coalescing, packing, prompt_cache, tiers, cheaper_model, headroom } = self;
+        vec![
+            coalescing.finish(),
+            packing.finish(),
+            prompt_cache.finish(),
+            tiers.finish(),
+            cheaper_model.finish(),
+            headroom.finish(),
+        ]
     }
 }

@@ -113,8 +113,8 @@ pub struct Row {
 }
 
 impl Report {
-    /// Returns a lever by its name: `exact cache`, `coalescing`, `packing`, `prompt caching`, `service tiers` or
-    /// `quota and keys`.
+    /// Returns a lever by its name: `exact cache`, `coalescing`, `packing`, `prompt caching`, `service tiers`,
+    /// `cheaper model` or `quota and keys`.
     ///
     /// # Panics
     ///

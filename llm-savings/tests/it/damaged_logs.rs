@@ -54,12 +54,13 @@ fn missing_fields_make_levers_not_provable() {
         ("packing", "no times"),
         ("prompt caching", "no times"),
         ("service tiers", "no call has a known price"),
+        ("cheaper model", "no model to compare with"),
         ("quota and keys", "no times"),
     ] {
         assert!(report.lever(lever).rows().is_empty(), "{lever}");
         assert!(format!("{:?}", report.lever(lever).finding).contains(reason), "{lever}");
     }
-    assert_eq!(text.matches("not provable from this log").count(), 6, "{text}");
+    assert_eq!(text.matches("not provable from this log").count(), 7, "{text}");
 }
 
 #[test]
@@ -81,5 +82,5 @@ fn times_out_of_order_are_named() {
 #[test]
 fn empty_log_proves_nothing() {
     let report = crate::analysed(&[]);
-    assert_eq!(report.to_string().matches("not provable from this log").count(), 6, "{report}");
+    assert_eq!(report.to_string().matches("not provable from this log").count(), 7, "{report}");
 }

@@ -90,3 +90,16 @@ fn quota_names_busiest_minute_and_keys() {
         "busiest minute: 1 requests, 1,500 tokens, keys of separate quotas needed: 2"
     );
 }
+
+#[test]
+fn cheaper_model_prices_the_same_tokens() {
+    let mut dear = chat(0, "a", "x");
+    dear["request"]["model"] = json!("gpt-4o");
+    let options = Options { cheaper_models: vec!["gpt-4o-mini".into(), "no-such-model".into()], ..Options::default() };
+    let report = analysed_by(options, &[dear, chat(1, "a", "x")]);
+    let lever = report.lever("cheaper model");
+    // 1,000 and 500 tokens at $2.50 and $10 a million, less those at $0.15 and $0.60.
+    let saved: Vec<_> = lever.rows().iter().map(|row| (row.setting.as_str(), row.money)).collect();
+    assert_eq!(saved, [("gpt-4o-mini", Some(Usd::from_nanos(2_500_000 + 5_000_000 - COST)))]);
+    assert_eq!(lever.effect, Effect::OtherResponses);
+}
