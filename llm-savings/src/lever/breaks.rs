@@ -1,9 +1,6 @@
 //! Places at which tools or a system prompt differ from call to call, so that the vendor's cache cannot read what follows.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use llm_core::{Usage, Usd};
 
@@ -22,11 +19,18 @@ const MAX_TEMPLATES: usize = 1 << 16;
 /// Most places that are reported.
 const REPORTED: usize = 5;
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Breaks {
-    /// Second of the last call of each template: the words without a digit of tools and system prompt.
-    templates: HashMap<u64, u32>,
+    /// Digests of templates: the words without a digit of tools and system prompt.
+    templates: Held,
     places: BTreeMap<Place, Lost>,
+}
+
+impl Default for Breaks {
+    fn default() -> Self {
+        let templates = Held::with_most(Duration::from_secs(WITHIN.into()), MAX_TEMPLATES);
+        Self { templates, places: BTreeMap::new() }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -52,14 +56,9 @@ impl Breaks {
         if fixed == 0 {
             return;
         }
-        if self.templates.len() >= MAX_TEMPLATES {
-            self.templates.retain(|_, used| now.saturating_sub(*used) < WITHIN);
-        }
         let template = template(priced.model, priced.prompt);
-        let is_known = self.templates.get(&template).is_some_and(|used| now.saturating_sub(*used) < WITHIN);
-        if is_known || self.templates.len() < MAX_TEMPLATES {
-            self.templates.insert(template, now);
-        }
+        let is_known = self.templates.has(template, now);
+        self.templates.touch(template, now);
         let fixed_blocks = prefixes.fixed_blocks();
         let same = fixed_blocks.iter().take_while(|block| blocks.has_within(block.digest, now, WITHIN)).count();
         if !is_known || same == fixed_blocks.len() {

@@ -80,17 +80,27 @@ fn prefix(hasher: &blake3::Hasher, bytes: usize) -> Prefix {
 pub(super) struct Held {
     used: HashMap<u64, u32>,
     ttl: u32,
+    /// Most entries.
+    most: usize,
     sweep_at: usize,
+    /// Second before which a full table is not swept again, so that calls do not each pay for a sweep that frees little.
+    next_sweep: u32,
     /// Number of entries that did not fit.
     pub(super) dropped: u64,
 }
 
 impl Held {
     pub(super) fn new(ttl: Duration) -> Self {
+        Self::with_most(ttl, MAX_ENTRIES)
+    }
+
+    pub(super) fn with_most(ttl: Duration, most: usize) -> Self {
         Self {
             used: HashMap::new(),
             ttl: u32::try_from(ttl.as_secs()).unwrap_or(u32::MAX),
-            sweep_at: 1_024,
+            most,
+            sweep_at: 1_024.min(most),
+            next_sweep: 0,
             dropped: 0,
         }
     }
@@ -106,12 +116,14 @@ impl Held {
     }
 
     pub(super) fn touch(&mut self, digest: u64, now: u32) {
-        if self.used.len() >= self.sweep_at {
+        let is_full = self.used.len() >= self.most;
+        if self.used.len() >= self.sweep_at && (!is_full || now >= self.next_sweep) {
             let ttl = self.ttl;
             self.used.retain(|_, used| now.saturating_sub(*used) < ttl);
-            self.sweep_at = (2 * self.used.len()).clamp(1_024, MAX_ENTRIES);
+            self.sweep_at = (2 * self.used.len()).max(1_024).min(self.most);
+            self.next_sweep = now.saturating_add(ttl / 16);
         }
-        if self.used.len() < MAX_ENTRIES || self.used.contains_key(&digest) {
+        if self.used.len() < self.most || self.used.contains_key(&digest) {
             self.used.insert(digest, now);
         } else {
             self.dropped += 1;
@@ -155,5 +167,20 @@ mod tests {
             held.touch(digest.into(), 2_000 + digest);
         }
         assert!(held.used.len() <= 2_048, "{}", held.used.len());
+    }
+
+    #[test]
+    fn held_full_table_is_swept_seldom() {
+        let mut held = Held::with_most(Duration::from_secs(3_600), 1_024);
+        let mut sweeps = 0;
+        for digest in 0..100_000_u32 {
+            let before = held.next_sweep;
+            held.touch(digest.into(), 2_000 + digest / 100);
+            sweeps += u32::from(held.next_sweep != before);
+        }
+        assert!(held.used.len() <= 1_024 && held.dropped > 0);
+        assert!(sweeps < 20, "{sweeps}");
+        held.touch(u64::MAX, 10_000);
+        assert!(held.has(u64::MAX, 10_000) && held.used.len() == 1);
     }
 }
