@@ -5,8 +5,8 @@ use llm_core::{Usage, Usd, price::PriceTable};
 use super::call::share;
 use crate::record::Prompt;
 
-/// Fewest tokens of a cached prefix, by the beginning of the model's name, by the vendors' documentation of November 2026.
-const MIN_TOKENS: [(&str, u64); 14] = [
+/// Fewest tokens of a cached prefix, by a part of the model's name, by the vendors' documentation of November 2026.
+const MIN_TOKENS: [(&str, u64); 16] = [
     ("claude-opus-5", 512),
     ("claude-fable-5", 512),
     ("claude-mythos-5", 512),
@@ -16,6 +16,8 @@ const MIN_TOKENS: [(&str, u64); 14] = [
     ("claude-opus-4-5", 4_096),
     ("claude-opus-4-6", 4_096),
     ("claude-haiku-4-5", 4_096),
+    ("claude-3-5-haiku", 2_048),
+    ("claude-3-haiku", 2_048),
     ("gemini-2.5", 2_048),
     ("gemini-3.1-pro", 4_096),
     ("gemini-3.5", 4_096),
@@ -53,6 +55,6 @@ impl Priced<'_> {
 }
 
 fn min_tokens(model: &str) -> u64 {
-    let listed = MIN_TOKENS.iter().filter(|(name, _)| model.starts_with(name));
+    let listed = MIN_TOKENS.iter().filter(|(name, _)| model.contains(name));
     listed.max_by_key(|(name, _)| name.len()).map_or(USUAL_MIN_TOKENS, |(_, tokens)| *tokens)
 }
