@@ -13,14 +13,18 @@ use crate::{
 
 /// Bytes of a token where a log states no usage.
 const BYTES_PER_TOKEN: u64 = 4;
+/// Milliseconds by which a call can be logged after a later one: logs are written when calls end.
+const MAX_DISORDER: u64 = 600_000;
+/// Most characters of a model's name.
+const MAX_MODEL: usize = 100;
 /// Most distinct reasons or models that are named.
 const MAX_NAMES: usize = 100;
 
 /// Reads logs and answers, lever by lever, what they could have saved.
 ///
 /// It keeps no text: of each distinct request it keeps digests, and at most 100 bytes for each window of time that a lever
-/// looks at. Records come in the order of their times; one that is earlier than the record before it counts as simultaneous
-/// with it and is named in the report.
+/// looks at. Records come in the order of their times. One that is up to ten minutes earlier than a record before it counts
+/// as simultaneous with it, and the time of one that is earlier still counts as unknown; the report names both.
 ///
 /// ```
 /// use llm_savings::{Analysis, Options};
@@ -73,13 +77,17 @@ impl Analysis {
     }
 
     /// Adds a call.
-    pub fn push(&mut self, record: Record) {
+    pub fn push(&mut self, mut record: Record) {
         self.log.calls += 1;
         if record.is_failed {
             self.log.failed += 1;
             return;
         }
-        let time = record.time.map(|time| self.in_order(time));
+        record.usage = record.usage.filter(Usage::is_plausible);
+        if record.model.len() > MAX_MODEL || record.model.contains(char::is_control) {
+            record.model = record.model.chars().filter(|c| !c.is_control()).take(MAX_MODEL).collect();
+        }
+        let time = self.in_order(record.time);
         let prices = self.options.prices.clone();
         let usage = record.usage.unwrap_or_else(|| self.estimate(&record));
         let cost = match record.list {
@@ -108,15 +116,23 @@ impl Analysis {
         Report { log, levers: all }
     }
 
-    /// Returns the time, or that of the call before it if it is later.
-    fn in_order(&mut self, time: u64) -> u64 {
+    /// Returns the time, that of a call before it if that is a little later, or none if it is much later.
+    fn in_order(&mut self, time: Option<u64>) -> Option<u64> {
+        let Some(time) = time else {
+            self.log.without_time += 1;
+            return None;
+        };
+        if time.saturating_add(MAX_DISORDER) < self.last {
+            self.log.misplaced += 1;
+            return None;
+        }
         if time < self.last {
             self.log.out_of_order += 1;
         }
         self.last = self.last.max(time);
         self.log.first = Some(self.log.first.map_or(time, |first| first.min(time)));
         self.log.last = Some(self.last);
-        self.last
+        Some(self.last)
     }
 
     /// Returns the input that the texts suggest. The output is unknown, so the call has no cost.

@@ -99,15 +99,17 @@ impl ExactCache {
             return lever;
         }
         let mut rows: Vec<Row> = Vec::new();
-        if self.untimed == 0 {
+        if self.untimed < self.keyed {
             rows.extend(self.ttls.iter().zip(&self.by_ttl).map(|(ttl, saved)| {
                 let setting = format!("ttl {}", options::time(*ttl));
                 saved.row(setting)
             }));
-        } else {
-            lever
-                .notes
-                .push(format!("times to live: not provable from this log ({NO_TIMES} for {} calls)", self.untimed));
+        }
+        if self.untimed == self.keyed {
+            lever.notes.push(format!("times to live: not provable from this log ({NO_TIMES})"));
+        } else if self.untimed > 0 {
+            let calls = grouped(self.untimed);
+            lever.notes.push(format!("With a time to live, {calls} calls of unknown time count as not saved."));
         }
         rows.push(self.unlimited.row("no expiry"));
         // A larger capacity evicts nothing.

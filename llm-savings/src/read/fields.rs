@@ -23,8 +23,8 @@ pub(super) type Line = Result<Record, Skipped>;
 /// Object of JSON.
 pub(super) type Object = Map<String, Value>;
 
-/// Seconds since the Unix epoch are less than this until the year 5138, milliseconds more since 1973.
-const FEWEST_MILLIS: f64 = 1e11;
+/// Milliseconds since the Unix epoch of the year 2106, before which the times of logs lie.
+const LATEST: u64 = u32::MAX as u64 * 1_000;
 
 /// Returns the first of the fields that is there and not null.
 pub(super) fn first<'a>(object: &'a Object, names: &[&str]) -> Option<&'a Value> {
@@ -40,7 +40,8 @@ pub(super) fn text(value: &Value) -> Option<String> {
     }
 }
 
-/// Returns a time in milliseconds since the Unix epoch, from seconds, milliseconds or text as RFC 3339 writes it.
+/// Returns a time in milliseconds since the Unix epoch, from seconds, milliseconds, microseconds, nanoseconds or text as
+/// RFC 3339 writes it.
 pub(super) fn time(value: &Value) -> Option<u64> {
     match value {
         Value::Number(number) => millis(number.as_f64()?),
@@ -58,18 +59,26 @@ pub(super) fn time_of_text(text: &str) -> Option<u64> {
         Ok(stamp) => stamp,
         Err(_) => text.parse::<DateTime>().ok()?.to_zoned(TimeZone::UTC).ok()?.timestamp(),
     };
-    u64::try_from(stamp.as_millisecond()).ok()
+    u64::try_from(stamp.as_millisecond()).ok().filter(|millis| *millis < LATEST)
 }
 
+/// Tells the units apart by their size: a thousand of one are a time before 1974 in the next.
 fn millis(number: f64) -> Option<u64> {
-    let millis = if number < FEWEST_MILLIS { number * 1_000.0 } else { number };
-    // The largest whole number that a float holds exactly is far beyond any time of a log.
-    (0.0..9e15).contains(&millis).then_some(millis as u64)
+    let millis = match number {
+        seconds if seconds < 1e11 => seconds * 1e3,
+        millis if millis < 1e14 => millis,
+        micros if micros < 1e17 => micros / 1e3,
+        nanos => nanos / 1e6,
+    };
+    (0.0..LATEST as f64).contains(&millis).then_some(millis as u64)
 }
 
-/// Returns the tokens in a field, which some servers write as floats.
+/// Returns the count in a field, which some servers write as a float or as text.
 pub(super) fn count(value: Option<&Value>) -> Option<u64> {
     let value = value?;
+    if let Value::String(text) = value {
+        return text.parse().ok();
+    }
     value.as_u64().or_else(|| value.as_f64().filter(|count| (0.0..9e15).contains(count)).map(|count| count as u64))
 }
 
@@ -129,13 +138,15 @@ mod tests {
             json!(1_764_000_000.0),
             json!(1_764_000_000_000_u64),
             json!("1764000000"),
+            json!(1_764_000_000_000_000_u64),
+            json!(1_764_000_000_000_000_000_u64),
             json!("2025-11-24T16:00:00Z"),
             json!("2025-11-24T17:00:00+01:00"),
             json!("2025-11-24 16:00:00"),
         ] {
             assert_eq!(time(&value), expected, "{value}");
         }
-        for value in [json!("soon"), json!(-5), json!(true), json!(1e300), json!("")] {
+        for value in [json!("soon"), json!(-5), json!(true), json!(1e300), json!(""), json!("9999-12-31T00:00:00Z"), json!("NaN")] {
             assert_eq!(time(&value), None, "{value}");
         }
     }

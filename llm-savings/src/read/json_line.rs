@@ -49,8 +49,9 @@ fn pair(object: &Object) -> Line {
     });
     record.is_failed = fields::count(status).is_some_and(|status| status >= 400)
         || object.get("error").is_some_and(|error| !error.is_null());
-    if let Some(answer) = part(&["response", "completion"]) {
-        response::read(answer, &mut record);
+    match fields::first(object, &["response", "completion"]) {
+        Some(Value::Array(events)) => response::read_events(events, &mut record),
+        _ => part(&["response", "completion"]).into_iter().for_each(|body| response::read(body, &mut record)),
     }
     Ok(record)
 }

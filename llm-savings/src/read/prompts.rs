@@ -6,15 +6,12 @@ use serde_json::Value;
 use super::fields::{self, Line, Object, count};
 use crate::record::{Prompt, Record, Segment, SegmentKind};
 
-/// Model of a prompt that names none.
-const MODEL: &str = "gpt-4o-mini";
-
 pub(super) fn is_line(object: &Object) -> bool {
     object.get("prompt").is_some_and(Value::is_string) && !object.contains_key("messages")
 }
 
 pub(super) fn record(object: &Object) -> Line {
-    let mut record = Record::new(object.get("model").and_then(Value::as_str).unwrap_or(MODEL));
+    let mut record = Record::new(object.get("model").and_then(Value::as_str).unwrap_or_default());
     let prompt = object.get("prompt").and_then(Value::as_str).unwrap_or_default();
     record.prompt = Some(Prompt::whole(vec![Segment::new(SegmentKind::User, prompt)]));
     record.tenant = fields::tenant(object).unwrap_or_default();

@@ -13,6 +13,19 @@ pub(super) fn read(body: &Object, record: &mut Record) {
     record.usage = body.get("usage").and_then(Value::as_object).and_then(usage).or(record.usage);
 }
 
+/// Completes a record by the events of its stream, which state the usage in parts, each time as a total.
+pub(super) fn read_events(events: &[Value], record: &mut Record) {
+    let mut stated = Object::new();
+    for event in events {
+        let body = ["message", "response"].iter().find_map(|name| event.get(name).filter(|body| body.is_object()));
+        let has_failed = |body: &Value| body.get("error").is_some_and(|error| !error.is_null());
+        record.is_failed |= has_failed(event) || body.is_some_and(has_failed);
+        let parts = [body, Some(event)].into_iter().flatten().filter_map(|part| part.get("usage")?.as_object());
+        parts.for_each(|part| stated.extend(part.iter().map(|(name, value)| (name.clone(), value.clone()))));
+    }
+    record.usage = usage(&stated).or(record.usage);
+}
+
 /// Returns the usage. Anthropic counts cached tokens beside `input_tokens`, OpenAI within its counts.
 fn usage(usage: &Object) -> Option<Usage> {
     let details = |name: &str, field: &str| count(usage.get(name).and_then(|details| details.get(field)));

@@ -20,7 +20,7 @@ pub(super) fn record(object: &Object) -> Line {
     let input = count(object.get("input_tokens"));
     record.usage = input.map(|input| Usage::new(input, count(object.get("output_tokens")).unwrap_or(0)));
     let amount = |name: &str| object.get(name).and_then(Value::as_i64).map(Usd::from_nanos);
-    record.list = amount("list_nano_usd");
+    record.list = amount("list_nano_usd").filter(|list| *list >= Usd::ZERO);
     record.saved = amount("saved_nano_usd");
     let texts = object.get("texts").and_then(|texts| texts.get("request")).and_then(Value::as_array);
     record.prompt =

@@ -48,8 +48,12 @@ pub struct Log {
     pub unpriced: BTreeMap<Arc<str>, u64>,
     /// Number of calls whose usage is not logged. Their input is estimated by their texts.
     pub without_usage: u64,
-    /// Number of calls that are logged after a later one.
+    /// Number of calls that are logged after a later one, by up to ten minutes.
     pub out_of_order: u64,
+    /// Number of calls that are logged after one that began over ten minutes later. Their time counts as unknown.
+    pub misplaced: u64,
+    /// Number of calls that state no time.
+    pub without_time: u64,
     /// Number of lines that are no call, by reason.
     pub skipped: BTreeMap<Arc<str>, u64>,
     /// Time of the first call, in milliseconds since the Unix epoch.
@@ -176,6 +180,17 @@ impl Log {
                 "{} calls are logged after later ones and count as simultaneous with those.",
                 grouped(self.out_of_order)
             ));
+        }
+        if self.misplaced > 0 {
+            caveats.push(format!(
+                "{} calls are logged after ones that began over ten minutes later, so their times count as unknown: sort the \
+                 log by time.",
+                grouped(self.misplaced)
+            ));
+        }
+        if self.without_time > 0 {
+            let calls = grouped(self.without_time);
+            caveats.push(format!("{calls} calls state no time, and levers that need one do not count them."));
         }
         if !self.skipped.is_empty() {
             caveats.push(format!("Lines that are no call, by reason: {}.", counted(&self.skipped)));

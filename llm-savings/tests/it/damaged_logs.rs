@@ -84,3 +84,48 @@ fn empty_log_proves_nothing() {
     let report = crate::analysed(&[]);
     assert_eq!(report.to_string().matches("not provable from this log").count(), 7, "{report}");
 }
+
+#[test]
+fn absurd_figures_count_as_unknown() {
+    let huge = json!({"prompt": "x", "model": "gpt-4o-mini", "ts": 1_764_000_000, "input_tokens": u64::MAX, "output_tokens": u64::MAX});
+    let mut later = huge.clone();
+    later["ts"] = json!(1_764_000_100);
+    let negative = json!({"time": "2026-03-01T09:30:00Z", "tenant": "a", "labels": {}, "model": "gpt-4o-mini",
+        "outcome": "answered", "input_tokens": 5, "list_nano_usd": i64::MIN});
+    let report = crate::analysed(&[huge.clone(), huge, later, negative]);
+    assert_eq!(report.log.without_usage, 3);
+    assert!(report.log.tokens < 100 && report.log.saved_already.is_zero(), "{report}");
+    assert!(report.log.spent > llm_core::Usd::ZERO && report.log.spent < llm_core::Usd::from_nanos(1_000), "{report}");
+}
+
+#[test]
+fn names_of_models_are_short_and_printable() {
+    let mut line = chat(0, "a", "x");
+    line["request"]["model"] = json!("\u{1b}[31mred\n".repeat(1_000));
+    let text = crate::analysed(&[line]).to_string();
+    assert!(!text.contains('\u{1b}') && text.lines().all(|line| line.len() < 400), "{text}");
+}
+
+#[test]
+fn csv_with_quotes_is_read() {
+    let mut analysis = Analysis::new(Options::default());
+    let csv = "\"key\",\"ts\",model\n\"a, \"\"b\"\"\",1764000000,m\n\"a, \"\"b\"\"\",1764000001,m\n\"a, b\",1764000002,m\n";
+    analysis.read(csv.as_bytes()).expect("bytes can be read");
+    let report = analysis.finish();
+    assert_eq!((report.log.calls, report.log.distinct), (3, 2), "{report}");
+}
+
+#[test]
+fn csv_without_value_of_key_is_skipped() {
+    let mut analysis = Analysis::new(Options::default());
+    analysis.read(&b"key,ts\n,1764000000\n,1764000001\n"[..]).expect("bytes can be read");
+    assert_eq!(analysis.finish().log.skipped["the line has no value in the column of the key"], 2);
+}
+
+#[test]
+fn csv_without_frame_column_says_so() {
+    let mut analysis = Analysis::new(Options { frame_column: Some("header".into()), ..Options::default() });
+    analysis.read(&b"key,ts\na,1764000000\n"[..]).expect("bytes can be read");
+    let report = analysis.finish();
+    assert!(report.to_string().contains("names no column `header`"), "{report}");
+}

@@ -60,12 +60,13 @@ fn failed_calls_are_counted_apart() {
     let request = json!({"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "hello"}]});
     let report = analysed(&[
         json!({"request": request, "status": 429}),
+        json!({"request": request, "status": "503"}),
         json!({"request": request, "error": {"message": "overloaded"}}),
         json!({"request": request, "response": {"status_code": 500, "body": {}}}),
         json!({"request": request, "response": {"error": {"type": "overloaded_error"}}}),
         json!({"request": request, "response": {"error": null, "usage": {"prompt_tokens": 1, "completion_tokens": 1}}}),
     ]);
-    assert_eq!((report.log.calls, report.log.failed, report.log.distinct), (5, 4, 1));
+    assert_eq!((report.log.calls, report.log.failed, report.log.distinct), (6, 5, 1));
 }
 
 #[test]
@@ -88,4 +89,25 @@ fn unknown_model_is_named_not_guessed() {
     assert_eq!(report.log.unpriced["our-own"], 1);
     assert_eq!(report.log.spent, Usd::ZERO);
     assert!(report.to_string().contains("our-own: 1"));
+}
+
+#[test]
+fn prompt_without_model_has_no_price() {
+    let line = json!({"prompt": "hello", "input_tokens": 900, "output_tokens": 500});
+    let report = analysed(&[line]);
+    assert_eq!((report.log.spent, report.log.unpriced["none"]), (Usd::ZERO, 1));
+}
+
+#[test]
+fn response_in_chunks_states_usage() {
+    let request = json!({"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "hello"}]});
+    let chunks = json!([{"choices": [], "usage": null}, {"choices": [], "usage": {"prompt_tokens": 100, "completion_tokens": 5}}]);
+    assert_eq!(analysed(&[json!({"request": request, "response": chunks})]).log.tokens, 105);
+    let events = json!([
+        {"type": "message_start", "message": {"usage": {"input_tokens": 20, "cache_read_input_tokens": 80, "output_tokens": 1}}},
+        {"type": "content_block_delta"},
+        {"type": "message_delta", "usage": {"output_tokens": 50}}]);
+    assert_eq!(analysed(&[json!({"request": request, "response": events})]).log.tokens, 150);
+    let events = json!([{"type": "response.completed", "response": {"usage": {"input_tokens": 7, "output_tokens": 2}}}]);
+    assert_eq!(analysed(&[json!({"request": request, "response": events})]).log.tokens, 9);
 }

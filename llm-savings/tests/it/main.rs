@@ -8,6 +8,7 @@ mod levers;
 mod memory;
 mod prompt_caching;
 mod report;
+mod times;
 
 use llm_savings::{Analysis, Lever, Options, Report, Row};
 use serde_json::{Value, json};
