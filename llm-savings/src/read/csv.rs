@@ -1,4 +1,6 @@
-//! Traces as CSV: a line of column names, then a line for each call. Quotes are not read: identifiers and numbers need none.
+//! Traces as CSV: a line of column names, then a line for each call. Cells can stand in quotes, but hold no line end.
+
+use std::borrow::Cow;
 
 use llm_core::Usage;
 
@@ -24,16 +26,18 @@ pub(super) struct Columns {
 impl Columns {
     /// Reads the names of the columns.
     pub(super) fn of(header: &str, options: &Options) -> Result<Self, Skipped> {
-        let names: Vec<&str> = header.split(',').map(str::trim).collect();
+        let names = cells(header);
         let at = |wanted: &[&str]| wanted.iter().find_map(|wanted| names.iter().position(|name| name == wanted));
-        let key = &options.key_column;
+        let needed = |name: &str, what: &str| {
+            let reason = format!("the first line is no JSON object and names no column `{name}`: name {what}");
+            at(&[name]).ok_or_else(|| Skipped::new(reason))
+        };
         Ok(Self {
-            key: at(&[key]).ok_or_else(|| {
-                Skipped::new(format!(
-                    "the first line is no JSON object and names no column `{key}`: name the request's by --key"
-                ))
-            })?,
-            frame: options.frame_column.as_deref().and_then(|frame| at(&[frame])),
+            key: needed(&options.key_column, "the request's by --key")?,
+            frame: match &options.frame_column {
+                Some(frame) => Some(needed(frame, "the frame's by --frame")?),
+                None => None,
+            },
             time: at(&["ts", "time", "timestamp"]),
             tenant: at(&["tenant"]),
             model: at(&["model"]),
@@ -44,11 +48,11 @@ impl Columns {
     }
 
     pub(super) fn record(&self, line: &str) -> Line {
-        let cells: Vec<&str> = line.split(',').map(str::trim).collect();
+        let cells = cells(line);
         if cells.len() != self.count {
             return Err(Skipped::new("the line has another number of columns than the first"));
         }
-        let cell = |at: Option<usize>| at.map(|at| cells[at]).filter(|cell| !cell.is_empty());
+        let cell = |at: Option<usize>| at.map(|at| &*cells[at]).filter(|cell| !cell.is_empty());
         let mut record = Record::new(cell(self.model).unwrap_or_default());
         record.tenant = cell(self.tenant).unwrap_or_default().to_owned();
         record.time = match cell(self.time) {
@@ -56,10 +60,35 @@ impl Columns {
             None => None,
         };
         let frame = cell(self.frame).map(|frame| Segment::new(SegmentKind::System, frame));
-        let own = Segment::new(SegmentKind::User, cells[self.key]);
+        let key =
+            cell(Some(self.key)).ok_or_else(|| Skipped::new("the line has no value in the column of the key"))?;
+        let own = Segment::new(SegmentKind::User, key);
         record.prompt = Some(Prompt::identified(frame.into_iter().chain([own]).collect()));
         let tokens = |at| cell(at).and_then(|cell| cell.parse::<u64>().ok());
         record.usage = tokens(self.input).map(|input| Usage::new(input, tokens(self.output).unwrap_or(0)));
         Ok(record)
     }
+}
+
+/// Returns the cells of a line, without quotes and the space around them. Two quotes within a quoted cell stand for one.
+fn cells(line: &str) -> Vec<Cow<'_, str>> {
+    let (mut cells, mut start, mut is_quoted) = (Vec::new(), 0, false);
+    for (at, byte) in line.bytes().enumerate() {
+        match byte {
+            b'"' => is_quoted = !is_quoted,
+            b',' if !is_quoted => {
+                cells.push(cell(&line[start..at]));
+                start = at + 1;
+            }
+            _ => {}
+        }
+    }
+    cells.push(cell(&line[start..]));
+    cells
+}
+
+fn cell(text: &str) -> Cow<'_, str> {
+    let text = text.trim();
+    let Some(inner) = text.strip_prefix('"').and_then(|text| text.strip_suffix('"')) else { return text.into() };
+    if inner.contains("\"\"") { inner.replace("\"\"", "\"").into() } else { inner.into() }
 }
