@@ -105,3 +105,27 @@ fn short_prompts_are_not_cached() {
     let saved = row(report.lever("prompt caching"), "automatic, writes charged, kept 5m");
     assert_eq!(saved.detail.as_deref(), Some("0 tokens read, 0 written"));
 }
+
+#[test]
+fn images_do_not_dilute_system_prompt() {
+    let system = "Answer by the rules. ".repeat(800);
+    let line = |i: u64, part: fn(String) -> Value| {
+        let image = format!("{}{i:04}", "QUJD".repeat(100_000));
+        json!({"ts": 1_764_000_000 + i,
+            "request": {"model": "gpt-4o-mini", "messages": [{"role": "system", "content": system},
+                {"role": "user", "content": [{"type": "text", "text": "describe"}, part(image)]}]},
+            "response": {"usage": {"prompt_tokens": 5_000, "completion_tokens": 1}}})
+    };
+    let parts: [fn(String) -> Value; 2] = [
+        |image| json!({"type": "image_url", "image_url": {"url": format!("data:image/png;base64,{image}")}}),
+        |image| json!({"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": image}}),
+    ];
+    for part in parts {
+        let report = analysed(&(0..8).map(|i| line(i, part)).collect::<Vec<_>>());
+        assert_eq!(report.log.distinct, 8);
+        let detail = row(report.lever("prompt caching"), "writes free, kept 5m").detail.clone().unwrap_or_default();
+        // Seven calls read some 4,000 tokens of the system prompt.
+        assert!(detail.starts_with("2") || detail.starts_with("3"), "{detail}");
+        assert!(detail.split(',').next().is_some_and(|thousands| thousands.len() == 2), "{detail}");
+    }
+}
