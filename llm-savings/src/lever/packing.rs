@@ -69,7 +69,7 @@ impl Packing {
             self.without_texts += 1;
             0
         };
-        let money = prices.cost(&record.model, &Usage::new(tokens, 0)).unwrap_or_default();
+        let money = record.usage.map_or(Usd::ZERO, |usage| saved(prices, &record.model, usage, tokens));
         for packs in [Some(&mut self.all), call.is_miss.then_some(&mut self.misses)].into_iter().flatten() {
             if packs.joins(frame, now, self.window, self.size) {
                 packs.calls += 1;
@@ -99,6 +99,22 @@ impl Packing {
         }
         lever
     }
+}
+
+/// Returns the price of the first `tokens` of the input, of which the vendor's cache read or wrote the foremost.
+fn saved(prices: &PriceTable, model: &str, usage: Usage, tokens: u64) -> Usd {
+    let read = tokens.min(usage.cache_read);
+    let written = (tokens - read).min(usage.cache_write);
+    let written_long = (tokens - read - written).min(usage.cache_write_long);
+    let rest = Usage {
+        input: usage.input.saturating_sub(tokens),
+        cache_read: usage.cache_read - read,
+        cache_write: usage.cache_write - written,
+        cache_write_long: usage.cache_write_long - written_long,
+        ..usage
+    };
+    let cost = |usage| prices.cost(model, usage).ok();
+    cost(&usage).zip(cost(&rest)).map_or(Usd::ZERO, |(whole, rest)| whole - rest)
 }
 
 impl Packs {

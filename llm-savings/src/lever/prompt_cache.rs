@@ -89,6 +89,9 @@ impl PromptCache {
         self.calls += 1;
         let Some(time) = call.time else { return };
         self.timed += 1;
+        if record.usage.is_none() {
+            return;
+        }
         let plain = Usage { cache_read: 0, cache_write: 0, cache_write_long: 0, ..call.usage };
         let Ok(without) = prices.cost(&record.model, &plain) else { return };
         self.priced += 1;
@@ -116,7 +119,7 @@ impl PromptCache {
         lever.finding = match (self.calls, self.timed, self.priced) {
             (0, ..) => Finding::NotProvable("the log holds no texts of requests".into()),
             (_, 0, _) => Finding::NotProvable(NO_TIMES.into()),
-            (.., 0) => Finding::NotProvable("no call has a known price".into()),
+            (.., 0) => Finding::NotProvable("no call has a usage and a known price".into()),
             _ => Finding::Rows(self.rows()),
         };
         if self.priced > 0 {

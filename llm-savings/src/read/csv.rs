@@ -60,8 +60,7 @@ impl Columns {
             None => None,
         };
         let frame = cell(self.frame).map(|frame| Segment::new(SegmentKind::System, frame));
-        let key =
-            cell(Some(self.key)).ok_or_else(|| Skipped::new("the line has no value in the column of the key"))?;
+        let key = cell(Some(self.key)).ok_or_else(|| Skipped::new("the line has no value in the column of the key"))?;
         let own = Segment::new(SegmentKind::User, key);
         record.prompt = Some(Prompt::identified(frame.into_iter().chain([own]).collect()));
         let tokens = |at| cell(at).and_then(|cell| cell.parse::<u64>().ok());

@@ -146,7 +146,15 @@ mod tests {
         ] {
             assert_eq!(time(&value), expected, "{value}");
         }
-        for value in [json!("soon"), json!(-5), json!(true), json!(1e300), json!(""), json!("9999-12-31T00:00:00Z"), json!("NaN")] {
+        for value in [
+            json!("soon"),
+            json!(-5),
+            json!(true),
+            json!(1e300),
+            json!(""),
+            json!("9999-12-31T00:00:00Z"),
+            json!("NaN"),
+        ] {
             assert_eq!(time(&value), None, "{value}");
         }
     }

@@ -109,7 +109,8 @@ fn names_of_models_are_short_and_printable() {
 #[test]
 fn csv_with_quotes_is_read() {
     let mut analysis = Analysis::new(Options::default());
-    let csv = "\"key\",\"ts\",model\n\"a, \"\"b\"\"\",1764000000,m\n\"a, \"\"b\"\"\",1764000001,m\n\"a, b\",1764000002,m\n";
+    let csv =
+        "\"key\",\"ts\",model\n\"a, \"\"b\"\"\",1764000000,m\n\"a, \"\"b\"\"\",1764000001,m\n\"a, b\",1764000002,m\n";
     analysis.read(csv.as_bytes()).expect("bytes can be read");
     let report = analysis.finish();
     assert_eq!((report.log.calls, report.log.distinct), (3, 2), "{report}");

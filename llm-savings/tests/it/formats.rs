@@ -108,6 +108,7 @@ fn response_in_chunks_states_usage() {
         {"type": "content_block_delta"},
         {"type": "message_delta", "usage": {"output_tokens": 50}}]);
     assert_eq!(analysed(&[json!({"request": request, "response": events})]).log.tokens, 150);
-    let events = json!([{"type": "response.completed", "response": {"usage": {"input_tokens": 7, "output_tokens": 2}}}]);
+    let events =
+        json!([{"type": "response.completed", "response": {"usage": {"input_tokens": 7, "output_tokens": 2}}}]);
     assert_eq!(analysed(&[json!({"request": request, "response": events})]).log.tokens, 9);
 }

@@ -103,3 +103,37 @@ fn cheaper_model_prices_the_same_tokens() {
     assert_eq!(saved, [("gpt-4o-mini", Some(Usd::from_nanos(2_500_000 + 5_000_000 - COST)))]);
     assert_eq!(lever.effect, Effect::OtherResponses);
 }
+
+#[test]
+fn packing_money_excludes_what_vendor_cached() {
+    let lines: Vec<_> = ["aaaa", "bbbb"]
+        .map(|text| {
+            let mut line = chat(0, "a", text);
+            line["request"]["messages"] =
+                json!([{"role": "system", "content": "s".repeat(96)}, {"role": "user", "content": text}]);
+            line["response"]["usage"]["prompt_tokens_details"] = json!({"cached_tokens": 900});
+            line
+        })
+        .into();
+    let report = analysed(&lines);
+    // Of the frame's 960 tokens, 900 were read from the vendor's cache at half the price.
+    let money = row(report.lever("packing"), "all calls").money;
+    assert_eq!(money, Some(Usd::from_nanos(60 * 150 + 900 * 75)));
+}
+
+#[test]
+fn calls_without_usage_prove_no_money() {
+    let mut lines = vec![chat(0, "a", "x")];
+    lines.extend((1..50).map(|second| {
+        let mut line = chat(second, "a", &"long text ".repeat(1_000));
+        line["request"]["messages"][0]["content"] = json!(format!("{} {second}", "long text ".repeat(1_000)));
+        line["response"] = json!({});
+        line
+    }));
+    let report = analysed(&lines);
+    for lever in ["packing", "prompt caching"] {
+        for row in report.lever(lever).rows() {
+            assert_eq!(row.money.unwrap_or_default(), Usd::ZERO, "{lever}: {row:?}");
+        }
+    }
+}

@@ -29,7 +29,12 @@ fn times_in_reverse_order_invent_no_savings() {
     assert!(report.to_string().contains("sort the log"), "{report}");
     assert_eq!(row(report.lever("exact cache"), "ttl 1h").calls, Some(0));
     assert_eq!(row(report.lever("packing"), "all calls").calls, Some(0));
-    assert!(row(report.lever("quota and keys"), "gpt-4o-mini, all").detail.as_deref().is_some_and(|d| d.contains(" 1 requests")));
+    assert!(
+        row(report.lever("quota and keys"), "gpt-4o-mini, all")
+            .detail
+            .as_deref()
+            .is_some_and(|d| d.contains(" 1 requests"))
+    );
 }
 
 #[test]
