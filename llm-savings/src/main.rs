@@ -31,11 +31,12 @@ fn run() -> Result<(), Failure> {
         return say(args::USAGE);
     };
     let mut analysis = Analysis::new(*options);
+    let mut broken = Vec::new();
     for input in &inputs {
         match input {
             Input::File(file) => {
                 let failed = |error: io::Error| format!("{}: {error}", file.display());
-                analysis.read(open(file).map_err(failed)?).map_err(failed)?;
+                broken.extend(analysis.read(open(file).map_err(failed)?).map_err(failed).err());
             }
             Input::Git(directory) => {
                 read_history(directory, &globs, &mut analysis)
@@ -44,6 +45,7 @@ fn run() -> Result<(), Failure> {
         }
     }
     let report = analysis.finish();
+    say(&report.to_string())?;
     for Output { form, file } in outputs {
         let text = match form {
             args::Form::Html => report.to_html(),
@@ -51,7 +53,10 @@ fn run() -> Result<(), Failure> {
         };
         std::fs::write(&file, text).map_err(|error| format!("{}: {error}", file.display()))?;
     }
-    say(&report.to_string())
+    match broken.is_empty() {
+        true => Ok(()),
+        false => Err(format!("{}: the report holds what was read before", broken.join(", ")).into()),
+    }
 }
 
 /// Reads the items of each file that a commit added or modified.

@@ -1,6 +1,7 @@
 //! Tests of llm-savings, by lever and by what logs hold.
 
 mod bdd_trace;
+mod cli;
 mod damaged_logs;
 mod forecast;
 mod formats;
