@@ -4,6 +4,7 @@ use lexopt::{
     Arg::{Long, Short, Value},
     Parser, ValueExt,
 };
+use llm_core::price::PriceTable;
 use llm_providers::prices;
 use llm_savings::Options;
 
@@ -115,20 +116,42 @@ fn set(options: &mut Options, name: &str, value: &mut dyn FnMut() -> Result<Stri
         "prices" => {
             let file = value()?;
             let given = match prices::load(&file) {
-                Ok(table) => table,
-                Err(own) => litellm(&file).map_err(|listed| format!("{own}; as LiteLLM's list: {listed}"))?,
+                Ok(table) if table.models().next().is_some() => table,
+                Ok(_) => return Err(format!("{file}: it holds no price").into()),
+                Err(own) => litellm(&file, options.prices.as_of())
+                    .map_err(|listed| format!("{own}; as LiteLLM's list: {listed}"))?,
             };
-            options.prices = options.prices.clone().merged(&given);
+            // The first of the tables gives the day, the last the prices.
+            options.prices = given.clone().merged(&options.prices).merged(&given);
         }
         _ => return Ok(false),
     }
     Ok(true)
 }
 
-/// Reads LiteLLM's list. It states no day of its own.
-fn litellm(file: &str) -> Result<llm_core::price::PriceTable, Failure> {
-    let table = prices::litellm(File::open(file)?, "the file given")?;
-    Ok(table.all())
+/// Vendors whose price a model has that a log names without its provider, where several list it.
+const VENDORS: [&str; 7] = ["openai", "anthropic", "gemini", "mistral", "deepseek", "groq", "xai"];
+
+/// Reads LiteLLM's list, with models by their plain names and by those with the provider before them. It states no day of
+/// its own.
+fn litellm(file: &str, else_of: &str) -> Result<PriceTable, Failure> {
+    let list = prices::litellm(File::open(file)?, &format!("{file}, else of {else_of}"))?;
+    let mut table = list.all();
+    let vendors = VENDORS.into_iter().rev().map(|vendor| (vendor, true));
+    for (provider, is_vendor) in list.providers().map(|provider| (provider, false)).chain(vendors) {
+        let listed = list.provider(provider);
+        for (model, price) in listed.models().filter_map(|model| Some((model, listed.model(model)?))) {
+            let name = if is_vendor { model.to_owned() } else { format!("{provider}/{model}") };
+            table = table.with(name, price.clone())?;
+        }
+    }
+    if table.models().next().is_none() {
+        return Err("it holds no price that can be taken".into());
+    }
+    if let Some(first) = list.omissions().first() {
+        eprintln!("llm-savings: {file}: {} rows or fields are not taken, the first: {first}", list.omissions().len());
+    }
+    Ok(table)
 }
 
 fn list<T>(text: &str, item: impl Fn(&str) -> Result<T, Failure>) -> Result<Vec<T>, Failure> {
