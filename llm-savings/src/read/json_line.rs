@@ -14,7 +14,8 @@ pub(super) fn record(line: &str) -> Line {
         true => Skipped::new("the line is cut"),
         false => Skipped::new("the line is not JSON"),
     })?;
-    let Value::Object(object) = value else { return Err(Skipped::new("the line is no JSON object")) };
+    let Value::Object(mut object) = value else { return Err(Skipped::new("the line is no JSON object")) };
+    unpack(&mut object);
     if stack::is_line(&object) {
         return stack::record(&object);
     }
@@ -25,6 +26,26 @@ pub(super) fn record(line: &str) -> Line {
         return prompts::record(&object);
     }
     pair(&object)
+}
+
+/// Reads bodies that are written as text: JSON, or the events of a stream.
+fn unpack(object: &mut Object) {
+    for name in ["request", "response", "body"] {
+        match object.get_mut(name) {
+            Some(Value::Object(part)) if name != "body" => unpack(part),
+            Some(part) => part.as_str().and_then(unpacked).into_iter().for_each(|value| *part = value),
+            None => {}
+        }
+    }
+}
+
+fn unpacked(text: &str) -> Option<Value> {
+    if let Ok(value @ (Value::Object(_) | Value::Array(_))) = serde_json::from_str(text) {
+        return Some(value);
+    }
+    let events = text.lines().filter_map(|line| serde_json::from_str(line.strip_prefix("data:")?).ok());
+    let events: Vec<Value> = events.collect();
+    (!events.is_empty()).then_some(Value::Array(events))
 }
 
 /// Reads `{"request": …, "response": …}`, with `body` inside either, or a request alone.

@@ -112,3 +112,18 @@ fn response_in_chunks_states_usage() {
         json!([{"type": "response.completed", "response": {"usage": {"input_tokens": 7, "output_tokens": 2}}}]);
     assert_eq!(analysed(&[json!({"request": request, "response": events})]).log.tokens, 9);
 }
+
+#[test]
+fn bodies_written_as_text_are_read() {
+    let request = json!({"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "hello"}]});
+    let response = json!({"usage": {"prompt_tokens": 100, "completion_tokens": 5}});
+    let stream = format!("event: x\ndata: {{\"choices\": []}}\n\ndata: {response}\n\ndata: [DONE]\n\n");
+    let report = analysed(&[
+        json!({"request": request, "response": response}),
+        json!({"request": request.to_string(), "response": response.to_string()}),
+        json!({"request": request, "response": stream}),
+        json!({"request": {"body": request.to_string()}, "response": {"status_code": 200, "body": response.to_string()}}),
+        json!({"request": request, "response": "hello to you"}),
+    ]);
+    assert_eq!((report.log.calls, report.log.distinct, report.log.tokens), (5, 1, 4 * 105 + 1), "{report}");
+}
