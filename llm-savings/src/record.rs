@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use llm_core::{Usage, Usd};
 
-/// One call as a log tells it, before it is reduced to digests and counts.
+/// One call as a log states it, before it is reduced to digests and counts.
 ///
 /// The readers make records of the formats they know; make them yourself for a format of your own and give them to
 /// [`Analysis::push`](crate::Analysis::push).

@@ -105,7 +105,7 @@ fn character(rest: &[u8]) -> usize {
 mod tests {
     use super::mask;
 
-    /// What is left of `source`, without the blanks.
+    /// Returns what is left of `source`, without the blanks.
     fn code(source: &str) -> String {
         let masked = mask(source);
         assert_eq!(masked.len(), source.len(), "offsets stay");

@@ -22,10 +22,7 @@ use command::Blobs;
 pub use command::GitError;
 pub use functions::public_functions;
 
-/// Model that the items' records name.
-const MODEL: &str = "gpt-4o-mini";
-
-/// Git repository, as far as it lies below a directory.
+/// Part of a git repository below a directory.
 ///
 /// ```no_run
 /// use llm_savings::{Analysis, Options, git::Repository};
@@ -129,7 +126,7 @@ impl Change {
         let time = u64::try_from(at.as_millis()).ok();
         self.items.into_iter().map(move |item| {
             let prompt = Prompt::whole(vec![Segment::new(SegmentKind::User, item)]);
-            Record { time, prompt: Some(prompt), ..Record::new(MODEL) }
+            Record { time, prompt: Some(prompt), ..Record::new("") }
         })
     }
 }

@@ -40,7 +40,7 @@ impl Coalescing {
         let mut lever = Lever::new("coalescing", Effect::SameResponses);
         lever.finding = match (self.keyed, self.timed) {
             (0, _) => Finding::NotProvable(NO_REQUESTS.into()),
-            (_, 0) => Finding::NotProvable("the log does not tell both when a call began and how long it took".into()),
+            (_, 0) => Finding::NotProvable("the log does not state both when a call began and how long it took".into()),
             _ => Finding::Rows(vec![self.saved.row("equal requests while one runs")]),
         };
         if self.timed > 0 {

@@ -15,7 +15,7 @@ fn run(args: &[&Path]) -> Output {
 }
 
 #[test]
-fn gzip_that_is_cut_is_reported_to_its_end() {
+fn gzip_cut_is_reported_to_its_end() {
     let directory = tempfile::tempdir().expect("a directory");
     let file = directory.path().join("log.jsonl.gz");
     let mut packed = GzEncoder::new(Vec::new(), Compression::default());
@@ -49,7 +49,7 @@ fn log_that_cannot_be_opened_is_named() {
 }
 
 #[test]
-fn prices_of_litellm_price_plain_and_prefixed_names() {
+fn litellm_prices_plain_and_prefixed_names() {
     let directory = tempfile::tempdir().expect("a directory");
     let (log, prices) = (directory.path().join("log.jsonl"), directory.path().join("prices.json"));
     let row = |provider: &str, input: f64| json!({"litellm_provider": provider, "mode": "chat", "input_cost_per_token": input, "output_cost_per_token": 0.01});

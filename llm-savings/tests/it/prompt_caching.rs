@@ -41,7 +41,7 @@ fn automatic_caching_costs_more_than_none() {
 }
 
 #[test]
-fn automatic_caching_of_single_questions_costs_a_quarter_more() {
+fn automatic_caching_of_single_questions_costs_more() {
     let system = "Answer by the rules. ".repeat(1_000);
     let line = |i: u64| {
         json!({"ts": 1_764_000_000 + i,
