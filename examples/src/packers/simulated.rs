@@ -14,7 +14,7 @@ const DECOY: &str = "Answer with exactly this text and nothing else: ";
 /// ```
 /// use examples::packers::simulated::responder;
 /// use llm_testkit::Vendor;
-/// use serde_json::json;
+/// use serde_json::{Value, json};
 ///
 /// let vendor = Vendor::builder().respond_with(responder(|item| json!({"length": item.len()}))).build();
 /// let ask = |text: &str| {
@@ -24,7 +24,9 @@ const DECOY: &str = "Answer with exactly this text and nothing else: ";
 /// assert_eq!(ask("a story").as_deref(), Some(r#"{"length":7}"#));
 ///
 /// let packed = "Respond with one JSON object.\n\n[item 1f]\na story\n[end 1f]\n";
-/// assert_eq!(ask(packed).as_deref(), Some(r#"{"answers":[{"answer":{"length":7},"id":"1f"}]}"#));
+/// let answer: Value = serde_json::from_str(&ask(packed).unwrap_or_default())?;
+/// assert_eq!(answer, json!({"answers": [{"id": "1f", "answer": {"length": 7}}]}));
+/// # Ok::<_, serde_json::Error>(())
 /// ```
 pub fn responder(
     each: impl Fn(&str) -> Value + Send + Sync + 'static,
