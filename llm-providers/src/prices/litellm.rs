@@ -146,7 +146,7 @@ impl LiteLlmTable {
         let provider = text(&fields, "litellm_provider").ok_or("names no provider")?;
         let model = name.strip_prefix(&format!("{provider}/")).unwrap_or(name);
         let (price, omitted) = model_price(&fields)?;
-        let listed = self.provider(&provider);
+        let listed = self.providers.get(&provider).unwrap_or(&self.empty);
         match listed.models().find(|known| *known == model).and_then(|known| listed.model(known)) {
             Some(known) if *known == price => return Ok(()),
             Some(_) => return Err(format!("differs from {provider}/{model}, which counts")),
