@@ -90,7 +90,7 @@ pub(super) fn latency(object: &Object) -> Option<Duration> {
 
 /// Returns the time of the request.
 pub(super) fn began(object: &Object) -> Option<u64> {
-    time(first(object, &["time", "ts", "timestamp", "start_time", "created_at", "at"])?)
+    ["time", "ts", "timestamp", "start_time", "created_at", "at"].iter().find_map(|name| time(object.get(*name)?))
 }
 
 /// Returns the owner of the call.

@@ -38,6 +38,15 @@ fn times_in_reverse_order_invent_no_savings() {
 }
 
 #[test]
+fn time_is_first_valid_field() {
+    let mut lines = [chat(0, "a", "x"), chat(GAP, "a", "x")];
+    for line in &mut lines {
+        line["time"] = json!("1.5 s");
+    }
+    assert_eq!(row(analysed(&lines).lever("exact cache"), "ttl 24h").calls, Some(1));
+}
+
+#[test]
 fn call_without_time_leaves_others_provable() {
     let mut lines: Vec<_> = [0, 60, 120].map(|second| chat(second, "a", "x")).into();
     lines[1]["ts"] = json!("soon");
