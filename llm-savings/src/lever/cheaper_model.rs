@@ -17,7 +17,7 @@ impl CheaperModel {
     }
 
     pub(super) fn observe(&mut self, call: &Call<'_>, prices: &PriceTable) {
-        let Some(standard) = call.cost else { return };
+        let Some(standard) = call.cost.filter(|_| call.record.usage.is_some()) else { return };
         for (model, calls, money) in self.models.iter_mut().filter(|(model, ..)| *model != call.record.model) {
             let Ok(other) = prices.cost(model, &call.usage) else { continue };
             *calls += 1;
