@@ -1,4 +1,4 @@
-//! What a cache, packing and both save of one workload.
+//! Savings of a cache, of packing and of both on one workload.
 
 use std::{collections::BTreeSet, sync::Arc};
 

@@ -12,10 +12,10 @@ pub(super) const WINDOWS: usize = 14 * 144;
 const HOUR: u64 = 3_600;
 const DAY: u64 = 24 * HOUR;
 
-/// What organisations do.
+/// Behaviour of organisations.
 #[derive(Clone, Debug)]
 pub struct Model {
-    /// Where the figures are from.
+    /// Source of the figures.
     pub source: String,
     /// Patterns of clients, the busiest first.
     pub clients: Vec<Client>,

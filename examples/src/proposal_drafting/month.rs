@@ -50,7 +50,7 @@ pub struct Size {
     pub unlimited: u32,
 }
 
-/// What happens beside the customers' calls.
+/// Background work beside the customers' calls.
 #[derive(Debug, Default)]
 struct Noted {
     alerts: AtomicU64,

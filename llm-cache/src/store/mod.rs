@@ -7,7 +7,7 @@
 //! | `redis:` | `RedisStore`, always with memory in front of it | yes | yes, under leases |
 //!
 //! All store typed responses in memory and JSON text elsewhere. The cache judges what a store returns; a store evicts only
-//! for want of space, or what can be of use to no call.
+//! entries for which it has no space, or that no call can use.
 
 #[cfg(feature = "at-rest")]
 mod at_rest;

@@ -1,6 +1,6 @@
 //! The interface of all stores: memory, a file, Redis, and memory in front of a file.
 //!
-//! What needs no waiting returns at once. The rest returns a [`StoreFuture`], whose error is the store's own failure; callers
+//! A method that needs no waiting returns at once. The rest returns a [`StoreFuture`], whose error is the store's own failure; callers
 //! on the path count it and go on without the store.
 
 use std::{future::Future, pin::Pin, sync::Arc, time::SystemTime};

@@ -15,7 +15,7 @@ fn question() -> Call<ChatRequest> {
     Call::new("acme", ChatRequest::new("gpt-4o-mini").user("What changed today?"))
 }
 
-/// What comes of calls with these options, without and with a cache: a response, a fault of the stack, or a refusal.
+/// Outcomes of calls with these options, without and with a cache: a response, a fault of the stack, or a refusal.
 #[derive(Debug, PartialEq, Eq)]
 enum Seen {
     Served,
