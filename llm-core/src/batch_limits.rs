@@ -11,27 +11,27 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct BatchLimits {
-    /// Most items of a request, at least 1.
+    /// Largest number of items in a request, at least 1.
     pub items: usize,
-    /// Most input tokens of an item; `None` if they are not limited.
+    /// Largest number of input tokens of an item; `None` for no limit.
     pub tokens_per_item: Option<u64>,
-    /// Most input tokens of a request; `None` if they are not limited.
+    /// Largest number of input tokens of a request; `None` for no limit.
     pub tokens: Option<u64>,
 }
 
 impl BatchLimits {
-    /// Creates limits of so many items, whose tokens are not limited. 0 counts as 1.
+    /// Creates limits of `items` items, without a limit on tokens. 0 counts as 1.
     pub const fn of_items(items: usize) -> Self {
         Self { items: if items == 0 { 1 } else { items }, tokens_per_item: None, tokens: None }
     }
 
-    /// Sets the most input tokens of an item.
+    /// Limits the input tokens of an item.
     #[must_use]
     pub const fn with_tokens_per_item(self, tokens: u64) -> Self {
         Self { tokens_per_item: Some(tokens), ..self }
     }
 
-    /// Sets the most input tokens of a request.
+    /// Limits the input tokens of a request.
     #[must_use]
     pub const fn with_tokens(self, tokens: u64) -> Self {
         Self { tokens: Some(tokens), ..self }

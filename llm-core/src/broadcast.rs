@@ -59,7 +59,7 @@ struct State<S: Stream> {
     items: VecDeque<S::Item>,
     /// Number of items that came before `items` and are gone.
     gone: usize,
-    /// The most items to hold, once it is closed to new readers.
+    /// Largest number of items to hold, set when new readers are refused.
     most: Option<usize>,
     /// Readers to be woken by the next item. A woken reader is taken out, and comes back if it finds nothing. So a
     /// reader that is held and not polled is not woken twice.
@@ -179,7 +179,7 @@ impl<S: Stream> Broadcast<S> {
             let source = std::mem::replace(&mut state.source, Source::Ended);
             let items = std::mem::take(&mut state.items);
             drop(state);
-            // What these drop may come back here.
+            // Dropping these may run code that locks this state.
             drop((source, items));
         } else if state.awake {
             // The reader that left may have been the one woken to poll.

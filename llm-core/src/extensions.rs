@@ -137,14 +137,14 @@ impl Extensions {
         Some(&entry.value)
     }
 
-    /// Returns the value of a type, to be changed.
+    /// Returns a mutable reference to the value of a type.
     pub fn get_mut<T: Send + Sync + 'static>(&mut self) -> Option<&mut T> {
         let values = self.first.iter_mut().chain(&mut self.others);
         let mut values = values.map(|value| -> &mut dyn Any { &mut **value });
         values.find_map(<dyn Any>::downcast_mut).map(|entry: &mut Entry<T>| &mut entry.value)
     }
 
-    /// Takes the value of a type out.
+    /// Removes the value of a type and returns it.
     pub fn remove<T: Send + Sync + 'static>(&mut self) -> Option<T> {
         let at = self.iter().position(<dyn Any>::is::<Entry<T>>)?;
         let others = &mut self.others;

@@ -17,7 +17,7 @@ use crate::fingerprint::Fingerprinter;
 pub struct Extra(Option<Arc<Map<String, Value>>>);
 
 impl Extra {
-    /// Returns `true` if there are none.
+    /// Returns `true` if there are no fields.
     pub fn is_empty(&self) -> bool {
         self.0.is_none()
     }
@@ -50,7 +50,7 @@ impl Extra {
         self.0.as_deref()
     }
 
-    /// Takes later fields in, as pieces of a stream carry them: objects merge, arrays grow, other values replace; null
+    /// Merges later fields, which the pieces of a stream carry: objects merge, arrays grow, other values replace; null
     /// replaces nothing.
     pub fn merge(&mut self, later: &Self) {
         if self.is_empty() {

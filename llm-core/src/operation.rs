@@ -67,7 +67,8 @@ pub trait Operation: Clone + Send + Sync + 'static {
     /// Writes all that decides the response, and nothing else.
     fn fingerprint(&self, h: &mut Fingerprinter);
 
-    /// Returns how many tokens it may take: what a limiter reserves for it before it is sent. Without an estimate of
+    /// Returns the number of tokens that the call may use, which a limiter reserves before the call is sent. Without an
+    /// estimate of
     /// its own, an operation reserves the [default](Estimate::default).
     fn estimate(&self) -> Estimate {
         Estimate::default()
@@ -80,7 +81,7 @@ pub trait Operation: Clone + Send + Sync + 'static {
         0
     }
 
-    /// Returns `true` if it may be sent twice: retried, hedged, revalidated.
+    /// Returns `true` if the request may be sent twice: retried, hedged, revalidated.
     fn is_repeatable(&self) -> bool {
         true
     }

@@ -17,7 +17,7 @@ pub enum End<'a, C> {
 }
 
 impl<C> End<'_, C> {
-    /// Returns the response, as far as it had arrived.
+    /// Returns the part of the response that had arrived.
     pub fn response(&self) -> &C {
         match self {
             Self::Complete(response) | Self::Failed(response, _) | Self::Dropped(response) => response,

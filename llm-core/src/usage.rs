@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Usage {
-    /// All input tokens.
+    /// Total of input tokens.
     pub input: u64,
     /// Tokens among `input` that the vendor read from its prompt cache.
     pub cache_read: u64,
@@ -35,7 +35,7 @@ pub struct Usage {
     pub image_input: u64,
     /// Tokens among `input` that the vendor's own tools (a search, an address) put before the model.
     pub tool_prompt: u64,
-    /// All output tokens.
+    /// Total of output tokens.
     pub output: u64,
     /// Reasoning tokens among `output`.
     pub reasoning: u64,

@@ -1,4 +1,4 @@
-//! All counters of one group of limits for one tenant, model, label, … or for all tenants.
+//! Counters of one group of limits for one tenant, model, label, … or for all tenants.
 
 use std::hash::{BuildHasher, Hasher};
 
@@ -20,7 +20,7 @@ const END: u8 = 0xff;
 #[derive(Debug)]
 pub(crate) struct Account {
     pub(crate) group: u32,
-    /// Its values of the group's aspects, each with [`END`] behind it.
+    /// The account's values of the group's aspects, each followed by [`END`].
     values: SmallVec<[u8; 24]>,
     /// True for the account of all calls without room for one of their own.
     pub(crate) catch_all: bool,
@@ -66,7 +66,7 @@ impl Account {
         hash(state, self.values())
     }
 
-    /// Returns true if it is the one that a call counts in.
+    /// Returns true if a call counts in this account.
     #[inline]
     pub(crate) fn is(&self, group: &Group, demand: &Demand, plan: &str) -> bool {
         let mut rest = &*self.values;
@@ -78,7 +78,7 @@ impl Account {
         all && rest.is_empty() && self.group == group.id && !self.catch_all
     }
 
-    /// Its values of the group's aspects.
+    /// Returns the account's values of the group's aspects.
     pub(crate) fn values(&self) -> impl Iterator<Item = &str> {
         let values = self.values.split_inclusive(|byte| *byte == END);
         values.map(|value| std::str::from_utf8(&value[..value.len() - 1]).expect("it was text"))
@@ -92,7 +92,7 @@ impl Account {
         Some(counter)
     }
 
-    /// Takes what a call needs, whether there is room or not. Its counters have been brought to now.
+    /// Takes what a call needs, even without room. The counters have been advanced to the present.
     #[inline]
     pub(crate) fn take(
         &mut self,
@@ -113,7 +113,7 @@ impl Account {
         self.open += 1;
     }
 
-    /// A rule's counter; a new one if there is none.
+    /// Returns a rule's counter; a new one if the account has none.
     #[inline]
     fn ensure(&mut self, rule: &Rule, at: DecisionTime) -> &mut Counter {
         let known = self.counters.iter().position(|counter| counter.id == rule.id);
@@ -145,7 +145,7 @@ mod tests {
 
     #[test]
     fn account_is_as_small_as_documented() {
-        // Beside it: its name, and five to ten bytes in the table of places.
+        // In addition: the account's name, and five to ten bytes in the table of places.
         let (account, counter) = (size_of::<Option<Account>>(), size_of::<Counter>());
         println!("{account} bytes, of which {counter} are the first counter");
         assert!(account <= 160 && counter <= 80);

@@ -31,7 +31,7 @@ use crate::{
 pub(crate) struct AccountTable {
     shards: Box<[Mutex<Shard>]>,
     hasher: RandomState,
-    /// The most accounts of one shard.
+    /// Largest number of accounts of one shard.
     most: usize,
     /// A persister writes the changes.
     is_persisted: AtomicBool,
@@ -45,7 +45,7 @@ type Guards<'a> = SmallVec<[(usize, MutexGuard<'a, Shard>); 4]>;
 const SHARDS: usize = 64;
 
 impl AccountTable {
-    /// A table of at most so many accounts.
+    /// Creates a table of at most `most` accounts.
     pub(crate) fn new(most: usize) -> Self {
         let hasher = RandomState::default();
         let shard = |_| Mutex::new(Shard::new(hasher.clone()));
@@ -164,7 +164,7 @@ impl AccountTable {
         balances
     }
 
-    /// Takes a balance over. Returns true if it changed an account.
+    /// Imports a balance. Returns true if it changed an account.
     fn restore(&self, balance: Balance, mode: ImportMode, names: &Names) -> bool {
         let Balance { scope, values, catch_all, counter, window } = balance;
         let (group, id) = (names.scopes.id(&scope), names.counters.id(&counter));

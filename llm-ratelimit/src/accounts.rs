@@ -21,7 +21,7 @@ use crate::{
 /// decision may need a round trip, so some methods return futures. Nothing happens before such a future is polled, and
 /// one that is dropped before it is ready has taken nothing.
 pub(crate) trait Accounts: fmt::Debug + Send + Sync {
-    /// Takes all that a call needs, or nothing, by what is known here, without waiting.
+    /// Takes all that a call needs, or nothing, from what this process knows, without waiting.
     fn try_decide(&self, request: &DecisionRequest<'_>, decision: &mut Decision);
 
     /// Takes all that a call needs, or nothing. `None` if it has decided at once; otherwise the decision is made when the
@@ -42,7 +42,7 @@ pub(crate) trait Accounts: fmt::Debug + Send + Sync {
     /// export of changes is one of all.
     fn export<'a>(&'a self, changed: bool, names: &'a Names) -> RoundTrip<'a, Result<Vec<Balance>, StoreError>>;
 
-    /// Takes balances over, and returns the number of those that changed an account.
+    /// Imports balances, and returns the number of those that changed an account.
     fn import<'a>(
         &'a self,
         balances: Vec<Balance>,
@@ -86,7 +86,7 @@ pub(crate) type Listener = Box<dyn Fn(Settled) + Send + Sync>;
 /// The result of a method that may need a round trip.
 pub(crate) type RoundTrip<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
-/// All that a decision needs.
+/// Input of a decision.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct DecisionRequest<'a> {
     pub(crate) demand: &'a Demand,
@@ -112,7 +112,7 @@ pub(crate) struct Decision {
     /// The shares that the call took; none if it is blocked.
     pub(crate) held: Held,
     pub(crate) statuses: LimitStatuses,
-    /// The obstacle, of several the one that lasts longest.
+    /// The limit in the way; if there are several, the one with the longest wait.
     pub(crate) blocked: Option<Blocked>,
     /// The reason to refuse the call that has nothing to do with what is left.
     pub(crate) refused: Option<Reason>,

@@ -37,7 +37,7 @@ impl Balance {
         self.scope.value_of(&Dimension::Tenant, self.values()).filter(|_| !self.catch_all)
     }
 
-    /// Returns true if it is that of all calls together that found no account of their own.
+    /// Returns true if this is the shared balance of all calls that found no account of their own.
     pub fn is_catch_all(&self) -> bool {
         self.catch_all
     }

@@ -7,7 +7,7 @@ pub(crate) struct Rate {
     pub(crate) amount: u64,
     /// Period in nanoseconds.
     pub(crate) period: u64,
-    /// Most that the bucket holds.
+    /// Largest volume of the bucket.
     pub(crate) burst: u64,
 }
 
@@ -78,14 +78,14 @@ impl Bucket {
         self.level.saturating_add(self.scale(n)) <= self.scale(rate.burst)
     }
 
-    /// Takes `n`, whether they fit or not.
+    /// Takes `n`, even if they do not fit.
     pub(crate) fn take(&mut self, n: u64) -> Mark {
         let mark = Mark(self.left.saturating_add(self.level));
         self.level = self.level.saturating_add(self.scale(n));
         mark
     }
 
-    /// Takes back `n` of `taken`, as far as they have not drained.
+    /// Gives back the part of `n` of `taken` that has not drained.
     pub(crate) fn give_back(&mut self, mark: Mark, taken: u64, n: u64, now: u64) {
         self.flow(now);
         let Mark(mark) = mark;
@@ -143,7 +143,7 @@ impl Volume {
         Self(u128::from(amount) * u128::from(rate.period))
     }
 
-    /// Returns the volume that drains in so many nanoseconds.
+    /// Returns the volume that drains in `nanos` nanoseconds.
     #[cfg(feature = "redis")]
     pub(crate) fn from_nanos(nanos: u128, rate: Rate) -> Self {
         Self(nanos.saturating_mul(rate.amount.into()))
@@ -155,7 +155,7 @@ impl Volume {
         u64::try_from(volume.div_ceil(rate.period.into())).unwrap_or(u64::MAX)
     }
 
-    /// Returns the nanoseconds until all of it has drained.
+    /// Returns the nanoseconds until the whole volume has drained.
     pub(crate) fn drains_in(self, rate: Rate) -> u64 {
         let Self(volume) = self;
         u64::try_from(volume.div_ceil(rate.amount.max(1).into())).unwrap_or(u64::MAX)

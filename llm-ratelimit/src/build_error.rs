@@ -14,7 +14,7 @@ pub enum BuildError {
     UnknownUnit {
         /// The limit.
         limit: String,
-        /// Its unit, as it was written.
+        /// Unit of the limit, as it was written.
         unit: String,
         /// The nearest known word.
         nearest: String,

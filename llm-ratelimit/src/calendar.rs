@@ -69,7 +69,7 @@ impl Calendar {
     ///
     /// # Errors
     ///
-    /// [`QuotaError::Zone`] for a name that the database has not.
+    /// [`QuotaError::Zone`] for a name that is not in the database.
     pub fn in_zone(self, name: &str) -> Result<Self, QuotaError> {
         let zone = match name {
             "UTC" => TimeZone::UTC,
@@ -90,8 +90,8 @@ impl Calendar {
         &self.zone.name
     }
 
-    /// The end of the window that holds `now`: both in nanoseconds since 1970. Always later than `now`, but for the last
-    /// window that can be stated.
+    /// Returns the end of the window that holds `now`, both in nanoseconds since 1970. It is later than `now`, except
+    /// in the last window that a `u64` can state.
     pub(crate) fn end(&self, now: u64) -> u64 {
         self.try_end(now).unwrap_or(u64::MAX)
     }

@@ -10,7 +10,7 @@ use llm_core::Priority;
 
 use crate::{Demand, Reason};
 
-/// Most rules of what is shed.
+/// Largest number of rules for shedding.
 pub(crate) const MAX_SHED: usize = 64;
 
 /// Calls that are refused at once.
@@ -25,7 +25,7 @@ pub enum Shed {
     Label {
         /// The label's name.
         name: Arc<str>,
-        /// Its value.
+        /// Value of the label.
         value: Arc<str>,
     },
 }

@@ -154,7 +154,7 @@ impl Counter {
         (None, 0)
     }
 
-    /// Its state. It has been advanced.
+    /// Returns the counter's state. The counter has been advanced to the present.
     #[inline]
     pub(crate) fn level(&self) -> Level {
         match &self.state {

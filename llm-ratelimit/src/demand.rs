@@ -230,7 +230,7 @@ impl Demand {
         Self { no_input: true, ..self.more(0, output) }
     }
 
-    /// The tokens of one more attempt or portion of the same call: no request, no units, no slot of its own.
+    /// Returns the tokens of one more attempt or portion of the same call, which takes no request, units or slot again.
     pub(crate) fn more(&self, input: u64, output: u64) -> Self {
         Self { requests: 0, slots: 0, units: 0, cost: None, ..self.clone() }.tokens(input, output)
     }
@@ -245,7 +245,7 @@ impl Demand {
         price_options(self.provider.as_ref())
     }
 
-    /// The same models, to be kept for as long as the call runs.
+    /// Returns the same models in owned form, for the time that the call runs.
     pub(crate) fn priced_as(&self) -> Models {
         // The empty list is one for the whole process: counting references to it would be contended.
         let fallbacks = self.has_fallbacks().then(|| Arc::clone(&self.fallback_models));

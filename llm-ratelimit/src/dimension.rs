@@ -32,7 +32,7 @@ pub enum Dimension {
 }
 
 impl Dimension {
-    /// Returns its value in a call; nothing where the call has none.
+    /// Returns the dimension's value in a call; empty if the call has none.
     pub(crate) fn of<'a>(&self, demand: &'a Demand, plan: &'a str) -> &'a str {
         match self {
             Self::Tenant => &demand.tenant,

@@ -21,7 +21,7 @@ use crate::{Shed, controls::MAX_SHED, inner::Inner};
 pub struct Emergency(pub(crate) Arc<Inner>);
 
 impl Emergency {
-    /// Most rules of what is shed.
+    /// Largest number of rules for shedding.
     pub const MAX_SHED: usize = MAX_SHED;
 
     /// Scales all limits, in thousandths of what the plans say: 1,000 is as they are. What is left of a limit is at least

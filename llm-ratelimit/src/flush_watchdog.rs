@@ -20,7 +20,7 @@ impl FlushWatchdog {
         self.due.fetch_min(due, Relaxed);
     }
 
-    /// Everything is recorded.
+    /// Ends the watch: every balance is recorded.
     pub(crate) fn end(&self) {
         self.due.store(u64::MAX, Relaxed);
     }

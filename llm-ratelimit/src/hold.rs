@@ -19,7 +19,8 @@ pub(crate) struct Hold {
 
 pub(crate) type Holds = SmallVec<[Hold; 2]>;
 
-/// All that a call holds. Dropped before it is settled, it settles by whether the call was sent.
+/// What a call holds of its limits. Dropped before it is settled, it counts as spent if the call was sent, and is
+/// released if not.
 #[derive(Default)]
 pub(crate) struct Held {
     pub(crate) holds: Holds,
@@ -49,7 +50,7 @@ impl Hold {
 }
 
 impl Held {
-    /// Returns true if the call may be charged, as far as is known.
+    /// Returns true if the call may be charged.
     pub(crate) fn is_sent(&self) -> bool {
         self.sent || self.flag.as_ref().is_some_and(SentFlag::is_sent)
     }

@@ -37,7 +37,7 @@ use crate::{
     time::Time,
 };
 
-/// All of a limiter.
+/// State that the clones of a limiter share.
 pub(crate) struct Inner {
     pub(crate) accounts: Box<dyn Accounts>,
     pub(crate) rules: ArcSwap<Rules>,

@@ -81,7 +81,8 @@ impl RateLimitLayer {
         self
     }
 
-    /// Reserves the tokens and the money of so many attempts at once, for a stack below that tries again without asking.
+    /// Reserves the tokens and the money of `attempts` attempts at once, for a stack below that retries without a
+    /// permit.
     ///
     /// By default each call carries an [`AttemptPermit`](llm_core::layer::AttemptPermit): a layer that tries again asks there first, what the
     /// failed attempt may have cost is then counted, and another is made only if there is room for it.

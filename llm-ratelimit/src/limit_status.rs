@@ -20,7 +20,8 @@ use crate::{
 pub struct LimitStatus {
     /// The limit.
     pub limit: Arc<Limit>,
-    /// Amount that may be used at once or in the window, as limits are scaled now: tokens, nano-dollars, calls, units.
+    /// Amount that may be used at once or in the window, at the present scale of limits, in tokens, nano-dollars, calls
+    /// or units.
     pub amount: u64,
     /// Amount that was used.
     pub used: u64,

@@ -50,7 +50,7 @@ pub struct Stats {
     pub refused: u64,
     /// Calls that had to wait, whatever came of it.
     pub waited: u64,
-    /// Calls that wait now.
+    /// Number of calls that wait at present.
     pub waiting: u64,
     /// Accounts held: one for each tenant, model, label, … that has used something lately.
     pub accounts: u64,
@@ -309,7 +309,8 @@ impl Limiter {
         self.0.accounts.sweep(self.0.now());
     }
 
-    /// Returns the balances of all calendar windows, to be kept elsewhere. Buckets and slots have none: after a restart they
+    /// Returns the balances of all calendar windows, for the caller to store. Buckets and slots have none: after a
+    /// restart they
     /// begin empty.
     pub async fn balances(&self) -> Vec<Balance> {
         self.0.export(false).await

@@ -9,7 +9,8 @@ use metrics::gauge;
 
 use crate::{Balance, Limiter};
 
-/// Records what a limiter has left and how many calls wait, as gauges, each time that it is asked to.
+/// Records the remaining share of a limiter's limits and the number of waiting calls as gauges, at each call of
+/// `sample`.
 ///
 /// A share is recorded for each limit, under the limit's own words: the least that any tenant has left, of those that used
 /// a limit of a calendar window; by choice also each tenant's own. A sample takes time in proportion to these tenants.

@@ -52,7 +52,7 @@ pub struct Plans {
 #[serde(deny_unknown_fields, default)]
 #[non_exhaustive]
 pub struct Plan {
-    /// Limits of each of its tenants.
+    /// Limits of each tenant of the plan.
     pub limits: Vec<Limit>,
     /// Limits of all of its tenants together.
     pub shared: Vec<Limit>,
@@ -308,7 +308,7 @@ impl Plans {
 }
 
 impl Plan {
-    /// All limits that a call of this plan meets, with what they are counted apart by.
+    /// Returns all limits of a call of this plan, each with the dimensions by which it is counted.
     pub(crate) fn everything<'a>(&'a self, global: &'a [Limit]) -> impl Iterator<Item = Limit> + 'a {
         use Dimension::{Plan, Tenant};
         let own = self.limits.iter().map(|limit| limit.clone().per(Tenant));

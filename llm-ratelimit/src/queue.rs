@@ -34,7 +34,7 @@ use crate::{
     rules::{PlanRules, Rule},
 };
 
-/// All wait queues of a limiter, and the bounds of waiting.
+/// Wait queues of a limiter, and the bounds of waiting.
 #[derive(Debug)]
 pub(crate) struct Queue {
     pub(crate) settings: Option<Waiting>,
@@ -102,7 +102,8 @@ impl WaitQueues {
         self.lines.get(&account_ref).unwrap_or(&WaitQueue::default()).place(account_ref, demand, share, number)
     }
 
-    /// The least that a call will wait: until there is room, and what stands before it in line has gone through.
+    /// Returns the shortest time that a call will wait: until there is room, and the calls before it in the queue have
+    /// been served.
     pub(crate) fn least(&self, blocked: &Blocked, plan: &PlanRules, place: &Place) -> Duration {
         let Wait::Nanos(nanos) = blocked.wait else { return Duration::ZERO };
         let ahead = || {

@@ -188,7 +188,7 @@ impl Quota {
         }
     }
 
-    /// Returns a bucket's rate when all limits are scaled by so many thousandths.
+    /// Returns a bucket's rate when all limits are scaled by `per_mille` thousandths.
     pub(crate) fn rate(&self, period: u64, burst: u64, per_mille: u32) -> Rate {
         Rate { amount: scaled(self.amount, per_mille), period, burst: scaled(burst, per_mille) }
     }

@@ -14,7 +14,7 @@ pub enum QuotaError {
     Rate {
         /// The quota's text.
         text: String,
-        /// Its period.
+        /// Period of the quota.
         period: &'static str,
     },
     /// The amount is no number.
@@ -34,13 +34,13 @@ pub enum QuotaError {
     /// A period of nothing, or of more than a year.
     #[error("a period must be longer than nothing and at most 366 days")]
     Period,
-    /// A burst where there is none.
+    /// A burst where the limit has none.
     #[error("only a rate has a burst: calendar months and concurrent calls have none")]
     Burst,
     /// No such time zone.
     #[error("{0:?} is no time zone: use a name of the IANA database, such as Europe/Berlin")]
     Zone(String),
-    /// A time zone where there is none.
+    /// A time zone where the limit has none.
     #[error("only calendar days, weeks and months have a time zone")]
     Zoned,
     /// Calls are not counted apart by that.

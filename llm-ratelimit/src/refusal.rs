@@ -211,7 +211,7 @@ impl fmt::Display for Refusal {
 impl std::error::Error for Refusal {}
 
 impl From<Refusal> for Error {
-    /// Nothing was sent, so the charge is none.
+    /// Nothing was sent, so nothing is charged.
     fn from(refusal: Refusal) -> Self {
         let calendar = refusal.limit().is_some_and(|limit| limit.quota().windows().is_some());
         let kind = match refusal.reason() {

@@ -10,7 +10,7 @@ use foldhash::fast::RandomState;
 
 use crate::{Demand, Limit, Plans, Unit, kind::Kind, scope::Scope};
 
-/// All plans. Replaced as a whole.
+/// Rules of all plans. They are replaced as a whole.
 #[derive(Clone, Debug)]
 pub(crate) struct Rules {
     /// Rules by plan, in the order of their names.
@@ -26,7 +26,7 @@ struct Tenants {
     shards: Vec<Arc<HashMap<Box<str>, usize, RandomState>>>,
 }
 
-/// All that a call of one plan meets.
+/// Rules for calls of one plan.
 #[derive(Debug)]
 pub(crate) struct PlanRules {
     pub(crate) name: Arc<str>,
@@ -201,7 +201,7 @@ impl PlanRules {
 }
 
 impl Rule {
-    /// Returns the amount that a call reserves; `None` if the rule counts nothing of it.
+    /// Returns the amount that a call reserves; `None` if the rule does not count this call.
     #[inline]
     pub(crate) fn amount(&self, demand: &Demand) -> Option<u64> {
         demand.amount(self.kind, self.unit.as_ref())

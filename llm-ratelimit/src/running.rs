@@ -25,7 +25,7 @@ pub(crate) struct Running(Arc<Asked>);
 /// A running call whose caller waits for its reply. Dropped, the caller has left.
 pub(crate) struct Awaited(Option<Running>);
 
-/// All of a running call. Its further attempts and its meter share it, and may outlive it.
+/// State of a running call. Further attempts and the meter share it, and may outlive the call.
 pub(crate) struct Asked {
     settings: Arc<RateLimitLayer>,
     demand: Demand,
@@ -40,7 +40,7 @@ struct Progress {
     statuses: Option<LimitStatuses>,
     /// Reservations that a stream asked for beyond its first.
     more: Vec<Reservation>,
-    /// Usage and cost of attempts before the last one, as far as they are known. They are counted already.
+    /// Known usage and cost of the attempts before the last one, already counted.
     before: Spent,
     /// The last attempt that failed.
     failed: Option<Failed>,
@@ -164,7 +164,7 @@ impl Running {
             flag.leave(move |end| match end {
                 LateEnd::Complete(receipt) => self.answered(&receipt.accounting()),
                 LateEnd::Failed(error) => self.refused(&error),
-                // It settles by what was sent.
+                // The drop settles by what was sent.
                 _ => drop(self),
             });
         }
@@ -214,7 +214,7 @@ impl Progress {
         self.held.limiter.is_none() && self.more.is_empty()
     }
 
-    /// Takes all that the call holds.
+    /// Takes the call's hold and further reservations.
     fn end(&mut self) -> (Held, Vec<Reservation>) {
         (std::mem::take(&mut self.held), std::mem::take(&mut self.more))
     }
@@ -354,7 +354,7 @@ impl Default for Spent {
 }
 
 impl Meter {
-    /// The stream has said so many bytes.
+    /// Counts `bytes` more bytes of the stream.
     pub(crate) async fn pass(self: Arc<Self>, bytes: u64) -> ControlFlow<StreamCut> {
         while bytes / BYTES > self.reserved.load(Relaxed) {
             match self.call.settings.limiter.reserve_more(&self.portion).await {

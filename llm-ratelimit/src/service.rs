@@ -111,7 +111,7 @@ impl RateLimitLayer {
         }
     }
 
-    /// Waits after an outcome at once, or for the decision if there is none.
+    /// Returns an outcome that exists at once, or else waits for the decision.
     async fn wait(
         &self,
         demand: &Demand,
@@ -227,7 +227,8 @@ impl<T: Operation, S: LlmService<T>> Service<Call<T>> for RateLimit<S> {
     }
 }
 
-/// Returns true if the call was merged from calls of other tenants, too. The limits of its own tenant are none of theirs.
+/// Returns true if the call was merged from calls of several tenants. Its own tenant's limits do not apply to the
+/// others.
 fn has_other_tenants<T>(call: &Call<T>) -> bool {
     let members: Option<&Members> = call.extensions.get();
     members.is_some_and(|members| members.iter().any(|member| member.tenant != call.tenant))

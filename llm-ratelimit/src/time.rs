@@ -13,9 +13,9 @@ use llm_core::{Clock, SystemClock};
 /// Source of the time.
 #[derive(Debug)]
 pub(crate) enum Time {
-    /// The machine's, counted on from its wall clock by a counter that is cheaper to read.
+    /// The machine's wall clock, continued by a counter that is cheaper to read.
     Machine(Counted),
-    /// Another clock's.
+    /// Time of another clock, such as one of a test.
     Told(Arc<dyn Clock>),
 }
 
@@ -30,7 +30,7 @@ pub(crate) struct Counted {
     offset: AtomicU64,
 }
 
-/// Longest time for which a change of the wall clock goes unnoticed, in nanoseconds.
+/// Longest time until a change of the wall clock is noticed, in nanoseconds.
 const STRETCH: u64 = 10_000_000;
 
 impl Time {
@@ -98,7 +98,7 @@ mod tests {
         let hour = 3_600_000_000_000;
         counted.offset.fetch_add(hour, Relaxed);
         assert!(counted.now() > nanos(SystemClock.now()) + hour / 2);
-        // As if the stretch had gone by.
+        // Sets the clock as if the stretch had passed.
         let old = Counted { base: counted.base - std::time::Duration::from_secs(1), ..counted };
         assert!(old.now() < nanos(SystemClock.now()) + hour / 2);
     }

@@ -60,7 +60,7 @@ struct Word {
     period: Option<&'static str>,
 }
 
-/// All words for built-in units. Of two that are equally near to an unknown word, the first is suggested.
+/// Words for built-in units. If two are equally near to an unknown word, the first is suggested.
 static WORDS: [Word; 15] = [
     Word::new("request", "requests", Unit::Requests),
     Word::new("call", "calls", Unit::Requests),
@@ -79,7 +79,7 @@ static WORDS: [Word; 15] = [
     Word::new("dollar", "dollars", Unit::Money),
 ];
 
-/// Longer words are cut to so many characters before they are compared or shown.
+/// Largest number of characters of a word that are compared or shown.
 const SHOWN: usize = 64;
 
 impl Unit {

@@ -76,7 +76,7 @@ fn listed_bound(prices: &PriceTable, model: &str, demand: &Demand) -> Result<Usd
     Ok(bound.max(heard + said))
 }
 
-/// Returns true if a stated price is none.
+/// Returns true if a stated price is zero.
 pub(crate) fn is_free(price: &Price) -> bool {
     price.bound(1_000_000, 1_000_000) == Usd::ZERO
 }

@@ -35,7 +35,7 @@ pub(crate) struct Window {
 pub(crate) enum ImportMode {
     /// Each takes the place of the known one.
     Replace,
-    /// Of two, the one remains that shows more: of the later window, else of more used.
+    /// Keeps the greater of two levels: that of the later window, or in one window that with more used.
     Greater,
     /// The amount spent takes the place of that of the same window. Reservations remain.
     Spent,
@@ -130,7 +130,7 @@ impl Window {
             self.reserved = self.reserved.saturating_sub(reserved);
             self.spent = self.spent.saturating_add(used);
         } else {
-            // Its window is over, and that one counted the reservation as spent.
+            // The reservation's window is over, and the reservation counted as spent there.
             self.spent = self.spent.saturating_add(excess);
             if mark == self.before {
                 self.carried = self.carried.saturating_sub(back);
@@ -184,7 +184,7 @@ impl Window {
         self.total().saturating_sub(self.limit)
     }
 
-    /// All that counts against the limit.
+    /// Returns the amount that counts against the limit.
     pub(crate) fn total(&self) -> u64 {
         self.carried.saturating_add(self.spent).saturating_add(self.reserved)
     }

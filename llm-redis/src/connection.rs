@@ -154,7 +154,7 @@ fn certificates(target: &Target) -> Option<redis::TlsCertificates> {
 #[cfg(feature = "tls")]
 fn choose_provider() {
     if rustls::crypto::CryptoProvider::get_default().is_none() {
-        // It fails if another thread was first, which is as good.
+        // This fails if another thread has installed a provider, which serves as well.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     }
 }

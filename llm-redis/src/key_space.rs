@@ -56,7 +56,7 @@ pub struct KeySpace {
 /// ```
 #[derive(Clone)]
 pub struct HashTag {
-    /// Everything before a name, with the colon.
+    /// Part of a key before the name, with the colon.
     start: Arc<str>,
     key: [u8; 32],
     slot: u16,

@@ -108,7 +108,7 @@ impl Prompt {
 pub struct Segment {
     /// Kind of the part.
     pub kind: SegmentKind,
-    /// Its text, or its canonical JSON.
+    /// Text of the part, or its canonical JSON.
     pub text: String,
 }
 

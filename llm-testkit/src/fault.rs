@@ -73,7 +73,7 @@ pub enum Fault {
     NoDone,
     /// The response does not state its usage. It is billed all the same.
     NoUsage,
-    /// Everything comes this much later.
+    /// The response arrives this much later.
     Slow(Duration),
     /// The body comes in frames of this many bytes, whatever they cut apart.
     Shred(NonZeroUsize),

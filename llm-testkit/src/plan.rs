@@ -18,7 +18,7 @@ pub struct Plan {
     pub head: Head,
     /// Status.
     pub status: StatusCode,
-    /// All headers.
+    /// Headers of the request.
     pub headers: HeaderMap,
     /// Frames of the body in order. Their times never decrease.
     pub frames: Vec<Frame>,
@@ -59,7 +59,7 @@ pub enum End {
     Stall,
 }
 
-/// Outcome of a call, as far as the vendor knows.
+/// Outcome of a call as the vendor sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
     /// The whole plan was played.

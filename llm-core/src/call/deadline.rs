@@ -107,7 +107,7 @@ impl SharedDeadline {
     /// Adds a caller, until its handle is dropped.
     pub fn join(&self, caller: CallDeadline) -> DeadlineHandle {
         let CallDeadline { own, shared } = caller;
-        // It is no caller of itself.
+        // A shared deadline must not wait for itself.
         let shared = shared.filter(|shared| !Arc::ptr_eq(&shared.0, &self.0));
         let entry = match (shared, own) {
             (Some(shared), own) => {
@@ -177,7 +177,7 @@ impl SharedDeadline {
             if state.listeners.is_empty() && state.earliest_listeners.is_empty() {
                 let changed = change(&mut state);
                 drop(state);
-                // What was removed may come back here.
+                // Dropping what was removed may run code that locks this state.
                 drop(changed);
                 return;
             }
@@ -192,7 +192,7 @@ impl SharedDeadline {
             }
             (changed, listeners)
         };
-        // Outside of the lock: a waker, or what was removed, may come back here.
+        // Outside of the lock: a waker, or the drop of what was removed, may lock this state.
         listeners.into_iter().flat_map(BTreeMap::into_values).for_each(Waker::wake);
         drop(changed);
     }

@@ -22,7 +22,7 @@ pub struct Labels(Option<Arc<Vec<Label>>>);
 type Label = (Arc<str>, Arc<str>);
 
 impl Labels {
-    /// The most labels that a call can have.
+    /// Largest number of labels of a call.
     pub const MAX: usize = 16;
     /// The longest name, in bytes.
     pub const MAX_NAME: usize = 64;

@@ -1,4 +1,5 @@
-/// A wish of the application for one call, which a layer of the stack reads: [`Call::with_option`](crate::Call::with_option).
+/// An option that the application sets for one call and a layer of the stack reads:
+/// [`Call::with_option`](crate::Call::with_option).
 ///
 /// ```
 /// use llm_core::{Call, ChatRequest, layer::{CallOption, Unread}};
@@ -25,7 +26,7 @@ pub trait CallOption: Clone + Send + Sync + 'static {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Unread {
-    /// The call has what the option asks for all the same.
+    /// The call does what the option asks for without any layer.
     Met,
     /// The call is sent without it. A ledger reports that as a fault of the stack.
     Ineffective,

@@ -147,7 +147,7 @@ impl SentFlag {
             flag.0.sent.fetch_add(1, Ordering::Release);
             if let Some(merged) = flag.0.merged.get() {
                 let mut merged = lock(merged);
-                // An attempt beside the merged one: the end of that one says nothing of it.
+                // This attempt was not part of the merged call, so the end of the merged call does not apply to it.
                 let outdated = if merged.running == 0 { merged.ended.take() } else { None };
                 drop((merged, outdated));
             }
@@ -193,7 +193,7 @@ impl MergedPart {
                 merged.ended = Some(end.clone());
                 if merged.running == 0 { std::mem::take(&mut merged.left) } else { Vec::new() }
             };
-            // Outside of the lock: a layer's settlement may come back here.
+            // Outside of the lock: a layer's settlement may lock this state.
             left.into_iter().for_each(|settle| settle(end.clone()));
         }
     }

@@ -93,7 +93,7 @@ impl Prefix {
         }
     }
 
-    /// Writes a byte that counts for nothing, between two pieces.
+    /// Writes a separator between two pieces; it does not count as content.
     fn mark(&mut self, byte: u8) {
         if self.left > 0 {
             self.hash.write_u8(byte);

@@ -102,7 +102,7 @@ impl Aggregate {
         .collect()
     }
 
-    /// Takes the response as far as it came. The counts stay.
+    /// Takes the part of the response that has arrived. The counts stay.
     pub(super) fn take(&mut self) -> ChatResponse {
         let Self { id, model, extra, choices, usage: _, output_bytes: _ } = self;
         let choices = std::mem::take(choices).into_values().map(Open::close).collect();

@@ -31,28 +31,28 @@ pub enum ChatEvent {
     },
     /// More text.
     Text {
-        /// The choice it belongs to.
+        /// Number of the choice.
         choice: u32,
         /// The next piece.
         text: Arc<str>,
     },
     /// More reasoning.
     Reasoning {
-        /// The choice it belongs to.
+        /// Number of the choice.
         choice: u32,
         /// The next piece.
         text: Arc<str>,
     },
     /// More of a refusal.
     Refusal {
-        /// The choice it belongs to.
+        /// Number of the choice.
         choice: u32,
         /// The next piece.
         text: Arc<str>,
     },
     /// A tool call begins.
     ToolCall {
-        /// The choice it belongs to.
+        /// Number of the choice.
         choice: u32,
         /// Number of the call among the choice's tool calls.
         index: u32,
@@ -63,25 +63,25 @@ pub enum ChatEvent {
     },
     /// More of a tool call's arguments.
     ToolArguments {
-        /// The choice it belongs to.
+        /// Number of the choice.
         choice: u32,
         /// The call's number among the choice's tool calls.
         index: u32,
         /// The next piece of JSON text.
         fragment: Arc<str>,
     },
-    /// The part that came last is whole: more of its kind begins a new one.
+    /// The last part is complete: the next piece of the same kind begins a new part.
     PartEnd {
-        /// The choice it belongs to.
+        /// Number of the choice.
         choice: u32,
         /// The vendor's signature, if it is reasoning and has one.
         signature: Option<Arc<str>>,
         /// Unknown fields of the part.
         extra: Extra,
     },
-    /// A part that came whole.
+    /// A part that arrived in one piece.
     Part {
-        /// The choice it belongs to.
+        /// Number of the choice.
         choice: u32,
         /// The part.
         part: Part,
@@ -116,7 +116,7 @@ pub enum ExtraOf {
 }
 
 impl ChatEvent {
-    /// Returns the number of bytes of output in it: text, reasoning, tool arguments.
+    /// Returns the number of bytes of output: text, reasoning, tool arguments.
     pub fn output_bytes(&self) -> u64 {
         match self {
             Self::Text { text, .. } | Self::Reasoning { text, .. } | Self::Refusal { text, .. } => text.len() as u64,
@@ -188,7 +188,7 @@ fn replay_choice(choice: &Choice, events: &mut Vec<ChatEvent>) {
             }
             whole => events.push(ChatEvent::Part { choice: index, part: whole.clone() }),
         }
-        // Two of a kind in a row would flow together, but for tool calls, which have numbers.
+        // Two parts of one kind in a row would be read as one part. Tool calls have numbers, so they would not.
         let kind = std::mem::discriminant(part);
         let flows =
             !matches!(part, Part::ToolCall(_)) && parts.peek().is_some_and(|next| kind == std::mem::discriminant(next));
@@ -201,6 +201,6 @@ fn replay_choice(choice: &Choice, events: &mut Vec<ChatEvent>) {
             events.push(ChatEvent::Extra { of, fields: fields.clone() });
         }
     }
-    // Also where the vendor gave no reason: it tells that this choice exists.
+    // Sent even without a reason, because it tells readers that this choice exists.
     events.push(ChatEvent::Finish { choice: index, reason: finish.clone() });
 }

@@ -16,7 +16,7 @@ use crate::{
     output::{End, Live, Shared, StreamCut},
 };
 
-/// The pieces of a stored response, all there at once.
+/// The pieces of a stored response, all available at once.
 struct Replay(std::vec::IntoIter<ChatEvent>);
 
 impl Replay {
@@ -77,7 +77,7 @@ impl LiveChat {
         let writer = Arc::clone(&whole);
         let stream = stream.when_ended(move |ended| {
             if let Some(response) = ended.read_out() {
-                // A stream ends once, so nothing was there before.
+                // A stream ends once, so the cell was empty.
                 let _ = writer.set(Arc::new(response.clone()));
             }
         });
@@ -163,7 +163,7 @@ async fn join(shared: Shared<ChatResponse>) -> Result<ChatStream, Error> {
             let (events, whole) = (chat.subscribe()?, Arc::clone(&chat.whole));
             Ok(ChatStream::new(Joined { events, whole, failed: false }))
         }
-        // Another kind of running response: its pieces cannot be had, its whole can.
+        // Another kind of running response: only its complete response can be read, not its pieces.
         Err(_) => Ok(ChatStream::replay(live.wait().await?, None)),
     }
 }

@@ -72,7 +72,7 @@ impl Message {
         Self::new(Role::Tool, vec![Part::ToolResult(result)])
     }
 
-    /// Returns the number of bytes of text in it, for estimates. Parts that are not text count nothing.
+    /// Returns the number of bytes of text, for estimates. Parts that are not text count as 0.
     pub(super) fn text_bytes(&self) -> u64 {
         let Self { role: _, parts, name, extra } = self;
         let parts: u64 = parts.iter().filter_map(Part::text_bytes).sum();

@@ -31,13 +31,13 @@ pub enum Part {
     },
     /// An image.
     Image(Image),
-    /// The model wants a tool called.
+    /// A tool call that the model requests.
     ToolCall(ToolCall),
     /// The result of a tool call.
     ToolResult(ToolResult),
-    /// The model's reasoning, as far as the vendor shows it.
+    /// The part of the model's reasoning that the vendor shows.
     Reasoning(Reasoning),
-    /// The model refuses, and says so here.
+    /// The model's refusal.
     Refusal {
         /// Text of the refusal.
         text: Arc<str>,
@@ -162,7 +162,8 @@ impl ToolCall {
         })
     }
 
-    /// Returns `true` if it names a tool and its arguments are a JSON object or absent. A custom tool's input is free
+    /// Returns `true` if the call names a tool and its arguments are a JSON object or absent. A custom tool's input is
+    /// free
     /// text.
     pub(super) fn is_readable(&self) -> bool {
         let arguments = self.arguments.trim();
@@ -190,7 +191,7 @@ impl Part {
         Self::Image(Image { source, detail: None, extra: Extra::default() })
     }
 
-    /// Returns `true` if it is content of a response: reasoning and empty text are none.
+    /// Returns `true` if the part is content of a response. Reasoning and empty text are not.
     pub(super) fn is_content(&self) -> bool {
         match self {
             Self::Text { text, .. } => !text.is_empty(),
@@ -199,7 +200,8 @@ impl Part {
         }
     }
 
-    /// Returns `true` if it holds all of its content: no address to fetch, nothing that this library cannot read.
+    /// Returns `true` if the part holds all of its content: it has no address to fetch, and no field that this library
+    /// cannot read.
     pub(super) fn is_self_contained(&self) -> bool {
         match self {
             Self::Image(Image { source: ImageSource::Url { url }, .. }) => url.starts_with("data:"),
@@ -223,7 +225,7 @@ impl Part {
         self
     }
 
-    /// Returns the number of bytes of text in it, for estimates; `None` if it is not text.
+    /// Returns the number of bytes of text, for estimates; `None` if the part is not text.
     pub(super) fn text_bytes(&self) -> Option<u64> {
         Some(match self {
             Self::Text { text, extra } => text.len() as u64 + extra.json_bytes(),

@@ -104,7 +104,7 @@ impl Choice {
         Self { index, parts, finish, extra: Extra::default(), message_extra: Extra::default() }
     }
 
-    /// Returns its text, without reasoning and refusals. Borrowed if it is in one piece.
+    /// Returns the text, without reasoning and refusals. It is borrowed if the choice has one text part.
     pub fn text(&self) -> Cow<'_, str> {
         let mut texts = self.parts.iter().filter_map(|part| match part {
             Part::Text { text, .. } => Some(&**text),
@@ -117,7 +117,7 @@ impl Choice {
         }
     }
 
-    /// Returns its reasoning, as far as the vendor shows it.
+    /// Returns the part of the reasoning that the vendor shows.
     pub fn reasoning(&self) -> String {
         let texts = self.parts.iter().filter_map(|part| match part {
             Part::Reasoning(reasoning) => Some(&*reasoning.text),
@@ -171,7 +171,7 @@ impl Choice {
 }
 
 impl FinishReason {
-    /// Returns `true` if it is the end of a complete response: [`Stop`](Self::Stop) or [`ToolCalls`](Self::ToolCalls).
+    /// Returns `true` for the end of a complete response: [`Stop`](Self::Stop) or [`ToolCalls`](Self::ToolCalls).
     pub fn is_complete(&self) -> bool {
         matches!(self, Self::Stop | Self::ToolCalls)
     }

@@ -25,13 +25,13 @@ pub struct Sampling {
     pub frequency_penalty: Option<f64>,
     /// Penalty for words that came at all, −2 to 2.
     pub presence_penalty: Option<f64>,
-    /// Seed for repeatable responses, as far as the vendor supports it.
+    /// Seed for repeatable responses, for vendors that support one.
     pub seed: Option<i64>,
     /// Texts that end the response.
     pub stop: Vec<Arc<str>>,
     /// Number of responses to give.
     pub n: Option<u32>,
-    /// The most output tokens of each response, reasoning included.
+    /// Largest number of output tokens of each response, reasoning included.
     pub max_output_tokens: Option<u64>,
     /// True to return the probabilities of tokens.
     pub logprobs: Option<bool>,

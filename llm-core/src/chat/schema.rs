@@ -6,8 +6,8 @@ use serde_json::{Map, Value};
 
 /// Deepest nesting of references and values. A deeper value does not follow the schema.
 const DEEPEST: u32 = 64;
-/// The most rules that are checked, because schemas that refer to themselves several times would not end otherwise. A
-/// value that takes more does not follow the schema.
+/// Largest number of rules that are checked, because the check of a schema that refers to itself several times might
+/// not end otherwise. A value that needs more checks does not follow the schema.
 const MOST_RULES: u32 = 100_000;
 
 /// Returns `true` if a value follows a schema.

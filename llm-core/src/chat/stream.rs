@@ -51,7 +51,7 @@ type Source = Pin<Box<dyn Stream<Item = Result<ChatEvent, Error>> + Send>>;
 type Next = (Option<Result<ChatEvent, Error>>, Option<Ending>);
 type Hook = Box<dyn FnOnce(&Ended) + Send>;
 
-/// The end, for hooks, also those that are added later.
+/// The end of the stream, for hooks, including those added later.
 pub(super) struct Ended {
     response: ChatResponse,
     ending: Ending,

@@ -112,7 +112,7 @@ impl Tool {
         })
     }
 
-    /// Returns the number of bytes of text in it, for estimates.
+    /// Returns the number of bytes of text, for estimates.
     pub(super) fn text_bytes(&self) -> u64 {
         match self {
             Self::Other(value) => json_bytes(value) as u64,
@@ -172,7 +172,7 @@ impl ResponseFormat {
         }
     }
 
-    /// Returns the number of bytes of text in it, for estimates.
+    /// Returns the number of bytes of text, for estimates.
     pub(super) fn text_bytes(&self) -> u64 {
         match self {
             Self::Text | Self::JsonObject => 0,

@@ -199,8 +199,7 @@ impl Error {
         self.edit(|inner| inner.limits = Some(limits.into()))
     }
 
-    /// Adds the accounting data of the response that failed, as far as it decides the price: model, service class,
-    /// surcharges.
+    /// Adds the accounting data of the failed response that decide its price: model, service class, surcharges.
     pub fn with_accounting(self, accounting: impl Into<Arc<Accounting>>) -> Self {
         self.edit(|inner| inner.accounting = Some(accounting.into()))
     }
@@ -264,7 +263,7 @@ impl Error {
         self.0.earlier.iter().fold(self.0.charge, |sum, attempt| sum + attempt.charge)
     }
 
-    /// Returns the call's failed attempts, as far as they may be charged, in the order in which they were made. The last one
+    /// Returns the failed attempts of the call that may be charged, in the order in which they were made. The last one
     /// is this error's own.
     pub fn attempts(&self) -> impl Iterator<Item = FailedAttempt> + '_ {
         let own = FailedAttempt { charge: self.0.charge, accounting: self.0.accounting.clone() };

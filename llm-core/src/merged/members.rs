@@ -59,7 +59,7 @@ impl Members {
         Self(calls.iter_mut().map(member).collect())
     }
 
-    /// Returns those of the callers who pay: in place of a call that is merged itself, its own members.
+    /// Returns the callers who pay: a call that is itself merged is replaced by its own members.
     pub(super) fn payers<T>(&self, calls: &[Call<T>]) -> Self {
         let payers = |(caller, call): (&Member, &Call<T>)| match call.extensions.get::<Self>() {
             Some(inner) => inner.to_vec(),

@@ -274,7 +274,7 @@ fn end<O>(part: MergedPart, reply: &Result<Reply<O>, Error>) {
     part.end(&match reply {
         Ok(reply) => {
             let mut accounting = reply.receipt.accounting();
-            // It is the response's own to take.
+            // The share belongs to the whole response, so no part takes it.
             accounting.cost_share = None;
             LateEnd::Complete(Receipt::new(accounting))
         }

@@ -51,7 +51,7 @@ pub struct BillLine {
     pub kind: TokenKind,
     /// Number of tokens.
     pub tokens: u64,
-    /// Their list price, before the bill's factor.
+    /// List price of the line's tokens, before the bill's factor.
     pub rate: Rate,
     /// This line's share of the total.
     pub amount: Usd,

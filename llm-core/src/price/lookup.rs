@@ -69,7 +69,7 @@ impl PriceTable {
     }
 }
 
-/// Chooses those of the prices listed under a name that apply at the provider.
+/// Chooses the prices that apply at the provider, of those listed under one name.
 fn choose<'t>(
     listed: &'t [Listed],
     provider: Option<&str>,

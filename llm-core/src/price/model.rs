@@ -17,10 +17,10 @@ use super::{Price, Rate, ServiceTier, distinct_names::distinct_names};
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ModelPrice {
-    /// The most input tokens that one request may have.
+    /// Largest number of input tokens of one request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_input: Option<u64>,
-    /// The most output tokens that one response may have.
+    /// Largest number of output tokens of one response.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_output: Option<u64>,
     /// Prices of standard service by the length of the prompt, in rising order of `above`; the last that applies prices

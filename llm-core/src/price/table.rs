@@ -10,7 +10,7 @@ use super::{
 
 /// A dated table of models' prices. Cheap to clone.
 ///
-/// A row is a provider's, or counts for any provider. A model is found by its exact name, else by its name without a
+/// A row applies to one provider, or to any provider. A model is found by its exact name, else by its name without a
 /// trailing date (`gpt-4o-2024-08-06` → `gpt-4o`, `claude-opus-5-20260301` → `claude-opus-5`); a table that must tell a
 /// dated version apart lists it. Where the provider of a response is known, only its own rows and those for any provider
 /// apply: no provider's row prices another's response, unless an [alias](Self::alias) or a
@@ -28,7 +28,7 @@ struct Content {
     provider_aliases: BTreeMap<String, String>,
 }
 
-/// A model's prices at a provider, or at any.
+/// Prices of a model at one provider, or at any provider.
 #[derive(Clone, Debug)]
 pub(super) struct Listed {
     pub(super) provider: Option<Arc<str>>,

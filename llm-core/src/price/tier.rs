@@ -73,7 +73,7 @@ impl ServiceTier {
         }
     }
 
-    /// Returns its name, as in price tables.
+    /// Returns the tier's name, as price tables have it.
     pub fn name(&self) -> &str {
         match self {
             Self::Standard => "standard",

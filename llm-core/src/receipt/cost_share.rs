@@ -165,7 +165,7 @@ impl Attempt {
             }
             open.settle.take().map(|settle| (settle, open.lost))
         };
-        // Outside the lock: it may come back here.
+        // Outside the lock: the settlement may lock this state.
         if let Some((settle, lost)) = settled {
             settle(lost);
         }

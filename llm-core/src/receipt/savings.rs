@@ -34,7 +34,7 @@ pub enum Cause {
 pub struct Savings([Usd; Cause::ALL.len()]);
 
 impl Cause {
-    /// All causes.
+    /// All causes of savings.
     pub const ALL: [Self; 4] = [Self::CacheHit, Self::Coalesced, Self::Packed, Self::Tier];
 
     /// Returns the cause in one word, for tables and metrics.

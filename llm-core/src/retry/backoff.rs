@@ -53,7 +53,7 @@ impl Backoff {
     /// Returns a random wait after this number of failures in a row, from zero up to its [bound](Self::bound).
     pub fn wait(&self, failed: u32) -> Duration {
         let nanos = u64::try_from(self.bound(failed).as_nanos()).unwrap_or(u64::MAX);
-        // Of a product of two 64-bit numbers the upper half is below either.
+        // The upper half of a product of two 64-bit numbers is below both factors.
         Duration::from_nanos(((u128::from(nanos) * u128::from(self.random.next())) >> 64) as u64)
     }
 }

@@ -15,7 +15,7 @@ use crate::{
 
 /// The version of the format, sent with each request.
 const VERSION: HeaderValue = HeaderValue::from_static("2023-06-01");
-/// The most models that one page of the list may hold.
+/// Largest number of models on one page of the list.
 const PAGE: u32 = 1_000;
 
 /// Anthropic's messages format.

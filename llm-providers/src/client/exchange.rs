@@ -58,7 +58,7 @@ impl<W: VendorProtocol, T: Transport> Client<W, T> {
     pub(super) fn accept<B>(&self, call: &Call<B>) -> Result<(), Error> {
         call.set_vendor(&self.config.name);
         let message = match call.extensions.get::<Pinned>() {
-            // Also of a call whose `Pinned` a layer has read that is no pool.
+            // This includes a call whose `Pinned` was read by a layer that is not a pool.
             Some(pinned) if call.extensions.get::<MemberId>().is_none() => {
                 let group = pinned.group();
                 format!(
@@ -164,7 +164,7 @@ impl Head {
         }
     }
 
-    /// Adds to an error what is known of the response that it is about.
+    /// Adds to an error the facts about the response that caused it.
     pub(super) fn blame(&self, error: Error) -> Error {
         let mut accounting = self.accounting.clone();
         if let Some(stated) = error.accounting() {
@@ -194,7 +194,7 @@ impl Head {
     }
 }
 
-/// Takes secrets out of what a vendor said, wherever it echoes them.
+/// Removes secrets from an error's text, wherever the vendor repeats them.
 fn scrub(error: Error, secrets: &[SecretString]) -> Error {
     let scrubbed = |text: &str| {
         let known = secrets.iter().map(ExposeSecret::expose_secret);

@@ -66,7 +66,7 @@ impl<W: VendorProtocol, T: Transport> Client<W, T> {
         encoded: EncodedRequest,
         read: impl FnOnce(&[u8]) -> Result<A, Error>,
     ) -> Result<A, Error> {
-        // It is not charged, so no layer needs to know whether it was sent.
+        // A listing is not charged, so no layer needs to know if it was sent.
         let mut call = Call::new("", ());
         call.deadline = deadline;
         let response = async {

@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 
 use super::{error::unsupported, message};
 
-/// Adapters that are OpenAI's under another name, as far as `genai` sends requests.
+/// Adapters for which `genai` sends requests in OpenAI's format.
 const OWN: [AdapterKind; 10] = [
     AdapterKind::Anthropic,
     AdapterKind::BedrockApi,

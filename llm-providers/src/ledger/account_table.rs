@@ -10,7 +10,7 @@ use super::{
     unknown_costs::UnknownCosts,
 };
 
-/// All accounts of a ledger, which its lock guards: the totals, those of each month, and the unknown costs.
+/// Accounts of a ledger, guarded by its lock: the totals, those of each month, and the unknown costs.
 #[derive(Debug)]
 pub(super) struct AccountTable {
     pub(super) totals: Accounts,

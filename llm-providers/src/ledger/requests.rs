@@ -100,7 +100,7 @@ impl Pending {
         let taken = cost_share.as_ref().map(|share| share.take().ok_or(share.amount()));
         let useful = match taken {
             Some(Ok(amount)) => amount,
-            // Another response of the same attempt was first.
+            // Another response of the same attempt was counted before.
             Some(Err(amount)) => {
                 if saved.of(Cause::Coalesced).is_zero() {
                     saved.add(Cause::Coalesced, amount);

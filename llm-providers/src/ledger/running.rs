@@ -142,7 +142,7 @@ impl RunningAttempt {
         match (cost, usage) {
             (Ok(cost), _) => Charged::Paid(*cost),
             (Err(cause), Some(_)) => Charged::Unpriced(cause.clone()),
-            // It was sent, whether its client said so or not.
+            // The call was sent, even if its client did not mark it.
             (Err(_), None) => Charged::Unconfirmed(self.terms.bound.clone().ok()),
         }
     }

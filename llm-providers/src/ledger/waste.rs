@@ -33,7 +33,7 @@ pub enum Waste {
 pub struct WastedSpend([Usd; Waste::ALL.len()]);
 
 impl Waste {
-    /// All causes.
+    /// All causes of wasted spend.
     pub const ALL: [Self; 4] = [Self::Failed, Self::Abandoned, Self::Revalidated, Self::Verified];
 
     /// Returns the cause in one word, for tables and metrics.

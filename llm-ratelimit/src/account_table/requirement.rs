@@ -47,13 +47,13 @@ impl Requirement<'_> {
         counter.map_or_else(|| Counter::new(rule, at).level(), Counter::level)
     }
 
-    /// Returns true if the call holds anything of it.
+    /// Returns true if the call holds any amount of this requirement.
     #[inline]
     pub(super) fn holds(&self, request: &DecisionRequest<'_>) -> bool {
         self.group.rules.iter().any(|rule| request.takes(rule).is_some())
     }
 
-    /// Returns true if the call needs room in it.
+    /// Returns true if the call needs room for this requirement.
     fn asks(&self, demand: &Demand) -> bool {
         self.group.rules.iter().any(|rule| rule.needed(demand).is_some())
     }
@@ -95,7 +95,7 @@ impl Requirement<'_> {
         if worst.is_none() && queued { blocked(None, Wait::Unknown) } else { worst }
     }
 
-    /// Its account: the one that was found, or a new one.
+    /// Returns the requirement's account: the one that was found, or a new one.
     #[inline]
     pub(super) fn account<'s>(
         &mut self,

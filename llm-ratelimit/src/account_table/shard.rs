@@ -72,7 +72,7 @@ impl Shard {
     }
 
     pub(super) fn forget_idle(&mut self, index: usize, now: u64, idle: u64) {
-        // Also after the clock was set back: then it was used in what is the future now.
+        // The difference is absolute because the clock may have been set back since the account was used.
         let is_idle = |account: &Account| now.abs_diff(account.used_at) >= idle && account.is_blank(now);
         if self.slots[index].as_ref().is_some_and(is_idle) {
             self.remove(index);

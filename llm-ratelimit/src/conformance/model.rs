@@ -18,7 +18,7 @@ enum Step {
         tenant: usize,
         tokens: u64,
     },
-    /// Settles with so many percent of the reserved tokens.
+    /// Settles with this percentage of the reserved tokens.
     Settle {
         which: usize,
         percent: u64,
@@ -75,7 +75,7 @@ impl Tenant {
     fn look(&mut self, now: u64) {
         match now.checked_sub(self.seen) {
             Some(passed) => self.drained += passed,
-            // Another thread's clock may be that late.
+            // Another thread's clock may be late by that much.
             None if self.seen - now < 1_000 => return,
             None => {}
         }

@@ -62,7 +62,7 @@ pub(super) struct Subject {
     late: Arc<Mutex<Told>>,
 }
 
-/// All that a decision shows, but for where it is kept.
+/// Visible result of a decision, without the place of its account.
 type Shown = (Option<Blocked>, Vec<(u32, u64)>, LimitStatuses);
 
 fn plans(which: usize) -> Plans {
@@ -228,7 +228,7 @@ fn carried_by_file(balances: Vec<Balance>) -> Vec<Balance> {
     Store::file(&path).expect("it can be opened").balances().expect("it can be read")
 }
 
-/// Takes the same steps with both, and compares all that they show.
+/// Takes the same steps with both subjects, and compares their visible results.
 pub(super) fn compare(mut ours: Subject, mut theirs: Subject, steps: Vec<Step>) -> Result<(), TestCaseError> {
     let mut at = DecisionTime { now: NOON * 1_000_000_000, per_mille: 1_000 };
     for step in steps {

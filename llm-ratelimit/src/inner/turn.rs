@@ -67,7 +67,7 @@ impl<'a> Turn<'a> {
                 return Some(outcome);
             }
             Some((_, blocked)) => {
-                // It had its turn here, but another account has no room: it goes on to that queue.
+                // The call had its turn here, but another account has no room: it moves to that account's queue.
                 queue.remove(place);
                 queues.leave(&waiter.demand);
                 let plan = inner.plan_of(&waiter.demand.tenant);

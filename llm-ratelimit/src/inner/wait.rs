@@ -87,7 +87,8 @@ impl Inner {
         Ok(ticket)
     }
 
-    /// Serves a queue as far as there is room, and those that its calls go on to. Where a decision needs a round trip, the
+    /// Serves the calls of a queue for which there is room, and the queues that its calls move to. Where a decision
+    /// needs a round trip, the
     /// first call's own task goes on.
     pub(crate) fn drain(self: &Arc<Self>, account_ref: AccountRef) {
         let mut due = AccountRefs::from_slice(&[account_ref]);
@@ -152,7 +153,7 @@ impl Inner {
         self.finish(after);
     }
 
-    /// Takes a call out of its queue whose caller has gone.
+    /// Removes a call from its queue because its caller dropped it.
     pub(super) fn abandon(self: &Arc<Self>, waiter: &Waiter) {
         let mut after = After::default();
         let mut lines = self.queue.lock();

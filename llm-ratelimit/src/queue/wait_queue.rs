@@ -61,14 +61,14 @@ impl WaitQueue {
         self.first().is_some_and(|(first, _)| first == *place)
     }
 
-    /// Takes a call out. Returns true if it was first.
+    /// Removes a call. Returns true if it was first.
     pub(crate) fn remove(&mut self, place: &Place) -> bool {
         let first = self.first().is_some_and(|(first, _)| first == *place);
         self.classes[place.class].order.remove(&place.key());
         first
     }
 
-    /// Takes a call out that is served.
+    /// Removes a call that is served.
     pub(crate) fn serve(&mut self, place: &Place) {
         self.classes[place.class].order.remove(&place.key());
         self.classes[place.class].now = place.start;
@@ -116,7 +116,7 @@ impl WaitQueue {
         Some((waiter.place()?, Arc::clone(waiter)))
     }
 
-    /// Takes out the calls for which there is a reason.
+    /// Removes the calls for which `reason` returns one.
     pub(crate) fn remove_where<R>(&mut self, reason: impl Fn(&Waiter) -> Option<R>) -> Vec<(Arc<Waiter>, R)> {
         let mut gone = Vec::new();
         for class in &mut self.classes {

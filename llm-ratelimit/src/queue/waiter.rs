@@ -27,7 +27,7 @@ struct State {
     waker: Option<Waker>,
     /// Time at which there may be room, if it is the first of its queue.
     alarm: Option<Instant>,
-    /// Its task is to look now.
+    /// True if the waiter's task has been woken to decide.
     is_summoned: bool,
     outcome: Option<Outcome>,
 }
@@ -64,7 +64,7 @@ impl Waiter {
         }
     }
 
-    /// Takes it out of its queue with an outcome. Returns the waker to be woken.
+    /// Ends the wait with an outcome. Returns the waker to wake.
     pub(crate) fn end(&self, outcome: Result<Reservation, Refusal>) -> Option<Waker> {
         let mut state = self.lock();
         state.place = None;

@@ -40,7 +40,7 @@ pub enum StoreError {
     Newer {
         /// The file.
         path: PathBuf,
-        /// Its format.
+        /// Format of the file.
         found: u64,
         /// The latest format that is known here.
         known: u64,

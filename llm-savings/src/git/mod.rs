@@ -47,7 +47,7 @@ pub struct Repository {
 pub struct Change {
     /// Time of the commit, never before that of an earlier one.
     pub at: SystemTime,
-    /// Its items, in the file's order; none of a file that is no text.
+    /// Items of the file, in its order; empty if the file is not text.
     pub items: Vec<String>,
 }
 

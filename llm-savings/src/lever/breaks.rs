@@ -12,11 +12,11 @@ use crate::{record::Prompt, report::grouped};
 
 /// Seconds within which calls of one template are compared.
 const WITHIN: u32 = 3_600;
-/// Most places that are kept.
+/// Largest number of places that are kept.
 const MAX_PLACES: usize = 256;
-/// Most templates that are kept.
+/// Largest number of templates that are kept.
 const MAX_TEMPLATES: usize = 1 << 16;
-/// Most places that are reported.
+/// Largest number of places in the report.
 const REPORTED: usize = 5;
 
 #[derive(Debug)]

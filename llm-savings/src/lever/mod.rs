@@ -19,7 +19,7 @@ use crate::{options::Options, report::Lever};
 pub(crate) use call::Call;
 pub(crate) use exact_cache::ExactCache;
 
-/// All levers that see the calls after the exact cache.
+/// Levers that see the calls that the exact cache does not serve.
 #[derive(Debug)]
 pub(crate) struct Levers {
     coalescing: coalescing::Coalescing,

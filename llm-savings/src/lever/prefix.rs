@@ -7,7 +7,8 @@ use crate::record::{Prompt, Segment, SegmentKind};
 /// Bytes of a block, some 128 tokens: the step in which OpenAI's cache reads a prefix.
 pub(super) const BLOCK: usize = 512;
 
-/// Most entries of a table; what does not fit is not looked for, so that hits are rather missed than invented.
+/// Largest number of entries of a table. Prefixes that do not fit are not looked up, so the count of hits is a lower
+/// bound.
 const MAX_ENTRIES: usize = 1 << 20;
 
 /// End of a beginning of a prompt.
@@ -80,7 +81,7 @@ fn prefix(hasher: &blake3::Hasher, bytes: usize) -> Prefix {
 pub(super) struct Held {
     used: HashMap<u64, u32>,
     ttl: u32,
-    /// Most entries.
+    /// Largest number of entries.
     most: usize,
     sweep_at: usize,
     /// Second before which a full table is not swept again, so that calls do not each pay for a sweep that frees little.

@@ -37,7 +37,7 @@ pub(super) struct Priced<'a> {
 }
 
 impl Priced<'_> {
-    /// Returns the number of tokens of the first `bytes` bytes, by the prompt's own ratio.
+    /// Returns the number of tokens in the first `bytes` bytes, at the prompt's ratio of tokens to bytes.
     pub(super) fn tokens(&self, bytes: u64) -> u64 {
         share(self.plain.input, bytes, self.prompt.bytes())
     }

@@ -28,7 +28,7 @@ const LOOKBACK: usize = 20;
 enum Writes {
     /// The whole prompt, as automatic caching does.
     Whole,
-    /// Also tools and system prompt, each at a breakpoint of its own.
+    /// Automatic caching with two more breakpoints: after the tools and after the system prompt.
     Breakpoints,
 }
 

@@ -15,7 +15,7 @@ use crate::{options::Options, record::Record};
 use csv::Columns;
 pub(crate) use fields::Skipped;
 
-/// Most bytes of a line; a longer one is skipped.
+/// Longest line in bytes; a longer one is skipped.
 const MAX_LINE: u64 = 64 << 20;
 
 /// Reads every line of a log, and passes each record, or the reason for which a line is none, to `sink`.

@@ -7,9 +7,9 @@ use crate::settings::Settings;
 use crate::tokens;
 use serde_json::{Value, json};
 
-/// The most inputs of one request.
+/// Largest number of inputs of one request.
 const MAX_INPUTS: usize = 2_048;
-/// The most dimensions that can be asked for.
+/// Largest number of dimensions that a request may ask for.
 const MAX_DIMENSIONS: u64 = 16_384;
 
 /// Returns the vector of length 1 that a model returns for one input (a text, or an array of tokens).

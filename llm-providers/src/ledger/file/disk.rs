@@ -99,7 +99,7 @@ fn write(path: &Path, bytes: &[u8]) -> io::Result<Option<Stamp>> {
     file.write_all(bytes)?;
     file.sync_all()?;
     std::fs::rename(&beside, path)?;
-    // So that a power failure does not undo the renaming.
+    // The directory is synced so that a power failure does not undo the renaming.
     #[cfg(unix)]
     if let Some(directory) = path.parent() {
         let directory = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };

@@ -49,7 +49,7 @@ impl Drop for FlushThread {
     fn drop(&mut self) {
         drop(self.end.take());
         if let Some(thread) = self.thread.take() {
-            // It can only panic where the ledger does, which was seen there.
+            // The thread panics only where the ledger does, and that panic was reported there.
             let _ = thread.join();
         }
     }

@@ -27,7 +27,7 @@ pub(crate) struct Rules {
     pub(crate) rows: &'static [Row],
     /// Reads the vendor's id of a request from headers.
     pub(crate) request_id: fn(&HeaderMap) -> Option<&str>,
-    /// False if a stated waiting time says nothing with a status below 500 other than 429.
+    /// False if a stated waiting time is ignored with a status below 500 other than 429.
     pub(crate) waits_below_500: bool,
     /// Waiting time that a kind of limit has whatever is stated.
     pub(crate) fixed_wait: fn(Classification, SystemTime) -> Option<Duration>,

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use crate::protocol::fields::{Fields, take_text};
 
-/// Reads a block of a response; `None` if it is a text without any, which says nothing.
+/// Reads a block of a response; `None` if it is an empty text.
 ///
 /// The `input` of a tool call may be its JSON text, which keeps digits that no number of ours holds.
 ///

@@ -30,7 +30,8 @@ pub(crate) fn decode_response(request: &ChatRequest, body: &[u8]) -> Result<Deco
     decode(body, ResponseUsage::asked(request))
 }
 
-/// Takes the reason of a response's end, and its details. A reason that shares its name here with another stays.
+/// Removes the reason for a response's end, and its details, from the fields. If two reasons share one name here, the
+/// vendor's word stays among the fields.
 pub(crate) fn settle(fields: &mut Fields) -> (FinishReason, Extra) {
     let reason = take_word(fields, "stop_reason");
     let mut unknown = Fields::new();

@@ -29,7 +29,7 @@ pub(crate) struct ResponseUsage {
 const READ: usize = 7;
 
 impl ResponseUsage {
-    /// Takes from the request what its response leaves out of surcharges.
+    /// Reads from the request the surcharges that its response does not state.
     pub(crate) fn asked(request: &ChatRequest) -> Self {
         let mut usage = Self::default();
         usage.settings.take(|name| request.extra.get(name));

@@ -142,7 +142,7 @@ impl Serialize for Block<'_> {
             Part::Reasoning(reasoning) => write_reasoning(reasoning, &mut map)?,
             Part::Other { value } => match &**value {
                 Value::Object(fields) => fields.iter().try_for_each(|(k, v)| map.serialize_entry(k, v))?,
-                // Blocks are objects; what is none is the vendor's to refuse.
+                // A block is an object. Another value is sent as it is, and the vendor refuses it.
                 value => map.serialize_entry("value", value)?,
             },
         }
@@ -163,7 +163,7 @@ impl Serialize for Content<'_> {
 fn write_reasoning<M: SerializeMap>(reasoning: &Reasoning, map: &mut M) -> Result<(), M::Error> {
     let Reasoning { text, signature, extra } = reasoning;
     if is_redacted(extra) {
-        // Its type is among the unknown fields.
+        // The block's type is among its unknown fields.
         map.serialize_entry("data", signature)?;
     } else {
         map.serialize_entry("type", "thinking")?;

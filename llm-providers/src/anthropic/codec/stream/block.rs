@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::super::decode::read_block;
 use crate::protocol::fields::{Fields, malformed, take_text};
 
-/// The one choice that the vendor gives.
+/// Number of the only choice in this vendor's responses.
 pub(super) const CHOICE: u32 = 0;
 
 /// A block whose pieces are coming.
@@ -69,7 +69,7 @@ impl OpenBlock {
         block
     }
 
-    /// Takes a piece.
+    /// Reads a piece of the block.
     pub(super) fn delta(
         &mut self,
         mut delta: Fields,

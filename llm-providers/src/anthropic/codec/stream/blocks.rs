@@ -45,7 +45,7 @@ impl Blocks {
         }
     }
 
-    /// Takes a piece of a block.
+    /// Reads a piece of a block.
     pub(super) fn delta(&mut self, index: u32, delta: Fields, events: &mut Vec<ChatEvent>) -> Result<(), Error> {
         match (&mut self.first, self.waiting.get_mut(&index)) {
             (Some((open, block)), _) if *open == index => block.delta(delta, self.last, events),

@@ -83,7 +83,7 @@ impl EventDecoder {
             "message_delta" => self.message_delta(fields, events),
             "message_stop" => self.stop(events),
             "error" => Err(RULES.classify_inner(&ErrorBody::of(&serde_json::Value::Object(fields)), self.has_content)),
-            // A kind of event that is not known yet may have a message of its own.
+            // An unknown kind of event may have an error message.
             kind => {
                 let nameless = || ErrorBody::in_chunk(&fields, "content").filter(|_| kind.is_empty());
                 let error = ErrorBody::in_event(&fields).or_else(nameless);

@@ -23,7 +23,8 @@ const NUMBERED: [&str; 12] = [
     "IMAGE_SAFETY",
 ];
 
-/// Takes why a candidate ended. One that calls functions ends with `STOP` like any other. The word of a filter stays: it
+/// Removes the reason for a candidate's end from the fields. A candidate that calls functions ends with `STOP` like any
+/// other. The word of a filter stays: it
 /// says which filter it was.
 pub(crate) fn take_finish(fields: &mut Fields, calls: &CallIds) -> FinishReason {
     let Some(word) = take_word(fields, "finishReason") else { return FinishReason::Unknown };

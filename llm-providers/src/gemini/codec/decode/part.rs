@@ -62,7 +62,7 @@ fn call(mut part: Fields, response: &str, ids: &mut CallIds) -> Part {
     let name = take_text(&mut call, "name").unwrap_or_default().into();
     let arguments = match call.remove("args") {
         None | Some(Value::Null) => "{}".into(),
-        // Their text, as it was read: digits and all.
+        // The arguments' text as it was read, so that no digit is lost.
         Some(Value::String(args)) => args.into(),
         Some(args) => args.to_string().into(),
     };
@@ -79,7 +79,7 @@ fn text(mut part: Fields) -> Option<Part> {
     if thought {
         let signature = take_text(&mut part, SIGNATURE).map(Into::into);
         if signature.is_some() {
-            // It distinguishes this signature from other vendors'.
+            // The field distinguishes this signature from other vendors'.
             part.insert("thought".to_owned(), true.into());
         }
         let says = !text.is_empty() || signature.is_some() || !part.is_empty();
@@ -95,7 +95,7 @@ fn image(part: &Fields) -> Option<Part> {
     let blob = part.get("inlineData")?.as_object().filter(|blob| only(blob, &["mimeType", "data"]))?;
     let media_type = blob.get("mimeType")?.as_str().filter(|kind| kind.starts_with("image/"))?.into();
     let data = blob.get("data")?.as_str()?;
-    // Both alphabets are allowed.
+    // Both alphabets of base64 are allowed.
     let alphabet = if data.contains(['-', '_']) { URL_SAFE } else { STANDARD };
     let data = GeneralPurpose::new(&alphabet, LENIENT).decode(data).ok()?.into();
     let unknown = part.iter().filter(|(name, _)| *name != "inlineData");

@@ -81,7 +81,7 @@ impl<'a> Body<'a> {
         })
     }
 
-    /// Returns true if it has only contents.
+    /// Returns true if the request has no field but its contents.
     pub(super) fn is_bare(&self) -> bool {
         self.system_instruction.is_none()
             && self.tools.is_empty()

@@ -58,7 +58,7 @@ pub(super) fn conversation(
         no_shadow(&of, &message.extra, &["role", "parts"])?;
         let turn = turn(message, &messages[..at], &of, dialect)?;
         if turn.parts.is_empty() && !message.parts.is_empty() {
-            // All of it was left out, and a turn without parts is none.
+            // All parts were left out, and a turn without parts must not be sent.
             continue;
         }
         match contents.last_mut() {
@@ -162,7 +162,7 @@ fn check(part: &Part, here: &str, dialect: Dialect) -> Result<(), Error> {
 /// are in an object `functionCall` among them.
 fn called<'a>(call: &'a ToolCall, here: &str) -> Result<EncodedPart<'a>, Error> {
     let ToolCall { id, name, arguments: _, extra } = call;
-    // As the model wrote them, digits and order of fields too.
+    // The model's own text, so that digits and the order of fields stay.
     let args = match serde_json::from_str::<&RawValue>(arguments(call)) {
         Ok(args) if args.get().starts_with('{') => args,
         _ => return Err(Error::invalid(format!("{here}.arguments is not a JSON object, as gemini wants it"))),

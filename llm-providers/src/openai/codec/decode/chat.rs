@@ -46,7 +46,7 @@ pub(crate) fn service_tier<'f>(field: impl Fn(&str) -> Option<&'f Value>) -> Opt
     beside.or_else(|| field("usage")?.get("service_tier")?.as_str())
 }
 
-/// Takes why a choice ended, if it says so.
+/// Removes the reason for a choice's end from its fields.
 ///
 /// # Errors
 ///

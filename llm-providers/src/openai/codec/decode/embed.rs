@@ -55,7 +55,7 @@ fn embeddings(mut fields: Fields, inputs: usize) -> Result<Embeddings, Error> {
     }
     let model = take_text(&mut fields, "model").unwrap_or_default();
     fields.remove("object");
-    // As many as there are places, and none twice: every place is taken.
+    // There are as many vectors as places, and none came twice, so every place is filled.
     let mut response = Embeddings::new(model, vectors.into_iter().flatten().collect());
     response.extra = Extra::from(fields);
     Ok(response)

@@ -6,7 +6,7 @@ use serde::{Serialize, Serializer, ser::SerializeMap};
 
 use crate::protocol::encode::{entry, no_shadow};
 
-/// An unknown field of a function that stands beside it, not within.
+/// Unknown field of a function that belongs beside the function's object, not inside it.
 const BESIDE: &str = "cache_control";
 
 /// A tool as it is sent.

@@ -73,7 +73,7 @@ impl OpenChoice {
     pub(super) fn close(&mut self, choice: u32, events: &mut Vec<ChatEvent>) {
         self.calls.flush(choice, events);
         events.extend(self.details.take().map(|part| ChatEvent::Part { choice, part }));
-        // Also where the vendor gave no reason: it tells that this choice exists.
+        // Sent even without a reason, because it tells readers that this choice exists.
         events.push(ChatEvent::Finish { choice, reason: self.finish.clone() });
     }
 }

@@ -102,7 +102,7 @@ impl ChunkDecoder {
         for (index, choice) in &mut self.choices {
             choice.close(*index, &mut events);
         }
-        // Of running figures the last are the whole response's.
+        // The last of the running totals are those of the whole response.
         self.settle(&mut events);
         events
     }
