@@ -14,7 +14,7 @@ use crate::{
     rules::{Group, Rule},
 };
 
-/// Ends a value: no text has this byte.
+/// Terminator of a value. UTF-8 text never contains this byte.
 const END: u8 = 0xff;
 
 #[derive(Debug)]
@@ -22,9 +22,9 @@ pub(crate) struct Account {
     pub(crate) group: u32,
     /// The account's values of the group's aspects, each followed by [`END`].
     values: SmallVec<[u8; 24]>,
-    /// True for the account of all calls without room for one of their own.
+    /// True for the catch-all account, which takes calls when the table has no room for another account.
     pub(crate) catch_all: bool,
-    /// Reservations that are open.
+    /// Number of open reservations.
     pub(crate) open: u32,
     /// True if a call waits for room in it, so that no other call takes that first.
     pub(crate) awaited: bool,
@@ -54,14 +54,14 @@ impl Account {
         Self { catch_all: true, ..Self::named(group, std::iter::empty()) }
     }
 
-    /// The hash of the account that a call counts in. What a tenant has in other groups has the same, and so is under the
-    /// same lock.
+    /// Returns the hash of the account that a call counts in. A tenant's accounts of all groups have one hash, and so
+    /// are under one lock.
     #[inline]
     pub(crate) fn hash(state: &RandomState, group: &Group, demand: &Demand, plan: &str) -> u64 {
         hash(state, group.scope.values(demand, plan))
     }
 
-    /// The hash of this account.
+    /// Returns the hash of this account.
     pub(crate) fn rehash(&self, state: &RandomState) -> u64 {
         hash(state, self.values())
     }
@@ -84,7 +84,7 @@ impl Account {
         values.map(|value| std::str::from_utf8(&value[..value.len() - 1]).expect("it was text"))
     }
 
-    /// A rule's counter, brought to now.
+    /// Returns a rule's counter, advanced to the present.
     #[inline]
     pub(crate) fn counter(&mut self, rule: &Rule, at: DecisionTime) -> Option<&mut Counter> {
         let counter = self.counters.iter_mut().find(|counter| counter.id == rule.id)?;
@@ -124,7 +124,7 @@ impl Account {
         &mut self.counters[known]
     }
 
-    /// Returns true if nothing would be lost by forgetting it.
+    /// Returns true if the account holds nothing that must be kept.
     pub(crate) fn is_blank(&self, now: u64) -> bool {
         self.open == 0 && !self.awaited && !self.changed && self.counters.iter().all(|counter| counter.is_blank(now))
     }

@@ -1,16 +1,17 @@
 //! Position of an account.
 
-/// Position of an account among those of its implementation. It stays there while it has open reservations or is awaited.
+/// Position of an account in its implementation. It does not change while the account has open reservations or is
+/// awaited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct AccountRef(u64);
 
 impl AccountRef {
-    /// Position in a part of the accounts, such as a shard.
+    /// Creates the position of an account in a part of the accounts, such as a shard.
     pub(crate) fn new(part: usize, index: u32) -> Self {
         Self((part as u64) << 32 | u64::from(index))
     }
 
-    /// Position that a hash of the account's name stands for.
+    /// Creates a position from the hash of the account's name.
     #[cfg(feature = "redis")]
     pub(crate) fn from_hash(hash: u64) -> Self {
         Self(hash)

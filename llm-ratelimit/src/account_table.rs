@@ -33,9 +33,9 @@ pub(crate) struct AccountTable {
     hasher: RandomState,
     /// Largest number of accounts of one shard.
     most: usize,
-    /// A persister writes the changes.
+    /// True if a persister writes the changes.
     is_persisted: AtomicBool,
-    /// The shard in which idle accounts are looked for next.
+    /// Shard in which the search for idle accounts goes on.
     sweep_cursor: AtomicUsize,
 }
 
@@ -122,7 +122,7 @@ impl AccountTable {
                 if account.catch_all || !is_theirs(account) {
                     continue;
                 }
-                // A persister has to write this, so the account stays until it has.
+                // A persister has to write this change, so the account stays until it is written.
                 account.changed = self.is_persisted.load(Relaxed);
                 account.counters.iter_mut().for_each(Counter::forget);
                 let changed = account.changed;
@@ -194,7 +194,7 @@ impl AccountTable {
         true
     }
 
-    /// Looks at a few accounts of one shard after the other, so that idle ones do not stay for long.
+    /// Checks a few accounts of the next shard, so that idle accounts are forgotten in time.
     fn sweep_some(&self, now: u64) {
         let number = self.sweep_cursor.fetch_add(1, Relaxed) % self.shards.len();
         if let Ok(mut shard) = self.shards[number].try_lock() {
@@ -223,7 +223,7 @@ impl AccountTable {
     }
 
     fn shard(&self, number: usize) -> MutexGuard<'_, Shard> {
-        // Nothing foreign runs under this lock, and nothing in it panics half way.
+        // No foreign code runs under this lock, and no statement in it panics half way.
         self.shards[number].lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

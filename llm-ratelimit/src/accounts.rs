@@ -1,4 +1,4 @@
-//! The trait behind which all accounts are kept.
+//! Trait of the implementations that keep accounts.
 
 use std::{fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
 
@@ -28,14 +28,14 @@ pub(crate) trait Accounts: fmt::Debug + Send + Sync {
     /// future is ready.
     fn decide<'a>(&'a self, request: &'a DecisionRequest<'a>, decision: &'a mut Decision) -> Option<RoundTrip<'a, ()>>;
 
-    /// Turns what a call holds into what it used, and says which of the alert shares, in per cent of a limit, are reached by
-    /// that. It never waits: what has to be sent is sent afterwards.
+    /// Replaces the amounts that a call holds by those that it used, and reports which alert shares, in per cent of a
+    /// limit, are reached by that. It never waits: what has to be sent is sent afterwards.
     fn settle(&self, holds: &[Hold], settlement: &Settlement, now: u64, alert_shares: &[u8]) -> Settled;
 
     /// Reads the levels of a call's limits, and takes nothing.
     fn levels<'a>(&'a self, request: DecisionRequest<'a>) -> RoundTrip<'a, LimitStatuses>;
 
-    /// Forgets what a tenant has used, wherever it was counted apart. An account with open reservations keeps those.
+    /// Forgets what a tenant has used, in all accounts by tenant. An account with open reservations keeps those.
     fn forget<'a>(&'a self, tenant: &'a str, names: &'a Names) -> RoundTrip<'a, ()>;
 
     /// Returns the balances of calendar windows: all, or those that changed since changes were last exported. The first
@@ -50,7 +50,7 @@ pub(crate) trait Accounts: fmt::Debug + Send + Sync {
         names: &'a Names,
     ) -> RoundTrip<'a, Result<usize, StoreError>>;
 
-    /// Marks that calls wait for an account, so that no other takes its room first, or that they do no longer.
+    /// Marks an account as awaited, so that no new call takes its room before those that wait, or removes the mark.
     fn set_awaited(&self, account_ref: AccountRef, awaited: bool);
 
     /// Returns the number of open reservations, each counted once for every account it is in.
@@ -59,10 +59,10 @@ pub(crate) trait Accounts: fmt::Debug + Send + Sync {
     /// Returns the number of accounts.
     fn len(&self) -> usize;
 
-    /// Forgets what has been idle, all at once.
+    /// Forgets all idle accounts.
     fn sweep(&self, now: u64);
 
-    /// Hands over the receiver of what becomes known after a settlement was sent, and of accounts that may have room.
+    /// Sets the receiver of results that become known after a settlement was sent, and of accounts that may have room.
     fn connect(&self, _listener: Listener) {}
 
     /// Returns the counters of accounts in Redis.
@@ -71,10 +71,11 @@ pub(crate) trait Accounts: fmt::Debug + Send + Sync {
         crate::RedisStats::default()
     }
 
-    /// Gives back what is held for calls to come. The limiter is being closed.
+    /// Gives back the amounts held for future calls, because the limiter is being closed.
     fn close(&self) {}
 
-    /// Returns the time after which the first of those that wait for an account asks again, without a message that there is room.
+    /// Returns the time after which the first call in an account's queue asks again, even without a message that there
+    /// is room.
     fn ask_again_after(&self) -> Option<Duration> {
         None
     }
@@ -95,26 +96,27 @@ pub(crate) struct DecisionRequest<'a> {
     pub(crate) standing: Standing,
 }
 
-/// The call's right to room.
+/// Standing of a call against those that wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Standing {
     /// A new call, which comes after those that wait.
     New,
     /// A call that has waited for an account or runs already, so that waiting calls do not block it.
     Waited,
-    /// A call that is sent whatever the limits say. It counts in calendar windows, so that they show what was used. It does
+    /// A call that is sent in any case. It counts in calendar windows, so that they show what was used. It does
     /// not count in buckets and slots, which had no room for it.
     Regardless,
 }
 
-/// A decision, with the levels of all of the plan's rules after it. It is made in place, where the reservation will be.
+/// A decision, with the levels of all of the plan's rules after it. It is written in place, into the future
+/// reservation.
 pub(crate) struct Decision {
-    /// The shares that the call took; none if it is blocked.
+    /// Amounts that the call took; empty if it is blocked.
     pub(crate) held: Held,
     pub(crate) statuses: LimitStatuses,
     /// The limit in the way; if there are several, the one with the longest wait.
     pub(crate) blocked: Option<Blocked>,
-    /// The reason to refuse the call that has nothing to do with what is left.
+    /// Reason to refuse the call even if there is room.
     pub(crate) refused: Option<Reason>,
 }
 
@@ -133,14 +135,14 @@ pub(crate) struct Alert {
 #[derive(Debug, Default)]
 pub(crate) struct Settled {
     pub(crate) alerts: Vec<Alert>,
-    /// Debt that was made, of what kind.
+    /// Debt that the settlement made, by kind.
     pub(crate) debts: SmallVec<[(Kind, u64); 1]>,
-    /// Accounts that others wait for.
+    /// Accounts for which calls wait.
     pub(crate) awaited: SmallVec<[AccountRef; 2]>,
 }
 
 impl DecisionRequest<'_> {
-    /// Returns the amount that the call takes of what a rule counts, if it may.
+    /// Returns the amount that the call takes of a rule; `None` if the rule does not count the call.
     #[inline]
     pub(crate) fn takes(&self, rule: &Rule) -> Option<u64> {
         let counts = self.standing != Standing::Regardless || rule.limit.quota().windows().is_some();

@@ -52,22 +52,22 @@ impl Balance {
         self.window.until
     }
 
-    /// Returns the limit that was last in force, in tokens, nano-dollars, calls or units.
+    /// Returns the last limit that applied, in tokens, nano-dollars, calls or units.
     pub fn limit(&self) -> u64 {
         self.window.limit
     }
 
-    /// Returns all that counts against the limit: spent, reserved, and owed by earlier windows.
+    /// Returns the amount that counts against the limit: spent, reserved, and owed from earlier windows.
     pub fn used(&self) -> u64 {
         self.window.total()
     }
 
-    /// Returns the amount that the window has left.
+    /// Returns the amount left in the window.
     pub fn left(&self) -> u64 {
         self.limit().saturating_sub(self.used())
     }
 
-    /// Returns the amount that was spent in it, in tokens, nano-dollars, calls or units.
+    /// Returns the amount spent in the window, in tokens, nano-dollars, calls or units.
     pub fn spent(&self) -> u64 {
         self.window.spent
     }

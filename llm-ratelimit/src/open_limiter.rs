@@ -13,27 +13,27 @@ pub struct OpenLimiter {
     persister: Option<BalancePersister>,
 }
 
-/// Address at which no limiter can be opened, or limiter that cannot be closed there.
+/// Failure to open a limiter at an address, or to close one.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum OpenError {
-    /// Settings or plans that make no limiter.
+    /// The settings or plans are invalid.
     #[error(transparent)]
     Build(#[from] BuildError),
-    /// An address that cannot be read, a file that cannot be opened, or balances that cannot be written.
+    /// The address is invalid, the file cannot be opened, or balances cannot be written.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// A server that cannot be used.
+    /// The Redis server cannot be used.
     #[cfg(feature = "redis")]
     #[error(transparent)]
     Redis(#[from] crate::RedisError),
-    /// No tokio runtime with timers.
+    /// There is no tokio runtime with timers.
     #[error(transparent)]
     Runtime(#[from] NoRuntime),
 }
 
 impl OpenLimiter {
-    /// Returns the limiter. Its clones are for layers.
+    /// Returns the limiter. Clone it for each layer.
     pub fn limiter(&self) -> &Limiter {
         &self.limiter
     }

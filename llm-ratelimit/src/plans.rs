@@ -56,18 +56,18 @@ pub struct Plan {
     pub limits: Vec<Limit>,
     /// Limits of all of its tenants together.
     pub shared: Vec<Limit>,
-    /// Share of a scarce limit that a tenant gets, beside tenants of other plans; at least 1.
+    /// Weight of a tenant's share of a scarce limit, relative to tenants of other plans; at least 1.
     pub weight: u32,
 }
 
-/// Plans that make no sense.
+/// Invalid plans.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PlanError {
     /// A quota cannot be read.
     #[error(transparent)]
     Quota(#[from] QuotaError),
-    /// A plan is named that does not exist.
+    /// The named plan does not exist.
     #[error("there is no plan {0:?}: add it to the plans, or name one of them")]
     NoSuchPlan(String),
     /// A limit is for the tenants of a plan that does not exist, so no call would count in it.
@@ -75,26 +75,26 @@ pub enum PlanError {
         "the limit {limit:?} is for plan {plan:?}, which does not exist: add the plan first, or name one that exists"
     )]
     UnknownFilter {
-        /// The plan.
+        /// Name of the plan.
         plan: String,
-        /// The limit.
+        /// Text of the limit.
         limit: String,
     },
-    /// A weight of zero.
+    /// The plan's weight is zero.
     #[error("plan {0:?} has a weight of zero, so its tenants would wait for ever: give it at least 1")]
     Weight(String),
-    /// Two limits on one counter.
+    /// Two limits count on one counter.
     #[error("two limits of plan {plan:?} count the same: {limit:?} and another; leave one out")]
     Twice {
-        /// The plan.
+        /// Name of the plan.
         plan: String,
-        /// One of the two.
+        /// Text of one of the two limits.
         limit: String,
     },
-    /// The text of the environment is no plans.
+    /// The variable's text cannot be read as plans.
     #[error("{name} holds no plans: {message}")]
     Environment {
-        /// The variable.
+        /// Name of the variable.
         name: &'static str,
         /// The cause.
         message: String,
@@ -115,12 +115,12 @@ struct Raw {
 }
 
 impl Plan {
-    /// A plan without limits.
+    /// Creates a plan without limits.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// A plan with these limits for each tenant, as text.
+    /// Creates a plan with these limits for each tenant, read from text.
     ///
     /// ```
     /// use llm_ratelimit::{Plan, Plans};
@@ -151,7 +151,7 @@ impl Plan {
         self
     }
 
-    /// Sets the share of a scarce limit that a tenant gets.
+    /// Sets the weight of a tenant's share of a scarce limit.
     pub fn weight(mut self, weight: u32) -> Self {
         self.weight = weight;
         self
@@ -159,7 +159,7 @@ impl Plan {
 }
 
 impl Plans {
-    /// One plan for all tenants, with these limits for each tenant.
+    /// Creates one plan for all tenants, with these limits for each tenant.
     ///
     /// # Errors
     ///
@@ -176,7 +176,7 @@ impl Plans {
         Self::new("default", Plan::with_limits(limits)?)
     }
 
-    /// A default plan, for all tenants that are given no other.
+    /// Creates plans with one default plan, for all tenants without another.
     ///
     /// # Errors
     ///
@@ -220,7 +220,7 @@ impl Plans {
     ///
     /// # Errors
     ///
-    /// There is no such plan.
+    /// The plan does not exist.
     pub fn tenant(mut self, tenant: impl Into<String>, plan: impl Into<String>) -> Result<Self, PlanError> {
         let plan = plan.into();
         if !self.has_plan(&plan) {
@@ -255,7 +255,7 @@ impl Plans {
         }
     }
 
-    /// The plan of a tenant.
+    /// Returns the name of a tenant's plan.
     pub fn plan_of(&self, tenant: &str) -> &str {
         self.tenants.get(tenant).unwrap_or(&self.default)
     }
@@ -324,7 +324,7 @@ impl Default for Plan {
 }
 
 impl Default for Plans {
-    /// One plan without limits.
+    /// Returns one plan without limits, for all tenants.
     fn default() -> Self {
         let plans = BTreeMap::from([(default_name(), Plan::default())]);
         Self { default: default_name(), plans, tenants: BTreeMap::new(), limits: Vec::new() }
@@ -354,7 +354,7 @@ mod tests {
     use super::*;
 
     thread_local! {
-        /// Plans that were looked up by name.
+        /// Number of plans that were looked up by name.
         pub(super) static LOOKUPS: Cell<usize> = const { Cell::new(0) };
     }
 

@@ -1,4 +1,4 @@
-//! Wait queues: the calls that wait for room, by the account that has none.
+//! Wait queues: the calls that wait for room, one queue for each account without room.
 //!
 //! Each account for which calls wait has a wait queue. The order of a queue follows from start-time fair queueing:
 //! each call starts where its tenant's last one ended, in shares of the limit divided by the plan's weight, so a tenant
@@ -44,9 +44,9 @@ pub(crate) struct Queue {
 #[derive(Debug, Default)]
 pub(crate) struct WaitQueues {
     pub(crate) lines: HashMap<AccountRef, WaitQueue>,
-    /// Volume of all calls that wait.
+    /// Volume of all waiting calls.
     all: Volume,
-    /// Volume of each tenant that waits.
+    /// Volume of the waiting calls of each tenant.
     each: HashMap<Tenant, Volume>,
     next: u64,
 }
@@ -57,11 +57,11 @@ struct Volume {
     calls: usize,
 }
 
-/// Work that is done once the queues are unlocked again.
+/// Work to do after the queues are unlocked.
 #[derive(Default)]
 pub(crate) struct After {
     pub(crate) wake: Vec<Waker>,
-    /// Queues that are to be drained.
+    /// Queues to drain.
     pub(crate) drain: AccountRefs,
 }
 
@@ -81,13 +81,13 @@ impl Queue {
         self.settings.is_some() && self.lock().lines.contains_key(&account_ref)
     }
 
-    /// Returns the amount that waiting calls want of what a rule counts.
+    /// Returns the amount of a rule that waiting calls want.
     pub(crate) fn wanted(&self, account_ref: AccountRef, rule: &Rule) -> u64 {
         self.lock().lines.get(&account_ref).map_or(0, |wait_queue| wait_queue.wanted(rule))
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, WaitQueues> {
-        // Nothing foreign runs under this lock but the clock's reading and tenants' comparisons.
+        // The only foreign code under this lock reads the clock and compares tenants.
         self.lines.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -198,7 +198,7 @@ impl Volume {
     }
 }
 
-/// Returns the time at which to look again.
+/// Returns the time of the next decision.
 pub(crate) fn alarm(wait: Wait, accounts: &dyn Accounts) -> Option<Instant> {
     let wait = match wait {
         // NOTE: tokio's timers are no finer than a millisecond.
@@ -209,7 +209,7 @@ pub(crate) fn alarm(wait: Wait, accounts: &dyn Accounts) -> Option<Instant> {
     Instant::now().checked_add(wait)
 }
 
-/// A call's share of the limit that has no room for it, in 2⁻³² of it, divided by its plan's weight.
+/// Returns a call's share of the limit that blocks it, in units of 2⁻³², divided by its plan's weight.
 fn share_of(demand: &Demand, plan: &PlanRules, blocked: &Blocked) -> u64 {
     let rules = &plan.groups[usize::from(blocked.group)].rules;
     let Some(rule) = rules.get(usize::from(blocked.rule.unwrap_or(0))) else { return 1 };

@@ -1,4 +1,4 @@
-//! An amount of a unit in a time, as text and as numbers. Reading text is in `quota/parse.rs`.
+//! A quota, an amount of a unit per time, as text and as numbers. Reading text is in `quota/parse.rs`.
 
 mod parse;
 
@@ -51,11 +51,11 @@ pub struct Quota {
 /// Time over which a quota counts.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Span {
-    /// A bucket: the amount drains in a period, in nanoseconds, and at most `burst` go at once.
+    /// A bucket: the amount drains in a period, in nanoseconds, and the bucket holds at most `burst`.
     Bucket { period: u64, burst: u64 },
     /// A calendar window.
     Calendar(Calendar),
-    /// Calls at one time.
+    /// Number of calls at one time.
     Concurrent,
 }
 
@@ -63,7 +63,7 @@ pub(crate) enum Span {
 const LONGEST: Duration = Duration::from_secs(366 * 86_400);
 
 impl Quota {
-    /// A token bucket: `amount` in each `period`, and as much at once.
+    /// Creates a token bucket of `amount` in each `period`, which holds as much.
     ///
     /// # Errors
     ///
@@ -105,7 +105,7 @@ impl Quota {
     ///
     /// # Errors
     ///
-    /// None at all.
+    /// `calls` is zero.
     ///
     /// ```
     /// use llm_ratelimit::Quota;
@@ -117,11 +117,11 @@ impl Quota {
         Self::new(calls, Unit::Requests, Span::Concurrent)
     }
 
-    /// A budget for each window of a calendar.
+    /// Creates a budget for each window of a calendar.
     ///
     /// # Errors
     ///
-    /// Nothing, or less than nothing.
+    /// The amount is zero or negative.
     ///
     /// ```
     /// use llm_ratelimit::{Calendar, CalendarUnit, Quota};
@@ -134,11 +134,11 @@ impl Quota {
         Self::calendar(u64::try_from(amount.nanos()).map_err(|_| QuotaError::Negative)?, Unit::Money, calendar)
     }
 
-    /// Lets a bucket hold another amount than that of one period.
+    /// Sets the amount that a bucket holds; one period's amount by default.
     ///
     /// # Errors
     ///
-    /// A burst of zero, or a quota that is no bucket.
+    /// The burst is zero, or the quota is not a bucket.
     ///
     /// ```
     /// use llm_ratelimit::Quota;
@@ -158,17 +158,17 @@ impl Quota {
         }
     }
 
-    /// Returns the amount: tokens, nano-dollars, calls, units.
+    /// Returns the amount in tokens, nano-dollars, calls or units.
     pub fn amount(&self) -> u64 {
         self.amount
     }
 
-    /// Returns the unit that it counts.
+    /// Returns the unit that the quota counts.
     pub fn unit(&self) -> &Unit {
         &self.unit
     }
 
-    /// Returns the calendar, if it counts in calendar windows.
+    /// Returns the calendar; `None` if the quota does not count in calendar windows.
     pub fn windows(&self) -> Option<&Calendar> {
         match &self.span {
             Span::Calendar(calendar) => Some(calendar),
@@ -180,7 +180,7 @@ impl Quota {
         &self.span
     }
 
-    /// Returns the most that one call can ever have.
+    /// Returns the largest amount that one call can take.
     pub(crate) fn most(&self) -> u64 {
         match self.span {
             Span::Bucket { burst, .. } => burst,
@@ -193,7 +193,7 @@ impl Quota {
         Rate { amount: scaled(self.amount, per_mille), period, burst: scaled(burst, per_mille) }
     }
 
-    /// Returns the nanoseconds that a bucket takes to drain so much; `None` for what drains at no rate.
+    /// Returns the nanoseconds in which a bucket drains `n`; `None` if the quota is not a bucket.
     pub(crate) fn nanos_for(&self, n: u64) -> Option<u64> {
         let Span::Bucket { period, .. } = self.span else { return None };
         Some(u64::try_from(u128::from(n) * u128::from(period) / u128::from(self.amount)).unwrap_or(u64::MAX))

@@ -95,7 +95,7 @@ struct Repr {
 }
 
 impl Error {
-    /// Returns its kind.
+    /// Returns the kind of the error.
     pub fn kind(&self) -> ErrorKind {
         self.0.kind
     }

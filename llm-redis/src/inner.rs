@@ -64,7 +64,7 @@ pub(crate) trait RoundTrip: Sync {
     /// Returns the slot that it belongs to; `None` if any node can execute it.
     fn slot(&self) -> Result<Option<u16>, Error>;
 
-    /// Returns true if it may be sent again after its connection broke.
+    /// Returns true if the request may be sent again after its connection broke.
     fn is_repeatable(&self) -> bool;
 
     /// Sends it and waits for the response, without a timeout.

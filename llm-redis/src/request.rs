@@ -38,7 +38,7 @@ impl Request {
         }
     }
 
-    /// Returns true if it may be sent again after its connection broke.
+    /// Returns true if the request may be sent again after its connection broke.
     pub(crate) fn is_repeatable(&self) -> bool {
         match &self.0 {
             Kind::Command(command) => command.repeatable,

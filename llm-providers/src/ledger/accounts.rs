@@ -53,7 +53,7 @@ impl Accounts {
         }
     }
 
-    /// Takes the bounds of other accounts.
+    /// Copies the bounds of other accounts.
     pub(super) fn bound_as(&mut self, other: &Self) {
         self.tenants.most = other.tenants.most;
         self.labels.most = other.labels.most;

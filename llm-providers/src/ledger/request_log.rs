@@ -12,7 +12,7 @@ use super::{
     texts::Texts,
 };
 
-/// Most bytes of lines that wait for a flush.
+/// Largest number of bytes of lines that wait for a flush.
 const MAX_BYTES: usize = 16 << 20;
 
 /// Lines that wait for a flush.

@@ -43,7 +43,7 @@ impl Snapshot {
         Self { stack_faults, ..self }
     }
 
-    /// Returns what is wrong with the ledger's layers in the stack, as far as the ledger has noticed it. It is logged, too.
+    /// Returns the faults in the stack's ledger layers that the ledger has noticed. Each is logged, too.
     pub fn stack_faults(&self) -> impl Iterator<Item = StackFault> + '_ {
         self.stack_faults.iter().copied()
     }

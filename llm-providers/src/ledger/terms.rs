@@ -18,7 +18,7 @@ pub(super) struct Terms {
     pub(super) bound: Result<Usd, UnknownCost>,
 }
 
-/// Service that a request asks for, as far as that changes the price.
+/// Options of a request that change its price.
 #[derive(Debug, Default)]
 struct Asked {
     /// The class that it names, unless it leaves that to the vendor.

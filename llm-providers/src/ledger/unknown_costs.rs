@@ -17,7 +17,7 @@ pub(super) struct Counts {
     pub(super) responses: u64,
 }
 
-/// Most causes of unknown costs that are counted apart.
+/// Largest number of causes of unknown costs that are counted separately.
 const MAX_CAUSES: usize = 100;
 
 impl UnknownCosts {

@@ -1,7 +1,7 @@
 use llm_core::Usd;
 use serde_json::Value;
 
-/// Most that one response can have cost, in 10⁻¹² dollars: a million dollars.
+/// Highest plausible cost of one response, in 10⁻¹² dollars: a million dollars.
 const MOST: u128 = 1_000_000_000_000_000_000;
 
 /// Reads an amount of dollars that a vendor states as a JSON number, rounded up to the next nano-dollar. `None` if it is no

@@ -39,7 +39,7 @@ pub(crate) fn object_with(bytes: &[u8], within: &[&str], field: &str) -> Result<
     })
 }
 
-/// Takes a text; anything else stays, but for null.
+/// Removes a field that is text, and returns it. A null is removed; any other value stays.
 pub(crate) fn take_text(fields: &mut Fields, name: &str) -> Option<String> {
     match fields.get_mut(name)? {
         Value::String(text) => {
@@ -55,7 +55,7 @@ pub(crate) fn take_text(fields: &mut Fields, name: &str) -> Option<String> {
     }
 }
 
-/// Takes a word: a text, or the JSON in place of one. Null and an empty text are none.
+/// Removes a word and returns it: a text, or the JSON in its place. `None` for null and an empty text.
 pub(crate) fn take_word(fields: &mut Fields, name: &str) -> Option<String> {
     match fields.remove(name)? {
         Value::String(word) => Some(word).filter(|word| !word.is_empty()),
@@ -64,7 +64,7 @@ pub(crate) fn take_word(fields: &mut Fields, name: &str) -> Option<String> {
     }
 }
 
-/// Takes a number that counts from zero, see [`index`]; anything else stays, but for null.
+/// Removes an [`index`], and returns it. A null is removed; any other value stays.
 pub(crate) fn take_index(fields: &mut Fields, name: &str) -> Option<u32> {
     let value = fields.get(name)?;
     let index = index(value);
@@ -87,7 +87,7 @@ pub(crate) fn index(value: &Value) -> Option<u32> {
     }
 }
 
-/// Takes a list; anything else stays, but for null.
+/// Removes a list, and returns it. A null is removed; any other value stays.
 pub(crate) fn take_list(fields: &mut Fields, name: &str) -> Option<Vec<Value>> {
     match fields.get_mut(name)? {
         Value::Array(list) => {
@@ -103,7 +103,7 @@ pub(crate) fn take_list(fields: &mut Fields, name: &str) -> Option<Vec<Value>> {
     }
 }
 
-/// Takes an object; anything else stays, but for null.
+/// Removes an object, and returns it. A null is removed; any other value stays.
 pub(crate) fn take_object(fields: &mut Fields, name: &str) -> Option<Fields> {
     match fields.get_mut(name)? {
         Value::Object(object) => {

@@ -10,9 +10,9 @@ pub struct Model {
     pub id: Arc<str>,
     /// The name to show, where the vendor has one.
     pub name: Option<Arc<str>>,
-    /// The most input tokens, where the vendor tells.
+    /// Largest number of input tokens, if the vendor states it.
     pub input_limit: Option<u64>,
-    /// The most output tokens, where the vendor tells.
+    /// Largest number of output tokens, if the vendor states it.
     pub output_limit: Option<u64>,
     /// Unknown fields.
     pub extra: Extra,

@@ -13,7 +13,7 @@ const SETTINGS: [(&str, &[&str]); 2] =
 pub(crate) struct Settings([Option<Arc<str>>; 2]);
 
 impl Settings {
-    /// Takes the words among these fields; what they leave out stays as it was.
+    /// Reads the words among these fields. A word that is absent leaves the known one.
     pub(crate) fn take<'f>(&mut self, field: impl Fn(&str) -> Option<&'f Value>) {
         for (known, (name, _)) in self.0.iter_mut().zip(SETTINGS) {
             if let Some(word) = field(name).and_then(Value::as_str) {

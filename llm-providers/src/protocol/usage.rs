@@ -45,7 +45,7 @@ impl StatedUsage {
         }
     }
 
-    /// Takes the count at a path out of the fields. An unusable count stays.
+    /// Removes the count at a path from the fields. An unusable count stays.
     ///
     /// # Errors
     ///
@@ -56,8 +56,8 @@ impl StatedUsage {
         Ok(count)
     }
 
-    /// Takes a part of `whole` that servers state under several names: the largest of them, or zero. One that is more than
-    /// the whole is no part of it, and stays.
+    /// Removes a part of `whole` that servers state under several names, and returns the largest of them, or zero. A
+    /// count above `whole` is not a part of it, and stays.
     pub(crate) fn take_part(&mut self, fields: &mut Fields, paths: &[&str], whole: u64) -> u64 {
         let mut part = 0;
         for path in paths {

@@ -150,7 +150,7 @@ impl Rule {
         self
     }
 
-    /// Restricts the rule to so many calls among those that fit.
+    /// Restricts the rule to the first `calls` calls that match.
     ///
     /// ```
     /// use llm_providers::scripted::{Rule, Scripted};
@@ -206,7 +206,7 @@ impl Rule {
         Self { act, delay, pace, usage: None, fits: Vec::new(), first: 0, most: None, seen: 0 }
     }
 
-    /// Returns true if it decides this call, and counts a call that it matches.
+    /// Returns true if the rule decides this call. A call that matches is counted.
     pub(super) fn takes(&mut self, asked: &Asked<'_>) -> bool {
         let chats = matches!(self.act, Act::Response(_) | Act::Events(_));
         let embeds = matches!(self.act, Act::Vectors(_));

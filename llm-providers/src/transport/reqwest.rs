@@ -185,7 +185,7 @@ impl Reqwest {
         Self::build(Settings { proxy: Some(proxy), ..self.settings })
     }
 
-    /// Trusts these certificates too, besides those of this machine: PEM, one or several.
+    /// Trusts these certificates (PEM, one or several) in addition to those of the machine.
     ///
     /// # Errors
     ///

@@ -22,7 +22,7 @@ pub(super) struct Requirement<'a> {
 }
 
 impl Requirement<'_> {
-    /// Finds its account, or the catch-all account where there is no room for one.
+    /// Finds the requirement's account, or the catch-all account if the shard has no room for another.
     #[inline]
     pub(super) fn find(&mut self, shard: &mut Shard, most: usize, demand: &Demand, plan: &str, at: DecisionTime) {
         self.index = shard.find(self.hash, self.group, demand, plan);
@@ -31,7 +31,7 @@ impl Requirement<'_> {
         }
     }
 
-    /// Brings the counters of its account to now.
+    /// Advances the counters of the requirement's account to the present.
     pub(super) fn advance(&self, shard: &mut Shard, at: DecisionTime) {
         let Some(account) = self.index.and_then(|index| shard.slots[index as usize].as_mut()) else { return };
         for rule in &self.group.rules {
@@ -39,7 +39,7 @@ impl Requirement<'_> {
         }
     }
 
-    /// The level of a rule in its account, which has been brought to now.
+    /// Returns the level of a rule in its account, which has been advanced to the present.
     #[inline]
     pub(super) fn level(&self, shard: &Shard, rule: &Rule, at: DecisionTime) -> Level {
         let account = self.index.and_then(|index| shard.slots[index as usize].as_ref());
@@ -58,7 +58,7 @@ impl Requirement<'_> {
         self.group.rules.iter().any(|rule| rule.needed(demand).is_some())
     }
 
-    /// Returns the obstacle, if there is one. Brings the counters of its account to now.
+    /// Returns the obstacle, if there is one. Advances the counters of the requirement's account to the present.
     #[inline]
     pub(super) fn check(
         &self,
@@ -70,7 +70,7 @@ impl Requirement<'_> {
         let account_ref = self.index.map(|index| AccountRef::new(self.shard, index));
         let mut account = self.index.and_then(|index| shard.slots[index as usize].as_mut());
         if let Some(account) = &mut account {
-            // From here on it is not idle: room that is made for another must not be its.
+            // The account is in use from here on, so that room for another account is not made by forgetting this one.
             account.used_at = at.now;
         }
         let blocked = |rule, wait| Some(Blocked { wait, account_ref, group: small(self.number), rule });
@@ -115,7 +115,7 @@ impl Requirement<'_> {
     }
 }
 
-/// A position among a plan's groups, or a group's rules.
+/// Converts a position among a plan's groups, or a group's rules.
 fn small(number: usize) -> u16 {
     u16::try_from(number).expect("an operator names fewer limits than that")
 }

@@ -12,10 +12,10 @@ pub(super) struct Shard {
     pub(super) slots: Vec<Option<Account>>,
     free: Vec<u32>,
     pub(super) table: HashTable<u32>,
-    /// Position at which the search for idle accounts goes on.
+    /// Position from which the search for idle accounts goes on.
     sweep_cursor: usize,
     uses: u32,
-    /// One of its accounts changed since changes were last collected.
+    /// True if an account of the shard changed since changes were last collected.
     pub(super) changed: bool,
 }
 
@@ -37,14 +37,15 @@ impl Shard {
         self.table.find(hash, is).copied()
     }
 
-    /// The catch-all account, which takes calls without room for an account of their own, if there is one yet.
+    /// Returns the catch-all account, which takes calls when there is no room for another account; `None` if it does
+    /// not exist yet.
     pub(super) fn catch_all(&self, group: u32) -> Option<u32> {
         let is = |account: &Account| account.catch_all && account.group == group;
         let at = self.slots.iter().position(|slot| slot.as_ref().is_some_and(is))?;
         u32::try_from(at).ok()
     }
 
-    /// Returns true if there is room for one more account, after idle ones have been forgotten.
+    /// Forgets idle accounts if the shard is full. Returns true if there is room for one more account.
     pub(super) fn has_room(&mut self, most: usize, now: u64) -> bool {
         for _ in 0..8 {
             if self.table.len() < most {
@@ -56,14 +57,14 @@ impl Shard {
         self.table.len() < most
     }
 
-    /// Counts one use. Returns true if it is time to look for idle accounts.
+    /// Counts one use. Returns true if a search for idle accounts is due.
     #[inline]
     pub(super) fn count_use(&mut self) -> bool {
         self.uses = self.uses.wrapping_add(1);
         self.uses.is_multiple_of(32)
     }
 
-    /// Looks at a few accounts.
+    /// Checks a few accounts, and forgets the idle ones.
     pub(super) fn sweep_some(&mut self, now: u64) {
         for _ in 0..self.slots.len().min(8) {
             self.sweep_cursor = (self.sweep_cursor + 1) % self.slots.len();

@@ -9,7 +9,7 @@ use tokio::sync::watch;
 
 use crate::StoreError;
 
-/// The thread works in rounds, each of which writes all that changed before it began.
+/// State of the thread that writes in rounds. A round writes all changes made before it began.
 #[derive(Debug)]
 pub(super) struct FlushLoop {
     requested: Mutex<Requested>,
@@ -17,10 +17,10 @@ pub(super) struct FlushLoop {
     done: watch::Sender<Done>,
 }
 
-/// Work that the thread is to do next.
+/// Work for the thread's next round.
 #[derive(Debug, Default)]
 struct Requested {
-    /// The round that began last.
+    /// Number of the last round that began.
     begun: u64,
     /// The round that a caller waits for.
     wanted: u64,

@@ -12,9 +12,9 @@ use crate::{Demand, account_ref::AccountRef, rules::Rule};
 
 #[derive(Debug, Default)]
 pub(crate) struct WaitQueue {
-    /// Interactive, background.
+    /// Calls of interactive priority, and of background priority.
     classes: [Class; 2],
-    /// Interactive calls that were served while background ones waited.
+    /// Number of interactive calls served in a row while background calls waited.
     streak: u32,
     turn: TurnState,
 }
@@ -25,24 +25,24 @@ enum TurnState {
     #[default]
     Free,
     Runs,
-    /// Running, with room that its decision may not have seen.
+    /// A turn runs, and room came back that its decision may not have seen.
     LooksAgain,
 }
 
 #[derive(Debug, Default)]
 struct Class {
     order: BTreeMap<(u64, u64), Arc<Waiter>>,
-    /// Start of the last one served.
+    /// Start of the last call that was served.
     now: u64,
-    /// End of each tenant's last call, if that is later.
+    /// End of each tenant's last call, if it is later than `now`.
     ends: HashMap<Tenant, u64>,
 }
 
-/// Number of turns of which one is a background call's.
+/// Number of turns of which one belongs to a background call.
 const TURNS: u32 = 16;
 
 impl WaitQueue {
-    /// Returns the place of a call with such a share of the limit.
+    /// Returns the place of a call with this share of the limit.
     pub(crate) fn place(&self, account_ref: AccountRef, demand: &Demand, share: u64, number: u64) -> Place {
         let class = class_of(demand.priority);
         let Class { now, ends, .. } = &self.classes[class];
@@ -50,7 +50,7 @@ impl WaitQueue {
         Place { account_ref, class, start, number, share }
     }
 
-    /// Puts a call into its place. Returns true if it is first.
+    /// Inserts a call at its place. Returns true if it is first.
     pub(crate) fn insert(&mut self, place: &Place, waiter: Arc<Waiter>) -> bool {
         let Class { order, now, ends } = &mut self.classes[place.class];
         if ends.len() > 2 * order.len() + 64 {
@@ -76,14 +76,14 @@ impl WaitQueue {
         self.streak = if place.class == 0 && background_waits { self.streak + 1 } else { 0 };
     }
 
-    /// Begins a turn. Returns false if another runs, which then looks again.
+    /// Begins a turn. Returns false if another turn runs, which then decides once more.
     pub(crate) fn begin_turn(&mut self) -> bool {
         let is_free = self.turn == TurnState::Free;
         self.turn = if is_free { TurnState::Runs } else { TurnState::LooksAgain };
         is_free
     }
 
-    /// Ends the turn that runs. Returns true if it is to look again.
+    /// Ends the running turn. Returns true if it must decide once more.
     pub(crate) fn end_turn(&mut self) -> bool {
         std::mem::take(&mut self.turn) == TurnState::LooksAgain
     }
@@ -97,13 +97,13 @@ impl WaitQueue {
         })
     }
 
-    /// Returns the amount that the calls before a place in its class want: of the first hundred, at least.
+    /// Returns the amount wanted by the calls before a place in its class. Only the first hundred calls are counted.
     pub(crate) fn before(&self, place: &Place, rule: &Rule) -> u64 {
         let before = self.classes[place.class].order.range(..place.key()).take(100);
         before.filter_map(|(_, waiter)| rule.amount(&waiter.demand)).fold(0, u64::saturating_add)
     }
 
-    /// Returns the amount that all want: the first hundred of each class, at least.
+    /// Returns the amount that all calls want. Only the first hundred calls of each class are counted.
     pub(crate) fn wanted(&self, rule: &Rule) -> u64 {
         let first = self.classes.iter().flat_map(|class| class.order.values().take(100));
         first.filter_map(|waiter| rule.amount(&waiter.demand)).fold(0, u64::saturating_add)
@@ -136,7 +136,7 @@ impl WaitQueue {
     }
 }
 
-/// The classes of waiting calls: those of interactive priority go first.
+/// Returns the class of a priority. Interactive calls go first.
 fn class_of(priority: Priority) -> usize {
     usize::from(priority != Priority::Interactive)
 }

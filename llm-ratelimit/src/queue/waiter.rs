@@ -12,20 +12,20 @@ use tokio::time::Instant;
 use super::place::Place;
 use crate::{Demand, Reason, Refusal, Reservation};
 
-/// A call that waits, shared by its task and its queue.
+/// A waiting call, shared by its task and its queue.
 pub(crate) struct Waiter {
     pub(crate) demand: Demand,
-    /// End of the longest wait, whatever the call's deadline.
+    /// Time at which the wait ends at the latest, even if the call's deadline is later.
     pub(crate) timeout: Instant,
     state: Mutex<State>,
 }
 
 #[derive(Default)]
 struct State {
-    /// `None` once it is out of its queue.
+    /// Place in the queue; `None` after the call has left it.
     place: Option<Place>,
     waker: Option<Waker>,
-    /// Time at which there may be room, if it is the first of its queue.
+    /// Time at which there may be room, if the call is the first of its queue.
     alarm: Option<Instant>,
     /// True if the waiter's task has been woken to decide.
     is_summoned: bool,
@@ -35,7 +35,7 @@ struct State {
 /// Outcome of waiting.
 pub(crate) enum Outcome {
     Decided(Box<Result<Reservation, Refusal>>),
-    /// Taken out of its queue for this reason.
+    /// The call was removed from its queue for this reason.
     TakenOut(Reason),
 }
 
@@ -52,7 +52,7 @@ impl Waiter {
         self.lock().place = place;
     }
 
-    /// Sets the time at which the first call of a queue looks again. Returns the waker to be woken.
+    /// Sets the time at which the first call of a queue decides again. Returns the waker to wake.
     pub(crate) fn alarm(&self, at: Option<Instant>) -> Option<Waker> {
         let mut state = self.lock();
         match state.alarm == at {
@@ -72,14 +72,15 @@ impl Waiter {
         state.waker.take()
     }
 
-    /// Refuses a call that is out of its queue for this reason, unless there is room at last. Returns the waker to be woken.
+    /// Refuses a call that has left its queue for this reason, unless a last decision finds room. Returns the waker to
+    /// wake.
     pub(crate) fn leave(&self, reason: Reason) -> Option<Waker> {
         let mut state = self.lock();
         state.outcome = Some(Outcome::TakenOut(reason));
         state.waker.take()
     }
 
-    /// Asks its task to look for room. Returns the waker to be woken.
+    /// Asks the call's task to decide. Returns the waker to wake.
     pub(crate) fn summon(&self) -> Option<Waker> {
         let mut state = self.lock();
         state.is_summoned = true;
@@ -92,8 +93,8 @@ impl Waiter {
         now >= self.timeout || self.demand.deadline.latest().is_some_and(|deadline| now >= deadline.into())
     }
 
-    /// Breaks with the outcome, or with `None` if its task is to look. Otherwise has the task woken and returns the time of
-    /// its alarm.
+    /// Breaks with the outcome, or with `None` if the task must decide. Otherwise registers the waker and returns the
+    /// time of the alarm.
     pub(crate) fn listen(&self, waker: &Waker) -> ControlFlow<Option<Outcome>, Option<Instant>> {
         let mut state = self.lock();
         if let Some(outcome) = state.outcome.take() {

@@ -11,7 +11,7 @@ const NANOS: u64 = 1_000_000_000;
 const MINUTE: u64 = 60 * NANOS;
 const HOUR: u64 = 60 * MINUTE;
 const DAY: u64 = 24 * HOUR;
-/// Names of periods, the first of each length being the one that is written.
+/// Names of periods. The first name of each length is the one that is written.
 const PERIODS: [(&str, u64); 9] = [
     ("second", NANOS),
     ("minute", MINUTE),
@@ -102,7 +102,8 @@ impl CalendarUnit {
 }
 
 impl Quota {
-    /// Returns the text that tells its counter from others: all but the amount, so that a new amount keeps what was used.
+    /// Returns the text that identifies the quota's counter: all but the amount, so that a new amount keeps the use so
+    /// far.
     pub(crate) fn identity(&self) -> String {
         let what = self.unit().name();
         match self.span() {

@@ -24,7 +24,7 @@ pub(super) struct Disk {
 type Stamp = (u64, Option<SystemTime>, u64);
 
 impl Disk {
-    /// Reads the totals, or writes a file without any if there is none.
+    /// Reads the totals, or creates an empty file.
     pub(super) fn open(path: PathBuf, log: Option<PathBuf>) -> Result<(Self, Months), LedgerFileError> {
         let lock = lock(&path)?;
         let failed = |error: io::Error| LedgerFileError::Open { path: path.clone(), message: error.to_string() };

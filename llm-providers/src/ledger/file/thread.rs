@@ -32,7 +32,7 @@ impl FlushThread {
     }
 }
 
-/// Returns true if it failed. Only the first failure of several is logged.
+/// Writes the files. Returns true on failure; only the first failure in a row is logged.
 fn flush(files: &LedgerFiles, was_failing: bool) -> bool {
     match files.flush() {
         Ok(()) => false,

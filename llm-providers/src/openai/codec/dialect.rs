@@ -100,7 +100,7 @@ pub enum MissingFeature {
     Choices,
     /// `sampling.logprobs` and `sampling.top_logprobs`.
     Logprobs,
-    /// `tool_choice`, but for leaving it to the model.
+    /// `tool_choice` with any value but `auto`.
     ToolChoice,
     /// `parallel_tool_calls`.
     ParallelToolCalls,

@@ -43,7 +43,7 @@ fn is_call(call: &Value) -> bool {
     call.get("name").is_some_and(Value::is_string)
 }
 
-/// Puts the arguments of a call that is none of ours back as the JSON that they are.
+/// Restores the arguments of an unknown kind of call from text to JSON.
 fn whole(part: &mut Value) {
     let Some(Value::Object(call)) = part.get_mut("functionCall") else { return };
     if let Some(Value::String(text)) = call.get("args")

@@ -26,7 +26,7 @@ enum Step<'p> {
 }
 
 impl PartialCall {
-    /// Takes a part of a response. Returns the part, or the call that it completes; none while a call is open.
+    /// Reads a part of a response. Returns the part, or the call that it completes; `None` while a call is open.
     ///
     /// # Errors
     ///

@@ -37,7 +37,8 @@ const DETAILS: [&str; 5] = [
 ];
 
 impl ResponseUsage {
-    /// Takes the usage out of a response or a piece of one. Counts that have no place in [`Usage`] (documents, video)
+    /// Removes the usage from the fields of a response or a piece of one. Counts that have no place in [`Usage`]
+    /// (documents, video)
     /// stay behind under `usageMetadata`.
     pub(crate) fn take(&mut self, fields: &mut Fields) {
         let Some(mut usage) = take_object(fields, "usageMetadata") else { return };

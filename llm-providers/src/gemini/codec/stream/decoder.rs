@@ -36,7 +36,7 @@ pub struct ChunkDecoder {
 }
 
 impl ChunkDecoder {
-    /// Reads the response to a request for so many candidates: before all of them have ended it is not whole.
+    /// Creates a decoder for a request for `asked` candidates. The response is incomplete until all of them have ended.
     pub(crate) fn candidates(asked: u32) -> Self {
         Self { asked: usize::try_from(asked).unwrap_or(usize::MAX), ..Self::default() }
     }

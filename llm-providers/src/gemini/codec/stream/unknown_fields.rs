@@ -13,7 +13,7 @@ const PARTLY: &str = "usageMetadata";
 pub(super) struct UnknownFields(Fields);
 
 impl UnknownFields {
-    /// Takes the fields of a piece. Objects merge; a list that does not repeat what is known goes on with it.
+    /// Adds the fields of a piece. Objects merge. A list is appended, unless it repeats the known one.
     pub(super) fn take(&mut self, fields: Fields) {
         for (name, value) in fields {
             match (self.0.get_mut(&name), value) {
@@ -27,7 +27,7 @@ impl UnknownFields {
         }
     }
 
-    /// Returns a field as far as it has arrived.
+    /// Returns the part of a field that has arrived.
     pub(super) fn get(&self, name: &str) -> Option<&Value> {
         self.0.get(name)
     }

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::super::fields::{Fields, malformed, take_list, take_text};
 
-/// Takes reasoning, text and refusal out of a message or a delta, in this order.
+/// Removes reasoning, text and refusal from a message or a delta, in this order.
 ///
 /// Reasoning is `reasoning_content` (DeepSeek, vLLM) or `reasoning` (OpenRouter, Groq); a server that sends both sends
 /// the same twice. `content` is a text, or a list of parts (Mistral). Empty texts say nothing and give no part.
@@ -66,8 +66,8 @@ fn only(part: &Value, names: &[&str]) -> bool {
     part.as_object().is_some_and(|fields| fields.keys().all(|name| names.contains(&name.as_str())))
 }
 
-/// Takes OpenRouter's `reasoning_details`, the reasoning with the signatures of the model's vendor: a part without a
-/// text, for its text came beside it.
+/// Removes OpenRouter's `reasoning_details`, the reasoning with the signatures of the model's vendor. The part has no
+/// text, because its text came in another field.
 pub(crate) fn take_details(message: &mut Fields) -> Option<Part> {
     let list = take_list(message, "reasoning_details")?;
     (!list.is_empty()).then(|| details_part(list))

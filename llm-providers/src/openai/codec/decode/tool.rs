@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::super::fields::{Fields, take_list, take_object, take_text};
 
-/// Takes the tool calls out of a message, and a call in the deprecated form `function_call`, which has no id.
+/// Removes the tool calls from a message, including a call in the deprecated form `function_call`, which has no id.
 pub(super) fn take_tool_calls(message: &mut Fields) -> Vec<Part> {
     let calls = take_list(message, "tool_calls").unwrap_or_default();
     let mut parts: Vec<Part> = calls.into_iter().map(tool_call).collect();

@@ -28,7 +28,7 @@ const REPEATED: [&str; 3] = [
     "completion_tokens_details.rejected_prediction_tokens",
 ];
 
-/// Takes the usage out of a response or a chunk, and merges it into `stated`. Returns `true` if there was one
+/// Removes the usage from a response or a chunk, and merges it into `stated`. Returns `true` if there was one
 /// with a prompt. Its fields that have no place in [`Usage`] (OpenRouter's `cost`, Groq's timings) stay behind.
 ///
 /// Cached and cache-written tokens are part of `prompt_tokens`. Reasoning is part of `completion_tokens` or stands beside

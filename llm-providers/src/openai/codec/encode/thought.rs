@@ -48,7 +48,7 @@ pub(super) fn check(reasoning: &Reasoning, here: &str, dialect: &Dialect) -> Res
     Ok(())
 }
 
-/// Returns true if it has a text that may be sent: one that no other vendor signed.
+/// Returns true if the reasoning has a text that may be sent, which is one that no other vendor signed.
 pub(super) fn says(reasoning: &Reasoning, dialect: &Dialect) -> bool {
     !reasoning.text.is_empty() && is_own(reasoning, dialect)
 }

@@ -8,7 +8,7 @@ pub(super) struct Brackets {
 }
 
 impl Brackets {
-    /// Takes the next fragment.
+    /// Reads the next fragment.
     pub(super) fn push(&mut self, fragment: &str) {
         for byte in fragment.bytes().filter(|byte| !byte.is_ascii_whitespace()) {
             self.has_begun = true;
@@ -24,7 +24,7 @@ impl Brackets {
         }
     }
 
-    /// Returns `true` if nothing has come but white space.
+    /// Returns `true` if only white space has been read.
     pub(super) fn is_empty(&self) -> bool {
         !self.has_begun
     }

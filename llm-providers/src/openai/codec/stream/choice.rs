@@ -28,7 +28,7 @@ pub(super) struct OpenChoice {
 }
 
 impl OpenChoice {
-    /// Returns true if it has a reason of its end.
+    /// Returns true if the choice has a reason for its end.
     pub(super) fn is_finished(&self) -> bool {
         self.finish != FinishReason::Unknown
     }
@@ -38,7 +38,8 @@ impl OpenChoice {
         self.has_content || self.is_finished()
     }
 
-    /// Returns true if it ends with the reason that it has. Some servers send one in every chunk.
+    /// Returns true if the choice has a reason for its end, and no content came after it. Some servers send a reason in
+    /// every chunk.
     pub(super) fn is_ended(&self) -> bool {
         self.is_finished() && !self.went_on
     }

@@ -7,7 +7,7 @@ use super::super::{decode::details_part, fields::malformed};
 #[derive(Debug, Default)]
 pub(super) struct OpenDetails(Vec<Map<String, Value>>);
 
-/// The most details of one choice; each fragment looks for its own among them.
+/// Largest number of details of one choice, because each fragment searches them for its own.
 const MOST: usize = 1_024;
 /// Fields whose fragments are put together; of others the last counts.
 const GROWING: [&str; 3] = ["text", "summary", "data"];
@@ -37,7 +37,7 @@ impl OpenDetails {
         Ok(())
     }
 
-    /// Takes all fragments as one part, if there were any.
+    /// Returns all fragments as one part; `None` if there were none.
     pub(super) fn take(&mut self) -> Option<Part> {
         let list: Vec<Value> = std::mem::take(&mut self.0).into_iter().map(Value::Object).collect();
         (!list.is_empty()).then(|| details_part(list))

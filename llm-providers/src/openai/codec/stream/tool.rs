@@ -31,7 +31,7 @@ struct Held {
     extra: Extra,
 }
 
-/// The most tool calls of one choice; each piece looks for its own among them.
+/// Largest number of tool calls of one choice, because each piece searches them for its own.
 const MOST: usize = 1_024;
 /// A number that no call in the current form has.
 const DEPRECATED: u32 = u32::MAX;
@@ -208,7 +208,7 @@ struct Fragment {
 }
 
 impl Fragment {
-    /// Returns `true` if it has no field but the number of its call.
+    /// Returns `true` if the piece has no field but the number of its call.
     fn is_bare(&self) -> bool {
         self.id.is_empty() && self.name.is_empty()
     }
