@@ -19,7 +19,7 @@ pub(crate) struct Hold {
 
 pub(crate) type Holds = SmallVec<[Hold; 2]>;
 
-/// What a call holds of its limits. Dropped before it is settled, it counts as spent if the call was sent, and is
+/// Amounts that a call holds of its limits. Dropped before it is settled, it counts as spent if the call was sent, and is
 /// released if not.
 #[derive(Default)]
 pub(crate) struct Held {
