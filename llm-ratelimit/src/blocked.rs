@@ -1,4 +1,4 @@
-//! The obstacle of a call that is refused.
+//! The limit that blocks a call.
 
 use crate::{account_ref::AccountRef, counter::Wait};
 
@@ -8,8 +8,8 @@ pub(crate) struct Blocked {
     pub(crate) wait: Wait,
     /// The account that has no room; `None` if there is no such account yet.
     pub(crate) account_ref: Option<AccountRef>,
-    /// Which of the plan's groups.
+    /// Index of the group in the plan.
     pub(crate) group: u16,
-    /// Which of the group's rules; `None` if others wait for that account.
+    /// Index of the rule in the group; `None` if the account has room that other calls wait for.
     pub(crate) rule: Option<u16>,
 }

@@ -1,6 +1,6 @@
 //! A token bucket that takes back unused amounts. Pure: callers pass the time.
 
-/// Rate at which a bucket drains and amount that it holds, as they are in force now.
+/// Rate at which a bucket drains, and the amount that it holds, at present.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Rate {
     /// Amount that drains in one period.
@@ -20,7 +20,7 @@ pub(crate) struct Rate {
 #[repr(Rust, packed(8))]
 pub(crate) struct Bucket {
     level: u128,
-    /// Volume that ever left at the front: by draining, or by being given back.
+    /// Total volume that has left at the front, by draining or by being given back.
     left: u128,
     at: u64,
     amount: u64,
@@ -58,7 +58,7 @@ impl Bucket {
         Self { level: 0, left: 0, at: now, amount: rate.amount, period: rate.period }
     }
 
-    /// Drains it until now, at the rate until now; from here on this rate applies.
+    /// Drains the bucket until `now` at the former rate, and sets the rate from here on.
     pub(crate) fn drain(&mut self, rate: Rate, now: u64) {
         self.flow(now);
         self.amount = rate.amount;
@@ -93,7 +93,8 @@ impl Bucket {
         let still = end.saturating_sub(self.left.max(mark));
         let back = self.scale(n).min(still).min(self.level);
         self.level -= back;
-        // Shares behind this one move up by that much. Those before it are told too little, never too much.
+        // Shares behind this one move up by that much. For shares before it, `give_back` may return too little later,
+        // never too much.
         self.left = self.left.saturating_add(back);
     }
 
@@ -107,7 +108,7 @@ impl Bucket {
         Volume(self.level)
     }
 
-    /// Empties the bucket, as if all had drained.
+    /// Empties the bucket, as if its content had drained.
     pub(crate) fn forget(&mut self) {
         self.left = self.left.saturating_add(self.level);
         self.level = 0;

@@ -1,8 +1,8 @@
-//! Settings and plans that make no limiter, and the checks that find them.
+//! Errors of settings and plans, and the checks that find them.
 
 use crate::{Limit, Plans, QuotaError, Unit, UnitName};
 
-/// Settings that make no limiter, or plans that a limiter with these settings cannot enforce.
+/// Invalid settings of a limiter, or plans that a limiter with these settings cannot enforce.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BuildError {
@@ -12,7 +12,7 @@ pub enum BuildError {
          .unit({unit:?}), or write the nearest known word, {nearest:?}, if that is meant"
     )]
     UnknownUnit {
-        /// The limit.
+        /// Text of the limit.
         limit: String,
         /// Unit of the limit, as it was written.
         unit: String,
@@ -33,7 +33,7 @@ pub enum BuildError {
          builder a table with .prices(…), or state the price of unlisted models with .unknown_price(…)"
     )]
     NoPrices {
-        /// The limit.
+        /// Text of the limit.
         limit: String,
     },
 }

@@ -13,7 +13,7 @@ use crate::{Demand, Reason};
 /// Largest number of rules for shedding.
 pub(crate) const MAX_SHED: usize = 64;
 
-/// Calls that are refused at once.
+/// Kind of calls that are refused at once.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Shed {
@@ -23,7 +23,7 @@ pub enum Shed {
     Plan(Arc<str>),
     /// Calls with this label.
     Label {
-        /// The label's name.
+        /// Name of the label.
         name: Arc<str>,
         /// Value of the label.
         value: Arc<str>,
@@ -44,7 +44,7 @@ impl Controls {
         self.per_mille.store(per_mille, Relaxed);
     }
 
-    /// Adds a rule of what is shed. Returns false if there are too many.
+    /// Adds a rule for shedding. Returns false if there are too many.
     pub(crate) fn shed(&self, what: Shed) -> bool {
         let mut taken = false;
         self.shed.rcu(|known| {
@@ -75,12 +75,12 @@ impl Controls {
         self.per_mille.load(Relaxed)
     }
 
-    /// Returns true if any call may be refused whatever the limits say.
+    /// Returns true if some calls are refused even if there is room.
     pub(crate) fn refuses(&self) -> bool {
         self.cache_only.load(Relaxed) || self.sheds.load(Relaxed)
     }
 
-    /// Returns the reason to refuse a call whatever the limits say.
+    /// Returns the reason to refuse a call even if there is room.
     pub(crate) fn refuse(&self, demand: &Demand, plan: &str) -> Option<Reason> {
         if self.cache_only.load(Relaxed) {
             return Some(Reason::CacheOnly);

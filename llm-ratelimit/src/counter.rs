@@ -19,7 +19,7 @@ pub(crate) struct Counter {
 pub(crate) enum State {
     Bucket(Bucket),
     Window(Window),
-    /// Number of slots that are held.
+    /// Number of held slots.
     Slots(u64),
 }
 
@@ -30,7 +30,7 @@ pub(crate) enum Wait {
     Not,
     /// Nanoseconds, if no other call takes anything meanwhile.
     Nanos(u64),
-    /// Time until another call gives something back, or limits are scaled up again.
+    /// Until another call gives an amount back, or limits are scaled up again.
     Unknown,
     /// No end: the amount is more than the limit.
     Ever,
@@ -48,7 +48,7 @@ pub(crate) struct DecisionTime {
 /// A counter's state as a decision left it. Plain data: amounts and times are computed when they are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Level {
-    /// The rule counts nothing of the call.
+    /// The rule does not count the call.
     Unused,
     Bucket(Volume),
     /// `until` is the window's end, in nanoseconds since 1970.
@@ -58,7 +58,7 @@ pub(crate) enum Level {
         debt: u64,
         until: u64,
     },
-    /// Number of slots that are held.
+    /// Number of held slots.
     Slots(u64),
 }
 
@@ -66,7 +66,7 @@ pub(crate) enum Level {
 pub(crate) type Levels = SmallVec<[Level; 4]>;
 
 impl Counter {
-    /// A counter of now.
+    /// Creates a counter that begins at the present.
     pub(crate) fn new(rule: &Rule, at: DecisionTime) -> Self {
         let quota = rule.limit.quota();
         let state = match quota.span() {
@@ -81,7 +81,7 @@ impl Counter {
         counter
     }
 
-    /// Brings it to now, under the limit of now.
+    /// Advances the counter to the present, under the present limit.
     #[inline]
     pub(crate) fn advance(&mut self, rule: &Rule, at: DecisionTime) {
         let quota = rule.limit.quota();
@@ -96,7 +96,7 @@ impl Counter {
         }
     }
 
-    /// Returns the time until `n` fit. It has been advanced.
+    /// Returns the time until `n` fit. The counter has been advanced to the present.
     #[inline]
     pub(crate) fn wait(&self, rule: &Rule, n: u64, at: DecisionTime) -> Wait {
         let quota = rule.limit.quota();
@@ -131,7 +131,8 @@ impl Counter {
         }
     }
 
-    /// Turns a reservation into what was used. Returns the alert shares that are reached by that, and the debt that it makes.
+    /// Replaces a reserved amount by the used one. Returns the alert shares that this reaches, and the debt that it
+    /// makes.
     pub(crate) fn settle(
         &mut self,
         mark: Mark,
@@ -169,7 +170,7 @@ impl Counter {
         }
     }
 
-    /// Forgets what was used. What is reserved is not forgotten, so that it can be settled.
+    /// Forgets the used amount. The reserved amount stays, so that it can be settled.
     pub(crate) fn forget(&mut self) {
         match &mut self.state {
             State::Bucket(bucket) => bucket.forget(),
@@ -178,7 +179,7 @@ impl Counter {
         }
     }
 
-    /// Returns true if nothing would be lost by forgetting it.
+    /// Returns true if the counter holds nothing that must be kept.
     pub(crate) fn is_blank(&self, now: u64) -> bool {
         match &self.state {
             State::Bucket(bucket) => bucket.is_empty_at(now),

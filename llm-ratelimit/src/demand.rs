@@ -9,7 +9,7 @@ use llm_core::{Call, Labels, Operation, Priority, Tenant, Usage, Usd, layer::Cal
 
 use crate::{Unit, kind::Kind};
 
-/// Amounts that a call may take of what is limited, and the caller.
+/// Amounts that a call may take of its limits, and the caller.
 ///
 /// ```
 /// use llm_ratelimit::Demand;
@@ -21,11 +21,12 @@ use crate::{Unit, kind::Kind};
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Demand {
-    /// Tenant that asks.
+    /// Tenant of the call.
     pub tenant: Tenant,
-    /// The model asked.
+    /// Requested model.
     pub model: Arc<str>,
-    /// The provider asked, where that is known. Then only its own prices apply: see [`PriceTable`](llm_core::price::PriceTable).
+    /// Requested provider, if it is known. Then only its own prices apply: see
+    /// [`PriceTable`](llm_core::price::PriceTable).
     pub provider: Option<Arc<str>>,
     /// Labels of the call.
     pub labels: Labels,
@@ -50,7 +51,7 @@ pub struct Demand {
     pub(crate) no_output: bool,
 }
 
-/// The models by which known usage is priced: the one asked, and further ones that may have answered.
+/// Models by which known usage is priced: the requested one, and others that may have answered.
 #[derive(Clone, Debug)]
 pub(crate) struct Models {
     asked: Arc<str>,
@@ -74,13 +75,13 @@ pub(crate) struct Models {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Settlement {
-    /// Known not to have been sent: nothing counts.
+    /// The call was not sent, so nothing counts.
     Unsent,
-    /// Sent and refused, so that nothing is charged; the request counts.
+    /// The call was sent and refused. Nothing is charged, and the request counts.
     Refused,
-    /// Sent, with unknown usage: all that was reserved counts.
+    /// The call was sent and its usage is unknown, so the whole reservation counts.
     Unknown,
-    /// Known usage.
+    /// The usage is known.
     Used {
         /// The tokens.
         usage: Usage,
@@ -225,7 +226,7 @@ impl Demand {
         })
     }
 
-    /// Further output tokens of a running stream.
+    /// Returns the demand for further output tokens of a running stream.
     pub(crate) fn portion(&self, output: u64) -> Self {
         Self { no_input: true, ..self.more(0, output) }
     }
@@ -235,12 +236,12 @@ impl Demand {
         Self { requests: 0, slots: 0, units: 0, cost: None, ..self.clone() }.tokens(input, output)
     }
 
-    /// The models that may be asked.
+    /// Returns the models that may be requested.
     pub(crate) fn models(&self) -> impl Iterator<Item = &str> {
         std::iter::once(&*self.model).chain(self.fallback_models.iter().map(|model| &**model))
     }
 
-    /// Returns the options by which it is priced.
+    /// Returns the options by which the call is priced.
     pub(crate) fn price_options(&self) -> PriceOptions {
         price_options(self.provider.as_ref())
     }

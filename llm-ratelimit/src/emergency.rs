@@ -24,29 +24,29 @@ impl Emergency {
     /// Largest number of rules for shedding.
     pub const MAX_SHED: usize = MAX_SHED;
 
-    /// Scales all limits, in thousandths of what the plans say: 1,000 is as they are. What is left of a limit is at least
-    /// 1, so 0 lets hardly anything through. What was used stays used.
+    /// Scales all limits, in thousandths of the plans' amounts; 1,000 leaves them unchanged. A scaled limit is at least
+    /// 1, so even 0 admits single calls. Amounts that were used stay used.
     pub fn scale(&self, per_mille: u32) {
         self.0.controls.scale(per_mille);
         self.0.drain_all();
     }
 
-    /// Refuses such calls at once, also those that wait. Returns false if there are [`MAX_SHED`](Self::MAX_SHED) rules already;
-    /// then this one is ignored.
+    /// Refuses calls of this kind at once, including those that wait. Returns false, and ignores the rule, if there are
+    /// [`MAX_SHED`](Self::MAX_SHED) rules already.
     pub fn shed(&self, what: Shed) -> bool {
         let taken = self.0.controls.shed(what);
         self.0.drain_all();
         taken
     }
 
-    /// Refuses every call, so that a cache above answers with what it has. A limiter above the cache refuses hits, too:
-    /// this is for the one below it.
+    /// Refuses every call, so that a cache above serves only stored responses. Use it on a limiter below the cache: one
+    /// above the cache refuses hits, too.
     pub fn cache_only(&self, on: bool) {
         self.0.controls.cache_only(on);
         self.0.drain_all();
     }
 
-    /// Ends the emergency: limits as the plans say, and nothing is shed.
+    /// Ends the emergency: limits have the plans' amounts again, and no call is shed.
     pub fn restore(&self) {
         self.0.controls.restore();
         self.0.drain_all();

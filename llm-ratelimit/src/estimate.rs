@@ -1,4 +1,4 @@
-//! The tokens that a call reserves before they are known.
+//! Estimates of the tokens that a call reserves before it is sent.
 //!
 //! An estimate that is too high lets fewer calls run at one time, and one that is too low makes debt. [`UpperBound`] is
 //! never too low; [`Learned`] is near what calls take.
@@ -13,7 +13,7 @@ use std::{
 use foldhash::fast::RandomState;
 use llm_core::{Call, ChatRequest, EmbedRequest, Estimate, Operation, Tenant, Usage, layer::Streamed};
 
-/// Estimates the tokens that a call is to reserve, and may learn from what it used.
+/// Estimates the tokens that a call reserves, and may learn from its usage.
 pub trait Estimator: Send + Sync + 'static {
     /// Returns the input and output tokens to reserve.
     fn estimate(&self, question: &EstimateInput<'_>) -> (u64, u64);
@@ -26,9 +26,9 @@ pub trait Estimator: Send + Sync + 'static {
 
 /// A call, as an [`Estimator`] sees it.
 pub struct EstimateInput<'a> {
-    /// Tenant that asks.
+    /// Tenant of the call.
     pub tenant: &'a Tenant,
-    /// The model asked.
+    /// Requested model.
     pub model: &'a str,
     /// Estimate of the operation itself.
     pub estimate: Estimate,
@@ -112,14 +112,14 @@ impl<'a> EstimateInput<'a> {
 }
 
 impl UpperBound {
-    /// Creates an estimator that reserves so many output tokens for each choice that the request does not bound: the most that
-    /// the model can write.
+    /// Creates an estimator that reserves `unbounded_output` output tokens for each choice that the request does not
+    /// bound. Give the largest number that the model can write.
     pub fn new(unbounded_output: u64) -> Self {
         Self { unbounded_input: u64::MAX, unbounded_output }
     }
 
-    /// Sets the input tokens of requests whose input nothing bounds: the most that the model can read. By default, such requests
-    /// are refused.
+    /// Sets the input tokens of requests whose input is not bounded. Give the largest number that the model can read.
+    /// By default, such requests are refused.
     pub fn unbounded_input(mut self, tokens: u64) -> Self {
         self.unbounded_input = tokens;
         self
@@ -145,7 +145,8 @@ impl Learned {
         Self::default()
     }
 
-    /// Forgets a tenant. What all together have taken stays. To keep a handle on one that a layer has, give the layer an
+    /// Forgets a tenant. Figures of all tenants together stay. To keep a handle on one that a layer has, give the layer
+    /// an
     /// `Arc` of it.
     pub fn forget(&self, tenant: &str) {
         for model in self.lock().values_mut() {
@@ -224,7 +225,7 @@ impl Default for Histogram {
 
 impl Histogram {
     const CLASSES: usize = 48;
-    /// Least number of responses that a histogram needs.
+    /// Number of responses that a histogram needs before it is used.
     const ENOUGH: u32 = 20;
     const MEMORY: u32 = 1_024;
 
@@ -241,7 +242,7 @@ impl Histogram {
         }
     }
 
-    /// Returns the number that 95 of 100 stayed below; `None` while too few are known.
+    /// Returns the 95th percentile; `None` while too few responses are known.
     fn quantile(&self) -> Option<u64> {
         if self.total < Self::ENOUGH {
             return None;
@@ -255,7 +256,7 @@ impl Histogram {
         class.map(Self::edge)
     }
 
-    /// The upper edge of a class: 1, 1, 2, 3, 4, 6, 8, 11, 16, …
+    /// Returns the upper edge of a class: 1, 1, 2, 3, 4, 6, 8, 11, 16, …
     fn edge(class: usize) -> u64 {
         let octave = 1u64 << (class / 2);
         if class.is_multiple_of(2) { octave } else { octave * 1_414 / 1_000 }

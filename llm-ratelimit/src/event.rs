@@ -1,10 +1,10 @@
-//! Events of limits that are used up to a share, and their receivers.
+//! Events about limits whose use has reached a share, and their receivers.
 
 use std::{sync::Arc, time::SystemTime};
 
 use crate::Limit;
 
-/// A limit on a calendar window has been used up to a share.
+/// Event that the use of a limit on a calendar window has reached a share.
 ///
 /// Emitted exactly once for each [alert share](crate::LimiterBuilder::alert_shares) and window: when what is spent (settled,
 /// not merely reserved) reaches that share of the limit that is in force. With a [`BalancePersister`](crate::BalancePersister) also over restarts; a process that is
@@ -17,9 +17,9 @@ pub struct Event {
     /// The tenant, model, label, …, in the order of [`Limit::dimensions`]; `(all others)` for those together for whom there
     /// was no room.
     pub subject: Vec<String>,
-    /// The share, in per cent.
+    /// Share that was reached, in per cent.
     pub percent: u8,
-    /// Amount that is spent: tokens, nano-dollars, calls, units.
+    /// Amount spent, in tokens, nano-dollars, calls or units.
     pub spent: u64,
     /// End of the window.
     pub until: SystemTime,
@@ -36,7 +36,7 @@ pub struct Event {
 /// # Ok::<_, Box<dyn std::error::Error>>(())
 /// ```
 pub trait Sink: Send + Sync + 'static {
-    /// Takes one event.
+    /// Receives one event.
     fn emit(&self, event: &Event);
 }
 
@@ -47,7 +47,7 @@ impl<F: Fn(&Event) + Send + Sync + 'static> Sink for F {
 }
 
 impl Event {
-    /// The event in one sentence.
+    /// Returns the event in one sentence.
     pub fn text(&self) -> String {
         let whom = if self.subject.is_empty() { "all together".to_owned() } else { self.subject.join(", ") };
         format!("{}% of {} is used by {whom}", self.percent, self.limit)

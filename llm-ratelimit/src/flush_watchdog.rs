@@ -1,4 +1,4 @@
-//! A check that changes are written in time.
+//! Watchdog for writes to the store that take too long.
 
 use std::{
     fmt,
@@ -14,7 +14,7 @@ pub(crate) struct FlushWatchdog {
 }
 
 impl FlushWatchdog {
-    /// A write begins, or fails and is to be repeated: only what is earlier than a due time in force counts.
+    /// Begins the watch of a write, or of its repetition after a failure, which leaves an earlier due time in force.
     pub(crate) fn begin(&self, within: Duration) {
         let due = self.now().saturating_add(u64::try_from(within.as_nanos()).unwrap_or(u64::MAX));
         self.due.fetch_min(due, Relaxed);
@@ -25,7 +25,7 @@ impl FlushWatchdog {
         self.due.store(u64::MAX, Relaxed);
     }
 
-    /// No thread writes any more.
+    /// Stops the watchdog because the writing thread has ended.
     pub(crate) fn stop(&self) {
         self.due.store(0, Relaxed);
     }

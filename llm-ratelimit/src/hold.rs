@@ -26,24 +26,24 @@ pub(crate) struct Held {
     pub(crate) holds: Holds,
     /// The limiter that settles it; `None` before the call is granted, and once it is settled.
     pub(crate) limiter: Option<Arc<dyn Settle>>,
-    /// The models that price the call, where it holds money.
+    /// Models that price the call, if it holds money.
     pub(crate) models: Option<Models>,
-    /// True if the call is known to be sent, whatever its flag says.
+    /// True if the call is known to be sent, even if its flag is not set.
     pub(crate) sent: bool,
     pub(crate) flag: Option<SentFlag>,
 }
 
 /// Settlement of what calls hold, by the limiter that granted it.
 pub(crate) trait Settle: Send + Sync {
-    /// Turns what a call holds into what it used.
+    /// Replaces the amounts that a call holds by those that it used.
     fn settle(self: Arc<Self>, holds: &[Hold], settlement: &Settlement);
 
-    /// Returns the cost of a usage of a model by the table, or as it is assumed.
+    /// Returns the cost of a model's usage by the price table, or at the assumed price.
     fn cost(&self, model: &str, options: &PriceOptions, usage: &Usage) -> Option<Usd>;
 }
 
 impl Hold {
-    /// Returns true if this changes the amount that counts.
+    /// Returns true if the settlement changes the counted amount.
     pub(crate) fn is_moved_by(&self, settlement: &Settlement) -> bool {
         settlement.amount(self.kind, self.amount) != self.amount
     }

@@ -78,7 +78,7 @@ impl Inner {
         Arc::clone(self.rules.load().of(tenant))
     }
 
-    /// Returns the cost of a demand that states none, where a limit counts money.
+    /// Returns the cost of a demand that states no cost, if a limit counts money.
     #[inline]
     fn missing_cost(&self, demand: &Demand, plan: &Arc<PlanRules>) -> Result<Option<Usd>, Refusal> {
         match demand.cost {
@@ -91,12 +91,12 @@ impl Inner {
         }
     }
 
-    /// Returns a refusal that has nothing to do with what is left.
+    /// Returns a refusal for a reason other than a lack of room.
     pub(crate) fn refuse(&self, reason: Reason, plan: &Arc<PlanRules>) -> Refusal {
         Refusal::new(reason, LimitStatuses::new(Arc::clone(plan), self.decision_time()))
     }
 
-    /// Returns the reason to refuse a call whatever is left.
+    /// Returns the reason to refuse a call even if there is room.
     #[inline]
     fn always_refuses(&self, demand: &Demand, plan: &PlanRules) -> Option<Reason> {
         if self.closed.load(Relaxed) {
@@ -111,7 +111,7 @@ impl Inner {
         self.accounts.levels(DecisionRequest { demand, plan: &plan, at, standing: Standing::New }).await
     }
 
-    /// Returns balances; none, with an error in the log, if they cannot be read.
+    /// Returns balances. If they cannot be read, logs an error and returns an empty list.
     pub(crate) async fn export(&self, changed: bool) -> Vec<Balance> {
         self.accounts.export(changed, &self.names).await.unwrap_or_else(|error| {
             tracing::error!(%error, "balances cannot be read");
@@ -137,7 +137,8 @@ impl Inner {
         self.prices.as_ref()?.current().cost_of(asked, &ServiceTier::Standard, facts, usage).ok()
     }
 
-    /// Returns the time until a call would fit behind those that wait for an account, if no other came; `None` if none does.
+    /// Returns the time until a call would fit behind those that wait for an account, if no other call came; `None` if
+    /// no call waits.
     fn behind(&self, demand: &Demand, statuses: &LimitStatuses, blocked: &Blocked) -> Option<Duration> {
         let account_ref = blocked.account_ref.filter(|account_ref| self.queue.waits_for(*account_ref))?;
         let group = &statuses.plan().groups[usize::from(blocked.group)];
@@ -151,7 +152,7 @@ impl Inner {
                 _ => rule.limit.quota().nanos_for(over).map(Duration::from_nanos),
             }
         });
-        // Room that is there is theirs first, and then it is soon.
+        // Calls that wait take free room first, so the wait is short but not zero.
         waits.max().map(|wait| wait.max(Duration::from_millis(1)))
     }
 }

@@ -40,7 +40,7 @@ pub struct RateLimitLayer {
     pub(crate) records: Option<Recorder>,
 }
 
-/// The models that may answer in place of each.
+/// Models that may answer in place of another, by the name of that model.
 type Fallbacks = HashMap<Arc<str>, Arc<[Arc<str>]>>;
 
 /// Treatment of a stream that exceeds its reservation when no budget is left for more.
@@ -56,7 +56,7 @@ type Fallbacks = HashMap<Arc<str>, Arc<[Arc<str>]>>;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum OverrunPolicy {
-    /// Lets the stream go on to its end; the excess is debt.
+    /// Lets the stream go on to its end. The excess is debt.
     #[default]
     Finish,
     /// Ends the stream as at its longest length ([`FinishReason::Length`](llm_core::FinishReason::Length)): the part that
@@ -74,7 +74,8 @@ impl RateLimitLayer {
         Self { limiter, estimator, attempts, fallback_models, provider, overrun, charge_cache_hits, records }
     }
 
-    /// Sets the estimator of the tokens to reserve: [`Learned`] by default. With [`UpperBound`](crate::UpperBound), budgets are not
+    /// Sets the estimator of tokens to reserve; [`Learned`] by default. With [`UpperBound`](crate::UpperBound), budgets
+    /// are not
     /// exceeded.
     pub fn estimator(mut self, estimator: impl Estimator) -> Self {
         self.estimator = Arc::new(estimator);
@@ -147,7 +148,8 @@ impl RateLimitLayer {
         self
     }
 
-    /// Counts the tokens and the list price of answers that were not bought for the call: stored ones, shared ones. By
+    /// Counts the tokens and the list price of responses that were not paid for by the call: stored and shared
+    /// responses. By
     /// default they count as a request, with its units, and as no tokens and no money.
     pub fn charge_cache_hits(mut self) -> Self {
         self.charge_cache_hits = true;

@@ -1,4 +1,4 @@
-//! The levels of a call's limits as its decision left them, and what they mean to a reader.
+//! Levels of a call's limits after its decision, and the status that a reader computes from them.
 //!
 //! A decision copies raw counters ([`Level`]) under the lock; amounts, times and header fields are computed when they are
 //! read, so that a call whose statuses are not read pays for the copy alone.
@@ -14,7 +14,7 @@ use crate::{
     rules::{PlanRules, Rule},
 };
 
-/// Status of one limit for one tenant, model, label, …, as the call's scope says.
+/// Status of one limit in the call's scope: for its tenant, model, label, …
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct LimitStatus {
@@ -23,15 +23,15 @@ pub struct LimitStatus {
     /// Amount that may be used at once or in the window, at the present scale of limits, in tokens, nano-dollars, calls
     /// or units.
     pub amount: u64,
-    /// Amount that was used.
+    /// Amount used.
     pub used: u64,
     /// Amount that running calls have reserved. A bucket counts it as used.
     pub reserved: u64,
-    /// Debt that the next windows pay, or that this one began with.
+    /// Debt that this window began with, or that later windows will pay.
     pub debt: u64,
-    /// Amount that is left.
+    /// Amount left.
     pub remaining: u64,
-    /// Time until all of it is there again; zero for calls at one time.
+    /// Time until the whole amount is available again; zero for a limit on calls at one time.
     pub reset: Duration,
 }
 
@@ -60,7 +60,7 @@ pub struct LimitStatuses {
 }
 
 impl LimitStatus {
-    /// Returns the status of a rule; `None` if the rule counts nothing of the call.
+    /// Returns the status of a rule; `None` if the rule does not count the call.
     fn new(rule: &Rule, level: Level, at: DecisionTime) -> Option<Self> {
         let quota = rule.limit.quota();
         let amount = scaled(quota.most(), at.per_mille);
@@ -81,12 +81,12 @@ impl LimitStatus {
 }
 
 impl LimitStatuses {
-    /// Statuses without a level yet.
+    /// Creates statuses whose levels are set later.
     pub(crate) fn new(plan: Arc<PlanRules>, at: DecisionTime) -> Self {
         Self { plan, at, levels: Levels::new() }
     }
 
-    /// Puts levels in place that another clock counts.
+    /// Sets levels that were computed by another clock, at its time `now`.
     #[cfg(feature = "redis")]
     pub(crate) fn set(&mut self, levels: Levels, now: u64) {
         (self.levels, self.at.now) = (levels, now);
@@ -97,7 +97,7 @@ impl LimitStatuses {
         reply.extensions.get()
     }
 
-    /// Returns them one by one: those for all tenants, then those of the plan.
+    /// Returns the statuses: first of limits for all tenants, then of the plan's.
     pub fn iter(&self) -> impl Iterator<Item = LimitStatus> {
         let levels = self.plan.rules().zip(&self.levels);
         levels.filter_map(|(rule, level)| LimitStatus::new(rule, *level, self.at))
@@ -112,7 +112,7 @@ impl LimitStatuses {
         LimitStatus::new(self.plan.rule(at)?, *self.levels.get(at)?, self.at)
     }
 
-    /// Leaves out the limits that are not kept.
+    /// Keeps the statuses of the limits for which `keeps` returns true.
     pub(crate) fn retain(mut self, keeps: impl Fn(&Limit) -> bool) -> Self {
         for (level, _) in self.levels.iter_mut().zip(self.plan.rules()).filter(|(_, rule)| !keeps(&rule.limit)) {
             *level = Level::Unused;
@@ -120,7 +120,8 @@ impl LimitStatuses {
         self
     }
 
-    /// Returns the one with the least left, of those that count this, in proportion to its amount; not that of calls at one time.
+    /// Returns the status with the smallest share left, of the limits on this unit. Limits on calls at one time are
+    /// left out.
     pub fn tightest(&self, unit: &Unit) -> Option<LimitStatus> {
         let counts = |quota: &Quota| quota.unit() == unit && *quota.span() != Span::Concurrent;
         let counted = self.iter().filter(|status| counts(status.limit.quota()));

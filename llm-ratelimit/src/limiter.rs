@@ -1,4 +1,4 @@
-//! The handle that applications hold: reserving, running, looking, changing plans, closing.
+//! Handle of a limiter: reserving, running, reading statuses, changing plans, closing.
 //!
 //! It adds nothing of its own to a decision: each method calls [`Inner`], which all clones share, and reports the outcome.
 
@@ -22,7 +22,7 @@ use crate::{
     window::ImportMode,
 };
 
-/// Limits and budgets: reserve before a call, settle after it. Clones share all of it.
+/// Limits and budgets: reserve before a call, settle after it. Clones share its state.
 ///
 /// ```
 /// use llm_core::Usage;
@@ -40,21 +40,21 @@ use crate::{
 #[derive(Clone)]
 pub struct Limiter(pub(crate) Arc<Inner>);
 
-/// Numbers of a limiter since it was built.
+/// Statistics of a limiter since it was built.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {
-    /// Reservations made.
+    /// Number of reservations made.
     pub granted: u64,
-    /// Calls refused, or that would have been in shadow mode.
+    /// Number of calls refused, or in shadow mode those that would have been.
     pub refused: u64,
-    /// Calls that had to wait, whatever came of it.
+    /// Number of calls that waited, with any outcome.
     pub waited: u64,
     /// Number of calls that wait at present.
     pub waiting: u64,
-    /// Accounts held: one for each tenant, model, label, … that has used something lately.
+    /// Number of accounts: one for each tenant, model, label, … with recent use.
     pub accounts: u64,
-    /// Counters of accounts in Redis; zeros without.
+    /// Counters of accounts in Redis; zeros without Redis.
     #[cfg(feature = "redis")]
     pub redis: crate::RedisStats,
 }
@@ -163,7 +163,7 @@ impl Limiter {
         self.0.rules.load().of(tenant).has_windows()
     }
 
-    /// Returns a refusal that has nothing to do with the amounts left, and counts it.
+    /// Returns a refusal for a reason other than a lack of room, and counts it.
     pub(crate) fn refuse(&self, demand: &Demand, reason: Reason) -> Refusal {
         let refusal = self.0.refuse(reason, self.0.rules.load().of(&demand.tenant));
         self.0.refused(&refusal);
@@ -185,9 +185,9 @@ impl Limiter {
         self.0.limit_statuses(demand).await
     }
 
-    /// Returns the status of a tenant's limits, as far as they are counted by tenant and plan alone or for all tenants. Limits
-    /// by model, provider or label need a demand that names those: see [`limit_statuses`](Self::limit_statuses). A tenant that is not
-    /// known has used nothing.
+    /// Returns the status of a tenant's limits that are counted by tenant, by plan or for all tenants. Limits
+    /// by model, provider or label need a demand that names those: see [`limit_statuses`](Self::limit_statuses). An
+    /// unknown tenant has used nothing.
     pub async fn usage(&self, tenant: &str) -> LimitStatuses {
         let is_broad = |limit: &Limit| {
             let mut dimensions = limit.dimensions().iter();
@@ -196,13 +196,14 @@ impl Limiter {
         self.limit_statuses(&Demand::new(tenant, "")).await.retain(is_broad)
     }
 
-    /// Returns the name of a tenant's plan: the default plan's, if it is in none.
+    /// Returns the name of a tenant's plan; the default plan's if the tenant has no other.
     pub fn plan_of(&self, tenant: &str) -> Arc<str> {
         Arc::clone(&self.0.rules.load().of(tenant).name)
     }
 
-    /// Puts other plans in force. What was used stays used wherever a limit still counts the same over the same time: the
-    /// month's five proposals become the month's fifty, and three of them are gone. Calls that wait are looked at again.
+    /// Replaces the plans. Amounts that were used stay used if a limit still counts the same unit over the same time:
+    /// the
+    /// month's five proposals become the month's fifty, and three of them are gone. Waiting calls are decided again.
     /// Calls that run are settled in the limits under which they began; a limit that is new counts the calls that begin
     /// from then on.
     ///
@@ -228,7 +229,8 @@ impl Limiter {
         Ok(())
     }
 
-    /// Gives one tenant another plan, at once. What was used stays used, as with [`replace`](Self::replace), which puts the
+    /// Gives one tenant another plan, at once. Amounts that were used stay used, as with [`replace`](Self::replace),
+    /// which puts the
     /// tenants' plans of its argument in place of this one.
     ///
     /// ```
@@ -270,8 +272,8 @@ impl Limiter {
         self.0.shadow
     }
 
-    /// Returns the numbers of calls and accounts so far. They are read one after the other, so calls that run meanwhile may
-    /// be in some of them only.
+    /// Returns the numbers of calls and accounts so far. They are read one after the other, so a concurrent call may be
+    /// counted in only some of them.
     pub fn stats(&self) -> Stats {
         let Counts { granted, refused, waited } = &self.0.counts;
         Stats {
@@ -285,8 +287,8 @@ impl Limiter {
         }
     }
 
-    /// Forgets what a tenant has used, everywhere it was counted apart. What its running calls have reserved stays until
-    /// they settle. It looks at every account. What estimators know of it is theirs to forget: see
+    /// Forgets what a tenant has used, in all accounts by tenant. Amounts that its running calls have reserved stay
+    /// until they settle. The function reads every account. Estimators forget separately: see
     /// [`Learned::forget`](crate::Learned::forget).
     ///
     /// ```
@@ -304,7 +306,7 @@ impl Limiter {
         self.0.drain_all();
     }
 
-    /// Forgets accounts that hold nothing any more, all at once. A few are looked at with every call in any case.
+    /// Forgets all accounts that hold nothing. Without it, each call checks a few accounts.
     pub fn sweep(&self) {
         self.0.accounts.sweep(self.0.now());
     }
@@ -316,12 +318,13 @@ impl Limiter {
         self.0.export(false).await
     }
 
-    /// Returns the balances of all accounts that have changed since this was last called.
+    /// Returns the balances that have changed since the last call of this function.
     pub async fn changed_balances(&self) -> Vec<Balance> {
         self.0.export(true).await
     }
 
-    /// Puts balances back that were kept elsewhere, in place of what is known. What was reserved in them counts as spent.
+    /// Restores balances that were stored elsewhere, in place of the known ones. What was reserved in them counts as
+    /// spent.
     ///
     /// ```
     /// use llm_ratelimit::{Demand, Limiter, Plans, Settlement};
@@ -342,8 +345,8 @@ impl Limiter {
     }
 
     /// Copies the balances of all calendar windows to another limiter's accounts, and returns the number of those that
-    /// changed there. Of two balances of one window the greater one remains, so that a copy can be repeated and forgets
-    /// nothing that was spent. Close this limiter first: amounts that running calls have reserved count as spent.
+    /// changed there. The greater of two balances of one window remains, so that a copy can be repeated and loses no
+    /// spent amount. Close this limiter first: amounts that running calls have reserved count as spent.
     ///
     /// ```
     /// use llm_ratelimit::{Demand, Limiter, Plans, Settlement};

@@ -60,7 +60,7 @@ pub struct BalancePersisterBuilder {
     within: Duration,
 }
 
-/// Windows that ended so long ago, and owe nothing, are removed at a start.
+/// Age in nanoseconds at which windows that ended and owe nothing are removed at a start.
 const KEPT: u64 = 400 * 86_400 * 1_000_000_000;
 
 impl BalancePersister {
@@ -69,7 +69,7 @@ impl BalancePersister {
         BalancePersisterBuilder { store, every: Duration::from_millis(50), within: Duration::from_secs(1) }
     }
 
-    /// Waits until all that changed before is written, for as long as the disk takes.
+    /// Waits until all earlier changes are written, for as long as the disk takes.
     ///
     /// # Errors
     ///
@@ -90,7 +90,7 @@ impl BalancePersister {
         self.flush_loop.next().await
     }
 
-    /// Writes the rest and ends. Close the limiter first: what is settled later is not kept.
+    /// Writes the remaining changes and ends. Close the limiter first: later settlements are not stored.
     ///
     /// # Errors
     ///
@@ -137,7 +137,7 @@ impl BalancePersisterBuilder {
     /// [`StoreError::Read`] and [`StoreError::Write`]; and if there can be no thread.
     pub fn start(self, limiter: &Limiter) -> Result<BalancePersister, StoreError> {
         self.store.prune(limiter.0.now().saturating_sub(KEPT))?;
-        // A window that is over and owes nothing delays no call, and need not be in memory.
+        // A window that is over and owes nothing delays no call, and is not loaded.
         let now = limiter.0.now();
         let counts = |balance: &Balance| !balance.window.is_blank_at(now);
         block_on(limiter.restore(self.store.balances()?.into_iter().filter(counts)));

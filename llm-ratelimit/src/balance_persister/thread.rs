@@ -24,7 +24,7 @@ struct End {
     flush_loop: Arc<FlushLoop>,
 }
 
-/// Starts it.
+/// Starts the thread.
 pub(super) fn start(
     store: Store,
     limiter: Limiter,
@@ -87,7 +87,7 @@ impl Writer {
 impl Drop for End {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            // What changes from here on would not be kept.
+            // Changes from here on would not be stored.
             self.limiter.0.flush_watchdog.stop();
         }
         self.flush_loop.stop();

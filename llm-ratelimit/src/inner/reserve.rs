@@ -24,7 +24,7 @@ use crate::{
 };
 
 impl Inner {
-    /// Reserves by what is known here, at once or not at all, and reports a refusal.
+    /// Reserves at once or not at all, from what this process knows, and reports a refusal.
     pub(crate) fn try_reserve(self: &Arc<Self>, demand: &Demand) -> Result<Reservation, Refusal> {
         let rules = self.rules.load();
         let plan = rules.of(&demand.tenant);
@@ -101,7 +101,7 @@ impl Inner {
         reservation
     }
 
-    /// Refuses a call that is refused whatever is left. Otherwise returns the cost that its demand should state and does not.
+    /// Refuses a call that must be refused even if there is room. Otherwise returns the cost that the demand lacks.
     #[inline]
     fn admit(&self, demand: &Demand, plan: &Arc<PlanRules>) -> Result<Option<Usd>, Refusal> {
         let cost = self.missing_cost(demand, plan)?;
@@ -128,8 +128,8 @@ impl Inner {
         }
     }
 
-    /// Returns the reason of a refusal, and when to try again: the time that those who wait will take, too, so that the queue
-    /// must not be locked.
+    /// Returns the reason for a refusal and the time until a retry, which includes the time of the calls that wait. The
+    /// queue must not be locked.
     fn obstacle(&self, demand: &Demand, statuses: &LimitStatuses, blocked: &Blocked) -> Obstacle {
         let reason = match blocked.wait {
             Wait::Ever if demand.is_unbounded() => return (Reason::Unbounded, None),
@@ -148,14 +148,14 @@ impl Inner {
         self.hold(request, held);
     }
 
-    /// Makes a call hold what it took, until it settles here. Money needs the models that price it.
+    /// Makes a call hold what it took until it is settled. A call that holds money keeps the models that price it.
     #[inline]
     fn hold(self: &Arc<Self>, request: &DecisionRequest<'_>, held: &mut Held) {
         held.models = request.plan.priced.then(|| request.demand.priced_as());
         held.limiter = Some(Arc::<Self>::clone(self));
     }
 
-    /// Counts what is refused.
+    /// Refuses what was reserved while the limiter was being closed, and counts a refusal.
     pub(crate) fn report(&self, outcome: &mut Result<Reservation, Refusal>) {
         if let Some(refusal) = outcome.as_ref().ok().and_then(|reservation| self.withdraws(reservation)) {
             *outcome = Err(refusal);
@@ -165,15 +165,15 @@ impl Inner {
         }
     }
 
-    /// Returns the refusal of what was taken while the limiter was being closed. It goes back, because `close` does not wait
-    /// for it.
+    /// Returns a refusal if the limiter was closed after the call took its amounts, which go back because `close` does
+    /// not wait for them.
     #[inline]
     fn withdraws(&self, reservation: &Reservation) -> Option<Refusal> {
         let is_closed = self.closed.load(Relaxed);
         is_closed.then(|| Refusal::new(Reason::Closed, reservation.limit_statuses().clone()))
     }
 
-    /// Reports the consequences of a settlement, and serves those that wait.
+    /// Reports the consequences of a settlement, and serves waiting calls.
     pub(crate) fn conclude_settlement(self: &Arc<Self>, settled: Settled) {
         let Settled { alerts, debts, awaited } = settled;
         for (kind, amount) in debts {
@@ -185,7 +185,7 @@ impl Inner {
         if self.closed.load(SeqCst) {
             self.settled.notify_waiters();
         }
-        // Last, for what it calls is not ours.
+        // Last, because a sink is foreign code.
         alerts.iter().for_each(|alert| self.emit(alert));
     }
 
@@ -204,14 +204,14 @@ impl Inner {
 
 impl Settle for Inner {
     fn settle(self: Arc<Self>, holds: &[Hold], settlement: &Settlement) {
-        // Only buckets that get something back, or pay more, must know the time.
+        // Only a bucket that gets an amount back, or is charged more, needs the time.
         let moved = holds.iter().any(|hold| hold.is_moved_by(settlement));
         let now = if moved { self.now() } else { 0 };
         let settled = self.accounts.settle(holds, settlement, now, &self.alert_shares);
         self.conclude_settlement(settled);
     }
 
-    /// Returns the cost of a usage of a model by the table, or as it is assumed.
+    /// Returns the cost of a model's usage by the price table, or at the assumed price.
     fn cost(&self, model: &str, options: &PriceOptions, usage: &Usage) -> Option<Usd> {
         if !usage.is_plausible() {
             return None;
@@ -224,10 +224,10 @@ impl Settle for Inner {
     }
 }
 
-/// Reason of a refusal, and when to try again.
+/// Reason for a refusal, and the time until a retry.
 type Obstacle = (Reason, Option<Duration>);
 
-/// Makes the refusal of a call that has taken nothing.
+/// Creates the refusal of a call that has taken nothing.
 #[inline]
 fn refusal(Decision { statuses, blocked, .. }: Decision, (reason, retry_after): Obstacle) -> Refusal {
     Refusal::blocked(reason, blocked, retry_after, statuses)

@@ -31,8 +31,8 @@ impl Ticket {
 
     /// Waits for the outcome, until the end of the longest wait or the call's deadline, which may move meanwhile.
     ///
-    /// It also looks by itself after 1 s, 2 s, 4 s, …: nothing else bounds how long the first in a queue may hold its
-    /// future without polling it.
+    /// It also decides on its own after 1 s, 2 s, 4 s, …, because the first call of a queue may hold its future for any
+    /// time without polling it.
     pub(super) async fn wait(self) -> Result<Reservation, Refusal> {
         let mut timeout = Duration::from_secs(1);
         loop {
@@ -46,7 +46,7 @@ impl Ticket {
             if Instant::now() >= look {
                 timeout = (timeout * 2).min(Duration::from_secs(60));
             }
-            // An alarm that has rung is over; serving the queue sets it again for the call that is first then.
+            // The alarm has rung. Serving the queue sets the next one, for the call that is first then.
             self.waiter.clear_alarm();
             if let Some(place) = self.waiter.place() {
                 self.inner.serve(place.account_ref).await;
@@ -54,7 +54,7 @@ impl Ticket {
         }
     }
 
-    /// Sleeps until there is an outcome, or it is time to look.
+    /// Sleeps until there is an outcome, or until the time `look`.
     async fn sleep(&self, look: Instant) -> Option<Outcome> {
         let look = look.min(self.waiter.timeout);
         let mut sleep = pin!(sleep_until(look));
@@ -83,7 +83,7 @@ impl Ticket {
         }
     }
 
-    /// Leaves the queue, too late, unless it was served at the last moment.
+    /// Leaves the queue because the wait is over, unless the call was served at the last moment.
     async fn give_up(&self) -> Result<Reservation, Refusal> {
         self.inner.abandon(&self.waiter);
         self.conclude(self.waiter.take_outcome().unwrap_or(Outcome::TakenOut(Reason::TooLate))).await

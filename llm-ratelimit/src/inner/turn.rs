@@ -1,4 +1,4 @@
-//! A decision for a call that waits.
+//! Turns: decisions for calls that wait.
 
 use std::sync::Arc;
 
@@ -39,12 +39,12 @@ impl<'a> Turn<'a> {
         &self.waiter.demand
     }
 
-    /// Gives the call its outcome, or puts it where it has to wait. Adds the queues that are to be served next: this one,
-    /// unless its first call has no room.
+    /// Gives the call its outcome, or moves it to the queue where it must wait. Adds the queues to serve next: this
+    /// one, unless its first call has no room.
     pub(super) fn conclude(mut self, outcome: Result<Reservation, Refusal>, due: &mut AccountRefs) {
         self.is_over = true;
         let mut after = After::default();
-        // What is not needed any more is dropped outside of the lock, because it gives room back.
+        // Dropped outside of the lock, because dropping a reservation gives room back.
         let _unneeded = self.apply(outcome, &mut after);
         due.append(&mut after.drain);
         self.inner.finish(after);

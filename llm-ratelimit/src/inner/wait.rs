@@ -24,18 +24,18 @@ use crate::{
 };
 
 impl Inner {
-    /// Reserves, waiting if it must and may.
+    /// Reserves, and waits if there is no room and waiting is allowed.
     pub(crate) async fn reserve_or_wait(self: &Arc<Self>, demand: &Demand) -> Result<Reservation, Refusal> {
         let outcome = self.reserve(demand, Standing::New).await;
         self.wait(demand, outcome).await
     }
 
-    /// Returns true if a call with this outcome waits.
+    /// Returns true if a call with this outcome must wait.
     pub(crate) fn waits_after(&self, outcome: &Result<Reservation, Refusal>) -> bool {
         self.queue.settings.is_some() && outcome.as_ref().is_err_and(Refusal::may_wait)
     }
 
-    /// Waits after an outcome at once, if it must and may.
+    /// Waits after a first outcome, if there was no room and waiting is allowed.
     pub(crate) async fn wait(
         self: &Arc<Self>,
         demand: &Demand,
@@ -111,7 +111,7 @@ impl Inner {
         }
     }
 
-    /// Refuses what an operator sheds, and drains all queues.
+    /// Refuses waiting calls that an operator sheds, and serves all queues.
     pub(crate) fn drain_all(self: &Arc<Self>) {
         if self.controls.refuses() {
             self.shed();
@@ -169,7 +169,7 @@ impl Inner {
         self.finish(after);
     }
 
-    /// Drains and wakes after the queues were locked.
+    /// Serves queues and wakes tasks after the queues were unlocked.
     pub(super) fn finish(self: &Arc<Self>, after: After) {
         after.drain.into_iter().for_each(|account_ref| self.drain(account_ref));
         after.wake.into_iter().for_each(Waker::wake);
