@@ -140,6 +140,7 @@ impl RedisAccounts {
     pub(super) async fn decide_remotely(&self, request: &DecisionRequest<'_>, decision: &mut Decision) {
         #[cfg(test)]
         self.follow_test(request.at.now).await;
+        let _deciding = self.shared.begin_decision();
         let key_space = self.shared.redis.key_space();
         let timeout = Instant::now() + self.shared.settings.decision_timeout;
         for _ in 0..REFILLS {

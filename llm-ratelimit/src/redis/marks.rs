@@ -35,15 +35,15 @@ impl Marks {
             (Stored::Window(window), Some(calendar)) => Some((need, window, calendar)),
             _ => None,
         });
+        if self.0.len() >= HASHES && !self.0.contains_key(tag.accounts.as_str()) {
+            self.0.clear();
+        }
+        let marks = match self.0.get_mut(tag.accounts.as_str()) {
+            Some(marks) => marks,
+            None => self.0.entry(tag.accounts.as_str().into()).or_default(),
+        };
+        marks.born = born;
         for (need, window, calendar) in windows {
-            if self.0.len() >= HASHES && !self.0.contains_key(tag.accounts.as_str()) {
-                self.0.clear();
-            }
-            let marks = match self.0.get_mut(tag.accounts.as_str()) {
-                Some(marks) => marks,
-                None => self.0.entry(tag.accounts.as_str().into()).or_default(),
-            };
-            marks.born = born;
             let rank = |window: &Window| (window.until, window.total());
             match marks.windows.get_mut(&need.field) {
                 Some((known, _)) if rank(known) >= rank(window) => {}

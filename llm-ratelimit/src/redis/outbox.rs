@@ -66,8 +66,6 @@ pub(super) struct Used {
     pub(super) amount: u64,
 }
 
-/// Number of jobs that are sent at the same time.
-const TOGETHER: usize = 64;
 /// Longest time that one attempt waits for its reply.
 const ATTEMPT: Duration = Duration::from_secs(1);
 /// First pause between two attempts. Each further one is twice as long, up to the longest.
@@ -119,9 +117,14 @@ impl Outbox {
     }
 
     fn try_push(&self, job: Job) -> bool {
-        self.pending.send_modify(|pending| *pending += 1);
-        let is_sent = self.jobs.try_send(job).is_ok();
-        self.pending.send_modify(|pending| *pending -= usize::from(!is_sent));
+        let most = self.shared.settings.outbox;
+        let has_room = self.pending.send_if_modified(|pending| {
+            let has_room = *pending < most;
+            *pending += usize::from(has_room);
+            has_room
+        });
+        let is_sent = has_room && self.jobs.try_send(job).is_ok();
+        self.pending.send_modify(|pending| *pending -= usize::from(has_room && !is_sent));
         is_sent
     }
 
@@ -162,7 +165,7 @@ pub(super) async fn write(shared: Arc<Shared>, mut jobs: mpsc::Receiver<Job>, pe
     loop {
         tokio::select! {
             Some(()) = running.next() => {}
-            job = jobs.recv(), if running.len() < TOGETHER => match job {
+            job = jobs.recv() => match job {
                 Some(job) => running.push(run(job)),
                 None => break,
             },
@@ -231,7 +234,7 @@ impl Shared {
             };
             report.born = lock(&self.marks).born(&report.tag);
             let call = report.call(micros(lease), self.settings.parts, self.server_now(), self.exact_time());
-            let reply = self.redis.run_with_timeout(self.settings.decision_timeout, call).await;
+            let reply = self.attempt(self.settings.decision_timeout, call).await;
             let error = match reply.and_then(|reply| report.answer(reply)) {
                 Ok(Leased::OutOfTime(now)) => {
                     self.learn_time(now);
@@ -277,17 +280,18 @@ impl Shared {
     /// Reports the levels of accounts that the server has lost, as far as this process has seen them, and its open
     /// reservations. Of what several processes report, the highest remains.
     pub(super) async fn restore(&self, tag: &Tag) -> Result<(), Error> {
-        let windows = lock(&self.marks).lost(tag);
-        tracing::warn!(
-            windows = windows.len(),
-            "the server has lost accounts, and gets the levels that are known here"
-        );
+        let (windows, leased) = (lock(&self.marks).lost(tag), self.leased(tag));
+        // Accounts of which nothing is known here may have expired.
+        if windows.len() + leased.len() > 0 {
+            let (windows, reservations) = (windows.len(), leased.len());
+            tracing::warn!(windows, reservations, "the server has lost accounts, and gets what is known of them here");
+        }
         for (field, window) in windows {
             let call = IMPORT.with_keys(&[&tag.accounts]).arg(KEPT[0]).arg("greater").arg(&*field).arg(window);
             self.redis.run_with_timeout(ATTEMPT, call).await?;
         }
         let lease = micros(self.settings.lease);
-        for (id, question) in self.leased(tag) {
+        for (id, question) in leased {
             let call = question.call(Mode::Force, &id, lease, (self.server_now(), self.exact()), &[]);
             self.redis.run_with_timeout(ATTEMPT, call).await?;
         }
@@ -308,11 +312,18 @@ impl Shared {
         used.iter().fold(call, |call, used| call.arg(&*used.field).arg(used.amount.min(MOST)))
     }
 
+    /// Sends a request in its turn. One that is retried leaves its turn to others meanwhile.
+    async fn attempt(&self, timeout: Duration, request: impl Into<Request>) -> Result<Value, Error> {
+        // The semaphore is never closed.
+        let _turn = self.turns.acquire().await;
+        self.redis.run_with_timeout(timeout, request).await
+    }
+
     /// Retries a request until Redis answers, or until the limiter has been gone for a while.
     async fn insist(&self, request: impl Into<Request>) -> Result<Value, Error> {
         let (request, mut pause) = (request.into(), FIRST_PAUSE);
         loop {
-            let error = match self.redis.run_with_timeout(ATTEMPT, request.clone()).await {
+            let error = match self.attempt(ATTEMPT, request.clone()).await {
                 Ok(reply) => return Ok(reply),
                 Err(error) => error,
             };

@@ -359,15 +359,18 @@ return events
     )
 });
 
-/// Renews reservations. One that had lost its slots has them again.
+/// Renews reservations. One that had lost its slots has them again. Returns 5 if the hash was lost, as
+/// [`DECIDE`] does.
 ///
-/// Keys: hash, set. Arguments: lease, ids.
+/// Keys: hash, set. Arguments: lease, the time at which the process knows the hash to have begun, or 0, ids.
 pub(super) static RENEW: LazyLock<Script> = LazyLock::new(|| {
     script(
         r"
 local hash, ends, time = KEYS[1], KEYS[2], now()
-if is_later(redis.call('HGET', hash, '#')) then return 0 end
-for n = 2, #ARGV do
+local layout = redis.call('HGET', hash, '#')
+if is_later(layout) then return 0 end
+if tonumber(ARGV[2]) > 0 and tonumber(ARGV[2]) ~= born(layout) then return 5 end
+for n = 3, #ARGV do
   local record = redis.call('HGET', hash, 'r' .. ARGV[n])
   if record and record ~= 'x' then
     local holds = cmsgpack.unpack(record)

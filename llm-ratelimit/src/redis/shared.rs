@@ -5,13 +5,16 @@ use std::{
     fmt,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak,
-        atomic::{AtomicI64, AtomicU64, Ordering::Relaxed},
+        atomic::{
+            AtomicI64, AtomicU64, AtomicUsize,
+            Ordering::{Relaxed, SeqCst},
+        },
     },
     time::Duration,
 };
 
-use llm_redis::{Redis, Subscription};
-use tokio::{runtime::Handle, task::AbortHandle, time::Instant};
+use llm_redis::{Redis, Subscription, Value};
+use tokio::{runtime::Handle, sync::Semaphore, task::AbortHandle, time::Instant};
 
 use super::{
     chunks::Chunks,
@@ -41,6 +44,10 @@ pub(super) struct Shared {
     waiting: Mutex<HashMap<AccountRef, Room>>,
     pub(super) chunks: Mutex<Chunks>,
     pub(super) marks: Mutex<Marks>,
+    /// Turns of requests of the outbox.
+    pub(super) turns: Semaphore,
+    /// Decisions that are being made.
+    deciding: AtomicUsize,
     runtime: Handle,
     clock: Time,
     /// Nanoseconds by which the server's clock is ahead of this process's.
@@ -58,6 +65,9 @@ pub(super) struct Counts {
     pub(super) allowed: AtomicU64,
     pub(super) local: AtomicU64,
 }
+
+/// A decision that is being made, and may open a reservation until it is dropped.
+pub(super) struct Deciding<'a>(&'a Shared);
 
 /// An open reservation.
 #[derive(Debug)]
@@ -80,6 +90,8 @@ struct Room {
 const REMEMBERED: usize = 10_000;
 /// Number of reservations that are renewed together.
 const BATCH: usize = 500;
+/// Number of requests of the outbox that are sent at the same time.
+const TURNS: usize = 64;
 
 impl Shared {
     pub(super) fn new(redis: Redis, settings: Settings, runtime: Handle) -> Self {
@@ -97,6 +109,8 @@ impl Shared {
             waiting,
             chunks,
             marks,
+            turns: Semaphore::new(TURNS),
+            deciding: AtomicUsize::new(0),
             runtime,
             clock: Time::of(None),
             ahead: AtomicI64::new(0),
@@ -189,7 +203,14 @@ impl Shared {
         leased.collect()
     }
 
-    /// Returns the number of open reservations, each counted once for every account it is in.
+    /// Begins a decision.
+    pub(super) fn begin_decision(&self) -> Deciding<'_> {
+        self.deciding.fetch_add(1, SeqCst);
+        Deciding(self)
+    }
+
+    /// Returns the number of open reservations, each counted once for every account it is in, and of decisions that may open
+    /// one.
     pub(super) fn open(&self) -> usize {
         let accounts = |open: &Open| {
             let (Open::Leased { question, .. } | Open::Local { question, .. }) = open;
@@ -197,7 +218,9 @@ impl Shared {
             groups.dedup();
             groups.len()
         };
-        lock(&self.open).values().map(accounts).sum()
+        // In this order, because a decision opens its reservation before it ends.
+        let deciding = self.deciding.load(SeqCst);
+        deciding + lock(&self.open).values().map(accounts).sum::<usize>()
     }
 
     pub(super) fn is_awaited(&self, account_ref: AccountRef) -> bool {
@@ -241,13 +264,28 @@ impl Shared {
         }
         for (tag, ids) in by_tag.into_values() {
             for ids in ids.chunks(BATCH) {
-                let call = RENEW.with_keys(&[&tag.accounts, &tag.ends]).arg(micros(self.settings.lease));
+                let born = lock(&self.marks).born(&tag);
+                let call = RENEW.with_keys(&[&tag.accounts, &tag.ends]).arg(micros(self.settings.lease)).arg(born);
                 let call = ids.iter().fold(call, |call, id| call.arg(&id[..]));
-                if let Err(error) = self.redis.run_with_timeout(self.settings.lease / 3, call).await {
+                let reply = self.redis.run_with_timeout(self.settings.lease / 3, call).await.and_then(Value::into_int);
+                let renewed = match reply {
+                    Ok(5) => self.restore(&tag).await,
+                    reply => reply.map(drop),
+                };
+                if let Err(error) = renewed {
                     // The next round tries again, and the server frees what is not renewed.
                     tracing::debug!(%error, "reservations were not renewed");
                 }
             }
+        }
+    }
+}
+
+impl Drop for Deciding<'_> {
+    fn drop(&mut self) {
+        if self.0.deciding.fetch_sub(1, SeqCst) == 1 {
+            // The limiter may be closing.
+            self.0.tell(Settled::default());
         }
     }
 }

@@ -1,6 +1,6 @@
 //! A server that loses its accounts. The processes report what they know.
 
-use std::cell::Cell;
+use std::{cell::Cell, time::Duration};
 
 use futures_util::future::join_all;
 use llm_ratelimit::{Reason, Settlement};
@@ -59,5 +59,41 @@ async fn loss_under_load_passes_few_twice() {
         assert!(twice <= bound, "{twice} were granted twice");
         join_all(limiters.iter().map(llm_ratelimit::Limiter::close)).await;
         server.command(&["FLUSHALL"]).expect("it answers");
+    }
+}
+
+#[tokio::test]
+async fn loss_of_accounts_keeps_slots_without_windows() {
+    let server = RedisServer::spawn();
+    let limits = ["3 concurrent", "100/minute"];
+    let (one, other) = (open(&server, &limits).await, open(&server, &limits).await);
+    let held = join_all([&one, &one, &other].map(|limiter| async { limiter.reserve(&ask("a")).await.unwrap() })).await;
+    assert_eq!(server.command(&["FLUSHALL"]).as_deref(), Ok("OK"));
+    for limiter in [&one, &other] {
+        // Each reports what it holds before it is decided.
+        drop(limiter.reserve(&ask("a")).await);
+    }
+    settled(&one).await;
+    settled(&other).await;
+    assert_eq!(level(&one, "a").await, (0, 3));
+    drop(held);
+    settled(&one).await;
+    settled(&other).await;
+    assert_eq!(level(&one, "a").await, (0, 0));
+}
+
+#[tokio::test]
+async fn loss_is_reported_by_process_without_calls() {
+    let server = RedisServer::spawn();
+    for limits in [&["2 concurrent"][..], &["2 concurrent", "100 tokens/month"]] {
+        let holder = build(accounts(&server.url()).lease(Duration::from_millis(60)), limits, |builder| builder).await;
+        let held = holder.reserve(&ask("a").tokens(5, 0)).await.unwrap();
+        let other = open(&server, limits).await;
+        assert_eq!(server.command(&["FLUSHALL"]).as_deref(), Ok("OK"));
+        // It renews its reservations, and makes no call.
+        until(|| async { level(&other, "a").await == (0, 1) }).await;
+        held.settle(used(1));
+        settled(&holder).await;
+        assert_eq!(level(&other, "a").await, (0, 0));
     }
 }

@@ -5,6 +5,7 @@
 mod address;
 mod child;
 mod chunks;
+mod closing;
 mod cost;
 mod deploys;
 mod durability;
@@ -13,6 +14,7 @@ mod loss;
 mod outage;
 mod phantom;
 mod processes;
+mod server_errors;
 mod versions;
 mod waiting;
 
@@ -20,7 +22,8 @@ use std::{future::Future, num::NonZeroU32, time::Duration};
 
 use llm_core::Usage;
 use llm_ratelimit::{
-    Demand, Limiter, LimiterBuilder, Plans, RedisAccounts, RedisAccountsBuilder, Settlement, llm_redis::Redis,
+    Demand, Limiter, LimiterBuilder, Plans, RedisAccounts, RedisAccountsBuilder, Settlement,
+    llm_redis::{Redis, RedisBuilder},
 };
 use llm_testkit::redis::RedisServer;
 
@@ -28,13 +31,20 @@ use llm_testkit::redis::RedisServer;
 const PATIENCE: Duration = Duration::from_secs(20);
 
 fn client(url: &str) -> Redis {
-    Redis::builder(url).call_timeout(PATIENCE).probe_timeout(PATIENCE).spawn().expect("the settings are right")
+    client_builder(url).spawn().expect("the settings are right")
+}
+
+fn client_builder(url: &str) -> RedisBuilder {
+    Redis::builder(url).call_timeout(PATIENCE).probe_timeout(PATIENCE)
 }
 
 /// Settings of accounts that two processes share.
 fn accounts(url: &str) -> RedisAccountsBuilder {
-    let two = NonZeroU32::new(2).expect("two is not zero");
-    RedisAccounts::builder(client(url), two).decision_timeout(PATIENCE)
+    accounts_with(client(url))
+}
+
+fn accounts_with(client: Redis) -> RedisAccountsBuilder {
+    RedisAccounts::builder(client, NonZeroU32::new(2).expect("two is not zero")).decision_timeout(PATIENCE)
 }
 
 /// A limiter as another process would have it.

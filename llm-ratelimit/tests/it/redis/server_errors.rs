@@ -1,0 +1,125 @@
+//! A server that answers with errors: limits keep their policies, no call hangs, and afterwards accounts and ledger agree.
+
+use std::time::Duration;
+
+use llm_ratelimit::{
+    OutagePolicy, Reason, Settlement,
+    llm_redis::{Redis, Script},
+};
+use llm_testkit::redis::RedisServer;
+use tokio::time::timeout;
+
+use super::{PATIENCE, accounts_with, ask, build, client, client_builder, level, settled, until, used};
+
+/// An error that all writes get, or all calls.
+struct State {
+    name: &'static str,
+    begin: &'static [&'static [&'static str]],
+    end: &'static [&'static [&'static str]],
+}
+
+const STATES: [State; 5] = [
+    State {
+        name: "full",
+        begin: &[&["CONFIG", "SET", "maxmemory", "1"]],
+        end: &[&["CONFIG", "SET", "maxmemory", "0"]],
+    },
+    State { name: "read-only", begin: &[&["REPLICAOF", "127.0.0.1", "1"]], end: &[&["REPLICAOF", "NO", "ONE"]] },
+    State {
+        name: "wrong password",
+        begin: &[&["ACL", "SETUSER", "shop", "resetpass", ">other"], &["CLIENT", "KILL", "USER", "shop"]],
+        end: &[&["ACL", "SETUSER", "shop", "resetpass", ">right"]],
+    },
+    State {
+        name: "no permission",
+        begin: &[&["ACL", "SETUSER", "shop", "-hset"]],
+        end: &[&["ACL", "SETUSER", "shop", "+hset"]],
+    },
+    State { name: "busy with a script", begin: &[], end: &[&["SCRIPT", "KILL"]] },
+];
+
+/// Clients that connect again soon.
+fn impatient(server: &RedisServer) -> Redis {
+    let url = format!("redis://shop:right@127.0.0.1:{}", server.port());
+    let client = client_builder(&url).probe_backoff(Duration::from_millis(2), Duration::from_millis(10));
+    client.spawn().expect("the settings are right")
+}
+
+/// Keeps the server busy with a script that does not end.
+async fn occupy(server: &RedisServer) {
+    let redis = client(&server.url());
+    tokio::spawn(async move {
+        let endless = Script::new("while true do end").with_keys(&[&redis.key_space().tag("endless").key("endless")]);
+        let _ = redis.run(endless).await;
+    });
+    until(|| async { server.command(&["GET", "x"]).is_err_and(|error| error.contains("BUSY")) }).await;
+}
+
+fn run(server: &RedisServer, commands: &[&[&str]]) {
+    for command in commands {
+        server.command(command).expect("it answers");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn server_errors_keep_policies_and_ledger() {
+    let server = RedisServer::builder().line("busy-reply-threshold 1").line("user shop on >right ~* &* +@all").spawn();
+    for State { name, begin, end } in &STATES {
+        let open = |limit: &'static str, policy: Option<OutagePolicy>| {
+            let accounts = accounts_with(impatient(&server));
+            let accounts = match policy {
+                Some(policy) => accounts.on_outage(move |_| policy),
+                None => accounts,
+            };
+            async move { build(accounts, &[limit], |builder| builder).await }
+        };
+        let budget = open("100 tokens/month", None).await;
+        let rate = open("10 requests/day burst 10", None).await;
+        let allowed = open("10 tokens/week", Some(OutagePolicy::Allow)).await;
+        let demand = ask(name).tokens(1, 0);
+        let call = async |limiter: &llm_ratelimit::Limiter| {
+            let outcome = timeout(PATIENCE, limiter.reserve(&demand)).await.expect("no call hangs");
+            outcome.map(|reservation| reservation.settle(used(1))).map_err(|refusal| refusal.reason())
+        };
+        let held = budget.reserve(&ask(name).tokens(10, 0)).await.expect("there is room");
+        run(&server, begin);
+        if begin.is_empty() {
+            occupy(&server).await;
+        }
+        held.settle(used(4));
+        let mut passed = [0; 2];
+        for _ in 0..20 {
+            assert_eq!(call(&budget).await, Err(Reason::Unavailable), "{name}");
+            for (limiter, passed) in [&rate, &allowed].into_iter().zip(&mut passed) {
+                *passed += u64::from(call(limiter).await.is_ok());
+            }
+        }
+        assert_eq!(passed, [5, 20], "{name}: half of the rate, and all");
+        run(&server, end);
+        until(|| async { call(&budget).await.is_ok() }).await;
+        for (limiter, spent) in [(&budget, 5), (&rate, 5), (&allowed, 20)] {
+            settled(limiter).await;
+            assert_eq!(level(limiter, name).await, (spent, 0), "{name}");
+        }
+        println!("{name}: {:?}", budget.stats().redis);
+    }
+}
+
+#[tokio::test]
+async fn server_errors_of_one_account_delay_no_other() {
+    let server = RedisServer::spawn();
+    let limits = ["10000 tokens/month"];
+    let (limiter, other) = (super::open(&server, &limits).await, super::open(&server, &limits).await);
+    let mut held = Vec::new();
+    for _ in 0..200 {
+        held.push(limiter.reserve(&ask("damaged").tokens(1, 0)).await.expect("there is room"));
+    }
+    let account = server.command(&["KEYS", "*:limits"]).expect("it answers");
+    run(&server, &[&["SET", &account, "no hash"]]);
+    held.into_iter().for_each(|reservation| reservation.settle(Settlement::Unknown));
+    limiter.reserve(&ask("sound").tokens(9, 0)).await.expect("there is room").settle(used(3));
+    until(|| async { level(&other, "sound").await == (3, 0) }).await;
+    assert_eq!(limiter.stats().redis.pending_settlements, 200, "they are tried again");
+    run(&server, &[&["DEL", &account]]);
+    settled(&limiter).await;
+}
