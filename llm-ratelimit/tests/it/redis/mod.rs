@@ -5,14 +5,17 @@
 mod address;
 mod child;
 mod chunks;
+mod clocks;
 mod closing;
 mod cost;
 mod deploys;
 mod durability;
 mod limits;
 mod loss;
+mod names;
 mod outage;
 mod phantom;
+mod plans;
 mod processes;
 mod server_errors;
 mod versions;
