@@ -37,7 +37,7 @@ impl Deadline {
         }
     }
 
-    /// Waits for something that follows from a call that was sent.
+    /// Waits for a result of a call that was sent, until the deadline.
     pub(crate) async fn bound<F: Future>(&self, future: F) -> Result<F::Output, Error> {
         if self.0.is_unbounded() {
             return Ok(future.await);
@@ -57,7 +57,7 @@ impl Deadline {
     }
 }
 
-/// Goes off at the deadline.
+/// Future that is ready at the deadline.
 pub(crate) struct Alarm(Option<Passing>);
 
 type Passing = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -72,7 +72,7 @@ impl Alarm {
     }
 }
 
-/// Waits until a time, where there can be a timer. A caller with a deadline that shares the call may be in a runtime
+/// Waits until a time, if the runtime has timers. A caller with a deadline that shares the call may be in a runtime
 /// while another polls it outside.
 async fn timer(at: StdInstant) {
     if runtime::is_running() {

@@ -1,4 +1,4 @@
-//! The one way of a stream's events from their source to the reader: the client's, `genai`'s and that of a script.
+//! Forwards a stream's events from their source to the reader, for the client, `genai` and scripts alike.
 //!
 //! A source reads events into a queue. They are noted on the receipt and in the span when they are read, and the reader
 //! gets them one by one. The first error ends the stream. [`Forward::begin`] first waits for content, so that an error
@@ -19,17 +19,18 @@ use tokio::time::{Sleep, sleep};
 
 use crate::{runtime, telemetry::CallSpan};
 
-/// Most events that are held back before the first content.
+/// Largest number of events that are held back before the first content.
 const MAX_HELD_EVENTS: usize = 64;
 /// Longest time that an event is held back before the first content. The stream goes on after it, however long it takes.
 const MAX_HOLD: Duration = Duration::from_secs(10);
 
 /// A source of a stream's events.
 pub(crate) trait EventSource: Unpin + Send + 'static {
-    /// Reads on and adds events. Returns `false` at the end. It may return without an event.
+    /// Reads further input and adds its events, which may be none. Returns `false` at the end.
     fn poll_read(&mut self, events: &mut VecDeque<ChatEvent>, cx: &mut Context<'_>) -> Poll<Result<bool, Error>>;
 
-    /// Takes over what was read beside the events, such as a service class. `usage` is that of the new events, if one
+    /// Writes to the receipt what was read besides events, such as a service class. `usage` is that of the new events,
+    /// if one
     /// states it.
     fn note(&mut self, _usage: Option<Usage>) {}
 
@@ -58,7 +59,7 @@ impl<S: EventSource> Forward<S> {
     ///
     /// # Errors
     ///
-    /// The error that came before any content: it is the call's, and the stream never was.
+    /// The error that came before any content. It is the call's error, and there is no stream.
     pub(crate) async fn begin(mut self) -> Result<ChatStream, Error> {
         let mut limit = None;
         match poll_fn(|cx| self.poll_begun(&mut limit, cx)).await {
@@ -86,7 +87,7 @@ impl<S: EventSource> Forward<S> {
         Poll::Ready(Ok(()))
     }
 
-    /// Reads on, and notes the new events on the receipt and in the span.
+    /// Reads further events, and records them on the receipt and in the span.
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         let before = self.events.len();
         let read = ready!(self.source.poll_read(&mut self.events, cx));

@@ -49,7 +49,7 @@ struct Options<'a> {
     api_version: Option<&'a str>,
 }
 
-/// Makes a provider from one line of configuration: a vendor, and an address where it is not the vendor's own.
+/// Creates a provider from one line of configuration: a vendor, and an address unless it is the vendor's own.
 ///
 /// | URL | provider | variable of the key |
 /// |---|---|---|
@@ -135,7 +135,7 @@ impl Vendor {
         options: &Options<'_>,
         lookup: impl Fn(&str) -> Option<String>,
     ) -> Result<Option<SecretString>, Error> {
-        // Anything but https: a scheme may be written in any case.
+        // Any scheme but https is refused. A scheme may be written in any case.
         let is_plain = options
             .base_url
             .is_some_and(|address| !address.get(..8).is_some_and(|start| start.eq_ignore_ascii_case("https://")));
@@ -181,11 +181,12 @@ impl Vendor {
     }
 }
 
-/// Error for an option `key` that is no variable's name. It quotes nothing, because it may be the key itself.
+/// Returns the error for an option `key` that is not a variable's name. It does not quote the option, which may be the
+/// key itself.
 const NO_VARIABLE: &str = "?key= in the provider's URL names no variable: write the name of an environment variable in capitals, \
                            such as ?key=OPENAI_API_KEY, and put the key itself into that variable";
 
-/// True for the usual form of a variable's name, which no vendor's key has.
+/// Returns true for the usual form of a variable's name. No vendor's key has that form.
 fn is_variable(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(|byte| matches!(byte, b'A'..=b'Z' | b'0'..=b'9' | b'_'))
 }

@@ -8,7 +8,7 @@ pub(crate) fn is_running() -> bool {
     Handle::try_current().is_ok()
 }
 
-/// Refuses what would panic outside a tokio runtime.
+/// Refuses a call that would panic outside a tokio runtime.
 pub(crate) fn require(what: &str) -> Result<(), Error> {
     if is_running() {
         return Ok(());

@@ -12,7 +12,7 @@ use tracing::{Instrument, Span, field::Empty};
 pub(crate) struct CallSpan(Span);
 
 impl CallSpan {
-    /// Opens a span for `chat`, `embeddings` or what else is asked of a vendor; of no model if its name is empty.
+    /// Opens a span for an operation such as `chat` or `embeddings`. An empty name means no model.
     pub(crate) fn open(operation: &'static str, provider: &str, model: &str) -> Self {
         Self(tracing::info_span!(
             "llm.call",
@@ -65,7 +65,7 @@ pub(crate) fn word(kind: ErrorKind) -> &'static str {
         ErrorKind::DeadlineExceeded => "deadline_exceeded",
         ErrorKind::Malformed => "malformed",
         ErrorKind::Incomplete => "incomplete",
-        // OpenTelemetry's word for what has no other.
+        // OpenTelemetry's word for other errors.
         _ => "_OTHER",
     }
 }

@@ -28,7 +28,8 @@ pub type Anthropic<T = Reqwest> = Client<AnthropicProtocol, T>;
 pub type Anthropic<T> = Client<AnthropicProtocol, T>;
 
 impl<T> Client<AnthropicProtocol, T> {
-    /// Sets the bound on output tokens of requests that have none. Default: 4,096. The vendor wants one in each.
+    /// Sets the bound on output tokens of requests that have none. Default: 4,096. The vendor requires one in each
+    /// request.
     ///
     /// ```
     /// use llm_providers::Anthropic;
@@ -40,12 +41,13 @@ impl<T> Client<AnthropicProtocol, T> {
         self.edit_protocol(|protocol| protocol.options.max_tokens = most)
     }
 
-    /// Approximates what the format lacks in place of some errors: [`Options::approximate`](super::Options) says which.
+    /// Sends an approximation instead of an error for some features that the format lacks:
+    /// [`Options::approximate`](super::Options) says which.
     pub fn approximate(self, on: bool) -> Self {
         self.edit_protocol(|protocol| protocol.options.approximate = on)
     }
 
-    /// Takes part in a beta, by the name that the vendor gave it. Once for each.
+    /// Opts in to one of the vendor's betas, by its name. Call it once for each beta.
     ///
     /// ```
     /// use llm_providers::Anthropic;

@@ -23,7 +23,7 @@ impl ProviderLayer {
         self
     }
 
-    /// Reads who asks from this header, which `async-openai` sends if it is among a request's own
+    /// Reads the tenant from this header, which `async-openai` sends if it is among a request's own
     /// (`client.chat().header(..)`).
     pub fn tenant_header(mut self, name: HeaderName) -> Self {
         self.tenant_header = Some(name);

@@ -50,7 +50,7 @@ pub(super) fn read(value: Value, at: usize) -> Result<Message, Error> {
     Ok(Message { role, parts, name, extra: Extra::from(given(fields)) })
 }
 
-/// Converts a part. One without a name here stays as it is.
+/// Converts a part. An unknown kind of part stays as it is.
 fn part(value: Value) -> Part {
     match known(&value) {
         Some(part) => part,

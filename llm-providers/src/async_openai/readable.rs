@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 
 use crate::openai::serve::audience::{Audience, Fields, Object};
 
-/// The client above. It reads no object with a word that it does not know.
+/// The `async-openai` client above. It cannot read an object with an unknown word.
 pub(super) const CLIENT: Audience = Audience { keep: readable, is_operator: true };
 
 fn readable(object: Object, required: &Fields, unknown: &Extra) -> Fields {

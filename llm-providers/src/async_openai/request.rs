@@ -15,7 +15,7 @@ use super::{
 pub(super) struct Asked {
     pub(super) request: ChatRequest,
     pub(super) streamed: bool,
-    /// True if the stream is to end with its usage.
+    /// True if the stream must end with its usage.
     pub(super) usage: bool,
 }
 
@@ -42,7 +42,7 @@ pub(super) fn chat(body: &[u8]) -> Result<Asked, Error> {
     Ok(Asked { request, streamed, usage: usage.unwrap_or(false) })
 }
 
-/// Reads the body of a request for embeddings; says also whether the vectors are wanted as base64.
+/// Reads the body of a request for embeddings. The second result is true if the vectors are requested as base64.
 pub(super) fn embed(body: &[u8]) -> Result<(EmbedRequest, bool), Error> {
     let mut fields: Fields = parse(body)?;
     let format: Option<String> = take(&mut fields, "encoding_format")?;

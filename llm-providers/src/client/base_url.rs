@@ -28,7 +28,7 @@ impl BaseUrl {
         if authority.host().is_empty() {
             return Err(wrong("has no host"));
         }
-        // `Uri` takes a port that is no number, or none after a colon.
+        // `Uri` accepts a port that is not a number, and a colon without a port.
         if authority.port().is_some_and(|port| port.as_str().is_empty())
             || (authority.port_u16().is_none()
                 && authority.as_str().rsplit(']').next().is_some_and(|end| end.contains(':')))

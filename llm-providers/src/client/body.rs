@@ -55,7 +55,7 @@ where
     Ok((bytes, true))
 }
 
-/// The bytes of a stream of events: bounded in all, and in each event; until the call's deadline.
+/// Bytes of a stream of events, until the call's deadline, bounded in total and for each event.
 ///
 /// A last event without its blank line is given one, and `cut` is set: it may be whole, or not.
 pub(super) struct EventBytes<B> {
@@ -135,7 +135,7 @@ where
 #[derive(Debug, Default)]
 struct EventSize {
     size: usize,
-    /// Bytes in the line so far, as far as it matters: any or none.
+    /// True if the present line has a byte.
     in_line: bool,
     after_cr: bool,
 }

@@ -29,7 +29,7 @@ use crate::{
     transport::{Transport, with_cause},
 };
 
-/// The head of a response that is no refusal.
+/// Head of a successful response.
 pub(super) struct Head {
     pub(super) headers: HeaderMap,
     /// Returns the head of a response, before its body is read.
@@ -37,15 +37,15 @@ pub(super) struct Head {
     pub(super) limits: Option<Arc<VendorLimits>>,
     pub(super) deadline: Deadline,
     clock: Arc<dyn Clock>,
-    /// Kept to take them out of errors inside the response.
+    /// Secrets, which are removed from errors inside the response.
     secrets: Vec<SecretString>,
 }
 
-/// The form in which a response should come.
+/// Form of the response: whole, or a stream.
 pub(super) const JSON: &str = "application/json";
 pub(super) const EVENTS: &str = "text/event-stream";
 
-/// Returns the change that a call needs before it can be sent.
+/// Returns the remedy if the call cannot be sent.
 fn way_out(unread: Unread) -> Option<&'static str> {
     match unread {
         Unread::Refused { way_out } => Some(way_out),
@@ -54,7 +54,7 @@ fn way_out(unread: Unread) -> Option<&'static str> {
 }
 
 impl<W: VendorProtocol, T: Transport> Client<W, T> {
-    /// Names the vendor to the layer above, and refuses a call that only a layer that is missing could serve.
+    /// Names the vendor to the layer above, and refuses a call with an option that only a missing layer could serve.
     pub(super) fn accept<B>(&self, call: &Call<B>) -> Result<(), Error> {
         call.set_vendor(&self.config.name);
         let message = match call.extensions.get::<Pinned>() {
@@ -128,7 +128,7 @@ impl<W: VendorProtocol, T: Transport> Client<W, T> {
         deadline: &Deadline,
     ) -> Error {
         let (parts, body) = response.into_parts();
-        // The status alone says what matters, should the deadline pass meanwhile.
+        // If the deadline passes meanwhile, the status alone is reported.
         let body = deadline.bound(read_refusal(body)).await.unwrap_or_default();
         let (now, key) = (self.config.clock.now(), self.config.key());
         let error =

@@ -11,7 +11,7 @@ use crate::{
     transport::Transport,
 };
 
-/// The most pages of a list that are read.
+/// Largest number of pages of a list that are read.
 const PAGES: usize = 100;
 
 impl<W: VendorProtocol, T: Transport> Client<W, T> {

@@ -1,4 +1,4 @@
-//! The client of a vendor, whichever it is.
+//! Client of any vendor.
 
 mod base_url;
 mod body;

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame};
 use llm_core::BoxError;
 
-/// A body whose beginning was looked at.
+/// A body whose beginning was read ahead.
 pub(super) struct Peeked<B> {
     body: Pin<Box<B>>,
     first: Option<Option<Result<Frame<Bytes>, BoxError>>>,
@@ -31,7 +31,7 @@ where
         let data = frame.data_ref()?.strip_prefix("\u{feff}".as_bytes()).unwrap_or(frame.data_ref()?);
         match data.trim_ascii_start().first()? {
             b'{' | b'[' => Some(true),
-            // A page, which its label tells apart.
+            // An HTML page, which its content type distinguishes.
             b'<' => None,
             _ => Some(false),
         }

@@ -45,7 +45,7 @@ pub(super) struct Config<W> {
     pub(super) max_event_bytes: usize,
     pub(super) max_body_bytes: usize,
     pub(super) clock: Arc<dyn Clock>,
-    /// Kept to take it out of messages.
+    /// The key, which is removed from messages.
     key: Option<SecretString>,
     /// The values of added headers.
     secrets: Vec<SecretString>,

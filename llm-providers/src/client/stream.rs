@@ -36,7 +36,7 @@ pub(super) struct Events<C> {
     cut: Arc<AtomicBool>,
     head: Head,
     receipt: Receipt,
-    /// Usage that is on the receipt: the whole response's, and while it grows.
+    /// Usage on the receipt: of the part so far while the response grows, then of the whole.
     usage: Option<Usage>,
     so_far: Option<Usage>,
     tier: Option<Arc<str>>,
@@ -46,7 +46,7 @@ pub(super) struct Events<C> {
 
 enum Source {
     Open(ServerEvents),
-    /// The vendor's own end came, and the body's end has not yet. Without a runtime nothing waits for that.
+    /// The vendor's own end came, and the body's end did not. Without a runtime the body's end is not awaited.
     Lingering(ServerEvents, Option<Pin<Box<Sleep>>>),
     Ended,
 }
@@ -120,7 +120,7 @@ impl<C: StreamDecoder> EventSource for Events<C> {
         let so_far = self.decoder.usage();
         if so_far != self.so_far {
             self.so_far = so_far;
-            // A usage that was taken for the whole response's, and grew.
+            // A usage that was read as final, and grew afterwards.
             self.usage = self.usage.and(so_far);
             self.receipt.edit(|accounting| {
                 accounting.usage = accounting.usage.and(so_far);
@@ -150,7 +150,7 @@ impl<C: StreamDecoder> EventSource for Events<C> {
         // Before it becomes the source of another error.
         let error = self.head.blame(error);
         let error = match error.kind() {
-            // The last event had no end: it is not wrong, it is not whole.
+            // The last event had no end, so it is incomplete rather than malformed.
             ErrorKind::Malformed if self.cut.load(Ordering::Acquire) => {
                 Error::new(ErrorKind::Incomplete, "the stream broke off within an event")
                     .with_charge(error.charge())
@@ -168,7 +168,7 @@ impl<C: StreamDecoder> EventSource for Events<C> {
 
 fn broken(error: sse_stream::Error) -> Error {
     match error {
-        // Our own, through a box.
+        // Our own error, in a box.
         sse_stream::Error::Body(error) => Error::from(error),
         other => Error::new(ErrorKind::Malformed, "an event of the stream is not UTF-8")
             .with_charge(Charge::Unknown)

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use crate::{anthropic, gemini, openai, transport::with_cause};
 
-/// Makes the error of a request that `genai` cannot express.
+/// Creates the error of a request that `genai` cannot express.
 pub(super) fn unsupported(what: impl std::fmt::Display) -> Error {
     Error::new(ErrorKind::Unsupported, format!("{what} has no place in genai"))
 }

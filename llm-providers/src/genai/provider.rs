@@ -124,7 +124,7 @@ impl Provider for Genai {
 }
 
 impl Genai {
-    /// Begins every call.
+    /// Starts the span and the receipt of a call.
     async fn begin<T>(&self, call: &Call<T>, model: &str) -> Result<(ServiceTarget, Deadline, Receipt), Error> {
         let deadline = Deadline::of(call);
         runtime::require("genai's client")?;

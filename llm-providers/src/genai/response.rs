@@ -33,7 +33,7 @@ pub(super) fn read_response(response: GenaiResponse) -> Result<ChatResponse, Err
 }
 
 /// Converts the usage. Both sides count alike: cached tokens are part of the prompt's, reasoning of the
-/// completion's or beside it. None where the vendor stated none, a prompt of zero or a negative count.
+/// completion's or beside it. Returns `None` if the vendor stated no usage, a prompt of zero or a negative count.
 pub(super) fn usage(stated: &GenaiUsage) -> Option<Usage> {
     let count = |stated: Option<i32>| stated.and_then(|stated| u64::try_from(stated).ok());
     let prompt = count(stated.prompt_tokens).filter(|prompt| *prompt > 0)?;
@@ -58,7 +58,7 @@ pub(super) fn usage(stated: &GenaiUsage) -> Option<Usage> {
     Some(usage)
 }
 
-/// Returns the reason of the end, by the vendor's word: `genai` takes some failures for ends.
+/// Returns the reason for the end by the vendor's word, because `genai` reports some failures as ends.
 pub(super) fn finish(reason: Option<&StopReason>) -> FinishReason {
     reason.map_or(FinishReason::Unknown, |reason| finish_reason(reason.raw()))
 }

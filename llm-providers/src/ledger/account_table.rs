@@ -15,7 +15,7 @@ use super::{
 pub(super) struct AccountTable {
     pub(super) totals: Accounts,
     pub(super) unknown: UnknownCosts,
-    /// Accounts of each month, and lines about requests, if there is a file.
+    /// Accounts of each month, and lines of the request log, if the ledger has a file.
     pub(super) months: Option<MonthTable>,
     pub(super) log: Option<RequestLog>,
     /// Number of the last attempt.
@@ -50,7 +50,7 @@ impl AccountTable {
         }
     }
 
-    /// Settles an open amount: a caller used the response, or none ever will.
+    /// Settles an open amount because a caller used the response, or because no caller will.
     pub(super) fn settle(&mut self, keys: &Keys, amount: Usd, lost: Usd) {
         self.each(keys, |row| {
             row.open -= amount;
@@ -87,7 +87,7 @@ impl Row {
             _ => {}
         }
         self.units += u64::from(response.units);
-        // A usage that no response can have taken would make the total wrong for good.
+        // An implausible usage would make the total wrong for ever.
         self.usage += response.usage.filter(Usage::is_plausible).unwrap_or_default();
         self.unpriced_responses += u64::from(!response.is_priced);
         match response.list {
@@ -104,7 +104,7 @@ impl Row {
     }
 
     fn attempt(&mut self, attempt: &Attempt, id: u64) {
-        // The shares of one attempt come one after the other.
+        // The shares of one attempt are booked one after the other.
         let count = u64::from(self.last_attempt != id);
         self.last_attempt = id;
         self.attempts += count;

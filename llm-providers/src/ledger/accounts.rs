@@ -2,7 +2,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use super::{Row, keys::Keys};
 
-/// Between a label's name and its value in the key of its row.
+/// Separator of a label's name and value in the key of its row.
 pub(super) const SEPARATOR: &str = "\0";
 
 /// Rows of one period: the total, and those by name.
@@ -60,7 +60,7 @@ impl Accounts {
         self.models.most = other.models.most;
     }
 
-    /// Books in the total, and in the rows of the chosen names; without a choice of all names.
+    /// Books in the total, and in the rows of the chosen names, or of all names if there is no choice.
     pub(super) fn each(&mut self, keys: &Keys, choice: Option<&Choice>, book: &mut impl FnMut(&mut Row)) {
         book(&mut self.total);
         if choice.is_none_or(|choice| choice.tenants) {

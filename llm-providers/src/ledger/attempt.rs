@@ -17,7 +17,7 @@ pub struct Attempt {
     pub labels: Labels,
     /// Requested model.
     pub model: Arc<str>,
-    /// Model that answered, if one did.
+    /// Model that responded, if one did.
     pub answered_by: Option<Arc<str>>,
     /// Vendor, where the client names it.
     pub provider: Option<Arc<str>>,
@@ -74,11 +74,11 @@ pub enum Outcome {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Charged {
-    /// Nothing: it was not sent, or the vendor refused it.
+    /// No cost: the attempt was not sent, or the vendor refused it.
     Nothing,
-    /// Charged by its usage: this amount.
+    /// The usage is charged, at this amount.
     Paid(Usd),
-    /// Charged by its usage, whose cost is unknown for this cause.
+    /// The usage is charged, and its cost is unknown for this cause.
     Unpriced(UnknownCost),
     /// The attempt was sent and its usage never came: it cost at most this, where a bound is known.
     Unconfirmed(Option<Usd>),

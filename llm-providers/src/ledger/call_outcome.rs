@@ -16,7 +16,7 @@ pub(super) struct BookedResponse {
     pub(super) origin: Origin,
     pub(super) units: u32,
     pub(super) usage: Option<Usage>,
-    /// True if its cost is known.
+    /// True if the response's cost is known.
     pub(super) is_priced: bool,
     pub(super) list: Result<Usd, UnknownCost>,
     pub(super) useful: Usd,

@@ -23,7 +23,7 @@ pub struct Month {
     month: u8,
 }
 
-/// The text is no month.
+/// The text is not a month.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} is not a month: write it like 2026-11")]
 pub struct ParseMonthError(String);

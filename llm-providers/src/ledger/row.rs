@@ -8,13 +8,13 @@ use super::{WastedSpend, amounts};
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Row {
-    /// Calls that ended: answered, failed or dropped.
+    /// Calls that ended: completed, failed or dropped.
     pub calls: u64,
     /// Calls whose response arrived whole.
     pub answered: u64,
-    /// Calls whose response a vendor produced for them.
+    /// Completed calls for which a vendor produced the response.
     pub vendor: u64,
-    /// Calls whose response a cache had.
+    /// Completed calls that a cache served.
     pub hits: u64,
     /// Calls that joined a running call.
     pub coalesced: u64,
@@ -22,7 +22,7 @@ pub struct Row {
     pub failed: u64,
     /// Calls that their caller dropped.
     pub dropped: u64,
-    /// Units of the answered calls, which the application sold.
+    /// Units, which the application sells, of the completed calls.
     pub units: u64,
     /// Tokens that the responses took when they were produced.
     pub usage: Usage,

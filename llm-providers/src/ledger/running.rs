@@ -49,12 +49,12 @@ impl RunningAttempt {
         self.meter.replied(self.sent.vendor());
     }
 
-    /// Ends it without booking, because the response is of a layer below and not of a vendor.
+    /// Ends the attempt without booking it, because a layer below responded and not a vendor.
     pub(super) fn skip(mut self) {
         self.ended = true;
     }
 
-    /// Ends it without a reply.
+    /// Ends the attempt with an error in place of a reply.
     pub(super) fn refused(mut self, error: &Error) {
         self.meter.failed(self.sent.vendor(), error.kind());
         let accounting = error.accounting().cloned().unwrap_or_default();
@@ -71,7 +71,7 @@ impl RunningAttempt {
         self.book(attempt);
     }
 
-    /// Ends it with the end of its reply.
+    /// Ends the attempt with the end of its reply.
     pub(super) fn ended<T: Operation>(mut self, end: &End<'_, Complete<T>>, receipt: &Receipt) {
         let outcome = match end {
             End::Complete(_) => Outcome::Complete,
@@ -129,10 +129,10 @@ impl RunningAttempt {
     fn cost(&self, accounting: &Accounting, usage: Option<Usage>) -> Result<Usd, UnknownCost> {
         match (usage, accounting.cost, &accounting.unusable_usage, accounting.usage) {
             (Some(usage), ..) => self.terms.cost(&self.keys.model, accounting, &usage),
-            // A server that states zeros does not know.
+            // A server that states zeros does not know the usage.
             (None, Some(stated), ..) if !stated.is_zero() => Ok(stated),
             (None, _, Some(stated), _) => Err(UnknownCost::UnusableUsage { stated: stated.clone() }),
-            // One that no response can have taken has no cost, and the table says so.
+            // An implausible usage has no cost, which the table reports.
             (None, _, None, Some(stated)) => self.terms.cost(&self.keys.model, accounting, &stated),
             (None, _, None, None) => Err(UnknownCost::NoUsage),
         }
@@ -209,7 +209,7 @@ impl RunningAttempt {
 }
 
 impl Open {
-    /// Settles all of it: no caller used `lost`.
+    /// Settles the whole amount. No caller used `lost`.
     fn settle(self, lost: Usd) {
         self.ledger.account_table().settle(&self.keys, self.amount, lost);
     }

@@ -25,7 +25,7 @@ struct Inner {
     accounts: Mutex<AccountTable>,
     hooks: Mutex<Hooks>,
     default_service: Mutex<PriceOptions>,
-    /// File's recording, if there is one.
+    /// Recording for a file, if the ledger has one.
     recording: OnceLock<Recording>,
     stack_faults: StackFaults,
 }
@@ -34,7 +34,7 @@ struct Inner {
 #[derive(Debug)]
 pub(super) struct Recording {
     pub(super) clock: Arc<dyn Clock>,
-    /// Requests are logged, and if true with texts.
+    /// True if requests are logged with their texts; `None` if they are not logged.
     pub(super) request_log: Option<bool>,
 }
 

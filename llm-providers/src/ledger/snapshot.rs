@@ -65,7 +65,7 @@ impl Snapshot {
     }
 
     /// Returns the causes of unknown costs, each with its number of attempts and of responses. At most 100 causes are
-    /// counted apart.
+    /// counted separately.
     pub fn unknown_costs(&self) -> impl Iterator<Item = (&UnknownCost, u64, u64)> {
         self.unknown.causes.iter().map(|(cause, counts)| (cause, counts.attempts, counts.responses))
     }

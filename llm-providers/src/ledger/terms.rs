@@ -21,7 +21,7 @@ pub(super) struct Terms {
 /// Options of a request that change its price.
 #[derive(Debug, Default)]
 struct Asked {
-    /// The class that it names, unless it leaves that to the vendor.
+    /// Service class that the request names; `None` if it leaves the choice to the vendor.
     tier: Option<ServiceTier>,
     surcharges: Vec<Arc<str>>,
 }
@@ -37,7 +37,7 @@ impl Terms {
                 ways.fold(PriceOptions::from(tier.clone()), |options, way| options.surcharge(Arc::clone(way)));
             prices.bound_with(model, &estimate, &options)
         };
-        // A model without the default class or surcharges is served without them.
+        // A model that lacks the default class or surcharge is served without it.
         let tiers = match &asked.tier {
             Some(tier) => vec![tier.clone()],
             None => vec![defaults.tier.clone(), ServiceTier::Standard],

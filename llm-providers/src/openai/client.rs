@@ -69,7 +69,8 @@ impl<T> Client<OpenAiProtocol, T> {
         self.edit_protocol(|protocol| protocol.dialect.legacy_max_tokens = on)
     }
 
-    /// Approximates what the format lacks in place of some errors: [`Dialect::approximate`](super::Dialect) says which.
+    /// Sends an approximation instead of an error for some features that the format lacks:
+    /// [`Dialect::approximate`](super::Dialect) says which.
     pub fn approximate(self, on: bool) -> Self {
         self.edit_protocol(|protocol| protocol.dialect.approximate = on)
     }

@@ -5,14 +5,14 @@ use std::{
 
 use llm_core::price::{PriceTable, PriceTableError};
 
-/// A file of prices that cannot be used.
+/// Error of a price file.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LoadError {
     /// The file cannot be read.
     #[error("the price file {path:?} cannot be read: {source}")]
     Read {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
         /// Cause.
         source: io::Error,
@@ -20,7 +20,7 @@ pub enum LoadError {
     /// The file holds no usable price table.
     #[error("in the price file {path:?}: {source}")]
     Table {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
         /// Description of the mistake.
         source: PriceTableError,

@@ -20,13 +20,13 @@ pub struct LiteLlmTable {
     omissions: Vec<Omission>,
 }
 
-/// A row, or a field of one, that was not taken.
+/// A row, or a field of one, that was left out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Omission {
     /// Name of the row, as the file writes it.
     pub row: String,
-    /// The field, if the rest of the row was taken.
+    /// The field, if only the field was left out.
     pub field: Option<String>,
     /// The reason.
     pub reason: String,
@@ -109,7 +109,7 @@ pub fn litellm(reader: impl io::Read, as_of: &str) -> Result<LiteLlmTable, Price
     let head = serde_json::json!({"as_of": as_of, "source": SOURCE, "models": {}});
     let empty = PriceTable::from_json(&head.to_string())?;
     let mut table = LiteLlmTable { empty, providers: BTreeMap::new(), omissions: Vec::new() };
-    // A name with its provider's prefix goes before the same name without it.
+    // A name with its provider's prefix comes before the same name without it.
     let (prefixed, plain): (Vec<_>, Vec<_>) = rows.iter().partition(|(name, _)| name.contains('/'));
     for (name, row) in prefixed.into_iter().chain(plain) {
         if let Err(reason) = table.take(name, row) {
@@ -136,7 +136,7 @@ impl LiteLlmTable {
         self.providers.keys().map(String::as_str)
     }
 
-    /// Returns what was not taken, with the reason.
+    /// Returns the rows and fields that were left out, with the reasons.
     pub fn omissions(&self) -> &[Omission] {
         &self.omissions
     }

@@ -12,7 +12,7 @@ pub(crate) fn dollars(value: &Value) -> Option<Usd> {
     let text = value.as_number()?.to_string();
     let (mantissa, exponent) = text.split_once(['e', 'E']).unwrap_or((&text, "0"));
     let (whole, decimals) = mantissa.split_once('.').unwrap_or((mantissa, ""));
-    // A sign is no digit of an unsigned number, so a negative amount ends here.
+    // A sign is not a digit of an unsigned number, so a negative amount is refused here.
     let digits: u128 = format!("{whole}{decimals}").parse().ok()?;
     let exponent = exponent.parse::<i32>().ok()?.checked_sub(i32::try_from(decimals.len()).ok()?)?.checked_add(12)?;
     let power = |exponent: u32| 10u128.checked_pow(exponent);

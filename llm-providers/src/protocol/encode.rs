@@ -1,4 +1,4 @@
-//! Parts that the encoding of requests has in common, whatever the format.
+//! Encoding of request parts that all formats share.
 
 use bytes::Bytes;
 use llm_core::{Error, ErrorKind, Extra};
@@ -26,7 +26,7 @@ pub(crate) fn names(extra: &Extra) -> impl Iterator<Item = &str> {
     extra.iter().map(|(name, _)| name)
 }
 
-/// Makes the error of a request that a format cannot express.
+/// Creates the error of a request that a format cannot express.
 pub(crate) fn unsupported(what: impl std::fmt::Display, format: &str) -> Error {
     Error::new(ErrorKind::Unsupported, format!("{what} in {format}"))
 }

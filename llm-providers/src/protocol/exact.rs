@@ -5,8 +5,8 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value, value::RawValue};
 
-/// Reads JSON, but the value of `field` in objects under a key of `within` (or in lists there) as the text that it is, and
-/// in no objects within those. A text stays the text it says.
+/// Reads JSON, and keeps the value of `field` as text in objects directly under a key of `within`, or in lists there. A
+/// value that is a text is unescaped as usual.
 #[derive(Clone, Copy)]
 pub(super) struct Exact<'n> {
     pub(super) within: &'n [&'n str],

@@ -15,7 +15,7 @@ pub(crate) fn malformed(message: impl Into<Arc<str>>) -> Error {
     Error::new(ErrorKind::Malformed, message).with_charge(Charge::Unknown)
 }
 
-/// Makes accounting data of what decides the price: the model, if it is named, and the service class.
+/// Creates accounting data of the facts that decide the price: the model, if it is named, and the service class.
 pub(crate) fn served(model: Option<&Value>, tier: Option<Arc<str>>, surcharges: &[Arc<str>]) -> Accounting {
     let mut accounting = Accounting::default();
     accounting.model = model.and_then(Value::as_str).filter(|model| !model.is_empty()).map(Arc::from);

@@ -12,7 +12,7 @@ use super::{Model, usage::StatedUsage};
 
 /// A vendor's format: requests to bytes, bytes to responses and errors.
 ///
-/// Nothing here waits, sends or reads a clock. What the format cannot say is refused with
+/// Nothing here waits, sends or reads a clock. What the format cannot express is refused with
 /// [`ErrorKind::Unsupported`], naming the field. What a response costs but its vendor did not say is
 /// [`Charge::Unknown`](llm_core::Charge::Unknown).
 pub trait VendorProtocol: Clone + fmt::Debug + Send + Sync + 'static {

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use http::HeaderMap;
 
-/// The longest name that is believed, in bytes.
+/// Longest name that is accepted, in bytes.
 const MAX_LEN: usize = 200;
 
 /// Reads the name of an organisation or a project from a response header; `None` if it is empty, too long or no text.

@@ -12,7 +12,7 @@ const BEGINNINGS: [&str; 9] = ["sk-", "sk_", "pk-", "gsk_", "xai-", "hf_", "nvap
 /// Returns `text` without `key`, without anything that looks like a key, and cut to a length.
 pub(crate) fn redact(text: &str, key: Option<&str>) -> String {
     let mut clean = clean(text, key);
-    // Only now: a part of a key is not known for one.
+    // Cut only here, because a part of a key would not be recognised.
     if let Some((end, _)) = clean.char_indices().nth(MOST) {
         clean.truncate(end);
         clean.push('…');

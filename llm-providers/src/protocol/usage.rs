@@ -89,8 +89,8 @@ impl StatedUsage {
         }
     }
 
-    /// Returns the usage with that of the side calls. `None` before a prompt was stated: none is empty, so a server that
-    /// says zero does not know.
+    /// Returns the usage with that of the side calls. `None` before a prompt was stated. No prompt is empty, so a
+    /// server that states zero does not know.
     pub(crate) fn usage(&self) -> Option<Usage> {
         (self.merged.input > 0).then(|| self.merged + self.beside)
     }
@@ -151,7 +151,7 @@ pub(crate) fn discard(fields: &mut Fields, path: &str) {
     }
 }
 
-/// Removes the counts at these paths. What is unusable stays.
+/// Removes the counts at these paths. An unusable count stays.
 pub(crate) fn strip(fields: &mut Fields, paths: &[&str]) {
     for path in paths {
         if at(fields, path).is_none_or(|value| value.is_null() || number(value).is_some()) {

@@ -69,7 +69,7 @@ impl RetryLayer {
         Self { backoff: Backoff::new(first, most), ..self }
     }
 
-    /// Makes the random times repeatable, for tests.
+    /// Seeds the random times, for tests.
     pub fn seed(self, seed: u64) -> Self {
         Self { backoff: self.backoff.seeded(seed), ..self }
     }
@@ -86,7 +86,7 @@ impl RetryLayer {
         Self { longest_wait, ..self }
     }
 
-    /// Sets the budget, also one that others share.
+    /// Sets the budget, which several layers may share.
     ///
     /// ```
     /// use llm_providers::retry::{RetryBudget, RetryLayer};

@@ -14,7 +14,7 @@ use crate::{deadline::Deadline, runtime};
 /// Service that retries failed calls. The docs of the [module](super) say when and how.
 ///
 /// Always ready; each attempt waits for its own clone of the inner service. Clones share the budget. A call that is
-/// dropped while it waits is not asked again.
+/// dropped while it waits is not sent again.
 #[derive(Clone, Debug)]
 pub struct Retry<S> {
     inner: S,
@@ -89,7 +89,7 @@ impl RetryLayer {
     ///
     /// # Errors
     ///
-    /// That of the last attempt, with the charges of all.
+    /// The error of the last attempt, with the charges of all attempts.
     pub async fn run<R, E, F>(&self, mut call: impl FnMut() -> F) -> Result<R, Error>
     where
         F: Future<Output = Result<R, E>>,
@@ -134,7 +134,7 @@ impl RetryLayer {
     /// Returns the wait before the next attempt; `None` if there is none.
     fn wait(&self, bounds: &Bounds, error: &Error, attempt: u32) -> Option<(Duration, RetryToken)> {
         let free = self.pay_twice || error.charge() == Charge::None;
-        // Nothing can wait outside a runtime.
+        // There are no timers outside a runtime.
         if !runtime::is_running() {
             return None;
         }
@@ -146,7 +146,7 @@ impl RetryLayer {
             Some(asked) => asked,
             None => self.backoff.wait(attempt),
         };
-        // The budget last: what is not tried again takes nothing from it.
+        // The budget is asked last, so that a call that is not retried takes nothing from it.
         if bounds.deadline.is_within(wait) { None } else { Some((wait, self.budget.withdraw()?)) }
     }
 }

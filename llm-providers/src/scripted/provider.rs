@@ -34,13 +34,13 @@ impl Scripted {
         Self::default()
     }
 
-    /// Adds a rule, after those that are there.
+    /// Adds a rule after the existing ones.
     pub fn rule(self, rule: Rule) -> Self {
         self.add(rule);
         self
     }
 
-    /// Adds a rule to one that is in use.
+    /// Adds a rule to a provider that is in use.
     pub fn add(&self, rule: Rule) {
         self.state().rules.push(rule);
     }
@@ -138,7 +138,7 @@ impl Act {
         match self {
             Self::Response(response) => response(request),
             Self::Fail(error) => Err(error.clone()),
-            // Rules for these take no chat, or were answered before.
+            // These rules do not apply to chats, or were handled above.
             Self::Events(_) | Self::Vectors(_) | Self::Hang => {
                 Err(Error::new(ErrorKind::Other, "the rule has no response to a chat"))
             }

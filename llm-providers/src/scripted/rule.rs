@@ -53,7 +53,7 @@ impl Rule {
         Self::respond_with(move |_| Ok(response.clone()))
     }
 
-    /// Responds with what `response` makes of the request.
+    /// Responds with the result of `response` for the request.
     pub fn respond_with(
         response: impl Fn(&ChatRequest) -> Result<ChatResponse, Error> + Send + Sync + 'static,
     ) -> Self {
@@ -61,7 +61,7 @@ impl Rule {
     }
 
     /// Streams these pieces; an error breaks the stream off, and comes at the head if it is the first. A unary call
-    /// gets them put together.
+    /// gets the pieces as one response.
     pub fn stream(events: impl IntoIterator<Item = Result<ChatEvent, Error>>) -> Self {
         Self::new(Act::Events(Arc::new(events.into_iter().collect())))
     }

@@ -2,7 +2,7 @@
 
 use std::{error::Error as StdError, io, iter::successors};
 
-/// Returns what kept a connection from coming about, or broke it; `None` if it is not known.
+/// Returns the cause of a connection that failed or broke; `None` if it is not known.
 pub(crate) fn cause(error: &(dyn StdError + 'static)) -> Option<&'static str> {
     successors(Some(error), |&error| error.source()).find_map(|error| {
         let kind = error.downcast_ref::<io::Error>().map(io::Error::kind);

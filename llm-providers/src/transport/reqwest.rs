@@ -199,11 +199,12 @@ impl Reqwest {
         }
         let mut settings = self.settings;
         settings.roots.extend(more);
-        // What was there before could be set up.
+        // The settings so far were accepted before.
         Self::build(settings).map_err(|error| wrong().with_source(error))
     }
 
-    /// Speaks HTTP/2 without asking, also to plain `http` addresses. Without this it is agreed upon with TLS.
+    /// Speaks HTTP/2 without negotiation, even to plain `http` addresses. By default it is negotiated in the TLS
+    /// handshake.
     ///
     /// # Errors
     ///

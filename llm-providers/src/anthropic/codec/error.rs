@@ -25,7 +25,7 @@ pub(crate) const RULES: Rules = Rules {
         (&[NO_STATUS], Sign::Typed(&["overloaded_error"]), 529),
     ],
     rows: &[
-        // A failure of the vendor is one, whatever its body says.
+        // A server error is the vendor's failure, even if its body says otherwise.
         money(300..=499, Sign::CodeEnds("spend_limit_reached")),
         money(300..=499, Sign::Named(&["billing_error"])),
         money(300..=499, Sign::Says(MONEY)),
@@ -37,7 +37,7 @@ pub(crate) const RULES: Rules = Rules {
         row(400..=499, Sign::Says(&["content filtering policy"]), ErrorKind::ContentFiltered),
     ],
     request_id,
-    // This vendor sends `Retry-After` with errors that no waiting cures.
+    // This vendor sends `Retry-After` even with errors that waiting does not cure.
     waits_below_500: false,
     fixed_wait: |_, _| None,
 };

@@ -8,7 +8,7 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct Options {
-    /// The bound on output tokens of requests that have none, 4,096 unless set: the vendor wants one in each.
+    /// Bound on output tokens of requests that have none; 4,096 by default. The vendor requires one in each request.
     pub max_tokens: u64,
     /// Sends what is nearest where the format has no place for a wish that only steers the response, in place of an
     /// error:

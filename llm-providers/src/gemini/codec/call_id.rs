@@ -1,4 +1,4 @@
-/// Beginning of ids that were made here.
+/// Prefix of ids that this crate creates.
 const MADE: &str = "gemini_";
 /// Length of a response's id within the ids of its calls.
 const MOST: usize = 24;
@@ -34,12 +34,12 @@ impl CallIds {
         }
     }
 
-    /// Notes that a function call came that has no name.
+    /// Records a function call without a name.
     pub(super) fn note_malformed(&mut self) {
         self.malformed = true;
     }
 
-    /// Returns `true` if a function call came that has no name.
+    /// Returns `true` if a function call without a name came.
     pub(super) fn has_malformed(&self) -> bool {
         self.malformed
     }
@@ -50,7 +50,7 @@ impl CallIds {
     }
 }
 
-/// Returns the id as the vendor knows it; `None` if it was made here.
+/// Returns the id that the vendor knows; `None` if this crate created it.
 pub(super) fn sent(id: &str) -> Option<&str> {
     (!id.is_empty() && !id.starts_with(MADE)).then_some(id)
 }

@@ -142,7 +142,7 @@ pub(super) fn parse(path: &Path, bytes: &[u8]) -> Result<Months, LedgerFileError
     Ok(months)
 }
 
-/// Returns false if there is such a row.
+/// Adds a row. Returns false if it exists already.
 fn add(accounts: &mut Accounts, Record { kind, name, value, account, .. }: Record) -> bool {
     let named = |rows: &mut Rows, name: Arc<str>, row| rows.known.insert(name, row).is_none();
     match kind {

@@ -13,10 +13,10 @@ use crate::ledger::Months;
 #[derive(Debug)]
 pub(super) struct Disk {
     path: PathBuf,
-    /// The file as this process left it.
+    /// State of the file after this process wrote it.
     stamp: Option<Stamp>,
     log: Option<PathBuf>,
-    /// Locked until this is dropped or its process ends; `None` on a disk that knows no locks.
+    /// Lock that is held until this is dropped or the process ends; `None` on a file system without locks.
     _lock: Option<File>,
 }
 

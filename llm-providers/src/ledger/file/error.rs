@@ -36,7 +36,7 @@ pub enum LedgerFileError {
         /// Path of the file.
         path: PathBuf,
     },
-    /// The disk refused. What was to be written is kept for the next flush.
+    /// The disk refused the write. Its content is kept for the next flush.
     #[error("{} cannot be written: {message}", path.display())]
     Write {
         /// Path of the file.

@@ -29,7 +29,8 @@ pub struct Dialect {
     /// Asks for embeddings as base64 of little-endian 32-bit floats, a fifth of the bytes of decimal numbers.
     /// Both forms are understood in responses whatever was asked for.
     pub base64_embeddings: bool,
-    /// Asks streams for their usage by `stream_options`; for servers that tell it unasked and refuse the field, not.
+    /// Requests the usage of streams by `stream_options`. False for servers that state it in any case and refuse the
+    /// field.
     pub stream_options: bool,
     /// True if the server knows messages of the role `developer`.
     pub developer: bool,
@@ -44,10 +45,11 @@ pub struct Dialect {
     pub call_id_len: Option<usize>,
     /// Form in which reasoning of the conversation so far is sent back.
     pub reasoning: ReasoningFormat,
-    /// Counts as reasoning what `total_tokens` is more than input and output: a server that hides its thinking there
-    /// bills it all the same.
+    /// Counts the excess of `total_tokens` over input and output as reasoning, for a server that bills its hidden
+    /// thinking there.
     pub hidden_reasoning: bool,
-    /// Fields that its own responses leave in parts, and that go back to it. Those of other vendors' responses are
+    /// Unknown fields that come from the server's own responses, and that are sent back to it. Those of other vendors'
+    /// responses are
     /// refused: Gemini's `thoughtSignature`, Claude's `citations`, and their like. Fields that no vendor's responses
     /// leave are sent as they are.
     pub own_fields: &'static [&'static str],
@@ -79,10 +81,10 @@ pub enum KeyHeader {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ReasoningFormat {
-    /// The format has no field for it. It is refused, or with [`Dialect::approximate`] left out.
+    /// The format has no field for reasoning. It is refused, or left out with [`Dialect::approximate`].
     Refused,
-    /// `reasoning_content` of messages that call tools, whose server wants it there. In other messages it refuses or
-    /// ignores it, so there it is left out.
+    /// `reasoning_content` of messages that call tools, for a server that requires it there. It is left out of other
+    /// messages, where the server refuses or ignores it.
     WithCalls,
     /// `reasoning`, and `reasoning_details` with the signatures of the model's vendor where the server has them.
     Details,

@@ -64,7 +64,7 @@ pub(crate) const RULES: Rules = Rules {
         (&[NO_STATUS], Sign::Typed(INVALID), 400),
     ],
     rows: &[
-        // A failure of the vendor is one, whatever its body says.
+        // A server error is the vendor's failure, even if its body says otherwise.
         money(300..=499, Sign::Named(MONEY)),
         money(402..=402, Sign::Any),
         row(300..=499, Sign::Named(FILTERED), ErrorKind::ContentFiltered),

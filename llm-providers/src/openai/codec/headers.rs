@@ -10,7 +10,7 @@ use llm_core::layer::{VendorLimit, VendorLimits};
 
 use crate::protocol::{identity, time_until};
 
-/// Ends of the names of headers that name the window of their limit. Those without one come first.
+/// Suffixes of header names that state the window of a limit. The empty suffix comes first.
 const WINDOWS: [(&str, Option<Duration>); 4] =
     [("", None), ("-minute", Some(VendorLimit::MINUTE)), ("-hour", Some(HOUR)), ("-day", Some(VendorLimit::DAY))];
 const HOUR: Duration = Duration::from_secs(60 * 60);
@@ -153,7 +153,7 @@ mod tests {
             ("2000000", "1999980", "0s", Some(VendorLimit::MINUTE)),
             ("14400", "14370", "3m0s", Some(VendorLimit::DAY)),
             ("200", "199", "7m12s", Some(VendorLimit::DAY)),
-            // Nothing is used, so that the reset says nothing.
+            // Nothing is used, so the reset shows no window.
             ("500", "500", "0s", None),
             // The time until a fixed window ends.
             ("500", "499", "31s", None),
@@ -161,7 +161,7 @@ mod tests {
             ("60", "30", "30", None),
             // As recorded: little of a large limit, which refills in less than the rounding.
             ("180000000", "179999990", "0s", Some(VendorLimit::MINUTE)),
-            // So large that a minute and a day cannot be told apart.
+            // So large that a minute and a day cannot be distinguished.
             ("90000000000", "89999999999", "0s", None),
             ("0", "0", "1s", None),
             ("5", "9", "1s", None),

@@ -28,7 +28,7 @@ pub struct Body(Inner);
 #[derive(Debug)]
 enum Inner {
     Whole(Option<Bytes>),
-    // In a box, so that a response whole has a small body.
+    // Boxed, so that the body of a whole response stays small.
     Events(Box<EventStream>),
 }
 

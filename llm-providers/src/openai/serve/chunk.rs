@@ -30,7 +30,7 @@ struct Open {
     named_role: bool,
     /// Tool calls so far.
     calls: u32,
-    /// The number of the tool call that came last, if it was the last to come.
+    /// Number of the last tool call, if it was the last event.
     last: Option<u32>,
 }
 
@@ -116,7 +116,7 @@ impl Chunker {
             Part::ToolCall(call) => {
                 let mut fields = called(&call);
                 if fields.contains_key("custom") {
-                    // Clients know one type alone.
+                    // Clients know only one type.
                     fields.remove("type");
                 }
                 fields.insert("index".into(), open.calls.into());

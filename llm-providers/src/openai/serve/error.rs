@@ -6,7 +6,7 @@ use super::audience::Audience;
 /// Returns `{"error": …}`.
 pub(crate) fn body(error: &Error, audience: Audience) -> Value {
     let message = if audience.is_operator { error.message().into() } else { http::message(error) };
-    // A failure that is not the client's has one name for clients.
+    // Clients see one name for all failures that are not their own.
     let is_public = audience.is_operator || http::status(error).is_client_error();
     let (kind, code) = if is_public { names(error.kind()) } else { ("server_error", None) };
     let code = error.code().filter(|_| is_public).or(code);

@@ -54,7 +54,7 @@ impl ErrorBody {
         match has_content {
             Some(true) => None,
             Some(false) => Self::in_event(fields),
-            // Nothing of a response is there, so that a bare message is an error.
+            // The body has no field of a response, so a bare message is an error.
             None => Self::in_event(fields).or_else(|| {
                 let body = Self::of_fields(fields);
                 body.message.is_some().then_some(body)
@@ -104,9 +104,9 @@ impl ErrorBody {
         let code = error.get("code");
         let numbers = [code, error.get("status"), error.get("status_code"), error.get("statusCode")];
         let status = numbers.into_iter().flatten().find_map(status_number);
-        // FastAPI's list of what is wrong with a request.
+        // FastAPI's list of a request's faults.
         let status = status.or_else(|| error.get("detail")?.is_array().then_some(422));
-        // Azure says what its filter found within; its code for bad requests says nothing.
+        // Azure states its filter's findings in an inner object. Its code for bad requests is too general.
         let inner = error.get("innererror").and_then(|inner| inner.get("code")?.as_str());
         let own = code.and_then(Value::as_str).filter(|code| inner.is_none() || *code == "content_filter").or(inner);
         let detailed = error.get("details").and_then(|details| details.get("error_code")?.as_str());
@@ -196,7 +196,7 @@ fn message(error: &Fields) -> Option<String> {
         value if name == "detail" || value.is_string() => Some(detailed(value)),
         _ => None,
     });
-    // OpenRouter's own message is empty of content where a vendor behind it refused.
+    // OpenRouter's own message is a generic text if a vendor behind it refused.
     let raw = error.get("metadata").and_then(|metadata| metadata.get("raw")?.as_str()).filter(|raw| !raw.is_empty());
     match (own, raw) {
         (Some(message), Some(raw)) if message != raw => Some(format!("{message}: {raw}")),

@@ -29,7 +29,7 @@ pub(crate) struct Rules {
     pub(crate) request_id: fn(&HeaderMap) -> Option<&str>,
     /// False if a stated waiting time is ignored with a status below 500 other than 429.
     pub(crate) waits_below_500: bool,
-    /// Waiting time that a kind of limit has whatever is stated.
+    /// Waiting time that replaces the stated one for a kind of limit.
     pub(crate) fixed_wait: fn(Classification, SystemTime) -> Option<Duration>,
 }
 
@@ -110,7 +110,7 @@ impl Rules {
         let body = ErrorBody::read(body);
         let code = status.as_u16();
         let found = self.find(if status.is_success() { NO_STATUS } else { code }, &body);
-        // A model that wrote in vain, or was cancelled, may be charged.
+        // A response that failed or was cancelled after output may be charged.
         let refused = code < 500 && !matches!(found.kind, ErrorKind::Malformed | ErrorKind::Cancelled);
         let charge = if refused || matches!(code, 503 | 529) { Charge::None } else { Charge::Unknown };
         let mut error = build(&body, found, Some(status), key).with_status(code).with_charge(charge);

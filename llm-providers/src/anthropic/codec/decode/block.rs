@@ -55,7 +55,7 @@ fn tool_call(mut fields: Fields) -> ToolCall {
     ToolCall { id, name, arguments, extra: Extra::from(fields) }
 }
 
-/// Puts the input of a block that is no tool call back as the JSON that it is.
+/// Restores the input of a block other than a tool call from text to JSON.
 fn whole(fields: &mut Fields) {
     if let Some(Value::String(text)) = fields.get("input")
         && text.starts_with(['{', '['])

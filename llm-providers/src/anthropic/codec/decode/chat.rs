@@ -15,7 +15,8 @@ use crate::protocol::{
 /// Reads the response to a message request.
 ///
 /// Fields without a name in [`ChatResponse`] stay in the `extra` of the response or of the part they came with, those of
-/// `usage` too; `stop_sequence` and `stop_details` stay with the choice. `type`, `role` and null say nothing and go.
+/// `usage` too; `stop_sequence` and `stop_details` stay with the choice. `type`, `role` and null carry no information
+/// and are dropped.
 ///
 /// # Errors
 ///
@@ -25,7 +26,7 @@ pub(crate) fn decode_chat(body: &[u8]) -> Result<Decoded<ChatResponse>, Error> {
     decode(body, ResponseUsage::default())
 }
 
-/// Decodes like [`decode_chat`]; takes from the request what the response leaves out of surcharges.
+/// Decodes like [`decode_chat`], and reads from the request the surcharges that the response does not state.
 pub(crate) fn decode_response(request: &ChatRequest, body: &[u8]) -> Result<Decoded<ChatResponse>, Error> {
     decode(body, ResponseUsage::asked(request))
 }

@@ -13,7 +13,7 @@ pub(super) const COUNTS: [&str; 8] = [
     "output_tokens",
     "cache_read_input_tokens",
     "cache_creation_input_tokens",
-    // For minutes, and for an hour.
+    // Tokens written to the prompt cache for minutes, and for an hour.
     "cache_creation.ephemeral_5m_input_tokens",
     "cache_creation.ephemeral_1h_input_tokens",
     "output_tokens_details.thinking_tokens",
@@ -35,7 +35,7 @@ pub(super) fn counts(fields: &Fields, stated: &mut StatedUsage) -> Result<Counts
 pub(super) fn usage(counts: Counts) -> Option<Usage> {
     let [Some(fresh), Some(output), read, written, short, long, thinking, searches] = counts else { return None };
     let (read, long) = (read.unwrap_or(0), long.unwrap_or(0));
-    // What the split does not name was written for the usual life time.
+    // Tokens that the split does not name were written for the usual time to live.
     let cache_write = written.unwrap_or(0).saturating_sub(long).max(short.unwrap_or(0));
     Some(Usage {
         cache_read: read,

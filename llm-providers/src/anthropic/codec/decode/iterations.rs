@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::counts::{counts, usage};
 use crate::protocol::{fields::Fields, usage::StatedUsage};
 
-/// Model calls behind one response (`usage.iterations`). The counts beside it leave some of them out.
+/// Model calls behind one response (`usage.iterations`). The counts of `usage` itself leave some of them out.
 pub(super) struct Iterations(Vec<Iteration>);
 
 struct Iteration {
@@ -17,11 +17,11 @@ struct Iteration {
 
 #[derive(Clone, Copy, PartialEq)]
 enum Kind {
-    /// Call of a model that answers, or that declined to.
+    /// Call of a model that responded or declined.
     Message,
-    /// Call of the fallback model that answered.
+    /// Call of the fallback model that responded.
     Fallback,
-    /// Compaction, advisor or another call that the vendor counts apart.
+    /// Compaction, advisor or another call that the vendor counts separately.
     Apart,
 }
 
@@ -43,7 +43,7 @@ impl Iterations {
         Some(Self(list.iter().filter_map(read).collect()))
     }
 
-    /// Returns the fallback model that answered, if one did.
+    /// Returns the fallback model that responded, if one did.
     pub(super) fn served_by(&self) -> Option<Arc<str>> {
         self.0.iter().find(|one| one.kind == Kind::Fallback)?.model.clone()
     }

@@ -72,7 +72,7 @@ impl ResponseUsage {
         &self.stated
     }
 
-    /// Returns the fallback model that answered, where the usage names it.
+    /// Returns the fallback model that responded, if the usage names it.
     pub(crate) fn served_by(&self) -> Option<&Arc<str>> {
         self.served_by.as_ref()
     }

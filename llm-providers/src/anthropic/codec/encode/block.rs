@@ -16,7 +16,7 @@ use crate::protocol::{arguments, call_id, cross_vendor};
 /// A part as it is sent.
 pub(super) struct Block<'a> {
     part: &'a Part,
-    /// The message's own mark for the prompt cache.
+    /// The message's `cache_control`.
     mark: Option<&'a Value>,
 }
 
@@ -63,7 +63,7 @@ impl<'a> Block<'a> {
         Ok(Some(Self { part, mark: None }))
     }
 
-    /// Adds the message's mark, unless the part has one or cannot have one.
+    /// Adds the message's `cache_control`, unless the part has one or cannot have one.
     pub(super) fn mark(&mut self, mark: &'a Value) -> bool {
         let own = match self.part {
             Part::Text { extra, .. } => extra.get("cache_control").is_some(),
@@ -78,7 +78,7 @@ impl<'a> Block<'a> {
         !own
     }
 
-    /// Returns the text of a part that is nothing else.
+    /// Returns the text of a part that has only text.
     pub(super) fn plain(&self) -> Option<&'a str> {
         match self {
             Self { part, mark: None } => plain(part),
@@ -193,7 +193,7 @@ fn input(call: &ToolCall) -> Result<&RawValue, &'static str> {
     }
 }
 
-/// Returns the id of a call as the vendor takes it.
+/// Returns the id of a call in the form that the vendor accepts.
 fn sent(id: &str) -> Cow<'_, str> {
     let fits = |id: &str| !id.is_empty() && id.bytes().all(|c| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'_'));
     call_id(id, 24, fits)

@@ -25,7 +25,7 @@ const TAKEN: [&str; 11] = [
     "stop_sequences",
     "stream",
 ];
-/// Unknown fields that decide no input token; counting refuses them.
+/// Unknown fields that do not change the number of input tokens. The endpoint that counts refuses them.
 const UNCOUNTED: [&str; 5] = ["metadata", "service_tier", "container", "inference_geo", "speed"];
 
 /// Writes a chat request; the module docs of the vendor say in which form.
@@ -34,8 +34,8 @@ pub(crate) fn encode_chat(request: &ChatRequest, options: Options, streamed: boo
     encode(request, options, Purpose::Response { streamed })
 }
 
-/// Returns the body of a request to count input tokens: that of [`encode_chat`] without what decides no input token
-/// (bound, sampling, `metadata`, `service_tier`, `container`, `inference_geo`, `speed`).
+/// Returns the body of a request to count input tokens: that of [`encode_chat`] without the fields that do not change
+/// the number of input tokens (bound, sampling, `metadata`, `service_tier`, `container`, `inference_geo`, `speed`).
 ///
 /// # Errors
 ///

@@ -4,7 +4,7 @@ use serde::ser::SerializeMap;
 use super::super::Options;
 use crate::protocol::{cross_vendor, encode::no_shadow};
 
-/// Fields that this vendor's responses leave in parts.
+/// Unknown fields that come from this vendor's own responses.
 pub(super) const OWN: [&str; 3] = ["caller", "citations", "signature"];
 
 /// Writes unknown fields, without those that another vendor's response left.

@@ -16,7 +16,7 @@ pub(super) struct Prompt<'a> {
     pub(super) turns: Vec<Turn<'a>>,
 }
 
-/// Turn of one side, of one or several messages.
+/// Turn of one role, made of one or several messages.
 pub(super) struct Turn<'a> {
     role: &'static str,
     blocks: Vec<Block<'a>>,
@@ -97,7 +97,7 @@ fn blocks<'a>(message: &'a Message, at: usize, options: Options) -> Result<Vec<B
     Ok(blocks)
 }
 
-/// Gives the message's mark for the prompt cache to its last block.
+/// Moves the message's `cache_control` to its last block.
 fn mark<'a>(blocks: &mut [Block<'a>], mark: Option<&'a Value>, of: &str) -> Result<(), Error> {
     let (Some(mark), Some(last)) = (mark, blocks.last_mut()) else { return Ok(()) };
     if last.mark(mark) {

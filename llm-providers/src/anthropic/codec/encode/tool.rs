@@ -77,7 +77,7 @@ impl Serialize for EncodedChoice<'_> {
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("type", kind)?;
         entry(&mut map, "name", &name)?;
-        // Where no tool may be called, one at a time says nothing, and the vendor refuses it.
+        // If no tool may be called, the option for one call at a time has no meaning, and the vendor refuses it.
         if self.single && kind != "none" {
             map.serialize_entry(SINGLE, &true)?;
         }

@@ -13,11 +13,11 @@ pub(super) const CHOICE: u32 = 0;
 #[derive(Debug)]
 pub(super) struct OpenBlock {
     kind: Kind,
-    /// True if a piece of it was returned.
+    /// True if a piece of the block was returned.
     shown: bool,
     /// Fields of the block, without those that came in pieces.
     fields: Fields,
-    /// The JSON text of a tool's input so far, where it is not given in pieces.
+    /// JSON text of a tool's input so far, if it is not returned in pieces.
     input: String,
     /// The signature so far.
     signature: String,
@@ -29,7 +29,7 @@ pub(super) enum Kind {
     Thinking,
     /// A call, with its number.
     Tool(u32),
-    /// Comes whole.
+    /// A block that arrives in one piece.
     Held,
 }
 
@@ -56,7 +56,7 @@ impl OpenBlock {
                 let id = take_text(&mut fields, "id").unwrap_or_default().into();
                 let name = take_text(&mut fields, "name").unwrap_or_default().into();
                 events.push(ChatEvent::ToolCall { choice: CHOICE, index, id, name });
-                // Mostly empty, and then the pieces tell it.
+                // Usually empty here; the text follows in pieces.
                 input = take_text(&mut fields, "input").unwrap_or_default();
             }
             Kind::Held => {}
@@ -99,7 +99,7 @@ impl OpenBlock {
         Ok(())
     }
 
-    /// Ends the block. Gives the kind that would flow into the part that came last, if one would.
+    /// Ends the block. Returns the kind of part that a following block of the same kind would be merged with, if any.
     pub(super) fn end(mut self, last: Option<Kind>, events: &mut Vec<ChatEvent>) -> Option<Kind> {
         if let Kind::Tool(index) = self.kind
             && !self.shown
@@ -138,7 +138,7 @@ impl OpenBlock {
         });
     }
 
-    /// Gives a block of which no piece was given, unless it says nothing.
+    /// Returns a block of which no piece was returned, unless it is empty.
     fn whole(mut self, events: &mut Vec<ChatEvent>) -> bool {
         let mut put = |name: &str, value: Value| drop(self.fields.insert(name.to_owned(), value));
         match self.kind {
@@ -152,7 +152,7 @@ impl OpenBlock {
                 put("signature", self.signature.into());
             }
             Kind::Held if !self.input.is_empty() => {
-                // What is no JSON stays as its text.
+                // Text that is not JSON stays text.
                 let input = serde_json::from_str(&self.input).unwrap_or(Value::String(self.input));
                 put("input", input);
             }

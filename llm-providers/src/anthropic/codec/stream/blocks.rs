@@ -7,13 +7,14 @@ use crate::protocol::fields::{Fields, malformed};
 
 /// The blocks of a stream, of which several may be open.
 ///
-/// Pieces of the first open block are given at once. Those of the others wait until the blocks before have ended, so that
+/// Pieces of the first open block are returned at once. Those of the others wait until the blocks before have ended, so
+/// that
 /// the parts of the response are whole and in order.
 #[derive(Debug, Default)]
 pub(super) struct Blocks {
     first: Option<(u32, OpenBlock)>,
     waiting: BTreeMap<u32, Waiting>,
-    /// The kind of the part before, if more of that kind would flow into it.
+    /// Kind of the last part, if a further part of that kind would be merged with it.
     last: Option<Kind>,
     /// Number of tool calls that have begun.
     calls: u32,
@@ -27,7 +28,8 @@ struct Waiting {
 }
 
 impl Blocks {
-    /// Begins a block. One that is open under the same index ends, because some servers do not tell the end of blocks.
+    /// Begins a block. A block that is open under the same index ends, because some servers do not send the end of
+    /// blocks.
     pub(super) fn start(&mut self, index: u32, block: Fields, events: &mut Vec<ChatEvent>) -> Result<(), Error> {
         match &self.first {
             Some((open, _)) if *open != index => {
@@ -76,7 +78,7 @@ impl Blocks {
         self.advance(true, events)
     }
 
-    /// Gives the blocks that have waited, until one is open; all of them if they have `all` ended.
+    /// Returns the blocks that have waited, up to the first open one; all of them if `all` is true.
     fn advance(&mut self, all: bool, events: &mut Vec<ChatEvent>) -> Result<(), Error> {
         while self.first.is_none() {
             let Some((index, waiting)) = self.waiting.pop_first() else { break };

@@ -27,7 +27,7 @@ use crate::protocol::{
 #[derive(Debug, Default)]
 pub struct EventDecoder {
     started: bool,
-    /// True if content came, also if it is held back.
+    /// True if content came, even if it is still held back.
     has_content: bool,
     id: Arc<str>,
     model: Arc<str>,
@@ -35,7 +35,7 @@ pub struct EventDecoder {
     halves: Halves,
     blocks: Blocks,
     finish: FinishReason,
-    /// The unknown fields of the response and of its usage, and what that tells.
+    /// Unknown fields of the response and of its usage, and the usage itself.
     unknown_fields: Fields,
     unknown_usage_fields: Fields,
     response_usage: ResponseUsage,
@@ -45,7 +45,7 @@ pub struct EventDecoder {
 }
 
 impl EventDecoder {
-    /// Creates the decoder of the response to this request, which states what the response leaves out of surcharges.
+    /// Creates the decoder of the response to this request, which states the surcharges that the response does not.
     pub(crate) fn of(request: &ChatRequest) -> Self {
         Self { response_usage: ResponseUsage::asked(request), ..Self::default() }
     }
@@ -115,7 +115,7 @@ impl EventDecoder {
             .ok_or_else(|| malformed("a content_block_start of the stream has no content_block"))?;
         self.started = true;
         self.respond_by(fallback_model(&block), events);
-        // An empty text says nothing yet; a block that comes whole has no piece to show.
+        // An empty text is not content yet, and a block that arrives in one piece has no pieces.
         self.has_content |= !block.get("type").is_some_and(|kind| kind == "text" || kind == "thinking");
         self.blocks.start(index, block, events)
     }
@@ -158,7 +158,8 @@ impl EventDecoder {
         }
     }
 
-    /// Starts again under the name of the fallback model that answers, so that the response has its price.
+    /// Emits a second start with the name of the fallback model that responds, so that the response has that model's
+    /// price.
     fn respond_by(&mut self, model: Option<Arc<str>>, events: &mut Vec<ChatEvent>) {
         if let Some(model) = model.filter(|model| *model != self.model) {
             self.model = Arc::clone(&model);

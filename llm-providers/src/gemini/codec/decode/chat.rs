@@ -66,7 +66,7 @@ fn response(mut fields: Fields) -> Result<ChatResponse, Error> {
     Ok(response)
 }
 
-/// Reads a candidate. One that repeats an index goes on with it, as in a stream.
+/// Reads a candidate. A second candidate of one index continues the first, as in a stream.
 fn choice(choices: &mut BTreeMap<u32, (Choice, CallIds)>, response: &str, value: Value, at: u32) -> Result<(), Error> {
     let Value::Object(mut fields) = value else {
         return Err(malformed("a candidate of the response is not an object"));

@@ -49,6 +49,6 @@ fn vectors(fields: &mut Fields, inputs: usize) -> Result<Vec<Arc<[f32]>>, Error>
 fn vector(item: &Value, at: usize) -> Result<Arc<[f32]>, Error> {
     let bad = || malformed(format!("the vector of input {at} is not one"));
     let numbers = item.get("values").and_then(Value::as_array).filter(|list| !list.is_empty()).ok_or_else(bad)?;
-    // Vendors compute in 32 bits or fewer, so this loses nothing that was there.
+    // Vendors compute in 32 bits or fewer, so no precision is lost.
     numbers.iter().map(|number| number.as_f64().map(|number| number as f32).ok_or_else(bad)).collect()
 }

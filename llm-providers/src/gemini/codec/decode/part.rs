@@ -22,7 +22,7 @@ const SIGNATURE: &str = "thoughtSignature";
 
 /// Reads a part of a candidate of a response.
 ///
-/// A text or thought that is empty and has nothing beside it says nothing and goes. A part of a kind that this library
+/// An empty text or thought without other fields is dropped. A part of a kind that this library
 /// has no name for stays as the vendor wrote it.
 pub(crate) fn read_part(value: Value, response: &str, ids: &mut CallIds) -> Option<Part> {
     match value {

@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 use super::super::fields::{Fields, malformed, take_list};
 
 const CALL: &str = "functionCall";
-/// Deepest place and longest list that pieces may fill.
+/// Largest depth and largest length of a list that pieces may fill.
 const MOST: usize = 100;
 
 /// A function call whose arguments come in pieces, as the vendor streams them if `streamFunctionCallArguments` asks for it:
@@ -54,8 +54,8 @@ impl PartialCall {
         self.0.is_some()
     }
 
-    /// Returns the call that is open at the end of a response. Its arguments lack their end, so that nothing takes them for
-    /// all there are.
+    /// Returns the call that is open at the end of a response. Its arguments lack their end, so that they cannot be
+    /// read as complete.
     pub(crate) fn broken_off(&mut self) -> Option<Value> {
         self.0.take().map(|open| {
             open.close(|arguments| {
@@ -102,7 +102,7 @@ impl Open {
     }
 }
 
-/// Puts a piece into the arguments. A text that is there already goes on.
+/// Inserts a piece into the arguments. A piece of an existing text is appended to it.
 fn put(arguments: &mut Value, piece: &Value) -> Result<(), Error> {
     let path = piece.get("jsonPath").and_then(Value::as_str).unwrap_or_default();
     let bad =
@@ -132,7 +132,7 @@ fn put(arguments: &mut Value, piece: &Value) -> Result<(), Error> {
     match (place, value) {
         (Value::String(text), Some(Value::String(more))) => text.push_str(more),
         (place, Some(value)) => *place = value.clone(),
-        // `nullValue`, or a piece that only says that more comes.
+        // `nullValue`, or a piece that only announces another.
         (_, None) => {}
     }
     Ok(())

@@ -17,7 +17,7 @@ pub(crate) struct ResponseUsage {
     details: [[u64; 2]; 5],
     stated: StatedUsage,
     service_tier: Option<Arc<str>>,
-    /// Searches, which the candidates tell.
+    /// Number of searches, which the candidates state.
     pub(crate) searches: u64,
 }
 
@@ -53,7 +53,7 @@ impl ResponseUsage {
                 *known = ["AUDIO", "IMAGE"].map(|kind| modality(rows, kind));
             }
         }
-        // An empty one stays as well: it tells a response from something else.
+        // An empty one stays, because it distinguishes a response from other JSON.
         fields.insert("usageMetadata".to_owned(), usage.into());
         if counts.iter().all(Result::is_ok) {
             for (known, count) in self.counts.iter_mut().zip(counts) {

@@ -10,7 +10,7 @@ use serde_json::{Map, Value, value::RawValue};
 use super::unsupported::unsupported;
 use crate::protocol::cross_vendor;
 
-/// Fields that this vendor's responses leave in parts.
+/// Unknown fields that come from this vendor's own responses.
 pub(super) const OWN: [&str; 3] = ["functionCall", "thought", "thoughtSignature"];
 
 /// A part as it is sent.

@@ -40,7 +40,7 @@ fn days(year: i64, month: i64, day: i64) -> i64 {
 }
 
 fn year_of(day: i64) -> i64 {
-    // Off by one at most, near new year.
+    // Wrong by at most one near the new year.
     let guess = 1970 + day.div_euclid(365);
     (0..).map(|less| guess - less).find(|year| days(*year, 1, 1) <= day).unwrap_or(guess)
 }

@@ -102,7 +102,7 @@ impl OpenCandidate {
         self.unknown_message_fields.emit(ExtraOf::Message(self.index), events);
     }
 
-    /// Notes why it ended. A call that comes after its end is why, too.
+    /// Records the reason for the candidate's end. A function call that comes after the end changes it.
     fn end(&mut self, finish: FinishReason, events: &mut Vec<ChatEvent>) {
         let finish = match (&self.finish, finish) {
             (FinishReason::Stop, FinishReason::Unknown) if self.ids.calls() > 0 => FinishReason::ToolCalls,
@@ -121,7 +121,7 @@ impl OpenCandidate {
         }
     }
 
-    /// Turns a part into pieces; `number` is a call's. A part with a signature or unknown fields stays apart from its
+    /// Turns a part into pieces; `number` is a call's. A part with a signature or unknown fields is not merged with its
     /// neighbours.
     fn piece(&mut self, number: u32, part: Part, events: &mut Vec<ChatEvent>) {
         let choice = self.index;

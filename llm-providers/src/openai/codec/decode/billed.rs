@@ -4,7 +4,7 @@ use serde_json::Value;
 use crate::protocol::{dollars, fields::Fields};
 
 /// Returns the amount that the server states it billed, in `usage.cost`, as OpenRouter and gateways like it do. `None`
-/// where it does not say, or where the caller's own key was billed an unknown rest.
+/// if it states no amount, or if the caller's own key was billed an unknown rest.
 pub(crate) fn billed(fields: &Fields) -> Option<Usd> {
     let usage = fields.get("usage")?;
     let cost = dollars(usage.get("cost")?)?;

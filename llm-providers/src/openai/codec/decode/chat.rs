@@ -18,7 +18,8 @@ use crate::protocol::{error::ErrorBody, finish_reason, usage::StatedUsage};
 /// Reads the response to a chat completion.
 ///
 /// Fields without a name in [`ChatResponse`] stay in the `extra` of the response, the choice or the message they came
-/// with; `object`, the message's `role` and an empty list of `annotations` say nothing and go. Usage may be missing.
+/// with; `object`, the message's `role` and an empty list of `annotations` carry no information and are dropped. Usage
+/// may be missing.
 /// Fewer choices than were asked for are what the vendor gave: they were paid for, and are no error.
 ///
 /// # Errors
@@ -78,7 +79,7 @@ fn response(mut fields: Fields) -> Result<ChatResponse, Error> {
 
 fn choice(value: Value, at: u32) -> Result<Choice, Error> {
     let Value::Object(mut fields) = value else { return Err(malformed("a choice of the response is not an object")) };
-    // Some routers tell of a failure in the choice.
+    // Some routers report a failure inside the choice.
     if let Some(error) = fields.get("error").filter(|error| error.is_object()) {
         return Err(RULES.classify_inner(&ErrorBody::of(error), false));
     }

@@ -8,7 +8,7 @@ use super::super::fields::{Fields, malformed, take_list, take_text};
 /// Removes reasoning, text and refusal from a message or a delta, in this order.
 ///
 /// Reasoning is `reasoning_content` (DeepSeek, vLLM) or `reasoning` (OpenRouter, Groq); a server that sends both sends
-/// the same twice. `content` is a text, or a list of parts (Mistral). Empty texts say nothing and give no part.
+/// the same text in both. `content` is a text, or a list of parts (Mistral). Empty texts give no part.
 pub(crate) fn split_content(message: &mut Fields) -> Result<Vec<Part>, Error> {
     let mut parts = Vec::new();
     let reasoning = take_text(message, "reasoning_content");
@@ -42,7 +42,7 @@ fn push_reasoning(parts: &mut Vec<Part>, text: Option<String>) {
     }
 }
 
-/// Adds one of a list of parts. One that has more than its text stays as the vendor wrote it.
+/// Adds one part of a list. A part with more fields than its text stays as the vendor wrote it.
 fn push_part(parts: &mut Vec<Part>, part: Value) {
     let plain = part.as_object().is_some_and(|fields| fields.len() == 2);
     let kind = part.get("type").and_then(Value::as_str);
@@ -51,7 +51,7 @@ fn push_part(parts: &mut Vec<Part>, part: Value) {
         (Some("refusal"), true) if part["refusal"].is_string() => {
             parts.push(Part::Refusal { text: text(&part["refusal"]).into() });
         }
-        // Mistral says of its thinking whether it is closed, which every part of a response is.
+        // Mistral marks its thinking as closed or open. Every part of a response is closed.
         (Some("thinking"), _) if plain || only(&part, &["type", "thinking", "closed"]) => {
             match thoughts(&part["thinking"]) {
                 Some(text) => push_reasoning(parts, Some(text)),

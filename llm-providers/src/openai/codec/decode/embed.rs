@@ -44,7 +44,7 @@ fn embeddings(mut fields: Fields, inputs: usize) -> Result<Embeddings, Error> {
     }
     let mut vectors: Vec<Option<Arc<[f32]>>> = vec![None; inputs];
     for (at, item) in data.iter().enumerate() {
-        // What is no number is passed over: the vectors come in the order of the inputs then.
+        // An index that is not a number is ignored. Then the vectors are in the order of the inputs.
         let stated = item.get("index").and_then(index).and_then(|index| usize::try_from(index).ok());
         let index = stated.unwrap_or(at);
         match vectors.get_mut(index) {
@@ -64,14 +64,14 @@ fn embeddings(mut fields: Fields, inputs: usize) -> Result<Embeddings, Error> {
 fn vector(item: &Value, index: usize) -> Result<Arc<[f32]>, Error> {
     let bad = || malformed(format!("the vector of input {index} is not one"));
     let vector = numbers(item, bad)?;
-    // No vendor's vector is empty, and none holds what is no number.
+    // No vendor's vector is empty, and each value is a number.
     let sound = !vector.is_empty() && vector.iter().all(|number| number.is_finite());
     sound.then_some(vector).ok_or_else(bad)
 }
 
 fn numbers(item: &Value, bad: impl Fn() -> Error) -> Result<Arc<[f32]>, Error> {
     match item.get("embedding") {
-        // Vendors compute in 32 bits or fewer, so this loses nothing that was there.
+        // Vendors compute in 32 bits or fewer, so no precision is lost.
         Some(Value::Array(numbers)) => {
             numbers.iter().map(|number| number.as_f64().map(|number| number as f32).ok_or_else(&bad)).collect()
         }

@@ -21,7 +21,7 @@ const CACHE_WRITE: [&str; 3] = [
 ];
 const REASONING: &str = "completion_tokens_details.reasoning_tokens";
 const SEARCHES: [&str; 2] = ["num_search_queries", "server_tool_use.web_search_requests"];
-/// Counts that say nothing more than others do.
+/// Counts that are sums of other counts.
 const REPEATED: [&str; 3] = [
     "prompt_cache_miss_tokens",
     "completion_tokens_details.accepted_prediction_tokens",

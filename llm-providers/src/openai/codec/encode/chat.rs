@@ -53,7 +53,7 @@ pub(crate) fn encode_chat(request: &ChatRequest, dialect: Dialect, streamed: boo
     bytes(&Body { request, dialect, streamed })
 }
 
-/// Refuses what the server cannot do.
+/// Refuses features that the server does not have.
 fn check(request: &ChatRequest, dialect: &Dialect) -> Result<(), Error> {
     let Sampling { top_k, seed, n, logprobs, top_logprobs, .. } = &request.sampling;
     let exact = !dialect.approximate;

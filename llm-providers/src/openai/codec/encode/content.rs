@@ -56,7 +56,7 @@ impl Serialize for Piece<'_> {
             Part::Image(image) => piece(serializer, "image_url", &ImageUrl(image), &image.extra, self.1),
             Part::Other { value } => value.serialize(serializer),
             Part::Reasoning(reasoning) => Thinking(reasoning).serialize(serializer),
-            // `message::check` lets nothing else come here.
+            // `message::check` has refused all other parts.
             part => Err(serde::ser::Error::custom(format!("a part that is no content: {part:?}"))),
         }
     }
@@ -117,7 +117,7 @@ impl Serialize for Function<'_> {
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("name", &call.name)?;
         map.serialize_entry(input, if is_custom(call) { &*call.arguments } else { arguments(call) })?;
-        // What the vendor had there beside these.
+        // The vendor's other fields of that object.
         let fields = call.extra.get(within).and_then(Value::as_object).into_iter().flatten();
         fields.into_iter().try_for_each(|(name, value)| map.serialize_entry(name, value))?;
         map.end()

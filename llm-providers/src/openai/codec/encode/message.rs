@@ -25,7 +25,7 @@ pub(super) struct Messages<'a>(pub(super) &'a [Message], pub(super) &'a Dialect)
 struct PlainMessage<'a>(&'a Message, &'a Dialect);
 struct ToolMessage<'a>(&'a Message, &'a ToolResult, &'a Dialect);
 
-/// Refuses what the format cannot say.
+/// Refuses messages that the format cannot express.
 pub(super) fn check(message: &Message, at: usize, dialect: &Dialect) -> Result<(), Error> {
     let of = format!("messages[{at}].");
     no_shadow(&of, &message.extra, &TAKEN)?;

@@ -93,7 +93,7 @@ fn is_own(reasoning: &Reasoning, dialect: &Dialect) -> bool {
     cross_vendor::signature_field(reasoning).is_none_or(|mark| dialect.own_fields.contains(&mark))
 }
 
-/// Returns the id of a tool call as the server takes it.
+/// Returns the id of a tool call in the form that the server accepts.
 pub(super) fn call_id<'i>(id: &'i str, dialect: &Dialect) -> Cow<'i, str> {
     match dialect.call_id_len {
         Some(len) => crate::protocol::call_id(id, len, |id| {

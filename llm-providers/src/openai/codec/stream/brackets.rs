@@ -34,7 +34,7 @@ impl Brackets {
         self.in_text || self.depth > 0
     }
 
-    /// Returns `true` if a value has come to its end.
+    /// Returns `true` if a value is complete.
     pub(super) fn is_closed(&self) -> bool {
         self.has_begun && !self.is_open()
     }

@@ -14,9 +14,9 @@ use super::{
 /// A choice whose pieces are coming.
 #[derive(Debug, Default)]
 pub(super) struct OpenChoice {
-    /// The reason for its end that counts so far.
+    /// Reason for the choice's end, as of now.
     finish: FinishReason,
-    /// True if content came after a reason: this server's reasons are no ends.
+    /// True if content came after a reason, so that this server's reasons do not mark the end.
     went_on: bool,
     /// True if content came.
     has_content: bool,
@@ -33,7 +33,7 @@ impl OpenChoice {
         self.finish != FinishReason::Unknown
     }
 
-    /// Returns true if content came, or the reason of its end.
+    /// Returns true if content came, or the reason for the choice's end.
     pub(super) fn has_begun(&self) -> bool {
         self.has_content || self.is_finished()
     }
@@ -70,7 +70,7 @@ impl OpenChoice {
         Ok(())
     }
 
-    /// Gives what was held back for the end, and the reason for it.
+    /// Returns the pieces that were held back for the end, and the reason for the end.
     pub(super) fn close(&mut self, choice: u32, events: &mut Vec<ChatEvent>) {
         self.calls.flush(choice, events);
         events.extend(self.details.take().map(|part| ChatEvent::Part { choice, part }));
@@ -88,7 +88,7 @@ fn piece(choice: u32, part: Part) -> ChatEvent {
     }
 }
 
-/// Passes unknown fields on. Null says something only the first time.
+/// Emits unknown fields. A null is emitted only the first time.
 fn unknown_fields(of: ExtraOf, mut fields: Fields, names: &mut BTreeSet<String>, events: &mut Vec<ChatEvent>) {
     fields.retain(|name, value| !(value.is_null() && names.contains(name)));
     names.extend(fields.keys().cloned());

@@ -17,13 +17,13 @@ use crate::protocol::{Halves, StreamDecoder, error::ErrorBody, usage::StatedUsag
 /// Turns the data of a stream's events into pieces of the response, one `data:` field at a time.
 ///
 /// Fields that repeat in every chunk (`created`, `system_fingerprint`) are passed on once, and again when they change;
-/// `object` and random padding (`obfuscation`, Mistral's `p`) say nothing and go, so that a streamed response, put
+/// `object` and random padding (`obfuscation`, Mistral's `p`) are dropped, so that a streamed response, put
 /// together, is the unary one. A tool call that carries fields of its own, or has no name yet, comes whole at the
 /// stream's end. So does the reason for a choice's end: some servers tell one in every chunk, of which the last counts.
 #[derive(Debug)]
 pub struct ChunkDecoder {
     started: Option<(String, String)>,
-    /// The response's unknown fields as they were last.
+    /// Last state of the response's unknown fields.
     known: Fields,
     choices: BTreeMap<u32, OpenChoice>,
     /// Number of choices that were requested.
@@ -33,11 +33,11 @@ pub struct ChunkDecoder {
     /// True after the pieces that were held back for the end were returned.
     closed: bool,
     stated: StatedUsage,
-    /// Usage that was given as the whole response's.
+    /// Usage that was emitted as the whole response's.
     settled: Option<Usage>,
     dialect: Dialect,
     service_tier: Option<Arc<str>>,
-    /// The largest that was stated.
+    /// Largest usage that was stated.
     billed: Option<Usd>,
 }
 
@@ -93,7 +93,7 @@ impl ChunkDecoder {
         Err(self.charged(RULES.classify_inner(&body, self.has_begun())))
     }
 
-    /// Gives what was held back for the end, once.
+    /// Emits the pieces that were held back for the end, once.
     fn close(&mut self) -> Vec<ChatEvent> {
         let mut events = Vec::new();
         if std::mem::replace(&mut self.closed, true) {
@@ -116,7 +116,7 @@ impl ChunkDecoder {
         if let Some(error) = ErrorBody::in_chunk(&fields, "choices").or_else(groq)
             && !self.is_told()
         {
-            // What comes with an error is all there will be.
+            // No further usage follows an error.
             self.settled = self.stated.usage().filter(|_| stated);
             return Err(RULES.classify_inner(&error, self.has_begun()));
         }
@@ -143,7 +143,7 @@ impl ChunkDecoder {
         Ok(events)
     }
 
-    /// Gives the usage as the whole response's, unless the same was given.
+    /// Emits the usage of the whole response, unless the same was emitted before.
     fn settle(&mut self, events: &mut Vec<ChatEvent>) {
         let usage = self.stated.usage();
         if usage != self.settled {
@@ -180,7 +180,7 @@ impl ChunkDecoder {
         }
     }
 
-    /// Passes on what is new among the response's unknown fields.
+    /// Emits the changed fields among the response's unknown fields.
     fn emit_unknown(&mut self, fields: Fields, events: &mut Vec<ChatEvent>) {
         let mut new = Fields::new();
         for (name, value) in fields {
@@ -200,7 +200,7 @@ impl ChunkDecoder {
         }
     }
 
-    /// Returns true if content came, also if it is held back.
+    /// Returns true if content came, even if it is still held back.
     fn has_begun(&self) -> bool {
         self.choices.values().any(OpenChoice::has_begun)
     }
@@ -210,7 +210,7 @@ impl ChunkDecoder {
         self.choices.len() >= self.asked.max(1) && self.choices.values().all(OpenChoice::is_ended)
     }
 
-    /// Returns `true` if the response is all that the vendor gave.
+    /// Returns `true` if the response is complete.
     fn is_whole(&self) -> bool {
         let tells_enough = || self.stated.usage().is_some() || self.choices.values().all(OpenChoice::is_finished);
         self.is_told() || self.done && !self.choices.is_empty() && tells_enough()

@@ -9,7 +9,7 @@ pub(super) struct OpenDetails(Vec<Map<String, Value>>);
 
 /// Largest number of details of one choice, because each fragment searches them for its own.
 const MOST: usize = 1_024;
-/// Fields whose fragments are put together; of others the last counts.
+/// Fields whose fragments are concatenated. Of other fields the last value is kept.
 const GROWING: [&str; 3] = ["text", "summary", "data"];
 
 impl OpenDetails {
@@ -17,7 +17,7 @@ impl OpenDetails {
     ///
     /// # Errors
     ///
-    /// More of them than any response has.
+    /// There are more details than any response has.
     pub(super) fn fragments(&mut self, list: Vec<Value>) -> Result<(), Error> {
         for fragment in list {
             let Value::Object(fragment) = fragment else { continue };

@@ -21,7 +21,7 @@ struct OpenCall {
     name: String,
     /// Progress of its arguments.
     arguments: Brackets,
-    /// The call so far, if it must come whole: it has fields that pieces have no room for, or no name yet.
+    /// Call so far, if it must be emitted whole because it has no name yet, or fields that pieces cannot hold.
     held: Option<Held>,
 }
 
@@ -33,7 +33,7 @@ struct Held {
 
 /// Largest number of tool calls of one choice, because each piece searches them for its own.
 const MOST: usize = 1_024;
-/// A number that no call in the current form has.
+/// Number that no call in the current form has.
 const DEPRECATED: u32 = u32::MAX;
 
 impl OpenCalls {
@@ -41,7 +41,7 @@ impl OpenCalls {
     ///
     /// # Errors
     ///
-    /// More calls than any response has.
+    /// There are more calls than any response has.
     pub(super) fn fragment(
         &mut self,
         choice: u32,
@@ -83,7 +83,7 @@ impl OpenCalls {
         self.take(choice, fragment, events)
     }
 
-    /// Gives the calls that must come whole.
+    /// Emits the calls that must be emitted whole.
     pub(super) fn flush(&mut self, choice: u32, events: &mut Vec<ChatEvent>) {
         for call in &mut self.0 {
             let Some(Held { arguments, extra }) = call.held.take() else { continue };
@@ -130,7 +130,8 @@ impl OpenCalls {
         Ok(())
     }
 
-    /// Returns where the call is that a fragment belongs to; none if it begins one, or may belong to several. Such a
+    /// Returns the index of the call that a fragment belongs to; `None` if it begins a call, or may belong to several.
+    /// Such a
     /// fragment becomes a call without a name, which is kept for the caller but makes no complete response.
     fn place(&self, fragment: &Fragment) -> Option<usize> {
         let Fragment { number, .. } = fragment;
