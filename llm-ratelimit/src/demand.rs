@@ -253,7 +253,7 @@ impl Demand {
         Models { asked: Arc::clone(&self.model), fallbacks, provider: self.provider.clone() }
     }
 
-    /// Returns true if another model than the one asked may answer.
+    /// Returns true if a model other than the requested one may respond.
     pub(crate) fn has_fallbacks(&self) -> bool {
         !self.fallback_models.is_empty()
     }

@@ -58,7 +58,7 @@ pub struct UpperBound {
 }
 
 /// Reserves what calls like it have taken: the operation's own guess of the input, corrected by what the model has made of
-/// others; for the output, the request's own bound, or what 95 of 100 answers of that model to that tenant stayed below.
+/// others; for the output, the request's own bound, or the 95th percentile of that model's responses to that tenant.
 ///
 /// It learns from every call that settles, for the 256 models first seen and the 1,000 tenants of each that are seen
 /// first; others share their model's figures. Young figures weigh more than old ones.
@@ -128,8 +128,8 @@ impl UpperBound {
 
 impl Estimator for UpperBound {
     fn estimate(&self, question: &EstimateInput<'_>) -> (u64, u64) {
-        let Estimate { input_bound, output_bound, choices: answers, .. } = question.estimate;
-        let unbounded = self.unbounded_output.saturating_mul(answers.into());
+        let Estimate { input_bound, output_bound, choices, .. } = question.estimate;
+        let unbounded = self.unbounded_output.saturating_mul(choices.into());
         (input_bound.unwrap_or(self.unbounded_input), output_bound.unwrap_or(unbounded))
     }
 }
@@ -171,7 +171,7 @@ impl<E: Estimator + ?Sized> Estimator for Arc<E> {
 
 impl Estimator for Learned {
     fn estimate(&self, question: &EstimateInput<'_>) -> (u64, u64) {
-        let Estimate { input, input_bound, output, output_bound, choices: answers } = question.estimate;
+        let Estimate { input, input_bound, output, output_bound, choices } = question.estimate;
         let models = self.lock();
         let Some(model) = models.get(question.model) else { return (input, output_bound.unwrap_or(output)) };
         let corrected = u128::from(input) * u128::from(model.taken) / u128::from(model.guessed.max(1));
@@ -179,7 +179,7 @@ impl Estimator for Learned {
         let learned = || {
             let tenant = model.tenants.get(question.tenant).filter(|histogram| histogram.total >= Histogram::ENOUGH);
             let quantile = tenant.unwrap_or(&model.all).quantile()?;
-            Some(quantile.saturating_mul(answers.into()))
+            Some(quantile.saturating_mul(choices.into()))
         };
         (corrected, output_bound.unwrap_or_else(|| learned().unwrap_or(output)))
     }

@@ -132,7 +132,7 @@ impl Inner {
         self.time.now()
     }
 
-    /// Returns the cost of an answer to a request for the model `asked` by the table.
+    /// Returns the cost of a response to a request for the model `asked`, by the price table.
     pub(crate) fn cost_of(&self, asked: &str, facts: &Accounting, usage: &Usage) -> Option<Usd> {
         self.prices.as_ref()?.current().cost_of(asked, &ServiceTier::Standard, facts, usage).ok()
     }

@@ -130,17 +130,18 @@ impl LimitStatuses {
 
     /// Returns names and values of `x-ratelimit-*` headers for requests and tokens, as OpenAI writes them.
     pub fn headers(&self) -> Vec<(String, String)> {
-        let told = [(Unit::Requests, "requests"), (Unit::Tokens, "tokens")];
-        let told = told.into_iter().filter_map(|(unit, name)| Some((self.tightest(&unit)?, name)));
-        told.flat_map(|(status, name)| {
-            [
-                ("limit", status.amount.to_string()),
-                ("remaining", status.remaining.to_string()),
-                ("reset", Reset(status.reset).to_string()),
-            ]
-            .map(|(what, value)| (format!("x-ratelimit-{what}-{name}"), value))
-        })
-        .collect()
+        let listed = [(Unit::Requests, "requests"), (Unit::Tokens, "tokens")];
+        let tightest = listed.into_iter().filter_map(|(unit, name)| Some((self.tightest(&unit)?, name)));
+        tightest
+            .flat_map(|(status, name)| {
+                [
+                    ("limit", status.amount.to_string()),
+                    ("remaining", status.remaining.to_string()),
+                    ("reset", Reset(status.reset).to_string()),
+                ]
+                .map(|(what, value)| (format!("x-ratelimit-{what}-{name}"), value))
+            })
+            .collect()
     }
 }
 

@@ -121,13 +121,13 @@ impl Limiter {
     /// # async fn ask() -> Result<(String, Usage), std::io::Error> { Ok(("yes".into(), Usage::new(90, 1))) }
     /// let limiter = Limiter::builder(Plans::uniform(["10k tokens/day"])?).build()?;
     /// let demand = Demand::new("acme", "gpt-4o-mini").tokens(1_000, 500);
-    /// let answer = limiter
+    /// let response = limiter
     ///     .run(&demand, async || {
-    ///         let (answer, usage) = ask().await?;
-    ///         Ok::<_, std::io::Error>((answer, Settlement::Used { usage, cost: None }))
+    ///         let (response, usage) = ask().await?;
+    ///         Ok::<_, std::io::Error>((response, Settlement::Used { usage, cost: None }))
     ///     })
     ///     .await?;
-    /// assert_eq!(answer, "yes");
+    /// assert_eq!(response, "yes");
     /// # Ok::<_, Box<dyn std::error::Error>>(()) }).unwrap();
     /// ```
     ///

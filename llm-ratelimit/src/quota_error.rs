@@ -44,7 +44,7 @@ pub enum QuotaError {
     #[error("only calendar days, weeks and months have a time zone")]
     Zoned,
     /// Calls are not counted apart by that.
-    #[error("calls are not told apart by {0:?}: write tenant, plan, model, provider or label and its name")]
+    #[error("calls cannot be counted separately by {0:?}: write tenant, plan, model, provider or label and its name")]
     Dimension(String),
     /// A label without its value.
     #[error("a limit for a label needs its value: write for label {0}=value")]

@@ -188,7 +188,7 @@ impl fmt::Display for Refusal {
             }
             Reason::Negative => f.write_str("a call cannot cost less than nothing")?,
             Reason::Shed => f.write_str("calls of this kind are shed for now")?,
-            Reason::CacheOnly => f.write_str("only stored answers are given for now")?,
+            Reason::CacheOnly => f.write_str("only stored responses are served at present")?,
             Reason::Unrecorded => f.write_str("what calls use cannot be recorded for now: look at the store's disk")?,
             Reason::Unavailable => f.write_str(
                 "the accounts in Redis cannot be reached, and a limit of the call refuses then: look at the server, or set \

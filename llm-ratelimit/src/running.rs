@@ -151,7 +151,7 @@ impl Running {
                 Settlement::Used { usage: Usage::default(), cost: Some(Usd::ZERO) }
             }
             Some(usage) => self.used(facts, usage),
-            // An answer began, so it was sent, whether its client said so or not.
+            // A response began, so the call was sent, even if its client did not mark it.
             None => facts.usage_so_far.map_or(Settlement::Unknown, |usage| self.0.broke_off(facts, usage)),
         };
         self.settle(settlement);
@@ -367,7 +367,7 @@ impl Meter {
                     return ControlFlow::Break(StreamCut::Finish);
                 }
                 Err(refusal) => {
-                    let message = format!("the answer was cut off: {refusal}");
+                    let message = format!("the response was cut off: {refusal}");
                     let error = Error::new(ErrorKind::OverBudget, message).with_retryable(false);
                     return ControlFlow::Break(StreamCut::Fail(
                         error.with_charge(Charge::Unknown).with_source(refusal),

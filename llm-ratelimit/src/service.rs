@@ -28,7 +28,7 @@ use crate::{
 /// Always ready: what a call needs is known from the call alone, and it waits, bounded, inside its future. It then waits
 /// for its own clone of the inner service. Clones share the limiter.
 ///
-/// The reservation is settled when the answer has ended, a stream's too. A call that is dropped before settles by
+/// The reservation is settled when the response, or its stream, has ended. A call that is dropped before settles by
 /// whether it was sent.
 #[derive(Clone)]
 pub struct RateLimit<S> {
@@ -234,7 +234,7 @@ fn has_other_tenants<T>(call: &Call<T>) -> bool {
     members.is_some_and(|members| members.iter().any(|member| member.tenant != call.tenant))
 }
 
-/// Settles when the answer has ended, and cuts it off where it must be.
+/// Settles when the response has ended, and cuts it off if its budget is used up.
 fn watch<T: Operation>(reply: Reply<T::Output>, running: Running) -> Reply<T::Output> {
     let reply = match running.overrun() {
         OverrunPolicy::Finish => reply,

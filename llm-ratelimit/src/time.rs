@@ -16,7 +16,7 @@ pub(crate) enum Time {
     /// The machine's wall clock, continued by a counter that is cheaper to read.
     Machine(Counted),
     /// Time of another clock, such as one of a test.
-    Told(Arc<dyn Clock>),
+    Other(Arc<dyn Clock>),
 }
 
 /// The wall clock is read anew every [`STRETCH`]; in between, the processor's counter tells how much has passed.
@@ -35,7 +35,7 @@ const STRETCH: u64 = 10_000_000;
 
 impl Time {
     pub(crate) fn of(clock: Option<Arc<dyn Clock>>) -> Self {
-        clock.map_or_else(|| Self::Machine(Counted::new()), Self::Told)
+        clock.map_or_else(|| Self::Machine(Counted::new()), Self::Other)
     }
 
     /// Nanoseconds since 1970.
@@ -43,7 +43,7 @@ impl Time {
     pub(crate) fn now(&self) -> u64 {
         match self {
             Self::Machine(counted) => counted.now(),
-            Self::Told(clock) => nanos(clock.now()),
+            Self::Other(clock) => nanos(clock.now()),
         }
     }
 }

@@ -8,7 +8,7 @@ use crate::{EstimateInput, Estimator, Learned};
 /// Counts the input of OpenAI's models with their own vocabularies. What it does not count exactly it leaves to another
 /// estimator, and the output always: [`Learned`] by default.
 ///
-/// It counts conversations of text without tools and without a form for the answer, and texts to embed. What frames a
+/// It counts conversations of text without tools and without a form for the response, and texts to embed. What frames a
 /// message is counted as OpenAI documents it; the vendor may change that. A thousand words take about 0.1 ms.
 ///
 /// ```

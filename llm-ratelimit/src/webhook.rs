@@ -49,7 +49,7 @@ impl Webhook {
     /// Number of events that wait at most; more are lost, and counted.
     pub const QUEUE: usize = 256;
     /// Time that one event may take to be posted.
-    pub const PATIENCE: Duration = Duration::from_secs(30);
+    pub const TIMEOUT: Duration = Duration::from_secs(30);
 
     /// Spawns a task on the current runtime that posts events with `post`, which is handed the JSON and answers whether it
     /// arrived: at most one in a second to Slack, and one in three seconds to Telegram, whose groups take 20 a minute. It
@@ -91,7 +91,7 @@ impl Webhook {
                     while let Err(later) = pace.check() {
                         sleep(later.wait_time_from(clock::Clock::now(pace.clock()))).await;
                     }
-                    if !timeout(Self::PATIENCE, post(event)).await.unwrap_or(false) {
+                    if !timeout(Self::TIMEOUT, post(event)).await.unwrap_or(false) {
                         lost.fetch_add(1, Relaxed);
                     }
                 }
@@ -105,7 +105,7 @@ impl Webhook {
         self.lost.load(Relaxed)
     }
 
-    /// Waits until all events are posted, each at its turn and for at most [`PATIENCE`](Self::PATIENCE). Later ones are
+    /// Waits until all events are posted, each at its turn and for at most [`TIMEOUT`](Self::TIMEOUT). Later ones are
     /// lost.
     pub async fn close(&self) {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner).take();

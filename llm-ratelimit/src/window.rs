@@ -102,7 +102,7 @@ impl Window {
         let room = self.limit.checked_sub(n)?;
         let mut until = self.until;
         let mut carried = self.owed_next();
-        // NOTE: a debt of more than a thousand windows is told as a thousand.
+        // NOTE: a debt of more than a thousand windows is reported as a thousand.
         for _ in 0..1_000 {
             if carried <= room {
                 break;

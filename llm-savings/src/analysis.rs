@@ -20,7 +20,7 @@ const MAX_MODEL: usize = 100;
 /// Most distinct reasons or models that are named.
 const MAX_NAMES: usize = 100;
 
-/// Reads logs and answers, lever by lever, what they could have saved.
+/// Reads logs, and computes for each lever what they could have saved.
 ///
 /// It keeps no text: of each distinct request it keeps digests, and at most 100 bytes for each window of time that a lever
 /// looks at. Records come in the order of their times. One that is up to ten minutes earlier than a record before it counts

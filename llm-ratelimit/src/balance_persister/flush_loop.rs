@@ -94,7 +94,7 @@ impl FlushLoop {
 
     async fn until(&self, over: impl Fn(&Done) -> bool, served: impl Fn(&Done) -> bool) -> Result<(), StoreError> {
         let mut done = self.done.subscribe();
-        // The sender lives in `self`, so there is always an answer.
+        // The sender lives in `self`, so the channel is never closed.
         let done = done.wait_for(|done| over(done)).await.map_err(|_| StoreError::Closed)?.clone();
         match done.error {
             Some(error) => Err(error),

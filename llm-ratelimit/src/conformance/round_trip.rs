@@ -14,7 +14,7 @@ use crate::{
     window::ImportMode,
 };
 
-/// Accounts in memory, whose decisions and other answers come only after a permit of the line.
+/// Accounts in memory, whose decisions and other results come only after a permit of the line.
 #[derive(Debug)]
 pub(super) struct RoundTrips {
     table: AccountTable,
@@ -27,7 +27,7 @@ impl RoundTrips {
         Self::over(Arc::new(Semaphore::new(Semaphore::MAX_PERMITS)))
     }
 
-    /// Each answer takes a permit of this line.
+    /// Creates accounts of which each result takes a permit of this line.
     pub(super) fn over(line: Arc<Semaphore>) -> Self {
         Self { table: AccountTable::new(1_000), line }
     }

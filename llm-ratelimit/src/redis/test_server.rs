@@ -25,7 +25,7 @@ thread_local! {
 }
 
 /// Time that a busy machine keeps.
-const PATIENCE: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(20);
 /// Longer than any test leaps.
 const LEASE: Duration = Duration::from_secs(50 * 366 * 86_400);
 
@@ -110,10 +110,10 @@ fn with_settings(
 ) -> RedisAccounts {
     SERVERS.with_borrow_mut(|servers| {
         let client = client(servers.get_or_insert_with(TestServers::begin));
-        let client = client.prefix(prefix).probe_timeout(PATIENCE).call_timeout(PATIENCE);
+        let client = client.prefix(prefix).probe_timeout(TIMEOUT).call_timeout(TIMEOUT);
         let accounts = crate::runtime::block_on(async {
             let client = client.spawn().expect("the settings are right");
-            let builder = RedisAccounts::builder(client, NonZeroU32::MIN).lease(LEASE).decision_timeout(PATIENCE);
+            let builder = RedisAccounts::builder(client, NonZeroU32::MIN).lease(LEASE).decision_timeout(TIMEOUT);
             set(builder).open().await.expect("the server is there")
         });
         accounts.shared.set_exact(0);

@@ -88,7 +88,7 @@ async fn webhook_posts_json_and_bounds_queue() {
         limiter.try_reserve(&ask(&n.to_string())).unwrap().settle(used(0, 0));
     }
     assert!(stuck.lost() >= 600 - Webhook::QUEUE as u64 - 1, "{}", stuck.lost());
-    tokio::time::timeout((Webhook::PATIENCE + Duration::from_secs(1)) * 300 + Duration::from_secs(1), stuck.close())
+    tokio::time::timeout((Webhook::TIMEOUT + Duration::from_secs(1)) * 300 + Duration::from_secs(1), stuck.close())
         .await
         .unwrap();
     assert_eq!(stuck.lost(), 600);

@@ -6,7 +6,7 @@ use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 use llm_core::Usd;
 use serde::Serialize;
 
-/// Answers of an analysis. [`Display`](std::fmt::Display) writes them as tables, serde as JSON,
+/// Result of an analysis. [`Display`](std::fmt::Display) writes them as tables, serde as JSON,
 /// [`to_html`](Self::to_html) as one page.
 ///
 /// ```

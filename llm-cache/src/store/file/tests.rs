@@ -129,7 +129,7 @@ async fn file_full_disk_drops_only_pending_writes() {
 }
 
 /// A moment that a test cannot wait for longer.
-const PATIENCE: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(20);
 
 #[tokio::test]
 async fn file_writes_delay_only_close() {
@@ -145,7 +145,7 @@ async fn file_writes_delay_only_close() {
         if slow.load(Ordering::Relaxed) {
             let _ = begins.send(());
             let may = may.lock().expect("no test panics holding it");
-            if may.recv_timeout(PATIENCE) == Err(mpsc::RecvTimeoutError::Timeout) {
+            if may.recv_timeout(TIMEOUT) == Err(mpsc::RecvTimeoutError::Timeout) {
                 return Err(io::ErrorKind::TimedOut.into());
             }
         }
@@ -155,7 +155,7 @@ async fn file_writes_delay_only_close() {
     is_slow.store(true, Ordering::Relaxed);
 
     assert!(store.put(key(1), entry(1, 2)));
-    begun_writes.recv_timeout(PATIENCE).expect("it is being written");
+    begun_writes.recv_timeout(TIMEOUT).expect("it is being written");
     assert!(store.put(key(2), entry(2, 3)), "and takes more meanwhile");
     for n in 1..3 {
         assert!(store.peek(key(n).borrowed()).is_some(), "what is being written is at hand");

@@ -28,7 +28,7 @@ pub(crate) struct TestStore {
 
 /// A time that no busy machine takes.
 #[cfg(feature = "redis")]
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A connected Redis, and how long memory in front of it keeps answers.
 #[cfg(feature = "redis")]
@@ -70,8 +70,8 @@ impl TestStore {
     /// A Redis that others use too, under other names. All that are open at it share its connection.
     #[cfg(feature = "redis")]
     pub(crate) async fn redis(url: &str, certificate: Option<&str>, prefix: &str) -> Self {
-        let builder = llm_cache::llm_redis::Redis::builder(url).prefix(prefix).probe_timeout(PATIENCE);
-        let mut builder = builder.call_timeout(PATIENCE).connect_timeout(PATIENCE);
+        let builder = llm_cache::llm_redis::Redis::builder(url).prefix(prefix).probe_timeout(TIMEOUT);
+        let mut builder = builder.call_timeout(TIMEOUT).connect_timeout(TIMEOUT);
         if let Some(certificate) = certificate {
             builder = builder.root_certificates(certificate);
         }
@@ -111,7 +111,7 @@ impl TestStore {
         let builder = Cache::builder("tests").ttl(Duration::from_secs(60)).clock(self.clock.clone());
         #[cfg(feature = "redis")]
         if let Some(Redis { handle, memory_ttl }) = &self.redis {
-            let options = llm_cache::RedisOptions::from(handle.clone()).memory_ttl(*memory_ttl).claim_timeout(PATIENCE);
+            let options = llm_cache::RedisOptions::from(handle.clone()).memory_ttl(*memory_ttl).claim_timeout(TIMEOUT);
             return set(builder).redis(options).build().expect("the settings are right");
         }
         set(builder).open(&format!("{}{parameters}", self.url)).expect("the settings are right")

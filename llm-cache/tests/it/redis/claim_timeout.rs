@@ -13,20 +13,21 @@ use llm_cache::{Cache, RedisOptions, llm_redis::Redis};
 use llm_testkit::redis::RedisServer;
 use tokio::time::timeout;
 
-use super::{PATIENCE, key, leases, not_asked, proxy::Proxy, put, until};
+use super::{TIMEOUT, key, leases, not_asked, proxy::Proxy, put, until};
 
 /// A look-up within this time is not answered by a server that is further away.
-const HASTE: Duration = Duration::from_millis(10);
+const SHORT_TIMEOUT: Duration = Duration::from_millis(10);
 
 fn hasty(url: &str) -> Cache {
-    let builder = Cache::builder("tests").redis(RedisOptions::new().redis_timeout(HASTE).claim_timeout(PATIENCE));
+    let builder =
+        Cache::builder("tests").redis(RedisOptions::new().redis_timeout(SHORT_TIMEOUT).claim_timeout(TIMEOUT));
     builder.open(url).expect("the settings are right")
 }
 
 #[tokio::test]
 async fn claim_timeout_outlasts_redis_timeout() {
     let server = RedisServer::spawn();
-    let proxy = Proxy::spawn(&server, 2 * HASTE).await;
+    let proxy = Proxy::spawn(&server, 2 * SHORT_TIMEOUT).await;
     let processes = [0, 1, 2].map(|_| hasty(&proxy.url));
     let (question, paid) = (key(1), Arc::new(AtomicU32::new(0)));
     let got = processes.iter().map(|cache| {
@@ -46,30 +47,30 @@ async fn claim_timeout_outlasts_redis_timeout() {
 async fn claim_timeout_is_not_waited_for_while_redis_is_away() {
     let mut server = RedisServer::spawn();
     server.kill();
-    let options = RedisOptions::new().redis_timeout(PATIENCE).claim_timeout(10 * PATIENCE);
+    let options = RedisOptions::new().redis_timeout(TIMEOUT).claim_timeout(10 * TIMEOUT);
     let cache = Cache::builder("tests").redis(options).open(&server.url()).unwrap();
     for n in 0..10 {
-        timeout(PATIENCE, put(&cache, n)).await.expect("nobody waits for a server that is away");
+        timeout(TIMEOUT, put(&cache, n)).await.expect("nobody waits for a server that is away");
     }
 }
 
 #[tokio::test]
 async fn claim_timeout_bounds_calls_while_redis_stalls() {
     let server = RedisServer::spawn();
-    let redis = Redis::builder(server.url()).call_timeout(HASTE).probe_timeout(10 * PATIENCE).spawn().unwrap();
-    let cache = Cache::builder("tests").redis(RedisOptions::from(redis).claim_timeout(HASTE)).build().unwrap();
+    let redis = Redis::builder(server.url()).call_timeout(SHORT_TIMEOUT).probe_timeout(10 * TIMEOUT).spawn().unwrap();
+    let cache = Cache::builder("tests").redis(RedisOptions::from(redis).claim_timeout(SHORT_TIMEOUT)).build().unwrap();
     put(&cache, 0).await;
     server.pause();
     for n in 1..10 {
-        timeout(PATIENCE, put(&cache, n)).await.expect("each waits for its own bounds alone");
+        timeout(TIMEOUT, put(&cache, n)).await.expect("each waits for its own bounds alone");
     }
 }
 
 #[tokio::test]
 async fn lease_of_departed_caller_is_released() {
     let server = RedisServer::spawn();
-    let redis = Redis::builder(server.url()).call_timeout(HASTE).probe_timeout(PATIENCE).spawn().unwrap();
-    let options = RedisOptions::from(redis.clone()).claim_timeout(10 * PATIENCE).invalidation_bound(60 * PATIENCE);
+    let redis = Redis::builder(server.url()).call_timeout(SHORT_TIMEOUT).probe_timeout(TIMEOUT).spawn().unwrap();
+    let options = RedisOptions::from(redis.clone()).claim_timeout(10 * TIMEOUT).invalidation_bound(60 * TIMEOUT);
     let cache = Cache::builder("tests").redis(options).build().unwrap();
     put(&cache, 0).await;
     cache.close().await.unwrap();

@@ -8,7 +8,7 @@ use tokio::{
     sync::{oneshot, watch},
 };
 
-use super::{PATIENCE, key, leases, not_asked, open, put, until};
+use super::{TIMEOUT, key, leases, not_asked, open, put, until};
 
 fn runtime() -> runtime::Runtime {
     runtime::Builder::new_current_thread().enable_all().build().expect("a runtime can be built")
@@ -89,7 +89,7 @@ fn close_reports_answers_and_leases_of_an_ended_runtime() {
     assert!(error.contains("3 answers were not written") && error.contains("leases were not given back"), "{error}");
     assert_eq!(cache.stats().dropped_writes, 3);
     runtime().block_on(async {
-        tokio::time::timeout(PATIENCE, put(&cache, 5)).await.expect("nobody waits for what has ended");
+        tokio::time::timeout(TIMEOUT, put(&cache, 5)).await.expect("nobody waits for what has ended");
     });
     let error = runtime().block_on(cache.close()).unwrap_err().to_string();
     assert!(error.contains("4 answers were not written"), "{error}");

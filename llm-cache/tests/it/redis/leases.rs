@@ -11,7 +11,7 @@ use tokio::{
 };
 use tower::ServiceBuilder;
 
-use super::{PATIENCE, key, leases, not_asked, open, options, until};
+use super::{TIMEOUT, key, leases, not_asked, open, options, until};
 use crate::upstream::{Upstream, ask, provider, read, say};
 
 #[tokio::test]
@@ -105,7 +105,7 @@ async fn lease_lost_does_not_end_successor() {
 #[tokio::test]
 async fn lease_passes_on_when_leader_leaves() {
     let server = RedisServer::spawn();
-    let [one, other] = [0, 1].map(|_| open(&server, |builder| builder.redis(options(&server).lease(60 * PATIENCE))));
+    let [one, other] = [0, 1].map(|_| open(&server, |builder| builder.redis(options(&server).lease(60 * TIMEOUT))));
     let leaver = tokio::spawn({
         let one = one.clone();
         async move { one.get_or_call(&key(1), std::future::pending::<Result<u32, io::Error>>).await.map(|_| ()) }
@@ -117,7 +117,7 @@ async fn lease_passes_on_when_leader_leaves() {
     });
     until(|| other.stats().awaited > 0).await;
     leaver.abort();
-    let got = timeout(PATIENCE, next).await.expect("long before the lease's end");
+    let got = timeout(TIMEOUT, next).await.expect("long before the lease's end");
     assert_eq!(got.unwrap().unwrap(), 5);
 }
 
@@ -182,7 +182,7 @@ async fn lease_of_item_awaited_others_sent() {
 async fn invalidate_frees_lease_of_older_call() {
     let server = RedisServer::spawn();
     let [one, two, three] =
-        [0, 1, 2].map(|_| open(&server, |builder| builder.redis(options(&server).lease(60 * PATIENCE))));
+        [0, 1, 2].map(|_| open(&server, |builder| builder.redis(options(&server).lease(60 * TIMEOUT))));
     let upstream = Upstream::default();
     let providers = [&one, &two, &three].map(|cache| provider(&upstream, cache));
     let tags = [None, Some(Tag::tenant("acme")), Some(Tag::model("m")), Some(Tag::label("prompt", "v1"))];
@@ -194,7 +194,7 @@ async fn invalidate_frees_lease_of_older_call() {
             Some(tag) => two.invalidate(tag).await,
         };
         dropped.unwrap();
-        let newer = timeout(PATIENCE, providers[1].chat(call())).await.expect("it waits for no older call");
+        let newer = timeout(TIMEOUT, providers[1].chat(call())).await.expect("it waits for no older call");
         assert_eq!(newer.unwrap().receipt.origin(), Origin::Vendor, "{tag:?}");
         assert_eq!((two.stats().awaited, two.stats().leased), (0, n as u64 + 1), "{tag:?}");
         two.close().await.unwrap();
@@ -210,7 +210,7 @@ async fn invalidate_frees_lease_of_older_call() {
 async fn invalidate_leaves_lease_of_newer_call() {
     let server = RedisServer::spawn();
     let [one, two, three] =
-        [0, 1, 2].map(|_| open(&server, |builder| builder.redis(options(&server).lease(60 * PATIENCE))));
+        [0, 1, 2].map(|_| open(&server, |builder| builder.redis(options(&server).lease(60 * TIMEOUT))));
     let upstream = Upstream::default();
     let providers = [&one, &two, &three].map(|cache| provider(&upstream, cache));
     upstream.hold(true);
@@ -222,7 +222,7 @@ async fn invalidate_leaves_lease_of_newer_call() {
     upstream.called(1).await;
     two.invalidate(Tag::tenant("acme")).await.unwrap();
     let newer = call(1);
-    timeout(PATIENCE, upstream.called(2)).await.expect("it waits for no older call");
+    timeout(TIMEOUT, upstream.called(2)).await.expect("it waits for no older call");
     three.invalidate(Tag::tenant("umbrella")).await.unwrap();
     let waiter = call(2);
     until(|| three.stats().awaited == 1).await;

@@ -23,11 +23,11 @@ use llm_testkit::redis::RedisServer;
 const ALLOWANCE: Duration = Duration::from_secs(3);
 
 /// A time that a busy machine keeps.
-const PATIENCE: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// A handle with time-outs that a busy machine keeps.
 fn handle(server: &RedisServer) -> Redis {
-    let mut builder = Redis::builder(server.url()).call_timeout(PATIENCE).probe_timeout(PATIENCE);
+    let mut builder = Redis::builder(server.url()).call_timeout(TIMEOUT).probe_timeout(TIMEOUT);
     if let Some(certificate) = server.certificate() {
         builder = builder.root_certificates(certificate);
     }
@@ -36,7 +36,7 @@ fn handle(server: &RedisServer) -> Redis {
 
 /// Options with a handle of their own, as another process would have them.
 fn options(server: &RedisServer) -> RedisOptions {
-    RedisOptions::from(handle(server)).claim_timeout(PATIENCE)
+    RedisOptions::from(handle(server)).claim_timeout(TIMEOUT)
 }
 
 /// A cache as another process would have it: with a handle and memory of its own.
@@ -63,7 +63,7 @@ async fn until(is_so: impl Fn() -> bool) {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     };
-    tokio::time::timeout(3 * PATIENCE, poll).await.expect("it comes about");
+    tokio::time::timeout(3 * TIMEOUT, poll).await.expect("it comes about");
 }
 
 /// Names of the leases that the server holds, one a line.

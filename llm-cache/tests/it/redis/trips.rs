@@ -6,13 +6,13 @@ use llm_cache::{Cache, RedisOptions, llm_redis::Redis};
 use llm_testkit::redis::RedisServer;
 use tokio::sync::oneshot;
 
-use super::{PATIENCE, handle, key, not_asked, put, until};
+use super::{TIMEOUT, handle, key, not_asked, put, until};
 
 /// A cache behind which nothing is asked but for calls.
 async fn quiet(server: &RedisServer, first: u32) -> (Cache, Redis) {
     let redis = handle(server);
     let hour = Duration::from_secs(3600);
-    let options = RedisOptions::from(redis.clone()).claim_timeout(PATIENCE).invalidation_bound(hour);
+    let options = RedisOptions::from(redis.clone()).claim_timeout(TIMEOUT).invalidation_bound(hour);
     let cache = Cache::builder("tests").redis(options).build().expect("the settings are right");
     // It connects, learns what was invalidated, and sends its scripts.
     put(&cache, first).await;

@@ -6,19 +6,19 @@ use futures_util::future::join_all;
 use llm_ratelimit::{Limit, Limiter, Plans, Reason, RedisAccounts, Settlement};
 use llm_testkit::redis::{RedisCluster, RedisServer};
 
-use super::{PATIENCE, ask, client, settled, until, used};
+use super::{TIMEOUT, ask, client, settled, until, used};
 
 /// Number of processes that share the server.
 const PROCESSES: usize = 4;
 
 /// A limiter with limits that all tenants share.
 async fn open(url: &str, limits: &[&str]) -> Limiter {
-    open_leased(url, limits, PATIENCE).await
+    open_leased(url, limits, TIMEOUT).await
 }
 
 async fn open_leased(url: &str, limits: &[&str], lease: Duration) -> Limiter {
     let instances = NonZeroU32::new(4).expect("it is not zero");
-    let accounts = RedisAccounts::builder(client(url), instances).decision_timeout(PATIENCE).lease(lease);
+    let accounts = RedisAccounts::builder(client(url), instances).decision_timeout(TIMEOUT).lease(lease);
     let limits = limits.iter().map(|limit| limit.parse::<Limit>().expect("it is a limit"));
     let plans = limits.fold(Plans::default(), |plans, limit| plans.limit(limit).expect("it is new"));
     let prices = llm_core::price::PriceTable::default();

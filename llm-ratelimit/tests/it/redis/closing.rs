@@ -6,7 +6,7 @@ use futures_util::{future::join_all, poll};
 use llm_ratelimit::{Reason, Waiting};
 use llm_testkit::redis::RedisServer;
 
-use super::{PATIENCE, accounts, ask, build, level, open, open_with, until, used};
+use super::{TIMEOUT, accounts, ask, build, level, open, open_with, until, used};
 
 #[tokio::test]
 async fn close_refuses_calls_that_wait() {
@@ -14,7 +14,7 @@ async fn close_refuses_calls_that_wait() {
     for is_chunked in [false, true] {
         let accounts = accounts(&server.url()).chunked(move |_, _| is_chunked);
         let limits = ["1 concurrent", "1000 tokens/month"];
-        let limiter = build(accounts, &limits, |builder| builder.waiting(Waiting::at_most(PATIENCE))).await;
+        let limiter = build(accounts, &limits, |builder| builder.waiting(Waiting::at_most(TIMEOUT))).await;
         let (tenant, other) = (format!("{is_chunked}"), open(&server, &limits).await);
         let held = limiter.reserve(&ask(&tenant).tokens(7, 0)).await.expect("there is room");
         let demand = ask(&tenant).tokens(5, 0);
@@ -36,7 +36,7 @@ async fn close_refuses_calls_that_wait() {
 #[tokio::test]
 async fn close_waits_for_calls_being_decided() {
     let server = RedisServer::spawn();
-    let limiter = open_with(&server, &["1000 tokens/month"], |builder| builder.close_within(3 * PATIENCE)).await;
+    let limiter = open_with(&server, &["1000 tokens/month"], |builder| builder.close_within(3 * TIMEOUT)).await;
     let other = open(&server, &["1000 tokens/month"]).await;
     server.pause();
     let demand = ask("a").tokens(5, 0);

@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 use llm_testkit::redis::RedisServer;
 
 use super::{
-    PATIENCE, accounts, ask, build,
+    TIMEOUT, accounts, ask, build,
     child::{Child, ready},
     level, open, settled, used,
 };
@@ -42,7 +42,7 @@ pub(super) async fn serve(redis: &str, is_chunked: bool) {
 
 /// Returns the next line of a process, and its number.
 fn next(said: &Receiver<(usize, Option<String>)>) -> (usize, Option<String>) {
-    said.recv_timeout(3 * PATIENCE).expect("a process says something")
+    said.recv_timeout(3 * TIMEOUT).expect("a process says something")
 }
 
 #[test]

@@ -31,14 +31,14 @@ use llm_ratelimit::{
 use llm_testkit::redis::RedisServer;
 
 /// A time that a busy machine keeps.
-const PATIENCE: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(20);
 
 fn client(url: &str) -> Redis {
     client_builder(url).spawn().expect("the settings are right")
 }
 
 fn client_builder(url: &str) -> RedisBuilder {
-    Redis::builder(url).call_timeout(PATIENCE).probe_timeout(PATIENCE)
+    Redis::builder(url).call_timeout(TIMEOUT).probe_timeout(TIMEOUT)
 }
 
 /// Settings of accounts that two processes share.
@@ -47,7 +47,7 @@ fn accounts(url: &str) -> RedisAccountsBuilder {
 }
 
 fn accounts_with(client: Redis) -> RedisAccountsBuilder {
-    RedisAccounts::builder(client, NonZeroU32::new(2).expect("two is not zero")).decision_timeout(PATIENCE)
+    RedisAccounts::builder(client, NonZeroU32::new(2).expect("two is not zero")).decision_timeout(TIMEOUT)
 }
 
 /// A limiter as another process would have it.
@@ -99,5 +99,5 @@ async fn until<F: Future<Output = bool>>(is_so: impl Fn() -> F) {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     };
-    tokio::time::timeout(3 * PATIENCE, poll).await.expect("it comes about");
+    tokio::time::timeout(3 * TIMEOUT, poll).await.expect("it comes about");
 }

@@ -82,7 +82,7 @@ async fn plans_with_one_more_limit_share_the_others() {
 async fn plans_are_replaced_while_calls_wait() {
     let server = RedisServer::spawn();
     let waiting =
-        |builder: llm_ratelimit::LimiterBuilder| builder.waiting(llm_ratelimit::Waiting::at_most(super::PATIENCE));
+        |builder: llm_ratelimit::LimiterBuilder| builder.waiting(llm_ratelimit::Waiting::at_most(super::TIMEOUT));
     let limiter = build(accounts(&server.url()), &["1 concurrent"], waiting).await;
     let held = limiter.reserve(&ask("a")).await.expect("there is room");
     let demand = ask("a");
@@ -104,7 +104,7 @@ async fn plans_without_instances_are_refused() {
     }
     let most = std::num::NonZeroU32::MAX;
     let accounts = RedisAccounts::builder(super::client(&server.url()), most).chunked(|_, _| true);
-    let limiter = build(accounts.decision_timeout(super::PATIENCE), &["10 requests/month"], |builder| builder).await;
+    let limiter = build(accounts.decision_timeout(super::TIMEOUT), &["10 requests/month"], |builder| builder).await;
     for _ in 0..10 {
         limiter.reserve(&ask("a")).await.expect("a share of nothing is no refusal").settle(used(1));
     }

@@ -17,7 +17,7 @@ use llm_ratelimit::{Demand, Limiter, Reason, RedisAccounts, Settlement, llm_redi
 use llm_testkit::redis::RedisServer;
 
 use super::{
-    PATIENCE, build,
+    TIMEOUT, build,
     child::{Child, ready},
     open, until,
 };
@@ -39,7 +39,7 @@ fn limits(budget: u64) -> [String; 2] {
 
 /// The calls of one process. It says what each used before it is settled.
 pub(super) async fn spend(redis: &str, calls: u64, seed: u64, is_chunked: bool) {
-    let client = Redis::builder(redis).call_timeout(PATIENCE).probe_timeout(PATIENCE);
+    let client = Redis::builder(redis).call_timeout(TIMEOUT).probe_timeout(TIMEOUT);
     let client = client
         .probe_backoff(Duration::from_millis(2), Duration::from_millis(10))
         .spawn()
@@ -47,7 +47,7 @@ pub(super) async fn spend(redis: &str, calls: u64, seed: u64, is_chunked: bool) 
     let accounts = RedisAccounts::builder(client, NonZeroU32::new(4).expect("it is not zero"))
         .lease(LEASE)
         .chunked(move |_, _| is_chunked)
-        .decision_timeout(PATIENCE);
+        .decision_timeout(TIMEOUT);
     let limits = limits(budget());
     let limiter = build(accounts, &limits.each_ref().map(String::as_str), |builder| builder).await;
     ready();
@@ -95,7 +95,7 @@ fn run(server: &mut RedisServer, is_chunked: bool) -> [u64; 2] {
     let (url, calls) = (server.url(), budget() * 10 / PROCESSES as u64);
     let start = |n: usize| Child::spawn(&format!("spend {url} {calls} {n} {is_chunked}"), n, says.clone());
     let mut children: Vec<_> = (0..PROCESSES).map(start).collect();
-    let next = || said.recv_timeout(3 * PATIENCE).expect("a process says something");
+    let next = || said.recv_timeout(3 * TIMEOUT).expect("a process says something");
     for _ in 0..PROCESSES {
         assert_eq!(next().1.as_deref(), Some("ready"));
     }

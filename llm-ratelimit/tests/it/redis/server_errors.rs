@@ -9,7 +9,7 @@ use llm_ratelimit::{
 use llm_testkit::redis::RedisServer;
 use tokio::time::timeout;
 
-use super::{PATIENCE, accounts_with, ask, build, client, client_builder, level, settled, until, used};
+use super::{TIMEOUT, accounts_with, ask, build, client, client_builder, level, settled, until, used};
 
 /// An error that all writes get, or all calls.
 struct State {
@@ -78,7 +78,7 @@ async fn server_errors_keep_policies_and_ledger() {
         let allowed = open("10 tokens/week", Some(OutagePolicy::Allow)).await;
         let demand = ask(name).tokens(1, 0);
         let call = async |limiter: &llm_ratelimit::Limiter| {
-            let outcome = timeout(PATIENCE, limiter.reserve(&demand)).await.expect("no call hangs");
+            let outcome = timeout(TIMEOUT, limiter.reserve(&demand)).await.expect("no call hangs");
             outcome.map(|reservation| reservation.settle(used(1))).map_err(|refusal| refusal.reason())
         };
         let held = budget.reserve(&ask(name).tokens(10, 0)).await.expect("there is room");

@@ -5,10 +5,10 @@ use std::time::Duration;
 use llm_ratelimit::{Reason, Waiting};
 use llm_testkit::redis::RedisServer;
 
-use super::{PATIENCE, ask, open, open_with, until, used};
+use super::{TIMEOUT, ask, open, open_with, until, used};
 
 fn waiting(builder: llm_ratelimit::LimiterBuilder) -> llm_ratelimit::LimiterBuilder {
-    builder.waiting(Waiting::at_most(PATIENCE))
+    builder.waiting(Waiting::at_most(TIMEOUT))
 }
 
 #[tokio::test]

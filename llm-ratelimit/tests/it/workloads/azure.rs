@@ -18,7 +18,7 @@ use crate::support::{Paused, ask, limits};
 
 const MINUTE: Duration = Duration::from_secs(60);
 /// Callers wait for so long.
-const PATIENCE: Duration = MINUTE;
+const TIMEOUT: Duration = MINUTE;
 /// The vendor's quotas a minute. The hour's busiest minutes ask for more than these tokens.
 const TOKENS: u64 = 700_000;
 const REQUESTS: u64 = 500;
@@ -112,7 +112,7 @@ async fn through_a_limiter(arrivals: &[Arrival], quota: u64) -> Outcomes {
     let burst = arrivals.iter().map(Arrival::tokens).max().expect("there are calls");
     let tokens = format!("{} tokens/minute burst {burst}", quota - burst);
     let requests = format!("{}/minute burst {}", REQUESTS - REQUESTS / 100, REQUESTS / 100);
-    let waiting = Waiting::at_most(PATIENCE).max_calls(arrivals.len()).max_tokens(u64::MAX);
+    let waiting = Waiting::at_most(TIMEOUT).max_calls(arrivals.len()).max_tokens(u64::MAX);
     let limiter = limits([tokens.as_str(), &requests])
         .clock(Paused::new())
         .waiting(waiting)
@@ -179,7 +179,7 @@ fn offline(arrivals: &[Arrival], quota: u64) -> Outcomes {
             }
             at = log[gone].0 + MINUTE;
         }
-        if at - arrival.at <= PATIENCE {
+        if at - arrival.at <= TIMEOUT {
             log.drain(..gone);
             log.push_back((at, amount));
             (free, used) = (at, rest + amount);
