@@ -78,7 +78,7 @@ impl Blocks {
         self.advance(true, events)
     }
 
-    /// Returns the blocks that have waited, up to the first open one; all of them if `all` is true.
+    /// Returns the blocks that have waited, up to the first open one. With `all`, every block counts as ended.
     fn advance(&mut self, all: bool, events: &mut Vec<ChatEvent>) -> Result<(), Error> {
         while self.first.is_none() {
             let Some((index, waiting)) = self.waiting.pop_first() else { break };
