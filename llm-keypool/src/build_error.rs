@@ -36,7 +36,7 @@ pub enum BuildError {
 
 impl BuildError {
     /// Refuses members that make no pool.
-    pub(crate) fn check<S>(members: &[Member<S>]) -> Result<(), Self> {
+    pub(crate) fn check<S>(members: &[Arc<Member<S>>]) -> Result<(), Self> {
         if members.is_empty() {
             return Err(Self::NoMembers);
         }

@@ -1,21 +1,8 @@
-use std::{
-    fmt,
-    hash::{BuildHasher, Hasher, RandomState},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::HashSet, fmt, sync::Arc, time::Duration};
 
-use llm_core::{
-    Clock, Error, SystemClock,
-    layer::{Backoff, RetryBudget},
-};
+use llm_core::{Clock, Error, layer::RetryBudget};
 
-use crate::{
-    BuildError, Group, KeyPool, Member, Sink, Verdict,
-    pool::{Named, PoolSettings},
-    state::{Settings, State},
-    time::{SECOND, nanos},
-};
+use crate::{BuildError, Group, KeyPool, Member, Sink, Verdict, settings::Settings, time::nanos};
 
 /// Builder of a [`KeyPool`].
 ///
@@ -46,44 +33,63 @@ use crate::{
 /// ```
 #[must_use = "a builder does nothing until it is built"]
 pub struct KeyPoolBuilder<S> {
-    pub(crate) members: Vec<Member<S>>,
-    seed: Option<u64>,
-    settings: PoolSettings,
-    choice: Settings,
+    members: Vec<Member<S>>,
+    settings: Settings,
 }
 
 impl<S> KeyPool<S> {
     /// Creates a builder.
     pub fn builder() -> KeyPoolBuilder<S> {
-        KeyPoolBuilder::new()
+        KeyPoolBuilder { members: Vec::new(), settings: Settings::default() }
+    }
+
+    /// Creates a builder with a member for each key in a variable: `key,key`, or `group:key,group:key`. Members are named by
+    /// the [`fingerprint`] of their key. White space and repeated keys are left out.
+    ///
+    /// `lookup` reads the variable, and `service` makes the service of a key.
+    ///
+    /// ```
+    /// use llm_keypool::KeyPool;
+    ///
+    /// let lookup = |_: &str| Some("acme:sk-a, acme:sk-b, sk-c".to_owned());
+    /// let pool = KeyPool::from_env("OPENAI_API_KEYS", lookup, |key| Ok(key.to_owned()))?.build()?;
+    /// assert_eq!(pool.status().groups.len(), 2);
+    /// # Ok::<_, llm_keypool::BuildError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// The variable is not set or has no key, or a service cannot be created.
+    pub fn from_env(
+        name: &str,
+        lookup: impl FnOnce(&str) -> Option<String>,
+        mut service: impl FnMut(&str) -> Result<S, Error>,
+    ) -> Result<KeyPoolBuilder<S>, BuildError> {
+        let text = lookup(name).unwrap_or_default();
+        let (mut seen, mut builder) = (HashSet::new(), Self::builder());
+        for entry in text.split(',') {
+            let (group, key) = match entry.split_once(':') {
+                Some((group, key)) => (Some(group.trim()).filter(|group| !group.is_empty()), key.trim()),
+                None => (None, entry.trim()),
+            };
+            if key.is_empty() || !seen.insert(key) {
+                continue;
+            }
+            let member: Arc<str> = fingerprint(key).into();
+            let service = service(key)
+                .map_err(|source| BuildError::Service { member: Arc::clone(&member), source: without(source, key) })?;
+            let mut made = Member::new(Arc::clone(&member), service).fingerprint(member);
+            made.spec.group = group.map(Arc::from);
+            builder = builder.member(made);
+        }
+        if builder.members.is_empty() {
+            return Err(BuildError::NoKeys(name.to_owned()));
+        }
+        Ok(builder)
     }
 }
 
 impl<S> KeyPoolBuilder<S> {
-    pub(crate) fn new() -> Self {
-        let settings = PoolSettings {
-            max_moves: 32,
-            max_wait: Duration::from_secs(30),
-            budget: RetryBudget::new(10, 10),
-            backoff: Backoff::new(Duration::from_millis(200), Duration::from_secs(8)),
-            retry_charged: true,
-            first_content_timeout: Some(Duration::from_secs(60)),
-            response_timeout: None,
-            affinity: false,
-            verdict: None,
-            sink: None,
-            clock: Arc::new(SystemClock),
-        };
-        let choice = Settings {
-            groups: Vec::new(),
-            round_robin: false,
-            affinity: false,
-            overflow_after: SECOND,
-            max_waiting: 10_000,
-        };
-        Self { members: Vec::new(), seed: None, settings, choice }
-    }
-
     /// Adds a member.
     pub fn member(mut self, member: Member<S>) -> Self {
         self.members.push(member);
@@ -98,13 +104,13 @@ impl<S> KeyPoolBuilder<S> {
 
     /// Adds what is known of a group: limits, and the share of them that the pool uses.
     pub fn group(mut self, group: Group) -> Self {
-        self.choice.groups.push(group);
+        self.settings.groups.push(group);
         self
     }
 
     /// Chooses groups in turn, instead of the one with more room of two random ones.
     pub fn round_robin(mut self, on: bool) -> Self {
-        self.choice.round_robin = on;
+        self.settings.round_robin = on;
         self
     }
 
@@ -142,26 +148,26 @@ impl<S> KeyPoolBuilder<S> {
 
     /// Sets the longest time that a call waits for a member, also if its deadline is later.
     pub fn max_wait(mut self, time: Duration) -> Self {
-        self.settings.max_wait = time;
+        self.settings.max_wait = nanos(time);
         self
     }
 
     /// Sets the largest number of calls that wait at one time. Further ones fail at once.
     pub fn max_waiting(mut self, calls: usize) -> Self {
-        self.choice.max_waiting = calls;
+        self.settings.max_waiting = calls;
         self
     }
 
     /// Sets the time that a call waits for a tier before it uses the next one.
     pub fn overflow_after(mut self, time: Duration) -> Self {
-        self.choice.overflow_after = nanos(time);
+        self.settings.overflow_after = nanos(time);
         self
     }
 
     /// Prefers the group that served the same beginning of the same tenant last, whose vendor may have it cached. See
     /// [`Operation::affinity`](llm_core::Operation::affinity).
     pub fn affinity(mut self, on: bool) -> Self {
-        (self.settings.affinity, self.choice.affinity) = (on, on);
+        self.settings.affinity = on;
         self
     }
 
@@ -195,8 +201,9 @@ impl<S> KeyPoolBuilder<S> {
 
     /// Makes the random choice repeatable, for tests.
     pub fn seed(mut self, seed: u64) -> Self {
-        self.seed = Some(seed);
+        self.settings.seed = seed;
         self.settings.backoff = self.settings.backoff.seeded(seed);
+        self.settings.parking_backoff = self.settings.parking_backoff.seeded(seed);
         self
     }
 
@@ -206,17 +213,33 @@ impl<S> KeyPoolBuilder<S> {
     ///
     /// There is no member, or two have one name.
     pub fn build(self) -> Result<KeyPool<S>, BuildError> {
-        BuildError::check(&self.members)?;
-        let (specs, services) =
-            self.members.into_iter().map(Named::of).map(|(spec, named)| (spec, Some(named))).unzip();
-        // The standard library seeds its hashes at random.
-        let seed = self.seed.unwrap_or_else(|| RandomState::new().build_hasher().finish());
-        Ok(KeyPool::new(State::new(self.choice, seed, specs), services, self.settings))
+        let pool = KeyPool::empty(self.settings);
+        pool.replace(self.members)?;
+        Ok(pool)
     }
 }
 
 impl<S> fmt::Debug for KeyPoolBuilder<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("KeyPoolBuilder").field("members", &self.members).finish_non_exhaustive()
+    }
+}
+
+/// Returns the fingerprint of a key: the first eight hexadecimal digits of its BLAKE3 hash, which tells keys apart and
+/// reveals none.
+///
+/// ```
+/// assert_eq!(llm_keypool::fingerprint("sk-a").len(), 8);
+/// assert_ne!(llm_keypool::fingerprint("sk-a"), llm_keypool::fingerprint("sk-b"));
+/// ```
+pub fn fingerprint(key: &str) -> String {
+    blake3::hash(key.as_bytes()).to_hex()[..8].to_owned()
+}
+
+/// Removes a key from an error's message.
+fn without(error: Error, key: &str) -> Error {
+    match error.message().contains(key) {
+        true => error.clone().with_message(error.message().replace(key, "[key]")),
+        false => error,
     }
 }

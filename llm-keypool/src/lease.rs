@@ -3,33 +3,30 @@ use std::{
     future::pending,
     ops::ControlFlow::{self, Break, Continue},
     sync::Arc,
-    time::Duration,
 };
 
 use llm_core::{Charge, Error, ErrorKind, Usage, layer::VendorLimits};
 use tokio::time::timeout_at;
 
 use crate::{
-    KeyPool, LeaseRequest, Outcome, Verdict,
-    pool::{Inner, Named, Shared},
+    KeyPool, LeaseRequest, Member, Outcome, Verdict,
+    pool::{Inner, Shared},
     state::{
         State,
         choice::{Attempt, Want},
         report::Failure,
     },
-    time::{SECOND, Time, nanos},
+    time::Time,
 };
 
 /// Key that is leased for one attempt. [Report](Self::report) the attempt's outcome; a lease that is dropped says nothing of
 /// its key.
 pub struct Lease<K> {
-    key: Arc<Named<K>>,
+    member: Arc<Member<K>>,
     inner: Arc<Inner<K>>,
     attempt: Attempt,
     /// Time after which the caller takes no response.
     deadline: Option<Time>,
-    /// Content has come.
-    has_begun: bool,
     is_over: bool,
 }
 
@@ -42,18 +39,15 @@ pub(crate) struct Failed {
     pub(crate) error: Error,
 }
 
-/// A deadline that passes after this time without content counts as a time-out of the member.
-const TIMED_OUT: Time = 10 * SECOND;
-
 impl<K> Lease<K> {
     /// Returns the key.
     pub fn key(&self) -> &K {
-        &self.key.service
+        &self.member.service
     }
 
     /// Returns the name of the member.
     pub fn member(&self) -> &str {
-        &self.key.name
+        &self.member.spec.name
     }
 
     /// Returns the member's own name for the model, if it has one.
@@ -71,7 +65,7 @@ impl<K> Lease<K> {
         if outcome.error.is_some() {
             self.fail(outcome.into_error());
         } else {
-            self.over(outcome.usage.as_ref(), |state, attempt, now| {
+            self.release(outcome.usage.as_ref(), |state, attempt, now| {
                 state.succeeded(attempt, outcome.limits.as_deref(), now);
                 state.completed(attempt, now);
             });
@@ -80,7 +74,7 @@ impl<K> Lease<K> {
 
     /// Returns the name of the member, to be shared.
     pub(crate) fn name(&self) -> Arc<str> {
-        Arc::clone(&self.key.name)
+        Arc::clone(&self.member.spec.name)
     }
 
     pub(crate) fn attempt(&self) -> &Attempt {
@@ -89,13 +83,12 @@ impl<K> Lease<K> {
 
     /// Takes that the vendor serves it.
     pub(crate) fn begin(&mut self, limits: Option<&VendorLimits>) {
-        self.has_begun = true;
-        self.inner.with(|shared, now| shared.state.succeeded(&self.attempt, limits, now));
+        self.inner.with(|shared, now| shared.state.succeeded(&mut self.attempt, limits, now));
     }
 
     /// Ends it after it was served, perhaps not to its end.
     pub(crate) fn end(mut self, is_complete: bool, usage: Option<&Usage>) {
-        self.over(usage, |state, attempt, now| {
+        self.release(usage, |state, attempt, now| {
             if is_complete {
                 state.completed(attempt, now);
             }
@@ -106,27 +99,19 @@ impl<K> Lease<K> {
     pub(crate) fn fail(mut self, error: Error) -> Failed {
         let own = self.inner.settings.verdict.as_ref().and_then(|read| read(&error));
         let is_late = error.kind() == ErrorKind::DeadlineExceeded;
-        let was_silent = self.was_silent();
         let usage = match error.charge() {
             Charge::Known(usage) => Some(usage),
             Charge::None | Charge::Unknown => None,
         };
-        let (verdict, is_doubted) = self.over(usage.as_ref(), |state, attempt, now| {
-            let timed_out = is_late && was_silent(now);
-            let verdict = own.unwrap_or(if timed_out { Verdict::TimedOut } else { Verdict::of(&error) });
+        let (verdict, is_doubted) = self.release(usage.as_ref(), |state, attempt, now| {
+            let read = || if is_late && attempt.was_silent(now) { Verdict::TimedOut } else { Verdict::of(&error) };
+            let verdict = own.unwrap_or_else(read);
             (verdict, state.failed(attempt, Failure(verdict, &error), now))
         });
-        let Attempt { member, stand_in, .. } = self.attempt;
-        Failed { member, stand_in, verdict, is_doubted, error }
+        Failed { member: self.attempt.place.member, stand_in: self.attempt.stand_in, verdict, is_doubted, error }
     }
 
-    /// Says of a time if the attempt was without content for so long until then that its member timed out.
-    fn was_silent(&self) -> impl Fn(Time) -> bool + use<K> {
-        let (has_begun, sent_at) = (self.has_begun, self.attempt.taken.sent_at);
-        move |now| !has_begun && now.saturating_sub(sent_at) >= TIMED_OUT
-    }
-
-    fn over<R>(&mut self, usage: Option<&Usage>, end: impl FnOnce(&mut State, &mut Attempt, Time) -> R) -> R {
+    fn release<R>(&mut self, usage: Option<&Usage>, end: impl FnOnce(&mut State, &mut Attempt, Time) -> R) -> R {
         self.is_over = true;
         let attempt = &mut self.attempt;
         self.inner.with(|Shared { state, .. }, now| {
@@ -143,9 +128,9 @@ impl<K> Drop for Lease<K> {
         if self.is_over {
             return;
         }
-        let (deadline, was_silent) = (self.deadline, self.was_silent());
-        self.over(None, |state, attempt, now| {
-            if deadline.is_some_and(|deadline| now >= deadline) && was_silent(now) {
+        let deadline = self.deadline;
+        self.release(None, |state, attempt, now| {
+            if deadline.is_some_and(|deadline| now >= deadline) && attempt.was_silent(now) {
                 let error = Error::new(ErrorKind::DeadlineExceeded, "the deadline passed without a response");
                 state.failed(attempt, Failure(Verdict::TimedOut, &error), now);
             }
@@ -197,7 +182,7 @@ impl<K> KeyPool<K> {
     ///
     /// `RateLimited` if none has room now, `Unavailable` if none returns by time.
     pub fn try_lease(&self, request: &LeaseRequest) -> Result<Lease<K>, Error> {
-        match self.0.advance(&mut Want::new(request), true, Duration::ZERO) {
+        match self.0.advance(&mut Want::new(request), true, 0) {
             Break(result) => result,
             Continue(_) => Err(Error::new(ErrorKind::RateLimited, "no member of the pool has room now")),
         }
@@ -246,19 +231,19 @@ impl<K> Inner<K> {
         self: &Arc<Self>,
         want: &mut Want<'_>,
         begins: bool,
-        max_wait: Duration,
+        max_wait: Time,
     ) -> ControlFlow<Result<Lease<K>, Error>, Time> {
         self.with(|shared, now| {
             if begins {
                 shared.state.begin(want, now);
             }
             let deadline = want.request.deadline.latest().map(|deadline| self.time_of(deadline));
-            want.gives_up = want.arrived.saturating_add(nanos(max_wait)).min(deadline.unwrap_or(Time::MAX));
+            want.gives_up = want.arrived.saturating_add(max_wait).min(deadline.unwrap_or(Time::MAX));
             let attempt = shared.state.advance(want, now);
             attempt.map_break(|attempt| {
                 let attempt = attempt?;
-                let (key, inner) = (shared.service(&attempt), Arc::clone(self));
-                Ok(Lease { key, inner, attempt, deadline, has_begun: false, is_over: false })
+                let (member, inner) = (shared.member(&attempt), Arc::clone(self));
+                Ok(Lease { member, inner, attempt, deadline, is_over: false })
             })
         })
     }

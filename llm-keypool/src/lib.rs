@@ -4,9 +4,6 @@
 mod build_error;
 mod builder;
 mod course;
-#[cfg(feature = "metrics")]
-mod describe;
-mod env;
 mod error;
 mod event;
 mod group;
@@ -15,11 +12,10 @@ mod member;
 mod outcome;
 mod pool;
 mod random;
-mod reason;
 mod request;
 mod service;
+mod settings;
 mod snapshot;
-mod sparse_set;
 mod state;
 mod status;
 mod telemetry;
@@ -27,11 +23,8 @@ mod time;
 mod window;
 
 pub use self::build_error::BuildError;
-pub use self::builder::KeyPoolBuilder;
-#[cfg(feature = "metrics")]
-pub use self::describe::describe_metrics;
-pub use self::env::fingerprint;
-pub use self::event::{Event, Parked, Sink};
+pub use self::builder::{KeyPoolBuilder, fingerprint};
+pub use self::event::{Event, Parked, Reason, Sink};
 pub use self::group::{
     Group, GroupLimit, input_tokens_per_minute, output_tokens_per_minute, requests_per_minute, tokens_per_minute,
 };
@@ -39,8 +32,9 @@ pub use self::lease::Lease;
 pub use self::member::Member;
 pub use self::outcome::{Outcome, Verdict};
 pub use self::pool::KeyPool;
-pub use self::reason::Reason;
 pub use self::request::LeaseRequest;
 pub use self::snapshot::Snapshot;
 pub use self::status::{GroupStatus, MemberStatus, ParkedStatus, PoolStatus, QuotaStatus};
+#[cfg(feature = "metrics")]
+pub use self::telemetry::describe_metrics;
 pub use llm_core;

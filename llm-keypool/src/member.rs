@@ -50,15 +50,7 @@ pub(crate) const MAX_WEIGHT: u32 = 100;
 impl<S> Member<S> {
     /// Creates a member. Its name is in statuses, snapshots, events, spans and errors, so it must not be the key.
     pub fn new(name: impl Into<Arc<str>>, service: S) -> Self {
-        let spec = MemberSpec {
-            name: name.into(),
-            group: None,
-            tier: 0,
-            weight: 1,
-            max_in_flight: u32::MAX,
-            names: None,
-            fingerprint: None,
-        };
+        let spec = MemberSpec { name: name.into(), weight: 1, max_in_flight: u32::MAX, ..MemberSpec::default() };
         Self { spec, service }
     }
 

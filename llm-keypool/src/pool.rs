@@ -4,15 +4,11 @@ use std::{
     time::Duration,
 };
 
-use llm_core::{
-    Clock, Error,
-    layer::{Backoff, RetryBudget},
-};
 use tokio::time::Instant;
 
 use crate::{
-    BuildError, Member, Sink, Verdict,
-    member::MemberSpec,
+    BuildError, Member,
+    settings::Settings,
     state::{State, choice::Attempt},
     telemetry,
     time::{Time, nanos},
@@ -35,46 +31,22 @@ pub struct KeyPool<S>(pub(crate) Arc<Inner<S>>);
 pub(crate) struct Inner<S> {
     shared: Mutex<Shared<S>>,
     start: Instant,
-    pub(crate) settings: PoolSettings,
+    pub(crate) settings: Arc<Settings>,
 }
 
-/// The application's reading of an error.
-type ReadError = dyn Fn(&Error) -> Option<Verdict> + Send + Sync;
-
-/// Settings of calls.
-pub(crate) struct PoolSettings {
-    pub(crate) max_moves: u32,
-    pub(crate) max_wait: Duration,
-    pub(crate) budget: RetryBudget,
-    pub(crate) backoff: Backoff,
-    pub(crate) retry_charged: bool,
-    pub(crate) first_content_timeout: Option<Duration>,
-    pub(crate) response_timeout: Option<Duration>,
-    pub(crate) affinity: bool,
-    pub(crate) verdict: Option<Box<ReadError>>,
-    pub(crate) sink: Option<Box<dyn Sink>>,
-    pub(crate) clock: Arc<dyn Clock>,
-}
-
-/// State machine, and the services of its members by their ids.
+/// State machine, and the members' services.
 pub(crate) struct Shared<S> {
     pub(crate) state: State,
-    services: Services<S>,
-}
-
-/// Services of members by id; `None` for one that is gone.
-pub(crate) type Services<S> = Vec<Option<Arc<Named<S>>>>;
-
-/// Service of a member, and the member's name.
-pub(crate) struct Named<S> {
-    pub(crate) name: Arc<str>,
-    pub(crate) service: S,
+    /// Members by id; `None` for one that is gone.
+    members: Vec<Option<Arc<Member<S>>>>,
 }
 
 impl<S> KeyPool<S> {
-    pub(crate) fn new(state: State, services: Services<S>, settings: PoolSettings) -> Self {
-        let shared = Mutex::new(Shared { state, services });
-        Self(Arc::new(Inner { shared, start: Instant::now(), settings }))
+    /// Creates a pool without members.
+    pub(crate) fn empty(settings: Settings) -> Self {
+        let settings = Arc::new(settings);
+        let shared = Shared { state: State::new(Arc::clone(&settings)), members: Vec::new() };
+        Self(Arc::new(Inner { shared: Mutex::new(shared), start: Instant::now(), settings }))
     }
 
     /// Replaces the members while the pool runs, by name.
@@ -97,15 +69,15 @@ impl<S> KeyPool<S> {
     ///
     /// As [`KeyPoolBuilder::build`](crate::KeyPoolBuilder::build). The pool then stays as it is.
     pub fn replace(&self, members: impl IntoIterator<Item = Member<S>>) -> Result<(), BuildError> {
-        let members: Vec<_> = members.into_iter().collect();
+        let members: Vec<_> = members.into_iter().map(Arc::new).collect();
         BuildError::check(&members)?;
-        let (specs, services): (Vec<_>, Vec<_>) = members.into_iter().map(Named::of).unzip();
+        let specs = members.iter().map(|member| member.spec.clone()).collect();
         // Services may do anything when they are dropped, so they are not dropped under the lock.
-        let _before = self.0.with(|Shared { state, services: all }, now| {
+        let _before = self.0.with(|Shared { state, members: all }, now| {
             let before = std::mem::take(all);
             let ids = state.replace(specs, now);
             all.resize_with(state.members.len(), || None);
-            ids.into_iter().zip(services).for_each(|(id, service)| all[id as usize] = Some(service));
+            ids.into_iter().zip(members).for_each(|(id, member)| all[id as usize] = Some(member));
             before
         });
         Ok(())
@@ -197,19 +169,11 @@ impl<S> Inner<S> {
     }
 }
 
-impl<S> Named<S> {
-    /// Takes a member apart.
-    pub(crate) fn of(member: Member<S>) -> (MemberSpec, Arc<Self>) {
-        let name = Arc::clone(&member.spec.name);
-        (member.spec, Arc::new(Self { name, service: member.service }))
-    }
-}
-
 impl<S> Shared<S> {
-    /// Returns the service of an attempt that was just chosen.
-    pub(crate) fn service(&self, attempt: &Attempt) -> Arc<Named<S>> {
-        let service = self.services[attempt.member as usize].as_ref();
-        Arc::clone(service.expect("what is chosen is a member"))
+    /// Returns the member of an attempt that was just chosen.
+    pub(crate) fn member(&self, attempt: &Attempt) -> Arc<Member<S>> {
+        let member = self.members[attempt.place.member as usize].as_ref();
+        Arc::clone(member.expect("what is chosen is a member"))
     }
 }
 

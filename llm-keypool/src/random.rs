@@ -1,5 +1,5 @@
 /// Random numbers, not for secrets: SplitMix64.
-#[derive(Clone, Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Random(pub(crate) u64);
 
 impl Random {

@@ -73,7 +73,7 @@ impl<S> KeyPool<S> {
     /// Returns what the pool knows of its members and groups.
     pub fn snapshot(&self) -> Snapshot {
         self.with_clocks(|state, clocks| Snapshot {
-            parked: state.parked().into_iter().filter_map(|(part, it)| state.save(part, it, clocks)).collect(),
+            parked: state.parked().filter_map(|(part, it)| state.save(part, it, clocks)).collect(),
             limits: state.save_limits(clocks),
         })
     }

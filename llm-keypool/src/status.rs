@@ -2,7 +2,7 @@ use std::{sync::Arc, time::Duration};
 
 use crate::{
     KeyPool, Reason,
-    state::{Model, Part, State, counter::WHOLE, quota::Quota},
+    state::{GroupState, MemberState, Model, Part, State, counter::WHOLE, parking::Parking, quota::Quota},
     time::Time,
 };
 
@@ -134,51 +134,44 @@ impl<S> KeyPool<S> {
     pub fn status(&self) -> PoolStatus {
         self.0.with(|shared, now| {
             let state = &mut shared.state;
-            let (mut of_members, mut of_groups) = parked(state, now);
             let mut in_flight = vec![0; state.groups.len()];
             state.members.iter().for_each(|member| in_flight[member.group as usize] += member.in_flight);
-            let members = state.members.iter().zip(&mut of_members).filter(|(member, _)| !member.is_gone);
-            let members = members.map(|(member, parked)| MemberStatus {
-                name: Arc::clone(&member.spec.name),
-                group: Arc::clone(&state.groups[member.group as usize].name),
-                in_flight: member.in_flight,
-                attempts: member.attempts,
-                failures: member.failures,
-                parked: std::mem::take(parked),
-            });
-            let members = members.collect();
-            let (waiting, is_paused, quotas) = (state.waiting(), state.pause.is_some(), &mut state.quotas);
-            let groups = state.groups.iter().zip(in_flight).zip(&mut of_groups);
-            let groups = groups.filter(|((group, _), _)| !group.members.is_empty());
-            let groups = groups.map(|((group, in_flight), parked)| GroupStatus {
-                name: Arc::clone(&group.name),
-                in_flight,
-                parked: std::mem::take(parked),
-                quotas: group.quotas.iter().map(|id| quotas[*id as usize].status(&state.models, now)).collect(),
-            });
-            PoolStatus { members, groups: groups.collect(), waiting, is_paused }
+            let members = state.live_members().map(|id| state.member_status(id, now)).collect();
+            let groups: Vec<_> = state.live_groups().collect();
+            let groups = groups.into_iter().map(|id| state.group_status(id, in_flight[id as usize], now)).collect();
+            PoolStatus { members, groups, waiting: state.waiting(), is_paused: state.pause.is_some() }
         })
     }
 }
 
-/// Returns the parkings of members and of groups, by id.
-fn parked(state: &State, now: Time) -> (Vec<Vec<ParkedStatus>>, Vec<Vec<ParkedStatus>>) {
-    let (mut members, mut groups) = (vec![Vec::new(); state.members.len()], vec![Vec::new(); state.groups.len()]);
-    for (part, parking) in state.parked() {
-        let of_part = match part {
-            Part::Member(member) | Part::Permission(member, _) => &mut members[member as usize],
-            Part::Group(group) => &mut groups[group as usize],
-            Part::Quota(quota) => &mut groups[state.quotas[quota as usize].group as usize],
-            Part::Pool => continue,
-        };
-        of_part.push(ParkedStatus {
+impl State {
+    fn member_status(&self, id: u32, now: Time) -> MemberStatus {
+        let MemberState { spec, group, in_flight, attempts, failures, .. } = &self.members[id as usize];
+        MemberStatus {
+            name: Arc::clone(&spec.name),
+            group: Arc::clone(&self.groups[*group as usize].name),
+            in_flight: *in_flight,
+            attempts: *attempts,
+            failures: *failures,
+            parked: self.parked_of_member(id).map(|parked| self.parked_status(parked, now)).collect(),
+        }
+    }
+
+    fn group_status(&mut self, id: u32, in_flight: u32, now: Time) -> GroupStatus {
+        let parked = self.parked_of_group(id).map(|parked| self.parked_status(parked, now)).collect();
+        let GroupState { name, quotas, .. } = &self.groups[id as usize];
+        let quotas = quotas.iter().map(|id| self.quotas[*id as usize].status(&self.models, now)).collect();
+        GroupStatus { name: Arc::clone(name), in_flight, parked, quotas }
+    }
+
+    fn parked_status(&self, (part, parking): (Part, &Parking), now: Time) -> ParkedStatus {
+        ParkedStatus {
             reason: parking.reason,
-            model: state.names(part).model,
+            model: self.names(part).model,
             retry_in: Duration::from_nanos(parking.opens_at().saturating_sub(now)),
             times: parking.step,
-        });
+        }
     }
-    (members, groups)
 }
 
 impl Quota {

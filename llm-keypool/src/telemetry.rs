@@ -81,3 +81,24 @@ pub(crate) fn event(event: &Event) {
         Event::Resumed => tracing::info!("the pool resumed"),
     }
 }
+
+/// Gives the recorder that is installed the unit and a text of each metric of this crate. Call it once, after the recorder
+/// is installed.
+///
+/// ```
+/// llm_keypool::describe_metrics();
+/// ```
+#[cfg(feature = "metrics")]
+pub fn describe_metrics() {
+    use metrics::{Unit, describe_counter};
+
+    describe_counter!("llm_keypool_calls_total", Unit::Count, "Calls of the service");
+    describe_counter!(
+        "llm_keypool_failed_attempts_total",
+        Unit::Count,
+        "Attempts that failed and were moved or retried"
+    );
+    describe_counter!("llm_keypool_parked_total", Unit::Count, "Automatic removals of members and models");
+    describe_counter!("llm_keypool_returned_total", Unit::Count, "Automatic returns of members and models");
+    describe_counter!("llm_keypool_pauses_total", Unit::Count, "Pauses of the whole pool");
+}

@@ -36,7 +36,7 @@ impl State {
 
     /// Pauses the pool, or prolongs the pause. Returns its end.
     fn pause_for(&mut self, hint: Option<Duration>, now: Time) -> Time {
-        let pause = Parking::pause(hint, self.pause.as_deref(), self.attempts, &self.backoff, now);
+        let pause = Parking::pause(hint, self.pause.as_deref(), self.attempts, &self.settings.parking_backoff, now);
         self.queues.wake_heads();
         self.pause.insert(pause.into()).until
     }

@@ -26,6 +26,8 @@ pub(crate) struct Want<'a> {
     /// Time from which it looks at later tiers, wherever it waits.
     pub(super) overflows: Time,
     pub(crate) ticket: Option<Ticket>,
+    /// It waits for the group that has its beginning cached, in no line.
+    pub(super) prefers: bool,
     /// Members that cannot express the request.
     pub(crate) exclude: Vec<u32>,
     /// Member that failed last, which others are preferred to.
@@ -36,42 +38,29 @@ pub(crate) struct Want<'a> {
 #[derive(Debug)]
 pub(crate) struct Attempt {
     pub(crate) number: u64,
-    pub(crate) member: u32,
-    /// Model as it was asked for, and as the member names it.
-    pub(crate) model: u32,
-    pub(super) own: u32,
-    /// Quota, as long as the member's group does not change.
-    pub(super) quota: u32,
+    pub(crate) place: Place,
+    /// Model as it was asked for.
+    pub(super) model: u32,
     pub(crate) taken: Taken,
     /// `true` for an attempt beyond a learned limit.
     pub(super) over_learned: bool,
     /// `true` if it goes first at a part that was parked.
     pub(super) is_probe: bool,
+    /// Content has come.
+    pub(super) has_begun: bool,
     pub(super) affinity: u64,
     /// The member's own name for the model, if it has one.
     pub(crate) renamed: Option<Arc<str>>,
     pub(crate) stand_in: bool,
 }
 
-/// Ids of an attempt's member, of its name for the model, and of its group and quota.
+/// Ids of an attempt's member, of its name for the model, and of its group and quota, as long as its group does not change.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Place {
-    pub(super) member: u32,
+    pub(crate) member: u32,
     pub(super) own: u32,
     pub(super) group: u32,
     pub(super) quota: u32,
-}
-
-/// Answer to a call that wants a member.
-#[derive(Debug)]
-pub(crate) enum Turn {
-    Go(Attempt),
-    /// A member returns at this time, or when an attempt ends ([`RELEASE`]).
-    Wait(Time),
-    /// The group that has its beginning cached returns at this time.
-    Prefer(Time),
-    /// None returns by time.
-    Never,
 }
 
 /// Longest wait for the group that has the beginning cached.
@@ -92,38 +81,41 @@ struct Candidate {
 
 impl<'a> Want<'a> {
     pub(crate) fn new(request: &'a LeaseRequest) -> Self {
-        let (exclude, avoid, ticket) = (Vec::new(), None, None);
-        Self { request, model: 0, arrived: 0, gives_up: 0, overflows: 0, ticket, exclude, avoid }
+        let (ticket, prefers, exclude, avoid) = (None, false, Vec::new(), None);
+        Self { request, model: 0, arrived: 0, gives_up: 0, overflows: 0, ticket, prefers, exclude, avoid }
     }
 }
 
 impl State {
-    /// Chooses a member in the tiers from a position on, or says when one returns.
-    pub(crate) fn choose(&mut self, want: &mut Want<'_>, from_tier: usize, now: Time) -> Turn {
+    /// Chooses a member in the tiers from a position on.
+    ///
+    /// # Errors
+    ///
+    /// The time at which one returns: [`RELEASE`] if an attempt has to end first, [`NEVER`] if none returns by time.
+    pub(crate) fn choose(&mut self, want: &mut Want<'_>, from_tier: usize, now: Time) -> Result<Attempt, Time> {
         self.find_returned(now);
-        let paused_until = self.return_of(Part::Pool, now);
-        if paused_until > 0 {
-            return Turn::Wait(paused_until);
+        match self.return_of(Part::Pool, now) {
+            0 => {}
+            paused_until => return Err(paused_until),
         }
-        if let Some(turn) = self.preferred(want, now) {
-            return turn;
+        if let Some(preferred) = self.preferred(want, now) {
+            want.prefers = preferred.is_err();
+            return Ok(self.grant(&preferred?, want, now));
         }
+        let mut chosen = Err(NEVER);
         // After a failure other members come first, of later tiers, too.
         if let Some(failed) = want.avoid {
             want.exclude.push(failed);
-            let other = self.choose_in(from_tier, want, now);
+            chosen = self.choose_in(from_tier, want, now);
             want.exclude.pop();
-            if let Ok(candidate) = other {
-                return Turn::Go(self.grant(&candidate, want, now));
-            }
         }
-        match self.choose_in(from_tier, want, now) {
-            Ok(candidate) => Turn::Go(self.grant(&candidate, want, now)),
-            Err(NEVER) => Turn::Never,
+        match chosen.or_else(|_| self.choose_in(from_tier, want, now)) {
+            Ok(candidate) => Ok(self.grant(&candidate, want, now)),
+            Err(NEVER) => Err(NEVER),
             Err(first) => {
                 // After a pause no group has room: the limits that were learned explain the refusals.
                 self.end_pause();
-                Turn::Wait(first)
+                Err(first)
             }
         }
     }
@@ -146,15 +138,15 @@ impl State {
     /// Returns `true` if a lane of a model has room for a request now.
     pub(super) fn has_room(&mut self, model: u32, now: Time) -> bool {
         let tiers = self.models[model as usize].tiers.iter();
-        let mut quotas = tiers.flat_map(|tier| tier.open.ids()).map(|lane| self.lanes[lane as usize].quota);
+        let mut quotas = tiers.flat_map(|tier| &tier.open).map(|lane| self.lanes[*lane as usize].quota);
         quotas.any(|quota| self.quotas[quota as usize].room(&[1, 0, 0, 0], false, now).at <= now)
     }
 
     /// Returns `true` if no other member can take calls for a model.
     pub(super) fn is_last(&self, model: u32, member: u32) -> bool {
-        let lanes = self.models[model as usize].tiers.iter().flat_map(|tier| tier.open.ids());
-        let mut open = lanes.flat_map(|lane| self.lanes[lane as usize].open.ids());
-        !open.any(|other| other != member)
+        let lanes = self.models[model as usize].tiers.iter().flat_map(|tier| &tier.open);
+        let mut open = lanes.flat_map(|lane| &self.lanes[*lane as usize].open);
+        !open.any(|other| *other != member)
     }
 
     /// Returns the number of tiers of a model.
@@ -180,7 +172,7 @@ impl State {
                 self.draw(want.model, tier)
             } else {
                 of_tier.cursor = (start + step) % count + 1;
-                of_tier.open.at(of_tier.cursor - 1)
+                of_tier.open[of_tier.cursor - 1]
             };
             best = match (best, self.candidate(lane, want, now)) {
                 (Ok(best), Ok(other)) => Ok(if other.rank > best.rank { other } else { best }),
@@ -190,8 +182,8 @@ impl State {
         }
         best.map_err(|first| {
             let of_tier = &self.models[want.model as usize].tiers[tier];
-            let closed = of_tier.lanes.iter().map(|lane| &self.lanes[*lane as usize]);
-            let closed = closed.filter(|lane| !of_tier.open.contains(lane.position) && self.is_allowed(lane, want));
+            let closed = of_tier.lanes.iter().filter(|lane| !of_tier.open.contains(*lane));
+            let closed = closed.map(|lane| &self.lanes[*lane as usize]).filter(|lane| self.is_allowed(lane, want));
             closed.map(|lane| self.lane_return(lane, want, now)).fold(first, Time::min)
         })
     }
@@ -201,7 +193,7 @@ impl State {
         let of_tier = &self.models[model as usize].tiers[tier];
         let mut drawn = 0;
         for _ in 0..DRAWS {
-            drawn = of_tier.open.at(self.random.below(of_tier.open.len()));
+            drawn = of_tier.open[self.random.below(of_tier.open.len())];
             let max = of_tier.max_weight as usize;
             if max == 1 || self.random.below(max) < self.lanes[drawn as usize].weight as usize {
                 break;
@@ -227,7 +219,7 @@ impl State {
         let mut best = None;
         for step in 0..lane.open.len().min(COMPARED) {
             let position = start + step;
-            let id = lane.open.at(if position < lane.open.len() { position } else { position - lane.open.len() });
+            let id = lane.open[if position < lane.open.len() { position } else { position - lane.open.len() }];
             let MemberState { in_flight, spec, .. } = &self.members[id as usize];
             let load = u64::from(*in_flight) * 1_024 / u64::from(spec.weight);
             if !exclude.contains(&id) && best.is_none_or(|(least, _)| load < least) {
@@ -262,8 +254,9 @@ impl State {
         parts.map(|part| self.return_of(part, now)).into_iter().fold(first, Time::max)
     }
 
-    /// Returns the turn at the group that served this beginning last; `None` if it is no better than others.
-    fn preferred(&mut self, want: &Want<'_>, now: Time) -> Option<Turn> {
+    /// Returns a member of the group that served this beginning last, or the time at which it has room; `None` if that group
+    /// is no better than others.
+    fn preferred(&mut self, want: &Want<'_>, now: Time) -> Option<Result<Candidate, Time>> {
         let affinity = want.request.affinity;
         if !self.settings.affinity || affinity == 0 || want.request.pinned.is_some() {
             return None;
@@ -275,24 +268,19 @@ impl State {
         if lane.tier > 0 {
             return None;
         }
-        let is_open = self.models[want.model as usize].tiers[0].open.contains(lane.position);
-        let candidate = match is_open {
+        let candidate = match self.models[want.model as usize].tiers[0].open.contains(&id) {
             true => self.candidate(id, want, now),
             false => Err(self.lane_return(lane, want, now)),
         };
-        match candidate {
-            Ok(candidate) => Some(Turn::Go(self.grant(&candidate, want, now))),
-            Err(at) if at <= want.arrived.saturating_add(AFFINITY_WAIT).min(want.gives_up) => Some(Turn::Prefer(at)),
-            Err(_) => None,
-        }
+        let latest = want.arrived.saturating_add(AFFINITY_WAIT).min(want.gives_up);
+        Some(candidate).filter(|candidate| !candidate.as_ref().is_err_and(|at| *at > latest))
     }
 
     /// Sends an attempt to a candidate.
     fn grant(&mut self, candidate: &Candidate, want: &Want<'_>, now: Time) -> Attempt {
         self.attempts += 1;
-        let &Candidate { lane, member: id, over_learned, .. } = candidate;
+        let (number, &Candidate { lane, member: id, over_learned, .. }) = (self.attempts, candidate);
         let Lane { group, quota, stand_in, model, .. } = self.lanes[lane as usize];
-        let number = self.attempts;
         let of_quota = &mut self.quotas[quota as usize];
         let (own, taken) = (of_quota.model, of_quota.take(&want.request.amounts, now));
         if over_learned {
@@ -303,24 +291,13 @@ impl State {
         if !member.has_slot(now) {
             self.refresh(Part::Member(id), now);
         }
-        let mut is_probe = false;
-        for part in (Place { member: id, own, group, quota }).parts() {
+        let (place, mut is_probe) = (Place { member: id, own, group, quota }, false);
+        for part in place.parts() {
             is_probe |= self.probe(part, number, now);
         }
         let renamed = (own != model).then(|| Arc::clone(&self.models[own as usize].name));
-        Attempt {
-            number,
-            member: id,
-            model,
-            own,
-            quota,
-            taken,
-            over_learned,
-            is_probe,
-            affinity: want.request.affinity,
-            renamed,
-            stand_in,
-        }
+        let (affinity, has_begun) = (want.request.affinity, false);
+        Attempt { number, place, model, taken, over_learned, is_probe, has_begun, affinity, renamed, stand_in }
     }
 
     /// Lets an attempt go first at a part that was parked. Returns `true` if it does.

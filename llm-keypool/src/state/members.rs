@@ -4,16 +4,14 @@
 //! that ended, and builds the lanes of all models anew. A model that is asked for the first time gets its lanes then.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    cmp::Reverse,
+    collections::{BTreeMap, HashSet},
     sync::Arc,
-    time::Duration,
 };
 
-use llm_core::layer::Backoff;
+use indexmap::IndexMap;
 
-use super::{
-    Affinity, GroupState, Ids, Lane, MemberState, Model, Part, Queues, Quota, Settings, SparseSet, State, Tier,
-};
+use super::{GroupState, Lane, MemberState, Model, Part, Quota, Settings, State, Tier};
 use crate::{
     group::GroupLimit,
     member::MemberSpec,
@@ -29,46 +27,22 @@ const OTHER_MODELS: &str = "(other models)";
 const START: Time = SECOND;
 
 impl State {
-    pub(crate) fn new(settings: Settings, seed: u64, specs: Vec<MemberSpec>) -> Self {
-        let mut state = Self {
-            settings,
-            members: Vec::new(),
-            groups: Vec::new(),
-            quotas: Vec::new(),
-            free_quotas: Vec::new(),
-            lanes: Vec::new(),
-            models: Vec::new(),
-            member_ids: Ids::default(),
-            group_ids: Ids::default(),
-            model_ids: Ids::default(),
-            vendor_groups: Ids::default(),
-            returns: Default::default(),
-            attempts: 0,
-            served: 0,
-            pause: None,
-            affinity: Affinity::default(),
-            random: Random(seed),
-            backoff: Backoff::new(Duration::from_secs(1), Duration::from_secs(60)).seeded(seed),
-            queues: Queues::default(),
-            events: Vec::new(),
-        };
-        state.replace(specs, 0);
-        state.members.iter_mut().for_each(|member| member.starting_until = 0);
-        state.schedule_returns(0);
-        state
+    /// Creates a state without members.
+    pub(crate) fn new(settings: Arc<Settings>) -> Self {
+        Self { random: Random(settings.seed), settings, ..Self::default() }
     }
 
     /// Replaces the members, by name, and returns their ids. What is known of a key is kept only if both fingerprints are
     /// known and equal.
     pub(crate) fn replace(&mut self, specs: Vec<MemberSpec>, now: Time) -> Vec<u32> {
-        let before = std::mem::take(&mut self.member_ids);
-        let kept = specs.iter().filter_map(|spec| Some((Arc::clone(&spec.name), *before.get(&spec.name)?)));
-        self.member_ids = kept.collect();
-        let busy = (0..).zip(&self.members).filter(|(_, member)| member.in_flight > 0);
-        let (busy_members, busy_groups): (Vec<_>, Vec<_>) = busy.map(|(id, member)| (id, member.group)).unzip();
-        let mut free_members = vacant(self.members.len(), &self.member_ids, busy_members);
-        let mut free_groups = vacant(self.groups.len(), &self.group_ids, busy_groups);
-        self.members.iter_mut().for_each(|member| member.is_gone = true);
+        let starting_until = if self.members.is_empty() { now } else { now + START };
+        let names: HashSet<_> = specs.iter().map(|spec| Arc::clone(&spec.name)).collect();
+        self.member_ids.retain(|name, _| names.contains(name));
+        self.members.iter_mut().for_each(|member| member.is_gone |= !names.contains(&member.spec.name));
+        // Ids of what is gone are given again where nothing is in flight.
+        let busy: HashSet<_> = self.members.iter().filter(|member| member.in_flight > 0).map(|it| it.group).collect();
+        let mut free_members = ids_where(&self.members, |_, member| member.is_gone && member.in_flight == 0);
+        let mut free_groups = ids_where(&self.groups, |id, group| group.members.is_empty() && !busy.contains(&id));
         self.groups.iter_mut().for_each(|group| group.members.clear());
         let mut ids = Vec::with_capacity(specs.len());
         for spec in specs {
@@ -76,12 +50,13 @@ impl State {
                 self.intern(model);
             }
             let group = self.group_id(spec.group_name(), &mut free_groups);
-            let id = self.member_id(&spec, group, &mut free_members, now);
-            if !has_same_key(&self.members[id as usize].spec, &spec) {
+            let id = *self.member_ids.entry(Arc::clone(&spec.name)).or_insert_with(|| {
+                put(&mut self.members, free_members.pop(), MemberState { starting_until, ..MemberState::default() })
+            });
+            if spec.fingerprint.is_none() || self.members[id as usize].spec.fingerprint != spec.fingerprint {
                 self.forget_key(id);
             }
-            let member = &mut self.members[id as usize];
-            (member.spec, member.is_gone) = (spec, false);
+            self.members[id as usize].spec = spec;
             self.move_member(id, group);
             ids.push(id);
         }
@@ -115,7 +90,7 @@ impl State {
     }
 
     /// Forgets what is known of a member's key.
-    pub(super) fn forget_key(&mut self, id: u32) {
+    fn forget_key(&mut self, id: u32) {
         let member = &mut self.members[id as usize];
         member.parking.take_if(|parking| !parking.reason.is_failure());
         (member.permissions, member.doubt, member.key_since) = (BTreeMap::new(), None, self.attempts);
@@ -145,22 +120,13 @@ impl State {
         })
     }
 
-    fn member_id(&mut self, spec: &MemberSpec, group: u32, free: &mut impl Iterator<Item = u32>, now: Time) -> u32 {
-        *self.member_ids.entry(Arc::clone(&spec.name)).or_insert_with(|| {
-            let (spec, starting_until) = (spec.clone(), now + START);
-            let member = MemberState { spec, group, starting_until, ..MemberState::default() };
-            put(&mut self.members, free.next(), member)
-        })
-    }
-
-    fn group_id(&mut self, name: &Arc<str>, free: &mut impl Iterator<Item = u32>) -> u32 {
+    fn group_id(&mut self, name: &Arc<str>, free: &mut Vec<u32>) -> u32 {
         *self.group_ids.entry(Arc::clone(name)).or_insert_with(|| {
-            let free = free.next();
+            let free = free.pop();
             if let Some(earlier) = free {
                 self.free_quotas.append(&mut self.groups[earlier as usize].quotas);
             }
-            let group = GroupState { name: Arc::clone(name), ..GroupState::default() };
-            put(&mut self.groups, free, group)
+            put(&mut self.groups, free, GroupState { name: Arc::clone(name), ..GroupState::default() })
         })
     }
 
@@ -195,63 +161,61 @@ impl State {
     /// Builds the tiers and lanes of a model. Nothing is in its indexes yet.
     fn build_model(&mut self, model: u32) {
         let name = Arc::clone(&self.models[model as usize].name);
-        let mut ids: HashMap<(u32, u32, bool), usize> = HashMap::new();
-        let mut lanes: Vec<Lane> = Vec::new();
+        let mut lanes: IndexMap<(u32, u32, bool), Lane> = IndexMap::new();
         for member in 0..self.members.len() as u32 {
             let MemberState { spec, group, is_gone: false, .. } = &self.members[member as usize] else { continue };
             let (tier, group) = (spec.tier, *group);
             let Some((own, stand_in)) = spec.serves(&name) else { continue };
             let own = self.intern(&own);
             let quota = self.quota_id(group, own);
-            let at = *ids.entry((tier, quota, stand_in)).or_insert(lanes.len());
-            if at == lanes.len() {
-                let (open, members) = (SparseSet::default(), Vec::new());
-                lanes.push(Lane { model, tier, position: 0, group, quota, stand_in, members, open, weight: 0 });
-            }
-            lanes[at].members.push(member);
+            let lane = lanes.entry((tier, quota, stand_in)).or_default();
+            (lane.model, lane.group, lane.quota, lane.stand_in) = (model, group, quota, stand_in);
+            lane.members.push(member);
         }
         // Stable: equal tiers keep the order of their members.
-        lanes.sort_by_key(|lane| lane.tier);
+        lanes.sort_by_key(|(tier, ..), _| *tier);
         self.models[model as usize].tiers.clear();
-        lanes.into_iter().for_each(|lane| self.add_lane(lane));
+        lanes.into_iter().for_each(|((tier, ..), lane)| self.add_lane(tier, lane));
     }
 
-    fn add_lane(&mut self, mut lane: Lane) {
+    /// Adds a lane to the last tier of its model, or to a new one.
+    fn add_lane(&mut self, number: u32, mut lane: Lane) {
         let id = self.lanes.len() as u32;
         let tiers = &mut self.models[lane.model as usize].tiers;
-        if tiers.last().is_none_or(|tier| tier.number != lane.tier) {
-            tiers.push(Tier { number: lane.tier, ..Tier::default() });
+        if tiers.last().is_none_or(|tier| tier.number != number) {
+            tiers.push(Tier { number, ..Tier::default() });
         }
-        let at = tiers.len() - 1;
-        let tier = &mut tiers[at];
-        (lane.tier, lane.position) = (at as u32, tier.lanes.len() as u32);
+        lane.tier = tiers.len() as u32 - 1;
+        let (tier, mut weight) = (&mut tiers[lane.tier as usize], 0);
+        for member in &lane.members {
+            let member = &mut self.members[*member as usize];
+            member.lanes.push(id);
+            weight += member.spec.weight;
+        }
+        tier.max_weight = tier.max_weight.max(weight);
         tier.lanes.push(id);
-        tier.open.grow(tier.lanes.len());
-        lane.open.grow(lane.members.len());
-        let weights = lane.members.iter().map(|member| self.members[*member as usize].spec.weight);
-        tier.max_weight = tier.max_weight.max(weights.sum());
-        for (member, position) in lane.members.iter().zip(0..) {
-            self.members[*member as usize].lanes.push((id, position));
-        }
+        // So that nothing is allocated when they return.
+        tier.open.reserve(tier.lanes.len());
+        lane.open.reserve(lane.members.len());
         self.groups[lane.group as usize].lanes.push(id);
         self.lanes.push(lane);
     }
 
     /// Schedules a look at everything that returns by time, and looks at all of it now.
     pub(crate) fn schedule_returns(&mut self, now: Time) {
-        let parked = self.parked().into_iter().map(|(part, parking)| (parking.opens_at(), part));
-        let starts = self.members.iter().zip(0..).map(|(member, id)| (member.starting_until, Part::Member(id)));
-        self.returns = parked.chain(starts).map(std::cmp::Reverse).collect();
+        let parked = self.parked().map(|(part, parking)| (parking.opens_at(), part));
+        let starts = self.live_members().map(|id| (self.members[id as usize].starting_until, Part::Member(id)));
+        self.returns = parked.chain(starts).map(Reverse).collect();
         (0..self.members.len() as u32).for_each(|member| self.refresh_member(member, now));
         (0..self.groups.len() as u32).for_each(|group| self.refresh_group(group, now));
         self.queues.wake_heads();
     }
 }
 
-/// Returns the ids below an end that no name has and where nothing is in flight.
-fn vacant(end: usize, ids: &Ids, busy: Vec<u32>) -> impl Iterator<Item = u32> + use<> {
-    let used: HashSet<u32> = ids.values().copied().chain(busy).collect();
-    (0..end as u32).filter(move |id| !used.contains(id))
+/// Returns the ids of parts for which a condition holds, the first one last.
+fn ids_where<T>(all: &[T], condition: impl Fn(u32, &T) -> bool) -> Vec<u32> {
+    let ids = (0..all.len() as u32).rev();
+    ids.filter(|id| condition(*id, &all[*id as usize])).collect()
 }
 
 /// Puts a part at a place that is free, or at the end. Returns its id.
@@ -261,9 +225,4 @@ fn put<T>(all: &mut Vec<T>, free: Option<u32>, part: T) -> u32 {
         None => all.push(part),
     }
     free.unwrap_or(all.len() as u32 - 1)
-}
-
-/// Returns `true` if two members of one name are known to have the same key.
-fn has_same_key(one: &MemberSpec, other: &MemberSpec) -> bool {
-    one.fingerprint.is_some() && one.fingerprint == other.fingerprint
 }

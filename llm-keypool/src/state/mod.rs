@@ -26,7 +26,7 @@ use std::{
 };
 
 use foldhash::fast::RandomState;
-use llm_core::layer::Backoff;
+use indexmap::IndexSet;
 
 use self::{
     affinity::Affinity,
@@ -35,26 +35,16 @@ use self::{
     queue::Queues,
     quota::Quota,
 };
-use crate::{
-    Event, Parked, Reason, group::Group, member::MemberSpec, random::Random, sparse_set::SparseSet, time::Time,
-};
+use crate::{Event, Parked, Reason, member::MemberSpec, random::Random, settings::Settings, time::Time};
 
 type Ids = HashMap<Arc<str>, u32, RandomState>;
-
-/// Settings of the state machine.
-#[derive(Clone, Debug)]
-pub(crate) struct Settings {
-    pub(crate) groups: Vec<Group>,
-    pub(crate) round_robin: bool,
-    pub(crate) affinity: bool,
-    pub(crate) overflow_after: Time,
-    pub(crate) max_waiting: usize,
-}
+/// Ids of what can take calls, of which a random one is found in constant time.
+type Open = IndexSet<u32, RandomState>;
 
 /// State of a pool. Ids are places in its lists; those of parts that are gone are given again.
-#[derive(Debug)]
+#[derive(Default)]
 pub(crate) struct State {
-    pub(crate) settings: Settings,
+    settings: Arc<Settings>,
     pub(crate) members: Vec<MemberState>,
     pub(crate) groups: Vec<GroupState>,
     pub(crate) quotas: Vec<Quota>,
@@ -75,7 +65,6 @@ pub(crate) struct State {
     pub(crate) pause: Slot,
     affinity: Affinity,
     random: Random,
-    backoff: Backoff,
     queues: Queues,
     events: Vec<Event>,
 }
@@ -110,8 +99,7 @@ pub(crate) struct MemberState {
     pub(crate) attempts: u64,
     pub(crate) failures: u64,
     pub(crate) is_gone: bool,
-    /// Lanes, with its position in each.
-    lanes: Vec<(u32, u32)>,
+    lanes: Vec<u32>,
 }
 
 #[derive(Debug, Default)]
@@ -127,18 +115,17 @@ pub(crate) struct GroupState {
 }
 
 /// Members of one group and tier that serve a model by one name.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Lane {
     model: u32,
+    /// Position of its tier.
     tier: u32,
-    /// Position in the tier.
-    position: u32,
     group: u32,
     quota: u32,
     stand_in: bool,
     members: Vec<u32>,
-    /// Positions of members that can take calls.
-    open: SparseSet,
+    /// Members that can take calls.
+    open: Open,
     /// Their weights together.
     weight: u32,
 }
@@ -156,8 +143,8 @@ pub(crate) struct Model {
 struct Tier {
     number: u32,
     lanes: Vec<u32>,
-    /// Positions of lanes that can take calls.
-    open: SparseSet,
+    /// Lanes that can take calls.
+    open: Open,
     max_weight: u32,
     cursor: usize,
 }
@@ -190,37 +177,51 @@ impl State {
         }
     }
 
-    /// Returns the parts of members and groups that are parked.
-    pub(crate) fn parked(&self) -> Vec<(Part, &Parking)> {
-        let members = (0..).zip(&self.members).filter(|(_, member)| !member.is_gone).flat_map(|(id, member)| {
-            let permissions = member.permissions.keys().map(move |model| Part::Permission(id, *model));
-            permissions.chain([Part::Member(id)])
-        });
-        let groups = (0..)
-            .zip(&self.groups)
-            .filter(|(_, group)| !group.members.is_empty())
-            .flat_map(|(id, group)| group.quotas.iter().map(|quota| Part::Quota(*quota)).chain([Part::Group(id)]));
-        members.chain(groups).filter_map(|part| Some((part, self.parking(part)?))).collect()
+    /// Returns the members that are not gone.
+    pub(crate) fn live_members(&self) -> impl Iterator<Item = u32> {
+        (0..).zip(&self.members).filter(|(_, member)| !member.is_gone).map(|(id, _)| id)
     }
 
-    /// Returns the names of a part.
+    /// Returns the groups that have members.
+    pub(crate) fn live_groups(&self) -> impl Iterator<Item = u32> {
+        (0..).zip(&self.groups).filter(|(_, group)| !group.members.is_empty()).map(|(id, _)| id)
+    }
+
+    /// Returns what is parked of a member.
+    pub(crate) fn parked_of_member(&self, id: u32) -> impl Iterator<Item = (Part, &Parking)> {
+        let permissions = self.members[id as usize].permissions.keys().map(move |model| Part::Permission(id, *model));
+        permissions.chain([Part::Member(id)]).filter_map(|part| Some((part, self.parking(part)?)))
+    }
+
+    /// Returns what is parked of a group.
+    pub(crate) fn parked_of_group(&self, id: u32) -> impl Iterator<Item = (Part, &Parking)> {
+        let quotas = self.groups[id as usize].quotas.iter().map(|quota| Part::Quota(*quota));
+        quotas.chain([Part::Group(id)]).filter_map(|part| Some((part, self.parking(part)?)))
+    }
+
+    /// Returns what is parked of members and groups.
+    pub(crate) fn parked(&self) -> impl Iterator<Item = (Part, &Parking)> {
+        let members = self.live_members().flat_map(|id| self.parked_of_member(id));
+        members.chain(self.live_groups().flat_map(|id| self.parked_of_group(id)))
+    }
+
+    /// Returns the names of a part; none of the whole pool.
     pub(crate) fn names(&self, part: Part) -> Parked {
-        let model = |model: u32| Some(Arc::clone(&self.models[model as usize].name));
+        let group_of = |member: u32| Some(self.members[member as usize].group);
         let (member, group, model) = match part {
             Part::Pool => (None, None, None),
-            Part::Member(member) => (Some(member), None, None),
-            Part::Permission(member, of) => (Some(member), None, model(of)),
+            Part::Member(member) => (Some(member), group_of(member), None),
+            Part::Permission(member, model) => (Some(member), group_of(member), Some(model)),
             Part::Group(group) => (None, Some(group), None),
             Part::Quota(quota) => {
-                (None, Some(self.quotas[quota as usize].group), model(self.quotas[quota as usize].model))
+                let Quota { group, model, .. } = self.quotas[quota as usize];
+                (None, Some(group), Some(model))
             }
         };
-        let member = member.map(|member| &self.members[member as usize]);
-        let group = group.or(member.map(|member| member.group));
         Parked {
-            member: member.map(|member| Arc::clone(&member.spec.name)),
-            group: group.map_or_else(Arc::default, |group| Arc::clone(&self.groups[group as usize].name)),
-            model,
+            member: member.map(|id| Arc::clone(&self.members[id as usize].spec.name)),
+            group: group.map_or_else(Arc::default, |id| Arc::clone(&self.groups[id as usize].name)),
+            model: model.map(|id| Arc::clone(&self.models[id as usize].name)),
         }
     }
 
@@ -261,17 +262,22 @@ impl State {
     }
 
     fn refresh_member(&mut self, id: u32, now: Time) {
+        let MemberState { spec, lanes, .. } = &self.members[id as usize];
+        let (weight, lanes) = (spec.weight, lanes.len());
         let is_free = self.is_open(Part::Member(id), now) && self.members[id as usize].has_slot(now);
-        for at in 0..self.members[id as usize].lanes.len() {
-            let (lane_id, position) = self.members[id as usize].lanes[at];
+        for at in 0..lanes {
+            let lane_id = self.members[id as usize].lanes[at];
             let own = self.quotas[self.lanes[lane_id as usize].quota as usize].model;
             let can_take = is_free && self.is_open(Part::Permission(id, own), now);
             let lane = &mut self.lanes[lane_id as usize];
-            if lane.open.set(position, id, can_take) {
-                let weight = self.members[id as usize].spec.weight;
-                lane.weight = if can_take { lane.weight + weight } else { lane.weight - weight };
-                self.refresh_lane(lane_id, now);
+            if can_take && lane.open.insert(id) {
+                lane.weight += weight;
+            } else if !can_take && lane.open.swap_remove(&id) {
+                lane.weight -= weight;
+            } else {
+                continue;
             }
+            self.refresh_lane(lane_id, now);
         }
     }
 
@@ -282,9 +288,15 @@ impl State {
     }
 
     fn refresh_lane(&mut self, id: u32, now: Time) {
-        let Lane { model, tier, position, group, quota, ref open, .. } = self.lanes[id as usize];
-        let can_take = open.len() > 0 && self.is_open(Part::Group(group), now) && self.is_open(Part::Quota(quota), now);
-        self.models[model as usize].tiers[tier as usize].open.set(position, id, can_take);
+        let Lane { model, tier, group, quota, ref open, .. } = self.lanes[id as usize];
+        let can_take =
+            !open.is_empty() && self.is_open(Part::Group(group), now) && self.is_open(Part::Quota(quota), now);
+        let of_tier = &mut self.models[model as usize].tiers[tier as usize].open;
+        if can_take {
+            of_tier.insert(id)
+        } else {
+            of_tier.swap_remove(&id)
+        };
     }
 
     /// Parks a part after the outcome of an attempt, unless the attempt was sent before an earlier parking.
@@ -294,7 +306,7 @@ impl State {
             return;
         }
         let is_first = before.is_none_or(|parking| parking.step == 0);
-        let parking = Parking::new(reason, hint, before, self.attempts, &self.backoff, now);
+        let parking = Parking::new(reason, hint, before, self.attempts, &self.settings.parking_backoff, now);
         let until = parking.until;
         *self.slot(part) = Some(parking.into());
         self.return_at(until, part);

@@ -19,7 +19,7 @@ use super::{
 use crate::{
     Reason,
     outcome::{Verdict, window},
-    time::{MINUTE, Time, nanos},
+    time::{MINUTE, SECOND, Time, nanos},
 };
 
 /// Error of an attempt, and its meaning.
@@ -46,11 +46,20 @@ impl Failure<'_> {
 
 /// Second refusals of a last member count within this time.
 const DOUBT: Time = MINUTE;
+/// A deadline that passes after this time without content counts as a time-out of the member.
+const TIMED_OUT: Time = 10 * SECOND;
+
+impl Attempt {
+    /// Returns `true` if it was without content for so long that its member timed out.
+    pub(crate) fn was_silent(&self, now: Time) -> bool {
+        !self.has_begun && now.saturating_sub(self.taken.sent_at) >= TIMED_OUT
+    }
+}
 
 impl State {
     /// Finds the group and quota of an attempt, also if its member is in another group since.
     fn place(&mut self, attempt: &Attempt) -> Place {
-        let Attempt { member, own, quota, .. } = *attempt;
+        let Place { member, own, quota, .. } = attempt.place;
         let group = self.members[member as usize].group;
         let known = &self.quotas[quota as usize];
         let is_same = (known.group, known.model) == (group, own);
@@ -58,7 +67,8 @@ impl State {
     }
 
     /// Takes that the vendor serves an attempt: a response, or the first content of a stream.
-    pub(crate) fn succeeded(&mut self, attempt: &Attempt, limits: Option<&VendorLimits>, now: Time) {
+    pub(crate) fn succeeded(&mut self, attempt: &mut Attempt, limits: Option<&VendorLimits>, now: Time) {
+        attempt.has_begun = true;
         self.served = self.served.max(attempt.number);
         let place = self.place(attempt);
         for part in place.parts() {
@@ -96,7 +106,7 @@ impl State {
 
     /// Takes that the response to an attempt is complete.
     pub(crate) fn completed(&mut self, attempt: &Attempt, now: Time) {
-        self.members[attempt.member as usize].breaker.responded(now);
+        self.members[attempt.place.member as usize].breaker.responded(now);
     }
 
     /// Ends an attempt: its turns and its slot are free, and its tokens are settled if its usage is known.

@@ -12,16 +12,16 @@ use llm_core::{
 use proptest::prelude::*;
 
 use super::{
-    choice::{Attempt, Turn, Want},
+    choice::{Attempt, Want},
     report::Failure,
     *,
 };
 use crate::{
     LeaseRequest,
-    group::requests_per_minute,
+    group::{Group, requests_per_minute},
     member::Member,
     outcome::Verdict,
-    time::{MINUTE, SECOND},
+    time::{MINUTE, NEVER, SECOND},
 };
 
 const MODELS: [&str; 2] = ["m", "n"];
@@ -36,8 +36,9 @@ fn members() -> Vec<MemberSpec> {
 
 fn state(round_robin: bool, seed: u64) -> State {
     let groups = vec![Group::new("g").limit("m", requests_per_minute(LIMIT))];
-    let settings = Settings { groups, round_robin, affinity: false, overflow_after: SECOND, max_waiting: 10 };
-    State::new(settings, seed, members())
+    let mut state = State::new(Settings { groups, round_robin, max_waiting: 10, seed, ..Settings::default() }.into());
+    state.replace(members(), 0);
+    state
 }
 
 fn want(state: &mut State, model: &str, now: Time) -> Want<'static> {
@@ -57,15 +58,12 @@ fn refuse(state: &mut State, attempt: &mut Attempt, verdict: Verdict, hint: Opti
 }
 
 fn name(state: &State, attempt: &Attempt) -> Arc<str> {
-    Arc::clone(&state.members[attempt.member as usize].spec.name)
+    Arc::clone(&state.members[attempt.place.member as usize].spec.name)
 }
 
 fn go(state: &mut State, model: &str, now: Time) -> Attempt {
     let mut want = want(state, model, now);
-    match state.choose(&mut want, 0, now) {
-        Turn::Go(attempt) => attempt,
-        turn => panic!("{turn:?}"),
-    }
+    state.choose(&mut want, 0, now).unwrap()
 }
 
 /// One parking of the naive model: attempts up to a number were sent before it.
@@ -194,21 +192,21 @@ fn check_indexes(state: &mut State, now: Time) {
     state.find_returned(now);
     for model in &state.models {
         for tier in &model.tiers {
-            for (at, lane) in tier.lanes.iter().enumerate() {
-                let lane = &state.lanes[*lane as usize];
+            for lane_id in &tier.lanes {
+                let lane = &state.lanes[*lane_id as usize];
                 let own = state.quotas[lane.quota as usize].model;
                 let mut weight = 0;
-                for (position, id) in lane.members.iter().enumerate() {
+                for id in &lane.members {
                     let member = &state.members[*id as usize];
                     let parts = [Part::Member(*id), Part::Permission(*id, own)];
                     let can_take = member.has_slot(now) && parts.iter().all(|part| state.is_open(*part, now));
-                    assert_eq!(lane.open.contains(position as u32), can_take, "{} at {now}", member.spec.name);
+                    assert_eq!(lane.open.contains(id), can_take, "{} at {now}", member.spec.name);
                     weight += if can_take { member.spec.weight } else { 0 };
                 }
                 let parts = [Part::Group(lane.group), Part::Quota(lane.quota)];
                 let is_open = weight > 0 && parts.iter().all(|part| state.is_open(*part, now));
                 assert_eq!(lane.weight, weight);
-                assert_eq!(tier.open.contains(at as u32), is_open, "group {} at {now}", lane.group);
+                assert_eq!(tier.open.contains(lane_id), is_open, "group {} at {now}", lane.group);
             }
         }
     }
@@ -231,7 +229,7 @@ fn play(round_robin: bool, seed: u64, steps: Vec<Step>) {
                         && (!"ab".contains(member) || model == "n" || naive.room(margin, now))
                 };
                 match state.choose(&mut want, 0, now) {
-                    Turn::Go(attempt) => {
+                    Ok(attempt) => {
                         let member = name(&state, &attempt);
                         assert!(can_serve(&member, 0), "{member} for {model} at {now}");
                         naive.send(&member, model, now);
@@ -251,7 +249,7 @@ fn play(round_robin: bool, seed: u64, steps: Vec<Step>) {
                 naive.return_turns(&member, model, sent_at);
                 naive.end(&member, model, attempt.number, &outcome, sent_at, now);
                 match outcome {
-                    Outcome::Success => state.succeeded(&attempt, None, now),
+                    Outcome::Success => state.succeeded(&mut attempt, None, now),
                     Outcome::Limited(hint) => {
                         refuse(&mut state, &mut attempt, Verdict::RateLimited, Some(hint), now);
                     }
@@ -367,7 +365,7 @@ fn replace_gives_added_member_one_call_at_a_time() {
     state.replace(vec![Member::new("new", ()).spec], SECOND);
     let first = go(&mut state, "m", SECOND + 1);
     let mut again = want(&mut state, "m", SECOND + 2);
-    assert!(matches!(state.choose(&mut again, 0, SECOND + 2), Turn::Wait(at) if at == 2 * SECOND));
+    assert!(matches!(state.choose(&mut again, 0, SECOND + 2), Err(at) if at == 2 * SECOND));
     let second = go(&mut state, "m", 2 * SECOND);
     assert_eq!((first.number, second.number), (1, 2));
 }
@@ -379,8 +377,8 @@ fn vendor_group_joins_members_and_their_counts() {
     let mut limits = llm_core::layer::VendorLimits::default();
     limits.group = Some("org".into());
     for now in 2 * SECOND..2 * SECOND + 20 {
-        let attempt = go(&mut state, "m", now);
-        state.succeeded(&attempt, Some(&limits), now);
+        let mut attempt = go(&mut state, "m", now);
+        state.succeeded(&mut attempt, Some(&limits), now);
         state.release(&attempt, None, now);
         check_indexes(&mut state, now);
     }
@@ -399,7 +397,7 @@ fn forbidden_twice_by_model_parks_member() {
         if &*name(state, &attempt) == "x" {
             refuse(state, &mut attempt, Verdict::Forbidden, None, now);
         } else {
-            state.succeeded(&attempt, None, now);
+            state.succeeded(&mut attempt, None, now);
         }
         state.release(&attempt, None, now);
     };
@@ -427,5 +425,5 @@ fn not_found_of_last_member_needs_second_one() {
     assert!(doubted(2 * SECOND + MINUTE + 1), "the first one is too long ago");
     assert!(!doubted(4 * SECOND + MINUTE));
     let mut again = want(&mut state, "m", 5 * SECOND + MINUTE);
-    assert!(matches!(state.choose(&mut again, 0, 5 * SECOND + MINUTE), Turn::Never));
+    assert!(matches!(state.choose(&mut again, 0, 5 * SECOND + MINUTE), Err(NEVER)));
 }

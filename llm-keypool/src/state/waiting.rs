@@ -7,11 +7,11 @@ use llm_core::Error;
 
 use super::{
     State,
-    choice::{Attempt, Turn, Want},
+    choice::{Attempt, Want},
 };
 use crate::{
     error,
-    time::{RELEASE, Time},
+    time::{NEVER, RELEASE, Time},
 };
 
 impl Want<'_> {
@@ -39,24 +39,25 @@ impl State {
     pub(crate) fn advance(&mut self, want: &mut Want<'_>, now: Time) -> ControlFlow<Result<Attempt, Error>, Time> {
         let (is_next, first_return) = self.queues.turn(want.line(), want.ticket.as_ref(), want.request.priority);
         let is_late = now >= want.overflows;
+        want.prefers = false;
         let turn = match is_next {
             true => self.choose(want, 0, now),
             false if is_late && self.tiers(want.model) > 1 => self.choose(want, 1, now),
-            false => Turn::Wait(first_return),
+            false => Err(first_return),
         };
         if is_late {
             want.overflows = now.saturating_add(self.settings.overflow_after.max(1));
         }
         let at = match turn {
-            Turn::Go(attempt) => {
+            Ok(attempt) => {
                 self.queues.count_turn(want.line(), want.request.priority);
                 self.leave_queue(want);
                 return Break(Ok(attempt));
             }
-            Turn::Never if is_next => return Break(Err(error::unavailable(self, want))),
-            Turn::Prefer(at) => return Continue(at),
-            Turn::Wait(at) if is_next => at,
-            Turn::Wait(_) | Turn::Never => first_return,
+            Err(NEVER) if is_next => return Break(Err(error::unavailable(self, want))),
+            Err(at) if want.prefers => return Continue(at),
+            Err(at) if is_next => at,
+            Err(_) => first_return,
         };
         // One that is not the next waits to its end, whatever the first return is.
         let is_known = (is_next || want.ticket.is_none()) && at != RELEASE;
