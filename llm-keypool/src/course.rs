@@ -9,7 +9,7 @@ use std::{future::Future, sync::Arc};
 use llm_core::{Charge, Error, ErrorKind, layer::AttemptPermit};
 
 use crate::{
-    KeyPool, LeaseRequest, Outcome, Verdict, error,
+    KeyPool, LeaseRequest, Outcome, Verdict,
     lease::{Failed, Lease},
     pool::Inner,
     state::choice::Want,
@@ -99,58 +99,51 @@ impl Course {
         }
         let mut want = Want::new(request);
         loop {
-            let lease = match inner.acquire(&mut want).await {
-                Ok(lease) => lease,
-                Err(error) => {
-                    let error = self.first.take().unwrap_or(error);
-                    return Err(self.charged(error));
-                }
+            let next = match inner.acquire(&mut want).await {
+                Ok(lease) => match attempt(lease).await {
+                    Ok(result) => return Ok(result),
+                    Err(failed) => self.next(inner, &mut want, failed).await,
+                },
+                Err(error) => Err(self.first.take().unwrap_or(error)),
             };
-            match attempt(lease).await {
-                Ok(result) => return Ok(result),
-                Err(failed) => self.next(inner, &mut want, failed).await?,
-            }
+            next.map_err(|error| match &self.failed {
+                Some(failed) => error.with_attempts_of(failed),
+                None => error,
+            })?;
         }
     }
 
     /// Decides after a failed attempt: the call goes on, after a wait if need be, or ends with the error.
     async fn next<K>(&mut self, inner: &Inner<K>, want: &mut Want<'_>, failed: Failed) -> Result<(), Error> {
+        let Failed { member, stand_in, verdict, is_doubted, error } = failed;
         self.failed = match self.failed.take() {
             // An attempt that costs nothing is not listed beside others.
-            Some(before) if failed.error.charge() == Charge::None => Some(before),
-            before => Some(before.iter().fold(failed.error.clone(), Error::with_earlier_attempts)),
+            Some(before) if error.charge() == Charge::None => Some(before),
+            before => Some(before.iter().fold(error.clone(), Error::with_earlier_attempts)),
         };
         let may_go_on = self.failures() < inner.settings.max_moves;
-        if failed.stand_in && may_go_on && cannot_express(&failed.error) {
-            want.exclude.push(failed.member);
-        } else if !failed.verdict.moves() {
-            return self.retry(inner, want, may_go_on, failed).await;
-        } else if failed.is_doubted || !may_go_on || !self.permits(&failed.error).await {
-            return Err(self.charged(hide(inner, want, failed.verdict, failed.error)));
+        if stand_in && may_go_on && cannot_express(&error) {
+            want.exclude.push(member);
+            self.moves += 1;
+            return Ok(());
         }
-        self.moves += 1;
-        Ok(())
-    }
-
-    async fn retry<K>(
-        &mut self,
-        inner: &Inner<K>,
-        want: &mut Want<'_>,
-        may_go_on: bool,
-        failed: Failed,
-    ) -> Result<(), Error> {
-        let Failed { member, stand_in, verdict, error, .. } = failed;
+        if verdict.moves() {
+            if is_doubted || !may_go_on || !self.permits(&error).await {
+                return Err(hide(inner, want, verdict, error));
+            }
+            self.moves += 1;
+            return Ok(());
+        }
         let is_free = inner.settings.retry_charged || error.charge() == Charge::None;
         let may_retry = verdict.is_failure() && may_go_on && !self.is_nested && want.request.repeatable && is_free;
         let is_over = error.kind() == ErrorKind::DeadlineExceeded;
-        let Some(token) = (may_retry && !is_over).then(|| inner.settings.budget.withdraw()).flatten() else {
-            return Err(self.charged(error));
-        };
+        let token = (may_retry && !is_over).then(|| inner.settings.budget.withdraw()).flatten();
+        let Some(token) = token else { return Err(error) };
         if self.retries > 0 || inner.with(|shared, _| shared.state.member_ids.len() == 1) {
             tokio::time::sleep(inner.settings.backoff.wait(self.retries + 1)).await;
         }
         if !self.permits(&error).await {
-            return Err(self.charged(error));
+            return Err(error);
         }
         token.spend();
         self.retries += 1;
@@ -166,14 +159,6 @@ impl Course {
             None => true,
         }
     }
-
-    /// Returns an error with the attempts that were made.
-    fn charged(&self, error: Error) -> Error {
-        match &self.failed {
-            Some(failed) => error.with_attempts_of(failed),
-            None => error,
-        }
-    }
 }
 
 /// Returns `true` if the request is the cause, in the form that a stand-in would need.
@@ -187,7 +172,7 @@ fn cannot_express(error: &Error) -> bool {
 fn hide<K>(inner: &Inner<K>, want: &Want<'_>, verdict: Verdict, error: Error) -> Error {
     match verdict {
         Verdict::Unauthorized | Verdict::Unpaid | Verdict::Forbidden => {
-            inner.with(|shared, _| error::unavailable(&shared.state, want))
+            inner.with(|shared, _| shared.state.unavailable(want))
         }
         _ => error,
     }

@@ -4,7 +4,6 @@
 mod build_error;
 mod builder;
 mod course;
-mod error;
 mod event;
 mod group;
 mod lease;

@@ -121,29 +121,22 @@ impl From<Error> for Outcome {
 impl Verdict {
     /// Returns the meaning of an error, by its scope, else by its kind.
     pub fn of(error: &Error) -> Self {
-        match (error.kind(), error.scope()) {
-            (_, Some(scope)) if window(scope) == Some(LimitWindow::Request) => Self::Request,
-            (ErrorKind::RateLimited | ErrorKind::QuotaExhausted, Some(scope))
-                if window(scope) == Some(LimitWindow::Money) =>
-            {
-                Self::Unpaid
-            }
-            (ErrorKind::RateLimited, Some(LimitScope::Key(_))) => Self::KeyLimited,
-            (ErrorKind::RateLimited, Some(LimitScope::Group(_))) => Self::GroupLimited,
-            (ErrorKind::RateLimited, _) => Self::RateLimited,
-            (ErrorKind::QuotaExhausted, _) => Self::Unpaid,
-            (ErrorKind::Authentication, _) => Self::Unauthorized,
-            (ErrorKind::PermissionDenied, _) => Self::Forbidden,
-            (ErrorKind::NotFound, _) => Self::NotFound,
-            (ErrorKind::Timeout, _) => Self::TimedOut,
-            (
-                ErrorKind::Overloaded
-                | ErrorKind::Server
-                | ErrorKind::Transport
-                | ErrorKind::Incomplete
-                | ErrorKind::Malformed,
-                _,
-            ) => Self::Failed,
+        let window = error.scope().map(LimitScope::window);
+        match error.kind() {
+            _ if window == Some(LimitWindow::Request) => Self::Request,
+            ErrorKind::RateLimited => match error.scope() {
+                _ if window == Some(LimitWindow::Money) => Self::Unpaid,
+                Some(LimitScope::Key(_)) => Self::KeyLimited,
+                Some(LimitScope::Group(_)) => Self::GroupLimited,
+                _ => Self::RateLimited,
+            },
+            ErrorKind::QuotaExhausted => Self::Unpaid,
+            ErrorKind::Authentication => Self::Unauthorized,
+            ErrorKind::PermissionDenied => Self::Forbidden,
+            ErrorKind::NotFound => Self::NotFound,
+            ErrorKind::Timeout => Self::TimedOut,
+            ErrorKind::Overloaded | ErrorKind::Server | ErrorKind::Transport => Self::Failed,
+            ErrorKind::Incomplete | ErrorKind::Malformed => Self::Failed,
             _ => Self::Request,
         }
     }
@@ -156,14 +149,6 @@ impl Verdict {
     /// Returns `true` if it is a failure of the vendor or the connection.
     pub(crate) fn is_failure(self) -> bool {
         matches!(self, Self::Failed | Self::TimedOut)
-    }
-}
-
-/// Returns the window of a scope.
-pub(crate) fn window(scope: LimitScope) -> Option<LimitWindow> {
-    match scope {
-        LimitScope::Key(window) | LimitScope::Model(window) | LimitScope::Group(window) => Some(window),
-        _ => None,
     }
 }
 

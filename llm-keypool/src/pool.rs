@@ -137,14 +137,14 @@ impl<S> Inner<S> {
         let result = change(&mut shared, now);
         let effects = shared.state.take_effects();
         drop(shared);
-        let Some(effects) = effects else { return result };
-        for event in &effects.events {
+        let Some((events, wakes)) = effects else { return result };
+        for event in &events {
             telemetry::event(event);
             if let Some(sink) = &self.settings.sink {
                 sink.emit(event);
             }
         }
-        effects.wakes.iter().for_each(|waiter| waiter.notify_one());
+        wakes.iter().for_each(|waiter| waiter.notify_one());
         result
     }
 

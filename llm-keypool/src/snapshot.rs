@@ -60,21 +60,18 @@ struct LimitSnapshot {
 }
 
 /// Nanoseconds of a millisecond.
-const MILLI: i128 = 1_000_000;
+const MILLI: Time = 1_000_000;
 
-/// The pool's time, and the nanoseconds since 1970 at its beginning.
+/// Milliseconds from 1970 to the beginning of a pool.
 #[derive(Clone, Copy)]
-struct Clocks {
-    now: Time,
-    start: i128,
-}
+struct Start(u64);
 
 impl<S> KeyPool<S> {
     /// Returns what the pool knows of its members and groups.
     pub fn snapshot(&self) -> Snapshot {
-        self.with_clocks(|state, clocks| Snapshot {
-            parked: state.parked().filter_map(|(part, it)| state.save(part, it, clocks)).collect(),
-            limits: state.save_limits(clocks),
+        self.with_start(|state, start, _| Snapshot {
+            parked: state.save_parked(start),
+            limits: state.save_limits(start),
         })
     }
 
@@ -96,65 +93,60 @@ impl<S> KeyPool<S> {
     /// # Ok::<_, llm_core::Error>(())
     /// ```
     pub fn restore(&self, snapshot: &Snapshot) {
-        self.with_clocks(|state, clocks| {
+        self.with_start(|state, start, now| {
             for parked in &snapshot.parked {
-                if let Some(part) = state.find(parked, clocks.now) {
-                    let until = clocks.time(parked.until);
-                    let mut parking = Parking::until(parked.reason, until, 0, clocks.now);
+                if let Some(part) = state.find(parked, now) {
+                    let mut parking = Parking::until(parked.reason, start.time(parked.until), 0, now);
                     (parking.step, parking.is_timed) = (parked.times, parked.is_timed);
                     *state.slot(part) = Some(parking.into());
                 }
             }
             for limit in snapshot.limits.iter().filter(|limit| limit.unit < Unit::ALL.len()) {
-                if let Some(quota) = state.find_quota(&limit.group, &limit.model, clocks.now) {
-                    let learned = limit.learned.map(|(amount, at)| (amount, clocks.time(at)));
+                if let Some(group) = state.group_ids.get(&limit.group).copied() {
+                    let model = state.model_id(&limit.model, now);
+                    let quota = state.quota_id(group, model);
+                    let learned = limit.learned.map(|(amount, at)| (amount, start.time(at)));
                     state.quotas[quota as usize].counter(limit.unit).restore(limit.stated, learned);
                 }
             }
-            state.schedule_returns(clocks.now);
+            state.schedule_returns(now);
         });
     }
 
-    fn with_clocks<R>(&self, change: impl FnOnce(&mut State, Clocks) -> R) -> R {
-        let wall = self.0.settings.clock.now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos() as i128;
-        self.0.with(|shared, now| change(&mut shared.state, Clocks { now, start: wall - i128::from(now) }))
+    fn with_start<R>(&self, change: impl FnOnce(&mut State, Start, Time) -> R) -> R {
+        let wall = self.0.settings.clock.now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64;
+        self.0.with(|shared, now| change(&mut shared.state, Start(wall.saturating_sub(now / MILLI)), now))
     }
 }
 
-impl Clocks {
+impl Start {
     /// Returns a time of the pool in milliseconds since 1970.
     fn millis(self, time: Time) -> u64 {
-        ((self.start + i128::from(time)) / MILLI).clamp(0, u64::MAX.into()) as u64
+        self.0.saturating_add(time / MILLI)
     }
 
     /// Returns milliseconds since 1970 as a time of the pool: its start if they were before it.
     fn time(self, millis: u64) -> Time {
-        (i128::from(millis) * MILLI - self.start).clamp(0, Time::MAX.into()) as Time
+        millis.saturating_sub(self.0).saturating_mul(MILLI)
     }
 }
 
 impl State {
-    /// Returns what is worth keeping of a parking: what a key or a group was refused, and no failures.
-    fn save(&self, part: Part, parking: &Parking, clocks: Clocks) -> Option<ParkedSnapshot> {
-        let fingerprint = match part {
-            Part::Member(member) | Part::Permission(member, _) => {
-                self.members[member as usize].spec.fingerprint.clone()
-            }
-            Part::Pool | Part::Group(_) | Part::Quota(_) => None,
+    /// Returns the parkings that are worth keeping: those for what a key or a group was refused, and none for failures.
+    fn save_parked(&self, start: Start) -> Vec<ParkedSnapshot> {
+        let refused = self.parked().filter(|(_, parking)| !parking.reason.is_failure());
+        let save = |(part, parking): (Part, &Parking)| ParkedSnapshot {
+            part: self.names(part),
+            fingerprint: part.member().and_then(|id| self.members[id as usize].spec.fingerprint.clone()),
+            reason: parking.reason,
+            until: start.millis(parking.until),
+            times: parking.step,
+            is_timed: parking.is_timed,
         };
-        let Parking { reason, until, step: times, is_timed, .. } = *parking;
-        let part = self.names(part);
-        (!reason.is_failure()).then(|| ParkedSnapshot {
-            part,
-            fingerprint,
-            reason,
-            until: clocks.millis(until),
-            times,
-            is_timed,
-        })
+        refused.map(save).collect()
     }
 
-    fn save_limits(&mut self, clocks: Clocks) -> Vec<LimitSnapshot> {
+    fn save_limits(&mut self, start: Start) -> Vec<LimitSnapshot> {
         let mut saved = Vec::new();
         for group in &self.groups {
             for quota in &group.quotas {
@@ -163,7 +155,7 @@ impl State {
                 for (unit, counter) in quota.counters() {
                     let (stated, learned) = counter.known();
                     if stated.is_some() || learned.is_some() {
-                        let learned = learned.map(|(amount, at)| (amount, clocks.millis(at)));
+                        let learned = learned.map(|(amount, at)| (amount, start.millis(at)));
                         let (group, model) = (Arc::clone(&group.name), Arc::clone(model));
                         saved.push(LimitSnapshot { group, model, unit, stated, learned });
                     }
@@ -176,26 +168,14 @@ impl State {
     /// Finds the part of a parking, unless it is of another key.
     fn find(&mut self, parked: &ParkedSnapshot, now: Time) -> Option<Part> {
         let Parked { member, group, model } = &parked.part;
+        let model = model.as_ref().map(|model| self.model_id(model, now));
         let Some(name) = member else {
-            return match model {
-                Some(model) => self.find_quota(group, model, now).map(Part::Quota),
-                None => self.group_ids.get(group).copied().map(Part::Group),
-            };
+            let group = *self.group_ids.get(group)?;
+            return Some(model.map_or(Part::Group(group), |model| Part::Quota(self.quota_id(group, model))));
         };
-        let id = *self.member_ids.get(name)?;
-        let own = &self.members[id as usize].spec.fingerprint;
-        if own.is_none() || *own != parked.fingerprint {
-            return None;
-        }
-        Some(match model {
-            Some(model) => Part::Permission(id, self.model_id(model, now)),
-            None => Part::Member(id),
-        })
-    }
-
-    fn find_quota(&mut self, group: &Arc<str>, model: &Arc<str>, now: Time) -> Option<u32> {
-        let group = *self.group_ids.get(group)?;
-        let model = self.model_id(model, now);
-        Some(self.quota_id(group, model))
+        let member = *self.member_ids.get(name)?;
+        let own = &self.members[member as usize].spec.fingerprint;
+        let is_same = own.is_some() && *own == parked.fingerprint;
+        is_same.then(|| model.map_or(Part::Member(member), |model| Part::Permission(member, model)))
     }
 }

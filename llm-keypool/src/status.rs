@@ -139,7 +139,7 @@ impl<S> KeyPool<S> {
             let members = state.live_members().map(|id| state.member_status(id, now)).collect();
             let groups: Vec<_> = state.live_groups().collect();
             let groups = groups.into_iter().map(|id| state.group_status(id, in_flight[id as usize], now)).collect();
-            PoolStatus { members, groups, waiting: state.waiting(), is_paused: state.pause.is_some() }
+            PoolStatus { members, groups, waiting: state.queues.waiting(), is_paused: state.pause.is_some() }
         })
     }
 }

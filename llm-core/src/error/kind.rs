@@ -141,6 +141,15 @@ pub enum LimitWindow {
     Request,
 }
 
+impl LimitScope {
+    /// Returns the window of the limit.
+    pub fn window(self) -> LimitWindow {
+        match self {
+            Self::Key(window) | Self::Model(window) | Self::Group(window) => window,
+        }
+    }
+}
+
 impl fmt::Display for ErrorKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

@@ -9,6 +9,7 @@ mod breaker;
 mod cause;
 pub(crate) mod choice;
 pub(crate) mod counter;
+mod errors;
 mod members;
 pub(crate) mod parking;
 pub(crate) mod queue;
@@ -27,6 +28,7 @@ use std::{
 
 use foldhash::fast::RandomState;
 use indexmap::IndexSet;
+use tokio::sync::Notify;
 
 use self::{
     affinity::Affinity,
@@ -65,7 +67,7 @@ pub(crate) struct State {
     pub(crate) pause: Slot,
     affinity: Affinity,
     random: Random,
-    queues: Queues,
+    pub(crate) queues: Queues,
     events: Vec<Event>,
 }
 
@@ -80,6 +82,16 @@ pub(crate) enum Part {
     /// Money and limits of a group.
     Group(u32),
     Quota(u32),
+}
+
+impl Part {
+    /// Returns the member of a part that is one's.
+    pub(crate) fn member(self) -> Option<u32> {
+        match self {
+            Self::Member(member) | Self::Permission(member, _) => Some(member),
+            Self::Pool | Self::Group(_) | Self::Quota(_) => None,
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -207,19 +219,19 @@ impl State {
 
     /// Returns the names of a part; none of the whole pool.
     pub(crate) fn names(&self, part: Part) -> Parked {
-        let group_of = |member: u32| Some(self.members[member as usize].group);
-        let (member, group, model) = match part {
-            Part::Pool => (None, None, None),
-            Part::Member(member) => (Some(member), group_of(member), None),
-            Part::Permission(member, model) => (Some(member), group_of(member), Some(model)),
-            Part::Group(group) => (None, Some(group), None),
+        let member = part.member().map(|id| &self.members[id as usize]);
+        let (group, model) = match part {
+            Part::Group(group) => (Some(group), None),
             Part::Quota(quota) => {
                 let Quota { group, model, .. } = self.quotas[quota as usize];
-                (None, Some(group), Some(model))
+                (Some(group), Some(model))
             }
+            Part::Permission(_, model) => (None, Some(model)),
+            Part::Pool | Part::Member(_) => (None, None),
         };
+        let group = group.or(member.map(|member| member.group));
         Parked {
-            member: member.map(|id| Arc::clone(&self.members[id as usize].spec.name)),
+            member: member.map(|member| Arc::clone(&member.spec.name)),
             group: group.map_or_else(Arc::default, |id| Arc::clone(&self.groups[id as usize].name)),
             model: model.map(|id| Arc::clone(&self.models[id as usize].name)),
         }
@@ -333,18 +345,11 @@ impl State {
     }
 
     /// Takes the events since the last call, and the waiting calls to wake.
-    pub(crate) fn take_effects(&mut self) -> Option<Effects> {
+    pub(crate) fn take_effects(&mut self) -> Option<(Vec<Event>, Vec<Arc<Notify>>)> {
         let wakes = self.queues.take_wakes();
         let has_any = !self.events.is_empty() || !wakes.is_empty();
-        has_any.then(|| Effects { events: std::mem::take(&mut self.events), wakes })
+        has_any.then(|| (std::mem::take(&mut self.events), wakes))
     }
-}
-
-/// Effects of a change of the state outside of it.
-#[must_use]
-pub(crate) struct Effects {
-    pub(crate) events: Vec<Event>,
-    pub(crate) wakes: Vec<Arc<tokio::sync::Notify>>,
 }
 
 impl MemberState {

@@ -72,7 +72,7 @@ impl Line {
 
 impl Queues {
     /// Returns the number of waiting calls.
-    pub(super) fn waiting(&self) -> usize {
+    pub(crate) fn waiting(&self) -> usize {
         self.waiting
     }
 

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     Reason,
-    outcome::{Verdict, window},
+    outcome::Verdict,
     time::{MINUTE, SECOND, Time, nanos},
 };
 
@@ -39,7 +39,7 @@ impl Failure<'_> {
     fn teaches(self) -> bool {
         let Self(verdict, error) = self;
         let is_limited = matches!(verdict, Verdict::RateLimited | Verdict::GroupLimited | Verdict::KeyLimited);
-        let is_a_minute = matches!(error.scope().map(window), None | Some(Some(LimitWindow::Minute)));
+        let is_a_minute = error.scope().is_none_or(|scope| scope.window() == LimitWindow::Minute);
         is_limited && is_a_minute && error.retry_after().is_none_or(|hint| nanos(hint) <= MINUTE)
     }
 }
@@ -240,28 +240,5 @@ impl State {
     pub(crate) fn enable(&mut self, member: u32, now: Time) {
         self.slot(Part::Member(member)).take_if(|parking| parking.reason == Reason::Disabled);
         self.refresh(Part::Member(member), now);
-    }
-
-    /// Counts why members cannot take calls for a model, with at most eight names of members.
-    pub(crate) fn reasons(&self, model: u32) -> (Vec<(Reason, usize)>, Vec<Arc<str>>) {
-        const NAMES: usize = 8;
-        let (mut counts, mut names) = (Vec::<(Reason, usize)>::new(), Vec::new());
-        let lanes = self.models[model as usize].tiers.iter().flat_map(|tier| &tier.lanes);
-        for lane in lanes.map(|lane| &self.lanes[*lane as usize]) {
-            let own = self.quotas[lane.quota as usize].model;
-            for member in lane.members.iter().copied() {
-                let place = Place { member, own, group: lane.group, quota: lane.quota };
-                let parts = place.parts().into_iter().filter(|part| *part != Part::Pool);
-                let Some(parking) = parts.filter_map(|part| self.parking(part)).next() else { continue };
-                match counts.iter_mut().find(|(reason, _)| *reason == parking.reason) {
-                    Some((_, count)) => *count += 1,
-                    None => counts.push((parking.reason, 1)),
-                }
-                if names.len() < NAMES {
-                    names.push(Arc::clone(&self.members[member as usize].spec.name));
-                }
-            }
-        }
-        (counts, names)
     }
 }

@@ -3,16 +3,13 @@
 
 use std::ops::ControlFlow::{self, Break, Continue};
 
-use llm_core::Error;
+use llm_core::{Error, ErrorKind};
 
 use super::{
     State,
     choice::{Attempt, Want},
 };
-use crate::{
-    error,
-    time::{NEVER, RELEASE, Time},
-};
+use crate::time::{NEVER, RELEASE, Time};
 
 impl Want<'_> {
     /// Returns its line: of its model, or that beside it for calls that not every member may serve.
@@ -23,11 +20,6 @@ impl Want<'_> {
 }
 
 impl State {
-    /// Returns the number of waiting calls.
-    pub(crate) fn waiting(&self) -> usize {
-        self.queues.waiting()
-    }
-
     /// Begins the wait of a call, which may be over at once.
     pub(crate) fn begin(&mut self, want: &mut Want<'_>, now: Time) {
         want.model = self.model_id(&want.request.model, now);
@@ -54,7 +46,7 @@ impl State {
                 self.leave_queue(want);
                 return Break(Ok(attempt));
             }
-            Err(NEVER) if is_next => return Break(Err(error::unavailable(self, want))),
+            Err(NEVER) if is_next => return Break(Err(self.unavailable(want))),
             Err(at) if want.prefers => return Continue(at),
             Err(at) if is_next => at,
             Err(_) => first_return,
@@ -62,11 +54,13 @@ impl State {
         // One that is not the next waits to its end, whatever the first return is.
         let is_known = (is_next || want.ticket.is_none()) && at != RELEASE;
         if now >= want.gives_up || (is_known && at > want.gives_up) {
-            return Break(Err(error::limited(self, want.model, at, now)));
+            return Break(Err(self.limited(want.model, at, now)));
         }
         if want.ticket.is_none() {
-            if self.waiting() >= self.settings.max_waiting {
-                return Break(Err(error::crowded(self.waiting())));
+            let waiting = self.queues.waiting();
+            if waiting >= self.settings.max_waiting {
+                let message = format!("{waiting} calls wait for a member of the pool, and no more may");
+                return Break(Err(Error::new(ErrorKind::Overloaded, message)));
             }
             want.ticket = Some(self.queues.enter(want.line(), want.request.priority));
         }

@@ -1,0 +1,69 @@
+//! Errors of calls that get no member.
+
+use std::time::Duration;
+
+use indexmap::IndexMap;
+use llm_core::{Error, ErrorKind};
+
+use super::{
+    Part, State,
+    choice::{Place, Want},
+};
+use crate::{
+    Reason,
+    time::{RELEASE, Time},
+};
+
+/// Most members that an error names.
+const NAMES: usize = 8;
+
+impl State {
+    /// Returns the error of a call for which no member returns by time, with counts of the reasons.
+    pub(crate) fn unavailable(&self, want: &Want<'_>) -> Error {
+        let error = |message: String| Error::new(ErrorKind::Unavailable, message);
+        if let Some(pinned) = want.request.pinned.as_ref().filter(|pinned| !self.group_ids.contains_key(pinned.group()))
+        {
+            return error(format!("the call is pinned to group {:?}, which the pool does not have", pinned.group()));
+        }
+        let model = &self.models[want.model as usize];
+        let (mut counts, mut names) = (IndexMap::<Reason, usize>::new(), Vec::new());
+        for lane in model.tiers.iter().flat_map(|tier| &tier.lanes).map(|lane| &self.lanes[*lane as usize]) {
+            let own = self.quotas[lane.quota as usize].model;
+            for member in lane.members.iter().copied() {
+                let parts = Place { member, own, group: lane.group, quota: lane.quota }.parts();
+                let mut parts = parts.into_iter().filter(|part| *part != Part::Pool);
+                if let Some(parking) = parts.find_map(|part| self.parking(part)) {
+                    *counts.entry(parking.reason).or_default() += 1;
+                    names.push(&*self.members[member as usize].spec.name);
+                }
+            }
+        }
+        names.truncate(NAMES);
+        let counts: Vec<_> =
+            counts.iter().map(|(reason, count)| format!("{count} {}", reason.as_str().replace('_', " "))).collect();
+        let why = match counts.is_empty() {
+            true if model.tiers.is_empty() => "no member serves it".to_owned(),
+            true => "the last one was refused".to_owned(),
+            false => format!("{} ({})", counts.join(", "), names.join(", ")),
+        };
+        error(format!("no member of the pool can take calls for model {:?}: {why}", model.name))
+    }
+
+    /// Returns the error of a call for which the first member returns too late, at a time or when an attempt ends.
+    pub(super) fn limited(&self, model: u32, at: Time, now: Time) -> Error {
+        let model = &self.models[model as usize];
+        let returns_in = (at != RELEASE).then(|| Duration::from_nanos(at.saturating_sub(now)));
+        let when = returns_in.map_or_else(
+            || "all are busy".to_owned(),
+            |time| format!("the first returns in {:.1} s, too late for this call", time.as_secs_f64()),
+        );
+        let vendors =
+            model.message.as_ref().map_or_else(String::new, |message| format!("; the vendor said: {message}"));
+        let message = format!("no member of the pool has room for model {:?}: {when}{vendors}", model.name);
+        let error = Error::new(ErrorKind::RateLimited, message);
+        match returns_in {
+            Some(time) => error.with_retry_after(time),
+            None => error,
+        }
+    }
+}
