@@ -58,7 +58,7 @@ pub struct Embeddings {
 }
 
 impl EmbedRequest {
-    /// Fields among `extra` that do not decide the vectors: how they are sent, whom they are for.
+    /// Fields among `extra` that do not decide the vectors: their encoding, and the end user's id.
     pub const TRANSPORT_FIELDS: [&'static str; 2] = ["encoding_format", "user"];
 
     /// Creates a request of texts.
@@ -67,7 +67,7 @@ impl EmbedRequest {
         Self { model: model.into(), inputs: Arc::new(inputs), ..Self::default() }
     }
 
-    /// Checks what no vendor accepts. Clients call it.
+    /// Refuses a request that no vendor accepts. Clients call it.
     ///
     /// # Errors
     ///
@@ -215,7 +215,8 @@ impl Operation for EmbedRequest {
         let (model, extra) = parts.first().map(|first| (first.model.clone(), first.extra.clone())).unwrap_or_default();
         let mut vectors = Vec::with_capacity(parts.len());
         for part in parts {
-            // One each: two in one part and none in another would add up, and be given to the wrong inputs.
+            // Each part needs one vector for each input: two in one part and none in another would have the right sum,
+            // and go to the wrong inputs.
             count(part.vectors.len(), 1)?;
             vectors.extend(part.vectors);
         }

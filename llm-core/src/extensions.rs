@@ -33,12 +33,12 @@ trait Value: Any + Send + Sync {
     fn unread(&self) -> Option<Unread>;
 }
 
-/// A value, and what it says to others than its reader.
+/// A value, with its meaning to HTTP clients and in a stack that does not read it.
 struct Entry<T> {
     value: T,
-    /// Returns the header fields that say it to an HTTP client.
+    /// Returns the header fields that state the value to an HTTP client.
     header_fields: Option<fn(&T) -> HeaderFields>,
-    /// Returns what it means where no layer reads it.
+    /// Returns the meaning of the value if no layer reads it.
     unread: Option<fn(&T) -> Unread>,
     is_read: AtomicBool,
 }
@@ -72,7 +72,7 @@ impl Clone for Box<dyn Value> {
 }
 
 impl Extensions {
-    /// Makes an empty set of values, without an allocation.
+    /// Creates an empty set of values, without an allocation.
     pub const fn new() -> Self {
         Self { first: None, others: Vec::new() }
     }
@@ -108,7 +108,7 @@ impl Extensions {
         self.put(Box::new(Entry { unread: Some(T::unread), ..Entry::new(option) })).and_then(into_value)
     }
 
-    /// Returns what the options mean that no layer has read. A client asks for it, below all layers.
+    /// Returns the meanings of the options that no layer has read. A client calls it, below all layers.
     ///
     /// ```
     /// use llm_core::layer::{Extensions, Pinned, Unread};

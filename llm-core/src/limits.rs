@@ -24,7 +24,7 @@ pub struct VendorLimits {
     pub classes: BTreeMap<Arc<str>, VendorLimits>,
     /// Limits of the same amounts over further windows, where the vendor counts several at once (a minute and a day).
     pub further_windows: Vec<VendorLimits>,
-    /// The model that the limits are for, where they are per model.
+    /// Model of the limits, if the vendor limits each model.
     pub model: Option<Arc<str>>,
     /// The account or organisation whose keys share them, where the vendor names it: keys with equal groups have one
     /// quota.
@@ -42,7 +42,7 @@ pub struct VendorLimit {
     pub limit: Option<u64>,
     /// Amount that is left.
     pub remaining: Option<u64>,
-    /// Time until it is full again, counted from the response.
+    /// Time until the limit is full again, counted from the response.
     pub reset: Option<Duration>,
     /// Time over which the limit counts, such as a minute or a day; `None` if the codec does not know it. Then only
     /// that nothing is left until the reset can be relied on.

@@ -49,7 +49,7 @@ pub trait LlmService<T: Operation>:
 {
 }
 
-// Or the compiler would name the first of five bounds that a service somewhere in the stack does not meet.
+// Without this text the compiler would name the first of five bounds that some service of the stack does not meet.
 #[diagnostic::do_not_recommend]
 impl<T: Operation, S> LlmService<T> for S where
     S: Service<Call<T>, Response = Reply<T::Output>, Error: Into<Error>, Future: Send> + Clone + Send + 'static

@@ -154,7 +154,7 @@ impl ToolCall {
     /// [`ErrorKind::Malformed`] if they are no JSON, or not of this type. Their content is not in the error.
     pub fn parse<T: DeserializeOwned>(&self) -> Result<T, Error> {
         serde_json::from_str(&self.arguments).map_err(|error| {
-            // serde's own words may quote what the model wrote.
+            // serde's message may quote the model's text.
             let what = if error.is_data() { "are not of the type wanted" } else { "are no JSON" };
             let (name, line, column) = (&self.name, error.line(), error.column());
             let message = format!("the arguments of tool call {name:?} {what} (line {line}, column {column})");

@@ -91,7 +91,7 @@ impl ChatRequest {
         self.message(Message::system(text))
     }
 
-    /// Adds what the user says.
+    /// Adds a message of the user.
     pub fn user(self, text: impl Into<Arc<str>>) -> Self {
         self.message(Message::user(text))
     }
@@ -231,7 +231,7 @@ impl Operation for ChatRequest {
 
     fn conforms(&self, response: &ChatResponse) -> bool {
         let Some(format) = &self.response_format else { return true };
-        // A choice that calls tools is not in the form yet.
+        // A choice that calls tools does not have the form yet.
         let mut said = response.choices.iter().filter(|choice| choice.tool_calls().next().is_none());
         said.all(|choice| format.conforms(&choice.text()))
     }

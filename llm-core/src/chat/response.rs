@@ -55,7 +55,7 @@ pub enum FinishReason {
     Stop,
     /// The response reached its longest length.
     Length,
-    /// The model wants tools called.
+    /// The model requests tool calls.
     ToolCalls,
     /// A filter stopped it.
     ContentFilter,
@@ -63,7 +63,7 @@ pub enum FinishReason {
     Failed(Arc<str>),
     /// A reason that this library has no name for.
     Other(Arc<str>),
-    /// The vendor did not say.
+    /// The vendor stated no reason.
     #[default]
     Unknown,
 }
@@ -146,7 +146,8 @@ impl Choice {
             && self.refusal().is_none()
     }
 
-    /// Returns `true` if two have the same text, tool calls and end. Reasoning and the ids of calls do not count.
+    /// Returns `true` if two choices have the same text, tool calls and end. Reasoning and the ids of calls do not
+    /// count.
     pub(super) fn agrees(&self, other: &Self) -> bool {
         let calls = |choice: &Self| -> Vec<_> {
             let arguments = |call: &ToolCall| match call.parse::<serde_json::Value>() {
@@ -176,7 +177,7 @@ impl FinishReason {
         matches!(self, Self::Stop | Self::ToolCalls)
     }
 
-    /// Replaces it by a later reason of the same response. [`Unknown`](Self::Unknown) replaces nothing, and
+    /// Replaces the reason by a later one of the same response. [`Unknown`](Self::Unknown) replaces nothing, and
     /// [`Stop`](Self::Stop) does not replace [`ToolCalls`](Self::ToolCalls): some servers send it after every response.
     ///
     /// ```

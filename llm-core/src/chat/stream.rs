@@ -35,14 +35,14 @@ use crate::{
 pub struct ChatStream {
     source: Option<Source>,
     aggregate: Aggregate,
-    /// Content came, so the vendor did work.
+    /// True if content came, so that the vendor did work.
     has_content: bool,
     hooks: Vec<Hook>,
     watchers: Watchers,
-    /// An event that is aggregated and waits for the watchers' decision.
+    /// Event that is aggregated and waits for the watchers' decision.
     held: Option<ChatEvent>,
     ended: Option<Ended>,
-    /// Events that its reader still gets after a clean cut, last first.
+    /// Events that the reader still gets after a clean cut, last first.
     tail: Vec<ChatEvent>,
 }
 
@@ -129,7 +129,7 @@ impl ChatStream {
         self.watchers.add(f);
     }
 
-    /// Aggregates an event. Returns true if the watchers are to decide on it.
+    /// Aggregates an event. Returns true if the watchers must decide on it.
     fn is_watched(&mut self, event: &ChatEvent) -> bool {
         let before = self.aggregate.output_bytes();
         self.aggregate.push(event);
@@ -157,8 +157,8 @@ impl ChatStream {
         })
     }
 
-    /// Returns the error as the end. After content it costs something, also if the layer that cut the stream off does
-    /// not say so.
+    /// Returns the error as the end. After content the error has a charge, even if the layer that cut the stream off
+    /// states none.
     fn failed(&self, error: Error) -> Next {
         let error = match error.charge() {
             Charge::None if self.has_content => error.with_charge(Charge::Unknown),
@@ -181,7 +181,7 @@ impl ChatStream {
 }
 
 impl Ended {
-    /// Returns what its reader got, if it ended well: the whole, or what came until it was cut off.
+    /// Returns the response that the reader got, if the stream ended cleanly: the whole, or the part before the cut.
     pub(super) fn read_out(&self) -> Option<&ChatResponse> {
         matches!(self.ending, Ending::Whole | Ending::Cut).then_some(&self.response)
     }

@@ -2,7 +2,7 @@ use super::{ChatRequest, Part, Role};
 use crate::Error;
 
 impl ChatRequest {
-    /// Checks what no vendor accepts, so that it is not found out after a round trip. Clients call it.
+    /// Refuses a request that no vendor accepts, without a round trip. Clients call it.
     ///
     /// # Errors
     ///

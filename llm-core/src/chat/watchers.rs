@@ -8,7 +8,7 @@ use std::{
 
 use crate::output::StreamCut;
 
-/// Functions that are asked one after the other whether the stream goes on.
+/// Functions that decide, one after the other, if the stream goes on.
 #[derive(Default)]
 pub(super) struct Watchers {
     all: Vec<Watcher>,
@@ -36,8 +36,7 @@ impl Watchers {
         }));
     }
 
-    /// Asks all of them about the bytes of output so far. While this is pending, it is to be polled with the same
-    /// bytes.
+    /// Asks all of them about the bytes of output so far. While it is pending, poll it with the same bytes.
     pub(super) fn poll_decide(&mut self, bytes: u64, cx: &mut Context<'_>) -> Poll<Option<StreamCut>> {
         let mut cut = None;
         while let (None, Some(watcher)) = (&cut, self.all.get_mut(self.asked)) {

@@ -5,8 +5,8 @@ use crate::fingerprint::SerializeError;
 
 impl From<BoxError> for Error {
     /// Finds the family's own error inside or among the causes, so that other layers may stand between ours and an
-    /// application may wrap our errors; with feature `tower`, tower's own errors get their kinds. Of anything else it is not
-    /// known whether the call was sent.
+    /// application may wrap our errors; with feature `tower`, tower's own errors get their kinds. Of any other error it
+    /// is unknown if the call was sent.
     fn from(error: BoxError) -> Self {
         let other = match error.downcast::<Self>() {
             Ok(error) => return *error,

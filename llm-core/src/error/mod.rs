@@ -45,7 +45,7 @@ struct Inner {
     charge: Charge,
     limits: Option<Arc<VendorLimits>>,
     accounting: Option<Arc<Accounting>>,
-    /// Charged attempts of the same call before the one that this error is of.
+    /// Charged attempts of the same call before this error's own attempt.
     earlier: Vec<FailedAttempt>,
     source: Option<Arc<dyn StdError + Send + Sync>>,
     header_fields: Option<fn(&Error) -> HeaderFields>,
@@ -204,7 +204,8 @@ impl Error {
         self.edit(|inner| inner.accounting = Some(accounting.into()))
     }
 
-    /// Sets what the error says to an HTTP client beside its status: a function of the error, which finds its cause in the
+    /// Sets the header fields that the error adds for an HTTP client: a function of the error, which finds its cause in
+    /// the
     /// source.
     ///
     /// ```
@@ -218,7 +219,7 @@ impl Error {
         self.edit(|inner| inner.header_fields = Some(fields))
     }
 
-    /// Returns what the error says to an HTTP client beside its status.
+    /// Returns the header fields that the error adds for an HTTP client.
     pub fn header_fields(&self) -> HeaderFields {
         self.0.header_fields.map(|fields| fields(self)).unwrap_or_default()
     }
@@ -305,7 +306,7 @@ impl Error {
         shares.into_iter().map(error).collect()
     }
 
-    /// Adds what a response cost that arrived and cannot be used.
+    /// Adds the cost of a response that arrived and cannot be used.
     pub(crate) fn with_response(self, response: &Accounting) -> Self {
         let mut accounting = Accounting::default();
         accounting.copy_response(response);

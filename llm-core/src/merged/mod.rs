@@ -246,15 +246,15 @@ fn common_labels<T>(calls: &[Call<T>]) -> Labels {
     let mut common = Labels::default();
     for (name, value) in calls[0].labels.iter() {
         if calls.iter().all(|call| call.labels.get(name) == Some(value)) {
-            // Within the bounds of a call that has it.
+            // Within the bounds, because each of the calls has the label.
             let _ = common.insert(name, value);
         }
     }
     common
 }
 
-/// Returns the permit of all callers: each is asked with its share of the failed attempt's charge, one after the other. What
-/// one has granted before another refused stays counted.
+/// Returns the permit of all callers: each is asked with its share of the failed attempt's charge, one after the other.
+/// A grant before another caller's refusal stays counted.
 fn permit(callers: Members) -> AttemptPermit {
     AttemptPermit::new(move |failed: Error| {
         let callers = callers.clone();

@@ -94,8 +94,8 @@ impl PriceTable {
         self.sum(&response, Self::listed).or_else(|_| self.sum(&response, Self::resolve))
     }
 
-    /// Returns the cost of `usage` line by line; also of a usage that has something without a known price, which it
-    /// names.
+    /// Returns the cost of `usage` line by line; even of a usage with a part that has no known price. The bill names
+    /// that part.
     ///
     /// # Errors
     ///

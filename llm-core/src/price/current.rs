@@ -2,7 +2,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use super::PriceTable;
 
-/// The prices of now: a table that can be replaced while calls run.
+/// Current prices: a table that can be replaced while calls run.
 ///
 /// Clones share it, so one replacement reaches the ledger, the limits, and every other holder of a clone.
 ///
@@ -18,18 +18,18 @@ use super::PriceTable;
 pub struct Prices(Arc<RwLock<PriceTable>>);
 
 impl Prices {
-    /// Prices that begin with `table`.
+    /// Creates prices whose first table is `table`.
     pub fn new(table: PriceTable) -> Self {
         Self(Arc::new(RwLock::new(table)))
     }
 
     /// Returns the current table. It is a cheap clone, which later replacements do not change.
     pub fn current(&self) -> PriceTable {
-        // A table is put in place whole, so a panic elsewhere leaves nothing half done.
+        // A table is replaced as a whole, so a panic elsewhere leaves a usable table.
         self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Puts `table` in place of the table of now, and gives that one back.
+    /// Replaces the current table by `table`, and returns it.
     pub fn replace(&self, table: PriceTable) -> PriceTable {
         std::mem::replace(&mut *self.0.write().unwrap_or_else(PoisonError::into_inner), table)
     }

@@ -33,7 +33,7 @@ impl PriceTable {
         let found = [Some(name.model), without_date(name.model)].into_iter().flatten();
         let mut found = found.filter_map(|model| Some((model, self.rows(model)?)));
         match found.find_map(|(model, listed)| choose(listed, name.provider, model).transpose()) {
-            // Listed so that nothing else prices it.
+            // The model is listed without prices, so that no other rule prices it.
             Some(Ok(price)) if price.rows.is_empty() => {
                 Err(UnknownCost::Tier { model: name.model.into(), tier: ServiceTier::Standard })
             }
@@ -42,7 +42,7 @@ impl PriceTable {
         }
     }
 
-    /// Returns the same, or the prices of the provider or the model that the table names as costing the same.
+    /// Returns the listed prices, or those of the provider or model that an alias names.
     pub(super) fn resolve(&self, name: Name<'_>) -> Found<'_> {
         self.listed(name).or_else(|cause| {
             let same = name.provider.and_then(|provider| self.provider_alias_of(provider));

@@ -47,7 +47,7 @@ pub struct PriceRow {
     pub price: Price,
 }
 
-/// Row as it is read. `flatten` would ignore unknown fields, and a misspelt price must not become a missing one.
+/// A row before its checks. `flatten` would ignore unknown fields, and a misspelt price must not become a missing one.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct FlatRow {

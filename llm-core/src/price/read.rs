@@ -1,4 +1,4 @@
-//! Reads price tables, and says what is wrong with those it refuses.
+//! Reads price tables, and names the faults of those that it refuses.
 
 use std::ops::RangeInclusive;
 
@@ -82,7 +82,7 @@ pub enum PriceTableError {
     },
 }
 
-/// Checks what the form of a table alone does not guarantee.
+/// Checks the values of a table that has the right form.
 pub(super) fn check(model: &str, price: &ModelPrice) -> Result<(), PriceTableError> {
     for (tier, rows) in std::iter::once((&ServiceTier::Standard, &price.rows)).chain(&price.tiers) {
         let starts = rows.first().is_none_or(|row| row.above == 0);

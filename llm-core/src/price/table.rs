@@ -109,12 +109,12 @@ impl PriceTable {
         Ok(self)
     }
 
-    /// Makes all prices that the table lists those of one provider, by the name on receipts (`openai`, `openrouter`).
+    /// Assigns all prices of the table to one provider, by its name on receipts (`openai`, `openrouter`).
     pub fn provider(mut self, name: impl Into<Arc<str>>) -> Self {
         let name = name.into();
         let content = Arc::make_mut(&mut self.0);
         for (model, mut listed) in std::mem::take(&mut content.models) {
-            // The last is the one that counted.
+            // Of several equal names the last replaced the others.
             let Some(last) = listed.pop() else { continue };
             content.insert(&model, Listed { provider: Some(Arc::clone(&name)), price: last.price });
         }
@@ -147,7 +147,8 @@ impl PriceTable {
         self
     }
 
-    /// Takes all models and aliases of `other` over this table's own. What `other` lists for any provider replaces all
+    /// Adds all models and aliases of `other`, in place of this table's own. What `other` lists for any provider
+    /// replaces all
     /// that this table lists for the model.
     pub fn merged(mut self, other: &Self) -> Self {
         let content = Arc::make_mut(&mut self.0);
@@ -188,7 +189,7 @@ impl PriceTable {
 }
 
 impl Content {
-    /// Adds prices. Those for any provider replace all that is listed under the name.
+    /// Adds prices. Prices for any provider replace all prices under the name.
     fn insert(&mut self, model: &str, listed: Listed) {
         let known = self.models.entry(model.to_owned()).or_default();
         known.retain(|known| listed.provider.is_some() && known.provider != listed.provider);

@@ -26,7 +26,7 @@ pub struct Accounting {
     /// Tokens that producing the response took; `None` while unknown.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub usage: Option<Usage>,
-    /// Usage that the vendor stated while the response came: the least that a response took that broke off.
+    /// Usage that the vendor stated while the response arrived: a lower bound for a response that broke off.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub usage_so_far: Option<Usage>,
     /// Calls that the vendor made beside the one that produced the response. Their tokens are part of `usage`.
@@ -134,7 +134,8 @@ impl Accounting {
         (self.list, self.unpriced) = known(list);
     }
 
-    /// Marks the response as packed. Its list price becomes `alone`, which is the estimated price of the same response
+    /// Marks the response as the share of a packed request. Its list price becomes `alone`, which is the estimated
+    /// price of the same response
     /// requested alone at the standard class; the difference to the list price of its share of the packed request is
     /// saved.
     ///
