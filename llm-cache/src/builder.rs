@@ -308,7 +308,7 @@ impl CacheBuilder {
     /// # Ok::<_, llm_cache::BuildError>(())
     /// ```
     pub fn share_store_with(mut self, cache: &Cache) -> Self {
-        self.store_config.clock = Arc::clone(cache.0.entries.clock());
+        self.store_config.clock = Arc::clone(&cache.0.entries.clock);
         self.store_choice = StoreChoice::With(cache.clone());
         self
     }
@@ -377,7 +377,8 @@ impl CacheBuilder {
             self;
         freshness.max_stale = directive_policy.max_stale;
         freshness.revalidate = settings.background.as_ref().map_or(Duration::ZERO, |background| background.revalidate);
-        let background = settings.tasks()?;
+        let counts = Arc::new(Counts::new(&namespace));
+        let background = settings.tasks(&counts)?;
         store_config.grace = freshness.grace();
         let clock = Arc::clone(&store_config.clock);
         let store = match store_choice {
@@ -385,13 +386,12 @@ impl CacheBuilder {
             StoreChoice::Memory => (open(None, store_config)?, Arc::default()),
             StoreChoice::Url(url) => (open(Some(url), store_config)?, Arc::default()),
         };
-        let counts = Arc::new(Counts::new(&namespace));
         let completes = settings.background.as_ref().is_some_and(|settings| settings.complete_on_disconnect);
         let finish = background.clone().filter(|_| completes);
         let inner = Inner {
             namespace,
             entries: Entries::new(store, freshness, admission, clock, Arc::clone(&counts)),
-            single_flights: SingleFlights::new(finish, Arc::clone(&counts)),
+            single_flights: SingleFlights::new(finish),
             negative_cache: settings.negative_ttl.map(NegativeCache::new),
             variants: Variants::new(settings.variants),
             background,

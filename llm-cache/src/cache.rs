@@ -9,12 +9,12 @@ use serde::{Serialize, de::DeserializeOwned};
 use smallvec::smallvec;
 
 use crate::{
-    Directive, Key, StoreError, Tag,
+    Directive, Key, Miss, StoreError, Tag,
     entries::Found,
     inner::Inner,
     key::CallKeys,
-    keyed::{Keyed, Made, Value},
-    path::{Items, Request, bypass, from_entry, respond},
+    keyed::{Keyed, Made},
+    path::{Item, Request, bypass, respond},
     stats::Stats,
     store::StoreStats,
 };
@@ -135,13 +135,11 @@ impl Cache {
         Fut: Future<Output = Result<T, E>> + Send + 'static,
     {
         let cache = &self.0;
-        let directive = directive.limited(&cache.directive_policy).without_stack(cache.entries.freshness().ttl.default);
-        let found = match directive.no_cache || directive.no_store {
-            true => Found::Nothing,
-            false => cache.entries.peek::<Value<T>>(key.borrowed(), &directive),
-        };
-        let reply = match found {
-            Found::Served(stored, stale) if !cache.is_shadow => from_entry(cache, stored, stale),
+        let directive = directive.limited(&cache.directive_policy).without_stack(cache.entries.freshness.ttl.default);
+        let reply = match cache.entries.peek::<Arc<T>>(key.borrowed(), &directive) {
+            Found::Served(stored, stale) if !cache.is_shadow => {
+                Item::stored(stored, stale).into_reply(cache, Miss::Unknown)
+            }
             found => {
                 let (sender, service) = Made::new();
                 let mut unmade = Some((sender, call));
@@ -155,19 +153,19 @@ impl Cache {
                     lead();
                     bypass(Arc::clone(cache), service, call, directive.only_if_cached).await?
                 } else {
-                    let items = Items::one(CallKeys { entry: key.clone(), single_flight: key.clone() });
-                    let request = Arc::new(Request::new(Arc::clone(cache), directive, call, items));
+                    let keys = CallKeys { entry: key.clone(), single_flight: key.clone() };
+                    let request = Arc::new(Request::one(Arc::clone(cache), directive, call, keys));
                     respond(request, service, smallvec![found], lead).await?
                 }
             }
         };
-        Ok(Resolved { origin: reply.receipt.origin(), value: reply.output.0 })
+        Ok(Resolved { origin: reply.receipt.origin(), value: reply.output })
     }
 
     /// Returns the counters and the present size. It completes pending evictions first, so it is not for hot paths.
     pub fn stats(&self) -> Stats {
         let Inner { entries, counts, single_flights, .. } = &*self.0;
-        let store = entries.store();
+        let store = &entries.store;
         let StoreStats { entries, bytes, corrupt, dropped_writes, failed, leases: [leased, awaited, lost_leases] } =
             store.stats();
         let counted = counts.stats();
@@ -211,7 +209,7 @@ impl Cache {
         if let Some(negative_cache) = &self.0.negative_cache {
             negative_cache.remove(key);
         }
-        self.0.entries.store().remove(key).await
+        self.0.entries.store.remove(key).await
     }
 
     /// Invalidates all entries with a tag at once, however many they are. No call that is made from now on gets a
@@ -264,7 +262,7 @@ impl Cache {
             negative_cache.forget(tenant);
         }
         // Memory is emptied even if the file or Redis fails.
-        remembered.and(self.0.entries.store().forget(tenant).await)
+        remembered.and(self.0.entries.store.forget(tenant).await)
     }
 
     /// Removes all entries. Running calls go on, and their responses are not stored.
@@ -289,7 +287,7 @@ impl Cache {
         if let Some(negative_cache) = &self.0.negative_cache {
             negative_cache.clear();
         }
-        remembered.and(self.0.entries.store().clear().await)
+        remembered.and(self.0.entries.store.clear().await)
     }
 
     /// Waits until all background calls have ended, for a minute at most, and all stored entries are written. With
@@ -316,7 +314,7 @@ impl Cache {
         if let Some(background) = &self.0.background {
             background.idle().await;
         }
-        self.0.entries.store().close().await
+        self.0.entries.store.close().await
     }
 }
 
@@ -330,7 +328,7 @@ impl fmt::Debug for Cache {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Cache")
             .field("namespace", &self.0.namespace)
-            .field("freshness", self.0.entries.freshness())
+            .field("freshness", &self.0.entries.freshness)
             .finish_non_exhaustive()
     }
 }

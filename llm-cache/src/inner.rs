@@ -1,17 +1,16 @@
 //! State that the clones of a cache share.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
-use llm_core::{Call, Error, Operation, Tenant, Usd};
+use llm_core::{Call, Operation, Usd};
 
 use crate::{
-    CacheStatus, Directive, DirectivePolicy, Key, Mismatch,
+    Directive, DirectivePolicy, Key,
     counts::Counts,
     entries::Entries,
-    key::{CallKeys, KeyPrefix},
+    key::KeyPrefix,
     path::single_flight::SingleFlights,
     policy::{NegativeCache, Variants, VerificationSampler},
-    store::Provenance,
     tasks::Tasks,
 };
 
@@ -39,11 +38,6 @@ pub(crate) struct Inner {
 }
 
 impl Inner {
-    /// Returns the key of a request's entry, and that of its running call.
-    pub(crate) fn keys<T: Operation>(&self, prefix: &KeyPrefix<'_>, request: &T) -> CallKeys {
-        prefix.keys(request, Key::with_borrowed(prefix, request, |key| key.to_key()))
-    }
-
     /// Returns the prefix of a call's key. If a request has several variants, each call is about the next.
     pub(crate) fn prefix<'a, T: Operation>(&'a self, call: &'a Call<T>, directive: &'a Directive) -> KeyPrefix<'a> {
         let prefix = KeyPrefix::of(&self.namespace, call, directive);
@@ -54,38 +48,6 @@ impl Inner {
                 KeyPrefix { variant, ..prefix }
             }
             _ => prefix,
-        }
-    }
-
-    /// Returns the error with which the vendor refused a request a short time ago.
-    pub(crate) fn negative_error(&self, keys: &CallKeys) -> Option<Error> {
-        let (negative_cache, now) = (self.negative_cache.as_ref()?, self.entries.now());
-        let entry = negative_cache.get(&keys.single_flight, now)?;
-        if !self.entries.allows(&entry.provenance, entry.provenance.started_at) {
-            negative_cache.remove(&keys.single_flight);
-            return None;
-        }
-        self.counts.negative_hits.one();
-        Some(CacheStatus::add_to_error(entry.to_error(now)))
-    }
-
-    /// Remembers the error of a request, if it is due to the request alone.
-    pub(crate) fn remember_error(&self, keys: &CallKeys, error: &Error, provenance: Provenance) {
-        if let Some(negative_cache) = &self.negative_cache {
-            negative_cache.put(&keys.single_flight, error, provenance, self.entries.now());
-        }
-    }
-
-    /// Reports the result of a verification.
-    pub(crate) fn report_verification<T: Operation>(&self, agrees: bool, request: &T, tenant: Tenant, age: Duration) {
-        if agrees {
-            return;
-        }
-        self.counts.mismatched.one();
-        let (operation, model) = (T::NAME, request.model().into());
-        tracing::warn!(llm.operation = operation, age_s = age.as_secs(), "a stored response and a new one disagree");
-        if let Some(verification) = &self.verification {
-            verification.report(&Mismatch { operation, model, tenant, age });
         }
     }
 

@@ -255,6 +255,11 @@ impl<'a> KeyPrefix<'a> {
         CallKeys { entry, single_flight }
     }
 
+    /// Returns the keys of a request.
+    pub(crate) fn keys_of<T: Operation>(&self, request: &T) -> CallKeys {
+        self.keys(request, Key::with_borrowed(self, request, |key| key.to_key()))
+    }
+
     fn write(&self, h: &mut Fingerprinter, name: &str) {
         h.integer(VERSION).text(self.namespace);
         match self.scope {
@@ -382,7 +387,7 @@ mod tests {
         let request = llm_core::ChatRequest::new("m").user("x");
         let of = |tenant, scope, variant| {
             let prefix = KeyPrefix { namespace: "ns", tenant, scope, variant, routing: None };
-            prefix.keys(&request, Key::with_borrowed(&prefix, &request, |key| key.to_key()))
+            prefix.keys_of(&request)
         };
         let (a, b, own) = (of("a", Some("s"), 0), of("b", Some("s"), 0), of("s", None, 0));
         assert_eq!((a.entry.tenant(), a.entry.scope()), ("", Some("s")));

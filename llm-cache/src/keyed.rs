@@ -10,19 +10,16 @@ use std::{
 };
 
 use llm_core::{BoxError, Call, Error, Operation, Receipt, Reply, layer::Fingerprinter};
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de::DeserializeOwned};
+use serde::{Serialize, de::DeserializeOwned};
 use tokio::sync::oneshot;
 use tower_service::Service;
 
 use crate::failure::lost;
 
-/// The operation of [`Cache::get_or_call`](crate::Cache::get_or_call).
+/// Operation of [`Cache::get_or_call`](crate::Cache::get_or_call).
 pub(crate) struct Keyed<T>(PhantomData<fn() -> T>);
 
-/// Response of a [`Keyed`] operation, serialized as the value within.
-pub(crate) struct Value<T>(pub(crate) Arc<T>);
-
-/// The service below a [`Keyed`] operation: the caller's own future, which is sent once the caller has made it.
+/// Service below a [`Keyed`] operation: the caller's own future, which is sent once the caller has made it.
 pub(crate) struct Made<Fut>(Arc<Mutex<Option<oneshot::Receiver<Fut>>>>);
 
 impl<T> Keyed<T> {
@@ -45,9 +42,9 @@ where
     E: Into<BoxError>,
     Fut: Future<Output = Result<T, E>> + Send + 'static,
 {
-    type Response = Reply<Value<T>>;
+    type Response = Reply<Arc<T>>;
     type Error = Error;
-    type Future = Pin<Box<dyn Future<Output = Result<Reply<Value<T>>, Error>> + Send>>;
+    type Future = Pin<Box<dyn Future<Output = Result<Reply<Arc<T>>, Error>> + Send>>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Error>> {
         Poll::Ready(Ok(()))
@@ -59,13 +56,13 @@ where
             // The caller makes it as soon as it leads, unless its closure panics.
             let call = made.ok_or_else(lost)?.await.map_err(|_| lost())?;
             let value = call.await.map_err(|error| Error::from(error.into()))?;
-            Ok(Reply::new(Value(Arc::new(value)), Receipt::default()))
+            Ok(Reply::new(Arc::new(value), Receipt::default()))
         })
     }
 }
 
 impl<T: Serialize + DeserializeOwned + Send + Sync + 'static> Operation for Keyed<T> {
-    type Output = Value<T>;
+    type Output = Arc<T>;
     const NAME: &'static str = "get_or_call";
 
     fn model(&self) -> &'static str {
@@ -85,26 +82,8 @@ impl<T> Clone for Keyed<T> {
     }
 }
 
-impl<T> Clone for Value<T> {
-    fn clone(&self) -> Self {
-        Self(Arc::clone(&self.0))
-    }
-}
-
 impl<Fut> Clone for Made<Fut> {
     fn clone(&self) -> Self {
         Self(Arc::clone(&self.0))
-    }
-}
-
-impl<T: Serialize> Serialize for Value<T> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.0.serialize(serializer)
-    }
-}
-
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for Value<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        T::deserialize(deserializer).map(|value| Self(Arc::new(value)))
     }
 }

@@ -13,11 +13,11 @@ use smallvec::smallvec;
 use tower_service::Service;
 
 use crate::{
-    Cache, Directive, Key,
+    Cache, Directive, Key, Miss,
     entries::Found,
     failure::not_cached,
     list::List,
-    path::{Items, Request, bypass, from_entry, is_drawn, respond, revalidate, verify},
+    path::{Item, Request, bypass, is_drawn, respond, revalidate, verify},
     telemetry,
 };
 
@@ -66,38 +66,37 @@ impl<T: Operation, S: LlmService<T>> Service<Call<T>> for Cached<S> {
             return ResponseFuture::waiting(telemetry::run(T::NAME, reply));
         }
         if let Some(parts) = call.body.items().filter(|parts| parts.len() > 1) {
-            let items = Items::divided(cache, &call, &directive, parts);
-            let found = cache.entries.peek_all(&items.keys, &directive);
-            return self.wait(Request::new(Arc::clone(cache), directive, call, items), found);
+            let request = Request::divided(Arc::clone(cache), directive, call, parts);
+            let found = request.peek();
+            return self.wait(request, found);
         }
         let prefix = cache.prefix(&call, &directive);
-        // The request is serialized once. Its key is compared as it lies, and copied only if the call goes on from here.
+        // The request is serialized once. Its key is compared where it lies, and copied only if the call goes on from here.
         let (found, is_drawn, key) = Key::with_borrowed(&prefix, &call.body, |key| {
-            let found =
-                if directive.no_cache { Found::Nothing } else { cache.entries.peek::<Complete<T>>(key, &directive) };
+            let found = cache.entries.peek::<Complete<T>>(key, &directive);
             let is_drawn = !cache.is_shadow && is_drawn(cache, &found);
             let is_done = !cache.is_shadow && found.is_served() && !is_drawn && !found.is_revalidated();
             (found, is_drawn, (!is_done).then(|| key.to_key()))
         });
-        let items = key.map(|key| Items::one(prefix.keys(&call.body, key)));
-        let request = |directive, items| Request::new(Arc::clone(cache), directive, call, items);
-        let reply = match (found, items) {
-            (found, Some(items)) if cache.is_shadow => return self.wait(request(directive, items), smallvec![found]),
-            (Found::Served(stored, stale), items) => {
-                // The key is kept for a call in the background.
-                if let Some(items) = items {
-                    let request = request(directive, items);
+        let keys = key.map(|key| prefix.keys(&call.body, key));
+        let request = |directive, keys| Request::one(Arc::clone(cache), directive, call, keys);
+        let reply = match (found, keys) {
+            (found, Some(keys)) if cache.is_shadow => return self.wait(request(directive, keys), smallvec![found]),
+            (Found::Served(stored, stale), keys) => {
+                // The keys are kept for a call in the background.
+                if let Some(keys) = keys {
+                    let request = request(directive, keys);
                     match is_drawn {
                         true => verify(&request, &self.inner, &stored),
                         false => revalidate(&request, &self.inner, smallvec![0]),
                     }
                 }
-                Ok(from_entry(cache, stored, stale))
+                Ok(Item::stored(stored, stale).into_reply(cache, Miss::Unknown))
             }
-            _ if directive.only_if_cached && !cache.entries.store().has_remote_tier() => Err(not_cached()),
-            (found, items) => {
-                let items = items.expect("the key is kept unless the call is answered here");
-                return self.wait(request(directive, items), smallvec![found]);
+            _ if directive.only_if_cached && !cache.entries.store.has_remote_tier() => Err(not_cached()),
+            (found, keys) => {
+                let keys = keys.expect("the keys are kept unless the call is answered here");
+                return self.wait(request(directive, keys), smallvec![found]);
             }
         };
         ResponseFuture::ready(reply.map(|reply| telemetry::emit(T::NAME, reply)))
@@ -105,7 +104,7 @@ impl<T: Operation, S: LlmService<T>> Service<Call<T>> for Cached<S> {
 }
 
 impl<S> Cached<S> {
-    /// Returns the reply to a request that may have to wait; `found` is what the local tier has.
+    /// Returns the reply to a request that may have to wait; `found` is the result of its lookup in the local tier.
     fn wait<T>(&self, request: Request<T>, found: List<Found<Complete<T>>>) -> ResponseFuture<T::Output>
     where
         T: Operation,

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::runtime::Handle;
 
-use crate::{BuildError, Verification, tasks::Tasks};
+use crate::{BuildError, Verification, counts::Counts, tasks::Tasks};
 
 /// Settings of the calls that no caller waits for.
 ///
@@ -97,7 +97,7 @@ impl Background {
 
 impl Settings {
     /// Returns the tasks that the settings need.
-    pub(crate) fn tasks(&self) -> Result<Option<Arc<Tasks>>, BuildError> {
+    pub(crate) fn tasks(&self, counts: &Arc<Counts>) -> Result<Option<Arc<Tasks>>, BuildError> {
         let Some(background) = &self.background else { return Ok(None) };
         if background.verification.as_ref().is_some_and(|verification| !verification.is_percentage()) {
             return Err(BuildError::Verification);
@@ -106,6 +106,6 @@ impl Settings {
             return Err(BuildError::Background);
         }
         let runtime = Handle::try_current().map_err(|_| BuildError::Runtime)?;
-        Ok(Some(Tasks::new(runtime, background.max_calls)))
+        Ok(Some(Tasks::new(runtime, background.max_calls, Arc::clone(counts))))
     }
 }

@@ -17,7 +17,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use crate::Key;
+use crate::{Key, counts::Counts};
 
 /// Runs background calls in tasks, a bounded number at a time, none of them for long.
 pub(crate) struct Tasks {
@@ -27,24 +27,17 @@ pub(crate) struct Tasks {
     room: Arc<Semaphore>,
     /// Number of calls that may run at a time.
     most: u32,
-    /// Keys of the requests that are being sent; no more than there are slots.
+    /// Keys of the requests that are being sent.
     busy: Mutex<HashSet<Key>>,
+    counts: Arc<Counts>,
 }
 
 /// Slot of one call for some requests.
 pub(crate) struct Slot {
     of: Arc<Tasks>,
+    /// Keys of the requests; none for a call that ran already when it got its slot.
     keys: Vec<Key>,
     _permit: OwnedSemaphorePermit,
-}
-
-/// Reasons why there is no slot.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Denied {
-    /// Calls for all of these requests run already.
-    Busy,
-    /// All slots are taken.
-    Full,
 }
 
 /// Longest time that a call may run.
@@ -58,46 +51,35 @@ const MOST_PAUSE: Duration = Duration::from_secs(30);
 const LAST_WAIT: Duration = Duration::from_secs(60);
 
 impl Tasks {
-    pub(crate) fn new(runtime: Handle, most: u32) -> Arc<Self> {
+    pub(crate) fn new(runtime: Handle, most: u32, counts: Arc<Counts>) -> Arc<Self> {
         let room = Arc::new(Semaphore::new(most as usize));
-        Arc::new(Self { runtime, room, most, busy: Mutex::default() })
+        Arc::new(Self { runtime, room, most, busy: Mutex::default(), counts })
     }
 
-    /// Returns a slot for a call for those of some requests for which no call runs here.
-    pub(crate) fn slot(self: &Arc<Self>, mut keys: Vec<Key>) -> Result<Slot, Denied> {
+    /// Returns a slot for a call for those of some requests for which no call runs here. `None` if there are none, or if all
+    /// slots are taken, which is counted.
+    pub(crate) fn slot(self: &Arc<Self>, mut keys: Vec<Key>) -> Option<Slot> {
         let mut busy = self.busy();
         keys.retain(|key| !busy.contains(key));
         if keys.is_empty() {
-            return Err(Denied::Busy);
+            return None;
         }
-        let permit = Arc::clone(&self.room).try_acquire_owned().map_err(|_| Denied::Full)?;
+        let permit = self.permit()?;
         busy.extend(keys.iter().cloned());
         drop(busy);
-        Ok(Slot { of: Arc::clone(self), keys, _permit: permit })
+        Some(Slot { of: Arc::clone(self), keys, _permit: permit })
     }
 
-    /// Returns a slot for a call that runs already.
+    /// Returns a slot for a call that runs already and that its last caller has left. Counts the call, or that all slots
+    /// are taken.
     pub(crate) fn detached_slot(self: &Arc<Self>) -> Option<Slot> {
-        let permit = Arc::clone(&self.room).try_acquire_owned().ok()?;
+        let permit = self.permit()?;
+        self.counts.detached.one();
         Some(Slot { of: Arc::clone(self), keys: Vec::new(), _permit: permit })
     }
 
-    /// Runs a call in its slot.
-    pub(crate) fn run(&self, slot: Slot, call: impl Future<Output = Result<(), Error>> + Send + 'static) {
-        self.runtime.spawn(async move {
-            if let Ok(Err(error)) = timeout(LONGEST, call).await {
-                sleep(error.retry_after().unwrap_or(PAUSE).min(MOST_PAUSE)).await;
-            }
-            drop(slot);
-        });
-    }
-
-    /// Drives a detached call to its end while its slot is held.
-    pub(crate) fn complete(&self, slot: Slot, completion: impl Future<Output = ()> + Send + 'static) {
-        self.runtime.spawn(async move {
-            let _ = timeout(LONGEST, completion).await;
-            drop(slot);
-        });
+    fn permit(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.room).try_acquire_owned().inspect_err(|_| self.counts.skipped.one()).ok()
     }
 
     /// Waits until no call runs, but not for ever.
@@ -119,6 +101,17 @@ impl Slot {
     /// Returns the keys of the requests that the call is for.
     pub(crate) fn keys(&self) -> &[Key] {
         &self.keys
+    }
+
+    /// Runs a call, for ten minutes at most, and releases the slot.
+    pub(crate) fn run(self, call: impl Future<Output = Result<(), Error>> + Send + 'static) {
+        let runtime = self.of.runtime.clone();
+        runtime.spawn(async move {
+            if let Ok(Err(error)) = timeout(LONGEST, call).await {
+                sleep(error.retry_after().unwrap_or(PAUSE).min(MOST_PAUSE)).await;
+            }
+            drop(self);
+        });
     }
 }
 

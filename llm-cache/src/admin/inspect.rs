@@ -74,7 +74,7 @@ impl Cache {
     ///
     /// [`StoreError`] if the store fails, or if there is none outside the process.
     pub async fn list(&self, after: Option<Cursor>, most: usize) -> Result<Listing, StoreError> {
-        let page = self.0.entries.store().scan(after, most).await?;
+        let page = self.0.entries.store.scan(after, most).await?;
         let entries = page.found.into_iter().map(StoredEntry::from).collect();
         Ok(Listing { entries, unreadable: page.corrupt.len() as u64, next: page.next })
     }
@@ -108,7 +108,7 @@ impl Cache {
                 format!("a name has {} hexadecimal digits: take one from a listing", 2 * Name::BYTES),
             )
         })?;
-        Ok(self.0.entries.store().remove_named(vec![name]).await? > 0)
+        Ok(self.0.entries.store.remove_named(vec![name]).await? > 0)
     }
 
     /// [Invalidates](Self::invalidate) a tag, and removes all entries that cannot be served any more from the store
@@ -137,9 +137,9 @@ impl Cache {
         self.invalidate(tag).await?;
         let (mut gone, mut after) = (0, None);
         loop {
-            let page = self.0.entries.store().scan(after, PAGE).await?;
+            let page = self.0.entries.store.scan(after, PAGE).await?;
             let over = page.found.iter().filter(|entry| !entry.live).map(|entry| entry.name);
-            gone += self.0.entries.store().remove_named(over.collect()).await?;
+            gone += self.0.entries.store.remove_named(over.collect()).await?;
             match page.next {
                 Some(next) => after = Some(next),
                 None => return Ok(gone),

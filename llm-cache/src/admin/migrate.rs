@@ -56,14 +56,14 @@ pub async fn migrate(
     from.close().await?;
     let mut done = MigrationReport { next: after, ..MigrationReport::default() };
     loop {
-        let Page { found, corrupt, next } = from.0.entries.store().scan(done.next.take(), batch.get()).await?;
+        let Page { found, corrupt, next } = from.0.entries.store.scan(done.next.take(), batch.get()).await?;
         let listed = found.len() as u64;
         let live: Vec<_> = found.into_iter().filter(|entry| entry.live).map(|entry| entry.record).collect();
         let wanted = live.len() as u64;
         let latest = live.iter().map(|record| record.provenance.started_at).max();
         // What is invalidated there from now on must be later than what comes; a store with its own time sees to that.
         to.0.entries.advance(latest.unwrap_or(Timestamp::default()));
-        let copied = to.0.entries.store().write_records(live).await?;
+        let copied = to.0.entries.store.write_records(live).await?;
         done.copied += copied;
         done.not_taken += wanted - copied;
         done.expired += listed - wanted;

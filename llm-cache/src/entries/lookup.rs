@@ -1,9 +1,6 @@
-//! Lookups: the entries of items in the local and the remote tier, and shares on calling for them.
+//! Lookups of entries in the local and the remote tier, and claims on the calls for entries that are missing.
 
-use std::{
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::{sync::Arc, time::Duration};
 
 use serde::de::DeserializeOwned;
 
@@ -11,70 +8,55 @@ use super::storing::Entries;
 use crate::{
     Directive, Key, Miss, Stale,
     counts::LookupTimer,
-    key::{BorrowedKey, CallKeys},
+    key::BorrowedKey,
     list::List,
     policy::Verdict,
     store::{Claim, Claimant, Entry, Lease},
 };
 
 /// An entry, its response of the type that is wanted, and its age.
+#[derive(Clone)]
 pub(crate) struct Stored<C> {
     /// Response, shared with the store.
     pub(crate) response: Arc<C>,
     /// Entry, with its accounting and its tier.
     pub(crate) entry: Arc<Entry>,
-    /// Time since it was stored, at the lookup.
+    /// Time between the storing of the entry and the lookup.
     pub(crate) age: Duration,
 }
 
 /// Result of a lookup.
 pub(crate) enum Found<C> {
-    /// An entry to serve, and why it is served if it is stale.
+    /// An entry to serve. If it has expired, the reason for serving it.
     Served(Stored<C>, Option<Stale>),
-    /// A stale entry kept for `stale_if_error`.
-    StaleIfError(Stored<C>),
-    /// An entry that is too old for this call.
-    TooOld,
-    /// An entry that had expired or was invalidated, and was removed.
-    Gone,
-    /// Nothing.
-    Nothing,
+    /// No entry to serve, for this reason. There may be a stale entry to serve if the call fails.
+    Missed(Miss, Option<Stored<C>>),
 }
 
 /// Result of a claim on a call.
 pub(crate) enum Claimed<C> {
-    /// The call is not needed.
+    /// No call is needed, because this entry was found.
     Stored(Stored<C>),
-    /// The call is to be sent.
+    /// The call is to be sent under this lease.
     Lead(Lease),
     /// Another process is still calling.
     Taken,
 }
 
 impl Entries {
-    /// Looks a key up in the local tier.
+    /// Looks a key up in the local tier. A directive that bypasses entries finds none.
     pub(crate) fn peek<C: DeserializeOwned + Send + Sync + 'static>(
         &self,
         key: BorrowedKey<'_>,
         directive: &Directive,
     ) -> Found<C> {
+        if directive.no_cache || directive.no_store {
+            return Found::nothing();
+        }
         let timer = LookupTimer::now();
-        let found = self.store.peek(key).map_or(Found::Nothing, |entry| self.judge(key, entry, directive));
+        let found = self.store.peek(key).map_or_else(Found::nothing, |entry| self.judge(key, entry, directive));
         self.counts.meters.record_local_lookup(timer);
         found
-    }
-
-    /// Looks items up in the local tier; with `no_cache`, nothing is found.
-    pub(crate) fn peek_all<C: DeserializeOwned + Send + Sync + 'static>(
-        &self,
-        keys: &[CallKeys],
-        directive: &Directive,
-    ) -> List<Found<C>> {
-        let peek = |keys: &CallKeys| match directive.no_cache {
-            true => Found::Nothing,
-            false => self.peek(keys.entry.borrowed(), directive),
-        };
-        keys.iter().map(peek).collect()
     }
 
     /// Looks keys up in both tiers, in their order.
@@ -87,14 +69,14 @@ impl Entries {
         self.look_further(keys, directive, found).await
     }
 
-    /// Looks those keys up in the remote tier for which the local tier had no entry to serve.
+    /// Looks those keys up in the remote tier for which the local tier has no entry to serve: `found` is what it has.
     pub(crate) async fn look_further<C: DeserializeOwned + Send + Sync + 'static>(
         &self,
         keys: &[&Key],
         directive: &Directive,
         found: List<Found<C>>,
     ) -> List<Found<C>> {
-        if !self.store.has_remote_tier() {
+        if directive.no_cache || !self.store.has_remote_tier() {
             return found;
         }
         // In a box, so that calls without a remote tier do not carry its size.
@@ -118,7 +100,7 @@ impl Entries {
                 self.store.fill(key, &entry, removals);
             }
             // An entry of the remote tier is never older than that of the local one.
-            if !matches!(further, Found::Nothing) {
+            if !matches!(further, Found::Missed(Miss::Unknown, _)) {
                 found[at] = further;
             }
         }
@@ -152,13 +134,7 @@ impl Entries {
         }
     }
 
-    /// True if an entry has not been invalidated since it was found.
-    pub(crate) fn holds<C>(&self, stored: &Stored<C>) -> bool {
-        let provenance = &stored.entry.provenance;
-        self.allows(provenance, provenance.started_at)
-    }
-
-    /// Fetches entries from the remote tier. A store that fails has none.
+    /// Fetches entries from the remote tier. If the store fails, none is returned.
     async fn fetch(&self, keys: &[Key]) -> Vec<Option<Arc<Entry>>> {
         if keys.is_empty() {
             return Vec::new();
@@ -173,72 +149,64 @@ impl Entries {
         })
     }
 
-    /// Decides what an entry is good for. An entry that is good for no call is removed.
+    /// Decides how one call may use an entry. An entry that no call may use is evicted.
     fn judge<C: DeserializeOwned + Send + Sync + 'static>(
         &self,
         key: BorrowedKey<'_>,
         entry: Arc<Entry>,
         directive: &Directive,
     ) -> Found<C> {
-        let Some(response) = entry.response() else { return Found::Nothing };
+        let Some(response) = entry.response() else { return Found::nothing() };
         // It stays in the store, where a cache with another predicate may serve it.
         if !self.admission.cache_if.allows::<C>(&response, &entry.accounting) {
-            return Found::Nothing;
+            return Found::nothing();
         }
-        if !self.allows(&entry.provenance, entry.provenance.started_at) {
+        if !self.is_valid(&entry.provenance) {
             self.store.evict_unless_newer(key, &entry);
-            return Found::Gone;
+            return Found::Missed(Miss::Gone, None);
         }
         if directive.no_fallback && entry.accounting.fallback {
-            return Found::Nothing;
+            return Found::nothing();
         }
         let now = self.clock.now();
-        let verdict = self.freshness.judge(&entry.expiry, now, directive);
         let stored = |entry: Arc<Entry>| Stored { response, age: entry.age(now), entry };
-        match verdict {
-            Verdict::Fresh => Found::Served(stored(entry), None),
-            Verdict::Stale => Found::Served(stored(entry), Some(Stale::Allowed)),
-            Verdict::Revalidating => Found::Served(stored(entry), Some(Stale::Revalidating)),
-            Verdict::StaleIfError => Found::StaleIfError(stored(entry)),
-            Verdict::TooOld => Found::TooOld,
+        match self.freshness.judge(&entry.expiry, now, directive) {
+            Verdict::Served(stale) => Found::Served(stored(entry), stale),
+            // Only this call's bound on the age rules a fresh entry out.
+            Verdict::StaleIfError if entry.expiry.is_fresh(now) => Found::Missed(Miss::TooOld, Some(stored(entry))),
+            Verdict::StaleIfError => Found::Missed(Miss::Gone, Some(stored(entry))),
+            Verdict::TooOld => Found::Missed(Miss::TooOld, None),
             Verdict::Expired => {
                 self.store.evict_unless_newer(key, &entry);
-                Found::Gone
+                Found::Missed(Miss::Gone, None)
             }
         }
     }
 }
 
 impl<C> Found<C> {
-    /// True if it is an entry to serve.
+    /// Returns the result for a key without an entry.
+    pub(crate) fn nothing() -> Self {
+        Self::Missed(Miss::Unknown, None)
+    }
+
+    /// Returns true if there is an entry to serve.
     pub(crate) fn is_served(&self) -> bool {
         self.served().is_some()
     }
 
-    /// True if it is an expired entry that is served while a call replaces it.
+    /// Returns true if an expired entry is served while a call replaces it.
     pub(crate) fn is_revalidated(&self) -> bool {
         matches!(self, Self::Served(_, Some(Stale::Revalidating)))
     }
 
-    /// The entry to serve, and why it is served if it is stale.
+    /// Returns the entry to serve, and the reason for serving it if it has expired.
     pub(crate) fn served(&self) -> Option<(&Stored<C>, Option<Stale>)> {
         if let Self::Served(stored, stale) = self { Some((stored, *stale)) } else { None }
     }
 
-    /// The reason for a call, if no entry is served.
-    pub(crate) fn miss(&self, now: impl FnOnce() -> SystemTime) -> Miss {
-        match self {
-            Self::TooOld => Miss::TooOld,
-            // For this call only: its time is not over.
-            Self::StaleIfError(stored) if stored.entry.expiry.is_fresh(now()) => Miss::TooOld,
-            Self::StaleIfError(_) | Self::Gone => Miss::Gone,
-            _ => Miss::Unknown,
-        }
-    }
-}
-
-impl<C> Clone for Stored<C> {
-    fn clone(&self) -> Self {
-        Self { response: Arc::clone(&self.response), entry: Arc::clone(&self.entry), age: self.age }
+    /// Returns the reason for a call, if no entry is served.
+    pub(crate) fn miss(&self) -> Miss {
+        if let Self::Missed(miss, _) = self { *miss } else { Miss::Unknown }
     }
 }

@@ -18,15 +18,15 @@ use crate::{
 /// Entries of a cache in all tiers of its store.
 pub(crate) struct Entries {
     /// Store, which another cache may share.
-    pub(super) store: Arc<dyn Store>,
+    pub(crate) store: Arc<dyn Store>,
     /// Invalidations of this process. The store may know of more.
     epochs: Arc<InvalidationEpochs>,
     /// Times to live, and grace after them.
-    pub(super) freshness: Freshness,
+    pub(crate) freshness: Freshness,
     /// Conditions for storing.
-    pub(super) admission: Admission,
+    pub(crate) admission: Admission,
     /// Clock that expiry goes by.
-    pub(super) clock: Arc<dyn Clock>,
+    pub(crate) clock: Arc<dyn Clock>,
     /// Counters of the cache.
     pub(super) counts: Arc<Counts>,
     /// Done once the first response that is too large is logged.
@@ -71,23 +71,6 @@ impl Entries {
         (Arc::clone(&self.store), Arc::clone(&self.epochs))
     }
 
-    pub(crate) fn store(&self) -> &dyn Store {
-        &*self.store
-    }
-
-    pub(crate) fn freshness(&self) -> &Freshness {
-        &self.freshness
-    }
-
-    /// Size of the largest entry, in bytes.
-    pub(crate) fn max_bytes(&self) -> u64 {
-        self.admission.max_bytes
-    }
-
-    pub(crate) fn clock(&self) -> &Arc<dyn Clock> {
-        &self.clock
-    }
-
     pub(crate) fn now(&self) -> SystemTime {
         self.clock.now()
     }
@@ -97,15 +80,19 @@ impl Entries {
         Provenance { started_at: self.epochs.timestamp(self.store_time()), tags }
     }
 
-    /// True if nothing with the tags of `provenance` has been invalidated since `started_at`.
-    pub(crate) fn allows(&self, provenance: &Provenance, started_at: Timestamp) -> bool {
-        self.epochs.allow(&provenance.tags, started_at) && self.store.allows(&provenance.tags, started_at)
+    /// Returns true if nothing with the tags of a response has been invalidated since its call began.
+    pub(crate) fn is_valid(&self, provenance: &Provenance) -> bool {
+        self.allows(&provenance.tags, provenance.started_at)
+    }
+
+    fn allows(&self, tags: &[Tag], started_at: Timestamp) -> bool {
+        self.epochs.allow(tags, started_at) && self.store.allows(tags, started_at)
     }
 
     /// Returns the condition on which a caller may join a running call: neither the caller's tags nor the leader's were
     /// invalidated since the call began.
     pub(crate) fn joins<'a>(&'a self, own: &'a Provenance) -> impl Fn(&Provenance) -> bool + Sync + 'a {
-        |leader| self.allows(own, leader.started_at) && self.allows(leader, leader.started_at)
+        |leader| self.allows(&own.tags, leader.started_at) && self.is_valid(leader)
     }
 
     /// True if the application lets a response be stored.
@@ -120,7 +107,7 @@ impl Entries {
         C: Serialize + Send + Sync + 'static,
     {
         let StoreOptions { ttl, memory_size, provenance } = options;
-        if !self.allows(&provenance, provenance.started_at) {
+        if !self.is_valid(&provenance) {
             return;
         }
         let stored_at = self.now();

@@ -1,30 +1,25 @@
 //! Calls that no caller waits for: revalidation of expired entries, and verification of a share of the hits.
 //!
-//! Both take a slot of [`crate::tasks`] first. Without a slot, or if the same request is being sent, no call is made and the
-//! caller's reply is as it would be. They are sent for the caller's tenant, with [`Purpose`] in their extensions.
+//! Both take a slot of [`crate::tasks`] first. Without a slot, or if the same request is being sent, no call is made. The
+//! caller's reply does not depend on it. The calls are sent for the caller's tenant, with [`Purpose`] in their extensions.
 
 use std::{collections::HashSet, sync::Arc};
 
 use llm_core::{
-    Error, Operation,
+    Operation,
     layer::{Complete, LlmService, Purpose},
 };
 
-use super::{
-    List,
-    join::{Obtained, obtain},
-    request::Request,
-};
+use super::{List, join::obtain, reply::Item, request::Request};
 use crate::{
-    Key,
+    Key, Mismatch,
     entries::{Found, Stored},
-    failure::lost,
     inner::Inner,
     policy::VerificationSampler,
-    tasks::{Denied, Slot},
+    tasks::Slot,
 };
 
-/// Draws whether a hit is verified.
+/// Draws a hit that is to be verified. Returns true if this one is drawn.
 pub(crate) fn is_drawn<C>(cache: &Inner, found: &Found<C>) -> bool {
     matches!(found, Found::Served(_, None)) && cache.verification.as_ref().is_some_and(VerificationSampler::draws)
 }
@@ -37,17 +32,14 @@ where
 {
     let Some(slot) = slot(request, &stale) else { return };
     let claimed: HashSet<&Key> = slot.keys().iter().collect();
-    stale.retain(|at| claimed.contains(&request.items.keys[*at].entry));
+    stale.retain(|at| claimed.contains(&request.keys[*at].entry));
     let directive = request.directive.revalidating();
     let own = request.unattended(Purpose::Revalidation, &stale, directive, |counts| &counts.revalidated);
-    let obtained = obtain_all(&own, service);
-    start(&request.cache, slot, async move {
-        let items: Result<Vec<_>, Error> = obtained.await.into_iter().flatten().collect();
-        items.map(drop)
-    });
+    run(own, service, slot, |_, _| ());
 }
 
-/// Sends the call of a hit again in the background, and reports whether the responses agree. The new one is stored.
+/// Sends the call of a hit again in the background, and reports the stored response if the new one differs. The new one is
+/// stored.
 pub(crate) fn verify<T, S>(request: &Request<T>, service: &S, stored: &Stored<Complete<T>>)
 where
     T: Operation,
@@ -56,49 +48,47 @@ where
     let Some(slot) = slot(request, &[0]) else { return };
     let directive = request.directive.clone().no_cache();
     let own = request.unattended(Purpose::Verification, &[0], directive, |counts| &counts.verified);
-    let obtained = obtain_all(&own, service);
     let (known, age) = (Arc::clone(&stored.response), stored.age);
-    start(&request.cache, slot, async move {
-        let item = obtained.await.into_iter().flatten().next().unwrap_or_else(|| Err(lost()))?;
-        let response = item.into_whole().ok_or_else(lost)?;
-        let Request { cache, call, .. } = &*own;
-        cache.report_verification::<T>(T::equivalent(&known, &response), &call.body, call.tenant.clone(), age);
-        Ok(())
+    run(own, service, slot, move |Request { cache, call, .. }, mut items| {
+        let new = items.pop().and_then(Item::into_whole);
+        if new.is_none_or(|new| T::equivalent(&known, &new)) {
+            return;
+        }
+        cache.counts.mismatched.one();
+        let (operation, model) = (T::NAME, call.body.model().into());
+        tracing::warn!(llm.operation = operation, age_s = age.as_secs(), "a stored response and a new one disagree");
+        if let Some(verification) = &cache.verification {
+            verification.report(&Mismatch { operation, model, tenant: call.tenant.clone(), age });
+        }
     });
 }
 
-/// Obtains all items of a request that no caller waits for.
-fn obtain_all<T, S>(
-    request: &Arc<Request<T>>,
+/// Obtains all items of a request in the background, and calls `finish` with them unless one failed.
+fn run<T, S>(
+    request: Arc<Request<T>>,
     service: &S,
-) -> impl Future<Output = List<Obtained<T::Output>>> + Send + use<T, S>
-where
+    slot: Slot,
+    finish: impl FnOnce(&Request<T>, List<Item<T::Output>>) + Send + 'static,
+) where
     T: Operation,
     S: LlmService<T>,
 {
-    let all: List<usize> = (0..request.items.keys.len()).collect();
-    obtain(request, service, &all, false, &mut || ())
+    let all: List<usize> = (0..request.keys.len()).collect();
+    let obtained = obtain(&request, service, &all, false, &mut || ());
+    slot.run(async move {
+        finish(&request, obtained.await.into_iter().flatten().collect::<Result<_, _>>()?);
+        Ok(())
+    });
 }
 
 /// Returns a slot for a call for some items. `None` if calls for all of them run already, if the request must not be sent
 /// again, or if the caller wants no call.
 fn slot<T: Operation>(request: &Request<T>, at: &[usize]) -> Option<Slot> {
-    let Request { cache, directive, call, items, .. } = request;
+    let Request { cache, directive, call, keys, .. } = request;
     let tasks = cache.background.as_ref()?;
     if directive.only_if_cached || !call.body.is_repeatable() {
         return None;
     }
-    let idle =
-        at.iter().map(|at| &items.keys[*at]).filter(|keys| !cache.single_flights.is_running(&keys.single_flight));
-    let slot = tasks.slot(idle.map(|keys| keys.entry.clone()).collect());
-    if let Err(Denied::Full) = slot {
-        cache.counts.skipped.one();
-    }
-    slot.ok()
-}
-
-fn start(cache: &Inner, slot: Slot, call: impl Future<Output = Result<(), Error>> + Send + 'static) {
-    if let Some(tasks) = &cache.background {
-        tasks.run(slot, call);
-    }
+    let idle = at.iter().map(|at| &keys[*at]).filter(|keys| !cache.single_flights.is_running(&keys.single_flight));
+    tasks.slot(idle.map(|keys| keys.entry.clone()).collect())
 }

@@ -18,8 +18,7 @@ use futures_util::{
 use llm_core::{
     Call, Error, Operation, Output, Receipt, Reply,
     layer::{
-        Accounting, CallDeadline, Complete, End, Extensions, LlmService, Members, Shared, SharedDeadline, VendorLimits,
-        call_items,
+        CallDeadline, Complete, End, Extensions, LlmService, Members, Shared, SharedDeadline, VendorLimits, call_items,
     },
 };
 use smallvec::smallvec;
@@ -34,7 +33,7 @@ use super::{
 use crate::{
     Key, Tag,
     counts::Counts,
-    entries::{Claimed, Found, StoreOptions, Stored},
+    entries::{Claimed, Found, Stored},
     failure::{lost, outcome},
     store::{Claimant, Lease, MaxWait, Outcome, Provenance},
 };
@@ -43,6 +42,7 @@ use crate::{
 pub(super) type FlightResult<T> = Result<Sent<Complete<T>>, Error>;
 
 /// Response to one item, for the leader and its waiters.
+#[derive(Clone)]
 pub(super) enum Sent<C> {
     /// An entry that was stored meanwhile.
     Stored(Stored<C>),
@@ -50,7 +50,8 @@ pub(super) enum Sent<C> {
     Shared(SharedReply<C>),
 }
 
-/// A response that several callers take, whole or still running.
+/// Reply that several callers take.
+#[derive(Clone)]
 pub(super) struct SharedReply<C> {
     /// Response, whole or still running.
     pub(super) response: Shared<C>,
@@ -65,15 +66,15 @@ pub(super) struct SharedReply<C> {
 /// The leader of one call for some items of a request.
 pub(super) struct Leader<T, S> {
     /// Request of which it leads some items.
-    request: Arc<Request<T>>,
+    pub(super) request: Arc<Request<T>>,
     /// Service below the cache.
-    service: S,
+    pub(super) service: S,
     /// Tags of the responses.
-    tags: Arc<[Tag]>,
+    pub(super) tags: Arc<[Tag]>,
     /// Items that it leads.
-    led: List<Led>,
+    pub(super) led: List<Led>,
     /// Deadline of all waiters; `None` if no other caller can join the call, or if it goes on without them.
-    deadline: Option<SharedDeadline>,
+    pub(super) deadline: Option<SharedDeadline>,
 }
 
 /// An item that a leader calls for, by its index in the request, and its place in the table of running calls.
@@ -85,26 +86,13 @@ pub(super) struct Led {
 /// An item by its index among those of the leader, and the lease on calling for it.
 type Leased = (usize, Lease);
 
-impl<T: Operation, S> Leader<T, S> {
-    /// Creates the leader of a call whose responses get these tags.
-    pub(super) fn new(
-        request: Arc<Request<T>>,
-        service: S,
-        tags: Arc<[Tag]>,
-        led: List<Led>,
-        deadline: Option<SharedDeadline>,
-    ) -> Self {
-        Self { request, service, tags, led, deadline }
-    }
-}
-
 impl<T: Operation, S: LlmService<T>> Leader<T, S> {
     /// Claims the items, sends one call for those that no other process calls for, and stores each response before its
     /// item leaves the table of running calls. Items that another process calls for are awaited last, one by one, so that
     /// the leader waits while it holds no lease that others wait for. If a call fails, all items without a response fail.
     pub(super) async fn run(&mut self) -> List<FlightResult<T>> {
         let Request { cache, call, .. } = &*self.request;
-        let wait = cache.entries.store().leases().then(|| max_wait(CallDeadline::of(call).latest()));
+        let wait = cache.entries.store.leases().then(|| max_wait(CallDeadline::of(call).latest()));
         let mut results: List<Option<Sent<Complete<T>>>> = self.led.iter().map(|_| None).collect();
         let (mut leased, mut taken) = (List::new(), List::new());
         for (nth, claim) in claim_all(&self.request, &self.tags, &self.led, wait).await.into_iter().enumerate() {
@@ -164,7 +152,7 @@ impl<T: Operation, S: LlmService<T>> Leader<T, S> {
         &self,
         leased: &[Leased],
     ) -> impl Future<Output = Result<List<Reply<T::Output>>, Error>> + Send + use<T, S> {
-        let Request { cache, directive, call, items, counter } = &*self.request;
+        let Request { cache, directive, call, counter, .. } = &*self.request;
         let mut call = call.clone();
         if !directive.no_cache {
             call.deadline = None;
@@ -175,7 +163,7 @@ impl<T: Operation, S: LlmService<T>> Leader<T, S> {
             drop(above);
         }
         let (counts, service) = (&cache.counts, self.service.clone());
-        match items.parts(leased.iter().map(|(nth, _)| self.led[*nth].at)) {
+        match self.request.parts(leased.iter().map(|(nth, _)| self.led[*nth].at)) {
             None => Either::Left(send(counts, *counter, service, call).map_ok(|reply| smallvec![reply])),
             Some(parts) => {
                 // What is sent is not what the callers of a merged call asked for.
@@ -194,18 +182,17 @@ impl<T: Operation, S: LlmService<T>> Leader<T, S> {
         reply: Reply<T::Output>,
         provenance: Provenance,
     ) -> SharedReply<Complete<T>> {
-        let storing = Storing { request: Arc::clone(&self.request), at: self.led[nth].at, provenance };
-        let guard = self.led[nth].guard.take();
+        let (request, at, guard) = (&self.request, self.led[nth].at, self.led[nth].guard.take());
         let Reply { output, receipt, limits, extensions, .. } = reply;
         let response = match output.into_whole() {
             Ok(whole) => {
                 let whole = Arc::new(whole);
-                storing.store(&whole, || Arc::clone(&whole), &receipt);
+                request.store(at, provenance, &whole, || Arc::clone(&whole), &receipt);
                 lease.end(Outcome::Over);
                 drop(guard);
                 Shared::Whole(whole)
             }
-            Err(output) => share_running(storing, guard, lease, output, &receipt),
+            Err(output) => share_running((Arc::clone(request), at, provenance), guard, lease, output, &receipt),
         };
         SharedReply { response, receipt, limits, extensions }
     }
@@ -219,7 +206,7 @@ async fn claim_all<T: Operation>(
     led: &[Led],
     wait: Option<MaxWait>,
 ) -> List<Claimed<Complete<T>>> {
-    let Request { cache, directive, items, .. } = request;
+    let Request { cache, directive, keys, .. } = request;
     if directive.no_cache {
         return led.iter().map(|_| Claimed::Lead(Lease::free())).collect();
     }
@@ -228,7 +215,7 @@ async fn claim_all<T: Operation>(
             Found::Served(stored, None) => Claimed::Stored(stored),
             _ => Claimed::Lead(Lease::free()),
         };
-        let keys: List<&Key> = led.iter().map(|led| &items.keys[led.at].entry).collect();
+        let keys: List<&Key> = led.iter().map(|led| &keys[led.at].entry).collect();
         return cache.entries.look(&keys, directive).await.into_iter().map(claim).collect();
     };
     let wait = MaxWait { for_others: led.len() == 1, ..wait };
@@ -247,20 +234,20 @@ fn claim<'a, T: Operation>(
     led: &Led,
     wait: MaxWait,
 ) -> Pin<Box<dyn Future<Output = Claimed<Complete<T>>> + Send + 'a>> {
-    let Request { cache, directive, call, items, .. } = request;
-    let claimant = Claimant { keys: &items.keys[led.at], tags, priority: call.priority, wait };
+    let Request { cache, directive, call, keys, .. } = request;
+    let claimant = Claimant { keys: &keys[led.at], tags, priority: call.priority, wait };
     Box::pin(cache.entries.claim(claimant, directive))
 }
 
 /// Shares a response that still runs.
 fn share_running<T: Operation>(
-    storing: Storing<T>,
+    (request, at, provenance): (Arc<Request<T>>, usize, Provenance),
     guard: Option<Guard>,
     lease: Lease,
     mut output: T::Output,
     receipt: &Receipt,
 ) -> Shared<Complete<T>> {
-    let most = storing.request.cache.entries.max_bytes();
+    let most = request.cache.entries.admission.max_bytes;
     let gate = Arc::new(JoinGate::new(guard));
     if let Some(renew) = lease.renewer() {
         output = output.watch(move |_| {
@@ -271,7 +258,7 @@ fn share_running<T: Operation>(
     let (own, receipt) = (Arc::clone(&gate), receipt.clone());
     let output = output.on_end(move |end| {
         if let End::Complete(response) = end {
-            storing.store(response, || Arc::new(response.clone()), &receipt);
+            request.store(at, provenance, response, || Arc::new(response.clone()), &receipt);
         }
         lease.end(if let End::Dropped(_) = end { Outcome::Left } else { Outcome::Over });
         own.close();
@@ -281,31 +268,6 @@ fn share_running<T: Operation>(
         gate.guards(live);
     }
     response
-}
-
-/// Stores the response to one item of a request, by the item's index.
-pub(super) struct Storing<T> {
-    pub(super) request: Arc<Request<T>>,
-    pub(super) at: usize,
-    pub(super) provenance: Provenance,
-}
-
-impl<T: Operation> Storing<T> {
-    /// Stores a complete response if it is cacheable. `shared` returns it as the entry holds it.
-    pub(super) fn store(self, response: &Complete<T>, shared: impl FnOnce() -> Arc<Complete<T>>, receipt: &Receipt) {
-        let Self { request, at, provenance } = self;
-        let Request { cache, directive, call, items, .. } = &*request;
-        let (entries, part) = (&cache.entries, items.part(call, at));
-        // The accounting of the response, not of how one caller got it.
-        let mut accounting = Accounting::default();
-        receipt.edit(|receipt| accounting.copy_response(receipt));
-        let is_cacheable = part.is_self_contained() && T::is_cacheable(response) && part.conforms(response);
-        if is_cacheable && entries.admits(response, &accounting) {
-            let ttl = entries.freshness().ttl(call, directive);
-            let options = StoreOptions { ttl, memory_size: T::memory_size(response), provenance };
-            entries.put(&items.keys[at].entry, shared(), accounting, options);
-        }
-    }
 }
 
 /// Sends one call for several parts, and returns one reply for each.
@@ -339,7 +301,7 @@ fn max_wait(deadline: Option<std::time::Instant>) -> MaxWait {
     MaxWait { until: now + half.unwrap_or(MAX_WAIT).min(MAX_WAIT), for_others: true }
 }
 
-impl<C: Send + Sync + 'static> Completion for Result<Sent<C>, Error> {
+impl<C: Clone + Send + Sync + 'static> Completion for Result<Sent<C>, Error> {
     fn completion(&self) -> Option<Pin<Box<dyn Future<Output = ()> + Send>>> {
         let Ok(Sent::Shared(SharedReply { response: Shared::Live(live), .. })) = self else { return None };
         let live = Arc::clone(live);
@@ -347,19 +309,5 @@ impl<C: Send + Sync + 'static> Completion for Result<Sent<C>, Error> {
             // Callers that are still there get the error too.
             let _ = live.wait().await;
         }))
-    }
-}
-
-impl<C> Clone for Sent<C> {
-    fn clone(&self) -> Self {
-        match self {
-            Self::Stored(stored) => Self::Stored(stored.clone()),
-            Self::Shared(SharedReply { response, receipt, limits, extensions }) => Self::Shared(SharedReply {
-                response: response.clone(),
-                receipt: receipt.clone(),
-                limits: limits.clone(),
-                extensions: extensions.clone(),
-            }),
-        }
     }
 }

@@ -1,10 +1,9 @@
 //! Join or lead: how a request gets the results of running calls and of its own.
 
-use std::{collections::HashMap, future::Future, pin::Pin, sync::Arc};
+use std::{collections::HashMap, future::Future, sync::Arc};
 
-use futures_util::{FutureExt, future::MaybeDone};
 use llm_core::{
-    Charge, Error, Operation, Output,
+    Charge, Error, Operation,
     layer::{CallDeadline, LlmService, Shared, SharedDeadline},
 };
 
@@ -13,7 +12,7 @@ use super::{
     call::{FlightResult, Leader, Led, Sent},
     reply::Item,
     request::Request,
-    single_flight::{Batch, Guard, JoinTerms, Joined, Start, await_all, lead_alone},
+    single_flight::{Batch, JoinTerms, Joined, Start, await_all, lead_alone},
 };
 use crate::{
     Tag,
@@ -43,6 +42,7 @@ where
     if all.iter().any(|one| one.led) {
         lead();
     }
+    let cache = Arc::clone(&request.cache);
     async move {
         let results = await_all(&mut all).await;
         // Number of items of this request that take part in each call that another request leads.
@@ -50,15 +50,25 @@ where
         for one in all.iter().filter(|one| !one.led) {
             *joined.entry(one.batch).or_default() += 1;
         }
-        let item = |(one, result): (Joined<FlightResult<T>>, _)| {
-            let joined = joined.get(&one.batch).copied().unwrap_or_default();
-            item(one, result, joined, is_only)
-        };
-        let mut items: List<_> = all.into_iter().zip(results).map(item).collect();
-        for item in &mut items {
-            item.await;
+        let mut items = List::with_capacity(all.len());
+        for (Joined { handle, led, batch }, result) in all.into_iter().zip(results) {
+            let item = match result.unwrap_or_else(|| Err(lost())) {
+                Ok(Sent::Stored(stored)) => Ok(Item::stored(stored, None)),
+                Ok(Sent::Shared(shared)) => match &shared.response {
+                    Shared::Whole(whole) => Ok(Item::whole(Arc::clone(whole), shared, led, is_only)),
+                    // In a box, so that whole responses do not carry its size.
+                    Shared::Live(_) => Box::pin(Item::running(shared, led, is_only, handle, Arc::clone(&cache))).await,
+                },
+                Err(error) => Err(error),
+            };
+            items.push(match item {
+                Err(error) if !led && is_of_other_call(&error, batch, joined[&batch]) => None,
+                // The leader was charged.
+                Err(error) if !led => Some(Err(error.with_charge(Charge::None))),
+                item => Some(item),
+            });
         }
-        items.iter_mut().map(|item| Pin::new(item).take_output().flatten()).collect()
+        items
     }
 }
 
@@ -68,11 +78,11 @@ where
     T: Operation,
     S: LlmService<T>,
 {
-    let Request { cache, directive, call, items, .. } = &**request;
+    let Request { cache, directive, call, keys, .. } = &**request;
     let provenance = cache.entries.begin(Tag::of(call, directive));
-    let lead = |items: List<Led>, deadline: Option<SharedDeadline>| -> Start<FlightResult<T>> {
+    let lead = |led: List<Led>, deadline: Option<SharedDeadline>| -> Start<FlightResult<T>> {
         let (request, tags) = (Arc::clone(request), Arc::clone(&provenance.tags));
-        let mut leader = Leader::new(request, service.clone(), tags, items, deadline);
+        let mut leader = Leader { request, service: service.clone(), tags, led, deadline };
         Box::pin(async move { leader.run().await })
     };
     if directive.no_cache {
@@ -81,43 +91,11 @@ where
     let joins = cache.entries.joins(&provenance);
     let deadline = &CallDeadline::of(call);
     let terms = JoinTerms { priority: call.priority, deadline, provenance: &provenance, joins: &joins };
-    let led = |(nth, guard): (usize, Guard)| Led { at: missing[nth], guard: Some(guard) };
-    let keys = missing.iter().map(|at| &items.keys[*at].single_flight);
-    cache
-        .single_flights
-        .join_or_lead(keys, &terms, |guards, deadline| lead(guards.into_iter().map(led).collect(), deadline))
-}
-
-/// Returns an item from the result of a call that `joined` items of this request share. It awaits the response only while
-/// that runs.
-fn item<C, O>(
-    one: Joined<Result<Sent<C>, Error>>,
-    result: Option<Result<Sent<C>, Error>>,
-    joined: usize,
-    is_only: bool,
-) -> MaybeDone<Pin<Box<dyn Future<Output = Obtained<O>> + Send>>>
-where
-    C: Send + Sync + 'static,
-    O: Output<Complete = C>,
-{
-    let Joined { handle, led, batch } = one;
-    let obtained = move |item| match item {
-        Err(error) if !led && is_of_other_call(&error, batch, joined) => None,
-        // The leader was charged.
-        Err(error) if !led => Some(Err(error.with_charge(Charge::None))),
-        item => Some(item),
-    };
-    MaybeDone::Done(obtained(match result.unwrap_or_else(|| Err(lost())) {
-        Ok(Sent::Stored(stored)) => Ok(Item::stored(stored, None)),
-        Ok(Sent::Shared(shared)) => match shared.response.clone() {
-            Shared::Whole(whole) => Ok(Item::whole(whole, shared, led, is_only)),
-            Shared::Live(_) => {
-                let running = Item::running(shared, led, is_only, handle);
-                return MaybeDone::Future(Box::pin(running.map(obtained)));
-            }
-        },
-        Err(error) => Err(error),
-    }))
+    let keys = missing.iter().map(|at| &keys[*at].single_flight);
+    cache.single_flights.join_or_lead(keys, &terms, |guards, deadline| {
+        let led = |(nth, guard): (usize, _)| Led { at: missing[nth], guard: Some(guard) };
+        lead(guards.into_iter().map(led).collect(), deadline)
+    })
 }
 
 #[cfg(test)]
@@ -125,7 +103,7 @@ mod tests {
     use llm_core::{Call, EmbedRequest, Embeddings, ErrorKind, Receipt, Reply, layer::oneshot};
 
     use super::*;
-    use crate::{Cache, Cached, Directive, path::Items};
+    use crate::{Cache, Cached, Directive};
 
     /// Embeds anything but the word "bad".
     async fn embed(call: Call<EmbedRequest>) -> Result<Reply<Embeddings>, Error> {
@@ -144,8 +122,8 @@ mod tests {
         oneshot(Cached::new(inner, cache.clone()), call(&["good"])).await.unwrap();
 
         let (cache, call, directive) = (Arc::clone(&cache.0), call(&["good", "bad"]), Directive::new());
-        let items = Items::divided(&cache, &call, &directive, call.body.items().unwrap());
-        let request = Arc::new(Request::new(cache, directive, call, items));
+        let items = call.body.items().unwrap();
+        let request = Arc::new(Request::divided(cache, directive, call, items));
         let mut all = join_or_lead(&request, &inner, &[0, 1]);
         assert!(all.iter().all(|one| one.led && one.batch.items == 2));
         let results = await_all(&mut all).await.into_iter().map(Option::unwrap);

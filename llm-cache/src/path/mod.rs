@@ -16,7 +16,6 @@
 
 mod background;
 mod call;
-mod items;
 mod join;
 mod join_gate;
 mod outcome;
@@ -41,13 +40,11 @@ use tokio::{runtime::Handle, time::timeout_at};
 
 pub(crate) use self::{
     background::{is_drawn, revalidate, verify},
-    items::Items,
-    reply::from_entry,
+    reply::Item,
     request::{Request, bypass},
 };
 use self::{
     join::{Obtained, obtain},
-    reply::Item,
     shadow::shadow,
 };
 use crate::{
@@ -70,18 +67,15 @@ where
     T: Operation,
     S: LlmService<T>,
 {
-    let Request { cache, directive, call, items, .. } = &*request;
+    let Request { cache, directive, call, .. } = &*request;
     // In shadow mode no lookup fails a call.
     let deadline = call.deadline.filter(|_| !cache.is_shadow);
-    let found = match directive.no_cache {
-        true => found,
-        false => within(deadline, pin!(cache.entries.look_further(&items.entries(), directive, found))).await?,
-    };
+    let found = within(deadline, pin!(cache.entries.look_further(&request.entries(), directive, found))).await?;
     if cache.is_shadow {
         lead();
         return Box::pin(shadow(&request, service, &found)).await;
     }
-    if let (true, [only]) = (items.is_one(), &found[..])
+    if let (true, [only]) = (request.is_one(), &found[..])
         && is_drawn(cache, only)
         && let Some((stored, _)) = only.served()
     {
@@ -108,7 +102,7 @@ where
         if missing.is_empty() {
             break;
         }
-        let obtained = obtain(&request, &service, &missing, items.is_one(), &mut lead);
+        let obtained = obtain(&request, &service, &missing, request.is_one(), &mut lead);
         let results = within(call.deadline, pin!(obtained)).await;
         let results = results.unwrap_or_else(|late| missing.iter().map(|_| Some(Err(late.clone()))).collect());
         known.take(cache, missing, results)?;
@@ -153,8 +147,7 @@ impl<O: Output> Known<O> {
     fn new(found: List<Found<O::Complete>>) -> Self {
         let sort = |found| match found {
             Found::Served(stored, stale) => (Some(Item::stored(stored, stale)), None),
-            Found::StaleIfError(stored) => (None, Some(stored)),
-            Found::TooOld | Found::Gone | Found::Nothing => (None, None),
+            Found::Missed(_, stale) => (None, stale),
         };
         let (items, stale) = found.into_iter().map(sort).unzip();
         Self { items, stale }
@@ -181,7 +174,10 @@ impl<O: Output> Known<O> {
                 }
                 Some(Err(error)) => error,
             };
-            match self.stale[at].take().filter(|stale| allows_stale(&error) && cache.entries.holds(stale)) {
+            match self.stale[at]
+                .take()
+                .filter(|stale| allows_stale(&error) && cache.entries.is_valid(&stale.entry.provenance))
+            {
                 Some(stale) => {
                     // It has grown older while the call was awaited.
                     let age = stale.entry.age(cache.entries.now());

@@ -12,65 +12,53 @@ use std::sync::Arc;
 
 use llm_core::{
     Cause, Error, Operation, Origin, Output, Receipt, Reply, Usage, Usd,
-    layer::{Accounting, CostShare, End, Extensions, VendorLimits},
+    layer::{Accounting, CostShare, End, Extensions},
 };
 
 use super::{
     List,
     call::{Sent, SharedReply},
-    items::Items,
     outcome::{self, ItemOutcome},
     request::Request,
     single_flight::WaiterHandle,
 };
 use crate::{Miss, Stale, entries::Stored, failure::lost, inner::Inner};
 
-/// One item of a request, obtained.
-pub(super) struct Item<O: Output> {
-    /// Response, or what makes the reply of one that still runs.
-    response: Response<O>,
-    /// Accounting of the item: the caller's, if it is the request's only one.
-    receipt: Receipt,
-    /// Source of the item, for status and counters.
+/// Reply to one item of a request.
+pub(crate) struct Item<O: Output> {
+    /// Response, with the accounting of the item: the caller's, if it is the request's only item. The limits are those
+    /// that the vendor reported with the response; the extensions are those of a call that this request led.
+    reply: Reply<Response<O>>,
+    /// Source of the response, for status and counters.
     outcome: ItemOutcome,
     /// Cost of what this cache saved the request; lower layers may have saved more.
     saved: Usd,
-    /// Limits that the vendor reported with the response.
-    limits: Option<Arc<VendorLimits>>,
-    /// Extensions of the reply of the call that this request led.
-    extensions: Extensions,
 }
 
-/// A caller's hold on the call that brings a response.
+/// Hold of one caller on the call that brings a response.
 type Hold<O> = WaiterHandle<Result<Sent<<O as Output>::Complete>, Error>>;
 
 /// Response to an item.
 enum Response<O: Output> {
     Whole(Arc<O::Complete>),
-    /// The response of the request's only item, which may still run. Makes the reply with the caller's receipt.
-    Live(Box<dyn FnOnce(Receipt, Arc<Inner>) -> Reply<O> + Send>),
+    /// The response of the request's only item, which may still run.
+    Live(O),
 }
 
 impl<O: Output> Item<O> {
-    /// An item of an entry; `stale` says why the entry is served if it has expired.
-    pub(super) fn stored(stored: Stored<O::Complete>, stale: Option<Stale>) -> Self {
+    /// Creates the reply of an entry. If the entry has expired, `stale` is the reason for serving it.
+    pub(crate) fn stored(stored: Stored<O::Complete>, stale: Option<Stale>) -> Self {
         let outcome = ItemOutcome::stored(&stored, stale);
         let Stored { response, entry, age } = stored;
         let mut accounting = entry.accounting.clone();
         let saved = accounting.cost.unwrap_or_default();
         accounting.origin = Origin::Cache { tier: entry.tier, age };
         accounting.saved.add(Cause::CacheHit, saved);
-        Self {
-            response: Response::Whole(response),
-            receipt: Receipt::new(accounting),
-            outcome,
-            saved,
-            limits: None,
-            extensions: Extensions::new(),
-        }
+        Self { reply: Reply::new(Response::Whole(response), Receipt::new(accounting)), outcome, saved }
     }
 
-    /// An item of a call's response that is whole, of a receipt that is final. `is_only` is true for the request's only item.
+    /// Creates the reply of a call whose response is whole, and whose receipt is final. `is_only` is true for the request's
+    /// only item.
     pub(super) fn whole(whole: Arc<O::Complete>, shared: SharedReply<O::Complete>, led: bool, is_only: bool) -> Self {
         let own = Receipt::default();
         let saved = shared.receipt.edit(|shared| {
@@ -87,17 +75,18 @@ impl<O: Output> Item<O> {
             });
             shared.cost.filter(|_| if is_only { !led } else { is_saved })
         });
-        Self::sent(Response::Whole(whole), own, saved.unwrap_or_default(), shared, led)
+        Self::sent(Reply::new(Response::Whole(whole), own), saved.unwrap_or_default(), shared, led)
     }
 
-    /// An item of a call's response that may still run, of a request with several: awaited to its end. A request's only item
-    /// is taken as it comes, and the caller's hold on the call is kept until the caller's own reply has ended, so that later
-    /// callers find the running response.
+    /// Creates the reply of a call whose response may still run. That of one item of several is awaited to its end. That of
+    /// the request's only item is taken while it runs, and the caller's hold on the call is kept until the caller's own
+    /// reply has ended, so that later callers find the running response.
     pub(super) async fn running(
         shared: SharedReply<O::Complete>,
         led: bool,
         is_only: bool,
         handle: Hold<O>,
+        cache: Arc<Inner>,
     ) -> Result<Self, Error> {
         if !is_only {
             return Ok(Self::whole(shared.response.clone().whole().await?, shared, led, is_only));
@@ -108,48 +97,51 @@ impl<O: Output> Item<O> {
             write(own, shared, led, !led && shared.cost_share.is_none());
         };
         receipt.edit(|shared| own.edit(|own| write(own, shared)));
-        let reply = move |own: Receipt, cache: Arc<Inner>| {
-            Reply::new(output, own).on_end(move |end, own| {
-                // The last hold ends the call. Only then is its accounting final.
-                drop(handle);
-                let (ended, is_complete) = (receipt.accounting(), matches!(end, End::Complete(_)));
-                if is_complete && !led {
-                    cache.saved(ended.cost);
+        let reply = Reply::new(output, own).on_end(move |end, own| {
+            // The last hold ends the call. Only then is its accounting final.
+            drop(handle);
+            let (ended, is_complete) = (receipt.accounting(), matches!(end, End::Complete(_)));
+            if is_complete && !led {
+                cache.saved(ended.cost);
+            }
+            own.edit(|own| {
+                write(own, &ended);
+                if is_complete {
+                    // Each caller with a response may claim the cost; the first that is counted does.
+                    own.cost_share = ended.cost_share;
                 }
-                own.edit(|own| {
-                    write(own, &ended);
-                    if is_complete {
-                        // Each caller with a response may claim the cost; the first that is counted does.
-                        own.cost_share = ended.cost_share;
-                    }
-                });
-            })
-        };
-        Ok(Self::sent(Response::Live(Box::new(reply)), own, Usd::ZERO, shared, led))
+            });
+        });
+        Ok(Self::sent(reply.map(Response::Live), Usd::ZERO, shared, led))
     }
 
-    fn sent(response: Response<O>, receipt: Receipt, saved: Usd, shared: SharedReply<O::Complete>, led: bool) -> Self {
-        // The leader alone gets the extensions of lower layers.
-        let (outcome, extensions) =
-            if led { (ItemOutcome::Led, shared.extensions) } else { (ItemOutcome::Joined, Extensions::new()) };
-        Self { response, receipt, outcome, saved, limits: shared.limits, extensions }
+    fn sent(reply: Reply<Response<O>>, saved: Usd, shared: SharedReply<O::Complete>, led: bool) -> Self {
+        let mut reply = reply.with_limits(shared.limits);
+        if led {
+            // The leader alone gets the extensions of lower layers.
+            reply.extensions = shared.extensions;
+        }
+        Self { reply, outcome: if led { ItemOutcome::Led } else { ItemOutcome::Joined }, saved }
     }
 
-    /// The reply to a request of which this is the only item.
-    fn into_reply(self, cache: &Arc<Inner>) -> Reply<O> {
-        let Self { response, receipt, limits, extensions, .. } = self;
-        let mut reply = match response {
-            Response::Whole(whole) => Reply::new(O::replay(whole, receipt.usage()), receipt),
-            Response::Live(reply) => reply(receipt, Arc::clone(cache)),
-        };
-        reply.limits = limits;
-        reply.extensions = extensions;
+    /// Returns the reply to a request of which this is the only item, and counts it. `miss` is the reason for a call, if
+    /// one was sent.
+    pub(crate) fn into_reply(self, cache: &Inner, miss: Miss) -> Reply<O> {
+        let Self { reply, outcome, saved } = self;
+        let status = outcome::record(cache, [outcome].into_iter(), miss);
+        cache.saved(Some(saved));
+        let usage = reply.receipt.usage();
+        let mut reply = reply.map(|response| match response {
+            Response::Whole(whole) => O::replay(whole, usage),
+            Response::Live(output) => output,
+        });
+        status.insert_into(&mut reply.extensions);
         reply
     }
 
-    /// The response, if it is whole.
+    /// Returns the response, if it is whole.
     pub(super) fn into_whole(self) -> Option<Arc<O::Complete>> {
-        match self.response {
+        match self.reply.output {
             Response::Whole(whole) => Some(whole),
             Response::Live(_) => None,
         }
@@ -178,41 +170,25 @@ pub(super) fn make<T: Operation>(
     mut found: List<Item<T::Output>>,
     miss: Miss,
 ) -> Result<Reply<T::Output>, Error> {
-    let Request { cache, call, items, .. } = request;
+    let Request { cache, call, positions, .. } = request;
+    if request.is_one()
+        && let Some(only) = found.pop()
+    {
+        return Ok(only.into_reply(cache, miss));
+    }
     let status = outcome::record(cache, found.iter().map(|item| item.outcome), miss);
     cache.saved(Some(found.iter().map(|item| item.saved).sum()));
-    let one = if items.is_one() { found.pop() } else { None };
-    let mut reply = match one {
-        Some(one) => one.into_reply(cache),
-        None => join(&call.body, items, found)?,
-    };
-    status.insert_into(&mut reply.extensions);
-    Ok(reply)
-}
-
-/// Returns the reply of an entry that is served at once, and counts it.
-pub(crate) fn from_entry<O: Output>(cache: &Arc<Inner>, stored: Stored<O::Complete>, stale: Option<Stale>) -> Reply<O> {
-    let item = Item::stored(stored, stale);
-    let status = outcome::record(cache, [item.outcome].into_iter(), Miss::Unknown);
-    cache.saved(Some(item.saved));
-    let mut reply = item.into_reply(cache);
-    status.insert_into(&mut reply.extensions);
-    reply
-}
-
-/// Joins the items' responses to that of the whole request.
-fn join<T: Operation>(request: &T, items: &Items<T>, found: List<Item<T::Output>>) -> Result<Reply<T::Output>, Error> {
-    let (accounting, mut limits, mut extensions) =
-        (sum(found.iter().map(|item| item.receipt.edit(std::mem::take)).collect()), None, Extensions::new());
-    let mut wholes = Vec::with_capacity(found.len());
+    let accounting = sum(found.iter().map(|item| item.reply.receipt.edit(std::mem::take)).collect());
+    let (mut limits, mut extensions, mut wholes) = (None, Extensions::new(), Vec::with_capacity(found.len()));
     for item in found {
-        limits = item.limits.clone().or(limits);
-        extensions.extend(item.extensions.clone());
+        limits = item.reply.limits.clone().or(limits);
+        extensions.extend(item.reply.extensions.clone());
         wholes.push(item.into_whole().ok_or_else(lost)?);
     }
-    let responses = items.positions.iter().map(|at| wholes[*at].as_ref().clone()).collect();
-    let whole = request.join(responses)?;
-    let mut reply = Reply::new(T::Output::replay(Arc::new(whole), None), Receipt::new(accounting)).with_limits(limits);
+    let responses = positions.iter().map(|at| wholes[*at].as_ref().clone()).collect();
+    let whole = Arc::new(call.body.join(responses)?);
+    let mut reply = Reply::new(T::Output::replay(whole, None), Receipt::new(accounting)).with_limits(limits);
+    status.insert_into(&mut extensions);
     reply.extensions = extensions;
     Ok(reply)
 }

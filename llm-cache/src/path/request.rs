@@ -1,25 +1,29 @@
-//! A request on the path, and how its calls are sent.
+//! A request on the path: its call, its items, and the sending of its calls.
+//!
+//! Equal items of a request are one item with several positions, so that each is looked up, sent and stored once. A request
+//! that cannot be divided, or has one item, is its own only item, and its body is not copied.
 
-use std::{future::Future, sync::Arc};
+use std::{collections::HashMap, future::Future, sync::Arc};
 
 use futures_util::FutureExt;
 use llm_core::{
-    Call, Error, Operation, Output, Priority, Reply,
-    layer::{Complete, End, LlmService, Members, NestedRetry, Purpose, SharedDeadline, oneshot},
+    Call, Error, Operation, Output, Priority, Receipt, Reply,
+    layer::{Accounting, Complete, End, LlmService, Members, NestedRetry, Purpose, SharedDeadline, oneshot},
 };
+use smallvec::smallvec;
 
-use super::items::Items;
 use crate::{
-    CacheStatus, Directive, Miss,
+    CacheStatus, Directive, Key, Miss,
     counts::{Counter, Counts},
-    entries::Found,
+    entries::{Found, StoreOptions},
     failure::not_cached,
     inner::Inner,
-    key::CallKeys,
+    key::{CallKeys, KeyPrefix},
+    list::List,
     store::Provenance,
 };
 
-/// A request on the path: its call, its items, and how the cache treats it.
+/// Request on the path: its call, its items, and the directive by which the cache treats it.
 pub(crate) struct Request<T> {
     /// Cache that the request is for.
     pub(super) cache: Arc<Inner>,
@@ -27,67 +31,145 @@ pub(crate) struct Request<T> {
     pub(super) directive: Directive,
     /// Call as its caller sent it.
     pub(super) call: Call<T>,
-    /// Items of the request, with their keys.
-    pub(super) items: Items<T>,
-    /// The counter of the calls that are sent for it.
+    /// Different items of the request; none if the request is its own only item.
+    parts: Vec<T>,
+    /// Keys of each item.
+    pub(super) keys: List<CallKeys>,
+    /// Index of the item at each position of the request.
+    pub(super) positions: List<usize>,
+    /// Counter of the calls that are sent for the request.
     pub(super) counter: Count,
 }
 
-/// Selects a counter.
+/// Selector of a counter.
 pub(super) type Count = fn(&Counts) -> &Counter;
 
 impl<T: Operation> Request<T> {
-    /// Creates a caller's own request.
-    pub(crate) fn new(cache: Arc<Inner>, directive: Directive, call: Call<T>, items: Items<T>) -> Self {
+    /// Creates a caller's request that is its own only item.
+    pub(crate) fn one(cache: Arc<Inner>, directive: Directive, call: Call<T>, keys: CallKeys) -> Self {
         let counter: Count = match directive.no_cache {
             true => |counts| &counts.bypassed,
             false => |counts| &counts.misses,
         };
-        Self { cache, directive, call, items, counter }
+        Self { cache, directive, call, parts: Vec::new(), keys: smallvec![keys], positions: smallvec![0], counter }
     }
 
-    /// Creates a request for some of its items that no caller waits for: of the same tenant, in the background, and no sale.
+    /// Creates a caller's request that is divided into these items, of which there is at least one.
+    pub(crate) fn divided(cache: Arc<Inner>, directive: Directive, call: Call<T>, items: Vec<T>) -> Self {
+        let (mut parts, mut keys, mut positions) = (Vec::new(), List::new(), List::new());
+        let prefix = KeyPrefix::of(&cache.namespace, &call, &directive);
+        let mut known = HashMap::new();
+        for item in items {
+            let own = prefix.keys_of(&item);
+            let at = *known.entry(own.entry.clone()).or_insert(parts.len());
+            if at == parts.len() {
+                keys.push(own);
+                parts.push(item);
+            }
+            positions.push(at);
+        }
+        let first = keys[0].clone();
+        Self { parts, keys, positions, ..Self::one(cache, directive, call, first) }
+    }
+
+    /// Creates a request for some of the items that no caller waits for: of the same tenant, at background priority, and
+    /// of no units.
     pub(super) fn unattended(&self, purpose: Purpose, at: &[usize], directive: Directive, counter: Count) -> Arc<Self> {
-        let Self { cache, call, items, .. } = self;
+        let Self { cache, call, .. } = self;
         let mut own =
             Call::new(call.tenant.clone(), call.body.clone()).with_units(0).with_priority(Priority::Background);
         own.labels = call.labels.clone();
         own.extensions = call.extensions.clone();
         // A retry layer above the cache does not see this call.
         own.extensions.remove::<NestedRetry>();
-        // Nor do the callers that wait for the call that it is like.
+        // The callers that wait for the original call do not wait for this one.
         own.extensions.remove::<SharedDeadline>();
         own.extensions.remove::<Members>();
         own.extensions.insert(purpose);
-        Arc::new(Self { cache: Arc::clone(cache), directive, call: own, items: items.only(at), counter })
+        let parts = self.parts(at.iter().copied()).unwrap_or_default();
+        let (keys, positions) = (at.iter().map(|at| self.keys[*at].clone()).collect(), (0..at.len()).collect());
+        Arc::new(Self { cache: Arc::clone(cache), directive, call: own, parts, keys, positions, counter })
     }
 
-    /// The error with which the vendor refused the request a short time ago. Divided requests are not remembered.
+    /// Returns true if the request is its own only item.
+    pub(super) fn is_one(&self) -> bool {
+        self.parts.is_empty()
+    }
+
+    /// Returns the item at an index.
+    pub(super) fn part(&self, at: usize) -> &T {
+        self.parts.get(at).unwrap_or(&self.call.body)
+    }
+
+    /// Returns the items at some indices; `None` if the request is its own only item.
+    pub(super) fn parts(&self, at: impl Iterator<Item = usize>) -> Option<Vec<T>> {
+        (!self.is_one()).then(|| at.map(|at| self.parts[at].clone()).collect())
+    }
+
+    /// Returns the keys of the items' entries.
+    pub(super) fn entries(&self) -> List<&Key> {
+        self.keys.iter().map(|keys| &keys.entry).collect()
+    }
+
+    /// Looks the items up in the local tier; with `no_cache`, nothing is found.
+    pub(crate) fn peek(&self) -> List<Found<Complete<T>>> {
+        let Self { cache, directive, .. } = self;
+        self.keys.iter().map(|keys| cache.entries.peek(keys.entry.borrowed(), directive)).collect()
+    }
+
+    /// Returns the error with which the vendor refused the request a short time ago, and counts it. Divided requests are
+    /// not remembered.
     pub(super) fn negative(&self) -> Option<Error> {
-        self.cache.negative_error(self.negative_keys()?)
+        let (Inner { entries, counts, .. }, key) = (&*self.cache, self.negative_key()?);
+        let negative_cache = self.cache.negative_cache.as_ref()?;
+        let error = negative_cache.get(key, entries.now(), |provenance| entries.is_valid(provenance))?;
+        counts.negative_hits.one();
+        Some(CacheStatus::add_to_error(error))
     }
 
-    /// Remembers the error of a call, if it is due to the request alone.
+    /// Remembers the error of a call if it is due to the request alone.
     pub(super) fn remember(&self, error: &Error, provenance: Provenance) {
-        if let Some(keys) = self.negative_keys() {
-            self.cache.remember_error(keys, error, provenance);
+        if let (Some(negative_cache), Some(key)) = (&self.cache.negative_cache, self.negative_key()) {
+            negative_cache.put(key, error, provenance, self.cache.entries.now());
         }
     }
 
-    /// The keys of the request in the negative cache.
-    fn negative_keys(&self) -> Option<&CallKeys> {
-        self.items.keys.first().filter(|_| self.items.is_one() && !self.directive.no_cache)
+    /// Returns the key of the request in the negative cache.
+    fn negative_key(&self) -> Option<&Key> {
+        self.keys.first().filter(|_| self.is_one() && !self.directive.no_cache).map(|keys| &keys.single_flight)
     }
 
-    /// The reason for a call, if no item is served.
+    /// Returns the reason for a call, if no item is served.
     pub(super) fn miss(&self, found: &[Found<Complete<T>>]) -> Miss {
         if self.directive.no_cache {
             return Miss::NoCache;
         }
-        let mut whys = found.iter().map(|found| found.miss(|| self.cache.entries.now()));
+        let mut reasons = found.iter().map(Found::miss);
         // One reason if all have the same.
-        let first = whys.next().unwrap_or(Miss::Unknown);
-        if whys.all(|why| why == first) { first } else { Miss::Unknown }
+        let first = reasons.next().unwrap_or(Miss::Unknown);
+        if reasons.all(|reason| reason == first) { first } else { Miss::Unknown }
+    }
+
+    /// Stores the complete response to the item at an index if it is cacheable. `shared` returns it as the entry holds it.
+    pub(super) fn store(
+        &self,
+        at: usize,
+        provenance: Provenance,
+        response: &Complete<T>,
+        shared: impl FnOnce() -> Arc<Complete<T>>,
+        receipt: &Receipt,
+    ) {
+        let Self { cache, directive, call, keys, .. } = self;
+        let (entries, part) = (&cache.entries, self.part(at));
+        // The accounting of the response, without that of how one caller got it.
+        let mut accounting = Accounting::default();
+        receipt.edit(|receipt| accounting.copy_response(receipt));
+        let is_cacheable = part.is_self_contained() && T::is_cacheable(response) && part.conforms(response);
+        if is_cacheable && entries.admits(response, &accounting) {
+            let ttl = entries.freshness.ttl(call, directive);
+            let options = StoreOptions { ttl, memory_size: T::memory_size(response), provenance };
+            entries.put(&keys[at].entry, shared(), accounting, options);
+        }
     }
 }
 

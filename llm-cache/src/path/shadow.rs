@@ -3,7 +3,7 @@
 //! The lookup, the negative cache and the table of running calls are asked as on the path, so that the reported status is
 //! the one of a cache in use. Only the reply differs: it is always the call's own.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use llm_core::{
     Error, Operation, Receipt, Reply,
@@ -11,18 +11,14 @@ use llm_core::{
 };
 
 use super::{
-    call::Storing,
     outcome::{ItemOutcome, record},
     request::{Request, send},
     single_flight::{Guard, JoinTerms},
 };
-use crate::{CacheStatus, Miss, ShadowStatus, Tag, entries::Found, inner::Inner};
+use crate::{CacheStatus, Miss, ShadowStatus, Tag, entries::Found, inner::Inner, store::Provenance};
 
-/// An item that a cache would have sent a call for, and its place in the table of running calls.
-struct Sent<T> {
-    storing: Storing<T>,
-    guard: Option<Guard>,
-}
+/// Item that a cache would have sent a call for, by its index, and its place in the table of running calls.
+type Sent = (usize, Option<Guard>);
 
 /// Sends a call as it is, stores its response, and reports what the cache would have done; `found` is what it has.
 pub(super) async fn shadow<T, S>(
@@ -34,7 +30,7 @@ where
     T: Operation,
     S: LlmService<T>,
 {
-    let Request { cache, directive, call, items, counter } = &**request;
+    let Request { cache, directive, call, keys, counter, .. } = &**request;
     let miss = request.miss(found);
     let provenance = cache.entries.begin(Tag::of(call, directive));
     let negative_error = if found[0].is_served() { None } else { request.negative() };
@@ -43,10 +39,9 @@ where
     let terms = JoinTerms { priority: call.priority, deadline, provenance: &provenance, joins: &joins };
     let mut sent = Vec::new();
     for at in (0..found.len()).filter(|at| negative_error.is_none() && !found[*at].is_served()) {
-        let guard = cache.single_flights.enter(&items.keys[at].single_flight, &terms);
+        let guard = cache.single_flights.enter(&keys[at].single_flight, &terms);
         if guard.is_some() || directive.no_cache {
-            let storing = Storing { request: Arc::clone(request), at, provenance: provenance.clone() };
-            sent.push(Sent { storing, guard });
+            sent.push((at, guard));
         }
     }
     let observed = match &negative_error {
@@ -61,8 +56,8 @@ where
     if let (Err(error), None) = (&reply, negative_error) {
         request.remember(error, provenance.clone());
     }
-    let stored = Arc::clone(request);
-    let mut reply = reply?.on_end(move |end, receipt| store_each(&stored, sent, &end, receipt));
+    let (own, provenance) = (Arc::clone(request), provenance.clone());
+    let mut reply = reply?.on_end(move |end, receipt| store_each(&own, sent, &provenance, &end, receipt));
     CacheStatus::Miss(Miss::Shadow).insert_into(&mut reply.extensions);
     reply.extensions.insert(observed);
     Ok(reply)
@@ -81,27 +76,30 @@ fn decide<C>(cache: &Inner, found: &[Found<C>], sent: usize, miss: Miss) -> Shad
 }
 
 /// Stores the response to each item.
-fn store_each<T: Operation>(request: &Request<T>, sent: Vec<Sent<T>>, end: &End<'_, Complete<T>>, receipt: &Receipt) {
+fn store_each<T: Operation>(
+    request: &Request<T>,
+    sent: Vec<Sent>,
+    provenance: &Provenance,
+    end: &End<'_, Complete<T>>,
+    receipt: &Receipt,
+) {
     let (End::Complete(whole), false) = (end, sent.is_empty()) else { return };
-    let Request { call, items, .. } = request;
-    if items.is_one() {
-        for Sent { storing, guard } in sent {
-            storing.store(whole, || Arc::new(Complete::<T>::clone(whole)), receipt);
-            drop(guard);
-        }
-        return;
+    let Request { call, positions, .. } = request;
+    let store = |at, response: &Complete<T>, receipt: &Receipt| {
+        request.store(at, provenance.clone(), response, || Arc::new(response.clone()), receipt);
+    };
+    if request.is_one() {
+        return sent.into_iter().for_each(|(at, _guard)| store(at, whole, receipt));
     }
     let Ok(responses) = call.body.split(Complete::<T>::clone(whole)) else { return };
-    let weights: Vec<u64> = items.positions.iter().map(|at| items.part(call, *at).estimate().input.max(1)).collect();
+    let weights: Vec<u64> = positions.iter().map(|at| request.part(*at).estimate().input.max(1)).collect();
     // The claim on the cost is the caller's.
     let mut accounting = Accounting::default();
     accounting.copy_response(&receipt.accounting());
-    let (shares, position_of) = (accounting.split(&weights), items.first_positions());
-    for Sent { storing, guard } in sent {
-        let position = position_of[storing.at];
-        if let (Some(response), Some(share)) = (responses.get(position), shares.get(position)) {
-            storing.store(response, || Arc::new(response.clone()), &Receipt::new(share.clone()));
+    let mut sent: HashMap<usize, Option<Guard>> = sent.into_iter().collect();
+    for ((at, response), share) in positions.iter().zip(responses).zip(accounting.split(&weights)) {
+        if let Some(_guard) = sent.remove(at) {
+            store(*at, &response, &Receipt::new(share));
         }
-        drop(guard);
     }
 }

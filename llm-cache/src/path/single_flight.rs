@@ -21,7 +21,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, Weak,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicUsize, Ordering},
     },
     task::{Context, Poll, ready},
     time::Duration,
@@ -41,7 +41,6 @@ use tokio::{
 use super::List;
 use crate::{
     Key,
-    counts::Counts,
     store::Provenance,
     tasks::{Slot, Tasks},
 };
@@ -50,9 +49,8 @@ use crate::{
 #[derive(Default)]
 pub(crate) struct SingleFlights {
     table: Mutex<Table>,
-    /// Runs calls to their end that their last waiter has left, if set.
+    /// Runs calls to their end that their last waiter has left; `None` if such calls are cancelled.
     finish: Option<Arc<Tasks>>,
-    counts: Arc<Counts>,
 }
 
 #[derive(Default)]
@@ -86,10 +84,7 @@ struct WaiterCount {
     waiters: AtomicUsize,
     /// Number of items that are in the table of running calls.
     running: AtomicUsize,
-    /// True if the call has a slot in the background.
-    is_detached: AtomicBool,
     background: Arc<Tasks>,
-    counts: Arc<Counts>,
 }
 
 /// Keeps an item in the table of running calls until it is dropped. Later callers then send calls of their own.
@@ -148,8 +143,8 @@ pub(crate) struct Batch {
 
 impl SingleFlights {
     /// Creates an empty table. Calls that all waiters have left go on in `finish`, if it is set.
-    pub(crate) fn new(finish: Option<Arc<Tasks>>, counts: Arc<Counts>) -> Arc<Self> {
-        Arc::new(Self { table: Mutex::default(), finish, counts })
+    pub(crate) fn new(finish: Option<Arc<Tasks>>) -> Arc<Self> {
+        Arc::new(Self { table: Mutex::default(), finish })
     }
 
     /// Joins the running call of each key, or starts one call for all keys without. `call` makes that call, for the keys at
@@ -204,7 +199,7 @@ impl SingleFlights {
         all: &mut [Option<Joined<V>>],
     ) {
         let batch = Batch { first: table.last_id + 1, items: names.len() };
-        let waiters = self.finish.as_ref().map(|background| WaiterCount::new(background, &self.counts, batch.items));
+        let waiters = self.finish.as_ref().map(|background| WaiterCount::new(background, batch.items));
         let guard = |((at, name), id): ((usize, Name), u64)| {
             (at, Guard { single_flights: Arc::clone(self), name, id, waiters: waiters.clone() })
         };
@@ -293,41 +288,32 @@ impl<V: Completion> Drop for WaiterHandle<V> {
         let (Some(reader), Some(waiters)) = (self.reader.take(), &self.waiters) else { return };
         // The reader goes on in the background, and holds the call as a waiter would, so that later callers join it.
         let Some(slot) = waiters.leave() else { return };
-        waiters.background.complete(slot, async move {
+        slot.run(async move {
             // This one may have read the results.
-            let Some(mut again) = reader.resubscribe() else { return };
+            let Some(mut again) = reader.resubscribe() else { return Ok(()) };
             let mut results = None;
             await_calls(|cx| Pin::new(&mut again).poll_next(cx).map(|values| results = values)).await;
             for rest in results.iter().flat_map(|results| results.iter()).filter_map(V::completion) {
                 rest.await;
             }
+            Ok(())
         });
     }
 }
 
 impl WaiterCount {
-    fn new(background: &Arc<Tasks>, counts: &Arc<Counts>, items: usize) -> Arc<Self> {
-        Arc::new(Self {
-            waiters: AtomicUsize::new(0),
-            running: AtomicUsize::new(items),
-            is_detached: AtomicBool::new(false),
-            background: Arc::clone(background),
-            counts: Arc::clone(counts),
-        })
+    fn new(background: &Arc<Tasks>, items: usize) -> Arc<Self> {
+        let (waiters, running) = (AtomicUsize::new(0), AtomicUsize::new(items));
+        Arc::new(Self { waiters, running, background: Arc::clone(background) })
     }
 
     /// Counts a waiter less. Returns a slot for the call if that was the last, the call has not ended, and a slot is free.
     fn leave(&self) -> Option<Slot> {
         let is_last = self.waiters.fetch_sub(1, Ordering::AcqRel) == 1;
-        if !is_last || self.running.load(Ordering::Acquire) == 0 || self.is_detached.load(Ordering::Acquire) {
-            return None;
-        }
-        let Some(slot) = self.background.detached_slot() else {
-            self.counts.skipped.one();
-            return None;
-        };
-        self.is_detached.store(true, Ordering::Release);
-        self.counts.detached.one();
+        let is_running = self.running.load(Ordering::Acquire) > 0;
+        let slot = (is_last && is_running).then(|| self.background.detached_slot()).flatten()?;
+        // From here on the background is a waiter itself, so that no later one is the last.
+        self.waiters.fetch_add(1, Ordering::AcqRel);
         Some(slot)
     }
 }

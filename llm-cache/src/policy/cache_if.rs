@@ -11,8 +11,6 @@ use std::{
 
 use llm_core::layer::Accounting;
 
-use crate::keyed::Value;
-
 /// Predicates of the application, by types of responses.
 #[derive(Clone, Default)]
 pub(crate) struct CacheIf(HashMap<TypeId, Arc<Predicate>>);
@@ -23,12 +21,12 @@ impl CacheIf {
     /// Adds the predicate for responses of type `C`.
     pub(crate) fn add<C: 'static>(&mut self, predicate: impl Fn(&C, &Accounting) -> bool + Send + Sync + 'static) {
         let predicate = move |response: &dyn Any, accounting: &Accounting| {
-            let keyed = || response.downcast_ref::<Value<C>>().map(|value| &*value.0);
+            let keyed = || response.downcast_ref::<Arc<C>>().map(Arc::as_ref);
             response.downcast_ref::<C>().or_else(keyed).is_none_or(|response| predicate(response, accounting))
         };
         let predicate: Arc<Predicate> = Arc::new(predicate);
         self.0.insert(TypeId::of::<C>(), Arc::clone(&predicate));
-        self.0.insert(TypeId::of::<Value<C>>(), predicate);
+        self.0.insert(TypeId::of::<Arc<C>>(), predicate);
     }
 
     /// Returns true if the response may be stored and served.

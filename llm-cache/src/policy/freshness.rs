@@ -17,7 +17,7 @@ use std::{
 
 use llm_core::{Call, Operation};
 
-use crate::{Directive, store::Expiry};
+use crate::{Directive, Stale, store::Expiry};
 
 /// Time to live of the entries of some calls. A call must match all that the rule names.
 ///
@@ -81,12 +81,8 @@ pub(crate) struct Freshness {
 /// Verdict on an entry for one call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// The entry is served.
-    Fresh,
-    /// The entry has expired, by no more than the call accepts. It is served as stale.
-    Stale,
-    /// The entry has expired by little. It is served while a call replaces it.
-    Revalidating,
+    /// The entry is served, for this reason if it has expired.
+    Served(Option<Stale>),
     /// A call is sent. If it fails, the entry is served as stale.
     StaleIfError,
     /// The entry is too old for this call, not for others.
@@ -219,10 +215,12 @@ impl Freshness {
         match past {
             None if old && self.stale_if_error.is_zero() => Verdict::TooOld,
             None if old => Verdict::StaleIfError,
-            None => Verdict::Fresh,
-            Some(past) if past < directive.revalidates_within(self.revalidate) && !old => Verdict::Revalidating,
+            None => Verdict::Served(None),
+            Some(past) if past < directive.revalidates_within(self.revalidate) && !old => {
+                Verdict::Served(Some(Stale::Revalidating))
+            }
             Some(past) if !old && directive.max_stale.is_some_and(|by| past < by) && past < self.max_stale => {
-                Verdict::Stale
+                Verdict::Served(Some(Stale::Allowed))
             }
             Some(past) if past < self.stale_if_error => Verdict::StaleIfError,
             Some(past) if past < self.max_stale.max(self.revalidate) => Verdict::TooOld,
@@ -238,6 +236,9 @@ mod tests {
 
     const HOUR: Duration = Duration::from_secs(3600);
     const NOON: SystemTime = SystemTime::UNIX_EPOCH;
+    const FRESH: Verdict = Verdict::Served(None);
+    const ALLOWED: Verdict = Verdict::Served(Some(Stale::Allowed));
+    const REVALIDATING: Verdict = Verdict::Served(Some(Stale::Revalidating));
 
     fn freshness() -> Freshness {
         Freshness { ttl: Ttl::new(HOUR), stale_if_error: HOUR / 2, revalidate: Duration::ZERO, max_stale: HOUR }
@@ -269,20 +270,20 @@ mod tests {
     fn freshness_turns_from_fresh_to_stale_to_expired() {
         let judge = |after, directive| freshness().judge(&expiry(NOON), NOON + after, &directive);
         let plain = Directive::new;
-        assert_eq!(judge(HOUR - Duration::from_nanos(1), plain()), Verdict::Fresh);
+        assert_eq!(judge(HOUR - Duration::from_nanos(1), plain()), FRESH);
         assert_eq!(judge(HOUR, plain()), Verdict::StaleIfError);
         assert_eq!(judge(HOUR * 3 / 2, plain()), Verdict::TooOld);
         assert_eq!(judge(HOUR * 2, plain()), Verdict::Expired);
         let set_back = freshness().judge(&expiry(NOON + HOUR), NOON, &plain());
         assert_eq!(set_back, Verdict::Expired);
-        assert_eq!(judge(HOUR * 3 / 2, plain().max_stale(HOUR)), Verdict::Stale);
+        assert_eq!(judge(HOUR * 3 / 2, plain().max_stale(HOUR)), ALLOWED);
         assert_eq!(judge(HOUR * 3 / 2, plain().max_stale(HOUR / 4)), Verdict::TooOld);
         assert_eq!(
             judge(HOUR / 2, plain().max_age(HOUR / 4)),
             Verdict::StaleIfError,
             "as it will be when its time is over"
         );
-        assert_eq!(judge(HOUR / 2, plain().max_age(HOUR / 2)), Verdict::Fresh);
+        assert_eq!(judge(HOUR / 2, plain().max_age(HOUR / 2)), FRESH);
     }
 
     #[test]
@@ -290,13 +291,13 @@ mod tests {
         let freshness = Freshness { revalidate: HOUR / 4, ..freshness() };
         let judge = |after, directive| freshness.judge(&expiry(NOON), NOON + after, &directive);
         let plain = Directive::new;
-        assert_eq!(judge(HOUR, plain()), Verdict::Revalidating);
+        assert_eq!(judge(HOUR, plain()), REVALIDATING);
         assert_eq!(judge(HOUR * 5 / 4, plain()), Verdict::StaleIfError);
         assert_eq!(judge(HOUR, plain().max_age(HOUR * 9)), Verdict::StaleIfError);
-        assert_eq!(judge(HOUR, plain().max_age(HOUR * 9).max_stale(HOUR)), Verdict::Revalidating);
+        assert_eq!(judge(HOUR, plain().max_age(HOUR * 9).max_stale(HOUR)), REVALIDATING);
         assert_eq!(judge(HOUR, plain().max_age(HOUR / 2).max_stale(HOUR)), Verdict::StaleIfError);
         assert_eq!(judge(HOUR * 9 / 8, plain().max_stale(HOUR / 16)), Verdict::StaleIfError);
-        assert_eq!(judge(HOUR * 11 / 8, plain().max_stale(HOUR)), Verdict::Stale);
+        assert_eq!(judge(HOUR * 11 / 8, plain().max_stale(HOUR)), ALLOWED);
         assert_eq!(judge(HOUR, plain().revalidating()), Verdict::StaleIfError);
     }
 

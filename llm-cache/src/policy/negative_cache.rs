@@ -23,13 +23,13 @@ pub(crate) struct NegativeCache {
     known: Cache<Key, Arc<NegativeEntry>, RandomState>,
 }
 
-pub(crate) struct NegativeEntry {
+struct NegativeEntry {
     /// Error as the vendor reported it.
     error: Error,
     /// Time at which it was remembered.
     at: SystemTime,
     /// Start of the call, and its tags.
-    pub(crate) provenance: Provenance,
+    provenance: Provenance,
 }
 
 /// Source of an error that was served from the negative cache, with its age.
@@ -64,15 +64,16 @@ impl NegativeCache {
         }
     }
 
-    /// Returns the entry of a request, if it has not expired.
-    pub(crate) fn get(&self, key: &Key, now: SystemTime) -> Option<Arc<NegativeEntry>> {
+    /// Returns the error of a request, at no charge, unless it has expired or `is_valid` rejects it.
+    pub(crate) fn get(&self, key: &Key, now: SystemTime, is_valid: impl FnOnce(&Provenance) -> bool) -> Option<Error> {
         let entry = self.known.get(&key.borrowed())?;
         let age = now.duration_since(entry.at).ok();
-        if age.is_some_and(|age| age < self.ttl) {
-            return Some(entry);
-        }
-        self.known.invalidate(&key.borrowed());
-        None
+        let Some(age) = age.filter(|age| *age < self.ttl && is_valid(&entry.provenance)) else {
+            self.remove(key);
+            return None;
+        };
+        let remembered = Remembered { age, first: entry.error.clone() };
+        Some(entry.error.clone().with_charge(Charge::None).with_source(remembered))
     }
 
     pub(crate) fn remove(&self, key: &Key) {
@@ -89,15 +90,6 @@ impl NegativeCache {
 
     pub(crate) fn clear(&self) {
         self.known.invalidate_all();
-    }
-}
-
-impl NegativeEntry {
-    /// Returns the error for another caller, which costs nothing.
-    pub(crate) fn to_error(&self, now: SystemTime) -> Error {
-        let age = now.duration_since(self.at).unwrap_or_default();
-        let remembered = Remembered { age, first: self.error.clone() };
-        self.error.clone().with_charge(Charge::None).with_source(remembered)
     }
 }
 
