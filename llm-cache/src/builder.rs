@@ -15,7 +15,6 @@ use crate::{
     open_store::open,
     path::single_flight::SingleFlights,
     policy::{Freshness, NegativeCache, Variants, VerificationSampler},
-    settings::Settings,
     store_config::StoreConfig,
     url::MIN_BYTES,
 };
@@ -39,22 +38,18 @@ use crate::{EncryptionKeys, Secret};
 #[must_use]
 pub struct CacheBuilder {
     namespace: Arc<str>,
-    freshness: Freshness,
+    ttl: Ttl,
+    stale_if_error: Duration,
+    background: Option<Background>,
+    variants: u32,
+    negative_ttl: Option<Duration>,
+    shadow: bool,
     directive_policy: DirectivePolicy,
     admission: Admission,
-    settings: Settings,
-    store_choice: StoreChoice,
+    store: StoreUrl,
+    /// Cache whose store is used instead.
+    shared_with: Option<Cache>,
     store_config: StoreConfig,
-}
-
-/// Choice of the store.
-#[derive(Clone)]
-enum StoreChoice {
-    /// Memory of the builder's own size.
-    Memory,
-    Url(StoreUrl),
-    /// The store of another cache.
-    With(Cache),
 }
 
 impl Cache {
@@ -67,26 +62,25 @@ impl Cache {
 
 impl CacheBuilder {
     pub(crate) fn new(namespace: Arc<str>) -> Self {
-        let freshness = Freshness {
-            ttl: Ttl::new(Duration::from_secs(24 * 3600)),
-            stale_if_error: Duration::ZERO,
-            revalidate: Duration::ZERO,
-            max_stale: Duration::ZERO,
-        };
         Self {
             namespace,
-            freshness,
+            ttl: Ttl::new(Duration::from_secs(24 * 3600)),
+            stale_if_error: Duration::ZERO,
+            background: None,
+            variants: 1,
+            negative_ttl: None,
+            shadow: false,
             directive_policy: DirectivePolicy::none(),
             admission: Admission { max_bytes: 8 << 20, ..Admission::default() },
-            settings: Settings { variants: 1, ..Settings::default() },
-            store_choice: StoreChoice::Memory,
+            store: StoreUrl::memory(),
+            shared_with: None,
             store_config: StoreConfig::default(),
         }
     }
 
     /// Keeps entries fresh for this long: a day by default. A [`Ttl`] has rules for some calls, and jitter.
     pub fn ttl(mut self, ttl: impl Into<Ttl>) -> Self {
-        self.freshness.ttl = ttl.into();
+        self.ttl = ttl.into();
         self
     }
 
@@ -120,14 +114,14 @@ impl CacheBuilder {
     /// # Ok::<_, Box<dyn std::error::Error>>(()) }).unwrap();
     /// ```
     pub fn stale_if_error(mut self, by: Duration) -> Self {
-        self.freshness.stale_if_error = by;
+        self.stale_if_error = by;
         self
     }
 
     /// Lets the cache make calls that no caller waits for, such as revalidations: see [`Background`]. Without this
     /// setting it makes none.
     pub fn background(mut self, background: Background) -> Self {
-        self.settings.background = Some(background);
+        self.background = Some(background);
         self
     }
 
@@ -142,7 +136,7 @@ impl CacheBuilder {
     /// # Ok::<_, llm_cache::BuildError>(())
     /// ```
     pub fn variants(mut self, most: u32) -> Self {
-        self.settings.variants = most;
+        self.variants = most;
         self
     }
 
@@ -161,7 +155,7 @@ impl CacheBuilder {
     /// # Ok::<_, llm_cache::BuildError>(())
     /// ```
     pub fn negative_ttl(mut self, ttl: Duration) -> Self {
-        self.settings.negative_ttl = Some(ttl);
+        self.negative_ttl = Some(ttl);
         self
     }
 
@@ -191,7 +185,7 @@ impl CacheBuilder {
     /// # Ok::<_, Box<dyn std::error::Error>>(()) }).unwrap();
     /// ```
     pub fn shadow(mut self) -> Self {
-        self.settings.shadow = true;
+        self.shadow = true;
         self
     }
 
@@ -288,7 +282,7 @@ impl CacheBuilder {
     /// Stores entries where a URL says, such as `memory:?max_bytes=64mb` or `file:///var/cache/answers`. Its parameters
     /// come before the builder's settings. In memory by default.
     pub fn store(mut self, url: StoreUrl) -> Self {
-        self.store_choice = StoreChoice::Url(url);
+        (self.store, self.shared_with) = (url, None);
         self
     }
 
@@ -309,7 +303,7 @@ impl CacheBuilder {
     /// ```
     pub fn share_store_with(mut self, cache: &Cache) -> Self {
         self.store_config.clock = Arc::clone(&cache.0.entries.clock);
-        self.store_choice = StoreChoice::With(cache.clone());
+        self.shared_with = Some(cache.clone());
         self
     }
 
@@ -373,62 +367,55 @@ impl CacheBuilder {
     /// zero, zero [`variants`](Self::variants)), or if the store cannot be opened.
     pub fn build(self) -> Result<Cache, BuildError> {
         self.check()?;
-        let Self { namespace, mut freshness, directive_policy, admission, settings, store_choice, mut store_config } =
-            self;
-        freshness.max_stale = directive_policy.max_stale;
-        freshness.revalidate = settings.background.as_ref().map_or(Duration::ZERO, |background| background.revalidate);
+        let Self { namespace, ttl, stale_if_error, background, directive_policy, mut store_config, .. } = self;
+        let freshness = Freshness {
+            ttl,
+            stale_if_error,
+            revalidate: background.as_ref().map_or(Duration::ZERO, |background| background.revalidate),
+            max_stale: directive_policy.max_stale,
+        };
         let counts = Arc::new(Counts::new(&namespace));
-        let background = settings.tasks(&counts)?;
+        let tasks = background.as_ref().map(|background| background.tasks(&counts)).transpose()?;
+        let finish = tasks.clone().filter(|_| background.as_ref().is_some_and(|it| it.complete_on_disconnect));
         store_config.grace = freshness.grace();
         let clock = Arc::clone(&store_config.clock);
-        let store = match store_choice {
-            StoreChoice::With(cache) => cache.0.entries.shared(),
-            StoreChoice::Memory => (open(None, store_config)?, Arc::default()),
-            StoreChoice::Url(url) => (open(Some(url), store_config)?, Arc::default()),
+        let store = match self.shared_with {
+            Some(cache) => cache.0.entries.shared(),
+            None => (open(self.store, store_config)?, Arc::default()),
         };
-        let completes = settings.background.as_ref().is_some_and(|settings| settings.complete_on_disconnect);
-        let finish = background.clone().filter(|_| completes);
         let inner = Inner {
             namespace,
-            entries: Entries::new(store, freshness, admission, clock, Arc::clone(&counts)),
+            entries: Entries::new(store, freshness, self.admission, clock, Arc::clone(&counts)),
             single_flights: SingleFlights::new(finish),
-            negative_cache: settings.negative_ttl.map(NegativeCache::new),
-            variants: Variants::new(settings.variants),
-            background,
-            verification: settings.background.and_then(|settings| settings.verification).map(VerificationSampler::new),
+            negative_cache: self.negative_ttl.map(NegativeCache::new),
+            variants: Variants::new(self.variants),
+            background: tasks,
+            verification: background.and_then(|background| background.verification).map(VerificationSampler::new),
             directive_policy,
-            is_shadow: settings.shadow,
+            is_shadow: self.shadow,
             counts,
         };
         Ok(Cache(Arc::new(inner)))
     }
 
-    /// Refuses settings that would store nothing.
+    /// Refuses settings with which the cache would store nothing.
     fn check(&self) -> Result<(), BuildError> {
-        if self.namespace.is_empty() {
-            return Err(BuildError::Namespace);
-        }
-        if self.freshness.ttl.all().chain(self.settings.negative_ttl).any(|ttl| ttl.is_zero()) {
-            return Err(BuildError::Ttl);
-        }
-        if self.store_config.max_bytes.min(self.admission.max_bytes) < MIN_BYTES {
-            return Err(BuildError::Capacity);
-        }
-        if self.settings.variants == 0 {
-            return Err(BuildError::Variants);
-        }
-        if self.freshness.ttl.jitter_percent > 100 {
-            return Err(BuildError::Jitter);
-        }
-        Ok(())
+        let rules = [
+            (self.namespace.is_empty(), BuildError::Namespace),
+            (self.ttl.all().chain(self.negative_ttl).any(|ttl| ttl.is_zero()), BuildError::Ttl),
+            (self.store_config.max_bytes.min(self.admission.max_bytes) < MIN_BYTES, BuildError::Capacity),
+            (self.variants == 0, BuildError::Variants),
+            (self.ttl.jitter_percent > 100, BuildError::Jitter),
+        ];
+        rules.into_iter().find(|(is_broken, _)| *is_broken).map_or(Ok(()), |(_, error)| Err(error))
     }
 }
 
 impl fmt::Debug for CacheBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { namespace, freshness, directive_policy, store_config, .. } = self;
+        let Self { namespace, ttl, directive_policy, store_config, .. } = self;
         let mut out = f.debug_struct("CacheBuilder");
-        out.field("namespace", namespace).field("freshness", freshness).field("directive_policy", directive_policy);
+        out.field("namespace", namespace).field("ttl", ttl).field("directive_policy", directive_policy);
         out.field("max_bytes", &store_config.max_bytes).finish_non_exhaustive()
     }
 }

@@ -2,18 +2,20 @@
 //!
 //! Each row of the table is a field of the statistics, a metric, and the text that describes both.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
 
 use llm_core::Usd;
 
 use crate::{stats::Stats, store::StoreStats};
 
 /// A number that only grows.
-#[derive(Default)]
 pub(crate) struct Counter {
     value: AtomicU64,
     #[cfg(feature = "metrics")]
-    meter: Option<metrics::Counter>,
+    meter: metrics::Counter,
 }
 
 impl Counter {
@@ -30,25 +32,27 @@ impl Counter {
         }
         self.value.fetch_add(more, Ordering::Relaxed);
         #[cfg(feature = "metrics")]
-        if let Some(meter) = &self.meter {
-            meter.increment(more);
-        }
+        self.meter.increment(more);
     }
 
     pub(crate) fn get(&self) -> u64 {
         self.value.load(Ordering::Relaxed)
     }
 
-    #[cfg(feature = "metrics")]
-    fn new(name: &'static str, cache: &std::sync::Arc<str>) -> Self {
-        let meter = metrics::counter!(name, "cache" => metrics::SharedString::from(std::sync::Arc::clone(cache)));
-        Self { value: AtomicU64::new(0), meter: Some(meter) }
+    /// Creates the counter of a cache with this namespace, under the name of its metric.
+    #[cfg_attr(not(feature = "metrics"), expect(unused_variables, reason = "only a metric has a name"))]
+    fn new(name: &'static str, cache: &Arc<str>) -> Self {
+        Self {
+            value: AtomicU64::new(0),
+            #[cfg(feature = "metrics")]
+            meter: metrics::counter!(name, "cache" => metrics::SharedString::from(Arc::clone(cache))),
+        }
     }
 }
 
 macro_rules! counts {
     ($(#[doc = $text:literal] $field:ident => $name:literal,)+) => {
-        #[derive(Default)]
+        /// Counters of one cache.
         pub(crate) struct Counts {
             $(#[doc = $text] pub(crate) $field: Counter,)+
             /// List price of the responses that were not paid for again, in nano-dollars.
@@ -57,20 +61,13 @@ macro_rules! counts {
         }
 
         impl Counts {
-            /// Counts of the cache with this namespace.
-            #[cfg(feature = "metrics")]
-            pub(crate) fn new(cache: &std::sync::Arc<str>) -> Self {
+            /// Creates the counters of a cache with this namespace.
+            pub(crate) fn new(cache: &Arc<str>) -> Self {
                 Self {
                     $($field: Counter::new($name, cache),)+
                     saved: Counter::new("llm_cache_saved_nano_usd_total", cache),
                     meters: Meters::new(cache),
                 }
-            }
-
-            /// Counts of a cache.
-            #[cfg(not(feature = "metrics"))]
-            pub(crate) fn new(_: &std::sync::Arc<str>) -> Self {
-                Self::default()
             }
 
             /// Returns the statistics that are counted here. The others are zero.
@@ -123,15 +120,11 @@ counts! {
     mismatched => "llm_cache_mismatched_total",
 }
 
-/// Metrics that have no counter of their own here.
-#[derive(Default)]
-pub(crate) struct Meters {
-    #[cfg(feature = "metrics")]
-    known: Option<Known>,
-}
+/// Metrics that have no counter of their own here. There are none without the feature.
+pub(crate) struct Meters(#[cfg(feature = "metrics")] Recorded);
 
 #[cfg(feature = "metrics")]
-struct Known {
+struct Recorded {
     /// Failures of the store.
     failed: metrics::Counter,
     /// Entries that could not be read.
@@ -167,18 +160,14 @@ impl Meters {
     /// Records a lookup in the local tier.
     pub(crate) fn record_local_lookup(&self, timer: LookupTimer) {
         #[cfg(feature = "metrics")]
-        if let Some(known) = &self.known {
-            known.local.record(timer.0.elapsed());
-        }
+        self.0.local.record(timer.0.elapsed());
         let _ = timer;
     }
 
     /// Records a lookup in the remote tier.
     pub(crate) fn record_remote_lookup(&self, timer: LookupTimer) {
         #[cfg(feature = "metrics")]
-        if let Some(known) = &self.known {
-            known.remote.record(timer.0.elapsed());
-        }
+        self.0.remote.record(timer.0.elapsed());
         let _ = timer;
     }
 
@@ -186,40 +175,42 @@ impl Meters {
     /// here.
     pub(crate) fn stats(&self, read_stats: impl FnOnce() -> (StoreStats, u64, u64)) {
         #[cfg(feature = "metrics")]
-        if let Some(known) = &self.known {
-            let (StoreStats { entries, bytes, corrupt, dropped_writes, failed, .. }, evictions, failures) =
-                read_stats();
+        {
+            let (stats, evictions, failures) = read_stats();
             #[expect(clippy::cast_precision_loss, reason = "gauges are floating-point numbers")]
             {
-                known.entries.set(entries as f64);
-                known.bytes.set(bytes as f64);
+                self.0.entries.set(stats.entries as f64);
+                self.0.bytes.set(stats.bytes as f64);
             }
-            known.evictions.absolute(evictions);
-            known.failed.absolute(failures + failed);
-            known.corrupt.absolute(corrupt);
-            known.dropped_writes.absolute(dropped_writes);
-            return;
+            self.0.evictions.absolute(evictions);
+            self.0.failed.absolute(failures + stats.failed);
+            self.0.corrupt.absolute(stats.corrupt);
+            self.0.dropped_writes.absolute(stats.dropped_writes);
         }
+        #[cfg(not(feature = "metrics"))]
         drop(read_stats);
     }
 
+    #[cfg(not(feature = "metrics"))]
+    fn new(_: &Arc<str>) -> Self {
+        Self()
+    }
+
     #[cfg(feature = "metrics")]
-    fn new(cache: &std::sync::Arc<str>) -> Self {
-        let cache = || metrics::SharedString::from(std::sync::Arc::clone(cache));
+    fn new(cache: &Arc<str>) -> Self {
+        let cache = || metrics::SharedString::from(Arc::clone(cache));
         let counter = |name: &'static str| metrics::counter!(name, "cache" => cache());
         let lookups = |tier| metrics::histogram!("llm_cache_lookup_seconds", "cache" => cache(), "tier" => tier);
-        Self {
-            known: Some(Known {
-                local: lookups("memory"),
-                remote: lookups("remote"),
-                entries: metrics::gauge!("llm_cache_entries", "cache" => cache()),
-                bytes: metrics::gauge!("llm_cache_bytes", "cache" => cache()),
-                evictions: counter("llm_cache_evictions_total"),
-                failed: counter("llm_cache_store_errors_total"),
-                corrupt: counter("llm_cache_corrupt_total"),
-                dropped_writes: counter("llm_cache_dropped_writes_total"),
-            }),
-        }
+        Self(Recorded {
+            local: lookups("memory"),
+            remote: lookups("remote"),
+            entries: metrics::gauge!("llm_cache_entries", "cache" => cache()),
+            bytes: metrics::gauge!("llm_cache_bytes", "cache" => cache()),
+            evictions: counter("llm_cache_evictions_total"),
+            failed: counter("llm_cache_store_errors_total"),
+            corrupt: counter("llm_cache_corrupt_total"),
+            dropped_writes: counter("llm_cache_dropped_writes_total"),
+        })
     }
 }
 

@@ -79,6 +79,10 @@ static DIGEST_KEY: LazyLock<[u8; 32]> = LazyLock::new(|| {
 /// Longest request that a key holds whole, in canonical bytes.
 const LONGEST_WHOLE: usize = 4 * 1024;
 
+/// Tags that canonical bytes have before a text and before bytes.
+const TEXT: u8 = 7;
+const BYTES: u8 = 8;
+
 /// First byte of a key that holds the digest of its request. Canonical bytes begin with the tag of an integer.
 const DIGESTED: u8 = 254;
 
@@ -141,14 +145,12 @@ impl Key {
 
     /// Returns the tenant of the request; empty for a shared entry.
     pub(crate) fn tenant(&self) -> &str {
-        static TEXT: LazyLock<u8> = LazyLock::new(|| tag_of(|h| h.text("")));
-        self.text_behind(*TEXT).unwrap_or_default()
+        self.text_behind(TEXT).unwrap_or_default()
     }
 
     /// Returns the scope in which the entry is shared.
     pub(crate) fn scope(&self) -> Option<&str> {
-        static BYTES: LazyLock<u8> = LazyLock::new(|| tag_of(|h| h.bytes(b"")));
-        self.text_behind(*BYTES)
+        self.text_behind(BYTES)
     }
 
     /// Returns the partition of the entry.
@@ -284,13 +286,6 @@ impl<'a> KeyPrefix<'a> {
         }
         h.text(name);
     }
-}
-
-/// Returns the tag that a write begins with.
-fn tag_of(write: impl FnOnce(&mut Fingerprinter) -> &mut Fingerprinter) -> u8 {
-    let mut h = Fingerprinter::new();
-    write(&mut h);
-    h.as_bytes()[0]
 }
 
 impl<'a> BorrowedKey<'a> {

@@ -3,6 +3,7 @@
 
 #[cfg(feature = "at-rest")]
 mod admin;
+mod background;
 mod build_error;
 mod builder;
 mod cache;
@@ -34,7 +35,6 @@ mod redis_options;
 #[cfg(feature = "redis")]
 mod redis_url;
 mod service;
-mod settings;
 mod stats;
 mod status;
 #[cfg_attr(
@@ -52,6 +52,7 @@ mod telemetry;
 mod url;
 mod url_error;
 
+pub use self::background::Background;
 pub use self::build_error::BuildError;
 pub use self::builder::CacheBuilder;
 pub use self::cache::{Cache, Resolved};
@@ -63,7 +64,6 @@ pub use self::policy::{Directive, DirectivePolicy, Mismatch, Tag, Ttl, TtlRule, 
 #[cfg(feature = "redis")]
 pub use self::redis_options::RedisOptions;
 pub use self::service::Cached;
-pub use self::settings::Background;
 pub use self::stats::Stats;
 pub use self::status::{CacheStatus, Miss, ShadowStatus, Stale};
 pub use self::store::{EvictionPolicy, StoreError};

@@ -24,18 +24,17 @@ const LEAST_LEASE: Duration = Duration::from_secs(1);
 const LEAST: Duration = Duration::from_millis(1);
 
 /// Opens the store of a URL, or of the handle that was given. The parameters of the URL come first.
-pub(crate) fn open_redis(url: Option<StoreUrl>, config: StoreConfig) -> Result<RedisStore, StoreError> {
+pub(crate) fn open_redis(url: StoreUrl, config: StoreConfig) -> Result<RedisStore, StoreError> {
     let StoreConfig { max_bytes, policy, clock, grace, secret, keys, redis_options } = config;
-    let (location, set) = url.map(|url| (url.location, url.parameters)).unzip();
-    let set = set.unwrap_or_default().or(redis_options.parameters);
+    let set = url.parameters.or(redis_options.parameters);
     let lease = set.lease.unwrap_or(Duration::from_secs(10)).max(LEAST_LEASE);
     let bound = set.invalidation_bound.unwrap_or(Duration::from_secs(1)).max(LEAST);
     let claim = set.claim_timeout.unwrap_or(SILENCE).max(LEAST);
     let lookup = set.redis_timeout.unwrap_or(Duration::from_millis(50)).max(LEAST);
     let operation_timeout = lookup.max(OPERATION_TIMEOUT);
-    let redis = match (redis_options.redis, location) {
+    let redis = match (redis_options.redis, url.location) {
         (Some(redis), _) => redis,
-        (None, Some(Location::Redis(address))) => {
+        (None, Location::Redis(address)) => {
             let silence = claim.max(SILENCE);
             let builder = Redis::builder(&*address.0).call_timeout(lookup);
             let builder = builder.connect_timeout(silence).probe_timeout(silence);
@@ -48,7 +47,7 @@ pub(crate) fn open_redis(url: Option<StoreUrl>, config: StoreConfig) -> Result<R
             }
             builder.spawn().map_err(|error| StoreError::new("redis", error.to_string()))?
         }
-        (None, _) => unreachable!("there is a handle or an address"),
+        (None, _) => unreachable!("there is a handle or a URL"),
     };
     let codec = AtRest::new(secret.as_ref(), keys);
     let memory = Memory::new(set.memory.unwrap_or(max_bytes), set.policy.unwrap_or(policy));

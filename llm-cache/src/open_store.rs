@@ -17,13 +17,16 @@ use crate::{
 #[cfg(feature = "file")]
 const FILE_BYTES: u64 = 1 << 30;
 
-/// Opens the store of a URL; memory without one.
-pub(crate) fn open(url: Option<StoreUrl>, config: StoreConfig) -> Result<Arc<dyn Store>, StoreError> {
+/// Opens the store of a URL, or the Redis whose handle is among the settings.
+///
+/// # Errors
+///
+/// Those of a file that cannot be opened, and of a Redis URL that cannot be parsed.
+pub(crate) fn open(url: StoreUrl, config: StoreConfig) -> Result<Arc<dyn Store>, StoreError> {
     #[cfg(feature = "redis")]
-    if config.redis_options.redis.is_some() || matches!(&url, Some(StoreUrl { location: Location::Redis(_), .. })) {
+    if config.redis_options.redis.is_some() || matches!(url.location, Location::Redis(_)) {
         return Ok(Arc::new(crate::open_redis::open_redis(url, config)?));
     }
-    let Some(url) = url else { return Ok(Arc::new(Memory::new(config.max_bytes, config.policy))) };
     let StoreUrl { location, parameters } = url;
     let policy = parameters.policy.unwrap_or(config.policy);
     match location {
@@ -45,6 +48,6 @@ pub(crate) fn open(url: Option<StoreUrl>, config: StoreConfig) -> Result<Arc<dyn
         #[cfg(feature = "redis")]
         Location::Redis(_) => unreachable!("it was opened before"),
         #[cfg(not(feature = "file"))]
-        Location::File(_) => unreachable!("no such address is read without the feature"),
+        Location::File(_) => unreachable!("no such URL is parsed without the feature"),
     }
 }

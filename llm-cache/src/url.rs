@@ -9,6 +9,8 @@ use std::{
     str::FromStr,
 };
 
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+
 #[cfg(feature = "redis")]
 use crate::redis_url::RedisUrl;
 use crate::{parameters::Parameters, url_error::UrlError};
@@ -63,6 +65,11 @@ impl FromStr for StoreUrl {
 }
 
 impl StoreUrl {
+    /// Returns the URL of memory without parameters.
+    pub(crate) fn memory() -> Self {
+        Self { location: Location::Memory, parameters: Parameters::default() }
+    }
+
     /// Returns the path of a file's URL.
     pub fn path(&self) -> Option<&Path> {
         match &self.location {
@@ -181,25 +188,19 @@ fn path(location: &str) -> Result<PathBuf, UrlError> {
     }
 }
 
+/// Decodes the path of a URL.
 fn decoded(text: &str) -> Result<String, UrlError> {
-    let wrong = || UrlError::new("the path has a `%` without two hexadecimal digits: write `%` as `%25`");
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((&byte, more)) = rest.split_first() {
-        rest = more;
-        if byte != b'%' {
-            bytes.push(byte);
-            continue;
-        }
-        let (pair, more) = rest.split_first_chunk::<2>().ok_or_else(wrong)?;
-        let digit = |byte: u8| char::from(byte).to_digit(16);
-        let (high, low) = (digit(pair[0]).ok_or_else(wrong)?, digit(pair[1]).ok_or_else(wrong)?);
-        bytes.push(u8::try_from(high * 16 + low).expect("two hexadecimal digits are a byte"));
-        rest = more;
+    let is_escape =
+        |rest: &str| rest.as_bytes().first_chunk::<2>().is_some_and(|two| two.iter().all(u8::is_ascii_hexdigit));
+    if !text.split('%').skip(1).all(is_escape) {
+        return Err(UrlError::new("the path has a `%` without two hexadecimal digits: write `%` as `%25`"));
     }
-    let path = String::from_utf8(bytes).map_err(|_| UrlError::new("the path is not UTF-8"))?;
-    if path.contains('\0') { Err(UrlError::new("the path has a zero byte")) } else { Ok(path) }
+    let path = percent_decode_str(text).decode_utf8().map_err(|_| UrlError::new("the path is not UTF-8"))?;
+    if path.contains('\0') { Err(UrlError::new("the path has a zero byte")) } else { Ok(path.into_owned()) }
 }
+
+/// Bytes of a path that a URL shows encoded.
+const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
 /// The URL, which parses back as the same.
 impl fmt::Display for StoreUrl {
@@ -208,16 +209,7 @@ impl fmt::Display for StoreUrl {
             Location::Memory => f.write_str("memory:")?,
             #[cfg(feature = "redis")]
             Location::Redis(url) => write!(f, "{url}")?,
-            Location::File(path) => {
-                f.write_str("file://")?;
-                for byte in path.to_string_lossy().bytes() {
-                    match byte {
-                        b'/' | b'-' | b'_' | b'.' | b'~' => write!(f, "{}", char::from(byte))?,
-                        byte if byte.is_ascii_alphanumeric() => write!(f, "{}", char::from(byte))?,
-                        byte => write!(f, "%{byte:02X}")?,
-                    }
-                }
-            }
+            Location::File(path) => write!(f, "file://{}", utf8_percent_encode(&path.to_string_lossy(), ENCODED))?,
         }
         for (at, (name, value)) in self.parameters.texts().enumerate() {
             write!(f, "{}{name}={value}", if at == 0 { '?' } else { '&' })?;

@@ -278,14 +278,11 @@ impl Directive {
         Self {
             no_store: self.no_store && policy.bypass,
             no_cache: self.no_cache && policy.bypass,
-            only_if_cached: self.only_if_cached,
             max_age: self.max_age.filter(|_| policy.bypass),
             max_stale: self.max_stale.map(|by| by.min(policy.max_stale)),
             ttl: self.ttl.map(|ttl| policy.max_ttl.map_or(ttl, |most| ttl.min(most))),
-            tags: self.tags.clone(),
             shared: self.shared.clone().filter(|_| policy.sharing),
-            no_fallback: false,
-            pinned: None,
+            ..self.clone()
         }
     }
 }

@@ -59,36 +59,33 @@ struct Options {
     what: Vec<Purge>,
     limit: Option<usize>,
     after: Option<Cursor>,
-    files: [Option<PathBuf>; 4],
+    secret: Option<PathBuf>,
+    keys: Option<PathBuf>,
+    to_secret: Option<PathBuf>,
+    to_keys: Option<PathBuf>,
 }
-
-/// Indices of [`Options::files`].
-const SECRET: usize = 0;
-const KEYS: usize = 1;
-const TO_SECRET: usize = 2;
-const TO_KEYS: usize = 3;
 
 impl Command {
     pub(crate) fn parse(args: impl Iterator<Item = OsString>) -> Result<Self, Failure> {
         let Some(options) = Options::parse(Parser::from_args(args))? else { return Ok(Self::Help) };
-        let Options { words, mut what, limit, after, files } = options;
+        let Options { words, mut what, limit, after, secret, keys, to_secret, to_keys } = options;
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
-        let access = |url: &str, to: bool| -> Result<Access, Failure> {
-            let file = |own: usize, other: usize| match to {
-                true => files[other].clone().or_else(|| files[own].clone()),
-                false => files[own].clone(),
-            };
-            Ok(Access { url: url.parse()?, secret: file(SECRET, TO_SECRET), keys: file(KEYS, TO_KEYS) })
+        let store = |url: &str| -> Result<Access, Failure> {
+            Ok(Access { url: url.parse()?, secret: secret.clone(), keys: keys.clone() })
         };
         if !matches!(words[..], ["purge", ..]) && !what.is_empty() {
             return Err("only `purge` takes --tenant, --tag, --key and --all".into());
         }
         match words[..] {
-            ["migrate", from, to] => Ok(Self::Migrate { from: access(from, false)?, to: access(to, true)?, after }),
-            ["inspect", url] => Ok(Self::Inspect { store: access(url, false)?, limit: limit.unwrap_or(100), after }),
-            ["stats", url] => Ok(Self::Stats { store: access(url, false)? }),
+            ["migrate", from, to] => {
+                let (from, to) = (store(from)?, store(to)?);
+                let to = Access { secret: to_secret.or(to.secret), keys: to_keys.or(to.keys), ..to };
+                Ok(Self::Migrate { from, to, after })
+            }
+            ["inspect", url] => Ok(Self::Inspect { store: store(url)?, limit: limit.unwrap_or(100), after }),
+            ["stats", url] => Ok(Self::Stats { store: store(url)? }),
             ["purge", url] => match (what.pop(), what.is_empty()) {
-                (Some(what), true) => Ok(Self::Purge { store: access(url, false)?, what }),
+                (Some(what), true) => Ok(Self::Purge { store: store(url)?, what }),
                 _ => Err("`purge` takes one of --tenant, --tag, --key and --all".into()),
             },
             ["migrate", ..] => Err("`migrate` takes two addresses: FROM and TO".into()),
@@ -112,10 +109,10 @@ impl Options {
                 Long("all") => options.what.push(Purge::All),
                 Long("limit") => options.limit = Some(args.value()?.parse()?),
                 Long("after") => options.after = Some(args.value()?.parse()?),
-                Long("secret") => options.files[SECRET] = Some(args.value()?.into()),
-                Long("keys") => options.files[KEYS] = Some(args.value()?.into()),
-                Long("to-secret") => options.files[TO_SECRET] = Some(args.value()?.into()),
-                Long("to-keys") => options.files[TO_KEYS] = Some(args.value()?.into()),
+                Long("secret") => options.secret = Some(args.value()?.into()),
+                Long("keys") => options.keys = Some(args.value()?.into()),
+                Long("to-secret") => options.to_secret = Some(args.value()?.into()),
+                Long("to-keys") => options.to_keys = Some(args.value()?.into()),
                 Value(word) => options.words.push(word.string()?),
                 arg => return Err(arg.unexpected().into()),
             }

@@ -1,4 +1,4 @@
-//! Settings of a cache that decide which calls it sends.
+//! Settings of the calls that no caller waits for.
 
 use std::{sync::Arc, time::Duration};
 
@@ -32,19 +32,6 @@ pub struct Background {
     pub(crate) verification: Option<Verification>,
     /// True if calls go on when their last caller has left.
     pub(crate) complete_on_disconnect: bool,
-}
-
-/// Settings that decide which calls are sent.
-#[derive(Clone, Default)]
-pub(crate) struct Settings {
-    /// True if every call is sent as it is.
-    pub(crate) shadow: bool,
-    /// Calls that no caller waits for.
-    pub(crate) background: Option<Background>,
-    /// Largest number of responses to a request, at least one.
-    pub(crate) variants: u32,
-    /// Time to live of errors in the negative cache; `None` turns it off.
-    pub(crate) negative_ttl: Option<Duration>,
 }
 
 impl Background {
@@ -93,19 +80,20 @@ impl Background {
         self.complete_on_disconnect = true;
         self
     }
-}
 
-impl Settings {
-    /// Returns the tasks that the settings need.
-    pub(crate) fn tasks(&self, counts: &Arc<Counts>) -> Result<Option<Arc<Tasks>>, BuildError> {
-        let Some(background) = &self.background else { return Ok(None) };
-        if background.verification.as_ref().is_some_and(|verification| !verification.is_percentage()) {
+    /// Returns the tasks of a cache with these settings, in the current tokio runtime.
+    ///
+    /// # Errors
+    ///
+    /// [`BuildError::Runtime`] outside a runtime, and those of settings that are out of range.
+    pub(crate) fn tasks(&self, counts: &Arc<Counts>) -> Result<Arc<Tasks>, BuildError> {
+        if self.verification.as_ref().is_some_and(|verification| !verification.is_percentage()) {
             return Err(BuildError::Verification);
         }
-        if background.max_calls == 0 {
+        if self.max_calls == 0 {
             return Err(BuildError::Background);
         }
         let runtime = Handle::try_current().map_err(|_| BuildError::Runtime)?;
-        Ok(Some(Tasks::new(runtime, background.max_calls, Arc::clone(counts))))
+        Ok(Tasks::new(runtime, self.max_calls, Arc::clone(counts)))
     }
 }
