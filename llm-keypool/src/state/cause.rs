@@ -1,8 +1,10 @@
 //! Common cause of refusals at several groups: an address that is throttled, a vendor or a network that is down.
 //!
-//! Each refusal that names no limit, and each failure to connect, is a sign of its group. If half of the groups with a valid
-//! key have signs of the last two seconds, and no attempt that was sent after them was served, the whole pool is parked as any
-//! part is. One call tests at the end. The pool then resumes as a whole, with one call first at each group.
+//! Each refusal that names no limit and that no learned limit explains, and each failure to connect, is a sign of its group. If
+//! half of the groups with a valid key have signs of the last two seconds, and no attempt that was sent after them was served,
+//! the whole pool is parked as any part is. One call tests at the end. The pool then resumes as a whole, with one call first at
+//! each group. The pause ends early if an attempt is served that was sent after those with the signs, and without a test if by
+//! then the groups' own use explains the refusals.
 
 use std::time::Duration;
 
@@ -23,14 +25,26 @@ impl State {
     /// Takes a refusal or failure that may have a common cause. It has none if an attempt that was sent later was served.
     pub(super) fn sign(&mut self, group: u32, attempt: u64, hint: Option<Duration>, now: Time) {
         self.groups[group as usize].sign = Some((now, attempt));
+        if self.pause.is_none() && self.has_signs(now.saturating_sub(WINDOW)) {
+            let pause = self.pause_for(hint, now);
+            self.events.push(Event::Paused { length: Duration::from_nanos(pause - now) });
+        }
+    }
+
+    /// Returns `true` if half of the groups with a valid key have signs since a time, and no later attempt was served.
+    fn has_signs(&self, since: Time) -> bool {
         let is_signed =
-            |group: &&GroupState| group.sign.is_some_and(|(at, attempt)| at + WINDOW >= now && attempt >= self.served);
+            |group: &&GroupState| group.sign.is_some_and(|(at, attempt)| at >= since && attempt >= self.served);
         let parking = |member: &u32| self.members[*member as usize].parking.as_ref();
         let is_valid = |member: &u32| parking(member).is_none_or(|parking| parking.is_timed);
         let valid = self.groups.iter().filter(|group| group.members.iter().any(is_valid));
-        if self.pause.is_none() && self.groups.iter().filter(is_signed).count() >= valid.count().div_ceil(2).max(2) {
-            let pause = self.pause_for(hint, now);
-            self.events.push(Event::Paused { length: Duration::from_nanos(pause - now) });
+        self.groups.iter().filter(is_signed).count() >= valid.count().div_ceil(2).max(2)
+    }
+
+    /// Ends the pause if an attempt is served that was sent before it, but after those with the signs.
+    pub(super) fn end_pause_without_signs(&mut self) {
+        if self.pause.as_ref().is_some_and(|pause| !pause.concerns(self.served)) && !self.has_signs(0) {
+            self.end_pause();
         }
     }
 

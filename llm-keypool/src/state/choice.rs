@@ -98,6 +98,10 @@ impl State {
             0 => {}
             paused_until => return Err(paused_until),
         }
+        if self.pause.is_some() && !self.has_room(want.model, now) {
+            // The limits that were learned explain the refusals.
+            self.end_pause();
+        }
         if let Some(preferred) = self.preferred(want, now) {
             want.prefers = preferred.is_err();
             return Ok(self.grant(&preferred?, want, now));
@@ -109,15 +113,8 @@ impl State {
             chosen = self.choose_in(from_tier, want, now);
             want.exclude.pop();
         }
-        match chosen.or_else(|_| self.choose_in(from_tier, want, now)) {
-            Ok(candidate) => Ok(self.grant(&candidate, want, now)),
-            Err(NEVER) => Err(NEVER),
-            Err(first) => {
-                // After a pause no group has room: the limits that were learned explain the refusals.
-                self.end_pause();
-                Err(first)
-            }
-        }
+        let candidate = chosen.or_else(|_| self.choose_in(from_tier, want, now))?;
+        Ok(self.grant(&candidate, want, now))
     }
 
     fn choose_in(&mut self, from_tier: usize, want: &Want<'_>, now: Time) -> Result<Candidate, Time> {
@@ -135,11 +132,11 @@ impl State {
         Err(first)
     }
 
-    /// Returns `true` if a lane of a model has room for a request now.
+    /// Returns `true` if a lane of a model has room now, and its limit is not about used up.
     pub(super) fn has_room(&mut self, model: u32, now: Time) -> bool {
         let tiers = self.models[model as usize].tiers.iter();
         let mut quotas = tiers.flat_map(|tier| &tier.open).map(|lane| self.lanes[*lane as usize].quota);
-        quotas.any(|quota| self.quotas[quota as usize].room(&[1, 0, 0, 0], false, now).at <= now)
+        quotas.any(|quota| self.quotas[quota as usize].room(&[1, 0, 0, 0], false, now).is_ample(now))
     }
 
     /// Returns `true` if no other member can take calls for a model.

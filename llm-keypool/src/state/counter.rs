@@ -75,6 +75,11 @@ impl Room {
     pub(crate) fn and(self, other: Self) -> Self {
         Self { at: self.at.max(other.at), share: self.share.min(other.share) }
     }
+
+    /// Returns `true` if there is room now and the limit is not about used up.
+    pub(crate) fn is_ample(self, now: Time) -> bool {
+        self.at <= now && u64::from(self.share) > u64::from(WHOLE) / TOLERANCE
+    }
 }
 
 impl Learned {
@@ -177,25 +182,26 @@ impl Counter {
         self.exhausted_until = self.exhausted_until.max(until);
     }
 
-    /// Learns from a refusal of which this unit is the cause, once the refused attempt no longer counts: the own use is the
+    /// Learns from a refusal of which this unit is the cause: the own use when the attempt was sent, without it, is the
     /// limit, unless it is about the known one.
     ///
-    /// If the refusal may have a common cause, the limit is doubtful, unless it is about the one before.
-    pub(crate) fn learn(&mut self, may_be_common: bool, now: Time) {
-        let own = self.own.total(now);
+    /// If the refusal may have a common cause, the limit is doubtful, unless it is about the one before, which explains the
+    /// refusal. Returns `true` if it does.
+    pub(crate) fn learn(&mut self, own: u64, may_be_common: bool, now: Time) -> bool {
         let used = own.saturating_add(self.others(now));
         let is_below = |limit: u64, used: u64| used < limit - limit / TOLERANCE;
         let known = self.known_limit();
         let before = self.learned.map(|learned| learned.amount(now));
+        let is_like_before = before.is_some_and(|limit| !is_below(limit, own));
+        let is_explained = is_like_before && !self.is_doubtful();
         if known.is_none_or(|limit| is_below(limit, own)) && before.is_none_or(|limit| own < limit) {
-            let is_like_before = before.is_some_and(|limit| !is_below(limit, own));
-            let is_certain = is_like_before && self.learned.is_some_and(|learned| !learned.is_doubtful);
-            let is_doubtful = may_be_common && !is_certain;
             let is_shared = known.is_some_and(|limit| !is_below(limit, used));
+            let is_doubtful = may_be_common && !is_explained;
             self.learned = Some(Learned { amount: own.max(1), at: now, is_doubtful, is_shared, trials: 0 });
         } else if let Some(learned) = &mut self.learned {
             learned.at = now;
         }
+        is_explained
     }
 
     /// Takes the outcome of an attempt beyond the learned limit. A refusal confirms it. After a success a doubtful limit is

@@ -311,11 +311,12 @@ impl State {
         };
     }
 
-    /// Parks a part after the outcome of an attempt, unless the attempt was sent before an earlier parking.
-    fn park(&mut self, part: Part, reason: Reason, hint: Option<Duration>, attempt: u64, now: Time) {
+    /// Parks a part after the outcome of an attempt, unless the attempt was sent before an earlier parking. Returns `true` if
+    /// it does.
+    fn park(&mut self, part: Part, reason: Reason, hint: Option<Duration>, attempt: u64, now: Time) -> bool {
         let before = self.parking(part);
         if before.is_some_and(|parking| !parking.concerns(attempt)) {
-            return;
+            return false;
         }
         let is_first = before.is_none_or(|parking| parking.step == 0);
         let parking = Parking::new(reason, hint, before, self.attempts, &self.settings.parking_backoff, now);
@@ -326,6 +327,16 @@ impl State {
         if is_first {
             let retry_in = Duration::from_nanos(until - now);
             self.events.push(Event::Parked { part: self.names(part), reason, retry_in });
+        }
+        true
+    }
+
+    /// Has a parking that a learned limit explains end when the limit has room again, at the latest.
+    fn end_with_room(&mut self, part: Part, quota: u32, now: Time) {
+        let room_at = self.quotas[quota as usize].room(&[1; 4], false, now).at;
+        if let Some(parking) = self.parking_mut(part).filter(|parking| (now + 1..parking.until).contains(&room_at)) {
+            parking.until = room_at;
+            self.return_at(room_at, part);
         }
     }
 

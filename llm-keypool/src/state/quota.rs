@@ -34,7 +34,7 @@ pub(crate) struct Taken {
     /// Time at which the attempt was sent.
     pub(crate) sent_at: Time,
     amounts: Amounts,
-    /// Own use then, with the attempt.
+    /// Own use then, with the attempt unless the vendor refused it.
     own: Amounts,
 }
 
@@ -102,6 +102,7 @@ impl Quota {
     pub(crate) fn give_back(&mut self, taken: &mut Taken) {
         for (unit, counter) in self.counters() {
             counter.change(taken.sent_at, taken.amounts[unit], 0);
+            taken.own[unit] = taken.own[unit].saturating_sub(taken.amounts[unit]);
         }
         taken.amounts = Amounts::default();
     }
@@ -138,18 +139,25 @@ impl Quota {
         }
     }
 
-    /// Learns from a refusal: the limit of the units of which the vendor says that nothing is left, else of requests.
-    pub(crate) fn learn(&mut self, limits: Option<&VendorLimits>, may_be_common: bool, now: Time) {
+    /// Learns from the refusal of an attempt: the limit of the units of which the vendor says that nothing is left, else of
+    /// requests. Returns `true` if an earlier limit explains the refusal.
+    pub(crate) fn learn(
+        &mut self,
+        limits: Option<&VendorLimits>,
+        taken: &Taken,
+        may_be_common: bool,
+        now: Time,
+    ) -> bool {
         let stated = limits.map(|limits| [limits.requests, limits.tokens, limits.input_tokens, limits.output_tokens]);
         let stated = stated.unwrap_or_default();
         let is_exhausted = |limit: &Option<VendorLimit>| limit.is_some_and(|limit| limit.remaining == Some(0));
         let any = stated.iter().any(is_exhausted);
+        let mut is_explained = false;
         for (unit, counter) in self.counters() {
             let is_cause = if any { is_exhausted(&stated[unit]) } else { unit == Unit::Requests as usize };
-            if is_cause {
-                counter.learn(may_be_common, now);
-            }
+            is_explained |= is_cause && counter.learn(taken.own[unit], may_be_common, now);
         }
+        is_explained
     }
 
     /// Takes that an attempt beyond the learned limits was served, or refused.

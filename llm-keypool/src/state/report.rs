@@ -70,6 +70,7 @@ impl State {
     pub(crate) fn succeeded(&mut self, attempt: &mut Attempt, limits: Option<&VendorLimits>, now: Time) {
         attempt.has_begun = true;
         self.served = self.served.max(attempt.number);
+        self.end_pause_without_signs();
         let place = self.place(attempt);
         for part in place.parts() {
             let ends = |parking: &Parking| parking.concerns(attempt.number) && parking.reason != Reason::Disabled;
@@ -134,7 +135,7 @@ impl State {
     /// Takes a refusal: the vendor is there, and did not count the attempt.
     fn refused(&mut self, attempt: &mut Attempt, place: Place, failure: Failure<'_>, now: Time) -> bool {
         let Place { member, group, quota, .. } = place;
-        let (Failure(verdict, error), may_be_common) = (failure, failure.may_be_common());
+        let Failure(verdict, error) = failure;
         let (hint, limits) = (error.retry_after(), error.limits());
         self.members[member as usize].breaker.responded(now);
         self.models[attempt.model as usize].message = Some(error.message().into());
@@ -144,15 +145,11 @@ impl State {
         if let Some(limits) = limits {
             of_quota.observe(limits, &attempt.taken, now);
         }
+        let is_explained = self.learn(attempt, quota, failure, now);
+        let may_be_common = failure.may_be_common() && !is_explained;
         if may_be_common && self.pause.is_some() {
-            of_quota.learn(limits, true, now);
             self.failed_in_pause(attempt, hint, now);
             return false;
-        }
-        match attempt.over_learned {
-            true => of_quota.tried_more(false),
-            false if failure.teaches() => of_quota.learn(limits, may_be_common, now),
-            false => {}
         }
         let (part, reason) = match verdict {
             Verdict::Unauthorized => (Part::Member(member), Reason::Unauthorized),
@@ -163,11 +160,29 @@ impl State {
             Verdict::NotFound => return self.lacks(attempt, place, Reason::NotFound, now),
             _ => (Part::Quota(quota), Reason::RateLimited),
         };
-        self.park(part, reason, hint, attempt.number, now);
-        if may_be_common && !attempt.over_learned {
+        let is_parked = self.park(part, reason, hint, attempt.number, now);
+        if is_parked && is_explained && attempt.over_learned && hint.is_none() {
+            self.end_with_room(part, quota, now);
+        }
+        if may_be_common {
             self.sign(group, attempt.number, hint, now);
         }
         false
+    }
+
+    /// Learns a limit from a refusal. Returns `true` if one that was learned before explains it.
+    fn learn(&mut self, attempt: &Attempt, quota: u32, failure: Failure<'_>, now: Time) -> bool {
+        let of_quota = &mut self.quotas[quota as usize];
+        let is_of_quota = quota == attempt.place.quota;
+        if !failure.teaches() {
+            return false;
+        }
+        if attempt.over_learned {
+            of_quota.tried_more(false);
+            return is_of_quota;
+        }
+        // The group's own use is not known of an attempt that was sent for another group.
+        is_of_quota && of_quota.learn(failure.1.limits(), &attempt.taken, failure.may_be_common(), now)
     }
 
     /// Takes that a member may not use a model, or does not know it. Returns `true` if it is the first time, of a last

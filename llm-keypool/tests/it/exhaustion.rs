@@ -60,6 +60,25 @@ async fn common_cause_sends_one_attempt_per_pause() {
     assert!(attempts.last().unwrap() < &Duration::from_secs(215), "all are served soon: {:?}", attempts.last());
 }
 
+/// Refusals at two of three groups pause the pool until the third serves an attempt that was sent after them.
+#[tokio::test(start_paused = true)]
+async fn common_cause_ends_if_later_attempt_is_served() {
+    for (first, is_paused) in [("c", true), ("a", false)] {
+        let members = ["a", "b", "c"].map(|name| Member::new(name, name));
+        let pool = KeyPool::builder().members(members).seed(7).build().unwrap();
+        let lease = |name| pool.try_lease(&LeaseRequest::new("m").pinned(Pinned::to(name))).unwrap();
+        let names = if first == "c" { ["c", "a", "b"] } else { ["a", "b", "c"] };
+        let mut leases = names.map(|name| (name, lease(name)));
+        leases.sort_by_key(|(name, _)| *name);
+        let [(_, a), (_, b), (_, c)] = leases;
+        a.report(Outcome::status(429, None));
+        b.report(Outcome::status(429, None));
+        assert!(pool.status().is_paused);
+        c.report(Outcome::success());
+        assert_eq!(pool.status().is_paused, is_paused, "{first} was sent first");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn retry_budget_bounds_attempts_in_outage() {
     let vendor = Vendor::new((1, 5), Headers::None);

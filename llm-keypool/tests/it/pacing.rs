@@ -10,6 +10,7 @@ use llm_keypool::{
     Group, GroupLimit, KeyPool, LeaseRequest, Member, Outcome, QuotaStatus, input_tokens_per_minute,
     output_tokens_per_minute, requests_per_minute, tokens_per_minute,
 };
+use tokio::time::Instant;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -75,6 +76,41 @@ async fn learned_limit_grows_while_not_refused() {
     println!("{limits:?}");
     assert_eq!(limits[..=11], [200, 200, 201, 202, 203, 204, 205, 206, 207, 208, 209, 210]);
     assert_eq!(limits[12], 420);
+}
+
+#[tokio::test(start_paused = true)]
+async fn learned_limit_is_own_use_at_sending() {
+    let pool = pool(Group::new("a"));
+    for _ in 0..200 {
+        pool.try_lease(&LeaseRequest::new("m")).unwrap().report(Outcome::success());
+    }
+    tokio::time::sleep(MINUTE - Duration::from_secs(1)).await;
+    let slow = pool.try_lease(&LeaseRequest::new("m")).unwrap();
+    // All of it has left the window when the refusal arrives.
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    slow.report(Outcome::status(429, None));
+    assert_eq!(quota(&pool).requests, (0, Some(200)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn learned_limit_with_room_ends_parking() {
+    for seed in 0..10 {
+        let builder = KeyPool::builder().member(Member::new("a", "sk-a")).max_wait(2 * MINUTE);
+        let pool = builder.seed(seed).build().unwrap();
+        let start = Instant::now();
+        for _ in 0..200 {
+            pool.try_lease(&LeaseRequest::new("m")).unwrap().report(Outcome::success());
+        }
+        let mut attempts = Vec::new();
+        while start.elapsed() < MINUTE {
+            pool.lease(&LeaseRequest::new("m")).await.unwrap().report(Outcome::status(429, None));
+            attempts.push(start.elapsed());
+        }
+        // The backoff of those beyond the limit ends when its first use has left the window.
+        assert!((5..=9).contains(&attempts.len()), "{attempts:?}");
+        let room_at = MINUTE + Duration::from_millis(500);
+        assert!(attempts.last().is_some_and(|at| *at >= room_at && *at < room_at + MINUTE / 1_000), "{attempts:?}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

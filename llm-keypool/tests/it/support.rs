@@ -98,3 +98,9 @@ impl Prng {
         (z ^ (z >> 31)) % end.max(1)
     }
 }
+
+/// Seeds of a run whose figures depend on chance: one, or ten with `LLM_FULL=1`.
+#[expect(clippy::disallowed_methods, reason = "a test's edge: the size of the run")]
+pub(crate) fn seeds() -> std::ops::Range<u64> {
+    0..if std::env::var("LLM_FULL").is_ok_and(|full| full == "1") { 10 } else { 1 }
+}

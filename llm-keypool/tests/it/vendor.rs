@@ -64,6 +64,12 @@ impl Vendor {
         Self(Arc::new(Mutex::new(state)))
     }
 
+    /// Sets the seed of its latencies.
+    pub(crate) fn seed(self, seed: u64) -> Self {
+        self.0.lock().unwrap().seed = seed;
+        self
+    }
+
     /// Returns a key of an organisation, which serves so many requests a minute.
     pub(crate) fn key(&self, name: &'static str, organisation: &'static str, limit: impl Into<Option<u64>>) -> Key {
         let mut state = self.0.lock().unwrap();
