@@ -76,8 +76,10 @@ impl<S> KeyPool<S> {
                 continue;
             }
             let member: Arc<str> = fingerprint(key).into();
-            let service = service(key)
-                .map_err(|source| BuildError::Service { member: Arc::clone(&member), source: without(source, key) })?;
+            let service = service(key).map_err(|source| {
+                let message = source.message().replace(key, "[key]");
+                BuildError::Service { member: Arc::clone(&member), source: source.with_message(message) }
+            })?;
             let mut made = Member::new(Arc::clone(&member), service).fingerprint(member);
             made.spec.group = group.map(Arc::from);
             builder = builder.member(made);
@@ -234,12 +236,4 @@ impl<S> fmt::Debug for KeyPoolBuilder<S> {
 /// ```
 pub fn fingerprint(key: &str) -> String {
     blake3::hash(key.as_bytes()).to_hex()[..8].to_owned()
-}
-
-/// Removes a key from an error's message.
-fn without(error: Error, key: &str) -> Error {
-    match error.message().contains(key) {
-        true => error.clone().with_message(error.message().replace(key, "[key]")),
-        false => error,
-    }
 }

@@ -14,7 +14,6 @@ use crate::{
     state::{
         State,
         choice::{Attempt, Want},
-        report::Failure,
     },
     time::Time,
 };
@@ -106,7 +105,7 @@ impl<K> Lease<K> {
         let (verdict, is_doubted) = self.release(usage.as_ref(), |state, attempt, now| {
             let read = || if is_late && attempt.was_silent(now) { Verdict::TimedOut } else { Verdict::of(&error) };
             let verdict = own.unwrap_or_else(read);
-            (verdict, state.failed(attempt, Failure(verdict, &error), now))
+            (verdict, state.failed(attempt, verdict, &error, now))
         });
         Failed { member: self.attempt.place.member, stand_in: self.attempt.stand_in, verdict, is_doubted, error }
     }
@@ -132,7 +131,7 @@ impl<K> Drop for Lease<K> {
         self.release(None, |state, attempt, now| {
             if deadline.is_some_and(|deadline| now >= deadline) && attempt.was_silent(now) {
                 let error = Error::new(ErrorKind::DeadlineExceeded, "the deadline passed without a response");
-                state.failed(attempt, Failure(Verdict::TimedOut, &error), now);
+                state.failed(attempt, Verdict::TimedOut, &error, now);
             }
         });
     }

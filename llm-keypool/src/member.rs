@@ -1,4 +1,4 @@
-use std::{fmt, num::NonZeroU32, sync::Arc};
+use std::{fmt, sync::Arc};
 
 /// Member of a pool: a service or a key, with its name and all that the pool needs to know of it.
 ///
@@ -79,7 +79,7 @@ impl<S> Member<S> {
     /// Sets the largest number of attempts that run at one time. The attempt of a stream runs until the stream ends.
     #[must_use]
     pub fn max_in_flight(mut self, attempts: u32) -> Self {
-        self.spec.max_in_flight = NonZeroU32::new(attempts).map_or(1, NonZeroU32::get);
+        self.spec.max_in_flight = attempts.max(1);
         self
     }
 

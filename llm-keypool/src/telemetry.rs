@@ -1,7 +1,7 @@
 //! Spans and events of `tracing` and, with feature `metrics`, metrics of the `metrics` facade. No tenant and no key is in
 //! any of them.
 
-use llm_core::{Error, layer::MemberId};
+use llm_core::{Error, ErrorKind, layer::MemberId};
 use tracing::{Span, debug_span, field::Empty};
 
 use crate::Event;
@@ -19,13 +19,17 @@ pub(crate) fn call(operation: &'static str) -> Span {
 
 /// Records the outcome of a call: the member that served it, or the error.
 pub(crate) fn ended(span: &Span, failures: u32, result: Result<Option<&MemberId>, &Error>) {
-    let outcome = result.map_or_else(outcome, |_| "served");
-    if !span.is_disabled() {
-        span.record("llm.keypool.failures", failures);
-        span.record("llm.keypool.outcome", outcome);
-        if let Ok(Some(member)) = result {
-            span.record("llm.keypool.member", member.as_str());
-        }
+    let outcome = match result.map_err(Error::kind) {
+        Ok(_) => "served",
+        Err(ErrorKind::RateLimited) => "rate_limited",
+        Err(ErrorKind::Unavailable) => "unavailable",
+        Err(ErrorKind::Overloaded) => "overloaded",
+        Err(_) => "failed",
+    };
+    span.record("llm.keypool.failures", failures);
+    span.record("llm.keypool.outcome", outcome);
+    if let Ok(Some(member)) = result {
+        span.record("llm.keypool.member", member.as_str());
     }
     #[cfg(feature = "metrics")]
     {
@@ -46,16 +50,6 @@ fn count(outcome: &str) {
         };
     }
     by_outcome!("served" "rate_limited" "unavailable" "overloaded").increment(1);
-}
-
-fn outcome(error: &Error) -> &'static str {
-    use llm_core::ErrorKind::{Overloaded, RateLimited, Unavailable};
-    match error.kind() {
-        RateLimited => "rate_limited",
-        Unavailable => "unavailable",
-        Overloaded => "overloaded",
-        _ => "failed",
-    }
 }
 
 /// Reports an automatic change.

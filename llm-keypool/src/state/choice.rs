@@ -213,10 +213,9 @@ impl State {
 
     /// Returns the member of a lane with the fewest attempts in flight for each unit of its weight, and this load.
     fn least_loaded(&self, lane: &Lane, start: usize, exclude: &[u32]) -> Option<(u64, u32)> {
-        let mut best = None;
-        for step in 0..lane.open.len().min(COMPARED) {
-            let position = start + step;
-            let id = lane.open[if position < lane.open.len() { position } else { position - lane.open.len() }];
+        let (mut best, count) = (None, lane.open.len());
+        for position in start..start + count.min(COMPARED) {
+            let id = lane.open[if position < count { position } else { position - count }];
             let MemberState { in_flight, spec, .. } = &self.members[id as usize];
             let load = u64::from(*in_flight) * 1_024 / u64::from(spec.weight);
             if !exclude.contains(&id) && best.is_none_or(|(least, _)| load < least) {

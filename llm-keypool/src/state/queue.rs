@@ -1,9 +1,10 @@
 //! Lines in which calls wait, one for each model: interactive calls first, in order of arrival.
 //!
-//! Of sixteen turns of a line one is a background call's, so that interactive ones cannot keep it away for good. Only the first
+//! Each call of a line has a turn. The turns of interactive calls follow one another, those of background calls are sixteen
+//! apart, so that of sixteen calls one is a background call and interactive ones cannot keep it away for good. Only the first
 //! call of a line is woken, and wakes the next one when it leaves.
 
-use std::{cmp::Reverse, collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc};
 
 use llm_core::Priority;
 use tokio::sync::Notify;
@@ -25,14 +26,16 @@ pub(crate) struct Queues {
 #[derive(Debug, Default)]
 struct Line {
     waiting: BTreeMap<Key, Arc<Notify>>,
-    /// Interactive calls that were served while background ones waited.
-    streak: u32,
+    /// Turn of the call that was served last.
+    served: u64,
+    /// Last turns that were given to interactive and to background calls.
+    given: [u64; 2],
     /// First return that the first call knows.
     first_return: Time,
 }
 
-/// Order of waiting calls: interactive ones first, in order of arrival.
-type Key = (Reverse<Priority>, u64);
+/// Turn of a waiting call. At one turn the call that waits longest is first.
+type Key = (u64, u64);
 
 /// Place of a call in a line.
 #[derive(Debug)]
@@ -42,31 +45,14 @@ pub(crate) struct Ticket {
     pub(crate) notify: Arc<Notify>,
 }
 
-const BACKGROUND: Reverse<Priority> = Reverse(Priority::Background);
 /// Number of turns of which one is a background call's.
-const TURNS: u32 = 16;
+const TURNS: u64 = 16;
 
 impl Line {
-    /// Returns `true` if it is the turn of a background call.
-    fn is_due(&self) -> bool {
-        self.streak + 1 >= TURNS && self.waits_in_background()
-    }
-
-    fn waits_in_background(&self) -> bool {
-        self.waiting.last_key_value().is_some_and(|((priority, _), _)| *priority == BACKGROUND)
-    }
-
-    /// Returns the call that is served next.
-    fn head(&self) -> Option<(&Key, &Arc<Notify>)> {
-        match self.is_due() {
-            true => self.waiting.range((BACKGROUND, 0)..).next(),
-            false => self.waiting.first_key_value(),
-        }
-    }
-
-    /// Returns `true` if a call, which waits or arrives, is served before all others.
-    fn is_next(&self, key: Key) -> bool {
-        self.head().is_none_or(|(head, _)| *head == key || (!self.is_due() && key < *head))
+    /// Returns the turn of a call that arrives, and the place of its priority in `given`.
+    fn next_turn(&self, priority: Priority) -> (u64, usize) {
+        let (class, step) = if priority == Priority::Background { (1, TURNS) } else { (0, 1) };
+        (self.served.max(self.given[class]) + step, class)
     }
 }
 
@@ -76,10 +62,12 @@ impl Queues {
         self.waiting
     }
 
-    /// Returns `true` if a call of a line is served before all others, and the first return that the line knows.
+    /// Returns `true` if a call, which waits in a line or arrives, is served before all others, and the first return that the
+    /// line knows.
     pub(super) fn turn(&self, line: u32, ticket: Option<&Ticket>, priority: Priority) -> (bool, Time) {
-        let key = ticket.map_or((Reverse(priority), u64::MAX), |ticket| ticket.key);
-        self.lines.get(&line).map_or((true, 0), |line| (line.is_next(key), line.first_return))
+        let Some(line) = self.lines.get(&line) else { return (true, 0) };
+        let key = ticket.map_or_else(|| (line.next_turn(priority).0, u64::MAX), |ticket| ticket.key);
+        (line.waiting.first_key_value().is_none_or(|(first, _)| key <= *first), line.first_return)
     }
 
     /// Sets the first return that the first call of a line knows.
@@ -92,16 +80,20 @@ impl Queues {
     /// Puts a call at the end of a line.
     pub(super) fn enter(&mut self, line: u32, priority: Priority) -> Ticket {
         (self.last, self.waiting) = (self.last + 1, self.waiting + 1);
-        let (key, notify) = ((Reverse(priority), self.last), Arc::new(Notify::new()));
-        self.lines.entry(line).or_default().waiting.insert(key, Arc::clone(&notify));
+        let of_line = self.lines.entry(line).or_default();
+        let (turn, class) = of_line.next_turn(priority);
+        of_line.given[class] = turn;
+        let (key, notify) = ((turn, self.last), Arc::new(Notify::new()));
+        of_line.waiting.insert(key, Arc::clone(&notify));
         Ticket { line, key, notify }
     }
 
     /// Counts the turn of a call that is served, whether it waited or not, and wakes the first one.
-    pub(super) fn count_turn(&mut self, line: u32, priority: Priority) {
+    pub(super) fn count_turn(&mut self, line: u32, ticket: Option<&Ticket>, priority: Priority) {
         if let Some(of_line) = self.lines.get_mut(&line) {
-            let is_passed = priority != Priority::Background && of_line.waits_in_background();
-            of_line.streak = if is_passed { of_line.streak + 1 } else { 0 };
+            let turn = ticket.map_or_else(|| of_line.next_turn(priority).0, |ticket| ticket.key.0);
+            // A call that a later tier serves may be served out of turn.
+            of_line.served = of_line.waiting.first_key_value().map_or(turn, |(first, _)| turn.min(first.0));
             self.wake_head(line);
         }
     }
@@ -123,13 +115,14 @@ impl Queues {
     }
 
     fn wake_head(&mut self, line: u32) {
-        let head = self.lines.get(&line).and_then(Line::head);
+        let head = self.lines.get(&line).and_then(|line| line.waiting.first_key_value());
         self.wakes.extend(head.map(|(_, notify)| Arc::clone(notify)));
     }
 
     pub(super) fn take_wakes(&mut self) -> Vec<Arc<Notify>> {
         if std::mem::take(&mut self.wakes_heads) {
-            self.wakes.extend(self.lines.values().filter_map(Line::head).map(|(_, notify)| Arc::clone(notify)));
+            let heads = self.lines.values().filter_map(|line| line.waiting.first_key_value());
+            self.wakes.extend(heads.map(|(_, notify)| Arc::clone(notify)));
         }
         std::mem::take(&mut self.wakes)
     }

@@ -22,23 +22,17 @@ use crate::{
     time::{MINUTE, SECOND, Time, nanos},
 };
 
-/// Error of an attempt, and its meaning.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Failure<'a>(pub(crate) Verdict, pub(crate) &'a Error);
-
-impl Failure<'_> {
+impl Verdict {
     /// Returns `true` for a refusal without scope and limits, and for a failure of the connection.
-    fn may_be_common(self) -> bool {
-        let Self(verdict, error) = self;
+    fn may_be_common(self, error: &Error) -> bool {
         let is_bare = error.scope().is_none() && error.limits().is_none();
-        let is_transport = verdict.is_failure() && error.kind() == ErrorKind::Transport;
-        is_transport || (verdict == Verdict::RateLimited && is_bare)
+        let is_transport = self.is_failure() && error.kind() == ErrorKind::Transport;
+        is_transport || (self == Self::RateLimited && is_bare)
     }
 
     /// Returns `true` for a refusal from which a limit a minute can be learned.
-    fn teaches(self) -> bool {
-        let Self(verdict, error) = self;
-        let is_limited = matches!(verdict, Verdict::RateLimited | Verdict::GroupLimited | Verdict::KeyLimited);
+    fn teaches(self, error: &Error) -> bool {
+        let is_limited = matches!(self, Self::RateLimited | Self::GroupLimited | Self::KeyLimited);
         let is_a_minute = error.scope().is_none_or(|scope| scope.window() == LimitWindow::Minute);
         is_limited && is_a_minute && error.retry_after().is_none_or(|hint| nanos(hint) <= MINUTE)
     }
@@ -91,16 +85,16 @@ impl State {
     }
 
     /// Takes the failure of an attempt. Returns `true` if it is in doubt: the first 403 or 404 of a last member.
-    pub(crate) fn failed(&mut self, attempt: &mut Attempt, failure: Failure<'_>, now: Time) -> bool {
+    pub(crate) fn failed(&mut self, attempt: &mut Attempt, verdict: Verdict, error: &Error, now: Time) -> bool {
         let place = self.place(attempt);
         let member = &mut self.members[place.member as usize];
-        member.failures += u64::from(failure.0 != Verdict::Request);
-        match failure.0 {
+        member.failures += u64::from(verdict != Verdict::Request);
+        match verdict {
             // The member has another key since.
             _ if attempt.number <= member.key_since => {}
             Verdict::Request => member.breaker.responded(now),
-            Verdict::Failed | Verdict::TimedOut => self.broke(attempt, place, failure, now),
-            _ => return self.refused(attempt, place, failure, now),
+            Verdict::Failed | Verdict::TimedOut => self.broke(attempt, place, verdict, error, now),
+            _ => return self.refused(attempt, place, verdict, error, now),
         }
         false
     }
@@ -133,9 +127,8 @@ impl State {
     }
 
     /// Takes a refusal: the vendor is there, and did not count the attempt.
-    fn refused(&mut self, attempt: &mut Attempt, place: Place, failure: Failure<'_>, now: Time) -> bool {
+    fn refused(&mut self, attempt: &mut Attempt, place: Place, verdict: Verdict, error: &Error, now: Time) -> bool {
         let Place { member, group, quota, .. } = place;
-        let Failure(verdict, error) = failure;
         let (hint, limits) = (error.retry_after(), error.limits());
         self.members[member as usize].breaker.responded(now);
         self.models[attempt.model as usize].message = Some(error.message().into());
@@ -145,8 +138,8 @@ impl State {
         if let Some(limits) = limits {
             of_quota.observe(limits, &attempt.taken, now);
         }
-        let is_explained = self.learn(attempt, quota, failure, now);
-        let may_be_common = failure.may_be_common() && !is_explained;
+        let is_explained = self.learn(attempt, quota, verdict, error, now);
+        let may_be_common = verdict.may_be_common(error) && !is_explained;
         if may_be_common && self.pause.is_some() {
             self.failed_in_pause(attempt, hint, now);
             return false;
@@ -171,10 +164,10 @@ impl State {
     }
 
     /// Learns a limit from a refusal. Returns `true` if one that was learned before explains it.
-    fn learn(&mut self, attempt: &Attempt, quota: u32, failure: Failure<'_>, now: Time) -> bool {
+    fn learn(&mut self, attempt: &Attempt, quota: u32, verdict: Verdict, error: &Error, now: Time) -> bool {
         let of_quota = &mut self.quotas[quota as usize];
         let is_of_quota = quota == attempt.place.quota;
-        if !failure.teaches() {
+        if !verdict.teaches(error) {
             return false;
         }
         if attempt.over_learned {
@@ -182,7 +175,7 @@ impl State {
             return is_of_quota;
         }
         // The group's own use is not known of an attempt that was sent for another group.
-        is_of_quota && of_quota.learn(failure.1.limits(), &attempt.taken, failure.may_be_common(), now)
+        is_of_quota && of_quota.learn(error.limits(), &attempt.taken, verdict.may_be_common(error), now)
     }
 
     /// Takes that a member may not use a model, or does not know it. Returns `true` if it is the first time, of a last
@@ -205,9 +198,8 @@ impl State {
     }
 
     /// Takes a failure of the vendor or the connection.
-    fn broke(&mut self, attempt: &Attempt, place: Place, failure: Failure<'_>, now: Time) {
-        let Failure(verdict, error) = failure;
-        if failure.may_be_common() {
+    fn broke(&mut self, attempt: &Attempt, place: Place, verdict: Verdict, error: &Error, now: Time) {
+        if verdict.may_be_common(error) {
             if self.pause.is_some() {
                 return self.failed_in_pause(attempt, error.retry_after(), now);
             }

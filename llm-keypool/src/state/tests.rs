@@ -13,7 +13,6 @@ use proptest::prelude::*;
 
 use super::{
     choice::{Attempt, Want},
-    report::Failure,
     *,
 };
 use crate::{
@@ -54,7 +53,7 @@ fn refuse(state: &mut State, attempt: &mut Attempt, verdict: Verdict, hint: Opti
         Some(hint) => error.with_retry_after(Duration::from_secs(hint)),
         None => error,
     };
-    state.failed(attempt, Failure(verdict, &error), now)
+    state.failed(attempt, verdict, &error, now)
 }
 
 fn name(state: &State, attempt: &Attempt) -> Arc<str> {

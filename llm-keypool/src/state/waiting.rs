@@ -42,7 +42,7 @@ impl State {
         }
         let at = match turn {
             Ok(attempt) => {
-                self.queues.count_turn(want.line(), want.request.priority);
+                self.queues.count_turn(want.line(), want.ticket.as_ref(), want.request.priority);
                 self.leave_queue(want);
                 return Break(Ok(attempt));
             }
