@@ -5,7 +5,10 @@ use std::{
     sync::Arc,
 };
 
-use llm_core::{Charge, Error, ErrorKind, Usage, layer::VendorLimits};
+use llm_core::{
+    Charge, Error, ErrorKind, Usage,
+    layer::{MemberId, VendorLimits},
+};
 use tokio::time::timeout_at;
 
 use crate::{
@@ -23,7 +26,7 @@ use crate::{
 pub struct Lease<K> {
     member: Arc<Member<K>>,
     inner: Arc<Inner<K>>,
-    attempt: Attempt,
+    pub(crate) attempt: Attempt,
     /// Time after which the caller takes no response.
     deadline: Option<Time>,
     is_over: bool,
@@ -71,13 +74,9 @@ impl<K> Lease<K> {
         }
     }
 
-    /// Returns the name of the member, to be shared.
-    pub(crate) fn name(&self) -> Arc<str> {
-        Arc::clone(&self.member.spec.name)
-    }
-
-    pub(crate) fn attempt(&self) -> &Attempt {
-        &self.attempt
+    /// Returns the name of the member for layers above and below.
+    pub(crate) fn member_id(&self) -> MemberId {
+        Arc::clone(&self.member.spec.name).into()
     }
 
     /// Takes that the vendor serves it.

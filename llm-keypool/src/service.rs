@@ -10,8 +10,7 @@ use std::{
 use llm_core::{
     Call, Charge, Error, ErrorKind, Operation, Output, Reply,
     layer::{
-        CallDeadline, Complete, End, LlmService, MemberId, NestedRetry, NoFallback, Pinned, ResponseFuture,
-        always_ready, oneshot,
+        CallDeadline, Complete, End, LlmService, NestedRetry, NoFallback, Pinned, ResponseFuture, always_ready, oneshot,
     },
 };
 use tokio::time::{sleep, sleep_until};
@@ -75,13 +74,13 @@ async fn send<T: Operation, S: LlmService<T>>(
     lease: &Lease<S>,
 ) -> Result<Reply<T::Output>, Error> {
     let (mut call, deadline) = (call.clone(), CallDeadline::of(call));
-    if let Some(own) = &lease.attempt().renamed {
+    if let Some(own) = &lease.attempt.renamed {
         call.body = call
             .body
             .with_model(Arc::clone(own))
             .ok_or_else(|| Error::new(ErrorKind::Unsupported, "the operation cannot take another name of its model"))?;
     }
-    call.extensions.insert(MemberId::from(lease.name()));
+    call.extensions.insert(lease.member_id());
     let timeout = inner.timeout::<T>();
     if timeout.is_none() && deadline.is_unbounded() {
         return oneshot(lease.key().clone(), call).await;
@@ -109,7 +108,7 @@ async fn send<T: Operation, S: LlmService<T>>(
 /// Marks a reply, and ends the attempt when the response does.
 fn served<O: Output, S: Send + Sync + 'static>(reply: Reply<O>, mut lease: Lease<S>) -> Reply<O> {
     lease.begin(reply.limits.as_deref());
-    let (member, stand_in) = (MemberId::from(lease.name()), lease.is_fallback());
+    let (member, stand_in) = (lease.member_id(), lease.is_fallback());
     reply.receipt.edit(|accounting| {
         accounting.member = Some(member.clone());
         accounting.fallback |= stand_in;

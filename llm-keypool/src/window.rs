@@ -18,7 +18,7 @@ const SLICE: Time = MINUTE / SLICES;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Window {
     total: u64,
-    /// Time at which the first slice leaves.
+    /// Time before which no slice leaves.
     first_leaves: Time,
     slices: VecDeque<Slice>,
 }
@@ -39,12 +39,7 @@ impl Window {
         }
         match self.slices.back_mut() {
             Some(last) if last.number >= number => last.amount = last.amount.saturating_add(amount),
-            _ => {
-                if self.slices.is_empty() {
-                    self.first_leaves = leaves(number);
-                }
-                self.slices.push_back(Slice { number, amount });
-            }
+            _ => self.slices.push_back(Slice { number, amount }),
         }
         self.total = self.total.saturating_add(amount);
     }
@@ -85,16 +80,14 @@ impl Window {
 
     /// Adds the amounts of another window.
     pub(crate) fn absorb(&mut self, other: &Self) {
-        let mut slices: Vec<Slice> = self.slices.drain(..).chain(other.slices.iter().copied()).collect();
-        slices.sort_by_key(|slice| slice.number);
-        slices.dedup_by(|next, slice| {
-            let is_same = next.number == slice.number;
-            slice.amount = if is_same { slice.amount.saturating_add(next.amount) } else { slice.amount };
-            is_same
-        });
+        for added in &other.slices {
+            match self.slices.binary_search_by_key(&added.number, |slice| slice.number) {
+                Ok(at) => self.slices[at].amount = self.slices[at].amount.saturating_add(added.amount),
+                Err(at) => self.slices.insert(at, *added),
+            }
+        }
+        self.total = self.total.saturating_add(other.total);
         self.first_leaves = 0;
-        self.total = slices.iter().fold(0, |sum, slice| sum.saturating_add(slice.amount));
-        self.slices = slices.into();
     }
 }
 

@@ -287,10 +287,8 @@ impl State {
         if !member.has_slot(now) {
             self.refresh(Part::Member(id), now);
         }
-        let (place, mut is_probe) = (Place { member: id, own, group, quota }, false);
-        for part in place.parts() {
-            is_probe |= self.probe(part, number, now);
-        }
+        let place = Place { member: id, own, group, quota };
+        let is_probe = place.parts().map(|part| self.probe(part, number, now)).contains(&true);
         let renamed = (own != model).then(|| Arc::clone(&self.models[own as usize].name));
         let (affinity, has_begun) = (want.request.affinity, false);
         Attempt { number, place, model, taken, over_learned, is_probe, has_begun, affinity, renamed, stand_in }

@@ -163,6 +163,7 @@ struct Tier {
 
 impl State {
     /// Returns the parking of a part.
+    #[inline]
     pub(crate) fn parking(&self, part: Part) -> Option<&Parking> {
         match part {
             Part::Pool => self.pause.as_deref(),
