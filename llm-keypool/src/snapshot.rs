@@ -96,8 +96,8 @@ impl<S> KeyPool<S> {
         self.with_start(|state, start, now| {
             for parked in &snapshot.parked {
                 if let Some(part) = state.find(parked, now) {
-                    let mut parking = Parking::until(parked.reason, start.time(parked.until), 0, now);
-                    (parking.step, parking.is_timed) = (parked.times, parked.is_timed);
+                    let until = start.time(parked.until);
+                    let parking = Parking::restored(parked.reason, until, parked.times, parked.is_timed, now);
                     *state.slot(part) = Some(parking.into());
                 }
             }
@@ -106,7 +106,7 @@ impl<S> KeyPool<S> {
                     let model = state.model_id(&limit.model, now);
                     let quota = state.quota_id(group, model);
                     let learned = limit.learned.map(|(amount, at)| (amount, start.time(at)));
-                    state.quotas[quota as usize].counter(limit.unit).restore(limit.stated, learned);
+                    state.quotas[quota as usize].counter(limit.unit).restore(limit.stated, learned, now);
                 }
             }
             state.schedule_returns(now);

@@ -22,8 +22,6 @@ pub(crate) struct Counter {
     others: Others,
     /// Last time at which the vendor said that little is left.
     scarce_at: Time,
-    /// The vendor said that nothing is left until then, of a limit whose window is unknown or long.
-    exhausted_until: Time,
 }
 
 /// Limit that was learned at a refusal.
@@ -97,7 +95,7 @@ impl Learned {
 impl Counter {
     pub(crate) fn new(share: u8) -> Self {
         let (own, others) = (Window::default(), Others::default());
-        Self { given: None, stated: None, learned: None, share, own, others, scarce_at: 0, exhausted_until: 0 }
+        Self { given: None, stated: None, learned: None, share, own, others, scarce_at: 0 }
     }
 
     /// Sets a limit that an operator gave. Of several the least holds.
@@ -126,7 +124,7 @@ impl Counter {
     /// `over_learned`, beside the own use alone.
     pub(crate) fn room(&mut self, amount: u64, over_learned: bool, now: Time) -> Room {
         let amount = self.counted(amount);
-        let mut room = Room { at: self.exhausted_until, share: WHOLE };
+        let mut room = Room::OPEN;
         if let Some(limit) = self.known_limit() {
             let others = self.others(now);
             room = room.and(self.room_under(limit, amount, others, now));
@@ -177,11 +175,6 @@ impl Counter {
         }
     }
 
-    /// Takes that nothing is left until a time.
-    pub(crate) fn exhaust(&mut self, until: Time) {
-        self.exhausted_until = self.exhausted_until.max(until);
-    }
-
     /// Learns from a refusal of which this unit is the cause: the own use when the attempt was sent, without it, is the
     /// limit, unless it is about the known one.
     ///
@@ -229,10 +222,12 @@ impl Counter {
         (self.stated, self.learned.map(|learned| (learned.amount, learned.at)))
     }
 
-    /// Sets what an earlier pool knew.
-    pub(crate) fn restore(&mut self, stated: Option<u64>, learned: Option<(u64, Time)>) {
-        let learned =
-            learned.map(|(amount, at)| Learned { amount, at, is_doubtful: false, is_shared: false, trials: 0 });
+    /// Sets what an earlier pool knew. A limit that was learned later than now by this pool's clock was learned now.
+    pub(crate) fn restore(&mut self, stated: Option<u64>, learned: Option<(u64, Time)>, now: Time) {
+        let learned = learned.map(|(amount, at)| {
+            let (amount, at) = (amount.max(1), at.min(now));
+            Learned { amount, at, is_doubtful: false, is_shared: false, trials: 0 }
+        });
         (self.stated, self.learned) = (stated.or(self.stated), learned.or(self.learned));
     }
 

@@ -68,7 +68,7 @@ impl Parking {
         backoff: &Backoff,
         now: Time,
     ) -> Self {
-        let step = before.filter(|before| before.reason == reason).map_or(1, |before| before.step + 1);
+        let step = before.filter(|before| before.reason == reason).map_or(1, |before| before.step.saturating_add(1));
         let until = now.saturating_add(length(reason, hint, step, backoff));
         let since = before.map_or(now, |before| before.since);
         let is_hinted = reason == Reason::Unpaid && hint.is_some();
@@ -76,12 +76,19 @@ impl Parking {
         Self { step, since, is_timed: parking.is_timed || is_hinted, ..parking }
     }
 
-    /// Creates a parking until a time, by an operator or from a snapshot.
+    /// Creates a parking until a time.
     pub(crate) fn until(reason: Reason, until: Time, generation: u64, now: Time) -> Self {
         // What timed out says nothing by being silent for a second.
         let probe_wait = if reason == Reason::TimedOut { PROBE_TIMEOUT } else { PROBE_WAIT };
         let is_timed = reason.is_failure() || matches!(reason, Reason::RateLimited | Reason::Disabled);
         Self { reason, since: now, until, generation, step: 1, is_timed, probe: None, probe_wait }
+    }
+
+    /// Creates a parking from a snapshot. It ends no later than one that begins now could, because the clock by which its end
+    /// was saved may have been wrong.
+    pub(crate) fn restored(reason: Reason, until: Time, step: u32, is_timed: bool, now: Time) -> Self {
+        let latest = if reason == Reason::Disabled { Time::MAX } else { now.saturating_add(LONGEST_HINT) };
+        Self { step, is_timed, ..Self::until(reason, until.min(latest), 0, now) }
     }
 
     /// Creates a parking for the time in which one call tries if a limit is one.
@@ -97,7 +104,7 @@ impl Parking {
         backoff: &Backoff,
         now: Time,
     ) -> Self {
-        let step = before.map_or(1, |before| before.step + 1);
+        let step = before.map_or(1, |before| before.step.saturating_add(1));
         let until = now + nanos(hint.unwrap_or_else(|| backoff.bound(step))).min(MINUTE);
         let since = before.map_or(now, |before| before.since);
         Self { step, since, probe_wait: PROBE_TIMEOUT, ..Self::until(Reason::RateLimited, until, generation, now) }

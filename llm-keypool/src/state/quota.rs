@@ -1,5 +1,7 @@
 //! Quota of a group for a model, as its vendor names it.
 
+use std::time::Duration;
+
 use llm_core::{
     Usage,
     layer::{VendorLimit, VendorLimits},
@@ -37,9 +39,6 @@ pub(crate) struct Taken {
     /// Own use then, with the attempt unless the vendor refused it.
     own: Amounts,
 }
-
-/// Longest time for which nothing is left of a limit whose window is not counted.
-const LONGEST_RESET: Time = 24 * 60 * MINUTE;
 
 /// A learned limit may be tried by a first call after a parking if it has no room for this long.
 const RETRY_LEARNED: Time = 5 * crate::time::SECOND;
@@ -122,21 +121,21 @@ impl Quota {
         }
     }
 
-    /// Takes the limits that the vendor stated with the response to an attempt.
-    pub(crate) fn observe(&mut self, limits: &VendorLimits, taken: &Taken, now: Time) {
+    /// Takes the limits that the vendor stated with the response to an attempt. Returns the time for which nothing is left of
+    /// one whose window is not counted.
+    pub(crate) fn observe(&mut self, limits: &VendorLimits, taken: &Taken, now: Time) -> Option<Duration> {
         let stated = [limits.requests, limits.tokens, limits.input_tokens, limits.output_tokens];
+        let mut exhausted = None;
         for (unit, limit) in stated.into_iter().enumerate() {
             let Some(limit) = limit else { continue };
-            let window = limit.window.map(nanos);
-            if window == Some(MINUTE) {
+            if limit.window.map(nanos) == Some(MINUTE) {
                 self.counter(unit).observe(limit.limit, limit.remaining, taken.own[unit], now);
-            } else if let (Some(0), Some(reset)) = (limit.remaining, limit.reset) {
-                self.counter(unit).exhaust(now.saturating_add(nanos(reset).min(LONGEST_RESET)));
+            } else if limit.remaining == Some(0) {
+                exhausted = exhausted.max(limit.reset.filter(|reset| !reset.is_zero()));
             }
         }
-        for further in &limits.further_windows {
-            self.observe(further, taken, now);
-        }
+        let further = limits.further_windows.iter().filter_map(|further| self.observe(further, taken, now)).max();
+        exhausted.max(further)
     }
 
     /// Learns from the refusal of an attempt: the limit of the units of which the vendor says that nothing is left, else of

@@ -79,7 +79,9 @@ impl State {
             quota.tried_more(true);
         }
         if let Some(limits) = limits {
-            quota.observe(limits, &attempt.taken, now);
+            if let Some(reset) = quota.observe(limits, &attempt.taken, now) {
+                self.park(Part::Quota(place.quota), Reason::RateLimited, Some(reset), attempt.number, now);
+            }
             self.observe_group(place, limits, now);
         }
     }
@@ -129,15 +131,13 @@ impl State {
     /// Takes a refusal: the vendor is there, and did not count the attempt.
     fn refused(&mut self, attempt: &mut Attempt, place: Place, verdict: Verdict, error: &Error, now: Time) -> bool {
         let Place { member, group, quota, .. } = place;
-        let (hint, limits) = (error.retry_after(), error.limits());
         self.members[member as usize].breaker.responded(now);
         self.models[attempt.model as usize].message = Some(error.message().into());
         let of_quota = &mut self.quotas[quota as usize];
         of_quota.give_back(&mut attempt.taken);
         self.queues.wake_heads();
-        if let Some(limits) = limits {
-            of_quota.observe(limits, &attempt.taken, now);
-        }
+        let exhausted = error.limits().and_then(|limits| of_quota.observe(limits, &attempt.taken, now));
+        let hint = error.retry_after().or(exhausted.filter(|_| verdict != Verdict::Unpaid));
         let is_explained = self.learn(attempt, quota, verdict, error, now);
         let may_be_common = verdict.may_be_common(error) && !is_explained;
         if may_be_common && self.pause.is_some() {

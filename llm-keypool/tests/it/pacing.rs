@@ -126,6 +126,22 @@ async fn exhausted_limit_of_unknown_window_waits_for_reset() {
     assert!(serve_all(&pool) > 1_000, "a limit of an unknown window is not counted");
 }
 
+/// A reset of days may be wrong: one call tries each quarter of an hour.
+#[tokio::test(start_paused = true)]
+async fn exhausted_limit_of_days_is_tried_each_quarter() {
+    let pool = KeyPool::builder().member(Member::new("a", "sk-a")).max_wait(60 * MINUTE).seed(7).build().unwrap();
+    let exhausted = |remaining| VendorLimit::new(Some(1_000), Some(remaining), Some(9_360 * MINUTE)).unwrap();
+    let start = Instant::now();
+    for quarter in 0..4 {
+        let lease = pool.lease(&LeaseRequest::new("m")).await.unwrap();
+        assert_eq!(start.elapsed().as_secs(), quarter * 900);
+        lease.report(states(exhausted(0)));
+        assert!(pool.try_lease(&LeaseRequest::new("m")).is_err());
+    }
+    pool.lease(&LeaseRequest::new("m")).await.unwrap().report(states(exhausted(500)));
+    assert_eq!((start.elapsed().as_secs(), serve_all(&pool)), (3_600, 10_000));
+}
+
 #[tokio::test(start_paused = true)]
 async fn tokens_are_settled_as_vendors_count_them() {
     let pool = of_model([tokens_per_minute(9_000), input_tokens_per_minute(9_000), output_tokens_per_minute(9_000)]);

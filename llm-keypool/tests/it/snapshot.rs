@@ -77,3 +77,49 @@ async fn restore_forgets_verdict_of_another_key() {
     after.restore(&before.snapshot());
     assert!(parked(&after).is_empty());
 }
+
+/// The clock of the process that wrote the snapshot was years ahead.
+#[tokio::test(start_paused = true)]
+async fn restore_with_wrong_clock_parks_for_quarter() {
+    let (wrong, clock) = (ManualClock::at_unix(1_900_000_000), ManualClock::at_unix(1_700_000_000));
+    let before = keys(&wrong).build().unwrap();
+    (0..60).for_each(|_| before.try_lease(&LeaseRequest::new("m")).unwrap().report(Outcome::success()));
+    report(&before, "sk-b", || Outcome::status(429, Some(Duration::from_secs(30))));
+    report(&before, "sk-a", || Outcome::status(401, None));
+    let after = keys(&clock).build().unwrap();
+    after.restore(&before.snapshot());
+    assert_eq!(parked(&after), [(Reason::Unauthorized, 900), (Reason::RateLimited, 900)]);
+    let limit = |pool: &KeyPool<String>| pool.status().groups[1].quotas[0].requests.1.unwrap();
+    let learned = limit(&after);
+    tokio::time::sleep(Duration::from_secs(13 * 60)).await;
+    assert!(limit(&after) > learned, "it grows");
+}
+
+/// A file of another version, or one that a person wrote.
+#[tokio::test(start_paused = true)]
+async fn restore_of_odd_snapshot_keeps_pool_working() {
+    let clock = ManualClock::at_unix(1_700_000_000);
+    let limit = |stated: &str, learned: &str| {
+        format!(r#"{{"group":"one","model":"m","unit":0,"stated":{stated},"learned":{learned}}}"#)
+    };
+    let parked = |until: u64, times: u32| {
+        format!(
+            r#"{{"part":{{"member":null,"group":"one","model":"m"}},"fingerprint":null,"reason":"rate_limited","until":{until},"times":{times},"is_timed":true}}"#
+        )
+    };
+    for text in [
+        "{}".to_owned(),
+        format!(r#"{{"limits":[{}]}}"#, limit("0", "[0,0]")),
+        format!(r#"{{"limits":[{}]}}"#, limit("null", &format!("[{},{}]", u64::MAX, u64::MAX))),
+        format!(r#"{{"parked":[{}]}}"#, parked(u64::MAX, u32::MAX)),
+        format!(r#"{{"parked":[{}]}}"#, parked(0, 0)),
+    ] {
+        let pool = keys(&clock).build().unwrap();
+        pool.restore(&serde_json::from_str::<Snapshot>(&text).unwrap());
+        for status in [200, 429, 200] {
+            pool.try_lease(&LeaseRequest::new("m")).unwrap().report(Outcome::status(status, None));
+            tokio::time::sleep(Duration::from_secs(1_000)).await;
+        }
+        assert_eq!(pool.status().members.len(), 3, "{text}");
+    }
+}
