@@ -44,8 +44,6 @@ pub(crate) struct Attempt {
     pub(crate) taken: Taken,
     /// `true` for an attempt beyond a learned limit.
     pub(super) over_learned: bool,
-    /// `true` if it goes first at a part that was parked.
-    pub(super) is_probe: bool,
     /// Content has come.
     pub(super) has_begun: bool,
     pub(super) affinity: u64,
@@ -76,7 +74,7 @@ struct Candidate {
     member: u32,
     over_learned: bool,
     /// Share of its limits that is left, and load of the member: more of the one and less of the other are better.
-    rank: (u32, Reverse<u64>),
+    rank: (u32, Reverse<u32>),
 }
 
 impl<'a> Want<'a> {
@@ -154,11 +152,8 @@ impl State {
     /// Returns the better of two random lanes of a tier, or else any with room, or else the time of the first return.
     fn pick(&mut self, tier: usize, want: &Want<'_>, now: Time) -> Result<Candidate, Time> {
         let of_tier = &mut self.models[want.model as usize].tiers[tier];
-        let count = of_tier.open.len();
-        let (draws, start) = match self.settings.round_robin {
-            true => (0, of_tier.cursor),
-            false => (count.min(2), self.random.below(count.max(1))),
-        };
+        let (count, start) = (of_tier.open.len(), of_tier.cursor);
+        let draws = if self.settings.round_robin { 0 } else { count.min(2) };
         let mut best: Result<Candidate, Time> = Err(NEVER);
         for step in 0..draws + count {
             if step >= draws && best.is_ok() {
@@ -212,12 +207,12 @@ impl State {
     }
 
     /// Returns the member of a lane with the fewest attempts in flight for each unit of its weight, and this load.
-    fn least_loaded(&self, lane: &Lane, start: usize, exclude: &[u32]) -> Option<(u64, u32)> {
+    fn least_loaded(&self, lane: &Lane, start: usize, exclude: &[u32]) -> Option<(u32, u32)> {
         let (mut best, count) = (None, lane.open.len());
         for position in start..start + count.min(COMPARED) {
             let id = lane.open[if position < count { position } else { position - count }];
             let MemberState { in_flight, spec, .. } = &self.members[id as usize];
-            let load = u64::from(*in_flight) * 1_024 / u64::from(spec.weight);
+            let load = in_flight.saturating_mul(1_024) / spec.weight;
             if !exclude.contains(&id) && best.is_none_or(|(least, _)| load < least) {
                 best = Some((load, id));
             }
@@ -288,21 +283,31 @@ impl State {
             self.refresh(Part::Member(id), now);
         }
         let place = Place { member: id, own, group, quota };
-        let is_probe = place.parts().map(|part| self.probe(part, number, now)).contains(&true);
+        for part in self.parked_parts(place) {
+            self.probe(part, number, now);
+        }
         let renamed = (own != model).then(|| Arc::clone(&self.models[own as usize].name));
         let (affinity, has_begun) = (want.request.affinity, false);
-        Attempt { number, place, model, taken, over_learned, is_probe, has_begun, affinity, renamed, stand_in }
+        Attempt { number, place, model, taken, over_learned, has_begun, affinity, renamed, stand_in }
     }
 
-    /// Lets an attempt go first at a part that was parked. Returns `true` if it does.
-    fn probe(&mut self, part: Part, attempt: u64, now: Time) -> bool {
-        let Some(parking) = self.parking_mut(part).filter(|parking| parking.awaits_probe(now)) else { return false };
+    /// Lets an attempt go first at a part that was parked.
+    fn probe(&mut self, part: Part, attempt: u64, now: Time) {
+        let Some(parking) = self.parking_mut(part).filter(|parking| parking.awaits_probe(now)) else { return };
         parking.probe(attempt, now);
         let (opens_at, turn_ends) = (parking.opens_at(), now + MINUTE);
         self.return_at(opens_at, part);
         self.return_at(turn_ends, part);
         self.refresh(part, now);
-        true
+    }
+
+    /// Returns the parts of a place if any of them is parked, which is seldom.
+    pub(super) fn parked_parts(&self, place: Place) -> impl Iterator<Item = Part> + use<> {
+        let Place { member, group, quota, .. } = place;
+        let MemberState { parking, permissions, .. } = &self.members[member as usize];
+        let [group, quota] = [&self.groups[group as usize].parking, &self.quotas[quota as usize].parking];
+        let is_any = [&self.pause, parking, group, quota].iter().any(|slot| slot.is_some()) || !permissions.is_empty();
+        is_any.then(|| place.parts()).into_iter().flatten()
     }
 }
 

@@ -283,14 +283,10 @@ impl State {
             let own = self.quotas[self.lanes[lane_id as usize].quota as usize].model;
             let can_take = is_free && self.is_open(Part::Permission(id, own), now);
             let lane = &mut self.lanes[lane_id as usize];
-            if can_take && lane.open.insert(id) {
-                lane.weight += weight;
-            } else if !can_take && lane.open.swap_remove(&id) {
-                lane.weight -= weight;
-            } else {
-                continue;
+            if set(&mut lane.open, id, can_take) {
+                lane.weight = if can_take { lane.weight + weight } else { lane.weight - weight };
+                self.refresh_lane(lane_id, now);
             }
-            self.refresh_lane(lane_id, now);
         }
     }
 
@@ -304,12 +300,7 @@ impl State {
         let Lane { model, tier, group, quota, ref open, .. } = self.lanes[id as usize];
         let can_take =
             !open.is_empty() && self.is_open(Part::Group(group), now) && self.is_open(Part::Quota(quota), now);
-        let of_tier = &mut self.models[model as usize].tiers[tier as usize].open;
-        if can_take {
-            of_tier.insert(id)
-        } else {
-            of_tier.swap_remove(&id)
-        };
+        set(&mut self.models[model as usize].tiers[tier as usize].open, id, can_take);
     }
 
     /// Parks a part after the outcome of an attempt, unless the attempt was sent before an earlier parking. Returns `true` if
@@ -368,4 +359,9 @@ impl MemberState {
     fn has_slot(&self, now: Time) -> bool {
         self.in_flight < if now < self.starting_until { 1 } else { self.spec.max_in_flight }
     }
+}
+
+/// Puts an id into a set, or takes it out. Returns `true` if that changes the set.
+fn set(open: &mut Open, id: u32, is_in: bool) -> bool {
+    if is_in { open.insert(id) } else { open.swap_remove(&id) }
 }

@@ -66,7 +66,7 @@ impl State {
         self.served = self.served.max(attempt.number);
         self.end_pause_without_signs();
         let place = self.place(attempt);
-        for part in place.parts() {
+        for part in self.parked_parts(place) {
             let ends = |parking: &Parking| parking.concerns(attempt.number) && parking.reason != Reason::Disabled;
             match part {
                 _ if !self.parking(part).is_some_and(ends) => {}
@@ -109,7 +109,7 @@ impl State {
     /// Ends an attempt: its turns and its slot are free, and its tokens are settled if its usage is known.
     pub(crate) fn release(&mut self, attempt: &Attempt, usage: Option<&Usage>, now: Time) {
         let place = self.place(attempt);
-        for part in place.parts().into_iter().filter(|_| attempt.is_probe) {
+        for part in self.parked_parts(place) {
             if self.parking_mut(part).is_some_and(|parking| parking.return_probe(attempt.number)) {
                 self.refresh(part, now);
             }
