@@ -177,7 +177,7 @@ impl State {
 impl Quota {
     fn status(&mut self, models: &[Model], now: Time) -> QuotaStatus {
         let mut levels = [None; 4];
-        self.counters().for_each(|(unit, counter)| levels[unit] = Some((counter.own(now), counter.limit(now))));
+        self.counters().for_each(|(unit, counter)| levels[unit] = Some((counter.own.total(now), counter.limit(now))));
         let [requests, tokens, input_tokens, output_tokens] = levels;
         QuotaStatus {
             model: Arc::clone(&models[self.model as usize].name),

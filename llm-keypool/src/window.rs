@@ -30,18 +30,17 @@ struct Slice {
 }
 
 impl Window {
-    /// Adds an amount. What has left is dropped, so that a window to which amounts are only added stays as small as any other.
-    pub(crate) fn add(&mut self, amount: u64, now: Time) {
-        self.total(now);
+    /// Adds an amount, and returns the total. What has left is dropped, so that a window to which amounts are only added stays
+    /// as small as any other.
+    pub(crate) fn add(&mut self, amount: u64, now: Time) -> u64 {
+        self.total = self.total(now).saturating_add(amount);
         let number = now / SLICE;
-        if amount == 0 {
-            return;
-        }
         match self.slices.back_mut() {
             Some(last) if last.number >= number => last.amount = last.amount.saturating_add(amount),
-            _ => self.slices.push_back(Slice { number, amount }),
+            _ if amount > 0 => self.slices.push_back(Slice { number, amount }),
+            _ => {}
         }
-        self.total = self.total.saturating_add(amount);
+        self.total
     }
 
     /// Changes an amount that was added at a time, unless it has left.

@@ -200,8 +200,8 @@ impl State {
         let start = self.random.below(lane.open.len());
         let chosen = self.least_loaded(lane, start, &want.exclude).filter(|_| self.is_allowed(lane, want));
         let ((load, member), quota) = (chosen.ok_or(NEVER)?, lane.quota as usize);
-        let may_try = self.pause.is_none() && self.quotas[quota].may_try_more(now);
-        let (room, over_learned) = self.quotas[quota].room_to_try(&want.request.amounts, may_try, now);
+        let is_paused = self.pause.is_some();
+        let (room, over_learned) = self.quotas[quota].room_to_try(&want.request.amounts, is_paused, now);
         let rank = (room.share, Reverse(load));
         if room.at <= now { Ok(Candidate { lane: lane_id, member, over_learned, rank }) } else { Err(room.at) }
     }

@@ -11,21 +11,22 @@ use crate::{
 };
 
 /// Own use in the window, use by others, and the limit: given, stated by the vendor, or learned at a refusal.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Counter {
     given: Option<u64>,
     stated: Option<u64>,
     learned: Option<Learned>,
     /// Share of the limit that may be used, in percent.
     share: u8,
-    own: Window,
+    /// Own use.
+    pub(crate) own: Window,
     others: Others,
     /// Last time at which the vendor said that little is left.
     scarce_at: Time,
 }
 
 /// Limit that was learned at a refusal.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 struct Learned {
     amount: u64,
     at: Time,
@@ -93,9 +94,9 @@ impl Learned {
 }
 
 impl Counter {
+    /// Creates a counter without limits, of which a share in percent may be used.
     pub(crate) fn new(share: u8) -> Self {
-        let (own, others) = (Window::default(), Others::default());
-        Self { given: None, stated: None, learned: None, share, own, others, scarce_at: 0 }
+        Self { share, ..Self::default() }
     }
 
     /// Sets a limit that an operator gave. Of several the least holds.
@@ -150,17 +151,6 @@ impl Counter {
         Room { at, share }
     }
 
-    /// Counts an attempt. Returns the own use, with this one.
-    pub(crate) fn take(&mut self, amount: u64, now: Time) -> u64 {
-        self.own.add(amount, now);
-        self.own.total(now)
-    }
-
-    /// Changes the amount of an attempt that was sent at a time.
-    pub(crate) fn change(&mut self, sent_at: Time, from: u64, to: u64) {
-        self.own.change(sent_at, from, to);
-    }
-
     /// Takes the vendor's statement with a response, to an attempt at whose time the own use was `own`.
     pub(crate) fn observe(&mut self, limit: Option<u64>, remaining: Option<u64>, own: u64, now: Time) {
         self.stated = limit.or(self.stated);
@@ -200,16 +190,15 @@ impl Counter {
     /// Takes the outcome of an attempt beyond the learned limit. A refusal confirms it. After a success a doubtful limit is
     /// none, and another one is raised, by twice as much each time.
     pub(crate) fn tried_more(&mut self, is_served: bool) {
-        self.learned = self.learned.filter(|learned| !(is_served && learned.is_doubtful)).map(|learned| {
-            let (amount, trials) = match is_served {
-                true => {
-                    let step = (learned.amount / 100).max(1).saturating_mul(1 << learned.trials.min(32));
-                    (learned.amount.saturating_add(step), learned.trials + 1)
-                }
-                false => (learned.amount, 0),
-            };
-            Learned { amount, trials, is_doubtful: false, ..learned }
-        });
+        let Some(learned) = &mut self.learned else { return };
+        if is_served && learned.is_doubtful {
+            self.learned = None;
+        } else if is_served {
+            let step = (learned.amount / 100).max(1).saturating_mul(1 << learned.trials.min(32));
+            (learned.amount, learned.trials) = (learned.amount.saturating_add(step), learned.trials + 1);
+        } else {
+            (learned.is_doubtful, learned.trials) = (false, 0);
+        }
     }
 
     /// Returns `true` if the learned limit is doubtful.
@@ -224,23 +213,12 @@ impl Counter {
 
     /// Sets what an earlier pool knew. A limit that was learned later than now by this pool's clock was learned now.
     pub(crate) fn restore(&mut self, stated: Option<u64>, learned: Option<(u64, Time)>, now: Time) {
-        let learned = learned.map(|(amount, at)| {
-            let (amount, at) = (amount.max(1), at.min(now));
-            Learned { amount, at, is_doubtful: false, is_shared: false, trials: 0 }
-        });
+        let learned =
+            learned.map(|(amount, at)| Learned { amount: amount.max(1), at: at.min(now), ..Learned::default() });
         (self.stated, self.learned) = (stated.or(self.stated), learned.or(self.learned));
     }
 
-    /// Returns the own use in the window.
-    pub(crate) fn own(&mut self, now: Time) -> u64 {
-        self.own.total(now)
-    }
-
-    /// Adds the own use of another counter, whose group turned out to be the same.
-    pub(crate) fn absorb(&mut self, other: &Self) {
-        self.own.absorb(&other.own);
-    }
-
+    /// Returns the use by others that is in the window still.
     fn others(&self, now: Time) -> u64 {
         let age = now.saturating_sub(self.others.at);
         let left = MINUTE.saturating_sub(age);

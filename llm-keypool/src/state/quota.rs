@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use llm_core::{
-    Usage,
+    Error, Usage,
     layer::{VendorLimit, VendorLimits},
 };
 
@@ -67,24 +67,20 @@ impl Quota {
         self.counters().fold(Room::OPEN, |room, (unit, it)| room.and(it.room(amounts[unit], over_learned, now)))
     }
 
-    /// Returns `true` if the next attempt may exceed a learned limit: it is the first after a parking, or the limit is
-    /// doubtful.
-    pub(crate) fn may_try_more(&self, now: Time) -> bool {
-        match &self.parking {
-            Some(parking) => parking.awaits_probe(now),
-            None => self.counters.iter().flatten().any(|counter| counter.is_doubtful()),
-        }
-    }
-
-    /// Returns the room for an attempt, and if it exceeds a learned limit. It does only if it may and the limit has no room
-    /// for long, so that a refusal with another cause does not keep the group away.
-    pub(crate) fn room_to_try(&mut self, amounts: &Amounts, may_try: bool, now: Time) -> (Room, bool) {
+    /// Returns the room for an attempt, and if it exceeds a learned limit. It does only if the limit has no room for long, so
+    /// that a refusal with another cause does not keep the group away, and if the attempt is the first after a parking, or the
+    /// limit is doubtful.
+    pub(crate) fn room_to_try(&mut self, amounts: &Amounts, is_paused: bool, now: Time) -> (Room, bool) {
         let room = self.room(amounts, false, now);
-        if !may_try || room.at <= now + RETRY_LEARNED {
+        if room.at <= now + RETRY_LEARNED || is_paused {
             return (room, false);
         }
+        let may_try = match &self.parking {
+            Some(parking) => parking.awaits_probe(now),
+            None => self.counters.iter().flatten().any(|counter| counter.is_doubtful()),
+        };
         let over = self.room(amounts, true, now);
-        if over.at <= now { (over, true) } else { (room, false) }
+        if may_try && over.at <= now { (over, true) } else { (room, false) }
     }
 
     /// Counts an attempt.
@@ -92,7 +88,7 @@ impl Quota {
         let mut taken = Taken { sent_at: now, ..Taken::default() };
         for (unit, counter) in self.counters() {
             taken.amounts[unit] = counter.counted(amounts[unit]);
-            taken.own[unit] = counter.take(taken.amounts[unit], now);
+            taken.own[unit] = counter.own.add(taken.amounts[unit], now);
         }
         taken
     }
@@ -100,7 +96,7 @@ impl Quota {
     /// Takes an attempt back that the vendor refused, and so did not count.
     pub(crate) fn give_back(&mut self, taken: &mut Taken) {
         for (unit, counter) in self.counters() {
-            counter.change(taken.sent_at, taken.amounts[unit], 0);
+            counter.own.change(taken.sent_at, taken.amounts[unit], 0);
             taken.own[unit] = taken.own[unit].saturating_sub(taken.amounts[unit]);
         }
         taken.amounts = Amounts::default();
@@ -112,12 +108,12 @@ impl Quota {
         let [_, _, input, output] = &mut self.counters;
         if let Some(counter) = input {
             let unit = Unit::InputTokens as usize;
-            counter.change(taken.sent_at, taken.amounts[unit], usage.input.saturating_sub(usage.cache_read));
+            counter.own.change(taken.sent_at, taken.amounts[unit], usage.input.saturating_sub(usage.cache_read));
         }
         if let Some(counter) = output {
             let unit = Unit::OutputTokens as usize;
-            counter.change(taken.sent_at, taken.amounts[unit], 0);
-            counter.take(usage.output, now);
+            counter.own.change(taken.sent_at, taken.amounts[unit], 0);
+            counter.own.add(usage.output, now);
         }
     }
 
@@ -140,13 +136,8 @@ impl Quota {
 
     /// Learns from the refusal of an attempt: the limit of the units of which the vendor says that nothing is left, else of
     /// requests. Returns `true` if an earlier limit explains the refusal.
-    pub(crate) fn learn(
-        &mut self,
-        limits: Option<&VendorLimits>,
-        taken: &Taken,
-        may_be_common: bool,
-        now: Time,
-    ) -> bool {
+    pub(crate) fn learn(&mut self, error: &Error, taken: &Taken, may_be_common: bool, now: Time) -> bool {
+        let limits = error.limits();
         let stated = limits.map(|limits| [limits.requests, limits.tokens, limits.input_tokens, limits.output_tokens]);
         let stated = stated.unwrap_or_default();
         let is_exhausted = |limit: &Option<VendorLimit>| limit.is_some_and(|limit| limit.remaining == Some(0));
@@ -168,7 +159,7 @@ impl Quota {
     pub(crate) fn absorb(&mut self, other: &Self) {
         for (own, other) in self.counters.iter_mut().zip(&other.counters) {
             match (own, other) {
-                (Some(own), Some(other)) => own.absorb(other),
+                (Some(own), Some(other)) => own.own.absorb(&other.own),
                 (own @ None, other) => own.clone_from(other),
                 (Some(_), None) => {}
             }

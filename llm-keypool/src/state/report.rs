@@ -175,7 +175,7 @@ impl State {
             return is_of_quota;
         }
         // The group's own use is not known of an attempt that was sent for another group.
-        is_of_quota && of_quota.learn(error.limits(), &attempt.taken, verdict.may_be_common(error), now)
+        is_of_quota && of_quota.learn(error, &attempt.taken, verdict.may_be_common(error), now)
     }
 
     /// Takes that a member may not use a model, or does not know it. Returns `true` if it is the first time, of a last

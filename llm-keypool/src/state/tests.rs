@@ -304,7 +304,7 @@ fn choice_prefers_group_with_more_room() {
     }
     let model = state.model_ids["m"];
     let used = state.quotas.iter_mut().find(|quota| quota.model == model && quota.group == 0).unwrap();
-    assert!(used.counter(0).own(10) <= 3, "groups without a limit have all of their room");
+    assert!(used.counter(0).own.total(10) <= 3, "groups without a limit have all of their room");
 }
 
 #[test]
@@ -384,7 +384,7 @@ fn vendor_group_joins_members_and_their_counts() {
     assert_eq!(state.group_ids.len(), 1, "{:?}", state.group_ids);
     let group = *state.group_ids.values().next().unwrap();
     let quota = state.groups[group as usize].quotas[0];
-    assert_eq!(state.quotas[quota as usize].counter(0).own(3 * SECOND), 20, "no attempt is forgotten");
+    assert_eq!(state.quotas[quota as usize].counter(0).own.total(3 * SECOND), 20, "no attempt is forgotten");
 }
 
 #[test]
