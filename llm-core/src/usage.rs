@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 /// Tokens that one response took, in one convention for all vendors.
 ///
 /// `input` *includes* tokens read from and written to the vendor's prompt cache; `output` *includes* reasoning.
-/// Codecs convert from each vendor's own convention.
+/// Codecs convert from each vendor's own convention. Serialized, a detail of zero is left out.
 ///
 /// ```
 /// use llm_core::Usage;
@@ -22,28 +22,39 @@ pub struct Usage {
     /// Total of input tokens.
     pub input: u64,
     /// Tokens among `input` that the vendor read from its prompt cache.
+    #[serde(skip_serializing_if = "is_zero")]
     pub cache_read: u64,
     /// Tokens among `input` that the vendor wrote to its prompt cache, for its shorter lifetime (minutes).
+    #[serde(skip_serializing_if = "is_zero")]
     pub cache_write: u64,
     /// Tokens among `input` that the vendor wrote to its prompt cache for a longer lifetime (an hour or more).
+    #[serde(skip_serializing_if = "is_zero")]
     pub cache_write_long: u64,
     /// Audio tokens among `input`.
+    #[serde(skip_serializing_if = "is_zero")]
     pub audio_input: u64,
     /// Audio tokens among `cache_read`, where the vendor counts them apart; `audio_input` includes them.
+    #[serde(skip_serializing_if = "is_zero")]
     pub audio_cache_read: u64,
     /// Image tokens among `input`, where the vendor counts them apart.
+    #[serde(skip_serializing_if = "is_zero")]
     pub image_input: u64,
     /// Tokens among `input` that the vendor's own tools (a search, an address) put before the model.
+    #[serde(skip_serializing_if = "is_zero")]
     pub tool_prompt: u64,
     /// Total of output tokens.
     pub output: u64,
     /// Reasoning tokens among `output`.
+    #[serde(skip_serializing_if = "is_zero")]
     pub reasoning: u64,
     /// Audio tokens among `output`.
+    #[serde(skip_serializing_if = "is_zero")]
     pub audio_output: u64,
     /// Image tokens among `output`, where the vendor counts them apart.
+    #[serde(skip_serializing_if = "is_zero")]
     pub image_output: u64,
     /// Searches that the vendor's own tools made, where it counts them: no tokens, but charged beside them.
+    #[serde(skip_serializing_if = "is_zero")]
     pub searches: u64,
 }
 
@@ -195,6 +206,10 @@ impl Usage {
     }
 }
 
+fn is_zero(count: &u64) -> bool {
+    *count == 0
+}
+
 fn split(amount: u64, weights: &[u64]) -> Vec<u64> {
     let total: u128 = weights.iter().map(|w| u128::from(*w)).sum();
     let share = |weight: &u64| match total {
@@ -234,6 +249,14 @@ impl Sum for Usage {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn usage_serialized_omits_details_of_zero() {
+        let usage = Usage { cache_read: 3, ..Usage::new(7, 0) };
+        let text = serde_json::to_string(&usage).unwrap();
+        assert_eq!(text, r#"{"input":7,"cache_read":3,"output":0}"#);
+        assert_eq!(serde_json::from_str::<Usage>(&text).unwrap(), usage);
+    }
 
     proptest! {
         #[test]
