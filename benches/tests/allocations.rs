@@ -11,9 +11,10 @@ use benches::{
     hit::{Warm, at_once, of_2_kb, question},
     keypool::{Keys, three},
     ratelimit::Gate,
+    redis::Remote,
     vendor::AtOnce,
 };
-use llm_cache::{Cache, CacheLayer, Cached};
+use llm_cache::{Cache, CacheLayer, Cached, fuzzing::answer};
 use llm_core::{Call, ChatRequest, ChatResponse, EmbedRequest, Error, Operation, Reply, layer::LlmService};
 use llm_providers::{Ledger, prices};
 use llm_ratelimit::Demand;
@@ -54,6 +55,19 @@ fn miss_of_full_cache_allocates_within_bound() {
     println!("{added} allocations a miss beside those of the service below");
     assert_eq!((cache.stats().evictions - evicted, vendor.calls()), (MISSES, 3 * MISSES));
     assert!(added <= MOST, "{added} allocations");
+}
+
+/// Beside the vector that a client of Redis reads a value into.
+#[test]
+fn stored_value_decodes_with_few_allocations() {
+    const MOST: u64 = 17;
+    let remote = Remote::new();
+    let value = remote.value();
+    let decode = || answer::<ChatResponse>(&value).expect("it is a response");
+    assert_eq!(decode(), remote.answer);
+    let counted = allocation_counter::measure(|| drop(decode()));
+    println!("{} allocations, {} bytes for a value of {} bytes", counted.count_total, counted.bytes_total, value.len());
+    assert!(counted.count_total <= MOST, "{} allocations", counted.count_total);
 }
 
 /// Client whose future is larger than any layer's own.

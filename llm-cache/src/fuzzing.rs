@@ -29,7 +29,7 @@ pub fn entry(data: &[u8]) {
 pub fn answer<C: DeserializeOwned>(value: &Bytes) -> Option<C> {
     static CODEC: LazyLock<AtRest> = LazyLock::new(|| AtRest::new(None, None));
     let (name, sealed) = read_value(value)?;
-    let record = CODEC.read(&name, &sealed).ok()?;
+    let record = CODEC.read(&name, sealed).ok()?;
     serde_json::from_slice(&record.text).ok()
 }
 

@@ -4,6 +4,11 @@ use std::{fmt, time::Duration};
 
 use crate::Key;
 
+/// Number of arguments, with the name, for which the buffer of a command has room from the start.
+const USUAL_ARGS: usize = 4;
+/// Bytes of arguments for which the buffer of a command has room from the start.
+const USUAL_BYTES: usize = 128;
+
 /// Command on a key, to be sent by [`Redis::run`](crate::Redis::run).
 ///
 /// Arguments are bytes, which the client neither reads nor encodes. A command whose connection breaks is sent again, so
@@ -104,7 +109,9 @@ impl Command {
 
     /// Creates a command that any node can execute.
     pub(crate) fn without_key(name: &'static str) -> Self {
-        Self { name, encoded: redis::cmd(name), slot: None, repeatable: true }
+        let mut encoded = redis::Cmd::with_capacity(USUAL_ARGS, USUAL_BYTES);
+        encoded.arg(name);
+        Self { name, encoded, slot: None, repeatable: true }
     }
 }
 

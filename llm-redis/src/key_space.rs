@@ -111,7 +111,7 @@ impl KeySpace {
     /// # }
     /// ```
     pub fn hashed_tag(&self, parts: &[&[u8]]) -> HashTag {
-        self.tagged(&digest(&self.key, parts))
+        self.tagged(&digest(&self.key, parts).to_hex()[..DIGEST_DIGITS])
     }
 
     /// Returns the prefix of all names.
@@ -174,7 +174,7 @@ impl HashTag {
     /// # }
     /// ```
     pub fn hashed_key(&self, name: &'static str, parts: &[&[u8]]) -> Key {
-        self.named(&format!("{name}:{}", digest(&self.key, parts)))
+        self.named(&format!("{name}:{}", &digest(&self.key, parts).to_hex()[..DIGEST_DIGITS]))
     }
 
     fn named(&self, name: &str) -> Key {
@@ -221,14 +221,16 @@ fn is_plain(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
 }
 
-/// Returns a keyed hash of 128 bits in hexadecimal.
-fn digest(key: &[u8; 32], parts: &[&[u8]]) -> String {
+/// Number of hexadecimal digits of a digest in a name: 128 bits.
+const DIGEST_DIGITS: usize = 32;
+
+/// Returns a keyed hash of parts and their boundaries.
+fn digest(key: &[u8; 32], parts: &[&[u8]]) -> blake3::Hash {
     let mut hasher = blake3::Hasher::new_keyed(key);
     for part in parts {
         hasher.update(&(part.len() as u64).to_le_bytes()).update(part);
     }
-    let digest = hasher.finalize().to_hex();
-    digest[..32].to_owned()
+    hasher.finalize()
 }
 
 /// Returns the CRC-16/XMODEM, by which a Cluster assigns slots.

@@ -89,15 +89,10 @@ impl Kind {
 
 #[cfg(feature = "at-rest")]
 impl Tag {
-    /// Returns the tag as it is written at rest.
-    pub(crate) fn text(&self) -> Arc<str> {
-        self.to_string().into()
-    }
-
-    /// Reads a tag that was written.
-    pub(crate) fn from_text(text: Arc<str>) -> Self {
+    /// Reads a tag that was written as its text.
+    pub(crate) fn from_text(text: &str) -> Self {
         let known = |(kind, prefix): &(Kind, &str)| Some(Self::new(*kind, text.strip_prefix(prefix)?));
-        Kind::ALL.iter().find_map(known).unwrap_or(Self { kind: Kind::Unknown, name: text })
+        Kind::ALL.iter().find_map(known).unwrap_or_else(|| Self::new(Kind::Unknown, text))
     }
 }
 
@@ -123,11 +118,11 @@ mod tests {
     #[cfg(feature = "at-rest")]
     fn tag_written_and_read_is_equal() {
         let tags = [Tag::tenant("a:b"), Tag::model(""), Tag::label("k", "v"), Tag::named("tenant:a")];
-        let unknown = Tag::from_text("other:x".into());
+        let unknown = Tag::from_text("other:x");
         for (tag, text) in
             tags.iter().chain([&unknown]).zip(["tenant:a:b", "model:", "label:1:k=v", "tag:tenant:a", "other:x"])
         {
-            assert_eq!((tag.to_string().as_str(), &Tag::from_text(text.into())), (text, tag));
+            assert_eq!((tag.to_string().as_str(), &Tag::from_text(text)), (text, tag));
         }
     }
 

@@ -134,21 +134,21 @@ impl Framing {
         let sealed = flags & SEALED != 0;
         let (nonce, rest) = rest.split_at_checked(if sealed { NONCE_BYTES } else { 0 }).ok_or(CorruptEntry::Damaged)?;
         let (partition, body) = rest.split_at_checked(name_bytes).ok_or(CorruptEntry::Damaged)?;
-        let read = |partition| {
-            let name = String::from_utf8(partition).map_err(|_| CorruptEntry::Damaged)?;
+        let read = |partition: &[u8]| {
+            let name = str::from_utf8(partition).map_err(|_| CorruptEntry::Damaged)?;
             Ok(if flags & SHARED == 0 { Partition::tenant(name) } else { Partition::scope(name) })
         };
         let (partition, body) = match XNonce::try_from(nonce).ok() {
             None if sealed => return Err(CorruptEntry::Damaged),
             // Who seals reads nothing that is not: anybody could have written it.
             None if keys.is_some() => return Err(CorruptEntry::NoKey),
-            None => (read(partition.to_vec())?, Cow::Borrowed(body)),
+            None => (read(partition)?, Cow::Borrowed(body)),
             Some(nonce) => {
                 let bound = bound(name, head);
                 let unseal = |key: &Secret, msg| {
                     cipher(key).decrypt(&nonce, Payload { msg, aad: &bound }).map_err(|_| CorruptEntry::NoKey)
                 };
-                let partition = read(unseal(&self.owners, partition)?)?;
+                let partition = read(&unseal(&self.owners, partition)?)?;
                 let key = keys.and_then(|keys| keys.key(&partition)).ok_or(CorruptEntry::NoKey)?;
                 (partition, Cow::Owned(unseal(&key, body)?))
             }

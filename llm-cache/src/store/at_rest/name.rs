@@ -8,7 +8,7 @@
 //! All names of a tenant have one prefix, by which its entries are removed. Without the secret of the store a name reveals
 //! neither the tenant nor the request.
 
-use std::{fmt, iter};
+use std::fmt;
 
 use smallvec::SmallVec;
 
@@ -84,12 +84,14 @@ impl Names {
 
     /// Returns the hash under which a tag is remembered.
     pub(crate) fn tag(&self, tag: &Tag) -> [u8; 32] {
-        *self.hash(b'g', tag.text().as_bytes()).as_bytes()
+        *self.hash(b'g', tag.to_string().as_bytes()).as_bytes()
     }
 
     fn hash(&self, kind: u8, bytes: &[u8]) -> blake3::Hash {
         // In one piece, because a hasher for several is some two kilobytes large.
-        let text: SmallVec<[u8; 64]> = iter::once(kind).chain(bytes.iter().copied()).collect();
+        let mut text = SmallVec::<[u8; 64]>::new();
+        text.push(kind);
+        text.extend_from_slice(bytes);
         blake3::keyed_hash(self.0.expose(), &text)
     }
 }

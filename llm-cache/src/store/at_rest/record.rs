@@ -9,12 +9,9 @@
 //!
 //! The head's fields keep the names that they had first (`begun`, `weight`, `facts`), so that older files can be read.
 
-use std::{
-    sync::Arc,
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use llm_core::layer::Accounting;
 use serde::{Deserialize, Serialize};
 
@@ -54,7 +51,7 @@ struct Head {
     #[serde(rename = "begun")]
     started_at: u64,
     #[serde(default)]
-    tags: Vec<Arc<str>>,
+    tags: Vec<String>,
     #[serde(rename = "weight", default, skip_serializing_if = "Option::is_none")]
     memory_size: Option<u32>,
     /// Accounting of the response, not of how a call got it.
@@ -88,7 +85,7 @@ impl Record {
             stored_at: nanos(self.expiry.stored_at),
             fresh_until: self.expiry.fresh_until.map(nanos),
             started_at: self.provenance.started_at.nanos(),
-            tags: self.provenance.tags.iter().map(Tag::text).collect(),
+            tags: self.provenance.tags.iter().map(Tag::to_string).collect(),
             memory_size: self.memory_size,
             accounting: self.accounting.clone(),
         };
@@ -98,12 +95,14 @@ impl Record {
     }
 
     pub(super) fn read(partition: Partition, body: Vec<u8>) -> Result<Self, CorruptEntry> {
-        let body = Bytes::from(body);
         let (&digest, rest) = body.split_first_chunk::<32>().ok_or(CorruptEntry::Damaged)?;
         let (&length, rest) = rest.split_first_chunk::<4>().ok_or(CorruptEntry::Damaged)?;
         let length = usize::try_from(u32::from_le_bytes(length)).map_err(|_| CorruptEntry::Damaged)?;
         let (head, text) = rest.split_at_checked(length).ok_or(CorruptEntry::Damaged)?;
+        let text_at = body.len() - text.len();
         let head: Head = serde_json::from_slice(head).map_err(|_| CorruptEntry::Damaged)?;
+        let mut text = Bytes::from(body);
+        text.advance(text_at);
         Ok(Self {
             partition,
             digest,
@@ -111,9 +110,9 @@ impl Record {
             expiry: Expiry { stored_at: time(head.stored_at), fresh_until: head.fresh_until.map(time) },
             provenance: Provenance {
                 started_at: Timestamp::from_nanos(head.started_at),
-                tags: head.tags.into_iter().map(Tag::from_text).collect(),
+                tags: head.tags.iter().map(|text| Tag::from_text(text)).collect(),
             },
-            text: body.slice_ref(text),
+            text,
             memory_size: head.memory_size,
         })
     }

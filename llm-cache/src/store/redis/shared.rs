@@ -12,6 +12,7 @@ use std::{
 use bytes::Bytes;
 use llm_core::{Clock, Priority};
 use llm_redis::{Command, Error, ErrorKind, HashTag, Key as RedisKey, Redis, Value};
+use smallvec::smallvec;
 use tokio::{sync::Semaphore, time::Instant};
 
 use super::{
@@ -24,6 +25,7 @@ use super::{
 use crate::{
     Key, StoreError, Tag,
     key::{BorrowedKey, CallKeys},
+    list::List,
     policy::Timestamp,
     store::{AtRest, Entry, Expiry, Listed, LocalTier, Name, Provenance, Record, Store, StoreStats, at_rest::nanos},
 };
@@ -187,10 +189,10 @@ impl Shared {
     }
 
     /// Returns the values of these keys, in one round trip.
-    pub(super) async fn get(&self, redis_keys: &[RedisKey]) -> Vec<Result<Value, Error>> {
-        let replies = match redis_keys {
-            [redis_key] => vec![self.redis.run(Command::get(redis_key)).await],
-            redis_keys => self.redis.run_pipeline(redis_keys.iter().map(Command::get).collect()).await,
+    pub(super) async fn get(&self, redis_keys: &[RedisKey]) -> List<Result<Value, Error>> {
+        let replies: List<_> = match redis_keys {
+            [redis_key] => smallvec![self.redis.run(Command::get(redis_key)).await],
+            redis_keys => self.redis.run_pipeline(redis_keys.iter().map(Command::get).collect()).await.into(),
         };
         if let Some(error) = replies.iter().find_map(|reply| reply.as_ref().err()) {
             self.fail(error);
@@ -214,7 +216,7 @@ impl Shared {
 
     /// Reads a value, and counts a corrupt one.
     pub(super) fn record(&self, found: &Bytes) -> Option<(Name, Record)> {
-        let read = value::read(found).and_then(|(name, sealed)| Some((name, self.codec.read(&name, &sealed).ok()?)));
+        let read = value::read(found).and_then(|(name, sealed)| Some((name, self.codec.read(&name, sealed).ok()?)));
         if read.is_none() {
             self.counts.corrupt.fetch_add(1, Ordering::Relaxed);
         }

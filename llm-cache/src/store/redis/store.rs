@@ -24,6 +24,7 @@ use super::{
 use crate::{
     Key, StoreError, Tag,
     key::BorrowedKey,
+    list::List,
     policy::Timestamp,
     store::{
         AtRest, Claim, Claimant, Cursor, Entry, IsUsable, LocalTier, Name, Page, Record, Store, StoreFuture,
@@ -84,8 +85,8 @@ impl RedisStore {
 
     async fn find(&self, keys: &[Key]) -> Vec<Option<Arc<Entry>>> {
         let shared = &self.shared;
-        let names: Vec<_> = keys.iter().map(|key| shared.codec.name(key)).collect();
-        let redis_keys: Vec<_> = names.iter().map(|name| shared.redis_key(name)).collect();
+        let names: List<_> = keys.iter().map(|key| shared.codec.name(key)).collect();
+        let redis_keys: List<_> = names.iter().map(|name| shared.redis_key(name)).collect();
         let replies = match shared.invalidations.is_current(Instant::now()) {
             true => shared.get(&redis_keys).await,
             false => tokio::join!(shared.sync(None), shared.get(&redis_keys)).1,

@@ -14,8 +14,6 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
-use bytes::Bytes;
-
 use crate::store::Name;
 
 /// Bytes that tell the values of one request apart: the microsecond since 1970 at which a value was stored, and a
@@ -32,9 +30,9 @@ pub(super) fn write(name: &Name, stored_at: u64, sealed: &[u8]) -> Vec<u8> {
 }
 
 /// Decodes a value to its name and entry, if it is one of ours.
-pub(crate) fn read(value: &Bytes) -> Option<(Name, Bytes)> {
-    let name = Name::read(value.get(NAME_AT..HEAD_BYTES)?)?;
-    Some((name, value.slice(HEAD_BYTES..)))
+pub(crate) fn read(value: &[u8]) -> Option<(Name, &[u8])> {
+    let (head, sealed) = value.split_at_checked(HEAD_BYTES)?;
+    Some((Name::read(&head[NAME_AT..])?, sealed))
 }
 
 /// Returns the bytes that tell a value from the next one of its request.
@@ -55,12 +53,12 @@ mod tests {
     #[test]
     fn redis_value_round_trips_with_unique_stamp() {
         let name = Name::read(&[7; Name::BYTES]).unwrap();
-        let values: Vec<Bytes> = (0..2).map(|_| write(&name, 5_000, b"sealed").into()).collect();
-        assert_eq!(read(&values[0]), Some((name, Bytes::from_static(b"sealed"))));
+        let values: Vec<Vec<u8>> = (0..2).map(|_| write(&name, 5_000, b"sealed")).collect();
+        assert_eq!(read(&values[0]), Some((name, b"sealed".as_slice())));
         assert_ne!(stamp(&values[0]), stamp(&values[1]));
         assert_eq!(values[0][..8], 5_u64.to_be_bytes());
         for short in [&b""[..], &values[0][..HEAD_BYTES - 1]] {
-            assert!(read(&Bytes::copy_from_slice(short)).is_none() && stamp(short).len() <= STAMP_BYTES);
+            assert!(read(short).is_none() && stamp(short).len() <= STAMP_BYTES);
         }
     }
 }
