@@ -136,6 +136,122 @@ fn reserve(limiter: &Limiter, tenant: &str, tokens: u64) -> Result<Reservation, 
     block_on(limiter.reserve(&ask(tenant).tokens(tokens, 0)))
 }
 
+/// A limiter, and the log of its calls.
+struct Run {
+    clock: ManualClock,
+    limiter: Limiter,
+    tokens_limit: u64,
+    slots_limit: usize,
+    rate: (u64, u64),
+    several: bool,
+    tenants: [Tenant; 2],
+    log: Vec<Entry>,
+    /// Running calls by their places in the log. The first two run throughout, so that no tenant is forgotten.
+    open: Vec<(usize, Reservation)>,
+    /// Milliseconds since the test began.
+    now: u64,
+    /// The latest time from which the clock was set back.
+    latest: u64,
+    /// True if a bucket may have taken back less than hindsight would: what has drained may be another tenant's.
+    gave_back: bool,
+}
+
+impl Run {
+    fn new(make: Make, rate: (u64, u64), several: bool) -> Self {
+        let (clock, tokens_limit, slots_limit) = (noon(), 1_000, 3);
+        let limiter = limiter(make, plans(tokens_limit, slots_limit, rate, several), &clock);
+        let (mut log, mut open) = (Vec::new(), Vec::new());
+        for (tenant, name) in TENANTS.into_iter().enumerate() {
+            open.push((tenant, reserve(&limiter, name, 1).expect("there is room")));
+            log.push(Entry { tenant, at: 0, day: 0, tokens: 1, requests: 1, running: true });
+        }
+        let (tenants, now, latest, gave_back) = Default::default();
+        Self { clock, limiter, tokens_limit, slots_limit, rate, several, tenants, log, open, now, latest, gave_back }
+    }
+
+    fn ask(&mut self, tenant: usize, tokens: u64) -> Result<(), TestCaseError> {
+        let state = &mut self.tenants[tenant];
+        state.look(self.now);
+        state.day = state.day.max(day(self.now));
+        let Tenant { drained: at, day, .. } = *state;
+        let (today, limit) = (self.tokens_of(tenant, day), self.tokens_limit);
+        let running = self.log.iter().filter(|entry| entry.tenant == tenant && entry.running).count();
+        let fits =
+            today + tokens <= limit && running < self.slots_limit && bucket_has_room(&self.log, tenant, at, self.rate);
+        match reserve(&self.limiter, TENANTS[tenant], tokens) {
+            Ok(reservation) => {
+                prop_assert!(fits, "granted with {today} of {limit} spent");
+                self.open.push((self.log.len(), reservation));
+                self.log.push(Entry { tenant, at, day, tokens, requests: 1, running: true });
+            }
+            Err(refusal) => prop_assert!(self.gave_back || !fits, "refused: {refusal}"),
+        }
+        Ok(())
+    }
+
+    /// Sets the clock back. Further back, a window is brought back.
+    fn set_back(&mut self, millis: u64, drains_once: bool) {
+        self.latest = self.now.max(self.latest);
+        self.gave_back |= drains_once;
+        self.now = self.now.saturating_sub(millis).max(self.latest.saturating_sub(3 * DAY));
+    }
+
+    fn plan(&mut self, tokens: u64, slots: usize) {
+        (self.tokens_limit, self.slots_limit) = (tokens, slots);
+        self.limiter.replace(&plans(tokens, slots, self.rate, self.several)).expect("the plans are right");
+    }
+
+    /// Ends one of the calls that do not run throughout, if there is one.
+    fn end(&mut self, which: usize) -> Option<(&mut Entry, Reservation)> {
+        let others = self.open.len().checked_sub(2).filter(|others| *others > 0)?;
+        let (at, reservation) = self.open.swap_remove(2 + which % others);
+        let entry = &mut self.log[at];
+        entry.running = false;
+        Some((entry, reservation))
+    }
+
+    fn settle(&mut self, which: usize, percent: u64) {
+        let Some((entry, reservation)) = self.end(which) else { return };
+        entry.tokens = entry.tokens * percent / 100;
+        reservation.settle(used(entry.tokens, 0));
+    }
+
+    fn cancel(&mut self, which: usize) {
+        let Some((entry, reservation)) = self.end(which) else { return };
+        (entry.tokens, entry.requests) = (0, 0);
+        let tenant = entry.tenant;
+        self.tenants[tenant].look(self.now);
+        self.gave_back = true;
+        drop(reservation);
+    }
+
+    fn lose(&mut self, which: usize) {
+        let Some((_, mut reservation)) = self.end(which) else { return };
+        reservation.mark_sent();
+        drop(reservation);
+    }
+
+    /// Cancels all calls that run yet, and compares the tokens of the last day.
+    fn check_usage(mut self) -> Result<(), TestCaseError> {
+        for (at, reservation) in std::mem::take(&mut self.open) {
+            self.log[at].tokens = 0;
+            reservation.settle(Settlement::Unsent);
+        }
+        for (tenant, name) in TENANTS.into_iter().enumerate() {
+            let usage = block_on(self.limiter.usage(name));
+            let status = usage.iter().nth(self.several.into()).expect("the tokens of a day");
+            let last = self.tenants[tenant].day.max(day(self.now));
+            prop_assert_eq!((status.used, status.reserved), (self.tokens_of(tenant, last), 0));
+        }
+        Ok(())
+    }
+
+    fn tokens_of(&self, tenant: usize, day: u64) -> u64 {
+        let entries = self.log.iter().filter(|entry| entry.tenant == tenant && entry.day == day);
+        entries.map(|entry| entry.tokens).sum()
+    }
+}
+
 proptest! {
     #![proptest_config(cases())]
 
@@ -146,89 +262,21 @@ proptest! {
         rate in (1..90u64, 2..9u64),
         several: bool,
     ) {
-        let clock = noon();
-        let (mut tokens_limit, mut slots_limit) = (1_000, 3);
-        let limiter = limiter(make, plans(tokens_limit, slots_limit, rate, several), &clock);
-        // Each tenant has one call that runs throughout, so that no tenant is forgotten.
-        let mut tenants = [Tenant::default(); 2];
-        let mut log: Vec<Entry> = Vec::new();
-        let mut open: Vec<(usize, Reservation)> = Vec::new();
-        for (tenant, name) in TENANTS.into_iter().enumerate() {
-            open.push((tenant, reserve(&limiter, name, 1).expect("there is room")));
-            log.push(Entry { tenant, at: 0, day: 0, tokens: 1, requests: 1, running: true });
-        }
-        let (mut now, mut latest, mut gave_back) = (0u64, 0, false);
+        let mut run = Run::new(make, rate, several);
         for step in steps {
             match step {
-                Step::Ask { tenant, tokens } => {
-                    let state = &mut tenants[tenant];
-                    state.look(now);
-                    state.day = state.day.max(day(now));
-                    let mine = || log.iter().filter(|entry| entry.tenant == tenant);
-                    let today: u64 = mine().filter(|entry| entry.day == state.day).map(|entry| entry.tokens).sum();
-                    let room = today + tokens <= tokens_limit;
-                    let slot = mine().filter(|entry| entry.running).count() < slots_limit;
-                    let bucket = bucket_has_room(&log, tenant, state.drained, rate);
-                    let granted = reserve(&limiter, TENANTS[tenant], tokens);
-                    if granted.is_ok() {
-                        prop_assert!(room && slot && bucket, "granted with {today} of {tokens_limit} spent");
-                    } else if !gave_back {
-                        // A bucket may take back less than hindsight would: what has drained may be another tenant's.
-                        prop_assert!(!(room && slot && bucket), "refused: {}", granted.unwrap_err());
-                        continue;
-                    }
-                    if let Ok(reservation) = granted {
-                        open.push((log.len(), reservation));
-                        let (at, day) = (state.drained, state.day);
-                        log.push(Entry { tenant, at, day, tokens, requests: 1, running: true });
-                    }
-                }
-                Step::Pass { millis } => now += millis,
-                // Further back, a window is brought back.
-                Step::Back { millis } => {
-                    latest = now.max(latest);
-                    // A refusal there writes no time, so what is set back after it drains once: less, never more.
-                    gave_back |= name == "redis";
-                    now = now.saturating_sub(millis).max(latest.saturating_sub(3 * DAY));
-                }
-                Step::Plan { tokens, slots } => {
-                    (tokens_limit, slots_limit) = (tokens, slots);
-                    limiter.replace(&plans(tokens, slots, rate, several)).unwrap();
-                }
-                Step::Settle { which, .. } | Step::Cancel { which } | Step::Lose { which } if open.len() > 2 => {
-                    let (at, mut reservation) = open.swap_remove(2 + which % (open.len() - 2));
-                    log[at].running = false;
-                    match step {
-                        Step::Settle { percent, .. } => {
-                            log[at].tokens = log[at].tokens * percent / 100;
-                            reservation.settle(used(log[at].tokens, 0));
-                        }
-                        Step::Cancel { .. } => {
-                            tenants[log[at].tenant].look(now);
-                            (log[at].tokens, log[at].requests, gave_back) = (0, 0, true);
-                            drop(reservation);
-                        }
-                        _ => {
-                            reservation.mark_sent();
-                            drop(reservation);
-                        }
-                    }
-                }
-                Step::Settle { .. } | Step::Cancel { .. } | Step::Lose { .. } => {}
+                Step::Ask { tenant, tokens } => run.ask(tenant, tokens)?,
+                Step::Pass { millis } => run.now += millis,
+                // A refusal in Redis writes no time, so what is set back after it drains once: less, never more.
+                Step::Back { millis } => run.set_back(millis, name == "redis"),
+                Step::Plan { tokens, slots } => run.plan(tokens, slots),
+                Step::Settle { which, percent } => run.settle(which, percent),
+                Step::Cancel { which } => run.cancel(which),
+                Step::Lose { which } => run.lose(which),
             }
-            clock.set_unix(Duration::from_secs(NOON) + Duration::from_millis(now));
+            run.clock.set_unix(Duration::from_secs(NOON) + Duration::from_millis(run.now));
         }
-        for (at, reservation) in open {
-            log[at].tokens = 0;
-            reservation.settle(Settlement::Unsent);
-        }
-        for (tenant, name) in TENANTS.into_iter().enumerate() {
-            let last = tenants[tenant].day.max(day(now));
-            let today = log.iter().filter(|entry| entry.tenant == tenant && entry.day == last);
-            let usage = block_on(limiter.usage(name));
-            let status = usage.iter().nth(several.into()).expect("the tokens of a day");
-            prop_assert_eq!((status.used, status.reserved), (today.map(|entry| entry.tokens).sum(), 0));
-        }
+        run.check_usage()?;
     }
 
     /// Checks that a refused call does not fit before the time that the refusal says, and fits then.
