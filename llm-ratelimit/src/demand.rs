@@ -42,7 +42,7 @@ pub struct Demand {
     pub(crate) units: u64,
     unit: Option<Arc<str>>,
     /// Further models that the call may reach.
-    pub(crate) fallback_models: Arc<[Arc<str>]>,
+    pub(crate) fallback_models: Option<Arc<[Arc<str>]>>,
     /// True if the request holds content other than text (images, audio, files), or has the vendor find some.
     pub(crate) opaque: bool,
     /// True if the call cannot take input tokens: further output of a running stream.
@@ -116,7 +116,7 @@ impl Demand {
             slots: 1,
             units: 1,
             unit: None,
-            fallback_models: Arc::default(),
+            fallback_models: None,
             opaque: false,
             no_input: false,
             no_output: false,
@@ -165,7 +165,7 @@ impl Demand {
 
     /// Names further models that may be asked in place of this one. Where no cost is set, that of the dearest is reserved.
     pub fn fallback_models(mut self, models: impl Into<Arc<[Arc<str>]>>) -> Self {
-        self.fallback_models = models.into();
+        self.fallback_models = Some(models.into()).filter(|models| !models.is_empty());
         self
     }
 
@@ -238,7 +238,8 @@ impl Demand {
 
     /// Returns the models that may be requested.
     pub(crate) fn models(&self) -> impl Iterator<Item = &str> {
-        std::iter::once(&*self.model).chain(self.fallback_models.iter().map(|model| &**model))
+        let fallbacks = self.fallback_models.iter().flat_map(|models| models.iter());
+        std::iter::once(&*self.model).chain(fallbacks.map(|model| &**model))
     }
 
     /// Returns the options by which the call is priced.
@@ -248,14 +249,13 @@ impl Demand {
 
     /// Returns the same models in owned form, for the time that the call runs.
     pub(crate) fn priced_as(&self) -> Models {
-        // The empty list is one for the whole process: counting references to it would be contended.
-        let fallbacks = self.has_fallbacks().then(|| Arc::clone(&self.fallback_models));
-        Models { asked: Arc::clone(&self.model), fallbacks, provider: self.provider.clone() }
+        let Self { model, fallback_models, provider, .. } = self;
+        Models { asked: Arc::clone(model), fallbacks: fallback_models.clone(), provider: provider.clone() }
     }
 
     /// Returns true if a model other than the requested one may respond.
     pub(crate) fn has_fallbacks(&self) -> bool {
-        !self.fallback_models.is_empty()
+        self.fallback_models.is_some()
     }
 
     /// Returns true if nothing bounds its tokens.

@@ -14,7 +14,7 @@ use llm_core::{
 };
 
 use crate::{
-    Demand, LimitStatuses, OverrunPolicy, RateLimitLayer, Reservation, Settlement,
+    Demand, OverrunPolicy, RateLimitLayer, Reservation, Settlement,
     hold::{Held, Settle},
     telemetry,
 };
@@ -36,22 +36,20 @@ pub(crate) struct Asked {
 /// Holdings and usage of a running call. After its end it holds nothing.
 struct Progress {
     held: Held,
-    /// Statuses for the reply, if they are its callers'.
-    statuses: Option<LimitStatuses>,
     /// Reservations that a stream asked for beyond its first.
     more: Vec<Reservation>,
-    /// Known usage and cost of the attempts before the last one, already counted.
-    before: Spent,
-    /// The last attempt that failed.
-    failed: Option<Failed>,
+    /// The attempts that failed. In a box, because most calls have none.
+    failed: Option<Box<Failed>>,
 }
 
-/// An attempt that failed, after which another may be sent.
+/// Attempts that failed, after which another may be sent.
 struct Failed {
     /// Number of times that the call was sent until then.
     times_sent: u32,
     /// Settlement of the call if it is not sent again.
     settlement: Settlement,
+    /// Known usage and cost of the attempts before the last one, already counted.
+    before: Spent,
 }
 
 /// Known usage of failed attempts, and its cost; `None` if that is unknown of one of them.
@@ -74,22 +72,10 @@ pub(crate) struct Meter {
 const BYTES: u64 = 4;
 
 impl Running {
-    /// Creates a running call, which `held` settles; `statuses` are for its reply.
-    pub(crate) fn new(
-        settings: Arc<RateLimitLayer>,
-        demand: Demand,
-        estimate: Estimate,
-        held: Held,
-        statuses: Option<LimitStatuses>,
-    ) -> Self {
-        let (more, before, failed) = Default::default();
-        let progress = Mutex::new(Progress { held, statuses, more, before, failed });
+    /// Creates a running call, which `held` settles.
+    pub(crate) fn new(settings: Arc<RateLimitLayer>, demand: Demand, estimate: Estimate, held: Held) -> Self {
+        let progress = Mutex::new(Progress { held, more: Vec::new(), failed: None });
         Self(Arc::new(Asked { settings, demand, estimate, progress }))
-    }
-
-    /// Takes the statuses for the reply.
-    pub(crate) fn take_statuses(&self) -> Option<LimitStatuses> {
-        self.0.progress().statuses.take()
     }
 
     /// Returns the treatment of a stream that exceeds its reservation; in shadow mode it goes on.
@@ -118,7 +104,7 @@ impl Running {
     pub(crate) fn refused(self, error: &Error) {
         let settlement = match self.0.failed(error) {
             Settlement::Used { usage, cost } => {
-                let before = self.0.progress().before;
+                let before = self.0.progress().before();
                 let cost = cost.zip(before.cost).map(|(all, before)| all - before);
                 Settlement::Used { usage: usage.saturating_sub(before.usage), cost }
             }
@@ -130,31 +116,38 @@ impl Running {
 
     /// Settles a call whose response has ended.
     pub(crate) fn ended<T: Operation>(self, end: &End<'_, Complete<T>>, receipt: &Receipt) {
-        let mut facts = receipt.accounting();
-        facts.model = facts.model.or_else(|| T::answered_by(end.response()).cloned());
-        facts.usage = facts.usage.or_else(|| match end {
-            End::Failed(_, error) => known(error.charge()),
-            End::Complete(_) | End::Dropped(_) => None,
-        });
-        match end {
-            End::Failed(_, error) if facts.usage.is_none() && error.charge() == Charge::None => {
-                self.settle(Settlement::Refused);
+        let error = if let End::Failed(_, error) = end { Some(error) } else { None };
+        let settlement = receipt.edit(|facts| {
+            let usage = facts.usage.or_else(|| known(error?.charge()));
+            match error {
+                Some(error) if usage.is_none() && error.charge() == Charge::None => Settlement::Refused,
+                _ => self.settlement(facts, usage, T::answered_by(end.response())),
             }
-            _ => self.answered(&facts),
-        }
+        });
+        self.settle(settlement);
     }
 
-    /// Settles a call that ended with a reply of this accounting.
-    fn answered(self, facts: &Accounting) {
-        let settlement = match facts.usage {
-            _ if facts.origin != Origin::Vendor && !self.0.settings.charge_cache_hits => {
-                Settlement::Used { usage: Usage::default(), cost: Some(Usd::ZERO) }
+    /// Returns the settlement of a call that ended with a reply of this accounting and this usage, and lets the estimator
+    /// learn from it.
+    fn settlement(&self, facts: &Accounting, usage: Option<Usage>, answered_by: Option<&Arc<str>>) -> Settlement {
+        let Asked { settings, demand, estimate, .. } = &*self.0;
+        let usage = match usage {
+            _ if facts.origin != Origin::Vendor && !settings.charge_cache_hits => {
+                return Settlement::Used { usage: Usage::default(), cost: Some(Usd::ZERO) };
             }
-            Some(usage) => self.used(facts, usage),
+            Some(usage) => usage,
             // A response began, so the call was sent, even if its client did not mark it.
-            None => facts.usage_so_far.map_or(Settlement::Unknown, |usage| self.0.broke_off(facts, usage)),
+            None => {
+                let broke_off = |usage| self.0.broke_off(facts, usage, answered_by);
+                return facts.usage_so_far.map_or(Settlement::Unknown, broke_off);
+            }
         };
-        self.settle(settlement);
+        if facts.origin == Origin::Vendor {
+            settings.estimator.learn(&demand.tenant, &demand.model, estimate, &usage);
+        }
+        telemetry::settled(demand.input.saturating_add(demand.output), usage.total());
+        let cost = facts.cost.or_else(|| self.0.listed_cost(facts, &usage, answered_by));
+        Settlement::Used { usage, cost }
     }
 
     /// Leaves a call without its caller. If it goes on as a part of a merged call, it settles by its share when that ends.
@@ -162,21 +155,15 @@ impl Running {
         let flag = self.0.progress().held.flag.clone();
         if let Some(flag) = flag {
             flag.leave(move |end| match end {
-                LateEnd::Complete(receipt) => self.answered(&receipt.accounting()),
+                LateEnd::Complete(receipt) => {
+                    let settlement = receipt.edit(|facts| self.settlement(facts, facts.usage, None));
+                    self.settle(settlement);
+                }
                 LateEnd::Failed(error) => self.refused(&error),
                 // The drop settles by what was sent.
                 _ => drop(self),
             });
         }
-    }
-
-    fn used(&self, facts: &Accounting, usage: Usage) -> Settlement {
-        let Asked { settings, demand, estimate, .. } = &*self.0;
-        if facts.origin == Origin::Vendor {
-            settings.estimator.learn(&demand.tenant, &demand.model, estimate, &usage);
-        }
-        telemetry::settled(demand.input.saturating_add(demand.output), usage.total());
-        Settlement::Used { usage, cost: facts.cost.or_else(|| self.0.listed_cost(facts, &usage)) }
     }
 
     fn settle(self, settlement: Settlement) {
@@ -226,8 +213,14 @@ impl Progress {
     }
 
     /// Says how the call settles if it is not sent again.
-    fn fail(&mut self, settlement: Settlement) {
-        self.failed = Some(Failed { times_sent: self.times_sent(), settlement });
+    fn fail(&mut self, settlement: Settlement) -> &mut Failed {
+        let (times_sent, before) = (self.times_sent(), self.before());
+        self.failed.insert(Box::new(Failed { times_sent, settlement, before }))
+    }
+
+    /// Returns usage and cost of the attempts that are counted already.
+    fn before(&self) -> Spent {
+        self.failed.as_ref().map_or_else(Spent::default, |failed| failed.before)
     }
 
     fn times_sent(&self) -> u32 {
@@ -278,9 +271,9 @@ impl Asked {
         reservation.into_iter().for_each(|reservation| reservation.settle(settlement));
         let mut progress = self.progress();
         // Counted by itself, it leaves the call its request alone.
-        progress.fail(Settlement::Refused);
+        let failed = progress.fail(Settlement::Refused);
         if let Settlement::Used { usage, cost } = settlement {
-            progress.before = progress.before.and(usage, cost);
+            failed.before = failed.before.and(usage, cost);
         }
         Ok(())
     }
@@ -290,11 +283,13 @@ impl Asked {
         let so_far = || Some((error.accounting()?, error.accounting()?.usage_so_far?));
         match error.charge() {
             Charge::None => Settlement::Refused,
-            Charge::Unknown => so_far().map_or(Settlement::Unknown, |(facts, usage)| self.broke_off(facts, usage)),
+            Charge::Unknown => {
+                so_far().map_or(Settlement::Unknown, |(facts, usage)| self.broke_off(facts, usage, None))
+            }
             Charge::Known(_) => {
                 let Spent { usage, cost } = error.attempts().fold(Spent::default(), |spent, attempt| {
                     let Some(usage) = known(attempt.charge) else { return spent };
-                    let own = attempt.accounting.and_then(|facts| self.listed_cost(&facts, &usage));
+                    let own = attempt.accounting.and_then(|facts| self.listed_cost(&facts, &usage, None));
                     spent.and(usage, own.or_else(|| self.highest_cost(&usage)))
                 });
                 Settlement::Used { usage, cost }
@@ -304,24 +299,27 @@ impl Asked {
 
     /// Returns the settlement of a call that broke off after this usage. Its further usage is unknown, so its reservation counts
     /// as used.
-    fn broke_off(&self, facts: &Accounting, so_far: Usage) -> Settlement {
+    fn broke_off(&self, facts: &Accounting, so_far: Usage, answered_by: Option<&Arc<str>>) -> Settlement {
         let portions = self.progress().more.len() as u64 * self.portion().output;
         let output = so_far.output.saturating_sub(portions).max(self.demand.output);
         let usage = Usage { input: so_far.input.max(self.demand.input), output, ..so_far };
-        Settlement::AtLeast { usage, cost: self.listed_cost(facts, &usage) }
+        Settlement::AtLeast { usage, cost: self.listed_cost(facts, &usage, answered_by) }
     }
 
-    /// Returns the cost by the model that answered. Where that is not known, the reservation prices the usage.
-    fn listed_cost(&self, facts: &Accounting, usage: &Usage) -> Option<Usd> {
-        let is_known = facts.model.is_some() || !self.demand.has_fallbacks();
+    /// Returns the cost by the model that answered, which the accounting or the response names. Where that is not known, the
+    /// reservation prices the usage.
+    fn listed_cost(&self, facts: &Accounting, usage: &Usage, answered_by: Option<&Arc<str>>) -> Option<Usd> {
+        let mut facts = facts.clone();
+        facts.model = facts.model.or_else(|| answered_by.cloned());
+        if facts.model.is_none() && self.demand.has_fallbacks() {
+            return None;
+        }
         let cost = |facts: &Accounting| self.settings.limiter.0.cost_of(&self.demand.model, facts, usage);
-        // A provider that the table does not know has the prices by which the call was reserved.
-        let reserved = || {
-            let mut facts = facts.clone();
+        cost(&facts).or_else(|| {
+            // A provider that the table does not know has the prices by which the call was reserved.
             facts.provider.clone_from(&self.demand.provider);
             cost(&facts)
-        };
-        is_known.then(|| cost(facts).or_else(reserved)).flatten()
+        })
     }
 
     /// Returns the highest cost at any of the models that may have answered.

@@ -10,7 +10,7 @@ use std::{fmt, sync::Arc};
 
 use llm_core::{
     Call, Error, Estimate, Operation, Output, Reply,
-    layer::{LlmService, Members, NoFallback, ResponseFuture, SentFlag, always_ready, oneshot},
+    layer::{Extensions, LlmService, Members, NoFallback, ResponseFuture, SentFlag, always_ready, oneshot},
 };
 use tower_layer::Layer;
 use tower_service::Service;
@@ -56,10 +56,11 @@ enum Admission {
     Waits(RoundTrip<'static, Result<Admitted, Error>>),
 }
 
-/// A call that may be sent, in shadow mode after its refusal.
+/// A call that may be sent.
 struct Admitted {
     running: Running,
-    refusal: Option<Box<Refusal>>,
+    /// The statuses of its limits for the reply, and in shadow mode its refusal.
+    extensions: Extensions,
 }
 
 impl<S> RateLimit<S> {
@@ -83,7 +84,7 @@ impl RateLimitLayer {
             demand = demand.times(attempts.get());
         }
         if let (Some(models), None) = (self.fallback_models.get(&demand.model), call.extensions.get::<NoFallback>()) {
-            demand.fallback_models = Arc::clone(models);
+            demand = demand.fallback_models(Arc::clone(models));
         }
         demand.provider.clone_from(&self.provider);
         demand.opaque = estimate.input_bound.is_none();
@@ -93,12 +94,12 @@ impl RateLimitLayer {
     }
 
     /// Decides on a call at once, if it need not wait.
-    fn admission<T: Operation>(self: &Arc<Self>, call: &mut Call<T>) -> Admission {
+    fn admission<T: Operation>(self: Arc<Self>, call: &mut Call<T>) -> Admission {
         let estimate = call.body.estimate();
         let demand = self.demand(call, estimate);
         let (flag, is_foreign) = (call.track(), has_other_tenants(call));
-        let asking = Asking { settings: Arc::clone(self), demand, estimate, flag, is_foreign };
-        asking.admit(telemetry::admission(T::NAME, self.limiter.is_shadow()))
+        let span = telemetry::admission(T::NAME, self.limiter.is_shadow());
+        Asking { settings: self, demand, estimate, flag, is_foreign }.admit(span)
     }
 
     /// Returns true if a call with this outcome goes on later: after it has waited for room, after its reservation is
@@ -148,7 +149,7 @@ impl Asking {
                 span.in_scope(|| limiter.0.report(&mut outcome));
                 telemetry::admitted(&span, &outcome, || limiter.plan_of(&self.demand.tenant));
                 Admission::AtOnce(match outcome {
-                    Ok(reservation) => Ok(Admitted { running: self.run(reservation), refusal: None }),
+                    Ok(reservation) => Ok(self.run(reservation)),
                     Err(refusal) => Err(self.refused(refusal)),
                 })
             }
@@ -161,22 +162,28 @@ impl Asking {
         let outcome = self.settings.wait(&self.demand, outcome).instrument(span.clone()).await;
         telemetry::admitted(&span, &outcome, || limiter.plan_of(&self.demand.tenant));
         match outcome {
-            Ok(reservation) => Ok(Admitted { running: self.run(reservation), refusal: None }),
+            Ok(reservation) => Ok(self.run(reservation)),
             Err(refusal) if !limiter.is_shadow() => Err(self.refused(refusal)),
             Err(refusal) => {
                 let mut reservation = limiter.0.record(&self.demand).await;
                 reservation.0.statuses = refusal.limit_statuses().clone();
                 let refusal = if self.is_foreign { refusal.without_statuses() } else { refusal };
-                Ok(Admitted { running: self.run(reservation), refusal: Some(Box::new(refusal)) })
+                let mut admitted = self.run(reservation);
+                admitted.extensions.insert(ShadowRefusal(refusal));
+                Ok(admitted)
             }
         }
     }
 
-    fn run(self, Reservation(decision): Reservation) -> Running {
+    fn run(self, Reservation(decision): Reservation) -> Admitted {
+        let Self { settings, demand, estimate, flag, is_foreign } = self;
         let Decision { mut held, statuses, .. } = decision;
-        held.flag = Some(self.flag);
-        let statuses = (!self.is_foreign).then_some(statuses);
-        Running::new(self.settings, self.demand, self.estimate, held, statuses)
+        held.flag = Some(flag);
+        let mut extensions = Extensions::new();
+        if !is_foreign {
+            extensions.insert_with_headers(statuses, LimitStatuses::headers);
+        }
+        Admitted { running: Running::new(settings, demand, estimate, held), extensions }
     }
 
     fn refused(self, refusal: Refusal) -> Error {
@@ -198,7 +205,7 @@ impl<T: Operation, S: LlmService<T>> Service<Call<T>> for RateLimit<S> {
     fn call(&mut self, mut call: Call<T>) -> Self::Future {
         let (inner, settings) = (self.inner.clone(), Arc::clone(&self.settings));
         ResponseFuture::waiting(async move {
-            let Admitted { running, refusal } = match settings.admission(&mut call) {
+            let Admitted { running, extensions } = match settings.admission(&mut call) {
                 Admission::AtOnce(admitted) => admitted,
                 Admission::Waits(admitted) => admitted.await,
             }?;
@@ -216,12 +223,7 @@ impl<T: Operation, S: LlmService<T>> Service<Call<T>> for RateLimit<S> {
                     return Err(error);
                 }
             };
-            if let Some(refusal) = refusal {
-                reply.extensions.insert(ShadowRefusal(*refusal));
-            }
-            if let Some(statuses) = running.take_statuses() {
-                reply.extensions.insert_with_headers(statuses, LimitStatuses::headers);
-            }
+            reply.extensions.extend(extensions);
             Ok(watch::<T>(reply, running))
         })
     }
