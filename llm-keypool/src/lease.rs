@@ -159,7 +159,8 @@ impl<K> KeyPool<K> {
     ///
     /// # Errors
     ///
-    /// `RateLimited` if no key returns in time, `Unavailable` if none returns by time.
+    /// `RateLimited` if no key returns in time, `Unavailable` if none returns by time, `DeadlineExceeded` if the deadline has
+    /// passed.
     pub async fn lease(&self, request: &LeaseRequest) -> Result<Lease<K>, Error> {
         self.0.acquire(&mut Want::new(request)).await
     }
@@ -236,6 +237,9 @@ impl<K> Inner<K> {
                 shared.state.begin(want, now);
             }
             let deadline = want.request.deadline.latest().map(|deadline| self.time_of(deadline));
+            if begins && deadline.is_some_and(|deadline| deadline <= now) {
+                return Break(Err(Error::new(ErrorKind::DeadlineExceeded, "the call's deadline has passed")));
+            }
             want.gives_up = want.arrived.saturating_add(max_wait).min(deadline.unwrap_or(Time::MAX));
             let attempt = shared.state.advance(want, now);
             attempt.map_break(|attempt| {

@@ -59,7 +59,7 @@ fn length(reason: Reason, hint: Option<Duration>, step: u32, backoff: &Backoff) 
 }
 
 impl Parking {
-    /// Creates a parking after the one before it, if it was not ended.
+    /// Creates a parking after the one before it, if it was not ended. A hint of zero, such as a date in the past, is none.
     pub(crate) fn new(
         reason: Reason,
         hint: Option<Duration>,
@@ -68,6 +68,7 @@ impl Parking {
         backoff: &Backoff,
         now: Time,
     ) -> Self {
+        let hint = hint.filter(|hint| !hint.is_zero());
         let step = before.filter(|before| before.reason == reason).map_or(1, |before| before.step.saturating_add(1));
         let until = now.saturating_add(length(reason, hint, step, backoff));
         let since = before.map_or(now, |before| before.since);
@@ -105,6 +106,7 @@ impl Parking {
         now: Time,
     ) -> Self {
         let step = before.map_or(1, |before| before.step.saturating_add(1));
+        let hint = hint.filter(|hint| !hint.is_zero());
         let until = now + nanos(hint.unwrap_or_else(|| backoff.bound(step))).min(MINUTE);
         let since = before.map_or(now, |before| before.since);
         Self { step, since, probe_wait: PROBE_TIMEOUT, ..Self::until(Reason::RateLimited, until, generation, now) }

@@ -2,11 +2,12 @@
 
 use std::{sync::Arc, time::Duration};
 
+use futures_util::FutureExt;
 use llm_core::{
     Call, Charge, ChatRequest, Error, ErrorKind, into_service,
     layer::{AttemptPermit, MemberId, NestedRetry, oneshot},
 };
-use llm_keypool::{KeyPool, Member, Outcome};
+use llm_keypool::{KeyPool, LeaseRequest, Member, Outcome};
 use llm_providers::scripted::{Rule, Scripted};
 use llm_testkit::probe::Probe;
 
@@ -125,4 +126,56 @@ async fn verdict_function_replaces_meaning() {
     vendor.fault("a", |_| Outcome::status(418, None).error().cloned());
     assert!(run_calls(&pool, 50, Duration::from_millis(20)).await.is_empty());
     assert_eq!(vendor.attempts("a").len(), 1);
+}
+
+/// Calls that hang stay counted at members of their names, also if a name was gone in between.
+#[tokio::test(start_paused = true)]
+async fn replace_by_same_names_keeps_attempts_in_flight() {
+    let members = |names: &'static [&'static str]| names.iter().map(|name| Member::new(*name, *name).max_in_flight(1));
+    let pool = KeyPool::builder().members(members(&["a", "b"])).build().unwrap();
+    let request = LeaseRequest::new("m");
+    let hanging: Vec<_> = (0..2).map(|_| pool.try_lease(&request).unwrap()).collect();
+    pool.replace(members(&["a", "b"])).unwrap();
+    assert!(pool.try_lease(&request).is_err(), "both are busy");
+    pool.replace(members(&["c"])).unwrap();
+    assert_eq!(*pool.try_lease(&request).unwrap().key(), "c");
+    pool.replace(members(&["a", "b", "c"])).unwrap();
+    drop(hanging);
+    let status = pool.status();
+    assert!(status.members.len() == 3 && status.members.iter().all(|member| member.in_flight == 0), "{status:?}");
+    assert!(!pool.reset("d") && !pool.enable("d") && !pool.disable_for("d", Duration::MAX));
+}
+
+#[test]
+fn pool_is_shared_by_two_runtimes() {
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    let pool = KeyPool::builder().member(Member::new("a", ()).max_in_flight(1)).build().unwrap();
+    let held = runtime().block_on(pool.lease(&LeaseRequest::new("m"))).unwrap();
+    let other = pool.clone();
+    let waiting = std::thread::spawn(move || {
+        runtime().block_on(async { other.lease(&LeaseRequest::new("m")).await.map(|lease| lease.member().to_owned()) })
+    });
+    while pool.status().waiting == 0 {
+        std::thread::yield_now();
+    }
+    held.report(Outcome::success());
+    assert_eq!(waiting.join().unwrap().unwrap(), "a");
+}
+
+#[tokio::test(start_paused = true)]
+async fn model_that_no_member_serves_is_unavailable() {
+    let members = [
+        Member::new("a", ()).serves(["m"]),
+        Member::new("b", ()).tier(1).stands_in("m", "n"),
+        Member::new("c", ()).tier(2).stands_in("n", "o"),
+    ];
+    let pool = KeyPool::builder().members(members).build().unwrap();
+    let served = |model: &str| pool.lease(&LeaseRequest::new(model)).now_or_never().unwrap();
+    let error = served("x").unwrap_err();
+    assert!(error.kind() == ErrorKind::Unavailable && error.message().contains("no member serves"), "{error}");
+    assert!(pool.disable_for("a", Duration::from_secs(60)));
+    assert_eq!(served("m").unwrap().model(), Some("n"));
+    assert!(pool.disable_for("b", Duration::from_secs(60)));
+    // Stand-ins are no chain: `c` stands in for `n`, and not for what `n` stands in for.
+    assert_eq!(served("m").unwrap_err().kind(), ErrorKind::RateLimited);
 }

@@ -1,9 +1,10 @@
 //! Calls that are dropped at each of their await points.
 
-use std::{future::Future, pin::pin, task::Poll, time::Duration};
+use std::{future::Future, panic::AssertUnwindSafe, pin::pin, task::Poll, time::Duration};
 
+use futures_util::FutureExt;
 use llm_core::{Call, ChatRequest, layer::oneshot};
-use llm_keypool::{Group, KeyPool, requests_per_minute};
+use llm_keypool::{Group, KeyPool, LeaseRequest, Member, Outcome, requests_per_minute};
 
 use crate::{
     support::{pool, reset, status},
@@ -64,4 +65,27 @@ async fn dropped_first_call_returns_its_turn() {
     let start = tokio::time::Instant::now();
     call().await.unwrap();
     assert!(start.elapsed() < Duration::from_secs(1) && pool.status().members[0].parked.is_empty());
+}
+
+/// A client or function of the application that panics ends its own call alone.
+#[tokio::test(start_paused = true)]
+async fn panic_of_attempt_leaves_nothing_behind() {
+    let pool = KeyPool::builder().member(Member::new("a", ()).max_in_flight(1)).build().unwrap();
+    let request = LeaseRequest::new("m");
+    pool.try_lease(&request).unwrap().report(Outcome::status(429, Some(Duration::from_secs(2))));
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    for is_late in [true, false] {
+        let attempt = async |()| -> Result<(), Outcome> {
+            if is_late {
+                tokio::task::yield_now().await;
+            }
+            panic!("a client's fault")
+        };
+        let call = AssertUnwindSafe(pool.run(&request, attempt)).catch_unwind();
+        assert!(call.await.is_err());
+    }
+    // The slot and the turn of the first call after a parking are free.
+    assert_eq!(pool.status().members[0].in_flight, 0);
+    pool.try_lease(&request).unwrap().report(Outcome::success());
+    assert!(pool.status().groups[0].parked.is_empty());
 }

@@ -3,10 +3,11 @@
 use std::{task::Poll, time::Duration};
 
 use llm_core::{
-    ErrorKind, Priority,
-    layer::{Pinned, RetryBudget},
+    Call, ChatRequest, ErrorKind, Priority,
+    layer::{Pinned, RetryBudget, oneshot},
 };
 use llm_keypool::{Group, KeyPool, LeaseRequest, Member, Outcome, requests_per_minute};
+use llm_providers::scripted::Scripted;
 use tokio::time::Instant;
 
 use crate::{
@@ -176,6 +177,21 @@ async fn limited_call_fails_at_once_if_return_is_late() {
     let error = pool.lease(&request).await.unwrap_err();
     assert_eq!((start.elapsed(), error.kind()), (Duration::ZERO, ErrorKind::RateLimited));
     assert!(error.retry_after().is_some_and(|after| (60 * SECOND..61 * SECOND).contains(&after)), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn passed_deadline_sends_nothing() {
+    let pool = KeyPool::builder().member(Member::new("a", Scripted::new())).build().unwrap();
+    tokio::time::sleep(SECOND).await;
+    for age in [Duration::ZERO, SECOND / 2, 60 * SECOND] {
+        let passed = (Instant::now() - age).into_std();
+        let mut call = Call::new("acme", ChatRequest::new("m").user("hello"));
+        call.deadline = Some(passed);
+        let sent = oneshot(pool.clone(), call).await.unwrap_err();
+        let leased = pool.lease(&LeaseRequest::new("m").deadline(passed)).await.unwrap_err();
+        assert_eq!([sent.kind(), leased.kind()], [ErrorKind::DeadlineExceeded; 2]);
+    }
+    assert_eq!(pool.status().members[0].attempts, 0);
 }
 
 #[tokio::test(start_paused = true)]

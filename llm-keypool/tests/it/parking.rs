@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use llm_core::{Call, ChatRequest, Error, ErrorKind, layer::oneshot};
-use llm_keypool::{KeyPool, LeaseRequest, Outcome, Reason};
+use llm_keypool::{KeyPool, LeaseRequest, Member, Outcome, Reason};
 use tokio::{task::JoinSet, time::Instant};
 
 use crate::{
@@ -63,6 +63,24 @@ async fn parking_backs_off_without_hint() {
     for (step, gap) in gaps.iter().enumerate() {
         let bound = SECOND * (1 << step);
         assert!((bound / 2..=bound + SECOND).contains(gap), "{gaps:?}");
+    }
+}
+
+/// A hint of zero, such as a date in the past, sends no call at once.
+#[tokio::test(start_paused = true)]
+async fn parking_backs_off_with_hint_of_zero() {
+    for names in [&["a"][..], &["a", "b", "c"]] {
+        let members = names.iter().map(|name| Member::new(*name, ()));
+        let pool = KeyPool::builder().members(members).seed(7).build().unwrap();
+        let (start, mut attempts) = (Instant::now(), Vec::new());
+        let request = LeaseRequest::new("m");
+        let outcome = pool.run(&request, |()| {
+            attempts.push(start.elapsed());
+            async { Err::<(), _>(Outcome::status(429, Some(Duration::ZERO))) }
+        });
+        assert_eq!(outcome.await.unwrap_err().kind(), ErrorKind::RateLimited);
+        let at_once = attempts.iter().filter(|at| at.is_zero()).count();
+        assert!(at_once <= names.len() && attempts.len() < 20, "{attempts:?}");
     }
 }
 
