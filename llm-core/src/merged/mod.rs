@@ -188,9 +188,14 @@ fn join<T: Operation>(parts: &[T], sizes: &[usize], items: Vec<Complete<T>>) -> 
         return Err(Error::new(ErrorKind::Malformed, format!("{found} responses came for {expected} items")));
     }
     let mut items = items.into_iter();
-    let part = |(part, size): (&T, &usize)| match (*size, items.next()) {
-        (1, Some(only)) => Ok(only),
-        (size, first) => part.join(first.into_iter().chain(items.by_ref()).take(size).collect()),
+    let part = |(part, size): (&T, &usize)| {
+        // The response to a single item is that to its part.
+        if *size == 1
+            && let Some(only) = items.next()
+        {
+            return Ok(only);
+        }
+        part.join(items.by_ref().take(*size).collect())
     };
     parts.iter().zip(sizes).map(part).collect()
 }

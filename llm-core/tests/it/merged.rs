@@ -67,6 +67,14 @@ async fn merged_call_gives_each_caller_its_response() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn merged_call_without_items_moves_no_response() {
+    let calls = vec![call(&["a"]), call(&[]), call(&["bb", "ccc"]), call(&[]), call(&["dddd"]), call(&[])];
+    let replies = merged(tower::service_fn(vendor), calls).await;
+    let expected = [vec![1.0], vec![], vec![2.0, 3.0], vec![], vec![4.0], vec![]];
+    assert_eq!(replies.iter().map(vectors).collect::<Vec<_>>(), expected);
+}
+
+#[tokio::test(start_paused = true)]
 async fn merged_call_has_envelope_of_its_members() {
     let seen = Arc::new(Mutex::new(None));
     let kept = Arc::clone(&seen);
