@@ -1,11 +1,11 @@
 use std::{fmt, future::Future, sync::Arc};
 
 use futures_util::{FutureExt, future::BoxFuture};
-use llm_core::{Error, ErrorKind, Priority, layer::SharedDeadline};
+use llm_core::{Call, Error, ErrorKind, layer::SharedDeadline};
 
 use crate::{
     BatchLayer, Stats,
-    gather::{Deliver, Entry, GroupKey, Groups, Shared, Size},
+    gather::{Deliver, Groups, Results, Size},
 };
 
 /// Sends items of any type in batches, by any client.
@@ -26,8 +26,8 @@ use crate::{
 /// # Ok(())
 /// # }
 /// ```
-pub struct Batcher<I: Clone + Send + 'static, O: Send + 'static> {
-    groups: Arc<Groups<Arc<Function<I, O>>>>,
+pub struct Batcher<I, O> {
+    groups: Arc<Groups>,
     tokens: Arc<dyn Fn(&I) -> u64 + Send + Sync>,
     send: Arc<Function<I, O>>,
 }
@@ -54,7 +54,7 @@ impl<I: Clone + Send + 'static, O: Send + 'static> Batcher<I, O> {
     where
         R: Future<Output = Result<Vec<O>, Error>> + Send + 'static,
     {
-        let groups = Groups::new(Shared::new(&settings.into()));
+        let groups = Groups::new(&settings.into());
         Self { groups, tokens: Arc::new(|_| 0), send: Arc::new(move |items| send(items).boxed()) }
     }
 
@@ -97,9 +97,9 @@ impl<I: Clone + Send + 'static, O: Send + 'static> Batcher<I, O> {
     /// ```
     pub async fn submit(&self, item: I) -> Result<O, Error> {
         let size = Size { items: 1, tokens: (self.tokens)(&item), output: 0 };
-        let entry = Entry::new(item, size, self.groups.shared.settings.limits);
-        let key = GroupKey { merge_key: Vec::new(), tenant: "".into(), priority: Priority::default(), pinned: None };
-        Arc::clone(&self.groups).submit(key, entry, Arc::clone(&self.send)).await
+        let most = size.room(&self.groups.shared.settings.limits);
+        // All items are of one group.
+        Arc::clone(&self.groups).submit(Vec::new(), Call::new("", item), size, most, self.clone()).await
     }
 
     /// Refuses further items, has the open batch sent, and waits until all items have ended. Their callers drive them: poll
@@ -121,17 +121,14 @@ impl<I: Clone + Send + 'static, O: Send + 'static> Batcher<I, O> {
 
     /// Returns the counts since the batcher was made.
     pub fn stats(&self) -> Stats {
-        self.groups.shared.totals().stats
+        *self.groups.shared.stats()
     }
 }
 
-impl<I: Clone + Send + 'static, O: Send + 'static> Deliver for Arc<Function<I, O>> {
-    type Item = I;
-    type Response = O;
-
-    async fn deliver(self, items: Vec<I>, _: SharedDeadline, _: bool) -> Vec<Result<O, Error>> {
-        let expected = items.len();
-        let error = match self(items).await {
+impl<I: Clone + Send + 'static, O: Send + 'static> Deliver<I, O> for Batcher<I, O> {
+    async fn deliver(self, calls: Vec<Call<I>>, _: SharedDeadline) -> Results<O> {
+        let expected = calls.len();
+        let error = match (self.send)(calls.into_iter().map(|call| call.body).collect()).await {
             Ok(responses) if responses.len() == expected => return responses.into_iter().map(Ok).collect(),
             Ok(responses) => {
                 let message = format!("{} responses came for {expected} items", responses.len());
@@ -143,15 +140,15 @@ impl<I: Clone + Send + 'static, O: Send + 'static> Deliver for Arc<Function<I, O
     }
 }
 
-impl<I: Clone + Send + 'static, O: Send + 'static> Clone for Batcher<I, O> {
+impl<I, O> Clone for Batcher<I, O> {
     fn clone(&self) -> Self {
         let (groups, tokens, send) = (Arc::clone(&self.groups), Arc::clone(&self.tokens), Arc::clone(&self.send));
         Self { groups, tokens, send }
     }
 }
 
-impl<I: Clone + Send + 'static, O: Send + 'static> fmt::Debug for Batcher<I, O> {
+impl<I, O> fmt::Debug for Batcher<I, O> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Batcher").field("stats", &self.stats()).finish_non_exhaustive()
+        f.debug_struct("Batcher").field("stats", &*self.groups.shared.stats()).finish_non_exhaustive()
     }
 }

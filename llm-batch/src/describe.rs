@@ -16,9 +16,5 @@ pub fn describe_metrics() {
     describe_counter!("llm_batch_refused_total", Unit::Count, "Calls beyond max_pending");
     describe_counter!("llm_pack_items_total", Unit::Count, "Items of packed requests");
     describe_counter!("llm_pack_decoys_failed_total", Unit::Count, "Packed responses whose decoy has another answer");
-    describe_counter!(
-        "llm_pack_comparisons_total",
-        Unit::Count,
-        "Packed responses compared with one to the request alone"
-    );
+    describe_counter!("llm_pack_comparisons_total", Unit::Count, "Packed responses compared with lone ones");
 }

@@ -26,19 +26,13 @@ impl Factors {
     }
 
     /// Learns how far the estimate of a request was off, if the vendor stated the usage of all responses.
-    pub(crate) fn learn_from<O>(&self, model: &Arc<str>, estimated: u64, replies: &[Result<Reply<O>, Error>]) {
+    pub(crate) fn learn<O>(&self, model: &Arc<str>, estimated: u64, replies: &[Result<Reply<O>, Error>]) {
         let used = |reply: &Result<Reply<O>, Error>| {
             let receipt = &reply.as_ref().ok()?.receipt;
             receipt.usage().filter(|_| receipt.origin() == Origin::Vendor).map(|usage| usage.input)
         };
-        let sum = replies.iter().try_fold(0, |sum: u64, reply| Some(sum.saturating_add(used(reply)?)));
-        self.learn(model, estimated, sum.unwrap_or_default());
-    }
-
-    fn learn(&self, model: &Arc<str>, estimated: u64, used: u64) {
-        if estimated == 0 || used == 0 {
-            return;
-        }
+        let used = replies.iter().try_fold(0, |sum: u64, reply| Some(sum.saturating_add(used(reply)?)));
+        let Some(used @ 1..) = used.filter(|_| estimated > 0) else { return };
         // An absurd usage must not stop all merging.
         let seen = (used.saturating_mul(Self::ONE) / estimated).clamp(Self::ONE / 4, Self::ONE * 16);
         let mut factors = self.lock();
@@ -56,22 +50,32 @@ impl Factors {
 
 #[cfg(test)]
 mod tests {
+    use llm_core::{Receipt, Usage, layer::Accounting};
+
     use super::*;
 
     #[test]
     fn factor_rises_at_once_and_falls_slowly() {
         let (factors, model) = (Factors::default(), Arc::from("m"));
+        let learn = |model: &Arc<str>, estimated, used| {
+            let mut accounting = Accounting::default();
+            accounting.usage = Some(Usage::new(used, 0));
+            factors.learn(model, estimated, &[Ok(Reply::new((), Receipt::new(accounting)))]);
+        };
         assert_eq!(factors.scale("m", 100), 100);
-        factors.learn(&model, 100, 160);
+        learn(&model, 100, 160);
         assert_eq!((factors.scale("m", 100), factors.scale("another", 100)), (160, 100));
-        factors.learn(&model, 100, 80);
+        learn(&model, 100, 80);
         assert_eq!(factors.scale("m", 100), 150);
-        factors.learn(&model, 100, 240);
+        learn(&model, 100, 240);
         assert_eq!(factors.scale("m", 100), 240);
-        factors.learn(&model, 0, 7);
-        factors.learn(&model, 100, u64::MAX);
+        learn(&model, 0, 7);
+        learn(&model, 7, 0);
+        factors.learn::<()>(&model, 1, &[Err(Error::invalid("no usage"))]);
+        assert_eq!(factors.scale("m", 100), 240, "nothing is known of them");
+        learn(&model, 100, u64::MAX);
         assert_eq!(factors.scale("m", 100), 1_600);
-        (0..2_000).for_each(|n| factors.learn(&Arc::from(n.to_string()), 1, 1));
+        (0..2_000).for_each(|n| learn(&Arc::from(n.to_string()), 1, 1));
         assert!(factors.lock().len() <= Factors::MODELS);
     }
 }

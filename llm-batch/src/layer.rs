@@ -2,8 +2,6 @@ use std::time::Duration;
 
 use llm_core::layer::BatchLimits;
 
-use crate::gather::Size;
-
 /// Merges small calls of a service into few requests.
 ///
 /// Each service that it makes has batches of its own, which the service's clones share.
@@ -35,7 +33,7 @@ use crate::gather::Size;
 pub struct BatchLayer {
     pub(crate) limits: BatchLimits,
     pub(crate) max_wait: Duration,
-    pub(crate) max_pending: Size,
+    pub(crate) max_pending: (usize, u64),
     pub(crate) is_shadow: bool,
     /// Sends a call at once if nothing of its group is waiting or in flight.
     pub(crate) sends_idle: bool,
@@ -53,13 +51,14 @@ impl BatchLayer {
     /// # drop(own_server);
     /// ```
     pub const fn new(limits: BatchLimits) -> Self {
-        let max_pending = Size { items: 10_000, tokens: 10_000_000, output: u64::MAX };
-        Self { limits, max_wait: Duration::from_millis(10), max_pending, is_shadow: false, sends_idle: true }
+        let (max_wait, max_pending) = (Duration::from_millis(10), (10_000, 10_000_000));
+        Self { limits, max_wait, max_pending, is_shadow: false, sends_idle: true }
     }
 
     /// Sets the longest time that a call waits for others: 10 ms by default.
     ///
-    /// Most calls wait less: see the crate's docs on the wait. Timers have a resolution of a millisecond.
+    /// Most calls wait less: see the crate's docs on the wait. Timers have a resolution of a millisecond. More than a day counts as a
+    /// day.
     ///
     /// ```
     /// use std::time::Duration;
@@ -74,7 +73,8 @@ impl BatchLayer {
     }
 
     /// Sets the most items and estimated input tokens of calls that wait or are in flight: 10,000 and 10,000,000 by default.
-    /// A call beyond them is refused as [`Overloaded`](llm_core::ErrorKind::Overloaded), unless it is the only one.
+    /// A call beyond them is refused as [`Overloaded`](llm_core::ErrorKind::Overloaded), unless it is the only one. More than
+    /// `u32::MAX` of either counts as that many.
     ///
     /// ```
     /// use llm_batch::{BatchLayer, llm_core::layer::BatchLimits};
@@ -83,7 +83,7 @@ impl BatchLayer {
     /// # drop(small);
     /// ```
     pub const fn max_pending(mut self, items: usize, tokens: u64) -> Self {
-        self.max_pending = Size { items, tokens, output: u64::MAX };
+        self.max_pending = (items, tokens);
         self
     }
 

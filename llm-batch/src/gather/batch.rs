@@ -8,264 +8,187 @@ use std::{
 
 use futures_util::{
     FutureExt,
-    future::{BoxFuture, join, select},
+    future::{BoxFuture, join, join_all, select},
 };
 use llm_core::{
     Call, Error, ErrorKind,
-    layer::{AttemptPermit, BatchLimits, CallDeadline, LimitScope, LimitWindow, SharedDeadline},
+    layer::{AttemptPermit, LimitScope, LimitWindow, SharedDeadline},
 };
 use tokio::{
     sync::{Notify, oneshot},
     time::{Instant, sleep_until},
 };
-use tracing::Instrument;
+use tracing::{Instrument, debug_span};
 
 use super::{
     shared::Shared,
-    telemetry,
-    window::{Arrivals, Flush, Size, Window},
+    window::{Arrivals, Size, Window},
 };
 
-/// Sends the items of several callers as one request.
-pub(crate) trait Deliver: Clone + Send + 'static {
-    /// Requests that one caller has sent.
-    type Item: Clone + Send + 'static;
-    /// Outcome that one caller gets.
-    type Response: Send + 'static;
+/// Result of each of several calls, in order.
+pub(crate) type Results<O> = Vec<Result<O, Error>>;
 
-    /// Returns one result for each item, in order. If the request fails, each is its error.
+/// Sends the requests of several callers as one.
+pub(crate) trait Deliver<T, O>: Clone + Send + 'static {
+    /// Returns one result for each call, in order. If the request fails, each is its error.
     ///
-    /// Items whose error is one of the request itself are sent again in halves, unless the item was alone. These requests are
-    /// further ones.
-    fn deliver(
-        self,
-        items: Vec<Self::Item>,
-        deadline: SharedDeadline,
-        is_further: bool,
-    ) -> impl Future<Output = Vec<Result<Self::Response, Error>>> + Send;
-}
+    /// Calls whose error is one of the request itself are sent again in halves, unless the call was alone.
+    fn deliver(self, calls: Vec<Call<T>>, deadline: SharedDeadline) -> impl Future<Output = Results<O>> + Send;
 
-/// An item of one caller.
-pub(crate) struct Entry<I> {
-    pub(crate) item: I,
-    /// Number of inputs inside, at least 1, and their likely tokens.
-    pub(crate) size: Size,
-    /// Room of the request that it opens.
-    pub(crate) most: Size,
-    /// Most input tokens of an item.
-    pub(crate) tokens_per_item: Option<u64>,
-    /// Permit that is requested before a further attempt.
-    pub(crate) permit: Option<AttemptPermit>,
-    pub(crate) deadline: CallDeadline,
-    /// Time at which it came.
-    pub(crate) since: Instant,
+    /// Returns the value that sends the halves.
+    fn halves(self) -> Self {
+        self
+    }
 }
-
-/// Result that a caller waits for.
-pub(super) type Response<D> = oneshot::Receiver<Result<<D as Deliver>::Response, Error>>;
 
 /// Caller of a batch, until it has its result.
-struct Member<D: Deliver> {
-    entry: Entry<D::Item>,
+pub(super) struct Member<T, O> {
+    pub(super) call: Call<T>,
+    /// Number of its items, at least 1, and their tokens.
+    pub(super) size: Size,
+    /// Time at which it came.
+    pub(super) since: Instant,
     /// Closed if the caller has left.
-    reply: oneshot::Sender<Result<D::Response, Error>>,
-    /// Error of the attempt before, alone and with those of all earlier ones.
-    failed: Option<(Error, Error)>,
-    /// Counts the call among its group's until it is answered.
-    _pending: Arc<()>,
+    pub(super) reply: oneshot::Sender<Result<O, Error>>,
+    /// Errors of the attempts before.
+    pub(super) failed: Option<Error>,
+    /// Held until the call is answered, so that its group counts it.
+    pub(super) _pending: Arc<()>,
 }
 
 /// Batch that callers join until it is to be sent.
-pub(super) struct Batch<D: Deliver> {
+pub(super) struct Batch<T, O> {
     shared: Arc<Shared>,
     /// Deadlines of its callers.
     pub(super) deadline: SharedDeadline,
-    state: Mutex<State<D>>,
-    /// Notified when it is to be sent earlier.
+    gathered: Mutex<Gathered<T, O>>,
+    /// Notified if the batch is due earlier than it was.
     earlier: Notify,
 }
 
-/// State that callers change as they join, and the driver as it sends.
-struct State<D: Deliver> {
-    window: Window,
-    members: Vec<Member<D>>,
-}
+/// Window of a batch and its callers; `None` once they are taken, to be sent.
+type Gathered<T, O> = (Window, Option<Vec<Member<T, O>>>);
 
-impl<I> Entry<I> {
-    /// Creates the entry of an item that comes now.
-    pub(crate) fn new(item: I, size: Size, limits: BatchLimits) -> Self {
-        let (most, tokens_per_item) = (Size::most(&limits), limits.tokens_per_item);
-        Self {
-            item,
-            size,
-            most,
-            tokens_per_item,
-            permit: None,
-            deadline: CallDeadline::default(),
-            since: Instant::now(),
-        }
-    }
-}
-
-impl<T> Entry<Call<T>> {
-    /// Creates the entry of a call that comes now.
-    pub(crate) fn of(call: Call<T>, size: Size, limits: BatchLimits) -> Self {
-        let (permit, deadline) = (call.extensions.get().cloned(), CallDeadline::of(&call));
-        Self { permit, deadline, ..Self::new(call, size, limits) }
-    }
-}
-
-impl<D: Deliver> Batch<D> {
+impl<T: Clone + Send + 'static, O: Send + 'static> Batch<T, O> {
     /// Creates a batch with the caller that opens it.
-    pub(super) fn open(
-        shared: &Arc<Shared>,
-        window: Window,
-        entry: Entry<D::Item>,
-        arrivals: &Arrivals,
-    ) -> (Arc<Self>, Response<D>) {
-        let mut state = State { window, members: Vec::new() };
-        let response = state.push(entry, arrivals);
-        let (shared, deadline, earlier) = (Arc::clone(shared), SharedDeadline::new(), Notify::new());
-        (Arc::new(Self { shared, deadline, state: Mutex::new(state), earlier }), response)
+    pub(super) fn new(shared: &Arc<Shared>, window: Window, member: Member<T, O>) -> Arc<Self> {
+        let (shared, gathered) = (Arc::clone(shared), Mutex::new((window, Some(vec![member]))));
+        Arc::new(Self { shared, deadline: SharedDeadline::new(), gathered, earlier: Notify::new() })
     }
 
     /// Adds a caller.
     ///
     /// # Errors
     ///
-    /// The entry, if the batch is closed or has no room. It is sent at once then.
-    pub(super) fn join(&self, entry: Entry<D::Item>, arrivals: &Arrivals) -> Result<Response<D>, Entry<D::Item>> {
-        let state = &mut *self.lock();
-        let due = state.window.due;
-        let joined = match state.window.join(entry.since, entry.size, arrivals) {
-            true => Ok(state.push(entry, arrivals)),
-            false => Err(entry),
-        };
-        if state.window.cause.is_some() || state.window.due < due {
+    /// The caller, if the batch is sent or overdue, or has no room. It is sent at once then.
+    pub(super) fn join(&self, member: Member<T, O>, arrivals: &mut Arrivals) -> Result<(), Member<T, O>> {
+        let (window, Some(members)) = &mut *self.lock() else { return Err(member) };
+        let due = window.due.0;
+        let joins = window.join(member.since, member.size, arrivals);
+        if window.due.0 < due {
             self.earlier.notify_one();
         }
-        joined
-    }
-
-    /// Gathers the batch, sends it, and halves what fails, until each caller has its result.
-    pub(super) async fn run(self: Arc<Self>, deliver: D) {
-        let (cause, most, members) = self.due().await;
-        if !members.is_empty() && cause != Flush::SHADOW {
-            let now = Instant::now();
-            let items = members.iter().map(|member| member.entry.size.items).sum();
-            let waits = members.iter().map(|member| now.saturating_duration_since(member.entry.since));
-            telemetry::flushed(cause, (items, most), waits, false);
-            self.shared.totals().stats.requests += 1;
+        if !joins {
+            return Err(member);
         }
-        self.send(deliver, members).await;
+        members.push(member);
+        Ok(())
     }
 
-    /// Waits until the batch is to be sent, closes it to further callers, and takes those that are left.
-    async fn due(&self) -> (Flush, usize, Vec<Member<D>>) {
+    /// Waits for callers, sends the batch, and sends what fails again, until each caller has its result.
+    pub(super) async fn run(self: Arc<Self>, deliver: impl Deliver<T, O>) {
+        self.send(deliver, self.due().await).await;
+    }
+
+    /// Waits until the batch is to be sent, and takes its callers.
+    async fn due(&self) -> Vec<Member<T, O>> {
         loop {
-            let (changed, moved) = (self.shared.changed.notified(), self.deadline.changed());
-            let closed = self.shared.totals().is_closed.then_some(Flush::CLOSE);
+            let (closing, moved) = (self.shared.closing.acquire(), self.deadline.changed());
             let due = {
-                let state = &mut *self.lock();
-                let (due, cause) = state.window.due(self.deadline.earliest().map(Instant::from_std));
-                if let Some(cause) = closed.or((due <= Instant::now()).then_some(cause)) {
-                    state.window.close(cause);
+                let (window, members) = &mut *self.lock();
+                let due = window.due(self.deadline.earliest().map(Instant::from_std), self.shared.closing.is_closed());
+                if due.0 <= Instant::now() {
+                    window.due = due;
+                    return members.take().unwrap_or_default();
                 }
-                if let Some(cause) = state.window.cause {
-                    let mut members = std::mem::take(&mut state.members);
-                    members.retain(|member| !member.reply.is_closed());
-                    return (cause, state.window.fill().1, members);
-                }
-                due
+                due.0
             };
             let (slept, earlier) = (pin!(sleep_until(due)), pin!(self.earlier.notified()));
-            select(slept, select(earlier, select(pin!(changed), pin!(moved)))).await;
+            select(slept, select(earlier, select(pin!(closing), pin!(moved)))).await;
         }
     }
 
-    /// Sends one request with the items whose callers are left and permit it, and what fails again, in halves.
-    fn send(&self, deliver: D, members: Vec<Member<D>>) -> BoxFuture<'_, ()> {
+    /// Sends one request for the callers that are left, and what fails again, in halves.
+    fn send(&self, deliver: impl Deliver<T, O>, mut members: Vec<Member<T, O>>) -> BoxFuture<'_, ()> {
         async move {
-            let members = permitted(members).await;
+            members.retain(|member| !member.reply.is_closed());
             let Some(first) = members.first() else { return };
-            let is_further = first.failed.is_some();
-            self.shared.totals().stats.further_requests += u64::from(is_further);
-            let span = telemetry::request(members.len(), is_further);
-            let items = members.iter().map(|member| member.entry.item.clone()).collect();
-            let results = deliver.clone().deliver(items, self.deadline.clone(), is_further).instrument(span).await;
-            let mut failed = finish(members, results);
-            if failed.is_empty() {
+            let (is_further, is_alone) = (first.failed.is_some(), members.len() == 1);
+            if !is_further && !self.shared.settings.is_shadow {
+                self.shared.stats().requests += 1;
+                let (now, items) = (Instant::now(), members.iter().map(|member| member.size.items).sum());
+                let waits: Vec<_> = members.iter().map(|member| now.saturating_duration_since(member.since)).collect();
+                let window = self.lock().0;
+                self.shared.flushed(&window, items, &waits);
+            }
+            self.shared.stats().further_requests += u64::from(is_further);
+            let span = debug_span!("llm.batch", llm.batch.calls = members.len(), llm.batch.further = is_further);
+            let calls = members.iter().map(|member| member.call.clone()).collect();
+            let results = deliver.clone().deliver(calls, self.deadline.clone()).instrument(span).await;
+            let mut failed = Vec::new();
+            for (member, result) in members.into_iter().zip(results) {
+                match result {
+                    Err(error) if !is_alone && is_of_request(&error) => failed.push(member.permitted(error)),
+                    result => member.end(result),
+                }
+            }
+            let mut again: Vec<_> = join_all(failed).await.into_iter().flatten().collect();
+            if again.is_empty() {
                 return;
             }
-            self.shared.totals().stats.halvings += 1;
-            telemetry::halved(failed.len());
-            let other = failed.split_off(failed.len() / 2);
-            join(self.send(deliver.clone(), failed), self.send(deliver, other)).await;
+            self.shared.stats().halvings += 1;
+            tracing::debug!(calls = again.len(), "a batch is halved, because the request itself failed");
+            #[cfg(feature = "metrics")]
+            metrics::counter!("llm_batch_halvings_total").increment(1);
+            let (deliver, other) = (deliver.halves(), again.split_off(again.len() / 2));
+            join(self.send(deliver.clone(), again), self.send(deliver, other)).await;
         }
         .boxed()
     }
 
-    fn lock(&self) -> MutexGuard<'_, State<D>> {
+    fn lock(&self) -> MutexGuard<'_, Gathered<T, O>> {
         // Nothing foreign runs inside, and the state is whole after every statement.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.gathered.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl<D: Deliver> State<D> {
-    fn push(&mut self, entry: Entry<D::Item>, arrivals: &Arrivals) -> Response<D> {
-        let (reply, response) = oneshot::channel();
-        self.members.push(Member { entry, reply, failed: None, _pending: arrivals.hold() });
-        response
-    }
-}
-
-impl<D: Deliver> Member<D> {
-    /// Returns the error with those of the attempts before.
-    fn all(&self, error: Error) -> Error {
-        match &self.failed {
-            Some((_, before)) => error.with_earlier_attempts(before),
-            None => error,
+impl<T, O> Member<T, O> {
+    /// Asks the caller's permit for a further attempt. Returns the caller if it has not left and the permit is granted; otherwise
+    /// gives it the error.
+    async fn permitted(mut self, error: Error) -> Option<Self> {
+        if self.reply.is_closed() {
+            return None;
         }
+        if let Some(permit) = self.call.extensions.get::<AttemptPermit>()
+            && permit.request(&error).await.is_err()
+        {
+            self.end(Err(error));
+            return None;
+        }
+        self.failed = Some(self.all(error));
+        Some(self)
     }
 
     /// Gives the caller its result, which is dropped if it has left.
-    fn end(self, result: Result<D::Response, Error>) {
+    fn end(self, result: Result<O, Error>) {
+        let result = result.map_err(|error| self.all(error));
         let _ = self.reply.send(result);
     }
-}
 
-/// Returns the callers that are left and permit a further attempt. The others get the error of the attempts before.
-async fn permitted<D: Deliver>(members: Vec<Member<D>>) -> Vec<Member<D>> {
-    let mut permitted = Vec::with_capacity(members.len());
-    for member in members.into_iter().filter(|member| !member.reply.is_closed()) {
-        match (&member.failed, &member.entry.permit) {
-            (Some((last, all)), Some(permit)) if permit.request(last).await.is_err() => {
-                let all = all.clone();
-                member.end(Err(all));
-            }
-            _ => permitted.push(member),
-        }
+    /// Returns an error with those of the attempts before.
+    fn all(&self, error: Error) -> Error {
+        self.failed.iter().fold(error, Error::with_earlier_attempts)
     }
-    permitted
-}
-
-/// Gives each caller its result. Returns those whose items are to be sent again.
-fn finish<D: Deliver>(members: Vec<Member<D>>, results: Vec<Result<D::Response, Error>>) -> Vec<Member<D>> {
-    let is_alone = members.len() == 1;
-    let mut again = Vec::new();
-    for (mut member, result) in members.into_iter().zip(results) {
-        match result {
-            Err(error) if !is_alone && is_of_request(&error) => {
-                member.failed = Some((error.clone(), member.all(error)));
-                again.push(member);
-            }
-            result => {
-                let result = result.map_err(|error| member.all(error));
-                member.end(result);
-            }
-        }
-    }
-    again
 }
 
 /// Returns `true` if the request itself is at fault, so that a part of it may succeed. After an error of the vendor, halves

@@ -1,8 +1,9 @@
-//! Groups of calls that may share a request, and the way of a call into a batch.
+//! Groups of calls that may share a request, and the path of a call into a batch.
 
 use std::{
+    any::{Any, TypeId},
     collections::HashMap,
-    iter,
+    fmt,
     pin::pin,
     sync::{Arc, Mutex, PoisonError, Weak},
 };
@@ -14,162 +15,194 @@ use futures_util::{
 };
 use llm_core::{
     Call, Charge, Error, ErrorKind, Operation, Priority, Tenant,
-    layer::{Broadcast, Members, Pinned, Reader},
+    layer::{Broadcast, CallDeadline, Members, Pinned, Reader, SharedDeadline},
 };
-use tokio::runtime::Handle;
+use tokio::{runtime::Handle, sync::oneshot, time::Instant};
 
 use super::{
-    batch::{Batch, Deliver, Entry, Response},
+    batch::{Batch, Deliver, Member},
     shared::Shared,
-    telemetry,
-    window::{Arrivals, Flush, Window},
+    window::{Arrivals, Cause, Size, Window},
 };
 use crate::BatchLayer;
 
-/// Calls that may share a request: those with equal keys.
+/// Groups of all operations of a batcher or service, and of its clones.
+pub(crate) struct Groups {
+    pub(crate) shared: Arc<Shared>,
+    groups: Mutex<HashMap<GroupKey, Group>>,
+}
+
+/// Operation, merge key, tenant, priority and pinned group of calls that may share a request.
 ///
 /// One tenant a batch, so that no tenant's errors, prices or waits are another's; and one priority, so that background work does
 /// not delay a user.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct GroupKey {
-    pub(crate) merge_key: Vec<u8>,
-    pub(crate) tenant: Tenant,
-    pub(crate) priority: Priority,
-    pub(crate) pinned: Option<Pinned>,
-}
+type GroupKey = (TypeId, Vec<u8>, Tenant, Priority, Option<Pinned>);
 
-/// Groups of one operation.
-pub(crate) struct Groups<D: Deliver> {
-    pub(crate) shared: Arc<Shared>,
-    groups: Mutex<HashMap<GroupKey, Group<D>>>,
-}
-
-/// State of one group. It is forgotten while idle if there are many.
-struct Group<D: Deliver> {
+/// State of the calls with one key. A group without calls is forgotten if there are many groups.
+struct Group {
     arrivals: Arrivals,
-    /// The last batch that was opened, with what its callers drive; gone with them.
-    open: (Weak<Batch<D>>, Weak<Broadcast<Run>>),
-    /// The batch that would be open, in shadow mode.
+    /// Run of the batch that was opened last, and the batch. Both are dropped with the batch's callers.
+    open: Option<(Weak<Broadcast<Run>>, Weak<AnyBatch>)>,
+    /// Window of the batch that would be open, in shadow mode.
     shadow: Option<Window>,
 }
 
+/// Future that gathers and sends a batch, as a stream of one item.
 type Run = Once<BoxFuture<'static, ()>>;
 
-/// Place of a caller in a batch. Dropped, the caller has left.
-type Place<D> = (Arc<Batch<D>>, Reader<Run>, Response<D>);
+/// [`Batch`] of any operation.
+type AnyBatch = dyn Any + Send + Sync;
 
-impl GroupKey {
-    /// Returns the group of a call with this key; `None` if the call is to be sent as it is.
-    pub(crate) fn of<T: Operation>(call: &Call<T>, merge_key: Vec<u8>) -> Option<Self> {
-        // Halves are further attempts, and a merged call has its own callers.
-        let may_wait = call.body.is_repeatable() && call.extensions.get::<Members>().is_none();
-        let (tenant, priority, pinned) = (call.tenant.clone(), call.priority, call.extensions.get().cloned());
-        may_wait.then_some(Self { merge_key, tenant, priority, pinned })
-    }
+/// Place of a caller in a batch: the run that it drives, the batch's deadlines, and its result. Dropped, the caller has left.
+type Place<O> = (Reader<Run>, SharedDeadline, oneshot::Receiver<Result<O, Error>>);
+
+/// Returns `true` if a call may be merged with others: it can be sent again, as a half must be, and is no merged call itself.
+pub(crate) fn may_wait<T: Operation>(call: &Call<T>) -> bool {
+    call.body.is_repeatable() && call.extensions.get::<Members>().is_none()
 }
 
-impl<D: Deliver> Groups<D> {
+impl Groups {
     /// Number of groups beyond which idle ones are forgotten.
     const MOST: usize = 1_024;
 
-    pub(crate) fn new(shared: Arc<Shared>) -> Arc<Self> {
-        Arc::new(Self { shared, groups: Mutex::default() })
+    pub(crate) fn new(settings: &BatchLayer) -> Arc<Self> {
+        Arc::new(Self { shared: Shared::new(settings), groups: Mutex::default() })
     }
 
-    /// Sends a call, alone or with others of its group.
+    /// Sends a call, alone or with others of its group. `most` is the room of the batch that it opens.
     ///
     /// # Errors
     ///
     /// `Closed` and `Overloaded` before it waits; the error of its request, or of a run that panicked.
-    pub(crate) async fn submit(
+    pub(crate) async fn submit<T: Clone + Send + 'static, O: Send + 'static>(
         self: Arc<Self>,
-        key: GroupKey,
-        mut entry: Entry<D::Item>,
-        deliver: D,
-    ) -> Result<D::Response, Error> {
-        let _admitted = self.shared.admit(entry.size)?;
-        let deadline = std::mem::take(&mut entry.deadline);
-        let (batch, reader, mut response) = self.join(key, entry, deliver);
-        let _waits = batch.deadline.join(deadline);
+        merge_key: Vec<u8>,
+        call: Call<T>,
+        size: Size,
+        most: Size,
+        deliver: impl Deliver<T, O>,
+    ) -> Result<O, Error> {
+        let _admitted = self.shared.admit(size)?;
+        let deadline = CallDeadline::of(&call);
+        let (reader, deadlines, mut response) = self.join(merge_key, call, size, most, deliver);
+        let _waits = deadlines.join(deadline);
         // Each caller drives the batch while no other does.
         let result = match select(&mut response, pin!(reader.last())).await {
             Either::Left((result, _)) => result.ok(),
             Either::Right(_) => response.try_recv().ok(),
         };
         result.unwrap_or_else(|| {
-            let message = "the batch ended without a response to this call: the code that sends it panicked";
+            let message = "the batch ended without a response to this call: its code panicked, or its runtime ended";
             Err(Error::new(ErrorKind::Other, message).with_charge(Charge::Unknown))
         })
     }
 
     /// Adds a call to the open batch of its group, or to a new one.
-    fn join(&self, key: GroupKey, mut entry: Entry<D::Item>, deliver: D) -> Place<D> {
-        let settings = &self.shared.settings;
-        // Nothing foreign runs inside but drops of idle groups, which are empty.
+    fn join<T: Clone + Send + 'static, O: Send + 'static>(
+        &self,
+        merge_key: Vec<u8>,
+        call: Call<T>,
+        size: Size,
+        most: Size,
+        deliver: impl Deliver<T, O>,
+    ) -> Place<O> {
+        let BatchLayer { max_wait, sends_idle, is_shadow, .. } = self.shared.settings;
+        let (since, (reply, response)) = (Instant::now(), oneshot::channel());
+        let pinned = call.extensions.get().cloned();
+        let key = (TypeId::of::<Batch<T, O>>(), merge_key, call.tenant.clone(), call.priority, pinned);
+        // Declared before the lock, so dropped after it: the drop of the callers' values may call the batcher.
+        let _refused;
         let mut groups = self.groups.lock().unwrap_or_else(PoisonError::into_inner);
-        // A full map would grow with the next group.
+        // The next group would make the map grow.
         if groups.len() >= Self::MOST && groups.len() == groups.capacity() {
             groups.retain(|_, group| group.arrivals.pending() > 0);
         }
-        let group = groups.entry(key).or_insert_with(|| Group::new(settings));
-        group.arrivals.arrive(entry.since);
+        let new = || Group { arrivals: Arrivals::new(max_wait, sends_idle), open: None, shadow: None };
+        let group = groups.entry(key).or_insert_with(new);
+        let mut member = Member { call, size, since, reply, failed: None, _pending: group.arrivals.arrive(since) };
         // Without a runtime there is no timer to wait by.
-        let is_idle = settings.sends_idle && group.arrivals.pending() == 0 || Handle::try_current().is_err();
-        let mut alone = is_idle.then_some(Flush::IDLE);
-        if entry.size.is_oversize(entry.most, entry.tokens_per_item) {
-            alone = Some(Flush::OVERSIZE);
-        }
-        if settings.is_shadow {
-            group.watch(&entry, alone, &self.shared);
-            alone = Some(Flush::SHADOW);
+        let is_idle = sends_idle && group.arrivals.pending() == 1 || Handle::try_current().is_err();
+        let mut alone = if size.is_oversize(most) { Some("oversize") } else { is_idle.then_some("idle") };
+        if is_shadow {
+            group.watch(since, size, most, alone, &self.shared);
+            alone = Some("idle");
         }
         if alone.is_none()
-            && let (Some(batch), Some(run)) = (group.open.0.upgrade(), group.open.1.upgrade())
-            && let Some(reader) = run.subscribe()
+            && let Some((run, batch)) = &group.open
+            && let Some(reader) = run.upgrade().and_then(|run| run.subscribe())
+            && let Some(batch) = batch.upgrade().and_then(|batch| batch.downcast::<Batch<T, O>>().ok())
         {
-            match batch.join(entry, &group.arrivals) {
-                Ok(response) => {
-                    group.arrivals.gathered(false);
-                    return (batch, reader, response);
-                }
-                Err(refused) => entry = refused,
+            match batch.join(member, &mut group.arrivals) {
+                Ok(()) => return (reader, batch.deadline.clone(), response),
+                Err(refused) => (member, _refused) = (refused, (reader, batch)),
             }
         }
-        let window = Window::open(entry.since, entry.size, entry.most, alone, &group.arrivals);
-        let (batch, response) = Batch::open(&self.shared, window, entry, &group.arrivals);
+        let window = Window::open(since, size, most, alone, &mut group.arrivals);
+        let batch = Batch::new(&self.shared, window, member);
         let run = Broadcast::new(once(Arc::clone(&batch).run(deliver).boxed()));
+        let place = (run.subscribe().expect("it is new"), batch.deadline.clone(), response);
         if alone.is_none() {
-            group.arrivals.gathered(true);
-            group.open = (Arc::downgrade(&batch), Arc::downgrade(&run));
+            let batch: Arc<AnyBatch> = batch;
+            group.open = Some((Arc::downgrade(&run), Arc::downgrade(&batch)));
         }
-        let reader = run.subscribe().expect("it is new");
-        (batch, reader, response)
+        place
     }
 }
 
-impl<D: Deliver> Group<D> {
-    fn new(settings: &BatchLayer) -> Self {
-        let arrivals = Arrivals::new(settings.max_wait, settings.sends_idle);
-        Self { arrivals, open: (Weak::new(), Weak::new()), shadow: None }
+impl Group {
+    /// Counts a call of shadow mode as if it were gathered. No timer runs, so that a batch is reported when the next one opens.
+    fn watch(&mut self, now: Instant, size: Size, most: Size, alone: Option<Cause>, shared: &Shared) {
+        let Self { arrivals, shadow, .. } = self;
+        if alone.is_none() && shadow.as_mut().is_some_and(|window| window.join(now, size, arrivals)) {
+            return;
+        }
+        shared.stats().requests += 1;
+        let opened = Window::open(now, size, most, alone, arrivals);
+        let sent = if alone.is_some() { Some(opened) } else { shadow.replace(opened) };
+        if let Some(window) = sent {
+            shared.flushed(&window, window.used.items, &[]);
+        }
+    }
+}
+
+impl fmt::Debug for Groups {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Groups").field("stats", &*self.shared.stats()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::future::poll_immediate;
+    use llm_core::layer::BatchLimits;
+
+    use super::*;
+    use crate::gather::Results;
+
+    /// Returns each call's body, after it was polled twice.
+    #[derive(Clone)]
+    struct Echo;
+
+    impl Deliver<u32, u32> for Echo {
+        async fn deliver(self, calls: Vec<Call<u32>>, _: SharedDeadline) -> Results<u32> {
+            tokio::task::yield_now().await;
+            calls.into_iter().map(|call| Ok(call.body)).collect()
+        }
     }
 
-    /// Counts a call in shadow mode as if it were gathered. No timer runs: a batch is reported when the next one opens.
-    fn watch(&mut self, entry: &Entry<D::Item>, alone: Option<Flush>, shared: &Shared) {
-        let Self { arrivals, shadow, .. } = self;
-        if alone.is_none()
-            && let Some(window) = shadow
-            && window.join(entry.since, entry.size, arrivals)
-        {
-            return arrivals.gathered(false);
+    #[tokio::test(start_paused = true)]
+    async fn groups_without_calls_are_forgotten() {
+        let groups = Groups::new(&BatchLayer::new(BatchLimits::of_items(9)));
+        let size = Size { items: 1, tokens: 1, output: 0 };
+        let send = |n: u32| {
+            let most = size.room(&groups.shared.settings.limits);
+            Arc::clone(&groups).submit(n.to_be_bytes().to_vec(), Call::new("acme", n), size, most, Echo)
+        };
+        for n in 0..5_000 {
+            // Every other caller leaves.
+            let left = n % 2 == 1 && poll_immediate(send(n)).await.is_none();
+            assert!(left || send(n).await.is_ok_and(|response| response == n));
         }
-        shared.totals().stats.requests += 1;
-        let window = Window::open(entry.since, entry.size, entry.most, alone, arrivals);
-        let sent = if alone.is_some() { Some(window) } else { shadow.replace(window) };
-        if let Some(sent) = sent {
-            telemetry::flushed(sent.cause.unwrap_or(Flush::WAIT), sent.fill(), iter::empty(), true);
-        }
-        if alone.is_none() {
-            arrivals.gathered(true);
-        }
+        assert!(groups.groups.lock().expect("no test panics holding it").len() <= 2 * Groups::MOST);
     }
 }

@@ -1,64 +1,69 @@
-//! Settings, counts and the bound of what is pending.
+//! Settings, bounds and counts of the calls of all groups.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use llm_core::{Error, ErrorKind};
-use tokio::sync::Notify;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::{telemetry, window::Size};
+use super::window::{Size, Window};
 use crate::{BatchLayer, Stats};
 
-/// State that all batches of a batcher or service share: settings, counts, bounds of what is pending, closing.
-#[derive(Debug)]
+/// State that all batches of a batcher or service share.
 pub(crate) struct Shared {
     pub(crate) settings: BatchLayer,
-    totals: Mutex<Totals>,
-    /// Notified when it is closed, and when the last pending call has ended.
-    pub(super) changed: Notify,
+    stats: Mutex<Stats>,
+    items: Room,
+    tokens: Room,
+    /// Semaphore without permits. It is closed with the batcher, and ends the wait of those who ask for one.
+    pub(super) closing: Semaphore,
 }
 
-/// Counts, and what is pending. One lock for all, so that a drain sees a call or the call sees that it is closed.
-#[derive(Debug, Default)]
-pub(crate) struct Totals {
-    pub(crate) stats: Stats,
-    pub(super) is_closed: bool,
-    /// Calls that wait or are in flight.
-    pending: Size,
-}
-
-/// Room of a call that waits, or whose request is in flight. Dropped, it is given back.
-pub(super) struct Admitted(Arc<Shared>, Size);
+/// The most that may be pending, and the part of it that is free.
+type Room = (u32, Arc<Semaphore>);
 
 impl Shared {
-    pub(crate) fn new(settings: &BatchLayer) -> Arc<Self> {
+    pub(super) fn new(settings: &BatchLayer) -> Arc<Self> {
         let settings = settings.clone();
-        Arc::new(Self { settings, totals: Mutex::default(), changed: Notify::new() })
+        let room = |most: u64| {
+            let most = if settings.is_shadow { u32::MAX } else { u32::try_from(most).unwrap_or(u32::MAX).max(1) };
+            (most, Arc::new(Semaphore::new(most as usize)))
+        };
+        let (items, tokens) = (room(settings.max_pending.0 as u64), room(settings.max_pending.1));
+        Arc::new(Self { settings, stats: Mutex::default(), items, tokens, closing: Semaphore::new(0) })
     }
 
-    /// Takes room for a call. A single call is always admitted, however large, and every one in shadow mode.
+    /// Takes room for a call until the permits are dropped. A call that needs more than all room takes all, so that it is admitted
+    /// if it is the only one.
     ///
     /// # Errors
     ///
     /// `Closed` after [`close`](Self::close), and `Overloaded` if too much is pending.
-    pub(super) fn admit(self: &Arc<Self>, size: Size) -> Result<Admitted, Error> {
-        let most = self.settings.max_pending;
-        let mut totals = self.totals();
-        if totals.is_closed {
+    pub(super) fn admit(&self, size: Size) -> Result<(OwnedSemaphorePermit, OwnedSemaphorePermit), Error> {
+        let take = |(most, free): &Room, part: u64| {
+            let part = u32::try_from(part).map_or(*most, |part| part.min(*most));
+            Arc::clone(free).try_acquire_many_owned(part).ok()
+        };
+        let permits = take(&self.items, size.items).zip(take(&self.tokens, size.tokens));
+        // Asked after the items are taken, so that `close` waits for the call, or the call is refused.
+        if self.closing.is_closed() {
             return Err(Error::new(ErrorKind::Closed, "the batcher was closed: make another one for further calls"));
         }
-        let (pending, all) = (totals.pending, totals.pending.plus(size));
-        if pending.items == 0 || all.fits(most) || self.settings.is_shadow {
-            totals.pending = all;
-            totals.stats.calls += 1;
-            return Ok(Admitted(Arc::clone(self), size));
+        if let Some(permits) = permits {
+            self.stats().calls += 1;
+            return Ok(permits);
         }
-        totals.stats.refused += 1;
-        drop(totals);
-        telemetry::refused();
+        self.stats().refused += 1;
+        #[cfg(feature = "metrics")]
+        metrics::counter!("llm_batch_refused_total").increment(1);
+        let pending = |(most, free): &Room| *most as usize - free.available_permits();
+        let (items, tokens) = (pending(&self.items), pending(&self.tokens));
+        let (most_items, most_tokens) = (self.items.0, self.tokens.0);
         let message = format!(
-            "{} items of {} tokens wait for responses, and at most {} of {} may: make fewer calls at one time, or raise \
-             max_pending",
-            pending.items, pending.tokens, most.items, most.tokens
+            "{items} items of {tokens} tokens wait for responses, and at most {most_items} of {most_tokens} may: make fewer \
+             calls at one time, or raise max_pending"
         );
         Err(Error::new(ErrorKind::Overloaded, message))
     }
@@ -66,33 +71,29 @@ impl Shared {
     /// Refuses further calls, has the open batches sent, and waits until no call is pending. Their callers must be polled
     /// meanwhile, because they drive the batches.
     pub(crate) async fn close(&self) {
-        self.totals().is_closed = true;
-        self.changed.notify_waiters();
-        loop {
-            let changed = self.changed.notified();
-            if self.totals().pending.items == 0 {
-                return;
+        self.closing.close();
+        let _all = self.items.1.acquire_many(self.items.0).await;
+    }
+
+    /// Locks the counts since the batcher or service was made.
+    pub(crate) fn stats(&self) -> MutexGuard<'_, Stats> {
+        self.stats.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Reports a batch that is sent, or would be in shadow mode, with its number of items and the time that each call waited. No
+    /// tenant is in the event or the metrics.
+    pub(super) fn flushed(&self, window: &Window, items: u64, waits: &[Duration]) {
+        let (cause, most, shadow) = (window.due.1, window.most.items, self.settings.is_shadow);
+        let (calls, wait) = (waits.len(), waits.iter().max().copied().unwrap_or_default());
+        tracing::debug!(cause, calls, items, ?wait, most, shadow, "a batch is sent");
+        #[cfg(feature = "metrics")]
+        {
+            let shadow = if shadow { "1" } else { "0" };
+            metrics::counter!("llm_batch_requests_total", "cause" => cause, "shadow" => shadow).increment(1);
+            metrics::histogram!("llm_batch_fill_ratio", "shadow" => shadow).record(items as f64 / most as f64);
+            for wait in waits {
+                metrics::histogram!("llm_batch_wait_seconds").record(wait.as_secs_f64());
             }
-            changed.await;
-        }
-    }
-
-    /// Locks the counts. A call takes the lock three times, for some 20 ns each.
-    pub(crate) fn totals(&self) -> MutexGuard<'_, Totals> {
-        // Nothing foreign runs inside, and the state is whole after every statement.
-        self.totals.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Drop for Admitted {
-    fn drop(&mut self) {
-        let Self(shared, size) = self;
-        let pending = &mut shared.totals().pending;
-        pending.items -= size.items;
-        pending.tokens = pending.tokens.saturating_sub(size.tokens);
-        pending.output = pending.output.saturating_sub(size.output);
-        if pending.items == 0 {
-            shared.changed.notify_waiters();
         }
     }
 }

@@ -1,27 +1,25 @@
-//! Decisions of an open batch. They take the time and change nothing else.
+//! Decides when a batch is sent. The time is an argument.
 //!
 //! The wait of a batch is the expected time until its free places are taken, because a caller gains nothing from a wait that fills
 //! the batch no further: free places × moving average of the gaps between arrivals, at most the longest wait after the batch was
-//! opened. So a burst goes out after a millisecond, and a lone caller beside a long call waits for the longest wait.
+//! opened. So a burst is sent after a millisecond, and a lone caller beside a long call waits for the longest wait.
 //!
 //! No further call is expected from callers that each wait for a response before they send again, once all of them wait. They are
-//! known by their number: the last batches of the group each left with as many calls waiting or in flight.
+//! known by their number: the last three batches of the group each left with as many calls waiting or in flight.
 
 use std::{sync::Arc, time::Duration};
 
 use llm_core::layer::BatchLimits;
 use tokio::time::Instant;
 
-/// Cause that sent a batch, by its name in metrics.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Flush(pub(crate) &'static str);
-
-/// Number of items, their likely input tokens, and the bound on their output tokens.
+/// Size of a call, of a batch, or of the room in one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Size {
-    pub(crate) items: usize,
+    /// Number of items.
+    pub(crate) items: u64,
+    /// Their likely input tokens.
     pub(crate) tokens: u64,
-    /// 0 for items whose output has no tokens.
+    /// Bound on their output tokens: 0 if their output has none.
     pub(crate) output: u64,
 }
 
@@ -30,7 +28,7 @@ pub(crate) struct Size {
 /// The average begins at the longest wait, so that the first calls of a group wait for others that long.
 pub(crate) struct Arrivals {
     longest: Duration,
-    /// True if a batch is sent as soon as all callers wait. Otherwise it waits for callers that are not known yet.
+    /// True if a batch is sent as soon as all known callers wait. Otherwise it waits for further callers.
     counts_callers: bool,
     last: Option<Instant>,
     gap: Duration,
@@ -40,41 +38,34 @@ pub(crate) struct Arrivals {
     levels: [usize; 4],
 }
 
-/// Room and times of a batch that gathers.
+/// Cause to send a batch, by its name in metrics.
+///
+/// - `idle`: nothing of the group was gathered or in flight.
+/// - `oversize`: the call takes a whole request, or more.
+/// - `items`, `tokens`: the batch has as many items as a request may have, or the next item does not fit its tokens, of input or of
+///   output.
+/// - `wait`: the wait is over.
+/// - `deadline`: the deadline of a caller is near.
+/// - `close`: the batcher was closed.
+pub(crate) type Cause = &'static str;
+
+/// Room and time of a batch that gathers.
+#[derive(Clone, Copy)]
 pub(crate) struct Window {
     opened: Instant,
-    used: Size,
-    most: Size,
-    /// Time at which all places are expected to be taken, or the longest wait ends.
-    pub(crate) due: Instant,
-    /// Cause to send it. It is closed to further calls then.
-    pub(crate) cause: Option<Flush>,
-}
-
-impl Flush {
-    /// The batch has as many items as a request may have.
-    pub(crate) const ITEMS: Self = Self("items");
-    /// The next item does not fit its tokens, of input or of output.
-    pub(crate) const TOKENS: Self = Self("tokens");
-    /// The wait is over.
-    pub(crate) const WAIT: Self = Self("wait");
-    /// The deadline of a caller is near.
-    pub(crate) const DEADLINE: Self = Self("deadline");
-    /// The batcher was closed.
-    pub(crate) const CLOSE: Self = Self("close");
-    /// Nothing of the group was gathered or in flight.
-    pub(crate) const IDLE: Self = Self("idle");
-    /// The call takes a whole request, or more.
-    pub(crate) const OVERSIZE: Self = Self("oversize");
-    /// The call is sent as it is, and counted as if it were gathered.
-    pub(crate) const SHADOW: Self = Self("shadow");
+    pub(crate) used: Size,
+    pub(crate) most: Size,
+    /// Time at which it is to be sent, and why. It takes no further call after that.
+    pub(crate) due: (Instant, Cause),
 }
 
 impl Size {
-    /// Returns the room of a request: 10 % below the limit of tokens, because they are estimates.
-    pub(crate) fn most(limits: &BatchLimits) -> Self {
+    /// Returns the room of the batch that a call of this size opens: 10 % below the limit of tokens, because they are estimates. A
+    /// call with an item that is larger than an item may be has room for no tokens, so that it is sent alone.
+    pub(crate) fn room(self, limits: &BatchLimits) -> Self {
         let tokens = limits.tokens.map_or(u64::MAX, |tokens| tokens - tokens / 10);
-        Self { items: limits.items, tokens, output: u64::MAX }
+        let is_too_large = limits.tokens_per_item.is_some_and(|most| self.tokens / self.items.max(1) > most);
+        Self { items: limits.items as u64, tokens: if is_too_large { 0 } else { tokens }, output: u64::MAX }
     }
 
     /// Returns the sum.
@@ -91,40 +82,32 @@ impl Size {
         self.items <= most.items && self.tokens <= most.tokens && self.output <= most.output
     }
 
-    /// Returns `true` if a call takes a whole request, or more, or an item is larger than an item may be.
-    pub(crate) fn is_oversize(self, most: Self, tokens_per_item: Option<u64>) -> bool {
-        let each = self.tokens / self.items.max(1) as u64;
-        self.items >= most.items
-            || self.tokens >= most.tokens
-            || self.output >= most.output
-            || tokens_per_item.is_some_and(|of| each > of)
+    /// Returns `true` if it takes a whole request, or more.
+    pub(crate) fn is_oversize(self, most: Self) -> bool {
+        !self.plus(Self { items: 1, tokens: 1, output: 1 }).fits(most)
     }
 
     /// Returns how many further items of the average size fit.
     fn free(self, most: Self) -> u64 {
-        let items = self.items.max(1) as u64;
+        let items = self.items.max(1);
         let of = |most: u64, used: u64| most.saturating_sub(used) / (used / items).max(1);
-        let by_items = most.items.saturating_sub(self.items) as u64;
-        by_items.min(of(most.tokens, self.tokens)).min(of(most.output, self.output))
+        of(most.items, self.items).min(of(most.tokens, self.tokens)).min(of(most.output, self.output))
     }
 }
 
 impl Arrivals {
-    /// Creates the arrivals of a group without calls.
+    /// Creates the arrivals of a group without calls. A longest wait of more than a day counts as a day, so that no time overflows.
     pub(crate) fn new(longest: Duration, counts_callers: bool) -> Self {
         Self { longest, counts_callers, last: None, gap: longest, pending: Arc::default(), levels: [0; 4] }
     }
 
-    /// Counts an arrival. A gap counts as no longer than the longest wait, so that a burst is soon known as one.
-    pub(crate) fn arrive(&mut self, now: Instant) {
+    /// Counts a call, which is pending until the returned value is dropped. A gap counts as no longer than the longest wait, so
+    /// that a burst is soon known as one.
+    pub(crate) fn arrive(&mut self, now: Instant) -> Arc<()> {
         if let Some(last) = self.last.replace(now) {
             let gap = now.saturating_duration_since(last).min(self.longest);
             self.gap = (self.gap * 3 + gap) / 4;
         }
-    }
-
-    /// Counts a call as pending until what it returns is dropped.
-    pub(crate) fn hold(&self) -> Arc<()> {
         Arc::clone(&self.pending)
     }
 
@@ -133,18 +116,10 @@ impl Arrivals {
         Arc::strong_count(&self.pending) - 1
     }
 
-    /// Notes that the latest call has joined a batch, or has opened one, so that the batch before is complete.
-    pub(crate) fn gathered(&mut self, opens: bool) {
-        if opens {
-            self.levels.rotate_right(1);
-        }
-        self.levels[0] = self.pending();
-    }
-
-    /// Returns the expected time until so many calls have come after this one, which is not held yet.
+    /// Returns the expected time until so many calls have come after the latest one.
     fn expected(&self, calls: u64) -> Duration {
         // Three batches that left with as many calls pending show how many callers there are.
-        if self.counts_callers && self.levels[1..] == [self.pending() + 1; 3] {
+        if self.counts_callers && self.levels[1..] == [self.levels[0]; 3] {
             return Duration::ZERO;
         }
         // Timers have a resolution of a millisecond, so that a shorter wait is none: a burst would be sent in pieces.
@@ -153,55 +128,47 @@ impl Arrivals {
 }
 
 impl Window {
-    /// Opens the window of a batch with its first call. It is closed if there is a cause to send that at once.
-    pub(crate) fn open(now: Instant, size: Size, most: Size, cause: Option<Flush>, arrivals: &Arrivals) -> Self {
-        let mut window = Self { opened: now, used: Size::default(), most, due: now, cause };
-        window.add(now, size, arrivals);
+    /// Opens the window of a batch with its first call, which waits for others, unless there is a cause to send it alone.
+    pub(crate) fn open(now: Instant, size: Size, most: Size, alone: Option<Cause>, arrivals: &mut Arrivals) -> Self {
+        let mut window = Self { opened: now, used: size, most, due: (now, alone.unwrap_or("wait")) };
+        if alone.is_none() {
+            // The batch before is complete.
+            arrivals.levels.rotate_right(1);
+            window.wait(now, arrivals);
+        }
         window
     }
 
-    /// Adds a call, unless the batch is closed or has no room. It closes if it has none, or is full then.
-    pub(crate) fn join(&mut self, now: Instant, size: Size, arrivals: &Arrivals) -> bool {
+    /// Adds a call that just came. Returns `false` if the batch is overdue or has no room. Without room it is due at once.
+    pub(crate) fn join(&mut self, now: Instant, size: Size, arrivals: &mut Arrivals) -> bool {
         let all = self.used.plus(size);
-        if !all.fits(self.most) {
-            self.close(if all.items > self.most.items { Flush::ITEMS } else { Flush::TOKENS });
-        } else if self.due < now {
-            self.close(Flush::WAIT);
+        let is_open = now <= self.due.0;
+        let joins = is_open && all.fits(self.most);
+        if joins {
+            self.used = all;
+            self.wait(now, arrivals);
+        } else if is_open {
+            self.due = (now, if all.items > self.most.items { "items" } else { "tokens" });
         }
-        let is_open = self.cause.is_none();
-        if is_open {
-            self.add(now, size, arrivals);
-        }
-        is_open
+        joins
     }
 
-    fn add(&mut self, now: Instant, size: Size, arrivals: &Arrivals) {
-        self.used = self.used.plus(size);
-        let free = self.used.free(self.most);
-        self.due = (now + arrivals.expected(free)).min(self.opened + arrivals.longest);
-        if free == 0 {
-            self.close(if self.used.items >= self.most.items { Flush::ITEMS } else { Flush::TOKENS });
-        }
-    }
-
-    /// Closes it, if it is not closed for another cause.
-    pub(crate) fn close(&mut self, cause: Flush) {
-        self.cause = self.cause.or(Some(cause));
+    /// Sets the time at which it is due, by the calls that have come and those that are expected.
+    fn wait(&mut self, now: Instant, arrivals: &mut Arrivals) {
+        arrivals.levels[0] = arrivals.pending();
+        self.due = match self.used.free(self.most) {
+            0 => (now, if self.used.items >= self.most.items { "items" } else { "tokens" }),
+            free => ((now + arrivals.expected(free)).min(self.opened + arrivals.longest), "wait"),
+        };
     }
 
     /// Returns when and why the batch is to be sent, with the earliest deadline of its callers: half of the time until then is
     /// left for the call itself.
-    pub(crate) fn due(&self, earliest: Option<Instant>) -> (Instant, Flush) {
-        let half = earliest.map(|at| self.opened + at.saturating_duration_since(self.opened) / 2);
-        match half.filter(|half| *half <= self.due) {
-            Some(half) => (half, Flush::DEADLINE),
-            None => (self.due, Flush::WAIT),
-        }
-    }
-
-    /// Number of items, and the most that a request may have.
-    pub(crate) fn fill(&self) -> (usize, usize) {
-        (self.used.items, self.most.items)
+    pub(crate) fn due(&self, earliest: Option<Instant>, is_closed: bool) -> (Instant, Cause) {
+        let half = earliest.map(|at| (self.opened + at.saturating_duration_since(self.opened) / 2, "deadline"));
+        let closed = is_closed.then_some((self.opened, "close"));
+        let earlier = half.into_iter().chain(closed).filter(|due| due.0 < self.due.0);
+        earlier.min_by_key(|due| due.0).unwrap_or(self.due)
     }
 }
 
@@ -214,15 +181,11 @@ mod tests {
 
     /// Opens a window by calls at these gaps, none of which is answered. Returns it with the time of the last call.
     fn filled(arrivals: &mut Arrivals, first: Instant, gap: Duration, calls: u32) -> (Window, Instant) {
-        arrivals.arrive(first);
-        let mut window = Window::open(first, ONE, Size::most(&BatchLimits::of_items(2_048)), None, arrivals);
-        let mut held = vec![arrivals.hold()];
-        arrivals.gathered(true);
+        let mut held = vec![arrivals.arrive(first)];
+        let mut window = Window::open(first, ONE, ONE.room(&BatchLimits::of_items(2_048)), None, arrivals);
         for n in 1..calls {
-            arrivals.arrive(first + gap * n);
+            held.push(arrivals.arrive(first + gap * n));
             assert!(window.join(first + gap * n, ONE, arrivals));
-            held.push(arrivals.hold());
-            arrivals.gathered(false);
         }
         (window, first + gap * (calls - 1))
     }
@@ -234,7 +197,7 @@ mod tests {
         // The same callers, round after round, and then fewer.
         for callers in [64, 64, 64, 64, 64, 60, 60, 60, 60] {
             let (window, last) = filled(&mut arrivals, now, Duration::from_micros(20), callers);
-            waits.push(window.due.saturating_duration_since(last).as_millis());
+            waits.push(window.due(None, false).0.saturating_duration_since(last).as_millis());
             now = last + LONGEST;
         }
         assert_eq!(waits, [8, 8, 8, 0, 0, 8, 8, 8, 0]);
@@ -245,6 +208,6 @@ mod tests {
         let mut arrivals = Arrivals::new(LONGEST, true);
         let start = Instant::now();
         let (window, _) = filled(&mut arrivals, start, Duration::from_millis(2), 4);
-        assert_eq!(window.due(None), (start + LONGEST, Flush::WAIT));
+        assert_eq!(window.due(None, false), (start + LONGEST, "wait"));
     }
 }

@@ -19,7 +19,7 @@ use super::{
     stats::PackStats,
     telemetry,
 };
-use crate::gather::Deliver;
+use crate::gather::{Deliver, Results};
 
 /// State that clones of a packing service share.
 pub(super) struct State {
@@ -60,9 +60,11 @@ pub(super) struct Packs<S> {
     pub(super) state: Arc<State>,
     /// Prompts of a full pack.
     pub(super) size: usize,
+    /// True for halves of a pack that failed.
+    pub(super) is_half: bool,
 }
 
-type Replies = Vec<Result<Reply<ChatResponse>, Error>>;
+type Replies = Results<Reply<ChatResponse>>;
 
 impl State {
     pub(super) fn new(settings: PackLayer) -> Self {
@@ -79,11 +81,8 @@ impl State {
     }
 }
 
-impl<S: LlmService<ChatRequest>> Deliver for Packs<S> {
-    type Item = Call<ChatRequest>;
-    type Response = Reply<ChatResponse>;
-
-    async fn deliver(self, calls: Vec<Call<ChatRequest>>, deadline: SharedDeadline, is_further: bool) -> Replies {
+impl<S: LlmService<ChatRequest>> Deliver<ChatRequest, Reply<ChatResponse>> for Packs<S> {
+    async fn deliver(self, calls: Vec<Call<ChatRequest>>, deadline: SharedDeadline) -> Replies {
         if calls.len() == 1 {
             return call_merged(self.inner, calls, deadline).await;
         }
@@ -105,7 +104,7 @@ impl<S: LlmService<ChatRequest>> Deliver for Packs<S> {
         let refuses = |error: &Error| matches!(error.kind(), ErrorKind::InvalidRequest | ErrorKind::Malformed);
         let is_answered = replies.iter().any(Result::is_ok);
         // Halves of a refused pack are no further refusals.
-        if is_answered || !is_further && replies.iter().flat_map(|reply| reply.as_ref().err()).all(refuses) {
+        if is_answered || !self.is_half && replies.iter().flat_map(|reply| reply.as_ref().err()).all(refuses) {
             self.state.sizes.note_form(self.packer.name(), &form.request.model, is_answered);
         }
         for (item, alone) in lone {
@@ -115,11 +114,15 @@ impl<S: LlmService<ChatRequest>> Deliver for Packs<S> {
         self.state.counts().repaired += missing as u64;
         replies
     }
+
+    fn halves(self) -> Self {
+        Self { is_half: true, ..self }
+    }
 }
 
 impl<S> Packs<S> {
     /// Turns the reply of each item into a reply to its request.
-    fn unpack(&self, form: &Form, packed: Vec<Result<Reply<Vec<Option<ChatResponse>>>, Error>>) -> Replies {
+    fn unpack(&self, form: &Form, packed: Results<Reply<Vec<Option<ChatResponse>>>>) -> Replies {
         let own = |reply: &Result<Reply<Vec<Option<ChatResponse>>>, Error>| match reply {
             Ok(reply) => reply.output.iter().flatten().map(|response| response.text().len() as u64).sum(),
             Err(_) => 0,

@@ -15,7 +15,7 @@ use super::{
     sizes::PackSize,
     stats::PackStats,
 };
-use crate::gather::{Entry, GroupKey, Groups, Shared, Size};
+use crate::gather::{Groups, Size, may_wait};
 
 /// A service whose prompts are packed: see [`PackLayer`]. Streams and embeddings pass through.
 ///
@@ -44,9 +44,9 @@ use crate::gather::{Entry, GroupKey, Groups, Shared, Size};
 /// # }
 /// ```
 #[derive(Clone)]
-pub struct Pack<S: LlmService<ChatRequest>> {
+pub struct Pack<S> {
     inner: S,
-    groups: Arc<Groups<Packs<S>>>,
+    groups: Arc<Groups>,
     state: Arc<State>,
 }
 
@@ -54,15 +54,14 @@ impl<S: LlmService<ChatRequest>> Layer<S> for PackLayer {
     type Service = Pack<S>;
 
     fn layer(&self, inner: S) -> Pack<S> {
-        let groups = Groups::new(Shared::new(&self.gather));
-        Pack { inner, groups, state: Arc::new(State::new(self.clone())) }
+        Pack { inner, groups: Groups::new(&self.gather), state: Arc::new(State::new(self.clone())) }
     }
 }
 
 impl<S: LlmService<ChatRequest>> Pack<S> {
     /// Returns the counts since the service was made, of all clones.
     pub fn stats(&self) -> PackStats {
-        PackStats { batches: self.groups.shared.totals().stats, ..self.state.stats() }
+        PackStats { batches: *self.groups.shared.stats(), ..self.state.stats() }
     }
 
     /// Returns the size of each packer and model, and the disagreement that was seen.
@@ -76,11 +75,10 @@ impl<S: LlmService<ChatRequest>> Pack<S> {
         self.groups.shared.close().await;
     }
 
-    /// Returns the packer and the group of a call; `None` for one that is to be sent as it is.
-    fn packer(&self, call: &Call<ChatRequest>) -> Option<(&Arc<dyn Packer>, GroupKey)> {
-        let mut packers = self.state.settings.packers.iter();
-        let (packer, merge_key) = packers.find_map(|packer| Some((packer, frame_key(&**packer, &call.body)?)))?;
-        Some((packer, GroupKey::of(call, merge_key)?))
+    /// Returns the packer and the merge key of a call; `None` for one that is to be sent as it is.
+    fn packer(&self, call: &Call<ChatRequest>) -> Option<(&Arc<dyn Packer>, Vec<u8>)> {
+        let mut packers = self.state.settings.packers.iter().filter(|_| may_wait(call));
+        packers.find_map(|packer| Some((packer, frame_key(&**packer, &call.body)?)))
     }
 }
 
@@ -92,12 +90,12 @@ impl<S: LlmService<ChatRequest>> Service<Call<ChatRequest>> for Pack<S> {
         let Some((packer, key)) = self.packer(&call) else { return ResponseFuture::waiting(oneshot(inner, call)) };
         let prompts = self.state.sizes.size(packer.name(), &call.body.model);
         let (frame, item) = tokens(&call.body);
-        let packs = Packs { inner, packer: Arc::clone(packer), state: Arc::clone(&self.state), size: prompts };
+        let (packer, state) = (Arc::clone(packer), Arc::clone(&self.state));
+        let packs = Packs { inner, packer, state, size: prompts, is_half: false };
         let limits = BatchLimits::of_items(prompts).with_tokens(self.state.settings.tokens.saturating_sub(frame));
         let size = Size { items: 1, tokens: item, output: output(&call.body) };
-        let mut entry = Entry::of(call, size, limits);
-        entry.most.output = self.state.settings.output.saturating_sub(FORM_TOKENS);
-        ResponseFuture::waiting(Arc::clone(&self.groups).submit(key, entry, packs))
+        let most = Size { output: self.state.settings.output.saturating_sub(FORM_TOKENS), ..size.room(&limits) };
+        ResponseFuture::waiting(Arc::clone(&self.groups).submit(key, call, size, most, packs))
     }
 }
 
