@@ -98,6 +98,7 @@ impl Size {
 impl Arrivals {
     /// Creates the arrivals of a group without calls. A longest wait of more than a day counts as a day, so that no time overflows.
     pub(crate) fn new(longest: Duration, counts_callers: bool) -> Self {
+        let longest = longest.min(Duration::from_secs(24 * 60 * 60));
         Self { longest, counts_callers, last: None, gap: longest, pending: Arc::default(), levels: [0; 4] }
     }
 
