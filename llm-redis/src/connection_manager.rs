@@ -1,12 +1,16 @@
 //! Connection manager: the task that opens, probes and replaces the connection, and keeps subscriptions in step.
 
 use std::{
+    future::Future,
     sync::{Arc, Weak, atomic::Ordering},
     time::Duration,
 };
 
 use bytes::Bytes;
-use futures_util::future::join_all;
+use futures_util::{
+    future::{join_all, select_ok},
+    stream::{self, StreamExt},
+};
 use redis::{PushInfo, PushKind};
 use tokio::time::{Instant, sleep_until, timeout};
 
@@ -23,6 +27,8 @@ use crate::{
 const REPLACE_EVERY: Duration = Duration::from_secs(1);
 /// Shortest pause between two connections, so that one that breaks each time is not reopened in a busy loop.
 const REOPEN_AFTER: Duration = Duration::from_millis(100);
+/// Number of probes of a Cluster that are sent at the same time.
+const TOGETHER: usize = 4;
 /// Pause before failed subscriptions are sent again.
 const RESUBSCRIBE_AFTER: Duration = Duration::from_millis(500);
 
@@ -41,11 +47,15 @@ pub(crate) async fn run(inner: Arc<Inner>) {
                 continue;
             }
             Step::Probe(shards) => {
-                join_all(shards.into_iter().map(|shard| probe(&inner, shard))).await;
+                if few_at_a_time(shards.into_iter().map(|shard| probe(&inner, shard))).await.contains(&true) {
+                    replace_if_silent(&inner).await;
+                }
                 continue;
             }
             Step::CheckSuspicion(shards) => {
-                join_all(shards.into_iter().map(|shard| check_suspicion(&inner, shard))).await;
+                if few_at_a_time(shards.into_iter().map(|shard| check_suspicion(&inner, shard))).await.contains(&true) {
+                    replace_if_silent(&inner).await;
+                }
                 continue;
             }
             Step::Wait(until) => until,
@@ -134,7 +144,10 @@ async fn open(inner: &Arc<Inner>) {
         }
     };
     let error = match timeout(inner.target.connect_timeout, opening).await {
-        Ok(Ok(connection)) => return inner.connection_opened(connection, epoch),
+        Ok(Ok(connection)) => {
+            let unavailable = if is_probe { unavailable_shards(inner, &connection).await } else { Vec::new() };
+            return inner.connection_opened(connection, epoch, &unavailable);
+        }
         Ok(Err(error)) => error,
         Err(_) => Error::new(ErrorKind::Timeout, format!("{address}: no connection in time")),
     };
@@ -144,30 +157,77 @@ async fn open(inner: &Arc<Inner>) {
     inner.connection_failed(&error);
 }
 
-/// Probes the node of a shard whose breaker is open.
-async fn probe(inner: &Arc<Inner>, shard: usize) {
-    let Some(mut connection) = inner.current_connection() else { return };
+/// Probes the nodes of a Cluster on a connection that replaces another. Returns the shards whose breakers stay open, with the reason: calls to an
+/// unavailable node would hinder those to others.
+async fn unavailable_shards(inner: &Inner, connection: &Connection) -> Vec<(usize, Error)> {
+    if !inner.target.address.cluster {
+        return Vec::new();
+    }
+    let probes = inner.breakers.all().map(|shard| async move {
+        let mut connection = connection.clone();
+        Some((shard, send_probe(inner, &mut connection, BreakerShards::first_slot(shard)).await.err()?))
+    });
+    few_at_a_time(probes).await.into_iter().flatten().collect()
+}
+
+/// Opens all breakers if no node of a Cluster replies on the connection, so that a new one is opened. The client crate repairs
+/// connections to nodes, but it may wait for itself for ever when many calls to a node fail at once.
+async fn replace_if_silent(inner: &Inner) {
+    let Some(connection) = inner.current_connection().filter(|_| inner.target.address.cluster) else { return };
+    // These are on different nodes, as far as there are as many.
+    let probes = inner.breakers.all().step_by(TOGETHER).map(|shard| {
+        let mut connection = connection.clone();
+        Box::pin(async move {
+            match send_probe(inner, &mut connection, BreakerShards::first_slot(shard)).await {
+                Err(error) if error.kind() == ErrorKind::Timeout => Err(error),
+                _ => Ok(()),
+            }
+        })
+    });
+    // One reply of any node is enough.
+    if let Err(error) = select_ok(probes).await {
+        let opened = inner.breakers.trip_all(&error);
+        inner.report_opened(opened, &error);
+    }
+}
+
+/// Awaits probes, of which few run at the same time.
+async fn few_at_a_time<F: Future>(probes: impl Iterator<Item = F>) -> Vec<F::Output> {
+    stream::iter(probes).buffer_unordered(TOGETHER).collect().await
+}
+
+/// Probes the node of a shard whose breaker is open. Returns true if it sent no reply in time.
+async fn probe(inner: &Inner, shard: usize) -> bool {
+    let Some(mut connection) = inner.current_connection() else { return false };
     if !inner.breakers.lock(shard).take_probe(Instant::now()) {
-        return;
+        return false;
     }
     match send_probe(inner, &mut connection, BreakerShards::first_slot(shard)).await {
-        Ok(()) => inner.close_breakers([shard].into_iter()),
+        Ok(()) => {
+            inner.close_breakers([shard].into_iter());
+            false
+        }
         Err(error) => {
             inner.counts.probes_failed.increment();
             inner.breakers.lock(shard).trip(Instant::now(), &error);
+            error.kind() == ErrorKind::Timeout
         }
     }
 }
 
-/// Probes the server of a shard after a call with a shorter timeout timed out.
-async fn check_suspicion(inner: &Arc<Inner>, shard: usize) {
-    let Some(mut connection) = inner.current_connection() else { return };
+/// Probes the server of a shard after a call with a shorter timeout timed out. Returns true if it sent no reply in time.
+async fn check_suspicion(inner: &Inner, shard: usize) -> bool {
+    let Some(mut connection) = inner.current_connection() else { return false };
     match send_probe(inner, &mut connection, BreakerShards::first_slot(shard)).await {
         Err(error) if error.kind() == ErrorKind::Timeout => {
             let opened = inner.breakers.lock(shard).confirm_suspicion(Instant::now(), &error);
             inner.report_opened(usize::from(opened), &error);
+            true
         }
-        _ => inner.breakers.lock(shard).clear_suspicion(),
+        _ => {
+            inner.breakers.lock(shard).clear_suspicion();
+            false
+        }
     }
 }
 

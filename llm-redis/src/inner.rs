@@ -210,8 +210,8 @@ impl Inner {
         }
     }
 
-    /// Puts a new connection to use and closes all breakers.
-    pub(crate) fn connection_opened(&self, connection: Connection, epoch: u64) {
+    /// Puts a new connection to use, and closes the breakers of all shards but those whose nodes are unavailable.
+    pub(crate) fn connection_opened(&self, connection: Connection, epoch: u64, unavailable: &[(usize, Error)]) {
         self.subscriptions.reset();
         self.is_stale.store(false, Ordering::Relaxed);
         let mut connection = Some(connection);
@@ -222,7 +222,12 @@ impl Inner {
         if is_open {
             self.counts.connections.increment();
             self.reporter.report(Event::Connected);
-            self.close_breakers(self.breakers.all());
+            for (shard, error) in unavailable {
+                let opened = self.breakers.lock(*shard).trip(Instant::now(), error);
+                self.report_opened(usize::from(opened), error);
+            }
+            let is_available = |shard: &usize| unavailable.iter().all(|(unavailable, _)| unavailable != shard);
+            self.close_breakers(self.breakers.all().filter(is_available));
         }
     }
 

@@ -131,8 +131,8 @@ impl KeySpace {
 
     /// Returns a key of a slot, for a probe of the node that serves it. It tries numbers as tags until one fits.
     pub(crate) fn probe_key(&self, slot: u16) -> Key {
-        let tag = (0u32..).map(|n| self.tagged(&n.to_string())).find(|tag| tag.slot == slot);
-        tag.expect("every slot has a number").named("probe")
+        let tag = (0u32..).map(|n| n.to_string()).find(|tag| crc16(tag.as_bytes()) % SLOTS == slot);
+        self.tagged(&tag.expect("every slot has a number")).named("probe")
     }
 
     /// Returns the pattern that all keys of one name match.

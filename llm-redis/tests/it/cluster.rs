@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use llm_redis::{Command, ErrorKind, Event, Key, Notification, Redis, Script};
 use llm_testkit::redis::RedisCluster;
 use tokio::time::{Instant, timeout};
@@ -25,6 +26,7 @@ async fn cluster_serves_calls_through_every_failure() {
     a_slot_that_moves_is_followed(&cluster, &redis).await;
     messages_reach_every_process(&cluster, &redis).await;
     a_stalled_node_affects_only_its_slots(&cluster).await;
+    a_killed_node_affects_only_its_slots(&mut cluster).await;
     a_killed_node_comes_back(&mut cluster, &redis).await;
     a_replica_takes_over(&mut cluster, &redis).await;
 }
@@ -145,6 +147,36 @@ async fn a_stalled_node_affects_only_its_slots(cluster: &RedisCluster) {
     for key in [&first, &last] {
         answered(&redis, key).await;
     }
+}
+
+/// Calls to a killed node are refused, and those to others are answered, however many are in flight.
+async fn a_killed_node_affects_only_its_slots(cluster: &mut RedisCluster) {
+    for node in cluster.nodes() {
+        node.command(&["CONFIG", "SET", "cluster-require-full-coverage", "no"]).unwrap();
+    }
+    let bound = Duration::from_millis(200);
+    let redis = builder(&cluster.url()).call_timeout(bound).probe_timeout(bound);
+    let redis = redis.probe_backoff(Duration::from_millis(10), Duration::from_millis(50)).spawn().unwrap();
+    let [first, last] = keys(&redis);
+    for key in [&first, &last] {
+        answered(&redis, key).await;
+    }
+    cluster.nodes_mut()[2].kill();
+    let burst = || async { join_all((0..200).map(|_| redis.run(Command::get(&last)))).await };
+    let settles = async {
+        let mut in_a_row = 0;
+        while in_a_row < 20 {
+            assert!(burst().await.iter().all(Result::is_err));
+            in_a_row = if redis.run(Command::get(&first)).await.is_ok() { in_a_row + 1 } else { 0 };
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let start = Instant::now();
+    timeout(Duration::from_secs(20), settles).await.expect("the other nodes serve");
+    println!("one node killed with 200 calls in flight: the others serve after {:?}", start.elapsed());
+    cluster.nodes_mut()[2].restart();
+    cluster.wait_until_healthy();
+    timeout(Duration::from_secs(20), answered(&redis, &last)).await.unwrap();
 }
 
 async fn a_killed_node_comes_back(cluster: &mut RedisCluster, redis: &Redis) {
