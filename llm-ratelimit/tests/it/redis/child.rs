@@ -78,9 +78,9 @@ fn child() {
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         match told[..] {
-            ["spend", redis, calls, seed, is_chunked] => {
+            ["spend", redis, calls, seed, sharing] => {
                 let (calls, seed) = (calls.parse().unwrap(), seed.parse().unwrap());
-                processes::spend(redis, calls, seed, is_chunked == "true").await;
+                processes::spend(redis, calls, seed, processes::Sharing::of(sharing)).await;
             }
             ["burst", redis, calls] => deploys::burst(redis, calls.parse().unwrap()).await,
             ["serve", redis, is_chunked] => deploys::serve(redis, is_chunked == "true").await,

@@ -7,10 +7,10 @@ use std::{
 
 use futures_util::future::join_all;
 use llm_core::Usd;
-use llm_ratelimit::{Event, Limiter, Plans, Reason, RedisError, Settlement};
-use llm_testkit::redis::{RedisCluster, RedisServer};
+use llm_ratelimit::{Event, Limiter, Reason, RedisError, Settlement};
+use llm_testkit::redis::RedisServer;
 
-use super::{accounts, ask, build, client, level, open, open_with, settled, until, used};
+use super::{accounts, ask, build, level, open, open_with, settled, until, used};
 
 #[tokio::test]
 async fn redis_requests_of_all_limiters_share_limit() {
@@ -124,38 +124,4 @@ async fn redis_server_that_evicts_is_refused() {
     assert_eq!(refused, RedisError::Evicts("allkeys-lfu".into()));
     assert!(refused.to_string().contains("noeviction"));
     accounts(&server.url()).allow_eviction().open().await.unwrap();
-}
-
-#[tokio::test]
-async fn redis_cluster_shares_limits_of_several_scopes() {
-    let cluster = RedisCluster::spawn();
-    let plans = || {
-        let plans = Plans::uniform(["50 tokens/month"]).unwrap();
-        plans.limit("120 tokens/month".parse::<llm_ratelimit::Limit>().unwrap()).unwrap()
-    };
-    let open = || async {
-        let accounts = llm_ratelimit::RedisAccounts::builder(client(&cluster.url()), std::num::NonZeroU32::MIN);
-        Limiter::builder(plans()).redis(accounts.open().await.unwrap()).build().unwrap()
-    };
-    let (one, other) = (open().await, open().await);
-    let mut granted = 0;
-    for n in 0..60 {
-        let limiter = if n % 2 == 0 { &one } else { &other };
-        let demand = ask(["a", "b", "c", "d"][n % 4]).tokens(10, 0);
-        if let Ok(reservation) = limiter.reserve(&demand).await {
-            reservation.settle(used(10));
-            granted += 10;
-        }
-    }
-    assert_eq!(granted, 120, "what the limit of all refused went back to the tenant's");
-    settled(&one).await;
-    settled(&other).await;
-    let mut all = 0;
-    for tenant in ["a", "b", "c", "d"] {
-        let statuses = one.usage(tenant).await;
-        let levels: Vec<_> = statuses.iter().map(|status| (status.used, status.reserved)).collect();
-        assert_eq!(levels[0], (120, 0));
-        all += levels[1].0;
-    }
-    assert_eq!(all, 120);
 }

@@ -7,6 +7,8 @@ mod child;
 mod chunks;
 mod clocks;
 mod closing;
+#[cfg(feature = "redis-cluster")]
+mod cluster;
 mod cost;
 mod deploys;
 mod durability;

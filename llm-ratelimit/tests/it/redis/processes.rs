@@ -13,13 +13,15 @@ use std::{
 
 use futures_util::future::join_all;
 use llm_core::{Usage, Usd};
-use llm_ratelimit::{Demand, Limiter, Reason, RedisAccounts, Settlement, llm_redis::Redis};
+use llm_ratelimit::{
+    Demand, Limit, Limiter, Plans, Reason, RedisAccounts, RedisAccountsBuilder, Settlement, llm_redis::Redis,
+};
 use llm_testkit::redis::RedisServer;
 
 use super::{
-    TIMEOUT, build,
+    TIMEOUT,
     child::{Child, ready},
-    open, until,
+    client, client_builder, until,
 };
 
 /// Amount that a call reserves, in nano-dollars.
@@ -29,27 +31,50 @@ const LEASE: Duration = Duration::from_millis(300);
 const TOGETHER: u64 = 8;
 const PROCESSES: usize = 4;
 
-/// The limits: a budget of so many calls' worth, and slots.
-fn limits(budget: u64) -> [String; 2] {
-    [
-        format!("{}/month", Usd::from_nanos(i64::try_from(budget * RESERVED).expect("it is small"))),
-        "100 concurrent".to_owned(),
-    ]
+/// Way in which the processes share their limits.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Sharing {
+    /// Each decision asks the server.
+    Exact,
+    /// A tenant's limits are decided from chunks.
+    Chunks,
+    /// Limits of all tenants are decided from chunks.
+    GlobalChunks,
+}
+
+impl Sharing {
+    /// Parses the name that a child is given.
+    pub(super) fn of(name: &str) -> Self {
+        let all = [Self::Exact, Self::Chunks, Self::GlobalChunks];
+        all.into_iter().find(|sharing| format!("{sharing:?}") == name).expect("it is one of them")
+    }
+
+    /// Opens a limiter with a budget of so many calls' worth, and slots.
+    async fn open(self, accounts: RedisAccountsBuilder) -> Limiter {
+        let budget = Usd::from_nanos(i64::try_from(budget() * RESERVED).expect("it is small"));
+        let limits = [format!("{budget}/month"), "100 concurrent".to_owned()];
+        let plans = match self {
+            Self::Exact | Self::Chunks => Plans::uniform(limits.iter().map(String::as_str)).expect("they are right"),
+            Self::GlobalChunks => limits.iter().fold(Plans::default(), |plans, limit| {
+                plans.limit(limit.parse::<Limit>().expect("it is right")).expect("it is new")
+            }),
+        };
+        let accounts = accounts.open().await.expect("the server is there");
+        let prices = llm_core::price::PriceTable::default();
+        Limiter::builder(plans).prices(prices).redis(accounts).build().expect("the plans are right")
+    }
+}
+
+fn accounts(client: Redis) -> RedisAccountsBuilder {
+    let instances = NonZeroU32::new(4).expect("it is not zero");
+    RedisAccounts::builder(client, instances).lease(LEASE).decision_timeout(TIMEOUT)
 }
 
 /// The calls of one process. It says what each used before it is settled.
-pub(super) async fn spend(redis: &str, calls: u64, seed: u64, is_chunked: bool) {
-    let client = Redis::builder(redis).call_timeout(TIMEOUT).probe_timeout(TIMEOUT);
-    let client = client
-        .probe_backoff(Duration::from_millis(2), Duration::from_millis(10))
-        .spawn()
-        .expect("the settings are right");
-    let accounts = RedisAccounts::builder(client, NonZeroU32::new(4).expect("it is not zero"))
-        .lease(LEASE)
-        .chunked(move |_, _| is_chunked)
-        .decision_timeout(TIMEOUT);
-    let limits = limits(budget());
-    let limiter = build(accounts, &limits.each_ref().map(String::as_str), |builder| builder).await;
+pub(super) async fn spend(redis: &str, calls: u64, seed: u64, sharing: Sharing) {
+    let client = client_builder(redis).probe_backoff(Duration::from_millis(2), Duration::from_millis(10));
+    let accounts = accounts(client.spawn().expect("the settings are right"));
+    let limiter = sharing.open(accounts.chunked(move |_, _| sharing != Sharing::Exact)).await;
     ready();
     join_all((0..TOGETHER).map(|n| spend_in_turn(&limiter, calls / TOGETHER, seed * TOGETHER + n))).await;
     limiter.close().await.expect("there is a runtime");
@@ -90,10 +115,10 @@ fn budget() -> u64 {
 
 /// Runs the processes. Kills the first after a third of the budget, and restarts the server after two thirds. Returns
 /// what the calls of the killed process used, and those of the others.
-fn run(server: &mut RedisServer, is_chunked: bool) -> [u64; 2] {
+fn run(url: &str, sharing: Sharing, mut restart: impl FnMut()) -> [u64; 2] {
     let (says, said) = mpsc::channel();
-    let (url, calls) = (server.url(), budget() * 10 / PROCESSES as u64);
-    let start = |n: usize| Child::spawn(&format!("spend {url} {calls} {n} {is_chunked}"), n, says.clone());
+    let calls = budget() * 10 / PROCESSES as u64;
+    let start = |n: usize| Child::spawn(&format!("spend {url} {calls} {n} {sharing:?}"), n, says.clone());
     let mut children: Vec<_> = (0..PROCESSES).map(start).collect();
     let next = || said.recv_timeout(3 * TIMEOUT).expect("a process says something");
     for _ in 0..PROCESSES {
@@ -114,12 +139,11 @@ fn run(server: &mut RedisServer, is_chunked: bool) -> [u64; 2] {
                 children[0].kill();
             }
             if number == budget() * 2 / 3 {
-                server.kill();
-                server.restart();
+                restart();
             }
         }
     }
-    println!("{number} calls were sent");
+    println!("{sharing:?}: {number} calls were sent");
     spent
 }
 
@@ -143,77 +167,88 @@ impl Drop for BusyLoops {
     }
 }
 
-/// Returns the number of reservations that are not settled, and that of the processes that hold them.
-fn unsettled(server: &RedisServer) -> (u64, u64) {
+/// Returns the money that reservations and leases hold, and the number of processes whose they are.
+fn held(server: &RedisServer) -> [u64; 2] {
     const SCRIPT: &str = "
-        local fields, processes, open, of = redis.call('HGETALL', KEYS[1]), {}, 0, 0
+        local fields, processes, held, of = redis.call('HGETALL', KEYS[1]), {}, 0, 0
         for n = 1, #fields, 2 do
             if string.sub(fields[n], 1, 1) == 'r' and fields[n + 1] ~= 'x' then
-                local process = string.sub(fields[n], 2, 9)
-                open, of = open + 1, of + (processes[process] and 0 or 1)
-                processes[process] = true
+                local process, holds = string.sub(fields[n], 2, 9), cmsgpack.unpack(fields[n + 1])
+                for at = 2, #holds, 5 do
+                    if holds[at + 1] == 'w' and holds[at + 2] > 0 then
+                        held, of = held + holds[at + 2], of + (processes[process] and 0 or 1)
+                        processes[process] = true
+                    end
+                end
             end
         end
-        return open .. ' ' .. of";
+        return string.format('%d %d', held, of)";
     let accounts = server.command(&["KEYS", "*:limits"]).expect("it answers");
-    let counts = server.command(&["EVAL", SCRIPT, "1", &accounts]).expect("it answers");
-    let (open, of) = counts.split_once(' ').expect("two numbers");
-    (open.parse().expect("a number"), of.parse().expect("a number"))
+    let counts = accounts.lines().map(|hash| server.command(&["EVAL", SCRIPT, "1", hash]).expect("it answers"));
+    counts.fold([0, 0], |[held, of], counts| {
+        let mut numbers = counts.split(' ').map(|number| number.parse::<u64>().expect("a number"));
+        let mut next = || numbers.next().expect("two numbers");
+        [held + next(), of + next()]
+    })
+}
+
+/// Checks that all is counted, and nothing that no call used or holds, after the processes have ended.
+async fn check(url: &str, sharing: Sharing, [of_killed, of_others]: [u64; 2], held: impl Fn() -> [u64; 2]) {
+    // It decides without chunks, so that it leases nothing.
+    let limiter = sharing.open(accounts(client(url)).chunked(|_, _| false)).await;
+    let statuses = || async { limiter.usage("acme").await.iter().collect::<Vec<_>>() };
+    until(|| async {
+        // The next decision finds the leases that have ended.
+        drop(limiter.reserve(&Demand::new("acme", "m")).await);
+        statuses().await[1].reserved == 0
+    })
+    .await;
+    super::settled(&limiter).await;
+    let money = statuses().await.swap_remove(0);
+    let (budget, spent, counted) = (budget() * RESERVED, of_killed + of_others, money.used + money.reserved);
+    println!("budget {budget}, spent {spent}, counted {counted}, overspend {}", counted.saturating_sub(budget));
+    assert!(spent <= budget && counted <= budget, "{spent} and {counted} of {budget}");
+    assert!(counted >= spent, "{spent} was spent and only {counted} is counted");
+    // What is reserved is the killed process's alone. All else is what calls used, to the nano-dollar.
+    let [held, of] = held();
+    println!("{} is held by {of} process, which was killed", money.reserved);
+    assert_eq!(money.reserved, held);
+    assert!(of <= 1, "{of} processes hold something");
+    let settled_by_killed = money.used.checked_sub(of_others).expect("all that the others used is counted");
+    let unconfirmed = of_killed.checked_sub(settled_by_killed).expect("nothing is counted that no call used");
+    println!("it settled {settled_by_killed}, and {unconfirmed} of what it holds is known to be spent");
+    assert!(unconfirmed <= money.reserved, "{unconfirmed} was spent without a reservation");
+    assert!(spent > budget / 3, "the budget was used");
+}
+
+async fn killed_and_restarted(sharing: Sharing) {
+    let mut server = RedisServer::builder().line("appendonly yes").line("appendfsync always").spawn();
+    let _busy = BusyLoops::begin();
+    let url = server.url();
+    let spent = run(&url, sharing, || server.restart());
+    check(&url, sharing, spent, || held(&server)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn processes_killed_and_restarted_do_not_overspend() {
-    let mut server = RedisServer::builder().line("appendonly yes").line("appendfsync always").spawn();
-    let _busy = BusyLoops::begin();
-    let [of_killed, of_others] = run(&mut server, false);
-    let spent = of_killed + of_others;
-    let (budget, limits) = (budget() * RESERVED, limits(budget()));
-    let limiter = open(&server, &limits.each_ref().map(String::as_str)).await;
-    let statuses = || async { limiter.usage("acme").await.iter().collect::<Vec<_>>() };
-    let slots = || async { statuses().await[1].reserved };
-    until(|| async {
-        // The next decision finds the leases that have ended.
-        drop(limiter.reserve(&Demand::new("acme", "m")).await);
-        slots().await == 0
-    })
-    .await;
-    let money = statuses().await.swap_remove(0);
-    let counted = money.used + money.reserved;
-    println!("budget {budget}, spent {spent}, counted {counted}, overspend {}", counted.saturating_sub(budget));
-    assert!(spent <= budget && counted <= budget, "{spent} and {counted} of {budget}");
-    assert!(counted >= spent, "{spent} was spent and only {counted} is counted");
-    // What is reserved is of the killed process alone. All else is what calls used, to the nano-dollar.
-    let (open, of) = unsettled(&server);
-    println!("{} is held by {open} calls that nobody settled, of {of} process", money.reserved);
-    assert_eq!(money.reserved, open * RESERVED);
-    assert!(of <= 1, "{of} processes left reservations");
-    let settled_by_killed = money.used.checked_sub(of_others).expect("all that the others used is counted");
-    let unconfirmed = of_killed.checked_sub(settled_by_killed).expect("nothing is counted that no call used");
-    assert!(unconfirmed <= money.reserved, "{unconfirmed} was spent without a reservation");
-    assert!(spent > budget / 2, "the budget was used");
+    killed_and_restarted(Sharing::Exact).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn processes_with_chunks_do_not_overspend() {
-    let mut server = RedisServer::builder().line("appendonly yes").line("appendfsync always").spawn();
+    killed_and_restarted(Sharing::Chunks).await;
+}
+
+/// Processes that share a global budget of a Cluster in chunks. The node that has it restarts.
+pub(super) async fn killed_on_cluster(cluster: &mut llm_testkit::redis::RedisCluster) {
     let _busy = BusyLoops::begin();
-    let spent: u64 = run(&mut server, true).iter().sum();
-    let (budget, limits) = (budget() * RESERVED, limits(budget()));
-    let limiter = open(&server, &limits.each_ref().map(String::as_str)).await;
-    let slots = || async { limiter.usage("acme").await.iter().nth(1).expect("it has slots").reserved };
-    until(|| async {
-        drop(limiter.reserve(&Demand::new("acme", "m")).await);
-        slots().await == 0
-    })
-    .await;
-    let money = limiter.usage("acme").await.iter().next().expect("it has a budget");
-    let counted = money.used + money.reserved;
-    println!(
-        "in chunks: budget {budget}, spent {spent}, counted {counted}, overspend {}",
-        counted.saturating_sub(budget)
-    );
-    println!("{} is held by chunks that nobody reported", money.reserved);
-    assert!(spent <= budget && counted <= budget, "{spent} and {counted} of {budget}");
-    assert!(counted >= spent, "{spent} was spent and only {counted} is counted");
-    assert!(spent > budget / 3, "the budget was used");
+    let url = cluster.url();
+    let spent = run(&url, Sharing::GlobalChunks, || {
+        let has_budget = |node: &RedisServer| held(node)[0] > 0;
+        let node = cluster.nodes().iter().position(has_budget).expect("a node has the budget");
+        cluster.nodes_mut()[node].restart();
+        cluster.wait_until_healthy();
+    });
+    let held = || cluster.nodes().iter().map(held).fold([0, 0], |sum, node| [sum[0] + node[0], sum[1] + node[1]]);
+    check(&url, Sharing::GlobalChunks, spent, held).await;
 }
