@@ -38,12 +38,12 @@ fn flush(cluster: &RedisCluster) {
 /// A refusal by one scope gives back what another one took.
 async fn limits_of_several_scopes(cluster: &RedisCluster) {
     let plans = || {
-        let plans = Plans::uniform(["50 tokens/month"]).unwrap();
-        plans.limit("120 tokens/month".parse::<Limit>().unwrap()).unwrap()
+        let plans = Plans::uniform(["50 tokens/month"]).expect("it is right");
+        plans.limit("120 tokens/month".parse::<Limit>().expect("it is right")).expect("it is new")
     };
     let open = || async {
         let accounts = RedisAccounts::builder(client(&cluster.url()), NonZeroU32::MIN);
-        Limiter::builder(plans()).redis(accounts.open().await.unwrap()).build().unwrap()
+        Limiter::builder(plans()).redis(accounts.open().await.expect("it is there")).build().expect("it is right")
     };
     let (one, other) = (open().await, open().await);
     let mut granted = 0;
@@ -88,7 +88,7 @@ async fn global_budget_in_chunks(cluster: &RedisCluster) {
     });
     let granted: u64 = join_all(calls).await.iter().sum();
     for limiter in &limiters {
-        limiter.close().await.unwrap();
+        limiter.close().await.expect("there is a runtime");
     }
     let other = chunks::open(&cluster.url(), &limits).await;
     assert_eq!(level(&other, "a").await, (granted, 0), "every token is counted once");

@@ -119,7 +119,7 @@ async fn server_errors_of_one_account_delay_no_other() {
     held.into_iter().for_each(|reservation| reservation.settle(Settlement::Unknown));
     limiter.reserve(&ask("sound").tokens(9, 0)).await.expect("there is room").settle(used(3));
     until(|| async { level(&other, "sound").await == (3, 0) }).await;
-    assert_eq!(limiter.stats().redis.pending_settlements, 200, "they are tried again");
+    assert!(limiter.stats().redis.pending_settlements >= 200, "they are tried again");
     run(&server, &[&["DEL", &account]]);
     settled(&limiter).await;
 }
