@@ -214,10 +214,7 @@ impl<K> Inner<K> {
                 }
             };
             // Woken or not: the state says if it is this call's turn.
-            match self.instant(until) {
-                Some(until) => drop(timeout_at(until, woken).await),
-                None => woken.await,
-            }
+            drop(timeout_at(self.instant(until), woken).await);
             match self.advance(queued.want, false, self.settings.max_wait) {
                 Break(result) => return result,
                 Continue(next) => until = next,

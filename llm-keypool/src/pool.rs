@@ -11,7 +11,7 @@ use crate::{
     settings::Settings,
     state::{State, choice::Attempt},
     telemetry,
-    time::{Time, nanos},
+    time::{MINUTE, Time, nanos},
 };
 
 /// Pool of members: services of one vendor or several, or keys for any client. Clones share it.
@@ -27,6 +27,9 @@ use crate::{
 /// # Ok::<_, llm_keypool::BuildError>(())
 /// ```
 pub struct KeyPool<S>(pub(crate) Arc<Inner<S>>);
+
+/// Longest time for which a timer is set: thirty years, because an instant may have no room for all times.
+const FAR: Time = 30 * 365 * 24 * 60 * MINUTE;
 
 pub(crate) struct Inner<S> {
     shared: Mutex<Shared<S>>,
@@ -158,9 +161,9 @@ impl<S> Inner<S> {
         nanos(instant.saturating_duration_since(self.start.into_std()))
     }
 
-    /// Returns the instant of a time; `None` if it is too far away.
-    pub(crate) fn instant(&self, time: Time) -> Option<Instant> {
-        self.start.checked_add(Duration::from_nanos(time))
+    /// Returns the instant of a time, but none that is later than [`FAR`].
+    pub(crate) fn instant(&self, time: Time) -> Instant {
+        self.start + Duration::from_nanos(time.min(FAR))
     }
 
     fn lock(&self) -> MutexGuard<'_, Shared<S>> {

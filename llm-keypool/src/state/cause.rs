@@ -14,8 +14,8 @@ use super::{
     parking::{Parking, Slot},
 };
 use crate::{
-    event::Event,
-    time::{SECOND, Time},
+    Event, Reason,
+    time::{MINUTE, SECOND, Time, nanos},
 };
 
 /// Signs count for this long.
@@ -50,7 +50,9 @@ impl State {
 
     /// Pauses the pool, or prolongs the pause. Returns its end.
     fn pause_for(&mut self, hint: Option<Duration>, now: Time) -> Time {
-        let pause = Parking::pause(hint, self.pause.as_deref(), self.attempts, &self.settings.parking_backoff, now);
+        let (before, backoff) = (self.pause.as_deref(), &self.settings.parking_backoff);
+        let length = hint.unwrap_or_else(|| backoff.bound(Parking::step(Reason::RateLimited, before)));
+        let pause = Parking::pause(nanos(length).min(MINUTE), before, self.attempts, now);
         self.queues.wake_heads();
         self.pause.insert(pause.into()).until
     }

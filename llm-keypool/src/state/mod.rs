@@ -33,7 +33,7 @@ use tokio::sync::Notify;
 use self::{
     affinity::Affinity,
     breaker::Breaker,
-    parking::{Parking, Slot},
+    parking::{Parking, Slot, length},
     queue::Queues,
     quota::Quota,
 };
@@ -311,7 +311,9 @@ impl State {
             return false;
         }
         let is_first = before.is_none_or(|parking| parking.step == 0);
-        let parking = Parking::new(reason, hint, before, self.attempts, &self.settings.parking_backoff, now);
+        let length = length(reason, hint, Parking::step(reason, before), &self.settings.parking_backoff);
+        let mut parking = Parking::new(reason, length, before, self.attempts, now);
+        parking.is_timed |= reason == Reason::Unpaid && hint.is_some();
         let until = parking.until;
         *self.slot(part) = Some(parking.into());
         self.return_at(until, part);

@@ -49,7 +49,7 @@ const LONGEST_HINT: Time = 15 * MINUTE;
 const BREAKER: Time = 5;
 
 /// Returns the length of the `step`-th parking in a row.
-fn length(reason: Reason, hint: Option<Duration>, step: u32, backoff: &Backoff) -> Time {
+pub(super) fn length(reason: Reason, hint: Option<Duration>, step: u32, backoff: &Backoff) -> Time {
     match (reason, hint) {
         (Reason::RateLimited | Reason::Unpaid, Some(hint)) => nanos(hint).min(LONGEST_HINT),
         (Reason::RateLimited, None) => nanos(backoff.bound(step) + backoff.wait(step)) / 2,
@@ -59,22 +59,15 @@ fn length(reason: Reason, hint: Option<Duration>, step: u32, backoff: &Backoff) 
 }
 
 impl Parking {
-    /// Creates a parking after the one before it, if it was not ended. A hint of zero, such as a date in the past, is none.
-    pub(crate) fn new(
-        reason: Reason,
-        hint: Option<Duration>,
-        before: Option<&Self>,
-        generation: u64,
-        backoff: &Backoff,
-        now: Time,
-    ) -> Self {
-        let hint = hint.filter(|hint| !hint.is_zero());
-        let step = before.filter(|before| before.reason == reason).map_or(1, |before| before.step.saturating_add(1));
-        let until = now.saturating_add(length(reason, hint, step, backoff));
-        let since = before.map_or(now, |before| before.since);
-        let is_hinted = reason == Reason::Unpaid && hint.is_some();
-        let parking = Self::until(reason, until, generation, now);
-        Self { step, since, is_timed: parking.is_timed || is_hinted, ..parking }
+    /// Returns the number in its row of a parking for this reason that follows another one.
+    pub(crate) fn step(reason: Reason, before: Option<&Self>) -> u32 {
+        before.filter(|before| before.reason == reason).map_or(1, |before| before.step.saturating_add(1))
+    }
+
+    /// Creates a parking after the one before it, if it was not ended.
+    pub(crate) fn new(reason: Reason, length: Time, before: Option<&Self>, generation: u64, now: Time) -> Self {
+        let (step, since) = (Self::step(reason, before), before.map_or(now, |before| before.since));
+        Self { step, since, ..Self::until(reason, now.saturating_add(length), generation, now) }
     }
 
     /// Creates a parking until a time.
@@ -98,18 +91,8 @@ impl Parking {
     }
 
     /// Creates a pause of the whole pool, after which one call tests.
-    pub(crate) fn pause(
-        hint: Option<Duration>,
-        before: Option<&Self>,
-        generation: u64,
-        backoff: &Backoff,
-        now: Time,
-    ) -> Self {
-        let step = before.map_or(1, |before| before.step.saturating_add(1));
-        let hint = hint.filter(|hint| !hint.is_zero());
-        let until = now + nanos(hint.unwrap_or_else(|| backoff.bound(step))).min(MINUTE);
-        let since = before.map_or(now, |before| before.since);
-        Self { step, since, probe_wait: PROBE_TIMEOUT, ..Self::until(Reason::RateLimited, until, generation, now) }
+    pub(crate) fn pause(length: Time, before: Option<&Self>, generation: u64, now: Time) -> Self {
+        Self { probe_wait: PROBE_TIMEOUT, ..Self::new(Reason::RateLimited, length, before, generation, now) }
     }
 
     /// Returns `true` if an attempt was sent after it, so that its outcome counts.

@@ -4,7 +4,7 @@
 //! back what was counted for it, teaches a limit if it may, and parks the part that it names. A failure is counted by the
 //! member's breaker. The release frees the slot and a probe's turn, whatever became of the attempt, and settles its tokens.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use llm_core::{
     Error, ErrorKind, Usage,
@@ -137,7 +137,7 @@ impl State {
         of_quota.give_back(&mut attempt.taken);
         self.queues.wake_heads();
         let exhausted = error.limits().and_then(|limits| of_quota.observe(limits, &attempt.taken, now));
-        let hint = error.retry_after().or(exhausted.filter(|_| verdict != Verdict::Unpaid));
+        let hint = hint(error).or(exhausted.filter(|_| verdict != Verdict::Unpaid));
         let is_explained = self.learn(attempt, quota, verdict, error, now);
         let may_be_common = verdict.may_be_common(error) && !is_explained;
         if may_be_common && self.pause.is_some() {
@@ -201,9 +201,9 @@ impl State {
     fn broke(&mut self, attempt: &Attempt, place: Place, verdict: Verdict, error: &Error, now: Time) {
         if verdict.may_be_common(error) {
             if self.pause.is_some() {
-                return self.failed_in_pause(attempt, error.retry_after(), now);
+                return self.failed_in_pause(attempt, hint(error), now);
             }
-            self.sign(place.group, attempt.number, error.retry_after(), now);
+            self.sign(place.group, attempt.number, hint(error), now);
         }
         let part = Part::Member(place.member);
         // A half-open breaker opens again at the first failure.
@@ -248,4 +248,9 @@ impl State {
         self.slot(Part::Member(member)).take_if(|parking| parking.reason == Reason::Disabled);
         self.refresh(Part::Member(member), now);
     }
+}
+
+/// Returns the vendor's hint. One of zero, such as a date in the past, is none.
+fn hint(error: &Error) -> Option<Duration> {
+    error.retry_after().filter(|hint| !hint.is_zero())
 }
