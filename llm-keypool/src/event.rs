@@ -37,7 +37,7 @@ pub enum Event {
         part: Parked,
         /// Reason of the parking that ended.
         reason: Reason,
-        /// Time for which it was away.
+        /// Time for which it was parked.
         away: Duration,
     },
     /// Groups were refused together, so that the whole pool pauses.
@@ -81,7 +81,7 @@ pub struct Parked {
 /// # Ok::<_, llm_keypool::BuildError>(())
 /// ```
 pub trait Sink: Send + Sync + 'static {
-    /// Takes one event.
+    /// Receives one event.
     fn emit(&self, event: &Event);
 }
 

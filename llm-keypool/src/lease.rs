@@ -79,7 +79,7 @@ impl<K> Lease<K> {
         Arc::clone(&self.member.spec.name).into()
     }
 
-    /// Takes that the vendor serves it.
+    /// Records that the vendor serves it.
     pub(crate) fn begin(&mut self, limits: Option<&VendorLimits>) {
         self.inner.with(|shared, now| shared.state.succeeded(&mut self.attempt, limits, now));
     }
@@ -222,7 +222,7 @@ impl<K> Inner<K> {
         }
     }
 
-    /// Takes the next step of a call that wants a member.
+    /// Makes the next step of a call that wants a member: it gets a lease or an error, or is to ask again at a time.
     fn advance(
         self: &Arc<Self>,
         want: &mut Want<'_>,

@@ -1,9 +1,10 @@
 #![doc = include_str!("../README.md")]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod attempt_loop;
 mod build_error;
 mod builder;
-mod course;
+
 mod event;
 mod group;
 mod lease;

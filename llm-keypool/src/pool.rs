@@ -86,8 +86,8 @@ impl<S> KeyPool<S> {
         Ok(())
     }
 
-    /// Forgets what keeps a member away: verdicts on its key, missing permissions, failures. Returns `false` if there is no
-    /// such member.
+    /// Removes the verdicts on a member's key, its missing permissions and its failures, so that it takes calls again. Returns
+    /// `false` if there is no such member.
     ///
     /// ```
     /// use llm_keypool::{KeyPool, LeaseRequest, Member, Outcome};

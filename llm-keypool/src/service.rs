@@ -17,7 +17,9 @@ use tokio::time::{sleep, sleep_until};
 use tower_service::Service;
 use tracing::Instrument;
 
-use crate::{KeyPool, Lease, LeaseRequest, course::Course, lease::Failed, pool::Inner, request::affinity, telemetry};
+use crate::{
+    KeyPool, Lease, LeaseRequest, attempt_loop::AttemptLoop, lease::Failed, pool::Inner, request::affinity, telemetry,
+};
 
 /// Always ready: a call waits inside its future, because what it needs is known from the call alone. It then waits for its
 /// own clone of a member's service. Clones share the pool.
@@ -29,11 +31,11 @@ impl<T: Operation, S: LlmService<T> + Sync> Service<Call<T>> for KeyPool<S> {
         ResponseFuture::waiting(async move {
             let span = telemetry::call(T::NAME);
             let is_nested = call.extensions.insert(NestedRetry).is_some();
-            let mut course = Course::new(call.extensions.get().cloned(), is_nested);
+            let mut attempts = AttemptLoop::new(call.extensions.get().cloned(), is_nested);
             let request = request(&inner, &call);
-            let sent = course.run(&inner, &request, |lease| attempt(&inner, &call, lease));
+            let sent = attempts.run(&inner, &request, |lease| attempt(&inner, &call, lease));
             let result = if span.is_disabled() { sent.await } else { sent.instrument(span.clone()).await };
-            telemetry::ended(&span, course.failures(), result.as_ref().map(|reply| reply.extensions.get()));
+            telemetry::ended(&span, attempts.failures(), result.as_ref().map(|reply| reply.extensions.get()));
             result
         })
     }

@@ -75,7 +75,7 @@ impl<S> KeyPool<S> {
         })
     }
 
-    /// Takes what an earlier pool knew, by the names of members and groups. What was known of a key is taken only if both
+    /// Restores what an earlier pool knew, by the names of members and groups. What it knew of a key is restored only if both
     /// fingerprints are known and equal ([`Member::fingerprint`](crate::Member::fingerprint)). Parts that this pool does not
     /// have are left out.
     ///

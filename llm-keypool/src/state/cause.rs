@@ -22,7 +22,7 @@ use crate::{
 const WINDOW: Time = 2 * SECOND;
 
 impl State {
-    /// Takes a refusal or failure that may have a common cause. It has none if an attempt that was sent later was served.
+    /// Records a refusal or failure that may have a common cause. It has none if an attempt that was sent later was served.
     pub(super) fn sign(&mut self, group: u32, attempt: u64, hint: Option<Duration>, now: Time) {
         self.groups[group as usize].sign = Some((now, attempt));
         if self.pause.is_none() && self.has_signs(now.saturating_sub(WINDOW)) {
@@ -57,7 +57,7 @@ impl State {
         self.pause.insert(pause.into()).until
     }
 
-    /// Takes a refusal during a pause: it says something new if the attempt tests. Limits that were learned and leave its
+    /// Records a refusal during a pause. It says something new if the attempt tests. Limits that were learned and leave its
     /// model no room explain the refusals.
     pub(super) fn failed_in_pause(&mut self, attempt: &Attempt, hint: Option<Duration>, now: Time) {
         if self.pause.as_ref().is_none_or(|pause| !pause.concerns(attempt.number)) {

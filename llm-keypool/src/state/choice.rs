@@ -1,14 +1,14 @@
 //! Choice of a member for a call.
 //!
-//! A model has tiers, a tier has lanes, and a lane has the members of one group that serve the model by one name. Each level
-//! keeps a set of what can take calls, so that a choice costs the same however many members are away: two lanes are drawn by
+//! A model has tiers, a tier has routes, and a route has the members of one group that serve the model by one name. Each level
+//! keeps a set of what can take calls, so that a choice costs the same however many members are parked: two routes are drawn by
 //! weight, the one with the larger share of its limits left wins, and in it the member with the fewest attempts in flight.
-//! If neither has room, all other lanes that can take calls are looked at, and then the first return is computed from those
+//! If neither has room, all other routes that can take calls are looked at, and then the first return is computed from those
 //! that cannot. A later tier is looked at only if that return is late.
 
 use std::{cmp::Reverse, sync::Arc};
 
-use super::{Lane, MemberState, Part, State, parking::Parking, queue::Ticket, quota::Taken};
+use super::{MemberState, Part, Route, State, parking::Parking, queue::Ticket, quota::Taken};
 use crate::{
     LeaseRequest,
     time::{MINUTE, NEVER, RELEASE, SECOND, Time},
@@ -26,7 +26,7 @@ pub(crate) struct Want<'a> {
     /// Time from which it looks at later tiers, wherever it waits.
     pub(super) overflows: Time,
     pub(crate) ticket: Option<Ticket>,
-    /// It waits for the group that has its beginning cached, in no line.
+    /// `true` while it waits for the group that has its beginning cached, which it does in no queue.
     pub(super) prefers: bool,
     /// Members that cannot express the request.
     pub(crate) exclude: Vec<u32>,
@@ -63,14 +63,14 @@ pub(crate) struct Place {
 
 /// Longest wait for the group that has the beginning cached.
 const AFFINITY_WAIT: Time = SECOND / 5;
-/// Members of a lane that are compared.
+/// Members of a route that are compared.
 const COMPARED: usize = 32;
-/// Draws of a lane by weight. Then its weight does not count.
+/// Draws of a route by weight. Then its weight does not count.
 const DRAWS: usize = 64;
 
-/// Lane that has room for a call.
+/// Route that has room for a call.
 struct Candidate {
-    lane: u32,
+    route: u32,
     member: u32,
     over_learned: bool,
     /// Share of its limits that is left, and load of the member: more of the one and less of the other are better.
@@ -130,17 +130,17 @@ impl State {
         Err(first)
     }
 
-    /// Returns `true` if a lane of a model has room now, and its limit is not about used up.
+    /// Returns `true` if a route of a model has room now, and its limit is not about used up.
     pub(super) fn has_room(&mut self, model: u32, now: Time) -> bool {
         let tiers = self.models[model as usize].tiers.iter();
-        let mut quotas = tiers.flat_map(|tier| &tier.open).map(|lane| self.lanes[*lane as usize].quota);
+        let mut quotas = tiers.flat_map(|tier| &tier.open).map(|route| self.routes[*route as usize].quota);
         quotas.any(|quota| self.quotas[quota as usize].room(&[1, 0, 0, 0], false, now).is_ample(now))
     }
 
     /// Returns `true` if no other member can take calls for a model.
     pub(super) fn is_last(&self, model: u32, member: u32) -> bool {
-        let lanes = self.models[model as usize].tiers.iter().flat_map(|tier| &tier.open);
-        let mut open = lanes.flat_map(|lane| &self.lanes[*lane as usize].open);
+        let routes = self.models[model as usize].tiers.iter().flat_map(|tier| &tier.open);
+        let mut open = routes.flat_map(|route| &self.routes[*route as usize].open);
         !open.any(|other| *other != member)
     }
 
@@ -149,7 +149,7 @@ impl State {
         self.models[model as usize].tiers.len()
     }
 
-    /// Returns the better of two random lanes of a tier, or else any with room, or else the time of the first return.
+    /// Returns the better of two random routes of a tier, or else any with room, or else the time of the first return.
     fn pick(&mut self, tier: usize, want: &Want<'_>, now: Time) -> Result<Candidate, Time> {
         let of_tier = &mut self.models[want.model as usize].tiers[tier];
         let (count, start) = (of_tier.open.len(), of_tier.cursor);
@@ -160,13 +160,13 @@ impl State {
                 break;
             }
             let of_tier = &mut self.models[want.model as usize].tiers[tier];
-            let lane = if step < draws {
+            let route = if step < draws {
                 self.draw(want.model, tier)
             } else {
                 of_tier.cursor = (start + step) % count + 1;
                 of_tier.open[of_tier.cursor - 1]
             };
-            best = match (best, self.candidate(lane, want, now)) {
+            best = match (best, self.candidate(route, want, now)) {
                 (Ok(best), Ok(other)) => Ok(if other.rank > best.rank { other } else { best }),
                 (Err(first), Err(at)) => Err(at.min(first)),
                 (best, candidate) => best.or(candidate),
@@ -174,43 +174,43 @@ impl State {
         }
         best.map_err(|first| {
             let of_tier = &self.models[want.model as usize].tiers[tier];
-            let closed = of_tier.lanes.iter().filter(|lane| !of_tier.open.contains(*lane));
-            let closed = closed.map(|lane| &self.lanes[*lane as usize]).filter(|lane| self.is_allowed(lane, want));
-            closed.map(|lane| self.lane_return(lane, want, now)).fold(first, Time::min)
+            let closed = of_tier.routes.iter().filter(|route| !of_tier.open.contains(*route));
+            let closed = closed.map(|route| &self.routes[*route as usize]).filter(|route| self.is_allowed(route, want));
+            closed.map(|route| self.route_return(route, want, now)).fold(first, Time::min)
         })
     }
 
-    /// Draws a lane that can take calls, by weight.
+    /// Draws a route that can take calls, by weight.
     fn draw(&mut self, model: u32, tier: usize) -> u32 {
         let of_tier = &self.models[model as usize].tiers[tier];
         let mut drawn = 0;
         for _ in 0..DRAWS {
             drawn = of_tier.open[self.random.below(of_tier.open.len())];
             let max = of_tier.max_weight as usize;
-            if max == 1 || self.random.below(max) < self.lanes[drawn as usize].weight as usize {
+            if max == 1 || self.random.below(max) < self.routes[drawn as usize].weight as usize {
                 break;
             }
         }
         drawn
     }
 
-    /// Returns a member of an open lane, or the time at which it has room; [`NEVER`] if the call must not be sent there.
-    fn candidate(&mut self, lane_id: u32, want: &Want<'_>, now: Time) -> Result<Candidate, Time> {
-        let lane = &self.lanes[lane_id as usize];
-        let start = self.random.below(lane.open.len());
-        let chosen = self.least_loaded(lane, start, &want.exclude).filter(|_| self.is_allowed(lane, want));
-        let ((load, member), quota) = (chosen.ok_or(NEVER)?, lane.quota as usize);
+    /// Returns a member of an open route, or the time at which it has room; [`NEVER`] if the call must not be sent there.
+    fn candidate(&mut self, route_id: u32, want: &Want<'_>, now: Time) -> Result<Candidate, Time> {
+        let route = &self.routes[route_id as usize];
+        let start = self.random.below(route.open.len());
+        let chosen = self.least_loaded(route, start, &want.exclude).filter(|_| self.is_allowed(route, want));
+        let ((load, member), quota) = (chosen.ok_or(NEVER)?, route.quota as usize);
         let is_paused = self.pause.is_some();
         let (room, over_learned) = self.quotas[quota].room_to_try(&want.request.amounts, is_paused, now);
         let rank = (room.share, Reverse(load));
-        if room.at <= now { Ok(Candidate { lane: lane_id, member, over_learned, rank }) } else { Err(room.at) }
+        if room.at <= now { Ok(Candidate { route: route_id, member, over_learned, rank }) } else { Err(room.at) }
     }
 
-    /// Returns the member of a lane with the fewest attempts in flight for each unit of its weight, and this load.
-    fn least_loaded(&self, lane: &Lane, start: usize, exclude: &[u32]) -> Option<(u32, u32)> {
-        let (mut best, count) = (None, lane.open.len());
+    /// Returns the member of a route with the fewest attempts in flight for each unit of its weight, and this load.
+    fn least_loaded(&self, route: &Route, start: usize, exclude: &[u32]) -> Option<(u32, u32)> {
+        let (mut best, count) = (None, route.open.len());
         for position in start..start + count.min(COMPARED) {
-            let id = lane.open[if position < count { position } else { position - count }];
+            let id = route.open[if position < count { position } else { position - count }];
             let MemberState { in_flight, spec, .. } = &self.members[id as usize];
             let load = in_flight.saturating_mul(1_024) / spec.weight;
             if !exclude.contains(&id) && best.is_none_or(|(least, _)| load < least) {
@@ -220,15 +220,15 @@ impl State {
         best
     }
 
-    fn is_allowed(&self, lane: &Lane, want: &Want<'_>) -> bool {
-        let group = &self.groups[lane.group as usize].name;
-        !(want.request.no_fallback && lane.stand_in)
+    fn is_allowed(&self, route: &Route, want: &Want<'_>) -> bool {
+        let group = &self.groups[route.group as usize].name;
+        !(want.request.no_fallback && route.stand_in)
             && want.request.pinned.as_ref().is_none_or(|pinned| *pinned.group() == **group)
     }
 
-    /// Returns the time at which a lane that is closed takes calls, as far as it is known.
-    fn lane_return(&self, lane: &Lane, want: &Want<'_>, now: Time) -> Time {
-        let own = self.quotas[lane.quota as usize].model;
+    /// Returns the time at which a route that is closed takes calls, as far as it is known.
+    fn route_return(&self, route: &Route, want: &Want<'_>, now: Time) -> Time {
+        let own = self.quotas[route.quota as usize].model;
         let member_return = |id: u32| {
             let member = &self.members[id as usize];
             let busy = match () {
@@ -239,9 +239,9 @@ impl State {
             let parts = [Part::Member(id), Part::Permission(id, own)];
             parts.map(|part| self.return_of(part, now)).into_iter().fold(busy, Time::max)
         };
-        let members = lane.members.iter().filter(|id| !want.exclude.contains(id));
+        let members = route.members.iter().filter(|id| !want.exclude.contains(id));
         let first = members.map(|id| member_return(*id)).min().unwrap_or(NEVER);
-        let parts = [Part::Group(lane.group), Part::Quota(lane.quota)];
+        let parts = [Part::Group(route.group), Part::Quota(route.quota)];
         parts.map(|part| self.return_of(part, now)).into_iter().fold(first, Time::max)
     }
 
@@ -253,15 +253,15 @@ impl State {
             return None;
         }
         let group = self.affinity.get((affinity, want.model))?;
-        let mut lanes = self.groups[group as usize].lanes.iter();
-        let id = *lanes.find(|id| self.lanes[**id as usize].model == want.model)?;
-        let lane = &self.lanes[id as usize];
-        if lane.tier > 0 {
+        let mut routes = self.groups[group as usize].routes.iter();
+        let id = *routes.find(|id| self.routes[**id as usize].model == want.model)?;
+        let route = &self.routes[id as usize];
+        if route.tier > 0 {
             return None;
         }
         let candidate = match self.models[want.model as usize].tiers[0].open.contains(&id) {
             true => self.candidate(id, want, now),
-            false => Err(self.lane_return(lane, want, now)),
+            false => Err(self.route_return(route, want, now)),
         };
         let latest = want.arrived.saturating_add(AFFINITY_WAIT).min(want.gives_up);
         Some(candidate).filter(|candidate| !candidate.as_ref().is_err_and(|at| *at > latest))
@@ -270,8 +270,8 @@ impl State {
     /// Sends an attempt to a candidate.
     fn grant(&mut self, candidate: &Candidate, want: &Want<'_>, now: Time) -> Attempt {
         self.attempts += 1;
-        let (number, &Candidate { lane, member: id, over_learned, .. }) = (self.attempts, candidate);
-        let Lane { group, quota, stand_in, model, .. } = self.lanes[lane as usize];
+        let (number, &Candidate { route, member: id, over_learned, .. }) = (self.attempts, candidate);
+        let Route { group, quota, stand_in, model, .. } = self.routes[route as usize];
         let of_quota = &mut self.quotas[quota as usize];
         let (own, taken) = (of_quota.model, of_quota.take(&want.request.amounts, now));
         if over_learned {

@@ -151,7 +151,7 @@ impl Counter {
         Room { at, share }
     }
 
-    /// Takes the vendor's statement with a response, to an attempt at whose time the own use was `own`.
+    /// Records the vendor's statement with a response. `own` is the own use when the attempt was sent.
     pub(crate) fn observe(&mut self, limit: Option<u64>, remaining: Option<u64>, own: u64, now: Time) {
         self.stated = limit.or(self.stated);
         if let Some((limit, remaining)) = self.stated.zip(remaining) {
@@ -187,7 +187,7 @@ impl Counter {
         is_explained
     }
 
-    /// Takes the outcome of an attempt beyond the learned limit. A refusal confirms it. After a success a doubtful limit is
+    /// Records the outcome of an attempt beyond the learned limit. A refusal confirms it. After a success a doubtful limit is
     /// none, and another one is raised, by twice as much each time.
     pub(crate) fn tried_more(&mut self, is_served: bool) {
         let Some(learned) = &mut self.learned else { return };

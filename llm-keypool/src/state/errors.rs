@@ -27,10 +27,10 @@ impl State {
         }
         let model = &self.models[want.model as usize];
         let (mut counts, mut names) = (IndexMap::<Reason, usize>::new(), Vec::new());
-        for lane in model.tiers.iter().flat_map(|tier| &tier.lanes).map(|lane| &self.lanes[*lane as usize]) {
-            let own = self.quotas[lane.quota as usize].model;
-            for member in lane.members.iter().copied() {
-                let parts = Place { member, own, group: lane.group, quota: lane.quota }.parts();
+        for route in model.tiers.iter().flat_map(|tier| &tier.routes).map(|route| &self.routes[*route as usize]) {
+            let own = self.quotas[route.quota as usize].model;
+            for member in route.members.iter().copied() {
+                let parts = Place { member, own, group: route.group, quota: route.quota }.parts();
                 let mut parts = parts.into_iter().filter(|part| *part != Part::Pool);
                 if let Some(parking) = parts.find_map(|part| self.parking(part)) {
                     *counts.entry(parking.reason).or_default() += 1;

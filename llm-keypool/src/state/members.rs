@@ -1,7 +1,7 @@
-//! Members, groups and models of a state, and the lanes that they make.
+//! Members, groups and models of a state, and the routes that they make.
 //!
 //! Ids are stable while anything is in flight at them: a replacement marks members as gone, gives new ones the places of those
-//! that ended, and builds the lanes of all models anew. A model that is asked for the first time gets its lanes then.
+//! that ended, and builds the routes of all models anew. A model that is asked for the first time gets its routes then.
 
 use std::{
     cmp::Reverse,
@@ -11,7 +11,7 @@ use std::{
 
 use indexmap::IndexMap;
 
-use super::{GroupState, Lane, MemberState, Model, Part, Quota, Settings, State, Tier};
+use super::{GroupState, MemberState, Model, Part, Quota, Route, Settings, State, Tier};
 use crate::{
     group::GroupLimit,
     member::MemberSpec,
@@ -112,7 +112,7 @@ impl State {
         }
     }
 
-    /// Returns the id of a name, without lanes if it is new.
+    /// Returns the id of a name, without routes if it is new.
     fn intern(&mut self, name: &Arc<str>) -> u32 {
         *self.model_ids.entry(Arc::clone(name)).or_insert_with(|| {
             self.models.push(Model { name: Arc::clone(name), ..Model::default() });
@@ -146,59 +146,59 @@ impl State {
         id
     }
 
-    /// Builds the lanes of all models.
+    /// Builds the routes of all models.
     fn build(&mut self, now: Time) {
         let groups = &self.groups;
         self.group_ids.retain(|_, group| !groups[*group as usize].members.is_empty());
         self.vendor_groups.retain(|_, group| !groups[*group as usize].members.is_empty());
-        self.lanes.clear();
-        self.members.iter_mut().for_each(|member| member.lanes.clear());
-        self.groups.iter_mut().for_each(|group| (group.lanes, group.sign) = (Vec::new(), None));
+        self.routes.clear();
+        self.members.iter_mut().for_each(|member| member.routes.clear());
+        self.groups.iter_mut().for_each(|group| (group.routes, group.sign) = (Vec::new(), None));
         (0..self.models.len() as u32).for_each(|model| self.build_model(model));
         self.schedule_returns(now);
     }
 
-    /// Builds the tiers and lanes of a model. Nothing is in its indexes yet.
+    /// Builds the tiers and routes of a model. Nothing is in its indexes yet.
     fn build_model(&mut self, model: u32) {
         let name = Arc::clone(&self.models[model as usize].name);
-        let mut lanes: IndexMap<(u32, u32, bool), Lane> = IndexMap::new();
+        let mut routes: IndexMap<(u32, u32, bool), Route> = IndexMap::new();
         for member in 0..self.members.len() as u32 {
             let MemberState { spec, group, is_gone: false, .. } = &self.members[member as usize] else { continue };
             let (tier, group) = (spec.tier, *group);
             let Some((own, stand_in)) = spec.serves(&name) else { continue };
             let own = self.intern(&own);
             let quota = self.quota_id(group, own);
-            let lane = lanes.entry((tier, quota, stand_in)).or_default();
-            (lane.model, lane.group, lane.quota, lane.stand_in) = (model, group, quota, stand_in);
-            lane.members.push(member);
+            let route = routes.entry((tier, quota, stand_in)).or_default();
+            (route.model, route.group, route.quota, route.stand_in) = (model, group, quota, stand_in);
+            route.members.push(member);
         }
         // Stable: equal tiers keep the order of their members.
-        lanes.sort_by_key(|(tier, ..), _| *tier);
+        routes.sort_by_key(|(tier, ..), _| *tier);
         self.models[model as usize].tiers.clear();
-        lanes.into_iter().for_each(|((tier, ..), lane)| self.add_lane(tier, lane));
+        routes.into_iter().for_each(|((tier, ..), route)| self.add_route(tier, route));
     }
 
-    /// Adds a lane to the last tier of its model, or to a new one.
-    fn add_lane(&mut self, number: u32, mut lane: Lane) {
-        let id = self.lanes.len() as u32;
-        let tiers = &mut self.models[lane.model as usize].tiers;
+    /// Adds a route to the last tier of its model, or to a new one.
+    fn add_route(&mut self, number: u32, mut route: Route) {
+        let id = self.routes.len() as u32;
+        let tiers = &mut self.models[route.model as usize].tiers;
         if tiers.last().is_none_or(|tier| tier.number != number) {
             tiers.push(Tier { number, ..Tier::default() });
         }
-        lane.tier = tiers.len() as u32 - 1;
-        let (tier, mut weight) = (&mut tiers[lane.tier as usize], 0);
-        for member in &lane.members {
+        route.tier = tiers.len() as u32 - 1;
+        let (tier, mut weight) = (&mut tiers[route.tier as usize], 0);
+        for member in &route.members {
             let member = &mut self.members[*member as usize];
-            member.lanes.push(id);
+            member.routes.push(id);
             weight += member.spec.weight;
         }
         tier.max_weight = tier.max_weight.max(weight);
-        tier.lanes.push(id);
+        tier.routes.push(id);
         // So that nothing is allocated when they return.
-        tier.open.reserve(tier.lanes.len());
-        lane.open.reserve(lane.members.len());
-        self.groups[lane.group as usize].lanes.push(id);
-        self.lanes.push(lane);
+        tier.open.reserve(tier.routes.len());
+        route.open.reserve(route.members.len());
+        self.groups[route.group as usize].routes.push(id);
+        self.routes.push(route);
     }
 
     /// Schedules a look at everything that returns by time, and looks at all of it now.

@@ -51,7 +51,7 @@ pub(crate) struct State {
     pub(crate) groups: Vec<GroupState>,
     pub(crate) quotas: Vec<Quota>,
     free_quotas: Vec<u32>,
-    lanes: Vec<Lane>,
+    routes: Vec<Route>,
     pub(crate) models: Vec<Model>,
     pub(crate) member_ids: Ids,
     pub(crate) group_ids: Ids,
@@ -111,7 +111,7 @@ pub(crate) struct MemberState {
     pub(crate) attempts: u64,
     pub(crate) failures: u64,
     pub(crate) is_gone: bool,
-    lanes: Vec<u32>,
+    routes: Vec<u32>,
 }
 
 #[derive(Debug, Default)]
@@ -121,14 +121,14 @@ pub(crate) struct GroupState {
     /// Members; a group without any is gone.
     pub(crate) members: Vec<u32>,
     pub(crate) quotas: Vec<u32>,
-    lanes: Vec<u32>,
+    routes: Vec<u32>,
     /// Last sign of a common cause: its time and attempt.
     sign: Option<(Time, u64)>,
 }
 
 /// Members of one group and tier that serve a model by one name.
 #[derive(Debug, Default)]
-struct Lane {
+struct Route {
     model: u32,
     /// Position of its tier.
     tier: u32,
@@ -154,8 +154,8 @@ pub(crate) struct Model {
 #[derive(Debug, Default)]
 struct Tier {
     number: u32,
-    lanes: Vec<u32>,
-    /// Lanes that can take calls.
+    routes: Vec<u32>,
+    /// Routes that can take calls.
     open: Open,
     max_weight: u32,
     cursor: usize,
@@ -275,29 +275,29 @@ impl State {
     }
 
     fn refresh_member(&mut self, id: u32, now: Time) {
-        let MemberState { spec, lanes, .. } = &self.members[id as usize];
-        let (weight, lanes) = (spec.weight, lanes.len());
+        let MemberState { spec, routes, .. } = &self.members[id as usize];
+        let (weight, routes) = (spec.weight, routes.len());
         let is_free = self.is_open(Part::Member(id), now) && self.members[id as usize].has_slot(now);
-        for at in 0..lanes {
-            let lane_id = self.members[id as usize].lanes[at];
-            let own = self.quotas[self.lanes[lane_id as usize].quota as usize].model;
+        for at in 0..routes {
+            let route_id = self.members[id as usize].routes[at];
+            let own = self.quotas[self.routes[route_id as usize].quota as usize].model;
             let can_take = is_free && self.is_open(Part::Permission(id, own), now);
-            let lane = &mut self.lanes[lane_id as usize];
-            if set(&mut lane.open, id, can_take) {
-                lane.weight = if can_take { lane.weight + weight } else { lane.weight - weight };
-                self.refresh_lane(lane_id, now);
+            let route = &mut self.routes[route_id as usize];
+            if set(&mut route.open, id, can_take) {
+                route.weight = if can_take { route.weight + weight } else { route.weight - weight };
+                self.refresh_route(route_id, now);
             }
         }
     }
 
     fn refresh_group(&mut self, group: u32, now: Time) {
-        for at in 0..self.groups[group as usize].lanes.len() {
-            self.refresh_lane(self.groups[group as usize].lanes[at], now);
+        for at in 0..self.groups[group as usize].routes.len() {
+            self.refresh_route(self.groups[group as usize].routes[at], now);
         }
     }
 
-    fn refresh_lane(&mut self, id: u32, now: Time) {
-        let Lane { model, tier, group, quota, ref open, .. } = self.lanes[id as usize];
+    fn refresh_route(&mut self, id: u32, now: Time) {
+        let Route { model, tier, group, quota, ref open, .. } = self.routes[id as usize];
         let can_take =
             !open.is_empty() && self.is_open(Part::Group(group), now) && self.is_open(Part::Quota(quota), now);
         set(&mut self.models[model as usize].tiers[tier as usize].open, id, can_take);

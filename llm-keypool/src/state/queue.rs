@@ -1,8 +1,8 @@
-//! Lines in which calls wait, one for each model: interactive calls first, in order of arrival.
+//! Queues in which calls wait, one for each model: interactive calls first, in order of arrival.
 //!
-//! Each call of a line has a turn. The turns of interactive calls follow one another, those of background calls are sixteen
-//! apart, so that of sixteen calls one is a background call and interactive ones cannot keep it away for good. Only the first
-//! call of a line is woken, and wakes the next one when it leaves.
+//! Each call gets an order number when it enters a queue. Those of interactive calls follow one another, those of background
+//! calls are sixteen apart, so that of sixteen calls one is a background call, and interactive ones cannot delay it for good.
+//! Only the first call of a queue is woken, and wakes the next one when it leaves.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -11,47 +11,47 @@ use tokio::sync::Notify;
 
 use crate::time::Time;
 
-/// Lines in which calls wait.
+/// Queues in which calls wait.
 #[derive(Debug, Default)]
 pub(crate) struct Queues {
-    lines: BTreeMap<u32, Line>,
+    queues: BTreeMap<u32, Queue>,
     waiting: usize,
     last: u64,
-    /// Wakes the first call of each line.
+    /// The first call of each queue is to be woken.
     wakes_heads: bool,
     wakes: Vec<Arc<Notify>>,
 }
 
 /// Calls that wait; there is at least one.
 #[derive(Debug, Default)]
-struct Line {
+struct Queue {
     waiting: BTreeMap<Key, Arc<Notify>>,
-    /// Turn of the call that was served last.
+    /// Order number of the call that was served last.
     served: u64,
-    /// Last turns that were given to interactive and to background calls.
+    /// Last order numbers that interactive and background calls got.
     given: [u64; 2],
     /// First return that the first call knows.
     first_return: Time,
 }
 
-/// Turn of a waiting call. At one turn the call that waits longest is first.
+/// Order number of a waiting call, and its number of arrival, which decides between equal ones.
 type Key = (u64, u64);
 
-/// Place of a call in a line.
+/// Place of a call in a queue.
 #[derive(Debug)]
 pub(crate) struct Ticket {
-    line: u32,
+    queue: u32,
     key: Key,
     pub(crate) notify: Arc<Notify>,
 }
 
-/// Number of turns of which one is a background call's.
-const TURNS: u64 = 16;
+/// Distance of the order numbers of background calls.
+const BACKGROUND_STEP: u64 = 16;
 
-impl Line {
-    /// Returns the turn of a call that arrives, and the place of its priority in `given`.
-    fn next_turn(&self, priority: Priority) -> (u64, usize) {
-        let (class, step) = if priority == Priority::Background { (1, TURNS) } else { (0, 1) };
+impl Queue {
+    /// Returns the order number of a call that arrives, and the place of its priority in `given`.
+    fn next_order(&self, priority: Priority) -> (u64, usize) {
+        let (class, step) = if priority == Priority::Background { (1, BACKGROUND_STEP) } else { (0, 1) };
         (self.served.max(self.given[class]) + step, class)
     }
 }
@@ -62,66 +62,67 @@ impl Queues {
         self.waiting
     }
 
-    /// Returns `true` if a call, which waits in a line or arrives, is served before all others, and the first return that the
-    /// line knows.
-    pub(super) fn turn(&self, line: u32, ticket: Option<&Ticket>, priority: Priority) -> (bool, Time) {
-        let Some(line) = self.lines.get(&line) else { return (true, 0) };
-        let key = ticket.map_or_else(|| (line.next_turn(priority).0, u64::MAX), |ticket| ticket.key);
-        (line.waiting.first_key_value().is_none_or(|(first, _)| key <= *first), line.first_return)
+    /// Returns `true` if a call, which waits in a queue or arrives, is served before all others, and the first return that the
+    /// queue knows.
+    pub(super) fn is_next(&self, queue: u32, ticket: Option<&Ticket>, priority: Priority) -> (bool, Time) {
+        let Some(queue) = self.queues.get(&queue) else { return (true, 0) };
+        let key = ticket.map_or_else(|| (queue.next_order(priority).0, u64::MAX), |ticket| ticket.key);
+        (queue.waiting.first_key_value().is_none_or(|(first, _)| key <= *first), queue.first_return)
     }
 
-    /// Sets the first return that the first call of a line knows.
-    pub(super) fn set_first_return(&mut self, line: u32, at: Time) {
-        if let Some(line) = self.lines.get_mut(&line) {
-            line.first_return = at;
+    /// Sets the first return that the first call of a queue knows.
+    pub(super) fn set_first_return(&mut self, queue: u32, at: Time) {
+        if let Some(queue) = self.queues.get_mut(&queue) {
+            queue.first_return = at;
         }
     }
 
-    /// Puts a call at the end of a line.
-    pub(super) fn enter(&mut self, line: u32, priority: Priority) -> Ticket {
+    /// Puts a call into a queue.
+    pub(super) fn enter(&mut self, queue: u32, priority: Priority) -> Ticket {
         (self.last, self.waiting) = (self.last + 1, self.waiting + 1);
-        let of_line = self.lines.entry(line).or_default();
-        let (turn, class) = of_line.next_turn(priority);
-        of_line.given[class] = turn;
-        let (key, notify) = ((turn, self.last), Arc::new(Notify::new()));
-        of_line.waiting.insert(key, Arc::clone(&notify));
-        Ticket { line, key, notify }
+        let of_queue = self.queues.entry(queue).or_default();
+        let (order, class) = of_queue.next_order(priority);
+        of_queue.given[class] = order;
+        let (key, notify) = ((order, self.last), Arc::new(Notify::new()));
+        of_queue.waiting.insert(key, Arc::clone(&notify));
+        Ticket { queue, key, notify }
     }
 
-    /// Counts the turn of a call that is served, whether it waited or not, and wakes the first one.
-    pub(super) fn count_turn(&mut self, line: u32, ticket: Option<&Ticket>, priority: Priority) {
-        if let Some(of_line) = self.lines.get_mut(&line) {
-            let turn = ticket.map_or_else(|| of_line.next_turn(priority).0, |ticket| ticket.key.0);
-            // A call that a later tier serves may be served out of turn.
-            of_line.served = of_line.waiting.first_key_value().map_or(turn, |(first, _)| turn.min(first.0));
-            self.wake_head(line);
+    /// Counts a call that is served, whether it waited or not, and wakes the first one.
+    pub(super) fn count_served(&mut self, queue: u32, ticket: Option<&Ticket>, priority: Priority) {
+        if let Some(of_queue) = self.queues.get_mut(&queue) {
+            let order = ticket.map_or_else(|| of_queue.next_order(priority).0, |ticket| ticket.key.0);
+            // A call that a later tier serves may be served before the first one.
+            of_queue.served = of_queue.waiting.first_key_value().map_or(order, |(first, _)| order.min(first.0));
+            self.wake_head(queue);
         }
     }
 
-    /// Takes a call out of its line, and wakes the first one.
-    pub(super) fn leave(&mut self, Ticket { line, key, .. }: Ticket) {
-        if let Some(of_line) = self.lines.get_mut(&line) {
-            self.waiting -= usize::from(of_line.waiting.remove(&key).is_some());
-            if of_line.waiting.is_empty() {
-                self.lines.remove(&line);
+    /// Removes a call from its queue, and wakes the first one.
+    pub(super) fn leave(&mut self, Ticket { queue, key, .. }: Ticket) {
+        if let Some(of_queue) = self.queues.get_mut(&queue) {
+            self.waiting -= usize::from(of_queue.waiting.remove(&key).is_some());
+            if of_queue.waiting.is_empty() {
+                self.queues.remove(&queue);
             }
         }
-        self.wake_head(line);
+        self.wake_head(queue);
     }
 
-    /// Wakes the first call of each line.
+    /// Has the first call of each queue woken.
     pub(super) fn wake_heads(&mut self) {
         self.wakes_heads = true;
     }
 
-    fn wake_head(&mut self, line: u32) {
-        let head = self.lines.get(&line).and_then(|line| line.waiting.first_key_value());
+    fn wake_head(&mut self, queue: u32) {
+        let head = self.queues.get(&queue).and_then(|queue| queue.waiting.first_key_value());
         self.wakes.extend(head.map(|(_, notify)| Arc::clone(notify)));
     }
 
+    /// Takes the calls to wake since the last time.
     pub(super) fn take_wakes(&mut self) -> Vec<Arc<Notify>> {
         if std::mem::take(&mut self.wakes_heads) {
-            let heads = self.lines.values().filter_map(|line| line.waiting.first_key_value());
+            let heads = self.queues.values().filter_map(|queue| queue.waiting.first_key_value());
             self.wakes.extend(heads.map(|(_, notify)| Arc::clone(notify)));
         }
         std::mem::take(&mut self.wakes)

@@ -93,7 +93,7 @@ impl Quota {
         taken
     }
 
-    /// Takes an attempt back that the vendor refused, and so did not count.
+    /// Removes an attempt that the vendor refused, and so did not count.
     pub(crate) fn give_back(&mut self, taken: &mut Taken) {
         for (unit, counter) in self.counters() {
             counter.own.change(taken.sent_at, taken.amounts[unit], 0);
@@ -117,7 +117,7 @@ impl Quota {
         }
     }
 
-    /// Takes the limits that the vendor stated with the response to an attempt. Returns the time for which nothing is left of
+    /// Records the limits that the vendor stated with the response to an attempt. Returns the time for which nothing is left of
     /// one whose window is not counted.
     pub(crate) fn observe(&mut self, limits: &VendorLimits, taken: &Taken, now: Time) -> Option<Duration> {
         let stated = [limits.requests, limits.tokens, limits.input_tokens, limits.output_tokens];
@@ -150,7 +150,7 @@ impl Quota {
         is_explained
     }
 
-    /// Takes that an attempt beyond the learned limits was served, or refused.
+    /// Records that an attempt beyond the learned limits was served, or refused.
     pub(crate) fn tried_more(&mut self, is_served: bool) {
         self.counters().for_each(|(_, counter)| counter.tried_more(is_served));
     }

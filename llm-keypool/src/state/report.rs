@@ -60,7 +60,7 @@ impl State {
         Place { member, own, group, quota: if is_same { quota } else { self.quota_id(group, own) } }
     }
 
-    /// Takes that the vendor serves an attempt: a response, or the first content of a stream.
+    /// Records that the vendor serves an attempt: by a response, or the first content of a stream.
     pub(crate) fn succeeded(&mut self, attempt: &mut Attempt, limits: Option<&VendorLimits>, now: Time) {
         attempt.has_begun = true;
         self.served = self.served.max(attempt.number);
@@ -86,7 +86,7 @@ impl State {
         }
     }
 
-    /// Takes the failure of an attempt. Returns `true` if it is in doubt: the first 403 or 404 of a last member.
+    /// Records the failure of an attempt. Returns `true` if it is in doubt: the first 403 or 404 of a last member.
     pub(crate) fn failed(&mut self, attempt: &mut Attempt, verdict: Verdict, error: &Error, now: Time) -> bool {
         let place = self.place(attempt);
         let member = &mut self.members[place.member as usize];
@@ -101,7 +101,7 @@ impl State {
         false
     }
 
-    /// Takes that the response to an attempt is complete.
+    /// Records that the response to an attempt is complete.
     pub(crate) fn completed(&mut self, attempt: &Attempt, now: Time) {
         self.members[attempt.place.member as usize].breaker.responded(now);
     }
@@ -128,7 +128,7 @@ impl State {
         }
     }
 
-    /// Takes a refusal: the vendor is there, and did not count the attempt.
+    /// Records a refusal: the vendor is reachable, and did not count the attempt.
     fn refused(&mut self, attempt: &mut Attempt, place: Place, verdict: Verdict, error: &Error, now: Time) -> bool {
         let Place { member, group, quota, .. } = place;
         self.members[member as usize].breaker.responded(now);
@@ -178,7 +178,7 @@ impl State {
         is_of_quota && of_quota.learn(error, &attempt.taken, verdict.may_be_common(error), now)
     }
 
-    /// Takes that a member may not use a model, or does not know it. Returns `true` if it is the first time, of a last
+    /// Records that a member may not use a model, or does not know it. Returns `true` if it is the first time, of a last
     /// member, which needs it said twice.
     fn lacks(&mut self, attempt: &Attempt, place: Place, reason: Reason, now: Time) -> bool {
         let Place { member: id, own, .. } = place;
@@ -197,7 +197,7 @@ impl State {
         false
     }
 
-    /// Takes a failure of the vendor or the connection.
+    /// Records a failure of the vendor or the connection.
     fn broke(&mut self, attempt: &Attempt, place: Place, verdict: Verdict, error: &Error, now: Time) {
         if verdict.may_be_common(error) {
             if self.pause.is_some() {
@@ -227,7 +227,7 @@ impl State {
         }
     }
 
-    /// Forgets all that keeps a member away: its verdicts, permissions and failures. Its group stays as it is.
+    /// Removes the verdicts on a member, its missing permissions and its failures. Its group stays as it is.
     pub(crate) fn reset(&mut self, member: u32, now: Time) {
         let known = &mut self.members[member as usize];
         (known.permissions, known.breaker, known.doubt) = Default::default();

@@ -191,21 +191,21 @@ fn check_indexes(state: &mut State, now: Time) {
     state.find_returned(now);
     for model in &state.models {
         for tier in &model.tiers {
-            for lane_id in &tier.lanes {
-                let lane = &state.lanes[*lane_id as usize];
-                let own = state.quotas[lane.quota as usize].model;
+            for route_id in &tier.routes {
+                let route = &state.routes[*route_id as usize];
+                let own = state.quotas[route.quota as usize].model;
                 let mut weight = 0;
-                for id in &lane.members {
+                for id in &route.members {
                     let member = &state.members[*id as usize];
                     let parts = [Part::Member(*id), Part::Permission(*id, own)];
                     let can_take = member.has_slot(now) && parts.iter().all(|part| state.is_open(*part, now));
-                    assert_eq!(lane.open.contains(id), can_take, "{} at {now}", member.spec.name);
+                    assert_eq!(route.open.contains(id), can_take, "{} at {now}", member.spec.name);
                     weight += if can_take { member.spec.weight } else { 0 };
                 }
-                let parts = [Part::Group(lane.group), Part::Quota(lane.quota)];
+                let parts = [Part::Group(route.group), Part::Quota(route.quota)];
                 let is_open = weight > 0 && parts.iter().all(|part| state.is_open(*part, now));
-                assert_eq!(lane.weight, weight);
-                assert_eq!(tier.open.contains(lane_id), is_open, "group {} at {now}", lane.group);
+                assert_eq!(route.weight, weight);
+                assert_eq!(tier.open.contains(route_id), is_open, "group {} at {now}", route.group);
             }
         }
     }

@@ -1,4 +1,4 @@
-//! Waits of calls for a member. Calls that may not be sent to every member of their model wait in a line of their own, so
+//! Waits of calls for a member. Calls that may not be sent to every member of their model wait in a queue of their own, so
 //! that they delay no other.
 
 use std::ops::ControlFlow::{self, Break, Continue};
@@ -12,8 +12,8 @@ use super::{
 use crate::time::{NEVER, RELEASE, Time};
 
 impl Want<'_> {
-    /// Returns its line: of its model, or that beside it for calls that not every member may serve.
-    fn line(&self) -> u32 {
+    /// Returns its queue: that of its model, or the one beside it for calls that not every member may serve.
+    fn queue(&self) -> u32 {
         let is_apart = self.request.pinned.is_some() || self.request.no_fallback || !self.exclude.is_empty();
         2 * self.model + u32::from(is_apart)
     }
@@ -29,7 +29,7 @@ impl State {
     /// Returns an attempt for a call, or why it gets none, or else the time at which it is to ask again, if it is not woken
     /// before.
     pub(crate) fn advance(&mut self, want: &mut Want<'_>, now: Time) -> ControlFlow<Result<Attempt, Error>, Time> {
-        let (is_next, first_return) = self.queues.turn(want.line(), want.ticket.as_ref(), want.request.priority);
+        let (is_next, first_return) = self.queues.is_next(want.queue(), want.ticket.as_ref(), want.request.priority);
         let is_late = now >= want.overflows;
         want.prefers = false;
         let turn = match is_next {
@@ -42,7 +42,7 @@ impl State {
         }
         let at = match turn {
             Ok(attempt) => {
-                self.queues.count_turn(want.line(), want.ticket.as_ref(), want.request.priority);
+                self.queues.count_served(want.queue(), want.ticket.as_ref(), want.request.priority);
                 self.leave_queue(want);
                 return Break(Ok(attempt));
             }
@@ -62,15 +62,15 @@ impl State {
                 let message = format!("{waiting} calls wait for a member of the pool, and no more may");
                 return Break(Err(Error::new(ErrorKind::Overloaded, message)));
             }
-            want.ticket = Some(self.queues.enter(want.line(), want.request.priority));
+            want.ticket = Some(self.queues.enter(want.queue(), want.request.priority));
         }
         if is_next {
-            self.queues.set_first_return(want.line(), at);
+            self.queues.set_first_return(want.queue(), at);
         }
         Continue(if is_next { at } else { Time::MAX }.min(want.gives_up).min(want.overflows))
     }
 
-    /// Takes a call out of its line, if it waits.
+    /// Removes a call from its queue, if it waits.
     pub(crate) fn leave_queue(&mut self, want: &mut Want<'_>) {
         if let Some(ticket) = want.ticket.take() {
             self.queues.leave(ticket);

@@ -1,4 +1,4 @@
-//! Course of a call over its attempts.
+//! Attempts of a call, one after the other.
 //!
 //! After a failed attempt there are three ways on: a *move*, if the refusal cost nothing and concerns a key or group; a *retry*,
 //! if the vendor failed and the budget has room; and a skip, if a stand-in cannot express the request. Layers above are asked
@@ -15,8 +15,8 @@ use crate::{
     state::choice::Want,
 };
 
-/// Course of a call over its attempts.
-pub(crate) struct Course {
+/// Attempts of a call, one after the other.
+pub(crate) struct AttemptLoop {
     moves: u32,
     retries: u32,
     /// Error of the last attempt that costs something, if one does, with the charges of all.
@@ -69,11 +69,11 @@ impl<K> KeyPool<K> {
                 }
             }
         };
-        Course::new(None, false).run(&self.0, request, attempt).await
+        AttemptLoop::new(None, false).run(&self.0, request, attempt).await
     }
 }
 
-impl Course {
+impl AttemptLoop {
     pub(crate) fn new(permit: Option<AttemptPermit>, is_nested: bool) -> Self {
         Self { moves: 0, retries: 0, failed: None, first: None, permit, is_nested }
     }
