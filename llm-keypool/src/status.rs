@@ -134,11 +134,9 @@ impl<S> KeyPool<S> {
     pub fn status(&self) -> PoolStatus {
         self.0.with(|shared, now| {
             let state = &mut shared.state;
-            let mut in_flight = vec![0; state.groups.len()];
-            state.members.iter().for_each(|member| in_flight[member.group as usize] += member.in_flight);
             let members = state.live_members().map(|id| state.member_status(id, now)).collect();
             let groups: Vec<_> = state.live_groups().collect();
-            let groups = groups.into_iter().map(|id| state.group_status(id, in_flight[id as usize], now)).collect();
+            let groups = groups.into_iter().map(|id| state.group_status(id, now)).collect();
             PoolStatus { members, groups, waiting: state.queues.waiting(), is_paused: state.pause.is_some() }
         })
     }
@@ -157,9 +155,10 @@ impl State {
         }
     }
 
-    fn group_status(&mut self, id: u32, in_flight: u32, now: Time) -> GroupStatus {
+    fn group_status(&mut self, id: u32, now: Time) -> GroupStatus {
         let parked = self.parked_of_group(id).map(|parked| self.parked_status(parked, now)).collect();
-        let GroupState { name, quotas, .. } = &self.groups[id as usize];
+        let GroupState { name, members, quotas, .. } = &self.groups[id as usize];
+        let in_flight = members.iter().map(|id| self.members[*id as usize].in_flight).sum();
         let quotas = quotas.iter().map(|id| self.quotas[*id as usize].status(&self.models, now)).collect();
         GroupStatus { name: Arc::clone(name), in_flight, parked, quotas }
     }

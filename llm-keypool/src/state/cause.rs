@@ -23,12 +23,25 @@ const WINDOW: Time = 2 * SECOND;
 
 impl State {
     /// Records a refusal or failure that may have a common cause. It has none if an attempt that was sent later was served.
-    pub(super) fn sign(&mut self, group: u32, attempt: u64, hint: Option<Duration>, now: Time) {
-        self.groups[group as usize].sign = Some((now, attempt));
-        if self.pause.is_none() && self.has_signs(now.saturating_sub(WINDOW)) {
+    /// Returns `true` if the pool was paused before, so that the pause stands for it.
+    ///
+    /// During a pause it says something new if the attempt tests. Limits that were learned and leave its model no room explain
+    /// it then.
+    pub(super) fn sign(&mut self, attempt: &Attempt, group: u32, hint: Option<Duration>, now: Time) -> bool {
+        if let Some(pause) = &self.pause {
+            match pause.concerns(attempt.number) {
+                true if self.has_room(attempt.model, now) => drop(self.pause_for(hint, now)),
+                true => drop(self.end_pause()),
+                false => {}
+            }
+            return true;
+        }
+        self.groups[group as usize].sign = Some((now, attempt.number));
+        if self.has_signs(now.saturating_sub(WINDOW)) {
             let pause = self.pause_for(hint, now);
             self.events.push(Event::Paused { length: Duration::from_nanos(pause - now) });
         }
+        false
     }
 
     /// Returns `true` if half of the groups with a valid key have signs since a time, and no later attempt was served.
@@ -55,18 +68,6 @@ impl State {
         let pause = Parking::pause(nanos(length).min(MINUTE), before, self.attempts, now);
         self.queues.wake_heads();
         self.pause.insert(pause.into()).until
-    }
-
-    /// Records a refusal during a pause. It says something new if the attempt tests. Limits that were learned and leave its
-    /// model no room explain the refusals.
-    pub(super) fn failed_in_pause(&mut self, attempt: &Attempt, hint: Option<Duration>, now: Time) {
-        if self.pause.as_ref().is_none_or(|pause| !pause.concerns(attempt.number)) {
-            return;
-        }
-        match self.has_room(attempt.model, now) {
-            true => drop(self.pause_for(hint, now)),
-            false => drop(self.end_pause()),
-        }
     }
 
     /// Ends the pause.

@@ -2,7 +2,7 @@
 //!
 //! An attempt is reported once or twice and then released. A success ends what was parked where it was made. A refusal gives
 //! back what was counted for it, teaches a limit if it may, and parks the part that it names. A failure is counted by the
-//! member's breaker. The release frees the slot and a probe's turn, whatever became of the attempt, and settles its tokens.
+//! member's breaker, and parks the member if that opens. The release frees the slot and a probe's turn, whatever became of the attempt, and settles its tokens.
 
 use std::{sync::Arc, time::Duration};
 
@@ -89,14 +89,45 @@ impl State {
     /// Records the failure of an attempt. Returns `true` if it is in doubt: the first 403 or 404 of a last member.
     pub(crate) fn failed(&mut self, attempt: &mut Attempt, verdict: Verdict, error: &Error, now: Time) -> bool {
         let place = self.place(attempt);
-        let member = &mut self.members[place.member as usize];
+        let Place { member: id, own, group, quota } = place;
+        let member = &mut self.members[id as usize];
         member.failures += u64::from(verdict != Verdict::Request);
-        match verdict {
+        if attempt.number <= member.key_since {
             // The member has another key since.
-            _ if attempt.number <= member.key_since => {}
-            Verdict::Request => member.breaker.responded(now),
-            Verdict::Failed | Verdict::TimedOut => self.broke(attempt, place, verdict, error, now),
-            _ => return self.refused(attempt, place, verdict, error, now),
+            return false;
+        }
+        if !verdict.is_failure() {
+            member.breaker.responded(now);
+        }
+        let exhausted = if verdict.moves() { self.refused(attempt, quota, error, now) } else { None };
+        // A hint of zero, such as a date in the past, is none.
+        let hint = error.retry_after().filter(|hint| !hint.is_zero());
+        let hint = hint.or(exhausted.filter(|_| verdict != Verdict::Unpaid));
+        let is_explained = self.learn(attempt, quota, verdict, error, now);
+        if verdict.may_be_common(error) && !is_explained && self.sign(attempt, group, hint, now) {
+            return false;
+        }
+        let (part, reason) = match verdict {
+            Verdict::Request => return false,
+            Verdict::Failed | Verdict::TimedOut if !self.breaks(attempt, id, now) => return false,
+            Verdict::Forbidden | Verdict::NotFound if self.is_doubted(attempt, place, now) => return true,
+            Verdict::Failed => (Part::Member(id), Reason::Failing),
+            Verdict::TimedOut => (Part::Member(id), Reason::TimedOut),
+            Verdict::Unauthorized => (Part::Member(id), Reason::Unauthorized),
+            Verdict::Unpaid => (Part::Group(group), Reason::Unpaid),
+            Verdict::Forbidden => (Part::Permission(id, own), Reason::Forbidden),
+            Verdict::NotFound => (Part::Permission(id, own), Reason::NotFound),
+            Verdict::KeyLimited => (Part::Member(id), Reason::RateLimited),
+            Verdict::GroupLimited => (Part::Group(group), Reason::RateLimited),
+            Verdict::RateLimited => (Part::Quota(quota), Reason::RateLimited),
+        };
+        let is_parked = self.park(part, reason, hint, attempt.number, now);
+        if is_parked && is_explained && attempt.over_learned && hint.is_none() {
+            self.end_with_room(part, quota, now);
+        }
+        let permissions = self.members[id as usize].permissions.values().flatten();
+        if reason == Reason::Forbidden && permissions.filter(|parking| parking.reason == reason).count() >= 2 {
+            self.park(Part::Member(id), reason, None, attempt.number, now);
         }
         false
     }
@@ -128,39 +159,14 @@ impl State {
         }
     }
 
-    /// Records a refusal: the vendor is reachable, and did not count the attempt.
-    fn refused(&mut self, attempt: &mut Attempt, place: Place, verdict: Verdict, error: &Error, now: Time) -> bool {
-        let Place { member, group, quota, .. } = place;
-        self.members[member as usize].breaker.responded(now);
+    /// Removes an attempt that was refused from its quota, because the vendor did not count it. Returns the time for which
+    /// nothing is left of a limit whose window is not counted.
+    fn refused(&mut self, attempt: &mut Attempt, quota: u32, error: &Error, now: Time) -> Option<Duration> {
         self.models[attempt.model as usize].message = Some(error.message().into());
+        self.queues.wake_heads();
         let of_quota = &mut self.quotas[quota as usize];
         of_quota.give_back(&mut attempt.taken);
-        self.queues.wake_heads();
-        let exhausted = error.limits().and_then(|limits| of_quota.observe(limits, &attempt.taken, now));
-        let hint = hint(error).or(exhausted.filter(|_| verdict != Verdict::Unpaid));
-        let is_explained = self.learn(attempt, quota, verdict, error, now);
-        let may_be_common = verdict.may_be_common(error) && !is_explained;
-        if may_be_common && self.pause.is_some() {
-            self.failed_in_pause(attempt, hint, now);
-            return false;
-        }
-        let (part, reason) = match verdict {
-            Verdict::Unauthorized => (Part::Member(member), Reason::Unauthorized),
-            Verdict::Unpaid => (Part::Group(group), Reason::Unpaid),
-            Verdict::KeyLimited => (Part::Member(member), Reason::RateLimited),
-            Verdict::GroupLimited => (Part::Group(group), Reason::RateLimited),
-            Verdict::Forbidden => return self.lacks(attempt, place, Reason::Forbidden, now),
-            Verdict::NotFound => return self.lacks(attempt, place, Reason::NotFound, now),
-            _ => (Part::Quota(quota), Reason::RateLimited),
-        };
-        let is_parked = self.park(part, reason, hint, attempt.number, now);
-        if is_parked && is_explained && attempt.over_learned && hint.is_none() {
-            self.end_with_room(part, quota, now);
-        }
-        if may_be_common {
-            self.sign(group, attempt.number, hint, now);
-        }
-        false
+        of_quota.observe(error.limits()?, &attempt.taken, now)
     }
 
     /// Learns a limit from a refusal. Returns `true` if one that was learned before explains it.
@@ -178,42 +184,22 @@ impl State {
         is_of_quota && of_quota.learn(error, &attempt.taken, verdict.may_be_common(error), now)
     }
 
-    /// Records that a member may not use a model, or does not know it. Returns `true` if it is the first time, of a last
-    /// member, which needs it said twice.
-    fn lacks(&mut self, attempt: &Attempt, place: Place, reason: Reason, now: Time) -> bool {
-        let Place { member: id, own, .. } = place;
-        let is_last = self.is_last(attempt.model, id);
-        let member = &mut self.members[id as usize];
-        let is_second = member.doubt.take().is_some_and(|(of, at)| of == own && now <= at + DOUBT);
-        if is_last && !is_second {
-            member.doubt = Some((own, now));
-            return true;
-        }
-        self.park(Part::Permission(id, own), reason, None, attempt.number, now);
-        let permissions = self.members[id as usize].permissions.values().flatten();
-        if reason == Reason::Forbidden && permissions.filter(|parking| parking.reason == reason).count() >= 2 {
-            self.park(Part::Member(id), reason, None, attempt.number, now);
-        }
-        false
+    /// Returns `true` if a 403 or 404 for a model is the first one of a last member, which a second one has to confirm.
+    fn is_doubted(&mut self, attempt: &Attempt, Place { member, own, .. }: Place, now: Time) -> bool {
+        let is_last = self.is_last(attempt.model, member);
+        let doubt = &mut self.members[member as usize].doubt;
+        let is_second = doubt.take().is_some_and(|(of, at)| of == own && now <= at + DOUBT);
+        *doubt = (is_last && !is_second).then_some((own, now));
+        doubt.is_some()
     }
 
-    /// Records a failure of the vendor or the connection.
-    fn broke(&mut self, attempt: &Attempt, place: Place, verdict: Verdict, error: &Error, now: Time) {
-        if verdict.may_be_common(error) {
-            if self.pause.is_some() {
-                return self.failed_in_pause(attempt, hint(error), now);
-            }
-            self.sign(place.group, attempt.number, hint(error), now);
-        }
-        let part = Part::Member(place.member);
+    /// Counts a failure of the vendor or the connection. Returns `true` if its member's breaker opens.
+    fn breaks(&mut self, attempt: &Attempt, member: u32, now: Time) -> bool {
+        let parking = self.parking(Part::Member(member));
+        let is_before = parking.is_some_and(|parking| !parking.concerns(attempt.number));
         // A half-open breaker opens again at the first failure.
-        let (is_before, is_half_open) = self
-            .parking(part)
-            .map_or((false, false), |parking| (!parking.concerns(attempt.number), parking.reason.is_failure()));
-        if !is_before && (self.members[place.member as usize].breaker.failed(now) || is_half_open) {
-            let reason = if verdict == Verdict::TimedOut { Reason::TimedOut } else { Reason::Failing };
-            self.park(part, reason, None, attempt.number, now);
-        }
+        let is_half_open = parking.is_some_and(|parking| parking.reason.is_failure());
+        !is_before && (self.members[member as usize].breaker.failed(now) || is_half_open)
     }
 
     /// Learns from the vendor's name for a group that a member without a group belongs to another one.
@@ -248,9 +234,4 @@ impl State {
         self.slot(Part::Member(member)).take_if(|parking| parking.reason == Reason::Disabled);
         self.refresh(Part::Member(member), now);
     }
-}
-
-/// Returns the vendor's hint. One of zero, such as a date in the past, is none.
-fn hint(error: &Error) -> Option<Duration> {
-    error.retry_after().filter(|hint| !hint.is_zero())
 }
