@@ -1,27 +1,29 @@
-//! One case of each kind over real HTTP, but for a vendor that hangs: only a timer ends such a call, so it is in virtual time.
+//! One case of each kind over real HTTP.
 
-use llm_core::{Call, ChatRequest, Provider, into_provider};
-use llm_keypool::{KeyPool, Member};
+use futures_util::StreamExt;
+use llm_core::{Call, ChatEvent, ChatRequest, Provider, into_provider, layer::RetryBudget};
+use llm_keypool::{KeyPool, KeyPoolBuilder, Member, Reason};
 use llm_providers::{OpenAi, transport::Reqwest};
-use llm_testkit::{Fault, RefusalKind, RetryForm, Rule, Vendor};
+use llm_testkit::{Fault, RefusalKind, RetryForm, Rule, Server, Vendor};
 use std::{sync::Arc, time::Duration};
 
-/// Sends thirty calls to three keys, one of which fails.
-async fn serve_thirty(script: impl Fn(&Vendor)) -> (u64, usize) {
+/// Serves three keys, the first of which fails.
+async fn serve(fault: Fault) -> (Vendor, Server) {
     let vendor = Vendor::builder().keys(["sk-b", "sk-c", "sk-a"]).build();
-    script(&vendor);
+    vendor.script(of_first(fault));
     let server = vendor.serve().await;
+    (vendor, server)
+}
+
+fn pool(server: &Server) -> KeyPoolBuilder<OpenAi<Reqwest>> {
     let http = Reqwest::new().unwrap();
     let client = |key: &str| OpenAi::with_transport(key, http.clone()).unwrap().base_url(&server.base_url()).unwrap();
     let members = ["sk-a", "sk-b", "sk-c"].map(|key| Member::new(key.replace("sk", "member"), client(key)));
-    let pool = KeyPool::builder().members(members).response_timeout(None).seed(7).build().unwrap();
-    let provider: Arc<dyn Provider> = into_provider(pool);
-    let mut served = 0;
-    for _ in 0..30 {
-        let reply = provider.chat(Call::new("acme", ChatRequest::new("gpt-4o-mini").user("hello"))).await;
-        served += usize::from(reply.is_ok_and(|reply| !reply.output.text().is_empty()));
-    }
-    (vendor.calls(), served)
+    KeyPool::builder().members(members).response_timeout(None).seed(7)
+}
+
+fn call() -> Call<ChatRequest> {
+    Call::new("acme", ChatRequest::new("gpt-4o-mini").user("hello"))
 }
 
 /// A rule for the first key alone.
@@ -40,8 +42,36 @@ async fn http_calls_are_served_beside_failing_key() {
         (Fault::Reset, 35),
         (Fault::Refused(RefusalKind::ServerError), 35),
     ] {
-        let (calls, served) = serve_thirty(|vendor| vendor.script(of_first(fault.clone()))).await;
+        let (vendor, server) = serve(fault.clone()).await;
+        let provider: Arc<dyn Provider> = into_provider(pool(&server).build().unwrap());
+        let mut served = 0;
+        for _ in 0..30 {
+            let reply = provider.chat(call()).await;
+            served += usize::from(reply.is_ok_and(|reply| !reply.output.text().is_empty()));
+        }
+        let calls = vendor.calls();
         // An HTTP client may itself send a request again whose connection was closed.
         assert!(served == 30 && (attempts..=attempts + 1).contains(&calls), "{fault:?}: {served} of {calls}");
     }
+}
+
+/// Only a timer ends a call that hangs. Its length decides nothing: what a slow machine ends too early is retried, too.
+#[tokio::test]
+async fn http_calls_are_served_beside_hanging_key() {
+    let (vendor, server) = serve(Fault::NoResponse).await;
+    let budget = RetryBudget::new(100, 1_000);
+    let builder = pool(&server).first_content_timeout(Duration::from_millis(20)).retry_budget(budget).max_moves(1_000);
+    let pool = builder.build().unwrap();
+    let provider: Arc<dyn Provider> = into_provider(pool.clone());
+    for _ in 0..30 {
+        let stream = provider.chat_stream(call()).await.unwrap().output;
+        let events: Vec<_> = stream.map(Result::unwrap).collect().await;
+        assert!(events.iter().any(|event| matches!(event, ChatEvent::Text { .. })));
+    }
+    // Its connections are closed.
+    vendor.wait_until(|vendor| vendor.in_flight() == 0).await;
+    let hanging = &pool.status().members[0];
+    let parked = &hanging.parked[0];
+    // It is parked after five attempts, and after each of those that go first later.
+    assert_eq!((parked.reason, hanging.attempts), (Reason::TimedOut, 4 + u64::from(parked.times)), "{hanging:?}");
 }
