@@ -3,6 +3,7 @@
 use crate::flavor::Flavor;
 use crate::latency::Latency;
 use crate::limits::{Limit, Limiter, RateLimits};
+use crate::prompt_cache::PromptCache;
 use crate::settings::Settings;
 use crate::vendor::Vendor;
 use serde_json::Value;
@@ -25,6 +26,7 @@ use std::time::{Duration, SystemTime};
 pub struct VendorBuilder {
     settings: Settings,
     limiter: Limiter,
+    prompt_cache: Option<PromptCache>,
 }
 
 impl VendorBuilder {
@@ -121,6 +123,26 @@ impl VendorBuilder {
     #[must_use]
     pub fn cached_percent(mut self, percent: u8) -> Self {
         self.settings.cached_percent = percent.min(100);
+        self
+    }
+
+    /// Caches prompts for each organisation ([`limit_organisation`](Self::limit_organisation)), as vendors do; off by default.
+    ///
+    /// The leading messages of a chat count as cached if an earlier chat of the same organisation and model began with them
+    /// within `ttl`, and if they have at least `least` tokens. In Anthropic's format only requests with `cache_control`
+    /// breakpoints are cached. A key without an organisation has a cache of its own.
+    ///
+    /// ```
+    /// use llm_testkit::Vendor;
+    /// use std::time::Duration;
+    ///
+    /// let builder = Vendor::builder().prompt_cache(1_024, Duration::from_secs(300));
+    /// let vendor = builder.limit_organisation("acme", ["sk-a", "sk-b"], []).build();
+    /// assert!(vendor.bills().iter().all(|bill| bill.cached_tokens == 0));
+    /// ```
+    #[must_use]
+    pub fn prompt_cache(mut self, least: u64, ttl: Duration) -> Self {
+        self.prompt_cache = Some(PromptCache::new(least, ttl));
         self
     }
 
@@ -227,6 +249,6 @@ impl VendorBuilder {
 
     /// Creates the vendor.
     pub fn build(self) -> Vendor {
-        Vendor::open(self.settings, self.limiter)
+        Vendor::open(self.settings, self.limiter, self.prompt_cache)
     }
 }

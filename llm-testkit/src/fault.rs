@@ -33,6 +33,8 @@ pub enum Fault {
         /// `quotaId` (per minute, per day); any other code stands there as it is.
         code: String,
     },
+    /// A bare 429 in plain text, as a proxy in front of the vendor sends it: without limits, waiting time and error code.
+    Throttled,
     /// A refusal in the vendor's format.
     Refused(RefusalKind),
     /// A filter blocks the content: an empty response with the format's finish reason (`content_filter`,
@@ -91,6 +93,8 @@ pub enum RefusalKind {
     ContextTooLong,
     /// 403.
     Forbidden,
+    /// 404, which vendors send in place of a 403: the model does not exist, or the key may not use it.
+    NoAccess,
     /// The balance is used up: 402, OpenAI's 429 with `credit_balance_exhausted`, Gemini's 429 per day.
     NoCredit,
 }

@@ -99,6 +99,7 @@ mod plan;
 mod planned_response;
 mod prng;
 pub mod probe;
+mod prompt_cache;
 mod protocol;
 #[cfg(unix)]
 pub mod redis;

@@ -98,6 +98,7 @@ impl Refusal {
             RefusalKind::ServerError => "the model failed while it answered",
             RefusalKind::ContextTooLong => "the prompt is longer than the model's context",
             RefusalKind::Forbidden => "the key may not do this",
+            RefusalKind::NoAccess => "the model does not exist or the key has no access to it",
             RefusalKind::NoCredit => "the balance is used up",
         };
         Self::new(Cause::Scripted(kind), message)

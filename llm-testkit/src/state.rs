@@ -8,6 +8,7 @@ use crate::openai;
 use crate::plan::{CallId, End, Frame, Head, Outcome, Plan};
 use crate::planned_response::{Charge, PlannedResponse, ResponseWriter};
 use crate::prng::{Prng, mix};
+use crate::prompt_cache::PromptCache;
 use crate::protocol::{self, CanonicalRequest, Endpoint, HeaderContext, Protocol, Target};
 use crate::refusal::{Cause, Refusal};
 use crate::response::{ChatResponse, EmbeddingResponse};
@@ -33,6 +34,7 @@ pub(crate) struct State {
     pub(crate) keys_in_urls: u64,
     pub(crate) limited: Vec<Limited>,
     limiter: Limiter,
+    prompt_cache: Option<PromptCache>,
     running: HashMap<CallId, Running>,
 }
 
@@ -78,7 +80,7 @@ impl Incoming<'_> {
 }
 
 impl State {
-    pub(crate) fn new(settings: Settings, limiter: Limiter) -> Self {
+    pub(crate) fn new(settings: Settings, limiter: Limiter, prompt_cache: Option<PromptCache>) -> Self {
         Self {
             settings,
             rules: Rules::default(),
@@ -90,6 +92,7 @@ impl State {
             keys_in_urls: 0,
             limited: Vec::new(),
             limiter,
+            prompt_cache,
             running: HashMap::new(),
         }
     }
@@ -181,14 +184,35 @@ impl State {
         }
         let read = serde_json::from_slice::<Value>(request.body()).map_err(|error| Refusal::malformed(&error));
         let canonical = read.and_then(|body| protocol.canonical(&target, body));
+        let cached = canonical.as_ref().map_or(0, |canonical| self.cached(incoming, canonical));
         if let (false, Ok(canonical)) = (self.limiter.is_open(), &canonical) {
-            self.admit(incoming, target.endpoint, canonical)?;
+            self.admit(incoming, target.endpoint, canonical, cached)?;
         }
         let fault = self.fault(incoming, canonical.as_ref().ok(), &target);
         if let Some(draft) = fault.as_ref().and_then(|fault| self.replacement(incoming, fault)) {
             return Ok(draft);
         }
-        self.response(incoming, &target, &canonical?, fault.as_ref())
+        let canonical = canonical?;
+        let draft = self.response(incoming, &target, &canonical, cached, fault.as_ref())?;
+        if let (Some(cache), Endpoint::Chat) = (&mut self.prompt_cache, target.endpoint) {
+            cache.keep(
+                incoming.now,
+                self.limiter.organisation(&incoming.key).unwrap_or(&incoming.key),
+                &canonical.body,
+            );
+        }
+        Ok(draft)
+    }
+
+    /// Returns the tokens of a chat's prompt that are read from a cache.
+    fn cached(&self, incoming: &Incoming<'_>, canonical: &CanonicalRequest) -> u64 {
+        let share = self.settings.cached(tokens::chat_input(&canonical.body));
+        let Some(cache) = &self.prompt_cache else { return share };
+        if incoming.protocol.format() == Format::Anthropic && canonical.breakpoints == [0; 2] {
+            return share;
+        }
+        let organisation = self.limiter.organisation(&incoming.key).unwrap_or(&incoming.key);
+        share.max(cache.cached(incoming.now, organisation, &canonical.body))
     }
 
     fn response(
@@ -196,6 +220,7 @@ impl State {
         incoming: &Incoming<'_>,
         target: &Target,
         canonical: &CanonicalRequest,
+        cached: u64,
         fault: Option<&Fault>,
     ) -> Result<Draft, Refusal> {
         let protocol = incoming.protocol;
@@ -204,10 +229,10 @@ impl State {
         let reply = match target.endpoint {
             Endpoint::Chat => {
                 let id = protocol.response_id(&incoming.number);
-                writer.chat(ChatResponse::new(id, target, canonical, &self.settings)?)
+                writer.chat(ChatResponse::new(id, target, canonical, cached, &self.settings)?)
             }
             Endpoint::Count => {
-                ChatResponse::new(String::new(), target, canonical, &self.settings)?;
+                ChatResponse::new(String::new(), target, canonical, cached, &self.settings)?;
                 let count = protocol.count(tokens::chat_input(&canonical.body));
                 plain(StatusCode::OK, count.to_string().into()).reply
             }
@@ -227,7 +252,7 @@ impl State {
             let body = serde_json::from_slice(request.body()).ok()?;
             let canonical = protocol.canonical(&target, body).ok()?;
             let chat = target.endpoint == Endpoint::Chat;
-            chat.then(|| ChatResponse::new(String::new(), &target, &canonical, &self.settings).ok())?
+            chat.then(|| ChatResponse::new(String::new(), &target, &canonical, 0, &self.settings).ok())?
         };
         response().map(ChatResponse::texts).unwrap_or_default()
     }
@@ -245,8 +270,7 @@ impl State {
         let ClientAddress(address) = incoming.request.extensions().get().copied()?;
         let limited = self.limiter.admit_from(incoming.now, incoming.call, &incoming.key, address).err()?;
         self.limited.push(*limited);
-        let body = Bytes::from_static(b"too many requests\n");
-        Some(Draft { headers: content_type("text/plain"), ..plain(StatusCode::TOO_MANY_REQUESTS, body) })
+        Some(throttled())
     }
 
     /// Enforces the limits of the call's key.
@@ -255,9 +279,10 @@ impl State {
         incoming: &Incoming<'_>,
         endpoint: Endpoint,
         canonical: &CanonicalRequest,
+        cached: u64,
     ) -> Result<(), Refusal> {
         let demand = match endpoint {
-            Endpoint::Chat => self.chat_demand(&canonical.body),
+            Endpoint::Chat => chat_demand(&canonical.body, cached),
             Endpoint::Embeddings => {
                 Demand { input: tokens::embedding_input(&canonical.body["input"]), ..Demand::default() }
             }
@@ -274,18 +299,6 @@ impl State {
             self.limited.push(*limited);
             refusal
         })
-    }
-
-    fn chat_demand(&self, body: &Value) -> Demand {
-        let input = tokens::chat_input(body);
-        let most = body["max_completion_tokens"].as_u64().or(body["max_tokens"].as_u64()).unwrap_or(0);
-        let choices = body["n"].as_u64().unwrap_or(1);
-        Demand {
-            input,
-            cached: self.settings.cached(input),
-            most_output: most.saturating_mul(choices),
-            ..Demand::default()
-        }
     }
 
     fn fault(
@@ -320,6 +333,7 @@ impl State {
                 let page = Bytes::from_static(b"<!DOCTYPE html>\n<html><body><h1>Welcome</h1></body></html>\n");
                 Some(Draft { headers: content_type("text/html; charset=utf-8"), ..plain(StatusCode::OK, page) })
             }
+            Fault::Throttled => Some(throttled()),
             Fault::Reset => {
                 let mut draft = plain(StatusCode::OK, Bytes::new());
                 draft.reply.head = Head::Reset(Duration::ZERO);
@@ -387,6 +401,19 @@ impl State {
         }
         headers
     }
+}
+
+/// Returns a bare 429, as a proxy in front of the vendor sends it.
+fn throttled() -> Draft {
+    let body = Bytes::from_static(b"too many requests\n");
+    Draft { headers: content_type("text/plain"), ..plain(StatusCode::TOO_MANY_REQUESTS, body) }
+}
+
+/// Returns the amounts that a chat requests, of whose prompt so many tokens are cached.
+fn chat_demand(body: &Value, cached: u64) -> Demand {
+    let most = body["max_completion_tokens"].as_u64().or(body["max_tokens"].as_u64()).unwrap_or(0);
+    let choices = body["n"].as_u64().unwrap_or(1);
+    Demand { input: tokens::chat_input(body), cached, most_output: most.saturating_mul(choices), ..Demand::default() }
 }
 
 /// Returns a response in one piece, without delay and charge.

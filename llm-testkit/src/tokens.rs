@@ -55,7 +55,8 @@ pub fn embedding_input(input: &Value) -> u64 {
     }
 }
 
-fn message(message: &Value) -> u64 {
+/// Returns the number of tokens of one message.
+pub(crate) fn message(message: &Value) -> u64 {
     let calls = message["tool_calls"].as_array().map_or(&[][..], Vec::as_slice);
     let calls: u64 =
         calls.iter().map(|call| text(&call["function"]["name"]) + text(&call["function"]["arguments"])).sum();

@@ -6,6 +6,7 @@ use crate::flavor::Flavor;
 use crate::latency::Latency;
 use crate::limits::{Limited, Limiter, RateLimits};
 use crate::plan::{CallId, Outcome, Plan};
+use crate::prompt_cache::PromptCache;
 use crate::rules::Rule;
 use crate::settings::Settings;
 use crate::state::State;
@@ -62,8 +63,8 @@ impl Vendor {
         VendorBuilder::default()
     }
 
-    pub(crate) fn open(settings: Settings, limiter: Limiter) -> Self {
-        let state = Mutex::new(State::new(settings, limiter));
+    pub(crate) fn open(settings: Settings, limiter: Limiter, prompt_cache: Option<PromptCache>) -> Self {
+        let state = Mutex::new(State::new(settings, limiter, prompt_cache));
         Self { shared: Arc::new(Shared { state, start: OnceLock::new(), changes: watch::Sender::new(0) }) }
     }
 

@@ -38,6 +38,7 @@ fn row(cause: &Cause) -> (StatusCode, &'static str) {
         Cause::Scripted(RefusalKind::ServerError) => (StatusCode::INTERNAL_SERVER_ERROR, "api_error"),
         Cause::Scripted(RefusalKind::ContextTooLong) => (StatusCode::BAD_REQUEST, "invalid_request_error"),
         Cause::Scripted(RefusalKind::Forbidden) => (StatusCode::FORBIDDEN, "permission_error"),
+        Cause::Scripted(RefusalKind::NoAccess) => (StatusCode::NOT_FOUND, "not_found_error"),
         Cause::Scripted(RefusalKind::NoCredit) => (StatusCode::PAYMENT_REQUIRED, "billing_error"),
     }
 }

@@ -54,6 +54,7 @@ fn row(cause: &Cause) -> (StatusCode, &'static str) {
         Cause::Scripted(RefusalKind::ServerError) => (StatusCode::INTERNAL_SERVER_ERROR, "INTERNAL"),
         Cause::Scripted(RefusalKind::ContextTooLong) => (StatusCode::BAD_REQUEST, "INVALID_ARGUMENT"),
         Cause::Scripted(RefusalKind::Forbidden) => (StatusCode::FORBIDDEN, "PERMISSION_DENIED"),
+        Cause::Scripted(RefusalKind::NoAccess) => (StatusCode::NOT_FOUND, "NOT_FOUND"),
         Cause::Scripted(RefusalKind::NoCredit) => (StatusCode::TOO_MANY_REQUESTS, "RESOURCE_EXHAUSTED"),
     }
 }

@@ -104,6 +104,7 @@ fn scripted(kind: RefusalKind) -> (StatusCode, &'static str, Option<&'static str
             (StatusCode::BAD_REQUEST, "invalid_request_error", Some("context_length_exceeded"))
         }
         RefusalKind::Forbidden => (StatusCode::FORBIDDEN, "invalid_request_error", Some("permission_denied")),
+        RefusalKind::NoAccess => (StatusCode::NOT_FOUND, "invalid_request_error", Some("model_not_found")),
         RefusalKind::NoCredit => {
             (StatusCode::TOO_MANY_REQUESTS, "insufficient_quota", Some("credit_balance_exhausted"))
         }

@@ -28,11 +28,12 @@ pub(crate) struct ChatResponse {
 }
 
 impl ChatResponse {
-    /// Creates the response. It depends on the request and the settings only.
+    /// Creates the response, to a prompt of which so many tokens are cached. It depends on these and the settings only.
     pub(crate) fn new(
         id: String,
         target: &Target,
         canonical: &CanonicalRequest,
+        cached: u64,
         settings: &Settings,
     ) -> Result<Self, Refusal> {
         let mut request = ChatRequest::read(&canonical.body)?;
@@ -44,7 +45,7 @@ impl ChatResponse {
         }
         let choices = (0..request.n).map(|index| choice(&request, canonical.thinking, index, settings)).collect();
         let input = tokens::chat_input(&canonical.body);
-        let cached = settings.cached(input);
+        let cached = cached.min(input);
         let written = settings.written(input - cached, canonical.breakpoints);
         let mut response = Self {
             id,

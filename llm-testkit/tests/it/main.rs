@@ -16,6 +16,7 @@ mod latency;
 mod limits;
 mod paths;
 mod probes;
+mod prompt_cache;
 #[cfg(unix)]
 mod redis;
 mod refusals;

@@ -1,9 +1,10 @@
 //! Refusals, and the limits that responses advertise.
 
 use crate::client::{ask, chat, post, prompt, with};
+use crate::formats::{anthropic, gemini};
 use bytes::Bytes;
 use http::Request;
-use llm_testkit::{Fault, RateLimits, RetryForm, Rule, Vendor, Window};
+use llm_testkit::{Fault, RateLimits, RefusalKind, RetryForm, Rule, Vendor, Window};
 use serde_json::{Value, json};
 use std::time::{Duration, SystemTime};
 
@@ -117,6 +118,35 @@ async fn insufficient_quota_has_own_code() {
     assert_eq!(response.status, 429);
     assert_eq!(error(&response.json()), ("insufficient_quota", Some("insufficient_quota")));
     assert!(!response.headers.contains_key("retry-after"));
+}
+
+#[tokio::test]
+async fn throttled_states_nothing_but_status() {
+    let vendor = Vendor::new();
+    vendor.script(Rule::new(Fault::Throttled).once());
+    let response = ask(&vendor, chat(&prompt("one"))).await;
+    assert_eq!((response.status.as_u16(), &*response.bytes()), (429, &b"too many requests\n"[..]));
+    let stated = response.headers.keys().filter(|name| name.as_str().contains("limit") || *name == "retry-after");
+    assert_eq!(stated.count(), 0, "{:?}", response.headers);
+}
+
+/// Vendors say in place of a 403 that a model does not exist.
+#[tokio::test]
+async fn no_access_is_not_found_in_each_format() {
+    let vendor = Vendor::new();
+    vendor.script(Rule::new(Fault::Refused(RefusalKind::NoAccess)).key("sk-a").model("m"));
+    let message = with(prompt("one"), json!({"max_tokens": 5}));
+    let contents = json!({"contents": [{"role": "user", "parts": [{"text": "one"}]}]});
+    for (request, pointer, kind) in [
+        (chat(&prompt("one")), "/error/code", "model_not_found"),
+        (anthropic("messages", &message), "/error/type", "not_found_error"),
+        (gemini("m:generateContent", &contents), "/error/status", "NOT_FOUND"),
+    ] {
+        let response = ask(&vendor, request).await;
+        assert_eq!(response.status, 404);
+        assert_eq!(response.json().pointer(pointer).and_then(Value::as_str), Some(kind));
+    }
+    assert_eq!(ask(&vendor, chat(&with(prompt("one"), json!({"model": "n"})))).await.status, 200);
 }
 
 #[tokio::test]
