@@ -56,6 +56,9 @@
 //! any fault. Headers state when a limit is whole again in each vendor's sense: OpenAI, Groq and Anthropic as if it was refilled
 //! continuously, Azure until its window renews, Mistral not at all. A call that one of them refuses counts in none.
 //!
+//! Each organisation may have a prompt cache ([`VendorBuilder::prompt_cache`]). Usage and bills state the cached tokens of a
+//! prompt, and limits of input tokens do not count them.
+//!
 //! # Cloning and readiness
 //!
 //! [`Transport`] is always ready. Clones of a [`Vendor`] and of a [`Transport`] share one state. [`probe::Probe`] checks that
