@@ -41,10 +41,6 @@ pub(crate) enum Unit {
 /// Amounts of an attempt, by [`Unit`].
 pub(crate) type Amounts = [u64; 4];
 
-impl Unit {
-    pub(crate) const ALL: [Self; 4] = [Self::Requests, Self::Tokens, Self::InputTokens, Self::OutputTokens];
-}
-
 impl Group {
     /// Creates a group without limits, of which the pool uses all.
     pub fn new(name: impl Into<Arc<str>>) -> Self {

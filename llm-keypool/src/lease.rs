@@ -25,7 +25,7 @@ use crate::{
 /// its key.
 pub struct Lease<K> {
     member: Arc<Member<K>>,
-    inner: Arc<Inner<K>>,
+    pub(crate) inner: Arc<Inner<K>>,
     pub(crate) attempt: Attempt,
     /// Time after which the caller takes no response.
     deadline: Option<Time>,
@@ -241,7 +241,8 @@ impl<K> Inner<K> {
             let attempt = shared.state.advance(want, now);
             attempt.map_break(|attempt| {
                 let attempt = attempt?;
-                let (member, inner) = (shared.member(&attempt), Arc::clone(self));
+                let member = shared.members[attempt.place.member as usize].clone();
+                let (member, inner) = (member.expect("what is chosen is a member"), Arc::clone(self));
                 Ok(Lease { member, inner, attempt, deadline, is_over: false })
             })
         })

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use crate::{
     BuildError, Member,
     settings::Settings,
-    state::{State, choice::Attempt},
+    state::State,
     telemetry,
     time::{MINUTE, Time, nanos},
 };
@@ -41,7 +41,7 @@ pub(crate) struct Inner<S> {
 pub(crate) struct Shared<S> {
     pub(crate) state: State,
     /// Members by id; `None` for one that is gone.
-    members: Vec<Option<Arc<Member<S>>>>,
+    pub(crate) members: Vec<Option<Arc<Member<S>>>>,
 }
 
 impl<S> KeyPool<S> {
@@ -135,7 +135,7 @@ impl<S> KeyPool<S> {
 impl<S> Inner<S> {
     /// Changes the state, then emits events and wakes waiting calls outside of the lock.
     pub(crate) fn with<R>(&self, change: impl FnOnce(&mut Shared<S>, Time) -> R) -> R {
-        let now = self.now();
+        let now = nanos(self.start.elapsed());
         let mut shared = self.lock();
         let result = change(&mut shared, now);
         let effects = shared.state.take_effects();
@@ -151,11 +151,6 @@ impl<S> Inner<S> {
         result
     }
 
-    /// Returns the time since the pool was built.
-    pub(crate) fn now(&self) -> Time {
-        nanos(self.start.elapsed())
-    }
-
     /// Returns the pool's time of an instant.
     pub(crate) fn time_of(&self, instant: std::time::Instant) -> Time {
         nanos(instant.saturating_duration_since(self.start.into_std()))
@@ -169,14 +164,6 @@ impl<S> Inner<S> {
     fn lock(&self) -> MutexGuard<'_, Shared<S>> {
         // The state machine calls nothing of the application, and its parts are whole after every statement.
         self.shared.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl<S> Shared<S> {
-    /// Returns the member of an attempt that was just chosen.
-    pub(crate) fn member(&self, attempt: &Attempt) -> Arc<Member<S>> {
-        let member = self.members[attempt.place.member as usize].as_ref();
-        Arc::clone(member.expect("what is chosen is a member"))
     }
 }
 

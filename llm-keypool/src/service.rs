@@ -4,7 +4,6 @@ use std::{
     pin::pin,
     sync::Arc,
     task::Poll,
-    time::Duration,
 };
 
 use llm_core::{
@@ -18,7 +17,8 @@ use tower_service::Service;
 use tracing::Instrument;
 
 use crate::{
-    KeyPool, Lease, LeaseRequest, attempt_loop::AttemptLoop, lease::Failed, pool::Inner, request::affinity, telemetry,
+    KeyPool, Lease, LeaseRequest, attempt_loop::AttemptLoop, lease::Failed, pool::Inner, request::affinity,
+    settings::Settings, telemetry,
 };
 
 /// Always ready: a call waits inside its future, because what it needs is known from the call alone. It then waits for its
@@ -33,7 +33,7 @@ impl<T: Operation, S: LlmService<T> + Sync> Service<Call<T>> for KeyPool<S> {
             let is_nested = call.extensions.insert(NestedRetry).is_some();
             let mut attempts = AttemptLoop::new(call.extensions.get().cloned(), is_nested);
             let request = request(&inner, &call);
-            let sent = attempts.run(&inner, &request, |lease| attempt(&inner, &call, lease));
+            let sent = attempts.run(&inner, &request, |lease| attempt(&call, lease));
             let result = if span.is_disabled() { sent.await } else { sent.instrument(span.clone()).await };
             telemetry::ended(&span, attempts.failures(), result.as_ref().map(|reply| reply.extensions.get()));
             result
@@ -60,21 +60,16 @@ fn request<T: Operation, S>(inner: &Inner<S>, call: &Call<T>) -> LeaseRequest {
 
 /// Sends a call to one member.
 async fn attempt<T: Operation, S: LlmService<T> + Sync>(
-    inner: &Inner<S>,
     call: &Call<T>,
     lease: Lease<S>,
 ) -> Result<Reply<T::Output>, Failed> {
-    match send(inner, call, &lease).await {
+    match send(call, &lease).await {
         Ok(reply) => Ok(served(reply, lease)),
         Err(error) => Err(lease.fail(error)),
     }
 }
 
-async fn send<T: Operation, S: LlmService<T>>(
-    inner: &Inner<S>,
-    call: &Call<T>,
-    lease: &Lease<S>,
-) -> Result<Reply<T::Output>, Error> {
+async fn send<T: Operation, S: LlmService<T>>(call: &Call<T>, lease: &Lease<S>) -> Result<Reply<T::Output>, Error> {
     let (mut call, deadline) = (call.clone(), CallDeadline::of(call));
     if let Some(own) = &lease.attempt.renamed {
         call.body = call
@@ -83,7 +78,10 @@ async fn send<T: Operation, S: LlmService<T>>(
             .ok_or_else(|| Error::new(ErrorKind::Unsupported, "the operation cannot take another name of its model"))?;
     }
     call.extensions.insert(lease.member_id());
-    let timeout = inner.timeout::<T>();
+    // A response that arrives whole is its own complete form.
+    let is_whole = TypeId::of::<T::Output>() == TypeId::of::<Complete<T>>();
+    let Settings { response_timeout, first_content_timeout, .. } = &*lease.inner.settings;
+    let timeout = if is_whole { *response_timeout } else { *first_content_timeout };
     if timeout.is_none() && deadline.is_unbounded() {
         return oneshot(lease.key().clone(), call).await;
     }
@@ -122,13 +120,4 @@ fn served<O: Output, S: Send + Sync + 'static>(reply: Reply<O>, mut lease: Lease
     });
     reply.extensions.insert(member);
     reply
-}
-
-impl<S> Inner<S> {
-    /// Returns the time within which an operation must have content.
-    fn timeout<T: Operation>(&self) -> Option<Duration> {
-        // A response that arrives whole is its own complete form.
-        let is_whole = TypeId::of::<T::Output>() == TypeId::of::<Complete<T>>();
-        if is_whole { self.settings.response_timeout } else { self.settings.first_content_timeout }
-    }
 }

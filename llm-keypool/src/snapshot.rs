@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     KeyPool, Parked, Reason,
-    group::Unit,
+    group::Amounts,
     state::{Part, State, parking::Parking},
     time::Time,
 };
@@ -101,7 +101,7 @@ impl<S> KeyPool<S> {
                     *state.slot(part) = Some(parking.into());
                 }
             }
-            for limit in snapshot.limits.iter().filter(|limit| limit.unit < Unit::ALL.len()) {
+            for limit in snapshot.limits.iter().filter(|limit| limit.unit < Amounts::default().len()) {
                 if let Some(group) = state.group_ids.get(&limit.group).copied() {
                     let model = state.model_id(&limit.model, now);
                     let quota = state.quota_id(group, model);

@@ -53,10 +53,12 @@ impl State {
             let id = *self.member_ids.entry(Arc::clone(&spec.name)).or_insert_with(|| {
                 put(&mut self.members, free_members.pop(), MemberState { starting_until, ..MemberState::default() })
             });
-            if spec.fingerprint.is_none() || self.members[id as usize].spec.fingerprint != spec.fingerprint {
-                self.forget_key(id);
+            let member = &mut self.members[id as usize];
+            if spec.fingerprint.is_none() || member.spec.fingerprint != spec.fingerprint {
+                member.parking.take_if(|parking| !parking.reason.is_failure());
+                (member.permissions, member.doubt, member.key_since) = (BTreeMap::new(), None, self.attempts);
             }
-            self.members[id as usize].spec = spec;
+            member.spec = spec;
             self.move_member(id, group);
             ids.push(id);
         }
@@ -87,13 +89,6 @@ impl State {
         let member = &mut self.members[id as usize];
         member.group = group;
         self.groups[group as usize].members.push(id);
-    }
-
-    /// Forgets what is known of a member's key.
-    fn forget_key(&mut self, id: u32) {
-        let member = &mut self.members[id as usize];
-        member.parking.take_if(|parking| !parking.reason.is_failure());
-        (member.permissions, member.doubt, member.key_since) = (BTreeMap::new(), None, self.attempts);
     }
 
     /// Returns the id of a model, which may be new.
