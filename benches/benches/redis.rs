@@ -5,7 +5,7 @@ use std::{hint::black_box, time::Instant};
 use benches::redis::Remote;
 use bytes::Bytes;
 use criterion::{Criterion, criterion_group};
-use llm_cache::fuzzing::answer;
+use llm_cache::fuzzing::response;
 use llm_core::ChatResponse;
 
 criterion_group!(name = benches; config = crate::short(); targets = redis);
@@ -33,7 +33,7 @@ fn redis(c: &mut Criterion) {
 
 fn decode(value: &Bytes, calls: usize) {
     for _ in 0..calls {
-        drop(black_box(answer::<ChatResponse>(black_box(value)).expect("it is one")));
+        drop(black_box(response::<ChatResponse>(black_box(value)).expect("it is one")));
     }
 }
 

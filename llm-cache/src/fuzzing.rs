@@ -1,4 +1,4 @@
-//! Entry points of fuzz targets and benchmarks. No part of the public interface.
+//! Entry points of fuzz targets and benchmarks. Not part of the public interface.
 
 #[cfg(feature = "redis")]
 use std::sync::LazyLock;
@@ -15,7 +15,7 @@ use crate::{
     store::{fuzz_body, fuzz_frame},
 };
 
-/// Reads the bytes as a stored entry: whole, behind its check, and within its frame.
+/// Decodes the bytes as a stored entry with its check, without it, and as its body.
 pub fn entry(data: &[u8]) {
     let keys = KeyRing::new();
     keys.insert(Partition::tenant("acme"), Secret::new([1; 32]));
@@ -24,9 +24,9 @@ pub fn entry(data: &[u8]) {
     fuzz_body(data);
 }
 
-/// Reads the response in a value of a Redis store without a secret.
+/// Decodes the response in a value of a Redis store without a secret.
 #[cfg(feature = "redis")]
-pub fn answer<C: DeserializeOwned>(value: &Bytes) -> Option<C> {
+pub fn response<C: DeserializeOwned>(value: &Bytes) -> Option<C> {
     static CODEC: LazyLock<AtRest> = LazyLock::new(|| AtRest::new(None, None));
     let (name, sealed) = read_value(value)?;
     let record = CODEC.read(&name, sealed).ok()?;

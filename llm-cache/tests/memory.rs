@@ -60,9 +60,9 @@ fn text(size: usize, number: usize) -> String {
     text
 }
 
-async fn ask(provider: &dyn Provider, size: usize, number: usize, answer: Option<u64>) {
+async fn ask(provider: &dyn Provider, size: usize, number: usize, response: Option<u64>) {
     let text = text(size, number);
-    match answer {
+    match response {
         Some(tokens) => {
             let request = ChatRequest::new("m").user(text).max_output_tokens(tokens);
             drop(provider.chat(Call::new("acme", request)).await.expect("it answers"));
@@ -82,8 +82,8 @@ fn max_bytes_bounds_what_is_allocated() {
     let _alone = ALONE.lock().unwrap();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_time().build().unwrap();
     let sizes = [10 * KIB, 40 * KIB, 160 * KIB, 640 * KIB, 4 * MIB];
-    // Many large answers, and many large requests with small answers.
-    for (answer, calls) in [(None, 90), (Some(10), 60)] {
+    // Many large responses, and many large requests with small responses.
+    for (response, calls) in [(None, 90), (Some(10), 60)] {
         let before = HEAP.current_usage();
         HEAP.reset_peak_usage();
         let cache = Cache::builder("memory").max_bytes(BOUND as u64).build().unwrap();
@@ -96,7 +96,7 @@ fn max_bytes_bounds_what_is_allocated() {
                     let (provider, places, asked) = (Arc::clone(&provider), Arc::clone(&places), Arc::clone(&asked));
                     tokio::spawn(async move {
                         let _place = places.acquire().await.unwrap();
-                        ask(&*provider, sizes[number % sizes.len()], number, answer).await;
+                        ask(&*provider, sizes[number % sizes.len()], number, response).await;
                         asked.fetch_add(1, Ordering::Relaxed);
                     })
                 })
@@ -111,10 +111,10 @@ fn max_bytes_bounds_what_is_allocated() {
         println!("{calls} calls: {} KiB live, {} KiB counted, {} KiB at most", live / KIB, counted / KIB, peak / KIB);
         assert_eq!(asked.load(Ordering::Relaxed), calls);
         assert!(live <= BOUND * 5 / 4, "{live} bytes are live, counted as {counted}");
-        // A request, its canonical bytes while they grow, and an answer.
+        // A request, its canonical bytes while they grow, and a response.
         let in_flight = AT_ONCE * (4 * MIB + 2 * 4 * MIB + MIB);
         assert!(peak <= BOUND * 5 / 4 + in_flight, "{peak} bytes at most");
-        if answer.is_none() {
+        if response.is_none() {
             assert!(counted > BOUND * 3 / 4, "the bound was reached: {counted} bytes");
         }
     }

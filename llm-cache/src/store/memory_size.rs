@@ -1,16 +1,16 @@
 //! Estimates of the memory that a response takes.
 //!
-//! The estimate reads JSON text as it is written, byte by byte, and allocates nothing.
+//! The estimate counts the bytes of the JSON text while serde writes them, and allocates nothing.
 
 use std::io;
 
 use serde::Serialize;
 
-/// Estimates the size of a response in memory, rather too high: its JSON text, and what a tree of its values takes
-/// besides.
-pub(crate) fn json_memory_size(answer: &impl Serialize) -> Option<u64> {
+/// Estimates the size of a response in memory, in bytes: its JSON text, and the overhead of a tree of its values. The
+/// estimate is too high rather than too low.
+pub(crate) fn json_memory_size(response: &impl Serialize) -> Option<u64> {
     let mut memory_size = JsonSize::default();
-    serde_json::to_writer(&mut memory_size, answer).ok()?;
+    serde_json::to_writer(&mut memory_size, response).ok()?;
     Some(memory_size.bytes)
 }
 
@@ -31,7 +31,7 @@ struct JsonSize {
 
 /// Bytes of a value in a list besides its text.
 const VALUE_BYTES: u64 = 32;
-/// Bytes of a field of an object besides its text: a name on the heap and a place in a tree.
+/// Bytes of a field of an object besides its text: its name on the heap and its node in a tree.
 const FIELD_BYTES: u64 = 224;
 
 impl JsonSize {

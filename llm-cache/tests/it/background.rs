@@ -297,10 +297,10 @@ fn changing(audit: Verification) -> (Cache, Arc<Mutex<&'static str>>, Arc<dyn Pr
 
 #[tokio::test(start_paused = true)]
 async fn verification_reports_mismatch_and_serves_hit() {
-    let told = Arc::new(Mutex::new(Vec::new()));
+    let mismatches = Arc::new(Mutex::new(Vec::new()));
     let audit = Verification::percent(100).on_mismatch({
-        let told = Arc::clone(&told);
-        move |disagreement| told.lock().expect("no test panics holding it").push(disagreement.clone())
+        let mismatches = Arc::clone(&mismatches);
+        move |mismatch| mismatches.lock().expect("no test panics holding it").push(mismatch.clone())
     });
     let (cache, text, provider) = changing(audit);
     let said = async || {
@@ -313,8 +313,11 @@ async fn verification_reports_mismatch_and_serves_hit() {
     *text.lock().unwrap() = "new";
     assert_eq!((said().await, said().await), ("old".into(), "new".into()));
     assert_eq!((cache.stats().verified, cache.stats().mismatched), (3, 1));
-    let told = told.lock().unwrap();
-    assert_eq!((told.len(), told[0].operation, &*told[0].model, &*told[0].tenant), (1, "chat", "m", "acme"));
+    let mismatches = mismatches.lock().unwrap();
+    assert_eq!(
+        (mismatches.len(), mismatches[0].operation, &*mismatches[0].model, &*mismatches[0].tenant),
+        (1, "chat", "m", "acme")
+    );
 }
 
 #[tokio::test(start_paused = true)]

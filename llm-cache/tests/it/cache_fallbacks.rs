@@ -25,7 +25,7 @@ async fn cache_fallbacks_stores_responses_of_fallback_models() {
         provider.chat(ask("a")).await.unwrap();
         let again = provider.chat(ask("a")).await.unwrap();
         assert_eq!(again.receipt.origin() == Origin::Vendor, !keep);
-        assert!(again.receipt.accounting().fallback, "whoever gets it is told");
+        assert!(again.receipt.accounting().fallback, "its caller sees that");
         let mut dated = ask("a");
         dated.body = dated.body.user("b");
         for _ in 0..2 {

@@ -1,4 +1,4 @@
-//! Which answers are worth keeping, and to which questions.
+//! Which responses are worth keeping, and to which questions.
 
 use std::sync::Arc;
 
@@ -19,8 +19,8 @@ fn over(upstream: &Scripted) -> (Cache, Arc<dyn Provider>) {
     (cache, into_provider(layers.service(upstream.clone())))
 }
 
-/// An answer of one choice for each of `choices`.
-fn answer(choices: Vec<(Vec<Part>, FinishReason)>) -> ChatResponse {
+/// A response of one choice for each of `choices`.
+fn response(choices: Vec<(Vec<Part>, FinishReason)>) -> ChatResponse {
     let choices = (0..).zip(choices).map(|(index, (parts, finish))| Choice::new(index, parts, finish));
     ChatResponse::new("id", "m", choices.collect())
 }
@@ -38,43 +38,43 @@ async fn is_cacheable_only_for_complete_responses() {
         })]
     };
     let cases = [
-        ("cut short", answer(vec![(said(), Length)]), false),
-        ("filtered", answer(vec![(said(), ContentFilter)]), false),
-        ("ended for no reason that is told", answer(vec![(said(), Unknown)]), false),
-        ("refused", answer(vec![(vec![refusal()], Stop)]), false),
-        ("refused after some words", answer(vec![(vec![Part::text("x"), refusal()], Stop)]), false),
-        ("nothing said", answer(vec![(vec![], Stop)]), false),
-        ("one of two cut short", answer(vec![(said(), Stop), (said(), Length)]), false),
-        ("one of two refused", answer(vec![(vec![refusal()], Stop), (said(), Stop)]), false),
-        ("a call cut short", answer(vec![(called(), Length)]), false),
-        ("whole", answer(vec![(said(), Stop)]), true),
-        ("two, whole", answer(vec![(said(), Stop), (said(), Stop)]), true),
-        ("a call", answer(vec![(called(), ToolCalls)]), true),
-        ("broken off by the vendor", answer(vec![(said(), Failed("abort".into()))]), false),
-        ("ended by an unknown word", answer(vec![(said(), Other("end_turn".into()))]), false),
-        ("reasoning alone", answer(vec![(vec![Part::Reasoning(Reasoning::default())], Stop)]), false),
-        ("a call without a name", answer(vec![(vec![Part::ToolCall(ToolCall::default())], ToolCalls)]), false),
+        ("cut short", response(vec![(said(), Length)]), false),
+        ("filtered", response(vec![(said(), ContentFilter)]), false),
+        ("ended without a reason", response(vec![(said(), Unknown)]), false),
+        ("refused", response(vec![(vec![refusal()], Stop)]), false),
+        ("refused after some words", response(vec![(vec![Part::text("x"), refusal()], Stop)]), false),
+        ("nothing said", response(vec![(vec![], Stop)]), false),
+        ("one of two cut short", response(vec![(said(), Stop), (said(), Length)]), false),
+        ("one of two refused", response(vec![(vec![refusal()], Stop), (said(), Stop)]), false),
+        ("a call cut short", response(vec![(called(), Length)]), false),
+        ("whole", response(vec![(said(), Stop)]), true),
+        ("two, whole", response(vec![(said(), Stop), (said(), Stop)]), true),
+        ("a call", response(vec![(called(), ToolCalls)]), true),
+        ("broken off by the vendor", response(vec![(said(), Failed("abort".into()))]), false),
+        ("ended by an unknown word", response(vec![(said(), Other("end_turn".into()))]), false),
+        ("reasoning alone", response(vec![(vec![Part::Reasoning(Reasoning::default())], Stop)]), false),
+        ("a call without a name", response(vec![(vec![Part::ToolCall(ToolCall::default())], ToolCalls)]), false),
     ];
-    for (what, answer, is_kept) in cases {
+    for (what, response, is_kept) in cases {
         for streamed in [false, true] {
-            let upstream = Scripted::new().rule(Rule::respond(answer.clone()));
+            let upstream = Scripted::new().rule(Rule::respond(response.clone()));
             let (cache, provider) = over(&upstream);
             for _ in 0..2 {
                 if streamed {
                     read(provider.chat_stream(ask("q")).await.unwrap().output).await.unwrap();
                 } else {
-                    assert_eq!(provider.chat(ask("q")).await.unwrap().output.choices, answer.choices, "{what}");
+                    assert_eq!(provider.chat(ask("q")).await.unwrap().output.choices, response.choices, "{what}");
                 }
             }
-            let told = (cache.stats().entries, upstream.calls());
-            assert_eq!(told, if is_kept { (1, 1) } else { (0, 2) }, "{what}, streamed: {streamed}");
+            let counted = (cache.stats().entries, upstream.calls());
+            assert_eq!(counted, if is_kept { (1, 1) } else { (0, 2) }, "{what}, streamed: {streamed}");
         }
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn is_cacheable_false_without_choices() {
-    let upstream = Scripted::new().rule(Rule::respond(answer(vec![])));
+    let upstream = Scripted::new().rule(Rule::respond(response(vec![])));
     let (cache, provider) = over(&upstream);
     for _ in 0..2 {
         provider.chat(ask("q")).await.unwrap();
@@ -103,7 +103,7 @@ async fn is_self_contained_false_is_never_stored() {
             assert_eq!((cache.stats().entries, upstream.calls()), (0, 2), "{field}");
         }
     }
-    // Fields with which vendors are told to search, to use tools of others or to read what they keep.
+    // Fields with which a vendor is asked to search, to use tools of others or to read what they keep.
     for field in ["enable_search", "mcp_servers", "plugins", "prompt", "search_parameters", "web_search_options"] {
         assert!(ChatRequest::OUTSIDE_FIELDS.contains(&field), "{field}");
     }

@@ -23,7 +23,7 @@ use tower::ServiceBuilder;
 
 use crate::{
     single_flight::full,
-    single_flight_edges::{Made, answer},
+    single_flight_edges::{Made, response},
     upstream::{prices, read},
 };
 
@@ -136,7 +136,7 @@ fn audit(world: &World, seed: u64) {
             }
             Charged::Unconfirmed(bound) => {
                 assert_ne!(purchase.outcome, Outcome::Complete);
-                // A question without a bound on its answer has one on its price, of the model's longest.
+                // A question without a bound on its response has one on its price, of the model's longest.
                 unconfirmed += bound.expect("the models have prices");
             }
             Charged::Nothing => {}
@@ -180,31 +180,31 @@ fn settings(seed: u64, builder: CacheBuilder) -> CacheBuilder {
 #[tokio::test(start_paused = true)]
 async fn chaos_of_cancellations_leaks_nothing() {
     let seeds = if full() { 1_000 } else { 100 };
-    let mut told = [0; 5];
+    let mut totals = [0; 5];
     for seed in 0..seeds {
         let world = world(seed, |builder| settings(seed, builder).build().expect("the settings are right"));
         let counts = survive(seed, &world).await;
-        told.iter_mut().zip(counts).for_each(|(sum, count)| *sum += count);
+        totals.iter_mut().zip(counts).for_each(|(sum, count)| *sum += count);
     }
-    assert!(told.iter().all(|count| *count > 0), "all of it happened: {told:?}");
+    assert!(totals.iter().all(|count| *count > 0), "all of it happened: {totals:?}");
 }
 
 #[cfg(feature = "file")]
 #[tokio::test(start_paused = true)]
 async fn chaos_over_tiered_file_leaks_nothing() {
     let seeds = if full() { 100 } else { 3 };
-    let (mut told, mut far) = ([0; 5], 0);
+    let (mut totals, mut far) = ([0; 5], 0);
     for seed in 0..seeds {
         let store = crate::conformance::TestStore::tiered();
         let world = world(seed, |builder| settings(seed, builder).open(store.url()).expect("the settings are right"));
         let counts = survive(seed, &world).await;
-        told.iter_mut().zip(counts).for_each(|(sum, count)| *sum += count);
+        totals.iter_mut().zip(counts).for_each(|(sum, count)| *sum += count);
         far += world.cache.stats().remote_hits;
     }
-    assert!(told.iter().all(|count| *count > 0) && far > 0, "all of it happened: {told:?}, {far} from the file");
+    assert!(totals.iter().all(|count| *count > 0) && far > 0, "all of it happened: {totals:?}, {far} from the file");
 }
 
-/// Many callers ask for one answer without end, while it expires again and again.
+/// Many callers ask for one response without end, while it expires again and again.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn single_flight_on_hot_key_never_fails() {
     let (callers, calls) = if full() { (50, 20_000) } else { (50, 1_000) };
@@ -220,7 +220,7 @@ async fn single_flight_on_hot_key_never_fails() {
             for _ in 0..5 {
                 tokio::task::yield_now().await;
             }
-            Ok(answer())
+            Ok(response())
         });
         let layers = ServiceBuilder::new().layer(CacheLayer::new(cache.clone()));
         let provider = into_provider(layers.service(into_service(upstream)));
@@ -251,8 +251,8 @@ async fn single_flight_on_hot_key_never_fails() {
             task.await.expect("no caller panics");
         }
         let stats = cache.stats();
-        let answered = stats.hits + stats.misses + stats.coalesced;
-        assert!(answered >= callers * calls, "{stats:?}");
+        let served = stats.hits + stats.misses + stats.coalesced;
+        assert!(served >= callers * calls, "{stats:?}");
         assert!(stats.misses >= callers * calls / 500, "it expired again and again: {stats:?}");
         assert!(stats.coalesced > 0 && stats.running == 0, "{stats:?}");
     }

@@ -27,7 +27,7 @@ fn fails(args: &[&str]) -> (i32, String) {
     (output.status.code().unwrap(), String::from_utf8(output.stderr).unwrap())
 }
 
-/// A file with three answers of `acme` and one of `umbrella`, that last for ever.
+/// A file with three responses of `acme` and one of `umbrella`, that last for ever.
 fn filled() -> TestStore {
     let store = TestStore::file();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
@@ -77,8 +77,8 @@ fn cli_purge_by_key_tag_tenant_all() {
         assert_eq!(says(&args), format!("removed {gone}\n"), "{args:?}");
         assert_eq!(says(&["inspect", store.url()]).lines().count(), left);
     }
-    let (code, told) = fails(&["purge", store.url(), "--key", name]);
-    assert!(code == 1 && told.contains("no entry"), "{told}");
+    let (code, message) = fails(&["purge", store.url(), "--key", name]);
+    assert!(code == 1 && message.contains("no entry"), "{message}");
 }
 
 #[test]
@@ -102,10 +102,10 @@ fn cli_migrate_copies_and_seals() {
     assert!(blind.status.success() && String::from_utf8(blind.stderr).unwrap().contains("--keys"));
     assert_eq!(says(&["inspect", to.url()]), "unreadable: 3\n", "what cannot be read is not thrown away");
     let wrong = write("wrong", &format!("{} acme\n", "0b".repeat(32)));
-    let (code, told) = fails(&["stats", to.url(), "--keys", &wrong]);
-    assert!(code == 1 && told.contains("line 1") && !told.contains("0b0b"), "{told}");
-    let (code, told) = fails(&["migrate", to.url(), to.url()]);
-    assert!(code == 1 && told.contains("open already"), "{told}");
+    let (code, message) = fails(&["stats", to.url(), "--keys", &wrong]);
+    assert!(code == 1 && message.contains("line 1") && !message.contains("0b0b"), "{message}");
+    let (code, message) = fails(&["migrate", to.url(), to.url()]);
+    assert!(code == 1 && message.contains("open already"), "{message}");
 }
 
 #[test]
@@ -114,8 +114,11 @@ fn cli_names_file_open_elsewhere() {
     let cache = store.open();
     let path = store.url().trim_start_matches("file://").trim_end_matches('?');
     for args in [vec!["stats", store.url()], vec!["purge", store.url(), "--all"]] {
-        let (code, told) = fails(&args);
-        assert!(code == 1 && told.contains("is open already, in another process") && told.contains(path), "{told}");
+        let (code, message) = fails(&args);
+        assert!(
+            code == 1 && message.contains("is open already, in another process") && message.contains(path),
+            "{message}"
+        );
     }
     drop(cache);
     assert!(says(&["stats", store.url()]).contains("entries     4"));
@@ -124,7 +127,7 @@ fn cli_names_file_open_elsewhere() {
 #[test]
 fn cli_errors_are_clear_with_exit_code() {
     assert!(says(&["--help"]).starts_with("usage:"));
-    for (args, code, told) in [
+    for (args, code, message) in [
         (vec![], 2, "no command"),
         (vec!["frobnicate"], 2, "`frobnicate`"),
         (vec!["migrate", "memory:"], 2, "two addresses"),
@@ -143,7 +146,7 @@ fn cli_errors_are_clear_with_exit_code() {
         (vec!["stats", "memory:", "--bogus"], 2, "--bogus"),
     ] {
         let (exit, error) = fails(&args);
-        assert!(exit == code && error.contains(told) && !error.contains("hunter2"), "{args:?}: {exit}: {error}");
+        assert!(exit == code && error.contains(message) && !error.contains("hunter2"), "{args:?}: {exit}: {error}");
     }
 }
 

@@ -38,13 +38,13 @@ async fn conforms_false_response_is_served_not_stored() {
         (object, "[]", false),
         (ResponseFormat::Text, "4 stars", true),
     ];
-    for (format, answer, is_kept) in cases {
-        let upstream = Scripted::new().rule(Rule::say(answer));
+    for (format, response, is_kept) in cases {
+        let upstream = Scripted::new().rule(Rule::say(response));
         let (cache, provider) = over(Cache::builder("t"), &upstream);
         let call = || Call::new("acme", ChatRequest::new("m").user("q").response_format(format.clone()));
-        assert_eq!(said(&*provider, call()).await, answer);
+        assert_eq!(said(&*provider, call()).await, response);
         crate::upstream::read(provider.chat_stream(call()).await.unwrap().output).await.unwrap();
-        assert_eq!(cache.stats().entries, u64::from(is_kept), "{answer} for {format:?}");
+        assert_eq!(cache.stats().entries, u64::from(is_kept), "{response} for {format:?}");
         assert_eq!(upstream.calls(), if is_kept { 1 } else { 2 });
     }
 }

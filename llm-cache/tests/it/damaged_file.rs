@@ -19,13 +19,13 @@ fn open(path: &Path) -> Result<Cache, BuildError> {
     Cache::builder("tests").open(&format!("file://{}", path.display()))
 }
 
-/// Stores an answer, unless it is there.
+/// Stores a response, unless it is there.
 async fn put(cache: &Cache, n: u32) {
     let key = cache.key("acme", "op", &n).unwrap();
     cache.get_or_call(&key, move || async move { Ok::<_, io::Error>(format!("{MARK} {n}")) }).await.unwrap();
 }
 
-/// Looks for an answer, which is right if it is there.
+/// Looks for a response, which is right if it is there.
 async fn has(cache: &Cache, n: u32) -> bool {
     let key = cache.key("acme", "op", &n).unwrap();
     let found = cache.get_or_call(&key, || async { Err::<String, _>(io::Error::other("not asked")) }).await;

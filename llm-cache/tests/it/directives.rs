@@ -16,7 +16,7 @@ fn wish(directive: Directive) -> Call<ChatRequest> {
     call
 }
 
-/// Lets calls take answers that are two hours past their time.
+/// Lets calls take responses that are two hours past their time.
 fn stale_allowed() -> DirectivePolicy {
     DirectivePolicy::none().max_stale(2 * HOUR)
 }
@@ -139,7 +139,7 @@ async fn is_self_contained_false_requests_are_not_cached() {
 async fn cache_if_and_max_response_bytes_reject_responses() {
     let upstream = Upstream::default();
     let cache = Cache::builder("tests")
-        .cache_if(|answer: &ChatResponse, _| !answer.text().contains("not sure"))
+        .cache_if(|response: &ChatResponse, _| !response.text().contains("not sure"))
         .max_response_bytes(4_000)
         .build()
         .unwrap();

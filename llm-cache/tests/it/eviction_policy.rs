@@ -4,7 +4,7 @@
 use llm_cache::{Cache, EvictionPolicy, Key};
 use llm_core::Origin;
 
-/// Memory for fewer than the hundred answers that are asked for again and again.
+/// Memory for fewer than the hundred responses that are asked for again and again.
 const BYTES: u64 = 50_000;
 
 /// Number of 20 new entries that find room in memory beside those that are served often.

@@ -25,9 +25,9 @@ async fn put(cache: &Cache, n: u32) {
 }
 
 async fn tier(cache: &Cache, n: u32) -> Option<&'static str> {
-    let answered = cache.get_or_call(&key(n), || async { Err::<u32, _>(io::Error::other("not asked")) }).await.ok()?;
-    assert_eq!(*answered.value, n);
-    match answered.origin {
+    let resolved = cache.get_or_call(&key(n), || async { Err::<u32, _>(io::Error::other("not asked")) }).await.ok()?;
+    assert_eq!(*resolved.value, n);
+    match resolved.origin {
         Origin::Cache { tier, .. } => Some(tier),
         _ => None,
     }
@@ -160,8 +160,8 @@ async fn encryption_keys_removed_key_erases_tenant() {
     drop((cache, before));
     let path = store.url().trim_start_matches("file://").trim_end_matches('?');
     let bytes = fs::read(path).unwrap();
-    for told in ["acme", "umbrella", "secret question", "words"] {
-        assert!(!bytes.windows(told.len()).any(|window| window == told.as_bytes()), "{told}");
+    for secret_text in ["acme", "umbrella", "secret question", "words"] {
+        assert!(!bytes.windows(secret_text.len()).any(|window| window == secret_text.as_bytes()), "{secret_text}");
     }
     keys.remove(&Partition::tenant("acme"));
     let cache = open();
@@ -215,7 +215,7 @@ async fn migrate_copies_live_entries_with_remaining_ttl() {
         }
     });
     assert!(AssertUnwindSafe(walk).catch_unwind().await.is_err(), "it was interrupted after three batches");
-    assert_eq!(target.stats().entries, stopped.copied, "what was told is there");
+    assert_eq!(target.stats().entries, stopped.copied, "what was reported is there");
     drop(target);
     let target = sealed();
     let mut batches = 0;
@@ -265,7 +265,7 @@ async fn list_remove_stored_and_purge_entries() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn file_with_changed_bytes_misses() {
+async fn corrupt_bytes_in_file_are_misses() {
     let store = TestStore::file();
     let path = store.url().trim_start_matches("file://").trim_end_matches('?').to_owned();
     let cache = store.open();

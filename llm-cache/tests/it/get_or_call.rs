@@ -31,7 +31,7 @@ async fn get_or_call_coalesces_ten_thousand_callers() {
                     tokio::time::sleep(Duration::from_millis(20)).await;
                     Ok::<_, io::Error>(49u64)
                 };
-                cache.get_or_call(&key(7), square).await.map(|answered| (*answered.value, answered.origin))
+                cache.get_or_call(&key(7), square).await.map(|resolved| (*resolved.value, resolved.origin))
             })
         })
         .collect();
@@ -79,7 +79,7 @@ async fn get_or_call_panic_fails_all_callers() {
     let callers: Vec<_> = (0..3)
         .map(|_| {
             let cache = cache.clone();
-            tokio::spawn(async move { cache.get_or_call(&key(1), panics).await.map(|answered| *answered.value) })
+            tokio::spawn(async move { cache.get_or_call(&key(1), panics).await.map(|resolved| *resolved.value) })
         })
         .collect();
     for caller in callers {
@@ -171,21 +171,21 @@ async fn get_or_call_with_directive_limits_ttl_and_tags() {
         *cache.get_or_call_with(&key(n), &directive, call).await.unwrap().value
     };
     let (short, long) = (Directive::new().ttl(Duration::from_secs(10)), Directive::new().ttl(Duration::from_secs(60)));
-    let answers = async || {
+    let responses = async || {
         let tagged = Directive::new().tag(Tag::label("prompt", "v1"));
         [ask(1, short.clone()).await, ask(2, long.clone()).await, ask(3, tagged).await, ask(4, Directive::new()).await]
     };
-    assert_eq!(answers().await, [0, 1, 2, 3]);
+    assert_eq!(responses().await, [0, 1, 2, 3]);
     clock.advance(Duration::from_secs(11));
-    assert_eq!(answers().await, [4, 1, 2, 3], "its own time to live");
+    assert_eq!(responses().await, [4, 1, 2, 3], "its own time to live");
     clock.advance(Duration::from_secs(20));
-    assert_eq!(answers().await, [5, 6, 2, 3], "the policy bounds it");
+    assert_eq!(responses().await, [5, 6, 2, 3], "the policy bounds it");
     cache.invalidate(Tag::label("prompt", "v1")).await.unwrap();
-    assert_eq!(answers().await, [5, 6, 7, 3], "its own tag");
+    assert_eq!(responses().await, [5, 6, 7, 3], "its own tag");
     assert_eq!(ask(4, Directive::new().no_cache()).await, 8, "refreshed");
-    assert_eq!(answers().await, [5, 6, 7, 8]);
+    assert_eq!(responses().await, [5, 6, 7, 8]);
     assert_eq!(ask(4, Directive::new().no_store()).await, 9, "bypassed");
-    assert_eq!(answers().await, [5, 6, 7, 8]);
+    assert_eq!(responses().await, [5, 6, 7, 8]);
 }
 
 #[tokio::test]

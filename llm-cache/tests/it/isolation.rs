@@ -1,4 +1,4 @@
-//! Every field of a request keeps answers apart, or is documented to say nothing of the answer.
+//! Every field of a request keeps answers apart, or is documented to say nothing of the response.
 
 use std::sync::Arc;
 

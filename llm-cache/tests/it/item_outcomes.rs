@@ -303,11 +303,11 @@ async fn only_if_cached_starts_no_revalidation() {
 async fn items_leader_gets_extensions_of_lower_layers() {
     let (_, _, provider) = plain();
     let (led, joined) = tokio::join!(provider.embed(texts(&["a", "b"])), provider.embed(texts(&["b", "a"])));
-    let told = |reply: &Reply<Embeddings>| (reply.extensions.get().cloned(), reply.limits.is_some());
-    assert_eq!(told(&led.unwrap()), (Some(Mark("from below")), true));
-    assert_eq!(told(&joined.unwrap()), (None, true), "as of an answer that is not divided");
+    let from_lower_layers = |reply: &Reply<Embeddings>| (reply.extensions.get().cloned(), reply.limits.is_some());
+    assert_eq!(from_lower_layers(&led.unwrap()), (Some(Mark("from below")), true));
+    assert_eq!(from_lower_layers(&joined.unwrap()), (None, true), "as of a response that is not divided");
     let hit = provider.embed(texts(&["a", "b"])).await.unwrap();
-    assert_eq!(told(&hit), (None, false));
+    assert_eq!(from_lower_layers(&hit), (None, false));
 }
 
 #[tokio::test(start_paused = true)]

@@ -14,6 +14,8 @@ mod conformance;
 mod conforms;
 mod contract;
 #[cfg(feature = "file")]
+mod crash;
+#[cfg(feature = "file")]
 mod damaged_file;
 mod directive_without_cache;
 mod directives;
@@ -25,8 +27,6 @@ mod invalidation;
 mod isolation;
 mod item_outcomes;
 mod items;
-#[cfg(feature = "file")]
-mod killed_process;
 mod list_price;
 mod long_requests;
 mod max_response_bytes;

@@ -75,7 +75,7 @@ async fn max_response_bytes_closes_large_stream_to_joiners() {
         most = most.max(Arc::strong_count(&word));
     }
     assert!(most < 120, "{most} pieces held of a stream of {PIECES}");
-    let text = |stream: ChatStream| async { stream.complete().await.map(|answer| answer.text().len()) };
+    let text = |stream: ChatStream| async { stream.complete().await.map(|response| response.text().len()) };
     assert_eq!(text(leader).await.unwrap(), PIECES * WORD.len());
     assert_eq!(text(follower).await.unwrap(), PIECES * WORD.len());
     let behind = dawdler.next().await.unwrap().unwrap_err();

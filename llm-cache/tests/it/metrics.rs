@@ -12,9 +12,9 @@ use crate::{
 };
 
 /// Numbers by the namespace of their cache, their name and their tier; of a histogram, how many values it has.
-struct Told(HashMap<[String; 3], u64>);
+struct Recorded(HashMap<[String; 3], u64>);
 
-impl Told {
+impl Recorded {
     /// Makes calls, and reads what a recorder got.
     fn by(calls: impl Future<Output = ()>) -> Self {
         let recorder = DebuggingRecorder::new();
@@ -44,14 +44,14 @@ impl Told {
     fn of_tier(&self, cache: &str, name: &str, tier: &str) -> u64 {
         let name = format!("llm_cache_{name}");
         let known = self.0.get(&[cache.to_owned(), name.clone(), tier.to_owned()]);
-        *known.unwrap_or_else(|| panic!("nothing was told of {name}"))
+        *known.unwrap_or_else(|| panic!("{name} was not recorded"))
     }
 }
 
 #[test]
 fn metrics_record_entries_bytes_and_evictions() {
     let mut stats = None;
-    let told = Told::by(async {
+    let recorded = Recorded::by(async {
         let upstream = Upstream::default();
         let cache = Cache::builder("mine").max_bytes(5_000).build().unwrap();
         let provider = into_provider(llm_cache::Cached::new(priced(&upstream), cache.clone()));
@@ -60,11 +60,11 @@ fn metrics_record_entries_bytes_and_evictions() {
         }
         stats = Some(cache.stats());
     });
-    let (stats, number) = (stats.unwrap(), |name| told.number("mine", name));
+    let (stats, number) = (stats.unwrap(), |name| recorded.number("mine", name));
     assert!(stats.hits == 1 && stats.evictions > 0, "{stats:?}");
     assert_eq!((number("entries"), number("bytes")), (stats.entries, stats.bytes));
     assert_eq!((number("evictions_total"), number("saved_nano_usd_total")), (stats.evictions, 7));
-    assert!(told.of_tier("mine", "lookup_seconds", "memory") >= 7);
+    assert!(recorded.of_tier("mine", "lookup_seconds", "memory") >= 7);
 }
 
 #[cfg(feature = "file")]
@@ -156,7 +156,7 @@ mod file {
     #[test]
     fn metrics_agree_with_stats() {
         let mut caches = Vec::new();
-        let told = Told::by(async {
+        let recorded = Recorded::by(async {
             caches.push(("tests", live().await));
             caches.push(("audited", audited().await));
             caches.push(("failing", failing().await));
@@ -181,12 +181,12 @@ mod file {
                 ("saved_nano_usd_total", stats.saved.nanos().unsigned_abs()),
             ];
             for ((name, count), most) in counts.iter().zip(&mut most) {
-                assert_eq!(told.number(cache, name), *count, "{name} of {cache}: {stats:?}");
+                assert_eq!(recorded.number(cache, name), *count, "{name} of {cache}: {stats:?}");
                 *most = (*most).max(*count);
             }
         }
         assert!(most.iter().all(|count| *count > 0), "each was counted: {most:?}");
-        let (live, looked) = (&caches[0].1, |tier| told.of_tier("tests", "lookup_seconds", tier));
+        let (live, looked) = (&caches[0].1, |tier| recorded.of_tier("tests", "lookup_seconds", tier));
         assert!(live.hits > live.remote_hits && live.hits > live.stale, "{live:?}");
         assert!(looked("memory") >= looked("remote") && looked("remote") >= live.remote_hits, "{live:?}");
     }

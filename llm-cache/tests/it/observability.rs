@@ -23,7 +23,7 @@ fn spans_record_status_without_content() {
     let traces = Traces::record();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     let mut all = Vec::new();
-    let mut told = |operation: &str, status: &str, detail: &str| {
+    let mut expect_span = |operation: &str, status: &str, detail: &str| {
         let lines = traces.take_fields();
         let status = format!("llm.cache.status={status}");
         for wanted in [format!("llm.operation={operation}"), status, format!("llm.cache.detail=llm-cache; {detail}")] {
@@ -46,40 +46,40 @@ fn spans_record_status_without_content() {
         };
 
         provider.chat(ask()).await.unwrap();
-        told("chat", "miss", "fwd=uri-miss");
+        expect_span("chat", "miss", "fwd=uri-miss");
         provider.chat(ask()).await.unwrap();
-        told("chat", "hit", "hit; detail=\"memory, 0 s old\"");
+        expect_span("chat", "hit", "hit; detail=\"memory, 0 s old\"");
         read(provider.chat_stream(ask()).await.unwrap().output).await.unwrap();
-        told("chat", "hit", "hit; detail=\"memory, 0 s old\"");
+        expect_span("chat", "hit", "hit; detail=\"memory, 0 s old\"");
         provider.chat(wish(Directive::new().no_store())).await.unwrap();
-        told("chat", "bypass", "fwd=bypass; detail=no-store");
+        expect_span("chat", "bypass", "fwd=bypass; detail=no-store");
         cache.clear().await.unwrap();
         let (led, joined) = tokio::join!(provider.chat_stream(ask()), async {
             tokio::time::sleep(HEAD / 2).await;
             provider.chat_stream(ask()).await
         });
         tokio::try_join!(read(led.unwrap().output), read(joined.unwrap().output)).unwrap();
-        told("chat", "coalesced", "fwd=miss; collapsed");
+        expect_span("chat", "coalesced", "fwd=miss; collapsed");
         clock.advance(HOUR);
         provider.chat(ask()).await.unwrap();
-        told("chat", "stale", "hit; detail=\"memory, 3600 s old, stale: revalidating\"");
+        expect_span("chat", "stale", "hit; detail=\"memory, 3600 s old, stale: revalidating\"");
         cache.close().await.unwrap();
         clock.advance(2 * HOUR);
         *upstream.fail.lock().unwrap() = Some(ErrorKind::Server);
         provider.chat(ask()).await.unwrap();
-        told("chat", "stale", "fwd=stale; detail=\"memory, 7200 s old, stale: the call failed\"");
+        expect_span("chat", "stale", "fwd=stale; detail=\"memory, 7200 s old, stale: the call failed\"");
 
         let texts = ["a secret text", "another secret text"];
         let embed = || provider.embed(Call::new("a-secret-tenant", EmbedRequest::new("e", texts)));
         *upstream.fail.lock().unwrap() = Some(ErrorKind::InvalidRequest);
         embed().await.unwrap_err();
-        told("embed", "unseen", "fwd=bypass; detail=unseen");
+        expect_span("embed", "unseen", "fwd=bypass; detail=unseen");
         cache.clear().await.unwrap();
         for (status, detail) in
             [("unseen", "fwd=bypass; detail=unseen"), ("negative", "hit; detail=\"negative, 0 s ago\"")]
         {
             provider.chat(ask()).await.unwrap_err();
-            told("chat", status, detail);
+            expect_span("chat", status, detail);
         }
     });
     let key = format!("{:?}", Key::of_operation("t", "a-secret-tenant", &question()));

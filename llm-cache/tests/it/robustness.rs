@@ -23,8 +23,8 @@ fn wish(directive: Directive) -> Call<ChatRequest> {
 
 #[tokio::test(start_paused = true)]
 async fn cache_if_panic_fails_its_callers_alone() {
-    let cache = Cache::builder("t").cache_if(|answer: &ChatResponse, _| {
-        assert!(!answer.text().contains("bad"), "as asked");
+    let cache = Cache::builder("t").cache_if(|response: &ChatResponse, _| {
+        assert!(!response.text().contains("bad"), "as asked");
         true
     });
     let (cache, upstream) = (cache.build().unwrap(), Upstream::default());
@@ -165,9 +165,9 @@ mod file {
     async fn file_url_of_directory_is_named() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().display().to_string();
-        for (store, told) in [(path.clone(), "cannot be opened"), ("/dev/null".to_owned(), "/dev/null")] {
+        for (store, reason) in [(path.clone(), "cannot be opened"), ("/dev/null".to_owned(), "/dev/null")] {
             let error = Cache::builder("t").open(&format!("file://{store}")).unwrap_err().to_string();
-            assert!(error.contains(&store) && error.contains(told), "{error}");
+            assert!(error.contains(&store) && error.contains(reason), "{error}");
         }
     }
 

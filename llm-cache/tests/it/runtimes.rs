@@ -52,7 +52,7 @@ impl Provider for Slow {
     }
 }
 
-/// Asks in one way, and waits for the whole answer.
+/// Asks in one way, and waits for the whole response.
 fn whole(way: usize, provider: Arc<dyn Provider>, cache: Cache, slow: Slow) -> BoxFuture<'static, Result<(), String>> {
     let texts = |texts: &[&str]| Call::new("acme", EmbedRequest::new("m", texts.iter().copied()));
     let (one, two) = (texts(&["one"]), texts(&["one", "two"]));

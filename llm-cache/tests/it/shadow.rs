@@ -44,8 +44,8 @@ async fn shadow_sends_every_call_and_reports_status() {
 
     let key = cache.key("acme", "own", "q").unwrap();
     for (n, hits) in [(1, 2), (2, 3)] {
-        let answered = cache.get_or_call(&key, move || async move { Ok::<_, Error>(n) }).await.unwrap();
-        assert_eq!((*answered.value, answered.origin, cache.stats().hits), (n, Origin::Vendor, hits));
+        let resolved = cache.get_or_call(&key, move || async move { Ok::<_, Error>(n) }).await.unwrap();
+        assert_eq!((*resolved.value, resolved.origin, cache.stats().hits), (n, Origin::Vendor, hits));
     }
 }
 

@@ -56,7 +56,7 @@ async fn stampede(leader_streams: bool, words: &str) -> (Polls, u64) {
 async fn single_flight_mixed_callers_behind_unary_leader() {
     let (polls, calls) = stampede(false, "one two three").await;
     assert_eq!(calls, 1);
-    // The upstream call wakes once. A streamed reader finds the answer whole, so it is polled as often as a unary one.
+    // The upstream call wakes once. A streamed reader finds the response whole, so it is polled as often as a unary one.
     for polls in [polls.unary, polls.streamed] {
         let polls = polls.load(Ordering::SeqCst);
         assert!(polls <= 3 * 5_000 + 1, "{polls} polls");
@@ -153,7 +153,7 @@ async fn single_flight_slow_reader_delays_no_other() {
     assert_eq!(read(dawdler).await.unwrap().0, "a b c d e f");
 }
 
-/// Some callers are cut off at random moments, the first always; the rest get the whole answer of one upstream call.
+/// Some callers are cut off at random moments, the first always; the rest get the whole response of one upstream call.
 #[tokio::test(start_paused = true)]
 async fn single_flight_survives_cancellation_of_any_caller() {
     let (seeds, callers) = if full() { (1_000, 10_000) } else { (100, 200) };
@@ -182,8 +182,8 @@ async fn single_flight_survives_cancellation_of_any_caller() {
         for (stays, task) in tasks {
             let outcome = task.await.unwrap();
             assert!(outcome.is_some() || !stays);
-            if let Some(answer) = outcome {
-                assert_eq!(answer.unwrap(), "one two three", "seed {seed}");
+            if let Some(response) = outcome {
+                assert_eq!(response.unwrap(), "one two three", "seed {seed}");
             }
         }
         let stats = cache.stats();

@@ -52,20 +52,20 @@ type Answering = dyn Fn(Call<ChatRequest>) -> BoxFuture<'static, Result<Reply<Ch
 pub(crate) struct Made(Box<Answering>);
 
 impl Made {
-    pub(crate) fn of<F, A>(answer: F) -> Arc<Self>
+    pub(crate) fn of<F, A>(response: F) -> Arc<Self>
     where
         F: Fn(Call<ChatRequest>) -> A + Send + Sync + 'static,
         A: Future<Output = Result<Reply<ChatResponse>, Error>> + Send + 'static,
     {
-        Arc::new(Self(Box::new(move |call| answer(call).boxed())))
+        Arc::new(Self(Box::new(move |call| response(call).boxed())))
     }
 
     fn at_once() -> Arc<Self> {
-        Self::of(|_| async { Ok(answer()) })
+        Self::of(|_| async { Ok(response()) })
     }
 }
 
-pub(crate) fn answer() -> Reply<ChatResponse> {
+pub(crate) fn response() -> Reply<ChatResponse> {
     let receipt = Receipt::default();
     receipt.edit(|accounting| accounting.usage = Some(Usage::new(1_000, 100)));
     let choice = Choice::new(0, vec![Part::text("x")], FinishReason::Stop);
@@ -78,7 +78,7 @@ impl Provider for Made {
         (self.0)(call).await
     }
     async fn chat_stream(&self, call: Call<ChatRequest>) -> Result<Reply<ChatStream>, Error> {
-        self.chat(call).await?.try_map(|answer| Ok(ChatStream::replay(Arc::new(answer), None)))
+        self.chat(call).await?.try_map(|response| Ok(ChatStream::replay(Arc::new(response), None)))
     }
     async fn embed(&self, _: Call<EmbedRequest>) -> Result<Reply<Embeddings>, Error> {
         Err(Error::new(ErrorKind::Unsupported, "not here"))
@@ -114,11 +114,11 @@ async fn single_flight_reentrant_call_does_not_deadlock() {
     inner.set(outer.clone()).unwrap();
     let within = move || async move {
         let cache: &Cache = inner.get().expect("set above");
-        let answered = cache.get_or_call(&key(1), || async { Ok::<_, io::Error>(7u64) }).await;
-        Ok::<_, io::Error>(*answered.map_err(|_| io::Error::other("it does not fail"))?.value)
+        let resolved = cache.get_or_call(&key(1), || async { Ok::<_, io::Error>(7u64) }).await;
+        Ok::<_, io::Error>(*resolved.map_err(|_| io::Error::other("it does not fail"))?.value)
     };
-    let answered = timeout(HOUR, outer.get_or_call(&key(1), within)).await.expect("no wait").unwrap();
-    assert_eq!(*answered.value, 7);
+    let resolved = timeout(HOUR, outer.get_or_call(&key(1), within)).await.expect("no wait").unwrap();
+    assert_eq!(*resolved.value, 7);
 }
 
 #[tokio::test(start_paused = true)]
@@ -249,7 +249,7 @@ async fn miss_returns_extensions_of_lower_layers() {
     struct Mark;
     let ledger = Ledger::new(prices());
     let upstream = Made::of(|_| async {
-        let mut reply = answer();
+        let mut reply = response();
         reply.extensions.insert(Mark);
         Ok(reply)
     });
@@ -303,7 +303,7 @@ fn too_large_response_is_not_counted_stored() {
     assert_eq!((cache.stats().stored, cache.stats().too_large), (0, 1));
 }
 
-/// An answer whose end asks the cache something.
+/// A response whose end asks the cache something.
 #[derive(serde::Deserialize)]
 struct Nosy(String);
 

@@ -10,7 +10,7 @@ use crate::upstream::{HEAD, Upstream, ask, provider, read};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// Lets calls take answers that are two hours past their time.
+/// Lets calls take responses that are two hours past their time.
 fn stale_allowed() -> DirectivePolicy {
     DirectivePolicy::none().max_stale(2 * HOUR)
 }
@@ -39,7 +39,7 @@ async fn stale_if_error_serves_expired_entry_on_vendor_failure() {
     }
     fail(Some(ErrorKind::InvalidRequest));
     let error = provider.chat(ask("a question")).await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::InvalidRequest, "an error of the question is told");
+    assert_eq!(error.kind(), ErrorKind::InvalidRequest, "an error of the request is returned");
     clock.set_unix(HOUR * 2);
     fail(Some(ErrorKind::Server));
     assert!(provider.chat(ask("a question")).await.is_err(), "not for ever");

@@ -1,4 +1,4 @@
-//! A provider that answers in words, slowly, and counts.
+//! A provider that responses in words, slowly, and counts.
 
 use std::{
     sync::{

@@ -41,11 +41,11 @@ async fn variants_rotate_for_sampled_requests_only() {
         call.body = call.body.temperature(0.7);
         call
     };
-    let mut answers = Vec::new();
+    let mut responses = Vec::new();
     for _ in 0..9 {
-        answers.push(said(&*provider, warm()).await);
+        responses.push(said(&*provider, warm()).await);
     }
-    assert_eq!(answers, ["0", "1", "2", "0", "1", "2", "0", "1", "2"]);
+    assert_eq!(responses, ["0", "1", "2", "0", "1", "2", "0", "1", "2"]);
     let mut only = warm();
     only.extensions.insert(Directive::new().only_if_cached());
     assert_eq!(said(&*provider, only).await, "0");

@@ -132,7 +132,7 @@ async fn vendor_client_disconnect_leaves_no_entry() {
 /// bills that the vendor never reported.
 #[tokio::test(start_paused = true)]
 async fn ledger_agrees_with_vendor_despite_cancellations() {
-    let mut told = (0, Usd::ZERO, Usd::ZERO);
+    let mut sums = (0, Usd::ZERO, Usd::ZERO);
     for seed in 0..20u8 {
         let mut random = TestRng::from_seed(RngAlgorithm::ChaCha, &[seed; 32]);
         let price = *prices().model(MODEL).and_then(|model| model.at(1)).expect("a model of the table");
@@ -190,9 +190,9 @@ async fn ledger_agrees_with_vendor_despite_cancellations() {
         assert!(books.balance().is_balanced(), "seed {seed}\n{books}");
         assert_eq!(books.total().unconfirmed.amount, unconfirmed);
         assert_eq!((cache.stats().running, vendor.in_flight()), (0, 0));
-        told = (told.0 + purchases.len(), told.1 + gap, told.2 + unconfirmed);
+        sums = (sums.0 + purchases.len(), sums.1 + gap, sums.2 + unconfirmed);
     }
-    println!("{} attempts; unconfirmed {} covers {} billed and never told", told.0, told.2, told.1);
+    println!("{} attempts; unconfirmed {} covers {} billed and never reported", sums.0, sums.2, sums.1);
 }
 
 /// Bill of the vendor for attempts whose usage never arrived, and the ledger's bound for them.

@@ -177,11 +177,11 @@ pub(crate) async fn single_flight_coalesces_callers(store: TestStore) {
     let upstream = Upstream::default();
     let provider = provider(&upstream, &store.open());
     for _ in 0..2 {
-        let answers = futures_util::future::join_all((0..50).map(|n| {
+        let responses = futures_util::future::join_all((0..50).map(|n| {
             let provider = provider.clone();
             async move { crate::upstream::say(&*provider, "a b c", n % 2 == 0).await }
         }));
-        assert!(answers.await.into_iter().all(|answer| answer.unwrap() == "a b c"));
+        assert!(responses.await.into_iter().all(|response| response.unwrap() == "a b c"));
     }
     assert_eq!(upstream.calls(), 1);
 }

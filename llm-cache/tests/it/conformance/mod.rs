@@ -15,7 +15,7 @@ use llm_core::ManualClock;
 
 use crate::{item_outcomes, items};
 
-/// Somewhere to keep answers.
+/// Somewhere to keep responses.
 pub(crate) struct TestStore {
     pub(crate) clock: ManualClock,
     /// An address without a bound on its bytes.
@@ -30,7 +30,7 @@ pub(crate) struct TestStore {
 #[cfg(feature = "redis")]
 const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// A connected Redis, and how long memory in front of it keeps answers.
+/// A connected Redis, and how long memory in front of it keeps responses.
 #[cfg(feature = "redis")]
 struct Redis {
     handle: llm_cache::llm_redis::Redis,

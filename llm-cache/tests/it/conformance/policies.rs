@@ -73,16 +73,16 @@ pub(crate) async fn negative_ttl_keeps_errors_in_memory_only(store: TestStore) {
 pub(crate) async fn shadow_reports_hits_of_every_tier(store: TestStore) {
     let cache = store.open_with(llm_cache::CacheBuilder::shadow);
     let upstream = Upstream::default();
-    let mut told = Vec::new();
+    let mut statuses = Vec::new();
     for _ in 0..2 {
         let reply = provider(&upstream, &cache).chat(ask("a")).await.unwrap();
         assert_eq!(reply.receipt.origin(), Origin::Vendor);
-        told.push(reply.extensions.get::<ShadowStatus>().unwrap().status);
+        statuses.push(reply.extensions.get::<ShadowStatus>().unwrap().status);
         cache.close().await.unwrap();
         store.clock.advance(Duration::from_secs(11));
     }
-    assert_eq!(told[0], CacheStatus::Miss(Miss::Unknown));
-    assert!(matches!(told[1], CacheStatus::Hit { .. }), "{told:?}");
+    assert_eq!(statuses[0], CacheStatus::Miss(Miss::Unknown));
+    assert!(matches!(statuses[1], CacheStatus::Hit { .. }), "{statuses:?}");
 }
 
 pub(crate) async fn shadow_reports_negative_hits(store: TestStore) {
@@ -97,15 +97,15 @@ pub(crate) async fn shadow_reports_negative_hits(store: TestStore) {
         assert_eq!(cache.stats().negative_hits, refused);
     }
     fail(None);
-    let told = async || {
+    let status = async || {
         let reply = provider(&upstream, &cache).chat(ask("a")).await.unwrap();
         cache.close().await.unwrap();
         reply.extensions.get::<ShadowStatus>().unwrap().status
     };
-    assert_eq!(told().await, CacheStatus::NegativeHit { age: HOUR / 3 });
+    assert_eq!(status().await, CacheStatus::NegativeHit { age: HOUR / 3 });
     assert_eq!((upstream.calls(), cache.stats().entries), (3, 0), "what would not have been bought is not stored");
     store.clock.advance(HOUR);
-    assert_eq!(told().await, CacheStatus::Miss(Miss::Unknown), "it is not remembered for longer");
+    assert_eq!(status().await, CacheStatus::Miss(Miss::Unknown), "it is not remembered for longer");
 }
 
 fn sharing(tenant: &str) -> Call<llm_core::ChatRequest> {

@@ -53,8 +53,8 @@ pub(crate) async fn only_if_cached_sends_no_call(store: TestStore) {
     for (seconds, stale) in [(0, false), (11, false), (60, true), (0, true)] {
         store.clock.advance(Duration::from_secs(seconds));
         let reply = provider.chat(wish(only())).await.unwrap();
-        let CacheStatus::Hit { stale: told, .. } = CacheStatus::of(&reply) else { panic!("{reply:?}") };
-        assert_eq!(told.is_some(), stale);
+        let CacheStatus::Hit { stale: reason, .. } = CacheStatus::of(&reply) else { panic!("{reply:?}") };
+        assert_eq!(reason.is_some(), stale);
         cache.close().await.unwrap();
         assert_eq!((upstream.calls(), cache.stats().verified, cache.stats().revalidated), (1, 0, 0));
     }

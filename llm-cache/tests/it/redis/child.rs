@@ -71,14 +71,14 @@ pub(super) fn ready() {
 #[test]
 #[expect(clippy::disallowed_methods, reason = "this is the edge of the child process")]
 fn child() {
-    let Ok(told) = std::env::var(CHILD) else { return };
-    let told: Vec<_> = told.split(' ').collect();
+    let Ok(part) = std::env::var(CHILD) else { return };
+    let part: Vec<_> = part.split(' ').collect();
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        match told[..] {
+        match part[..] {
             ["ask", redis, vendor, calls] => processes::ask(redis, vendor, calls.parse().unwrap()).await,
             ["race", redis, rounds] => invalidation::race(redis, rounds.parse().unwrap()).await,
-            _ => panic!("no such part: {told:?}"),
+            _ => panic!("no such part: {part:?}"),
         }
     });
 }

@@ -15,19 +15,19 @@ fn runtime() -> runtime::Runtime {
 }
 
 #[tokio::test]
-async fn close_waits_until_a_stalled_server_has_written() {
+async fn close_waits_until_stalled_server_has_written() {
     let server = RedisServer::spawn();
     let (one, other) = (open(&server, |builder| builder), open(&server, |builder| builder));
-    let (answer, answered) = oneshot::channel();
+    let (respond, response) = oneshot::channel();
     let leader = tokio::spawn({
         let one = one.clone();
         async move {
-            one.get_or_call(&key(1), || async { answered.await.map_err(io::Error::other) }).await.map(|got| *got.value)
+            one.get_or_call(&key(1), || async { response.await.map_err(io::Error::other) }).await.map(|got| *got.value)
         }
     });
     until(|| one.stats().leased == 1).await;
     server.pause();
-    answer.send(7).unwrap();
+    respond.send(7).unwrap();
     assert_eq!(leader.await.unwrap().unwrap(), 7);
     let closing = tokio::spawn(async move { one.close().await });
     tokio::task::yield_now().await;
@@ -39,7 +39,7 @@ async fn close_waits_until_a_stalled_server_has_written() {
 }
 
 #[tokio::test]
-async fn close_waits_for_the_lease_of_a_running_call() {
+async fn close_waits_for_lease_of_running_call() {
     let server = RedisServer::spawn();
     let cache = open(&server, |builder| builder);
     let (fail, failed) = oneshot::channel::<u32>();
@@ -63,23 +63,23 @@ async fn close_waits_for_the_lease_of_a_running_call() {
 }
 
 #[test]
-fn close_reports_answers_and_leases_of_an_ended_runtime() {
+fn close_reports_entries_and_leases_of_ended_runtime() {
     let mut server = RedisServer::spawn();
     let first = runtime();
     let cache = first.block_on(async { open(&server, |builder| builder) });
     first.block_on(async {
-        let (answer, answered) = watch::channel(0);
+        let (respond, responses) = watch::channel(0);
         // The last is never answered.
         let mut calls = [1, 2, 3, 4].map(|n| {
-            let (cache, mut answered) = (cache.clone(), answered.clone());
+            let (cache, mut responses) = (cache.clone(), responses.clone());
             let call = move || async move {
-                answered.wait_for(|answered| *answered >= n).await.map(|_| n).map_err(io::Error::other)
+                responses.wait_for(|responses| *responses >= n).await.map(|_| n).map_err(io::Error::other)
             };
             tokio::spawn(async move { cache.get_or_call(&key(n), call).await.map(|got| *got.value).ok() })
         });
         until(|| cache.stats().leased == 4).await;
         server.kill();
-        answer.send(3).unwrap();
+        respond.send(3).unwrap();
         for (n, call) in (1..).zip(&mut calls[..3]) {
             assert_eq!(call.await.unwrap(), Some(n));
         }
@@ -96,7 +96,7 @@ fn close_reports_answers_and_leases_of_an_ended_runtime() {
 }
 
 #[test]
-fn close_outside_a_runtime_is_an_error() {
+fn close_outside_runtime_returns_error() {
     let server = RedisServer::spawn();
     let first = runtime();
     let cache = first.block_on(async { open(&server, |builder| builder) });

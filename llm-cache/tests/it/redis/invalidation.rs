@@ -27,12 +27,12 @@ fn now() -> u64 {
     u64::try_from(since.as_micros()).expect("a moment of this age")
 }
 
-/// A child's part: drops all answers again and again, while it asks for them all the time. An answer is the moment when
+/// A child's part: drops all answers again and again, while it asks for them all the time. A response is the moment when
 /// its call was made.
 pub(super) async fn race(redis: &str, rounds: u32) {
     let url = format!("{redis}?redis_timeout=20s&claim_timeout=20s&invalidation_bound={}ms", BOUND.as_millis());
     let cache = Cache::builder("tests").open(&url).expect("the address is right");
-    // Time of a question, and its answer; when an invalidation began, and when it was done.
+    // Time of a question, and its response; when an invalidation began, and when it was done.
     let (reads, drops, racing) = (RefCell::new(Vec::<Pair>::new()), RefCell::new(Vec::<Pair>::new()), Cell::new(true));
     let call = || async {
         let made = now();
@@ -42,8 +42,8 @@ pub(super) async fn race(redis: &str, rounds: u32) {
     let read = async |question| {
         while racing.get() {
             let asked = now();
-            let answer = *cache.get_or_call(&key(question), call).await.expect("it is answered").value;
-            reads.borrow_mut().push((asked, answer));
+            let response = *cache.get_or_call(&key(question), call).await.expect("it is answered").value;
+            reads.borrow_mut().push((asked, response));
             sleep(Duration::from_micros(500)).await;
         }
     };
@@ -86,12 +86,12 @@ async fn invalidation_bound_holds_without_messages() {
 async fn two_race(url: &str) {
     let rounds = if is_full() { 1_000 } else { 40 };
     let mut children = [0, 1].map(|_| Child::spawn(&format!("race {url} {}", rounds / 2)));
-    let told = tokio::task::spawn_blocking(move || {
+    let children = tokio::task::spawn_blocking(move || {
         children.iter_mut().for_each(Child::go);
         children.map(|mut child| ["reads", "drops", "hits"].map(|what| child.waits_for(what)))
     });
     let (mut reads, mut drops, mut hits) = (Vec::new(), Vec::new(), 0);
-    for [read, dropped, hit] in told.await.expect("the children go on") {
+    for [read, dropped, hit] in children.await.expect("the children go on") {
         reads.extend(pairs(&read));
         drops.extend(pairs(&dropped));
         hits += hit.parse::<usize>().expect("a child prints a number");

@@ -78,12 +78,12 @@ async fn lease_after_failed_call_frees_all_processes() {
 async fn lease_lost_does_not_end_successor() {
     let server = RedisServer::spawn();
     let [one, two, three] = [0, 1, 2].map(|_| open(&server, |builder| builder));
-    let ask = |cache: &llm_cache::Cache, answer: oneshot::Receiver<Result<u32, io::Error>>| {
+    let ask = |cache: &llm_cache::Cache, response: oneshot::Receiver<Result<u32, io::Error>>| {
         let cache = cache.clone();
-        let call = || async move { answer.await.expect("it is told") };
+        let call = || async move { response.await.expect("the test sends it") };
         tokio::spawn(async move { cache.get_or_call(&key(1), call).await.map(|got| *got.value).ok() })
     };
-    let [(fail, first), (answer, second), (unused, third)] = [0, 1, 2].map(|_| oneshot::channel());
+    let [(fail, first), (respond, second), (unused, third)] = [0, 1, 2].map(|_| oneshot::channel());
     let first = ask(&one, first);
     until(|| one.stats().leased > 0).await;
     // As if the first had been held up for longer than its lease.
@@ -97,7 +97,7 @@ async fn lease_lost_does_not_end_successor() {
     fail.send(Err(io::Error::other("as asked"))).unwrap();
     assert_eq!(first.await.unwrap(), None);
     one.close().await.unwrap();
-    answer.send(Ok(7)).unwrap();
+    respond.send(Ok(7)).unwrap();
     assert_eq!((second.await.unwrap(), third.await.unwrap()), (Some(7), Some(7)));
     assert_eq!(three.stats().misses, 0);
 }
@@ -129,17 +129,17 @@ async fn lease_of_long_call_is_renewed() {
         open(&server, |builder| builder.redis(options(&server).lease(lease))),
         open(&server, |builder| builder.redis(options(&server).lease(lease))),
     );
-    let (answer, answered) = oneshot::channel();
+    let (respond, response) = oneshot::channel();
     let leader = tokio::spawn({
         let one = one.clone();
         async move {
-            one.get_or_call(&key(1), || async { answered.await.map_err(io::Error::other) }).await.map(|got| *got.value)
+            one.get_or_call(&key(1), || async { response.await.map_err(io::Error::other) }).await.map(|got| *got.value)
         }
     });
     until(|| one.stats().leased > 0).await;
     let waiter = tokio::spawn(async move { other.get_or_call(&key(1), not_asked).await.map(|got| *got.value) });
     until(|| server.command(&["INFO", "commandstats"]).unwrap().contains("cmdstat_pexpire:")).await;
-    answer.send(7).unwrap();
+    respond.send(7).unwrap();
     assert_eq!((leader.await.unwrap().unwrap(), waiter.await.unwrap().unwrap()), (7, 7));
     assert_eq!(one.stats().lost_leases, 0);
 }

@@ -40,7 +40,7 @@ pub(super) async fn ask(redis: &str, vendor: &str, calls: u32) {
     let replies = futures_util::future::join_all((0..calls).map(|_| ask())).await;
     let texts: Vec<_> = replies.into_iter().flatten().map(|reply| reply.output.text().into_owned()).collect();
     println!("child answered {} {}", texts.len(), texts.iter().collect::<HashSet<_>>().len());
-    // A process that ends before its answer is written lets the others ask again.
+    // A process that ends before its response is written lets the others ask again.
     cache.close().await.expect("it is written");
     println!("child stats {:?}", cache.stats());
 }
@@ -57,12 +57,12 @@ async fn fleet_of_four_processes_sends_one_call() {
 /// Has four processes ask the same 250 times each. Returns their statistics.
 async fn four_ask(server: &RedisServer, parameters: &str, vendor: &str) -> Vec<String> {
     let mut askers: Vec<_> = (0..4).map(|_| asker(server, parameters, vendor, 250)).collect();
-    let answers = tokio::task::spawn_blocking(move || {
+    let responses = tokio::task::spawn_blocking(move || {
         askers.iter_mut().for_each(Child::go);
         askers.iter_mut().map(|asker| (asker.waits_for("answered"), asker.waits_for("stats"))).collect::<Vec<_>>()
     });
-    let (answers, stats): (Vec<_>, Vec<_>) = answers.await.expect("the children go on").into_iter().unzip();
-    assert_eq!(answers, ["250 1"; 4]);
+    let (responses, stats): (Vec<_>, Vec<_>) = responses.await.expect("the children go on").into_iter().unzip();
+    assert_eq!(responses, ["250 1"; 4]);
     stats
 }
 
@@ -122,10 +122,10 @@ async fn lease_of_killed_leader_expires() {
     until(|| waiting() >= 2).await;
     let killed = Instant::now();
     drop(leader);
-    let answers = tokio::task::spawn_blocking(move || {
+    let responses = tokio::task::spawn_blocking(move || {
         others.iter_mut().map(|asker| asker.waits_for("answered")).collect::<Vec<_>>()
     });
-    assert_eq!(answers.await.unwrap(), ["250 1"; 2]);
+    assert_eq!(responses.await.unwrap(), ["250 1"; 2]);
     println!("answered {:?} after the leader was killed; the lease is {LEASE:?}", killed.elapsed());
     assert_eq!(vendor.calls(), 2);
 }

@@ -32,8 +32,8 @@ impl Proxy {
         let task = tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 let Ok(server) = TcpStream::connect(("127.0.0.1", port)).await else { continue };
-                let ((from, to), (back, answers)) = (client.into_split(), server.into_split());
-                tokio::spawn(pass(from, answers, Arc::clone(&late)));
+                let ((from, to), (back, responses)) = (client.into_split(), server.into_split());
+                tokio::spawn(pass(from, responses, Arc::clone(&late)));
                 tokio::spawn(pass(back, to, Arc::clone(&late)));
             }
         });

@@ -51,16 +51,16 @@ async fn round_trips_one_hit_two_miss() {
     assert_eq!(done(&server), "", "a hit in memory");
 
     let (asked, was_asked) = oneshot::channel();
-    let (answer, answered) = oneshot::channel();
+    let (respond, response) = oneshot::channel();
     let call = move || async move {
         asked.send(()).unwrap();
-        answered.await.map_err(io::Error::other)
+        response.await.map_err(io::Error::other)
     };
     let key = key(2);
     let (got, ()) = tokio::join!(other.get_or_call(&key, call), async {
         was_asked.await.unwrap();
         assert_eq!(done(&server), "evalsha=1 get=2 getrange=1 set=1", "a miss that leads looks and asks for the lease");
-        answer.send(7).unwrap();
+        respond.send(7).unwrap();
     });
     assert_eq!(*got.unwrap().value, 7);
     other.close().await.unwrap();
@@ -90,11 +90,11 @@ async fn round_trips_one_for_local_waiter() {
 async fn round_trips_four_for_waiter_elsewhere() {
     let server = RedisServer::spawn();
     let ((one, _), (other, redis)) = (quiet(&server, 100).await, quiet(&server, 200).await);
-    let (answer, answered) = oneshot::channel();
+    let (respond, response) = oneshot::channel();
     let leader = tokio::spawn({
         let one = one.clone();
         async move {
-            one.get_or_call(&key(1), || async { answered.await.map_err(io::Error::other) }).await.map(|got| *got.value)
+            one.get_or_call(&key(1), || async { response.await.map_err(io::Error::other) }).await.map(|got| *got.value)
         }
     });
     until(|| one.stats().leased >= 2).await;
@@ -104,7 +104,7 @@ async fn round_trips_four_for_waiter_elsewhere() {
     until(|| redis.stats().calls >= before + 3).await;
     let waiting = done(&server);
     assert_eq!(waiting, "evalsha=2 get=3 getrange=2 pttl=2 subscribe=1", "look, ask for the lease, look again");
-    answer.send(7).unwrap();
+    respond.send(7).unwrap();
     assert_eq!((leader.await.unwrap().unwrap(), waiter.await.unwrap().unwrap()), (7, 7));
     let woken = done(&server);
     assert!(

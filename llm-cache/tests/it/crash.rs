@@ -13,22 +13,22 @@ use crate::conformance::TestStore;
 /// Variable that makes a process the child.
 const CHILD: &str = "LLM_CACHE_TEST_CHILD";
 const KEYS: u32 = 100;
-/// Room for some of the answers: entries are evicted all the time.
+/// Room for some of the responses: entries are evicted all the time.
 const MAX_KB: u64 = 150;
 
 fn key(n: u32) -> Key {
     Key::of("ns", if n.is_multiple_of(2) { "acme" } else { "umbrella" }, "op", &n).expect("a number serializes")
 }
 
-/// An answer that shows whether it is whole, and whose.
-fn answer(n: u32, round: u32) -> Vec<u32> {
+/// A response that shows whether it is whole, and whose.
+fn response(n: u32, round: u32) -> Vec<u32> {
     let length = 50 + (n * 37 + round * 101) % 2_000;
     let sum = n.wrapping_mul(31).wrapping_add(round).wrapping_add(length);
     [n, round, length, sum].into_iter().chain((0..length).map(|at| at.wrapping_mul(n + 7) ^ round)).collect()
 }
 
 fn is_whole(n: u32, found: &[u32]) -> bool {
-    found.get(1).is_some_and(|round| answer(n, *round) == found)
+    found.get(1).is_some_and(|round| response(n, *round) == found)
 }
 
 /// The child: stores, drops and invalidates until it is killed.
@@ -49,7 +49,7 @@ async fn work(cache: Cache, task: u32) {
     for round in task.. {
         for at in 0..KEYS {
             let n = (at + task * KEYS / 4) % KEYS;
-            let call = move || async move { Ok::<_, std::io::Error>(answer(n, round)) };
+            let call = move || async move { Ok::<_, std::io::Error>(response(n, round)) };
             cache.get_or_call(&key(n), call).await.expect("the call does not fail");
             if at == KEYS / 4 {
                 cache.remove(&key(round % KEYS)).await.expect("the file can be written");
@@ -64,7 +64,7 @@ async fn work(cache: Cache, task: u32) {
 
 #[test]
 #[expect(clippy::disallowed_methods, reason = "the number of kills is set from outside")]
-fn file_of_killed_process_opens_with_whole_entries() {
+fn crash_while_writing_leaves_whole_entries() {
     let kills = if std::env::var("LLM_FULL").is_ok_and(|full| full == "1") { 100 } else { 20 };
     let store = TestStore::file();
     let url = format!("{}max_bytes={MAX_KB}kb", store.url());
@@ -72,7 +72,7 @@ fn file_of_killed_process_opens_with_whole_entries() {
     let (mut served, mut random) = (0, blake3::Hasher::new().finalize_xof());
     for kill in 0..kills {
         let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["killed_process::child", "--exact", "--nocapture"])
+            .args(["crash::child", "--exact", "--nocapture"])
             .env(CHILD, &url)
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
