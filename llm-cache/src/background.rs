@@ -8,9 +8,10 @@ use crate::{BuildError, Verification, counts::Counts, tasks::Tasks};
 
 /// Settings of the calls that no caller waits for.
 ///
-/// The cache **spawns a task** for each such call on the tokio runtime that [`CacheBuilder::build`](crate::CacheBuilder::build)
-/// is called in. A call for which there is no room is not made, and is counted ([`Stats::skipped`](crate::Stats::skipped)). A
-/// call that fails keeps its room for a second, or for as long as the vendor asked to wait, up to half a minute.
+/// The cache **spawns a task** for each such call on the tokio runtime that
+/// [`CacheBuilder::build`](crate::CacheBuilder::build) is called in. A call for which no slot is free is not sent, but
+/// counted ([`Stats::skipped`](crate::Stats::skipped)). A call that fails keeps its slot for a second, or for as long
+/// as the vendor asked to wait, up to half a minute.
 ///
 /// ```
 /// use std::time::Duration;
@@ -28,22 +29,22 @@ pub struct Background {
     max_calls: u32,
     /// Time after expiry for which an entry is served while a call replaces it.
     pub(crate) revalidate: Duration,
-    /// Hits that are verified.
+    /// Share of the hits that is verified.
     pub(crate) verification: Option<Verification>,
     /// True if calls go on when their last caller has left.
     pub(crate) complete_on_disconnect: bool,
 }
 
 impl Background {
-    /// Makes room for this many calls at a time.
+    /// Creates settings that allow this many calls at a time.
     pub fn new(max_calls: u32) -> Self {
         Self { max_calls, revalidate: Duration::ZERO, verification: None, complete_on_disconnect: false }
     }
 
-    /// Serves an expired entry for this long past its time while a call in the background replaces it. Not at all by
-    /// default. An entry of a request that may not be sent twice
-    /// ([`Operation::is_repeatable`](llm_core::Operation::is_repeatable)) is served for as long, and only the first
-    /// call after that replaces it.
+    /// Serves an expired entry for this long after its expiry, while a call in the background replaces it. Off by
+    /// default. An entry of a request that must not be sent twice
+    /// ([`Operation::is_repeatable`](llm_core::Operation::is_repeatable)) is served for as long, but the first call
+    /// after that time replaces it.
     ///
     /// The first caller that gets the expired entry triggers the call. It is sent for the caller's tenant, at
     /// [`Priority::Background`](llm_core::Priority), through the layers below.
@@ -53,14 +54,14 @@ impl Background {
         self
     }
 
-    /// Sends the requests of a share of the hits again, to compare the stored responses with new ones.
+    /// Sends the requests of a share of the hits again, and compares the stored responses with the new ones.
     pub fn verify(mut self, verification: Verification) -> Self {
         self.verification = Some(verification);
         self
     }
 
-    /// Completes calls in the background that their last caller has cancelled, so that the response is stored. The
-    /// leader's tenant pays. Off by default: such calls are cancelled.
+    /// Completes a call in the background when its last caller leaves, so that the response is stored. The leader's
+    /// tenant pays. Off by default, so that such calls are cancelled.
     ///
     /// A call that is shared with no other caller ([`Directive::no_cache`], [`Directive::no_store`]) is cancelled in
     /// any case.

@@ -2,7 +2,7 @@
 
 use crate::{StoreError, url_error::UrlError};
 
-/// Reasons why a cache cannot be built.
+/// Reason why a cache cannot be built.
 ///
 /// ```
 /// use llm_cache::{BuildError, Cache};
@@ -26,7 +26,7 @@ pub enum BuildError {
     /// The number of responses to a request is zero.
     #[error("zero variants store nothing: set `variants` to one or more, or leave the cache out")]
     Variants,
-    /// The background has room for no call.
+    /// The number of background calls at a time is zero.
     #[error("calls in the background need room: give `Background::new` one or more, or leave the background out")]
     Background,
     /// The cache spawns tasks, and is built outside a tokio runtime.
@@ -35,7 +35,7 @@ pub enum BuildError {
     /// The share of hits to verify is more than 100 percent.
     #[error("more than 100 percent of the hits cannot be verified: give `Verification::percent` at most 100")]
     Verification,
-    /// The jitter is more than the whole.
+    /// The jitter is more than 100 percent.
     #[error("a jitter of more than 100 percent is more than the whole time to live")]
     Jitter,
     /// The URL of the store is wrong.

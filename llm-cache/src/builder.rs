@@ -1,7 +1,7 @@
 //! Settings of a cache, and their defaults.
 //!
-//! The builder only collects. [`CacheBuilder::build`] checks the settings, opens the store and puts the parts together, so
-//! that a wrong setting is a [`BuildError`] before the first call.
+//! The builder collects settings. [`CacheBuilder::build`] checks them, opens the store and builds the cache, so that a
+//! wrong setting is a [`BuildError`] before the first call.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -21,7 +21,8 @@ use crate::{
 #[cfg(feature = "at-rest")]
 use crate::{EncryptionKeys, Secret};
 
-/// Settings of a [`Cache`]: begins with [`Cache::builder`], ends with [`build`](Self::build) or [`open`](Self::open).
+/// Settings of a [`Cache`]. [`Cache::builder`] creates it; [`build`](Self::build) or [`open`](Self::open) builds the
+/// cache.
 ///
 /// ```
 /// use std::time::Duration;
@@ -47,14 +48,14 @@ pub struct CacheBuilder {
     directive_policy: DirectivePolicy,
     admission: Admission,
     store: StoreUrl,
-    /// Cache whose store is used instead.
+    /// Cache whose store is used instead of `store`.
     shared_with: Option<Cache>,
     store_config: StoreConfig,
 }
 
 impl Cache {
-    /// Begins a cache. The namespace separates it from other contents of the same store: another service, another
-    /// vendor, another version of the prompts.
+    /// Returns the builder of a cache. The namespace separates the cache's entries from others in the same store, such
+    /// as those of another service, another vendor or another version of the prompts.
     pub fn builder(namespace: impl Into<Arc<str>>) -> CacheBuilder {
         CacheBuilder::new(namespace.into())
     }
@@ -84,14 +85,14 @@ impl CacheBuilder {
         self
     }
 
-    /// Serves an expired entry for this long past its time if the call that was to replace it fails because of the
-    /// vendor (a limit, an overload, a failure, a time-out) or a budget, or if its caller's deadline passes. Not at all
-    /// by default, and never by [`Cache::get_or_call`].
+    /// Serves an expired entry for this long after its expiry if the call that was to replace it fails because of the
+    /// vendor (a limit, an overload, a failure, a time-out) or a budget, or if its caller's deadline passes. Off by
+    /// default, and without effect on [`Cache::get_or_call`].
     ///
     /// A stream is served from the expired entry only if it fails before its first piece. After that the caller has
-    /// read a part of another response, which no stored one continues. The stream then ends with the vendor's error,
-    /// and the caller decides what to do with the part. A caller that needs a whole response in any case sends a call
-    /// that is not streamed.
+    /// read a part of the new response, which the entry does not continue. The stream then ends with the vendor's
+    /// error, and the caller decides about the part that it has read. A caller that always needs a whole response sends
+    /// a call that is not streamed.
     ///
     /// The reply of a stale entry says so:
     ///
@@ -118,8 +119,8 @@ impl CacheBuilder {
         self
     }
 
-    /// Lets the cache make calls that no caller waits for, such as revalidations: see [`Background`]. Without this
-    /// setting it makes none.
+    /// Lets the cache send calls that no caller waits for, such as revalidations: see [`Background`]. Without this
+    /// setting it sends none.
     pub fn background(mut self, background: Background) -> Self {
         self.background = Some(background);
         self
@@ -127,7 +128,8 @@ impl CacheBuilder {
 
     /// Keeps up to `most` responses to a request that is meant to have several
     /// ([`Operation::is_sampled`](llm_core::Operation::is_sampled): a temperature above zero), and serves them round
-    /// robin. One by default. The cache remembers the next response of the 32,768 requests that were sent last.
+    /// robin. One by default. The cache remembers the turns of 32,768 requests. Any other request begins again with its
+    /// first response.
     ///
     /// ```
     /// use llm_cache::Cache;
@@ -141,7 +143,7 @@ impl CacheBuilder {
     }
 
     /// Turns the negative cache on: remembers for this long that a vendor refused a request because it is invalid or
-    /// too long, so that the request is not sent again and again. Off by default; zero is a [`BuildError`].
+    /// too long, so that the same request is not sent again. Off by default; zero is a [`BuildError`].
     ///
     /// The negative cache is in memory only. Its errors cost nothing, and
     /// [`CacheStatus::of_error`](crate::CacheStatus::of_error) recognizes them. Requests that are divided into items
@@ -168,7 +170,8 @@ impl CacheBuilder {
     }
 
     /// Turns shadow mode on: sends every call as it is, and reports on its reply what the cache would have done
-    /// ([`ShadowStatus`](crate::ShadowStatus)). Responses are stored and counted as if they were served.
+    /// ([`ShadowStatus`](crate::ShadowStatus)). Responses are stored, and statistics are counted, as if entries were
+    /// served.
     ///
     /// ```
     /// use llm_cache::{Cache, CacheLayer, ShadowStatus};
@@ -197,11 +200,11 @@ impl CacheBuilder {
     }
 
     /// Sets the capacity of the memory, in bytes: 64 MiB by default, at least 1 KiB. An entry counts the JSON text of
-    /// its response, its key (4 KiB and the envelope at most: see [`Key`](crate::Key)) and a fixed amount, which
-    /// together are about what it allocates.
+    /// its response, its key (at most 4 KiB and the envelope: see [`Key`](crate::Key)) and a fixed amount, together
+    /// about the memory that it allocates.
     ///
-    /// This is for memory alone, also for the local tier of Redis. The capacity of a file is `max_bytes` in its URL
-    /// ([`StoreUrl`]), 1 GiB by default.
+    /// The capacity is that of a store in memory, or of the local tier of Redis. A file has its own, `max_bytes` in its
+    /// URL ([`StoreUrl`]), 1 GiB by default.
     pub fn max_bytes(mut self, bytes: u64) -> Self {
         self.store_config.max_bytes = bytes;
         self
@@ -217,8 +220,9 @@ impl CacheBuilder {
     /// at least 1 KiB. Larger responses are counted ([`Stats::too_large`](crate::Stats::too_large)), and the first is
     /// logged.
     ///
-    /// A stream that grows larger while it runs is closed to new waiters: later callers send calls of their own, and a
-    /// reader that falls as far behind the others is cut off. Here each piece counts its text and 128 bytes.
+    /// A stream that grows larger while it runs is closed to new waiters. Later callers then send calls of their own,
+    /// and a reader that falls behind the others by more than was buffered at that time is cut off. Each piece of a
+    /// stream counts its text and 128 bytes.
     ///
     /// ```
     /// use llm_cache::Cache;
@@ -238,8 +242,8 @@ impl CacheBuilder {
     /// Stores and serves responses of type `C` only if `predicate` returns true for the response and its accounting, besides
     /// what the operation itself says ([`Operation::is_cacheable`](llm_core::Operation::is_cacheable)).
     ///
-    /// It is asked before a response is stored, and at each lookup that finds one, because another cache may have stored
-    /// it. What it refuses is a miss.
+    /// The predicate is called before a response is stored, and at each lookup that finds one, because another cache
+    /// may have stored it. An entry that it refuses is a miss.
     ///
     /// ```
     /// use llm_cache::Cache;
@@ -255,8 +259,8 @@ impl CacheBuilder {
         self
     }
 
-    /// Sets the clock that expiry goes by: the machine's own by default. Tests move a
-    /// [`ManualClock`](llm_core::ManualClock) on instead of waiting.
+    /// Sets the clock by which entries expire: the machine's own by default. Tests advance a
+    /// [`ManualClock`](llm_core::ManualClock) instead of waiting.
     ///
     /// ```
     /// use std::time::Duration;
@@ -279,19 +283,19 @@ impl CacheBuilder {
         self
     }
 
-    /// Stores entries where a URL says, such as `memory:?max_bytes=64mb` or `file:///var/cache/answers`. Its parameters
-    /// come before the builder's settings. In memory by default.
+    /// Stores entries where a URL says, such as `memory:?max_bytes=64mb` or `file:///var/cache/answers`. Parameters of
+    /// the URL override the builder's settings. In memory by default.
     pub fn store(mut self, url: StoreUrl) -> Self {
         (self.store, self.shared_with) = (url, None);
         self
     }
 
-    /// Stores entries in the store of another cache, each cache in its own namespace: two stacks with different vendors
-    /// over one file, for example. Capacity, secret and keys are that cache's, its clock too, and invalidation reaches
-    /// both.
+    /// Stores entries in the store of another cache, each cache in its own namespace, such as two stacks with different
+    /// vendors over one file. Capacity, secret, keys and clock are those of the other cache, and an invalidation by
+    /// either reaches both.
     ///
     /// A file or Redis keeps an expired entry for the longest of that cache's [`DirectivePolicy::max_stale`],
-    /// [`stale_if_error`](Self::stale_if_error) and [`Background::revalidate`]. Longer settings of this cache have no
+    /// [`stale_if_error`](Self::stale_if_error) and [`Background::revalidate`]. Longer times of this cache have no
     /// effect there.
     ///
     /// ```
@@ -307,8 +311,9 @@ impl CacheBuilder {
         self
     }
 
-    /// Shares entries through Redis as these options say, with memory of [`max_bytes`](Self::max_bytes) in front of it. A
-    /// [`Redis`](llm_redis::Redis) handle instead of options comes with the default ones, and takes the place of the store of an address.
+    /// Sets the options of entries in Redis, whose local tier has [`max_bytes`](Self::max_bytes). A
+    /// [`Redis`](llm_redis::Redis) handle, alone or in the options, is used as the store, whatever the URL. Without a
+    /// handle the options have effect only with a URL of Redis.
     #[cfg(feature = "redis")]
     pub fn redis(mut self, redis: impl Into<crate::RedisOptions>) -> Self {
         self.store_config.redis_options = redis.into();
@@ -352,14 +357,14 @@ impl CacheBuilder {
     ///
     /// # Errors
     ///
-    /// Those of [`build`](Self::build), and [`BuildError::Url`] if the URL is wrong.
+    /// The errors of [`build`](Self::build), and [`BuildError::Url`] if the URL is wrong.
     pub fn open(self, url: &str) -> Result<Cache, BuildError> {
         let url = url.parse()?;
         self.store(url).build()
     }
 
-    /// Builds the cache. One with a file opens it, which takes milliseconds, and starts a thread that writes it. One
-    /// with Redis waits for nothing, and **spawns tasks** on the current tokio runtime, which connect and write.
+    /// Builds the cache. For a file it opens the file, which takes milliseconds, and starts a thread that writes to it.
+    /// For Redis it waits for nothing, and **spawns tasks** on the current tokio runtime, which connect and write.
     ///
     /// # Errors
     ///

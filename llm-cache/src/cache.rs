@@ -1,6 +1,6 @@
-//! The cache as an application holds it: [`Cache::get_or_call`] without a stack, statistics, invalidation and closing.
+//! Handle of an application on its cache: [`Cache::get_or_call`], statistics, invalidation and closing.
 //!
-//! A call through a layer takes the same path: see [`Cached`](crate::Cached).
+//! A call through [`Cached`](crate::Cached) takes the same path as [`Cache::get_or_call`].
 
 use std::{fmt, future::Future, sync::Arc};
 
@@ -19,9 +19,11 @@ use crate::{
     store::StoreStats,
 };
 
-/// A cache, with or without a stack: responses by key, and one running call for equal requests.
+/// Cache of responses by key, which makes one call for equal requests that run at the same time. It is used alone or in
+/// a stack.
 ///
-/// Clones share everything. For the layer around a service see [`CacheLayer`](crate::CacheLayer).
+/// Clones share entries, running calls and statistics. [`CacheLayer`](crate::CacheLayer) puts a cache in front of a
+/// service.
 ///
 /// ```
 /// use std::time::Duration;
@@ -56,9 +58,9 @@ pub struct Cache(pub(crate) Arc<Inner>);
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Resolved<T> {
-    /// The response, shared with the cache.
+    /// Response, shared with the cache.
     pub value: Arc<T>,
-    /// Origin of the response: an entry with its age, another caller's call, or an own one.
+    /// Origin of the response: an entry with its age, the call of another caller, or this caller's own call.
     pub origin: Origin,
 }
 
@@ -72,18 +74,18 @@ impl Cache {
         Key::of(&self.0.namespace, tenant, name, request)
     }
 
-    /// Returns the stored response, or that of the call that runs under this key, or that of `call`, which is then
-    /// stored for the default time to live of [`CacheBuilder::ttl`](crate::CacheBuilder::ttl). For other wishes of one call
-    /// see [`get_or_call_with`](Self::get_or_call_with).
+    /// Returns the stored response, or that of the call that runs under this key, or else that of `call`. The response
+    /// of `call` is stored for the default time to live of [`CacheBuilder::ttl`](crate::CacheBuilder::ttl).
+    /// [`get_or_call_with`](Self::get_or_call_with) takes a directive for one call.
     ///
-    /// The closure runs at most once, here, and may borrow. The future that it returns owns what it needs, because another
-    /// caller may finish it: it ends only if all its waiters are cancelled.
+    /// The closure runs at most once, within this call, and may borrow. Its future must own its data, because another
+    /// caller may complete it: it is cancelled only when all its waiters are.
     ///
     /// # Errors
     ///
-    /// The error of `call`, for all its waiters: an [`Error`], or the source of one of kind
-    /// [`Other`](llm_core::ErrorKind::Other). It is not stored, except those of
-    /// [`CacheBuilder::negative_ttl`](crate::CacheBuilder::negative_ttl).
+    /// The error of `call`, which all its waiters get: itself if it is an [`Error`], otherwise as the source of an
+    /// error of kind [`Other`](llm_core::ErrorKind::Other). Errors are not stored, except in the negative cache
+    /// ([`CacheBuilder::negative_ttl`](crate::CacheBuilder::negative_ttl)).
     pub async fn get_or_call<T, E, F, Fut>(&self, key: &Key, call: F) -> Result<Resolved<T>, Error>
     where
         T: Serialize + DeserializeOwned + Send + Sync + 'static,
@@ -94,7 +96,8 @@ impl Cache {
         self.get_or_call_with(key, &Directive::new(), call).await
     }
 
-    /// Does what [`get_or_call`](Self::get_or_call) does, by the wishes of this call: a time to live, tags, a fresh response.
+    /// Returns a response as [`get_or_call`](Self::get_or_call) does, with a directive for this call, such as a time to
+    /// live, tags, or that the response be new.
     ///
     /// ```
     /// use std::time::Duration;
@@ -114,14 +117,14 @@ impl Cache {
     /// # Ok::<_, Box<dyn std::error::Error>>(()) }).unwrap();
     /// ```
     ///
-    /// The [`DirectivePolicy`](crate::DirectivePolicy) limits the wishes. Entries that have expired are served only if the
-    /// directive allows it ([`Directive::max_stale`]), no [`TtlRule`](crate::TtlRule) applies, and [`Directive::shared`] is
-    /// without effect: what shares an entry is the key.
+    /// The [`DirectivePolicy`](crate::DirectivePolicy) limits the directive. Expired entries are served only if the
+    /// directive allows it ([`Directive::max_stale`]). No [`TtlRule`](crate::TtlRule) applies. [`Directive::shared`]
+    /// has no effect, because the key alone decides which calls share an entry.
     ///
     /// # Errors
     ///
-    /// As [`get_or_call`](Self::get_or_call); [`NotFound`](llm_core::ErrorKind::NotFound) with
-    /// [`Directive::only_if_cached`].
+    /// The errors of [`get_or_call`](Self::get_or_call), and one of kind [`NotFound`](llm_core::ErrorKind::NotFound) if
+    /// there is no entry for a directive with [`Directive::only_if_cached`].
     pub async fn get_or_call_with<T, E, F, Fut>(
         &self,
         key: &Key,
@@ -162,7 +165,8 @@ impl Cache {
         Ok(Resolved { origin: reply.receipt.origin(), value: reply.output })
     }
 
-    /// Returns the counters and the present size. It completes pending evictions first, so it is not for hot paths.
+    /// Returns the counters and the present size. It completes pending evictions first, so do not call it on a hot
+    /// path.
     pub fn stats(&self) -> Stats {
         let Inner { entries, counts, single_flights, .. } = &*self.0;
         let store = &entries.store;
@@ -184,15 +188,15 @@ impl Cache {
         }
     }
 
-    /// Removes one entry. Running calls go on: a later caller joins one, and its response is stored.
+    /// Removes one entry. A call for it that runs is not affected: later callers join it, and its response is stored.
     /// [`invalidate`](Self::invalidate) prevents that.
     ///
-    /// Of a request with several responses ([`CacheBuilder::variants`](crate::CacheBuilder::variants)) this removes the first. Entries that are shared
-    /// by scope have no such key: invalidate them by a tag.
+    /// Of a request with several responses ([`CacheBuilder::variants`](crate::CacheBuilder::variants)) this removes the
+    /// first. An entry that is shared by scope cannot be removed by a key: invalidate it by a tag.
     ///
     /// # Errors
     ///
-    /// [`StoreError`] if the file or Redis fails. The entry is then gone from memory only.
+    /// [`StoreError`] if the file or Redis fails. The entry is then removed from memory only.
     ///
     /// ```
     /// use llm_cache::Cache;
@@ -212,13 +216,13 @@ impl Cache {
         self.0.entries.store.remove(key).await
     }
 
-    /// Invalidates all entries with a tag at once, however many they are. No call that is made from now on gets a
-    /// response with this tag whose call began before: neither a stored, nor a stale, nor a running one. This holds in
-    /// this process as soon as the future is first polled.
+    /// Invalidates all entries with a tag at once, without visiting them. No later call gets a response with this tag
+    /// whose call began before, neither stored, nor stale, nor running. In this process this holds as soon as the
+    /// future is first polled.
     ///
-    /// Up to 10,000 tags are remembered one by one, by a file over restarts too. One more, and all entries stored
-    /// before are invalid. So tag by what changes together (a version, a tenant), not each entry with a tag of its own:
-    /// [`remove`](Self::remove) is for one.
+    /// Up to 10,000 tags are remembered, by a file or Redis over restarts too. One more invalidates all entries that
+    /// were stored before. Therefore tag entries by what changes together (a version, a tenant). To remove a single
+    /// entry, use [`remove`](Self::remove) instead of a tag of its own.
     ///
     /// ```
     /// use llm_cache::{Cache, Tag};
@@ -232,12 +236,13 @@ impl Cache {
     ///
     /// # Errors
     ///
-    /// [`StoreError`] if the file or Redis fails to remember it.
+    /// [`StoreError`] if the file or Redis fails to remember the invalidation.
     pub async fn invalidate(&self, tag: Tag) -> Result<(), StoreError> {
         self.0.entries.invalidate(Some(tag)).await
     }
 
-    /// Removes all entries of a tenant from every tier, and frees their bytes. It visits every entry in memory.
+    /// Removes all entries of a tenant from every tier, and frees their bytes. Entries shared by scope that the tenant
+    /// paid for are among them. It visits every entry in memory.
     ///
     /// # Errors
     ///
@@ -265,7 +270,7 @@ impl Cache {
         remembered.and(self.0.entries.store.forget(tenant).await)
     }
 
-    /// Removes all entries. Running calls go on, and their responses are not stored.
+    /// Removes all entries. Running calls are completed, but their responses are not stored.
     ///
     /// # Errors
     ///
@@ -291,8 +296,8 @@ impl Cache {
     }
 
     /// Waits until all background calls have ended, for a minute at most, and all stored entries are written. With
-    /// Redis it also waits, for a minute at most, until this process holds no lease: neither of calls that run now nor
-    /// of those that have ended. The cache can still be used.
+    /// Redis it also waits, for a minute at most, until this process holds no lease, so that no other process waits for
+    /// it. The cache can still be used.
     ///
     /// Call it before the process ends:
     ///

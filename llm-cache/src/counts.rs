@@ -1,6 +1,6 @@
-//! Counters of the cache: for [`Stats`], and with feature `metrics` for the recorder of that facade too.
+//! Counters of the cache, for [`Stats`] and, with feature `metrics`, for the recorder of the `metrics` facade.
 //!
-//! Each row of the table is a field of the statistics, a metric, and the text that describes both.
+//! Each row of the table names a field of the statistics and a metric, with the text that describes both.
 
 use std::sync::{
     Arc,
@@ -11,7 +11,7 @@ use llm_core::Usd;
 
 use crate::{stats::Stats, store::StoreStats};
 
-/// A number that only grows.
+/// Number that only grows, and its metric.
 pub(crate) struct Counter {
     value: AtomicU64,
     #[cfg(feature = "metrics")]
@@ -19,12 +19,12 @@ pub(crate) struct Counter {
 }
 
 impl Counter {
-    /// Counts one more.
+    /// Adds one.
     pub(crate) fn one(&self) {
         self.add(1);
     }
 
-    /// Counts so many more. Adding nothing costs nothing: an atomic addition takes its cache line from other threads.
+    /// Adds a number. Zero is not added, because an atomic addition takes the cache line from other threads.
     #[inline]
     pub(crate) fn add(&self, more: u64) {
         if more == 0 {
@@ -70,13 +70,13 @@ macro_rules! counts {
                 }
             }
 
-            /// Returns the statistics that are counted here. The others are zero.
+            /// Returns the statistics with the numbers that are counted here. The other fields are zero.
             pub(crate) fn stats(&self) -> Stats {
                 let saved = Usd::from_nanos(i64::try_from(self.saved.get()).unwrap_or(i64::MAX));
                 Stats { $($field: self.$field.get(),)+ saved, ..Stats::default() }
             }
 
-            /// Gives the recorder the text of each counter above.
+            /// Describes each counter of the table to the recorder.
             #[cfg(feature = "metrics")]
             pub(crate) fn describe() {
                 $(metrics::describe_counter!($name, metrics::Unit::Count, $text.trim().trim_end_matches('.'));)+
@@ -120,7 +120,7 @@ counts! {
     mismatched => "llm_cache_mismatched_total",
 }
 
-/// Metrics that have no counter of their own here. There are none without the feature.
+/// Metrics without a counter in the table. Empty without the feature.
 pub(crate) struct Meters(#[cfg(feature = "metrics")] Recorded);
 
 #[cfg(feature = "metrics")]
@@ -143,7 +143,7 @@ struct Recorded {
     evictions: metrics::Counter,
 }
 
-/// Start of a lookup. Nothing without a recorder.
+/// Start of a lookup. Empty without the feature.
 #[derive(Clone, Copy)]
 pub(crate) struct LookupTimer(#[cfg(feature = "metrics")] tokio::time::Instant);
 
@@ -171,8 +171,8 @@ impl Meters {
         let _ = timer;
     }
 
-    /// Records the size and the failures of a store. `read_stats` returns them, its evictions, and the failures counted
-    /// here.
+    /// Records the statistics of a store. `read_stats` returns them, the number of the store's evictions, and the
+    /// number of failures that the cache counted.
     pub(crate) fn stats(&self, read_stats: impl FnOnce() -> (StoreStats, u64, u64)) {
         #[cfg(feature = "metrics")]
         {

@@ -4,12 +4,12 @@ use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
 
 use crate::counts::Counts;
 
-/// Upper bounds of the buckets that fit `llm_cache_lookup_seconds`: 5 µs to 1 s.
+/// Upper bounds of histogram buckets that suit `llm_cache_lookup_seconds`, in seconds: from 5 µs to 1 s.
 pub const LOOKUP_SECONDS_BUCKETS: [f64; 11] =
     [0.000_005, 0.000_02, 0.000_1, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.05, 0.25, 1.0];
 
-/// Gives the recorder that is installed the unit and a text of each metric of this crate. Call it once, after the recorder
-/// is installed.
+/// Describes each metric of this crate, with its unit, to the installed recorder. Call it once, after the recorder is
+/// installed.
 ///
 /// ```
 /// llm_cache::describe_metrics();

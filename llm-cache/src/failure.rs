@@ -1,7 +1,7 @@
-//! Errors, and their meaning for leaders and waiters.
+//! Errors of the cache itself, and the meaning of errors for leaders and waiters.
 //!
-//! An error of one caller (its deadline, its cancellation) concerns no waiter: another one leads. Any other error is that of
-//! the request, and all waiters get it.
+//! An error of one caller (its deadline, its cancellation) does not concern the waiters: one of them leads a new call.
+//! Any other error is about the request, and all waiters get it.
 
 use llm_core::{Charge, Error, ErrorKind};
 
@@ -12,7 +12,7 @@ pub(crate) fn not_cached() -> Error {
     Error::new(ErrorKind::NotFound, "no stored answer, and the call wanted no other (only-if-cached)")
 }
 
-/// Returns how a failed call ends for waiters in other processes.
+/// Returns the outcome of a failed call, for waiters in other processes.
 pub(crate) fn outcome(error: &Error) -> Outcome {
     if is_of_one_caller(error) { Outcome::Left } else { Outcome::Over }
 }
@@ -29,18 +29,19 @@ pub(crate) fn lost() -> Error {
     Error::new(ErrorKind::Other, reason).with_charge(Charge::Unknown)
 }
 
-/// True if an error is about one caller, and not about the request.
+/// Returns true if an error is about one caller, and not about the request.
 fn is_of_one_caller(error: &Error) -> bool {
     matches!(error.kind(), ErrorKind::DeadlineExceeded | ErrorKind::Cancelled)
 }
 
-/// True if an error is about another caller's call: about that caller, or about a batch of items of which this caller
-/// wants only some.
+/// Returns true if a waiter tries again after this error of the call that it joined, because the error is about the
+/// leader alone, or may be about items of the batch that the waiter does not ask for. `asked_here` is the number of
+/// items of the batch that it asks for.
 pub(crate) fn is_of_other_call(error: &Error, batch: Batch, asked_here: usize) -> bool {
     is_of_one_caller(error) || asked_here < batch.items && !allows_stale(error)
 }
 
-/// True if a stale entry may be served in place of an error.
+/// Returns true if a stale entry may be served in place of an error.
 pub(crate) fn allows_stale(error: &Error) -> bool {
     use ErrorKind::{DeadlineExceeded as Late, OverBudget, Overloaded, QuotaExhausted, RateLimited};
     use ErrorKind::{Server, Timeout, Transport, Unavailable};

@@ -21,11 +21,11 @@ pub(crate) struct Inner {
     pub(crate) entries: Entries,
     /// Running calls of this process, which later callers join.
     pub(crate) single_flights: Arc<SingleFlights>,
-    /// Errors of requests that vendors refused; `None` if it is off.
+    /// Errors of requests that vendors refused; `None` if the negative cache is off.
     pub(crate) negative_cache: Option<NegativeCache>,
-    /// Round robin over several responses to a request; `None` if each has one.
+    /// Round robin over several responses to a request; `None` if each request has one response.
     pub(crate) variants: Option<Variants>,
-    /// Room for calls that no caller waits for; `None` if there are to be none.
+    /// Runs calls that no caller waits for; `None` if the cache sends none.
     pub(crate) background: Option<Arc<Tasks>>,
     /// Draws the hits that are verified; `None` if none are.
     pub(crate) verification: Option<VerificationSampler>,
@@ -38,11 +38,11 @@ pub(crate) struct Inner {
 }
 
 impl Inner {
-    /// Returns the prefix of a call's key. If a request has several variants, each call is about the next.
+    /// Returns the prefix of a call's key. If the request has several variants, it is that of the next variant.
     pub(crate) fn prefix<'a, T: Operation>(&'a self, call: &'a Call<T>, directive: &'a Directive) -> KeyPrefix<'a> {
         let prefix = KeyPrefix::of(&self.namespace, call, directive);
         match &self.variants {
-            // A call that takes stored responses only gets the first variant, which is stored before any other.
+            // A call with `only_if_cached` gets the first variant, because that is stored before any other.
             Some(variants) if call.body.is_sampled() && !directive.only_if_cached => {
                 let variant = Key::with_borrowed(&prefix, &call.body, |key| variants.next(key));
                 KeyPrefix { variant, ..prefix }
@@ -51,7 +51,7 @@ impl Inner {
         }
     }
 
-    /// Counts the cost of a response that was not paid for again, as it was served.
+    /// Counts the cost of a response that was served without being paid for again.
     pub(crate) fn saved(&self, cost: Option<Usd>) {
         let nanos = cost.map_or(0, |cost| u64::try_from(cost.nanos()).unwrap_or_default());
         self.counts.saved.add(nanos);

@@ -1,7 +1,8 @@
 //! Keys of entries and of running calls.
 //!
-//! A key is an envelope (version, namespace, tenant or scope, variant, operation) and the canonical bytes of the request.
-//! A lookup compares the bytes where they lie and copies them only for a call that goes on from there.
+//! A key is an envelope (version, namespace, tenant or scope, variant, operation) and the canonical bytes of the
+//! request. A lookup compares the bytes in the buffer in which they were written, and copies them only if a call
+//! follows.
 
 use std::{
     cell::Cell,
@@ -24,12 +25,12 @@ use crate::Partition;
 
 /// Key of an entry: the namespace, the tenant, the operation and the request.
 ///
-/// It holds the canonical bytes of these (see [`Fingerprinter`]). Two keys are equal only if all their bytes are, so a
-/// collision of the table's hash returns no other entry.
+/// A key holds the canonical bytes of all of these (see [`Fingerprinter`]). Two keys are equal only if all their bytes
+/// are equal, so that a hash collision never returns the entry of another request.
 ///
-/// A request longer than 4 KiB (a photo, a document) is held as its 256-bit BLAKE3 digest under a random key of the
-/// process, so that the memory of a key does not grow with its request. Namespace, tenant and operation stay as they
-/// are.
+/// For a request longer than 4 KiB (a photo, a document) the key holds its 256-bit BLAKE3 digest under a random key of
+/// the process, so that the memory of a key does not grow with its request. Namespace, tenant and operation are held in
+/// full.
 ///
 /// Cheap to clone. `Debug` shows a digest, never the request.
 #[derive(Clone)]
@@ -38,34 +39,35 @@ pub struct Key {
     bytes: Arc<[u8]>,
 }
 
-/// Borrowed key: bytes that are stored somewhere else.
+/// Key that borrows its bytes, such as those in a thread's buffer.
 #[derive(Clone, Copy)]
 pub(crate) struct BorrowedKey<'a> {
     hash: u64,
     bytes: &'a [u8],
 }
 
-/// Keys of one request: that of its entry, and that of its call while it runs.
+/// Keys of one request: the key of its entry, and the key of its running call.
 #[derive(Clone)]
 pub(crate) struct CallKeys {
     pub(crate) entry: Key,
     pub(crate) single_flight: Key,
 }
 
-/// Prefix of a key: the partition of a request, and the variant of its response.
+/// Prefix of a key: namespace and partition of a request, and the variant of its response.
 #[derive(Clone, Copy)]
 pub(crate) struct KeyPrefix<'a> {
     pub(crate) namespace: &'a str,
     pub(crate) tenant: &'a str,
-    /// Sharing scope, whose calls share the entry.
+    /// Scope in which calls share the entry; `None` for an entry of the tenant alone.
     pub(crate) scope: Option<&'a str>,
-    /// Number of the variant; 0 where there is only one.
+    /// Number of the variant; 0 for the first or only one.
     pub(crate) variant: u32,
-    /// Routing of the call by the layers below, if it has any. It is in the key of the running call alone.
+    /// Directive of a call that lower layers route by pins or without fallbacks. The routing is part of the running
+    /// call's key, not of the entry's.
     pub(crate) routing: Option<&'a Directive>,
 }
 
-/// Hasher with a random seed for each process. It finds a key's slot in a table; the keys are then compared whole.
+/// Hasher of keys in tables, with a random seed for each process.
 static HASHER: LazyLock<RandomState> = LazyLock::new(RandomState::default);
 
 /// Key of the digests of long requests: random in each process, so that no attacker can prepare two requests with one
@@ -79,21 +81,22 @@ static DIGEST_KEY: LazyLock<[u8; 32]> = LazyLock::new(|| {
 /// Longest request that a key holds whole, in canonical bytes.
 const LONGEST_WHOLE: usize = 4 * 1024;
 
-/// Tags that canonical bytes have before a text and before bytes.
+/// Tags that precede a text and bytes in canonical bytes.
 const TEXT: u8 = 7;
 const BYTES: u8 = 8;
 
-/// First byte of a key that holds the digest of its request. Canonical bytes begin with the tag of an integer.
+/// First byte of a key that holds the digest of its request. No other key begins with it, because canonical bytes begin
+/// with the tag of an integer.
 const DIGESTED: u8 = 254;
 
-/// Version of the meaning of the bytes, so that no version reads another's entries.
+/// Version of the meaning of keys. A program with another version finds no entry of this one.
 const VERSION: u8 = 1;
 
 impl Key {
-    /// Creates the key of a serializable request, for clients other than ours.
+    /// Creates the key of a serializable request, for [`Cache::get_or_call`](crate::Cache::get_or_call).
     ///
-    /// `name` is the kind of request (and the version of the prompt). `request` must hold everything that decides the
-    /// response, the model too.
+    /// `name` is the kind of request, and may include a version of the prompt. `request` must hold everything on which
+    /// the response depends, the model too.
     ///
     /// ```
     /// use llm_cache::Key;
@@ -124,8 +127,8 @@ impl Key {
     }
 
     /// Creates the key under which a [`Cached`](crate::Cached) service in this namespace stores the response to an
-    /// operation, unless the call shares it or the request has several responses. It is what
-    /// [`Cache::remove`](crate::Cache::remove) takes.
+    /// operation, for [`Cache::remove`](crate::Cache::remove). A response that is shared by scope has another key, and
+    /// so have all variants but the first.
     ///
     /// ```
     /// use llm_cache::{Cache, Key};
@@ -159,10 +162,10 @@ impl Key {
         self.scope().map_or_else(|| Partition::tenant(self.tenant()), Partition::scope)
     }
 
-    /// Returns the text that follows the namespace, if this tag precedes it.
+    /// Returns the text after the namespace, if it has this tag.
     fn text_behind(&self, tag: u8) -> Option<&str> {
-        // The envelope: a tag byte and 16 bytes of version, then namespace and tenant or scope, each behind a tag byte and 8 bytes
-        // of length.
+        // The envelope is a tag and 16 bytes of version, then the namespace and the tenant or scope, each after a tag
+        // and 8 bytes of length.
         let after_text = |bytes: &[u8]| -> Option<usize> {
             let length: [u8; 8] = bytes.get(1..9)?.try_into().ok()?;
             usize::try_from(u64::from_le_bytes(length)).ok()?.checked_add(9)
@@ -173,7 +176,7 @@ impl Key {
         (rest[0] == tag).then(|| std::str::from_utf8(text).ok()).flatten()
     }
 
-    /// Returns the key's bytes. Those of a request longer than 4 KiB differ from process to process.
+    /// Returns the key's bytes. For a request longer than 4 KiB they differ from process to process.
     pub fn as_bytes(&self) -> &[u8] {
         &self.bytes
     }
@@ -187,7 +190,7 @@ impl Key {
         }
     }
 
-    /// Calls `use_it` with the key of an operation, without an allocation.
+    /// Calls `use_it` with the key of a request, which is written without an allocation.
     pub(crate) fn with_borrowed<T: Operation, R>(
         prefix: &KeyPrefix<'_>,
         request: &T,
@@ -204,7 +207,7 @@ impl Key {
         thread_local! {
             static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
         }
-        // A request written inside another one's finds no buffer and makes one.
+        // If the fingerprint of a request computes another key, that one finds no buffer and allocates its own.
         let mut h = Fingerprinter::with_buffer(BUFFER.take());
         envelope(&mut h);
         let length = h.as_bytes().len();
@@ -218,15 +221,15 @@ impl Key {
     }
 }
 
-/// Returns the bytes of a key: the canonical bytes, of which the first `envelope` are not the request's, or for a long request
-/// the envelope and the digests of all of them.
+/// Returns the bytes of a key: the canonical bytes, or for a long request the envelope, which is their first `envelope`
+/// bytes, and digests of all of them.
 fn shortened(h: Fingerprinter, envelope: usize) -> Vec<u8> {
     let mut bytes = h.into_bytes();
     if bytes.len() - envelope <= LONGEST_WHOLE {
         return bytes;
     }
     let in_process = blake3::keyed_hash(&DIGEST_KEY, &bytes);
-    // Its name outside the process, which is the same in every process.
+    // The digest for names outside the process, which is the same in every process.
     #[cfg(feature = "at-rest")]
     let at_rest = blake3::hash(&bytes);
     bytes.truncate(envelope);
@@ -237,18 +240,18 @@ fn shortened(h: Fingerprinter, envelope: usize) -> Vec<u8> {
     bytes
 }
 
-/// Bytes that a thread keeps for its next key. Longer requests (images) give their memory back.
+/// Largest buffer that a thread keeps for its next key, in bytes. Larger ones (images) are freed.
 const LARGEST_BUFFER: usize = 64 * 1024;
 
 impl<'a> KeyPrefix<'a> {
-    /// Returns the prefix of a call's only response, or of its first.
+    /// Returns the prefix of the key of a call's first or only response.
     pub(crate) fn of<T>(namespace: &'a str, call: &'a Call<T>, directive: &'a Directive) -> Self {
         let routing = (directive.no_fallback || directive.pinned.is_some()).then_some(directive);
         Self { namespace, tenant: &call.tenant, scope: directive.shared.as_deref(), variant: 0, routing }
     }
 
-    /// Returns the keys of a request, given that of its entry. A shared entry has one key for all tenants; its running
-    /// calls have one for each.
+    /// Returns the keys of a request, given the key of its entry. A shared entry has one key for all tenants, but its
+    /// running calls have one for each tenant.
     pub(crate) fn keys<T: Operation>(&self, request: &T, entry: Key) -> CallKeys {
         let single_flight = match (self.scope, self.routing) {
             (None, None) => entry.clone(),
@@ -279,7 +282,8 @@ impl<'a> KeyPrefix<'a> {
         self.write_name(h, name);
     }
 
-    /// Writes the operation's name. The first variant has the key of a request with one response.
+    /// Writes the variant and the operation's name. The key of the first variant is that of a request with one
+    /// response.
     fn write_name(&self, h: &mut Fingerprinter, name: &str) {
         if self.variant > 0 {
             h.integer(self.variant);
@@ -293,12 +297,12 @@ impl<'a> BorrowedKey<'a> {
         Self { hash: HASHER.hash_one(bytes), bytes }
     }
 
-    /// Returns the hash of all its bytes, seeded at random for each process.
+    /// Returns the hash of the key's bytes, with the seed of this process.
     pub(crate) fn hash(self) -> u64 {
         self.hash
     }
 
-    /// Copies the key.
+    /// Copies the bytes to a key that owns them.
     pub(crate) fn to_key(self) -> Key {
         Key { hash: self.hash, bytes: self.bytes.into() }
     }
@@ -318,7 +322,7 @@ impl Key {
 
 impl PartialEq for Key {
     fn eq(&self, other: &Self) -> bool {
-        // A table that finds a key by itself reads none of its bytes.
+        // Keys that share their bytes are equal without a comparison of them.
         Arc::ptr_eq(&self.bytes, &other.bytes) || self.hash == other.hash && self.bytes == other.bytes
     }
 }

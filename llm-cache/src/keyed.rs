@@ -1,6 +1,7 @@
-//! Calls of any type, by keys that their callers make: an operation like any other on the path.
+//! Calls of [`Cache::get_or_call`](crate::Cache::get_or_call): an operation with responses of any type, by keys that
+//! callers make.
 //!
-//! A value has no vendor, no model and no usage, and its call must not be repeated, because the closure runs once.
+//! The response has no vendor, no model and no usage. The call is not repeated, because its closure runs once.
 
 use std::{
     marker::PhantomData,
@@ -19,7 +20,7 @@ use crate::failure::lost;
 /// Operation of [`Cache::get_or_call`](crate::Cache::get_or_call).
 pub(crate) struct Keyed<T>(PhantomData<fn() -> T>);
 
-/// Service below a [`Keyed`] operation: the caller's own future, which is sent once the caller has made it.
+/// Service of a [`Keyed`] operation. It awaits the future that the leader's closure returns.
 pub(crate) struct Made<Fut>(Arc<Mutex<Option<oneshot::Receiver<Fut>>>>);
 
 impl<T> Keyed<T> {
@@ -29,7 +30,7 @@ impl<T> Keyed<T> {
 }
 
 impl<Fut> Made<Fut> {
-    /// Returns the service, and the sender of its future.
+    /// Returns the service, and the sender through which the leader gives it the future.
     pub(crate) fn new() -> (oneshot::Sender<Fut>, Self) {
         let (sender, receiver) = oneshot::channel();
         (sender, Self(Arc::new(Mutex::new(Some(receiver)))))
@@ -53,7 +54,7 @@ where
     fn call(&mut self, _: Call<Keyed<T>>) -> Self::Future {
         let made = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
         Box::pin(async move {
-            // The caller makes it as soon as it leads, unless its closure panics.
+            // The leader sends the future, unless its closure panics.
             let call = made.ok_or_else(lost)?.await.map_err(|_| lost())?;
             let value = call.await.map_err(|error| Error::from(error.into()))?;
             Ok(Reply::new(Arc::new(value), Receipt::default()))

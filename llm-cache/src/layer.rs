@@ -6,7 +6,8 @@ use crate::{Cache, Cached};
 
 /// Layer that puts a [`Cache`] in front of a service.
 ///
-/// Services made by clones of one layer, or by layers over clones of one cache, share its entries and running calls.
+/// Services of clones of one layer share entries and running calls, and so do services of layers over clones of one
+/// cache.
 ///
 /// ```
 /// use llm_cache::{Cache, CacheLayer};

@@ -1,6 +1,6 @@
-//! Lists of items, of which most requests have one.
+//! Lists of items.
 
 use smallvec::SmallVec;
 
-/// List that allocates nothing for one element: most requests have one item.
+/// List that allocates nothing for one element, because most requests have one item.
 pub(crate) type List<T> = SmallVec<[T; 1]>;

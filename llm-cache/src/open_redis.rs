@@ -17,13 +17,14 @@ const OPERATION_TIMEOUT: Duration = Duration::from_secs(5);
 /// Shortest time without a reply after which a server counts as unavailable.
 const SILENCE: Duration = Duration::from_secs(1);
 
-/// Shortest lease. Waiters check no more often.
+/// Shortest lease. Waiters check at most as often.
 const LEAST_LEASE: Duration = Duration::from_secs(1);
 
 /// Shortest time-out.
 const LEAST: Duration = Duration::from_millis(1);
 
-/// Opens the store of a URL, or of the handle that was given. The parameters of the URL come first.
+/// Opens the store of a Redis URL, or of a handle among the settings. Parameters of the URL override those of the
+/// options.
 pub(crate) fn open_redis(url: StoreUrl, config: StoreConfig) -> Result<RedisStore, StoreError> {
     let StoreConfig { max_bytes, policy, clock, grace, secret, keys, redis_options } = config;
     let set = url.parameters.or(redis_options.parameters);

@@ -1,6 +1,6 @@
 //! Stores, opened as their URLs say.
 //!
-//! This is the only place that knows which store a URL means. Parameters of the URL come before those of the builder.
+//! Only this file knows the store of a URL. Parameters of the URL override settings of the builder.
 
 use std::sync::Arc;
 
@@ -21,7 +21,7 @@ const FILE_BYTES: u64 = 1 << 30;
 ///
 /// # Errors
 ///
-/// Those of a file that cannot be opened, and of a Redis URL that cannot be parsed.
+/// [`StoreError`] if a file cannot be opened, or if a Redis URL cannot be parsed.
 pub(crate) fn open(url: StoreUrl, config: StoreConfig) -> Result<Arc<dyn Store>, StoreError> {
     #[cfg(feature = "redis")]
     if config.redis_options.redis.is_some() || matches!(url.location, Location::Redis(_)) {

@@ -1,4 +1,4 @@
-//! Parameters of a store: those of its URL, and those that the application sets beside it. One table lists them all.
+//! Parameters of a store, from its URL or from the application. One table lists them all.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use crate::{EvictionPolicy, url_error::UrlError};
 
 /// Value of a parameter, and its text in a URL.
 trait Parameter: Sized {
-    /// Parses a text. The error names the parameter and shows what is allowed, and never the text itself.
+    /// Parses a text. The error names the parameter and shows allowed values, but never the text itself.
     fn parse(name: &str, text: &str) -> Result<Self, UrlError>;
 
     /// Returns the text that parses back as this value.
@@ -22,7 +22,7 @@ macro_rules! parameters {
         }
 
         impl Parameters {
-            /// Parses the parameter of this name. Names that no parameter has are without effect.
+            /// Parses a text as the parameter of this name, and sets it. A name without a parameter has no effect.
             pub(crate) fn set(&mut self, name: &str, text: &str) -> Result<(), UrlError> {
                 match name {
                     $(stringify!($name) => self.$name = Some(Parameter::parse(name, text)?),)+
@@ -68,7 +68,7 @@ parameters! {
     invalidation_bound: Duration,
 }
 
-/// Bytes: a whole number, with a unit or without.
+/// Number of bytes: a whole number, with or without a unit.
 impl Parameter for u64 {
     fn parse(name: &str, text: &str) -> Result<Self, UrlError> {
         let units = [("", 1), ("b", 1), ("kb", 1 << 10), ("mb", 1 << 20), ("gb", 1 << 30), ("tb", 1 << 40)];
@@ -81,7 +81,7 @@ impl Parameter for u64 {
     }
 }
 
-/// A time above zero: a whole number with a unit.
+/// Time above zero: a whole number with a unit.
 impl Parameter for Duration {
     fn parse(name: &str, text: &str) -> Result<Self, UrlError> {
         let units = [("s", 1_000), ("ms", 1), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
@@ -113,7 +113,7 @@ impl Parameter for EvictionPolicy {
     }
 }
 
-/// A part of a key in Redis.
+/// Part of a key in Redis.
 impl Parameter for String {
     fn parse(name: &str, text: &str) -> Result<Self, UrlError> {
         let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');

@@ -1,4 +1,4 @@
-//! Partitions of a store: whose entries have one encryption key, and one prefix of their names.
+//! Partitions of a store. The entries of a partition have one encryption key and one prefix of their names.
 
 use std::{fmt, sync::Arc};
 

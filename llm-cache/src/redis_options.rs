@@ -8,7 +8,7 @@ use crate::parameters::Parameters;
 
 /// Settings of a cache that shares its entries through Redis.
 ///
-/// Each also has a parameter of the URL ([`StoreUrl`](crate::StoreUrl)), which comes first.
+/// Each setting but the handle is also a parameter of the URL ([`StoreUrl`](crate::StoreUrl)), which overrides it.
 ///
 /// ```
 /// use std::time::Duration;
@@ -33,15 +33,15 @@ impl From<Redis> for RedisOptions {
 }
 
 impl RedisOptions {
-    /// Creates the default options, for the Redis of the cache's address.
+    /// Creates the default options, for the Redis of the cache's URL.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Uses a Redis that is open already instead of the store of an address. Several caches and other layers can share the
-    /// handle. A look-up waits for it at most for its [`call_timeout`](llm_redis::RedisBuilder::call_timeout). With a
-    /// [`claim_timeout`](Self::claim_timeout) of more than a second, give the handle as long a
-    /// [`probe_timeout`](llm_redis::RedisBuilder::probe_timeout).
+    /// Uses an open Redis handle instead of the store of a URL. Several caches and other layers can share the handle. A
+    /// lookup waits at most for the handle's [`call_timeout`](llm_redis::RedisBuilder::call_timeout). If
+    /// [`claim_timeout`](Self::claim_timeout) is longer than a second, set the handle's
+    /// [`probe_timeout`](llm_redis::RedisBuilder::probe_timeout) to the same time.
     pub fn handle(mut self, redis: Redis) -> Self {
         self.redis = Some(redis);
         self
@@ -61,8 +61,8 @@ impl RedisOptions {
         self
     }
 
-    /// Sets how soon no process serves what one of them has invalidated: one second by default. A process that looks
-    /// entries up asks Redis twice in that time for new invalidations.
+    /// Sets the longest time until an invalidation by one process has effect in all processes: one second by default.
+    /// While a process looks entries up, it asks Redis for new invalidations twice in that time.
     pub fn invalidation_bound(mut self, bound: Duration) -> Self {
         self.parameters.invalidation_bound = Some(bound);
         self
@@ -70,8 +70,8 @@ impl RedisOptions {
 
     /// Sets the longest that a lookup waits for the Redis of a URL: 50 ms by default.
     ///
-    /// This is all that a hit can cost. A call that finds no entry then claims the lease on its request, which has a
-    /// bound of its own: [`claim_timeout`](Self::claim_timeout).
+    /// A hit takes at most this long. A call that finds no entry then claims the lease on its request, for which
+    /// [`claim_timeout`](Self::claim_timeout) is the bound.
     pub fn redis_timeout(mut self, timeout: Duration) -> Self {
         self.parameters.redis_timeout = Some(timeout);
         self

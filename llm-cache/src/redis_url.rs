@@ -1,12 +1,12 @@
-//! Addresses of Redis, which are shown without their passwords.
+//! URLs of Redis, which are printed without their passwords.
 
 use std::{fmt, sync::Arc};
 
-/// A Redis URL without our parameters. It is shown without user and password.
+/// Redis URL without the parameters of the cache. It is printed without user and password.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct RedisUrl(pub(crate) Arc<str>);
 
-/// The URL with stars for user and password.
+/// The URL, with `***` in place of user and password.
 impl fmt::Display for RedisUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (scheme, rest) = self.0.split_once("://").unwrap_or((&self.0, ""));

@@ -1,7 +1,6 @@
 //! The service with a cache in front of it.
 //!
-//! A hit in the local tier is answered here, at once and without a task. Everything else goes to
-//! [`respond`].
+//! A hit in the local tier is served here, without waiting. For everything else see [`respond`].
 
 use std::sync::Arc;
 
@@ -23,8 +22,8 @@ use crate::{
 
 /// Service with a cache in front of it: see [`CacheLayer`](crate::CacheLayer).
 ///
-/// Always ready, because a hit needs nothing of the inner service. A call that is sent waits for its own clone of it.
-/// Clones share the cache.
+/// It is always ready, because a hit does not need the inner service. A call that is sent clones the inner service and
+/// waits until the clone is ready. Clones share the cache.
 ///
 /// ```
 /// use llm_cache::{Cache, Cached};

@@ -1,4 +1,4 @@
-//! The statistics that [`Cache::stats`](crate::Cache::stats) returns: a copy of the counters, and sizes of that moment.
+//! Statistics of a cache, as [`Cache::stats`](crate::Cache::stats) returns them.
 
 use llm_core::Usd;
 
@@ -38,10 +38,11 @@ pub struct Stats {
     pub negative_hits: u64,
     /// Responses stored.
     pub stored: u64,
-    /// Responses that were too large to store: larger than [`CacheBuilder::max_response_bytes`](crate::CacheBuilder::max_response_bytes), or than the whole
-    /// memory where there is no other store. The first is logged.
+    /// Responses that were too large to store: larger than
+    /// [`CacheBuilder::max_response_bytes`](crate::CacheBuilder::max_response_bytes), or than the whole memory if that
+    /// is the store. The first is logged.
     pub too_large: u64,
-    /// Failures of a file or of Redis. Each counts as a miss there.
+    /// Failures of a file or of Redis. A lookup that fails is a miss.
     pub store_errors: u64,
     /// Entries at rest that could not be read: tampered with, truncated, written by another library or a newer version,
     /// or sealed with a missing key. Each was a miss.
@@ -69,10 +70,10 @@ pub struct Stats {
     pub saved: Usd,
     /// Entries evicted from any tier.
     pub evictions: u64,
-    /// Entries now, in the remote tier if there is one. With Redis, those of the local tier.
+    /// Present number of entries: in a file or else in memory. With Redis, those of the local tier.
     pub entries: u64,
-    /// Bytes that these entries count.
+    /// Bytes that these entries count against the capacity.
     pub bytes: u64,
-    /// Calls running now.
+    /// Present number of running calls.
     pub running: u64,
 }

@@ -1,4 +1,4 @@
-//! Part of a cache in a reply: [`CacheStatus`], in the extensions of each reply and as an RFC 9211 header.
+//! Status of the cache on each reply, as an extension and as an RFC 9211 header.
 
 use std::{fmt, time::Duration};
 
@@ -6,7 +6,7 @@ use llm_core::{Error, Origin, Reply, Usd, layer::Extensions};
 
 use crate::policy::Remembered;
 
-/// Part of a cache in a reply. Prints as the value of an RFC 9211 `Cache-Status` header.
+/// Report on a reply of how the cache took part in it. Prints as the value of an RFC 9211 `Cache-Status` header.
 ///
 /// ```
 /// # use llm_core::{Receipt, Reply};
@@ -37,7 +37,7 @@ pub enum CacheStatus {
         /// Age of the error.
         age: Duration,
     },
-    /// No cache saw the call.
+    /// No cache reported on the reply or on the error.
     Unseen,
 }
 
@@ -59,8 +59,8 @@ pub struct ShadowStatus {
 pub enum Stale {
     /// The call accepts stale entries.
     Allowed,
-    /// A call in the background replaces it, if there is room, unless its request may not be sent twice or the call
-    /// wanted no call to be sent.
+    /// A call in the background replaces the entry. There is none if no slot is free, if the request must not be sent
+    /// twice, or if the call asked for stored responses only.
     Revalidating,
     /// The call that was to replace it failed.
     Error,
@@ -70,15 +70,15 @@ pub enum Stale {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Miss {
-    /// No entry was found. The store may have removed an expired one.
+    /// No entry was found. An expired one may have been removed before.
     Unknown,
     /// The entry had expired, or was invalidated.
     Gone,
     /// The entry was too old for this call.
     TooOld,
-    /// Some items of the request had no entry, and were sent or awaited.
+    /// Some items of the request had no entry. Calls for them were sent, or were running already.
     Items {
-        /// Number of items that were sent.
+        /// Number of items for which a call was sent.
         asked: u64,
         /// Reason for serving expired entries of other items.
         stale: Option<Stale>,

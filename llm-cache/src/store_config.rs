@@ -1,4 +1,4 @@
-//! Settings of a store that its URL does not have, and the builder's defaults.
+//! Settings of a store besides its URL, and their defaults.
 
 use std::{sync::Arc, time::Duration};
 
@@ -15,9 +15,9 @@ pub(crate) struct StoreConfig {
     pub(crate) max_bytes: u64,
     /// Eviction policy of the memory.
     pub(crate) policy: EvictionPolicy,
-    /// Clock that expiry goes by.
+    /// Clock by which entries expire.
     pub(crate) clock: Arc<dyn Clock>,
-    /// Time for which an expired entry can be of use.
+    /// Time for which an expired entry can still be served, as stale.
     pub(crate) grace: Duration,
     #[cfg(feature = "at-rest")]
     pub(crate) secret: Option<Secret>,

@@ -1,7 +1,7 @@
-//! Calls that no caller waits for: a bounded number of them.
+//! Tasks of calls that no caller waits for, a bounded number at a time.
 //!
-//! A call holds its slot until it ends, for ten minutes at most. A failed one holds it a little longer, so that a vendor in
-//! trouble is not called for each stale entry.
+//! A call holds its slot until it ends, for ten minutes at most. A failed call holds it a little longer, so that a
+//! failing vendor is not called for each stale entry.
 
 use std::{
     collections::HashSet,
@@ -19,11 +19,11 @@ use tokio::{
 
 use crate::{Key, counts::Counts};
 
-/// Runs background calls in tasks, a bounded number at a time, none of them for long.
+/// Runs background calls in tasks, a bounded number at a time, each for a bounded time.
 pub(crate) struct Tasks {
     /// Runtime that the tasks run on.
     runtime: Handle,
-    /// Room for calls.
+    /// Permits of the slots.
     room: Arc<Semaphore>,
     /// Number of calls that may run at a time.
     most: u32,
@@ -35,17 +35,16 @@ pub(crate) struct Tasks {
 /// Slot of one call for some requests.
 pub(crate) struct Slot {
     of: Arc<Tasks>,
-    /// Keys of the requests; none for a call that ran already when it got its slot.
+    /// Keys of the requests; none for a call that was already running when it got its slot.
     keys: Vec<Key>,
     _permit: OwnedSemaphorePermit,
 }
 
 /// Longest time that a call may run.
 const LONGEST: Duration = Duration::from_secs(600);
-/// Time that a failed call keeps its slot, so that a vendor in trouble is not called for each stale entry that is
-/// served.
+/// Time for which a failed call keeps its slot, unless the vendor said how long to wait.
 const PAUSE: Duration = Duration::from_secs(1);
-/// Longest such time, where the vendor said how long to wait.
+/// Longest time for which a failed call keeps its slot.
 const MOST_PAUSE: Duration = Duration::from_secs(30);
 /// Longest time that [`Tasks::idle`] waits.
 const LAST_WAIT: Duration = Duration::from_secs(60);
@@ -56,8 +55,8 @@ impl Tasks {
         Arc::new(Self { runtime, room, most, busy: Mutex::default(), counts })
     }
 
-    /// Returns a slot for a call for those of some requests for which no call runs here. `None` if there are none, or if all
-    /// slots are taken, which is counted.
+    /// Returns a slot for a call for some requests, without those that other slots are for. `None` if no request is
+    /// left, or if all slots are taken, which is counted.
     pub(crate) fn slot(self: &Arc<Self>, mut keys: Vec<Key>) -> Option<Slot> {
         let mut busy = self.busy();
         keys.retain(|key| !busy.contains(key));
@@ -70,8 +69,8 @@ impl Tasks {
         Some(Slot { of: Arc::clone(self), keys, _permit: permit })
     }
 
-    /// Returns a slot for a call that runs already and that its last caller has left. Counts the call, or that all slots
-    /// are taken.
+    /// Returns a slot for a running call that its last caller has left, and counts the call. `None` if all slots are
+    /// taken, which is counted.
     pub(crate) fn detached_slot(self: &Arc<Self>) -> Option<Slot> {
         let permit = self.permit()?;
         self.counts.detached.one();
@@ -82,9 +81,9 @@ impl Tasks {
         Arc::clone(&self.room).try_acquire_owned().inspect_err(|_| self.counts.skipped.one()).ok()
     }
 
-    /// Waits until no call runs, but not for ever.
+    /// Waits until no call runs, but at most for a minute.
     pub(crate) async fn idle(&self) {
-        // Its own runtime has the timer: the caller may have none.
+        // The timer is that of the tasks' runtime, because the caller may be in no runtime.
         let idle = {
             let _entered = self.runtime.enter();
             timeout(LAST_WAIT, self.room.acquire_many(self.most))

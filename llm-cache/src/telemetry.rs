@@ -1,6 +1,6 @@
-//! Spans and events. They hold no request, no response, no key and no tenant.
+//! Spans and events. They contain no request, response, key or tenant.
 //!
-//! A hit in the local tier emits an event, at the level `debug`. All other replies have a span, because they take time.
+//! A hit in the local tier emits an event at level `debug`. Any other reply has a span, because it takes time.
 
 use std::future::Future;
 
@@ -10,14 +10,14 @@ use tracing::{Instrument, debug, debug_span, field::Empty};
 
 use crate::CacheStatus;
 
-/// Emits an event about a reply that was served at once.
+/// Emits an event about a reply that is served without waiting.
 pub(crate) fn emit<O>(operation: &'static str, reply: Reply<O>) -> Reply<O> {
     let status = || CacheStatus::of(&reply);
     debug!(llm.operation = operation, llm.cache.status = status().word(), llm.cache.detail = %status(), "looked up");
     reply
 }
 
-/// Runs a future reply in a span, which records the status of the reply or of its error.
+/// Awaits a reply in a span, which records the status of the reply or of its error.
 pub(crate) fn run<O, F>(operation: &'static str, reply: F) -> impl Future<Output = Result<Reply<O>, Error>> + use<O, F>
 where
     F: Future<Output = Result<Reply<O>, Error>>,

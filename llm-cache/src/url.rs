@@ -1,4 +1,4 @@
-//! Stores by URL. Pure: nothing is opened here.
+//! URLs of stores. Only their text is read here, and no store is opened.
 
 #[cfg(test)]
 mod tests;
@@ -18,7 +18,7 @@ use crate::{parameters::Parameters, url_error::UrlError};
 /// Smallest capacity, in bytes. No entry is smaller.
 pub(crate) const MIN_BYTES: u64 = 1024;
 
-/// Location of a cache's entries as text, for one environment variable, say.
+/// URL of a cache's store, such as the value of an environment variable.
 ///
 /// | URL | parameters |
 /// |---|---|
@@ -28,8 +28,8 @@ pub(crate) const MIN_BYTES: u64 = 1024;
 ///
 /// `max_bytes` (`500000`, `64mb`, `2gb`; powers of 1024) is the capacity of the store itself. `memory` is the capacity
 /// of the local tier in front of a file or Redis, which keeps an entry for at most `memory_ttl` (`30s`, `5m`, `12h`,
-/// `7d`). `policy` is that of the memory: `lru` or `tinylfu`. `prefix` is that of the keys in Redis. The other
-/// parameters are those of [`CacheBuilder`](crate::CacheBuilder) and `RedisOptions`.
+/// `7d`). `policy` is the eviction policy of the memory: `lru` or `tinylfu`. `prefix` is the prefix of the keys in
+/// Redis. The other parameters have the names and the meaning of methods of `RedisOptions`.
 ///
 /// Paths are absolute; `%20` is a space. `rediss://` is Redis with TLS, `redis+cluster://host:port,host:port` a
 /// Cluster. `Display` never shows the user and password of a Redis URL, so its text cannot be parsed again.
@@ -70,7 +70,7 @@ impl StoreUrl {
         Self { location: Location::Memory, parameters: Parameters::default() }
     }
 
-    /// Returns the path of a file's URL.
+    /// Returns the path of a `file:` URL; `None` for another store.
     pub fn path(&self) -> Option<&Path> {
         match &self.location {
             Location::File(path) => Some(path),
@@ -78,7 +78,7 @@ impl StoreUrl {
         }
     }
 
-    /// Parses a URL where these features are on.
+    /// Parses a URL as a build with these features does.
     fn read(url: &str, features: &[&str]) -> Result<Self, UrlError> {
         let (scheme, rest) = url.split_once(':').ok_or_else(|| {
             UrlError::new("the address of the store has no scheme: begin it with `memory:` or `file:///`")
@@ -155,7 +155,7 @@ fn feature_of(scheme: &str) -> Option<&'static str> {
 const REDIS_PARAMETERS: &[&str] =
     &["memory", "memory_ttl", "policy", "prefix", "redis_timeout", "claim_timeout", "lease", "invalidation_bound"];
 
-/// Returns the location of a Redis URL without parameters. The rest of it is parsed when it is opened.
+/// Returns the location of a Redis URL without parameters. Its text is parsed when the store is opened.
 #[cfg(feature = "redis")]
 fn redis(scheme: &str, location: &str) -> Result<Location, UrlError> {
     match location.starts_with("//") && location.len() > 2 {
@@ -199,10 +199,10 @@ fn decoded(text: &str) -> Result<String, UrlError> {
     if path.contains('\0') { Err(UrlError::new("the path has a zero byte")) } else { Ok(path.into_owned()) }
 }
 
-/// Bytes of a path that a URL shows encoded.
+/// Bytes of a path that are printed percent-encoded.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
-/// The URL, which parses back as the same.
+/// The text parses back as the same URL, unless it is a Redis URL with a password.
 impl fmt::Display for StoreUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.location {

@@ -1,6 +1,6 @@
-//! Errors in the URLs of stores. They quote names that are known or look harmless, and never a value.
+//! Errors in the URLs of stores. They quote only names that are known or cannot be a password, and never a value.
 
-/// Error in a store's URL. It names the part, and shows none that may hold a password.
+/// Error in a store's URL. It names the wrong part, and quotes none that may hold a password.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct UrlError(String);
@@ -31,7 +31,7 @@ impl UrlError {
     }
 }
 
-/// True if a text can be shown: it looks like a name, and not like a password.
+/// Returns true if a text can be quoted, because it looks like a name and not like a password.
 fn is_plain(text: &str) -> bool {
     let plain = |c: char| c.is_ascii_lowercase() || matches!(c, '_' | '+');
     (1..=16).contains(&text.len()) && text.chars().all(plain)

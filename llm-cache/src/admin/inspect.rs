@@ -19,15 +19,15 @@ pub struct StoredEntry {
     pub partition: Partition,
     /// Time at which the entry was stored.
     pub stored_at: SystemTime,
-    /// Time at which it expires. `None` is without end.
+    /// Time at which the entry expires; `None` for an entry that does not expire.
     pub fresh_until: Option<SystemTime>,
-    /// Tags by which it can be invalidated.
+    /// Tags by which the entry can be invalidated.
     pub tags: Arc<[Tag]>,
     /// Usage, vendor, model and cost of the response.
     pub accounting: Accounting,
     /// Size in the store, in bytes.
     pub bytes: u64,
-    /// True if a cache may still serve it: not expired for too long, and not invalidated.
+    /// True if a cache may still serve the entry, because it is fresh, or stale and still of use, and not invalidated.
     pub live: bool,
 }
 
@@ -47,8 +47,8 @@ pub struct Listing {
 const PAGE: usize = 256;
 
 impl Cache {
-    /// Lists at most `most` entries of the store outside the process, after a cursor. Entries that are not written yet
-    /// are not listed: see [`close`](Self::close).
+    /// Lists at most `most` entries of the store outside the process, from the beginning or after a cursor. Entries
+    /// that are not written yet are not listed; [`close`](Self::close) waits until they are written.
     ///
     /// ```
     /// # #[cfg(feature = "file")]
@@ -79,12 +79,12 @@ impl Cache {
         Ok(Listing { entries, unreadable: page.corrupt.len() as u64, next: page.next })
     }
 
-    /// Removes the entry of this [name](StoredEntry::name) from the store outside the process, not from memory. Returns
-    /// whether there was one.
+    /// Removes the entry of this [name](StoredEntry::name) from the store outside the process, but not from memory.
+    /// Returns true if there was one.
     ///
     /// # Errors
     ///
-    /// [`StoreError`] if the store fails, or if no entry can have this name.
+    /// [`StoreError`] if the store fails, or if `name` is no name of an entry (96 hexadecimal digits).
     ///
     /// ```
     /// # #[cfg(feature = "file")]
@@ -111,9 +111,9 @@ impl Cache {
         Ok(self.0.entries.store.remove_named(vec![name]).await? > 0)
     }
 
-    /// [Invalidates](Self::invalidate) a tag, and removes all entries that cannot be served any more from the store
-    /// outside the process. Returns how many. It visits every entry; those that it cannot read stay, perhaps for want
-    /// of a key.
+    /// [Invalidates](Self::invalidate) a tag, and removes all entries that can no longer be served from the store
+    /// outside the process, whatever their tags. Returns the number of removed entries. It visits every entry. Entries
+    /// that it cannot read stay, because their keys may only be missing here.
     ///
     /// # Errors
     ///

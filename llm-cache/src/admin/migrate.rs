@@ -1,4 +1,4 @@
-//! Migration: copies entries from one store to another, batch by batch, and can go on after an interruption.
+//! Migration: copies entries from one store to another in batches, and can be continued after an interruption.
 
 use std::num::NonZeroUsize;
 
@@ -10,23 +10,24 @@ use crate::{Cache, Cursor, StoreError, policy::Timestamp, store::Page};
 pub struct MigrationReport {
     /// Entries that were copied.
     pub copied: u64,
-    /// Entries that were left behind because they had expired or were invalidated.
+    /// Entries that were not copied because they had expired or were invalidated.
     pub expired: u64,
     /// Entries that could not be read.
     pub unreadable: u64,
-    /// Entries that the other store did not accept: it has them or newer ones, they are too large for it, or their
+    /// Entries that the target did not accept, because it has them or newer ones, they are too large for it, or their
     /// tenant has no key there.
     pub not_taken: u64,
-    /// Cursor to go on from after an interruption; `None` when all is copied.
+    /// Cursor from which to continue after an interruption; `None` once all entries are copied.
     pub next: Option<Cursor>,
 }
 
-/// Copies the live entries of one cache's store to another's, with the rest of their time to live.
+/// Copies the live entries of one cache's store to that of another. They keep the time at which they expire.
 ///
-/// Names and seals are those of the target, so that both stores may have different secrets and keys. Namespaces stay as
-/// they are. `progress` is called after each batch of at most `batch` entries, which is then written. An interrupted
-/// migration goes on `after` the last [`MigrationReport::next`]. One that begins anew skips what is copied already.
-/// Both caches can be used meanwhile. Entries that are stored in the first one behind the cursor are not copied.
+/// Copies are named and sealed with the target's secret and keys, so that the two stores may have different ones.
+/// Namespaces stay as they are. `progress` is called after each batch of at most `batch` entries is written. To
+/// continue an interrupted migration, pass its last [`MigrationReport::next`] as `after`. A migration that begins again
+/// skips entries that are copied already. Both caches can be used meanwhile. Entries that are stored in `from` before
+/// the position of the cursor meanwhile are not copied.
 ///
 /// ```
 /// # #[cfg(feature = "file")]
@@ -61,7 +62,8 @@ pub async fn migrate(
         let live: Vec<_> = found.into_iter().filter(|entry| entry.live).map(|entry| entry.record).collect();
         let wanted = live.len() as u64;
         let latest = live.iter().map(|record| record.provenance.started_at).max();
-        // What is invalidated there from now on must be later than what comes; a store with its own time sees to that.
+        // A later invalidation in the target must be after the start of every copied entry's call. A store with its own
+        // time ensures that itself.
         to.0.entries.advance(latest.unwrap_or(Timestamp::default()));
         let copied = to.0.entries.store.write_records(live).await?;
         done.copied += copied;

@@ -1,4 +1,4 @@
-//! Operations on stores for operators: listing, removal, migration.
+//! Operations on stores for operators: listing, removal and migration.
 
 mod inspect;
 mod migrate;

@@ -14,7 +14,7 @@ use crate::{
     store::{Claim, Claimant, Entry, Lease},
 };
 
-/// An entry, its response of the type that is wanted, and its age.
+/// Entry that a lookup found, with its response and its age.
 #[derive(Clone)]
 pub(crate) struct Stored<C> {
     /// Response, shared with the store.
@@ -107,7 +107,8 @@ impl Entries {
         found
     }
 
-    /// Returns the fresh entry under a key, or a lease on the call. It may wait for another process that is calling.
+    /// Returns the fresh entry under a key, or a lease on the call for it. It may wait for another process that is
+    /// calling.
     pub(crate) async fn claim<C: DeserializeOwned + Send + Sync + 'static>(
         &self,
         claimant: Claimant<'_>,

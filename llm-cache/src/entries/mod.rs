@@ -1,7 +1,7 @@
-//! Entries of a cache: what may be stored, and what may be served.
+//! Entries of a cache: rules for storing and serving them.
 //!
-//! [`storing`] decides what enters the store and what an invalidation bars. [`lookup`] decides what an entry that was
-//! found is good for in one call. Both go by the policies of the cache; the store itself knows none of them.
+//! [`storing`] decides which responses are stored and which are invalidated. [`lookup`] decides how one call may use an
+//! entry that was found. Both apply the policies of the cache, of which the store itself knows nothing.
 
 mod lookup;
 mod storing;

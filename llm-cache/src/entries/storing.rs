@@ -1,4 +1,4 @@
-//! Storing and invalidation: which responses may be stored, and which entries are still valid.
+//! Storing and invalidation: rules for responses to be stored, and for entries to stay valid.
 
 use std::{
     sync::{Arc, Once},
@@ -21,19 +21,19 @@ pub(crate) struct Entries {
     pub(crate) store: Arc<dyn Store>,
     /// Invalidations of this process. The store may know of more.
     epochs: Arc<InvalidationEpochs>,
-    /// Times to live, and grace after them.
+    /// Times to live, and times after expiry for which entries are still of use.
     pub(crate) freshness: Freshness,
     /// Conditions for storing.
     pub(crate) admission: Admission,
-    /// Clock that expiry goes by.
+    /// Clock by which entries expire.
     pub(crate) clock: Arc<dyn Clock>,
     /// Counters of the cache.
     pub(super) counts: Arc<Counts>,
-    /// Done once the first response that is too large is logged.
+    /// Completed once the first response that is too large has been logged.
     too_large: Once,
 }
 
-/// Conditions of the application on a response for it to be stored.
+/// Conditions under which a response is stored and served.
 #[derive(Clone, Default)]
 pub(crate) struct Admission {
     /// Predicates on responses by their types.
@@ -46,11 +46,11 @@ pub(crate) struct Admission {
 
 /// Options of a response to be stored.
 pub(crate) struct StoreOptions {
-    /// Time to live; `None` for ever.
+    /// Time to live; `None` for a response that does not expire.
     pub(crate) ttl: Option<Duration>,
     /// Size of the response in memory, in bytes, if it is known.
     pub(crate) memory_size: Option<u64>,
-    /// Start of the call, and its tags.
+    /// Start of the call, and tags of the response.
     pub(crate) provenance: Provenance,
 }
 
@@ -66,7 +66,7 @@ impl Entries {
         Self { store, epochs, freshness, admission, clock, counts, too_large: Once::new() }
     }
 
-    /// Returns the store, and what was invalidated in it, for another cache that shares them.
+    /// Returns the store and its invalidations, for another cache that shares them.
     pub(crate) fn shared(&self) -> (Arc<dyn Store>, Arc<InvalidationEpochs>) {
         (Arc::clone(&self.store), Arc::clone(&self.epochs))
     }
@@ -89,13 +89,13 @@ impl Entries {
         self.epochs.allow(tags, started_at) && self.store.allows(tags, started_at)
     }
 
-    /// Returns the condition on which a caller may join a running call: neither the caller's tags nor the leader's were
-    /// invalidated since the call began.
+    /// Returns the predicate by which a caller joins a running call, given the call's provenance: neither the caller's
+    /// tags nor the call's were invalidated since the call began.
     pub(crate) fn joins<'a>(&'a self, own: &'a Provenance) -> impl Fn(&Provenance) -> bool + Sync + 'a {
         |leader| self.allows(&own.tags, leader.started_at) && self.is_valid(leader)
     }
 
-    /// True if the application lets a response be stored.
+    /// Returns true if the settings of the cache allow a response to be stored.
     pub(crate) fn admits<C: 'static>(&self, response: &C, accounting: &Accounting) -> bool {
         let Admission { cache_if, cache_fallbacks, .. } = &self.admission;
         (*cache_fallbacks || !accounting.fallback) && cache_if.allows(response, accounting)
@@ -137,11 +137,11 @@ impl Entries {
         });
     }
 
-    /// Invalidates all entries and running calls with a tag; without one, all there are.
+    /// Invalidates all entries and running calls with a tag; for `None`, all of them.
     ///
     /// # Errors
     ///
-    /// The store's, if it fails to remember it.
+    /// The error of the store, if it fails to remember the invalidation.
     pub(crate) async fn invalidate(&self, tag: Option<Tag>) -> Result<(), StoreError> {
         let timestamp = match tag.clone() {
             Some(tag) => self.epochs.invalidate(tag, self.store_time()),
@@ -150,7 +150,7 @@ impl Entries {
         self.store.invalidate(tag.as_ref(), timestamp).await
     }
 
-    /// Lets no later invalidation be before `timestamp`, unless the store has a time of its own.
+    /// Makes all later invalidations later than `timestamp`, unless the store has a time of its own.
     #[cfg(feature = "at-rest")]
     pub(crate) fn advance(&self, timestamp: Timestamp) {
         if self.store.time().is_none() {
@@ -158,7 +158,7 @@ impl Entries {
         }
     }
 
-    /// Returns the time of timestamps.
+    /// Returns the time for timestamps: the store's own, or else that of the clock.
     fn store_time(&self) -> SystemTime {
         self.store.time().unwrap_or_else(|| self.now())
     }

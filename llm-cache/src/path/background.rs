@@ -1,7 +1,8 @@
 //! Calls that no caller waits for: revalidation of expired entries, and verification of a share of the hits.
 //!
-//! Both take a slot of [`crate::tasks`] first. Without a slot, or if the same request is being sent, no call is made. The
-//! caller's reply does not depend on it. The calls are sent for the caller's tenant, with [`Purpose`] in their extensions.
+//! Each takes a slot of [`crate::tasks`] first. If no slot is free, or the same request is being sent, no call is sent.
+//! The caller's reply does not depend on that. The calls are sent for the caller's tenant, with [`Purpose`] in their
+//! extensions.
 
 use std::{collections::HashSet, sync::Arc};
 
@@ -19,7 +20,7 @@ use crate::{
     tasks::Slot,
 };
 
-/// Draws a hit that is to be verified. Returns true if this one is drawn.
+/// Draws whether a hit is verified. Returns true if it is.
 pub(crate) fn is_drawn<C>(cache: &Inner, found: &Found<C>) -> bool {
     matches!(found, Found::Served(_, None)) && cache.verification.as_ref().is_some_and(VerificationSampler::draws)
 }

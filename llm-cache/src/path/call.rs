@@ -1,7 +1,7 @@
 //! The call of a leader: claim, send, store, release.
 //!
-//! Only items that another process calls for are awaited there, and at most for half of the time to the deadline. If a
-//! store has no leases, the claim is a second lookup: a call that ended in between has stored its response.
+//! An item that another process calls for is awaited, at most for half of the time to the deadline. In a store without
+//! leases the claim is a second lookup, because a call that ended since the first one has stored its response.
 
 use std::{
     future::{Future, ready},
@@ -38,19 +38,19 @@ use crate::{
     store::{Claimant, Lease, MaxWait, Outcome, Provenance},
 };
 
-/// Result of a single flight: one item's response.
+/// Result of a call for one item.
 pub(super) type FlightResult<T> = Result<Sent<Complete<T>>, Error>;
 
 /// Response to one item, for the leader and its waiters.
 #[derive(Clone)]
 pub(super) enum Sent<C> {
-    /// An entry that was stored meanwhile.
+    /// Entry that was stored since the lookup.
     Stored(Stored<C>),
-    /// The response of the call.
+    /// Response of the call.
     Shared(SharedReply<C>),
 }
 
-/// Reply that several callers take.
+/// Reply that the leader and its waiters share.
 #[derive(Clone)]
 pub(super) struct SharedReply<C> {
     /// Response, whole or still running.
@@ -63,9 +63,9 @@ pub(super) struct SharedReply<C> {
     pub(super) extensions: Extensions,
 }
 
-/// The leader of one call for some items of a request.
+/// Leader of one call for some items of a request.
 pub(super) struct Leader<T, S> {
-    /// Request of which it leads some items.
+    /// Request whose items it leads.
     pub(super) request: Arc<Request<T>>,
     /// Service below the cache.
     pub(super) service: S,
@@ -73,23 +73,24 @@ pub(super) struct Leader<T, S> {
     pub(super) tags: Arc<[Tag]>,
     /// Items that it leads.
     pub(super) led: List<Led>,
-    /// Deadline of all waiters; `None` if no other caller can join the call, or if it goes on without them.
+    /// Shared deadline of all waiters; `None` if no other caller can join the call, or if the call is completed without
+    /// waiters.
     pub(super) deadline: Option<SharedDeadline>,
 }
 
-/// An item that a leader calls for, by its index in the request, and its place in the table of running calls.
+/// Item that a leader calls for: its index in the request, and its place in the table of running calls.
 pub(super) struct Led {
     pub(super) at: usize,
     pub(super) guard: Option<Guard>,
 }
 
-/// An item by its index among those of the leader, and the lease on calling for it.
+/// Index of an item among those of the leader, and the lease under which it is sent.
 type Leased = (usize, Lease);
 
 impl<T: Operation, S: LlmService<T>> Leader<T, S> {
     /// Claims the items, sends one call for those that no other process calls for, and stores each response before its
-    /// item leaves the table of running calls. Items that another process calls for are awaited last, one by one, so that
-    /// the leader waits while it holds no lease that others wait for. If a call fails, all items without a response fail.
+    /// item leaves the table of running calls. Items that another process calls for are awaited last, one by one, so
+    /// that the leader holds no lease while it waits. If a call fails, all items without a response fail.
     pub(super) async fn run(&mut self) -> List<FlightResult<T>> {
         let Request { cache, call, .. } = &*self.request;
         let wait = cache.entries.store.leases().then(|| max_wait(CallDeadline::of(call).latest()));
@@ -99,7 +100,7 @@ impl<T: Operation, S: LlmService<T>> Leader<T, S> {
             match claim {
                 Claimed::Stored(stored) => results[nth] = Some(Sent::Stored(stored)),
                 Claimed::Lead(lease) => leased.push((nth, lease)),
-                // A leader of one item has waited for the other process already.
+                // The claim of a leader of one item has already waited for the other process.
                 Claimed::Taken if self.led.len() == 1 => leased.push((nth, Lease::free())),
                 Claimed::Taken => taken.push(nth),
             }
@@ -122,9 +123,9 @@ impl<T: Operation, S: LlmService<T>> Leader<T, S> {
         results.into_iter().map(|result| result.ok_or_else(error)).collect()
     }
 
-    /// Sends one call for some items, by their leases, and puts the responses among the results.
+    /// Sends one call for some items under their leases, and puts the responses into `results`.
     async fn send(&mut self, leased: List<Leased>, results: &mut [Option<Sent<Complete<T>>>]) -> Result<(), Error> {
-        // It starts now. What was invalidated while it waited for the leases does not concern it.
+        // The call begins now. An invalidation during the wait for the leases does not affect its response.
         let provenance = self.request.cache.entries.begin(Arc::clone(&self.tags));
         let replies = {
             let replies = pin!(self.replies(&leased));
@@ -147,7 +148,8 @@ impl<T: Operation, S: LlmService<T>> Leader<T, S> {
 
     /// Calls the service below, and returns one reply for each item.
     ///
-    /// The call is sent with the deadline of all its waiters if others can join it: each caller minds its own.
+    /// If other callers can join the call, it is sent with the shared deadline of its waiters. Each caller observes its
+    /// own deadline elsewhere.
     fn replies(
         &self,
         leased: &[Leased],
@@ -166,15 +168,15 @@ impl<T: Operation, S: LlmService<T>> Leader<T, S> {
         match self.request.parts(leased.iter().map(|(nth, _)| self.led[*nth].at)) {
             None => Either::Left(send(counts, *counter, service, call).map_ok(|reply| smallvec![reply])),
             Some(parts) => {
-                // What is sent is not what the callers of a merged call asked for.
+                // The parts are no longer the merged request of these members.
                 call.extensions.remove::<Members>();
                 Either::Right(Box::pin(send_items(Arc::clone(counts), *counter, service, call, parts)))
             }
         }
     }
 
-    /// Shares one item's reply among those who await it. When it ends, it is stored, its lease is released, and its item
-    /// leaves the table of running calls.
+    /// Shares the reply to one item between the leader and its waiters. When the response ends, it is stored, its lease
+    /// is released, and its item leaves the table of running calls.
     fn share(
         &mut self,
         nth: usize,
@@ -198,8 +200,8 @@ impl<T: Operation, S: LlmService<T>> Leader<T, S> {
     }
 }
 
-/// Looks once more for stored entries, and claims the other items if the store has leases, for which they may `wait`. Only a
-/// leader of one item waits for another process.
+/// Looks for stored entries once more. If the store has leases (`wait` is set), claims the other items, and waits for
+/// that. Only a leader of one item also waits for the call of another process.
 async fn claim_all<T: Operation>(
     request: &Request<T>,
     tags: &[Tag],
@@ -227,7 +229,7 @@ async fn claim_all<T: Operation>(
     claimed
 }
 
-/// Claims one item. In a box, because most stores have no leases.
+/// Claims one item. The future is boxed, because most stores have no leases and do not need its size.
 fn claim<'a, T: Operation>(
     request: &'a Request<T>,
     tags: &'a [Tag],
@@ -290,11 +292,11 @@ where
 /// Number of items claimed at a time.
 const CLAIMS: usize = 256;
 
-/// The longest that a call waits for the response to another process's call.
+/// Longest time that a call waits for the response to a call of another process.
 const MAX_WAIT: Duration = Duration::from_secs(600);
 
-/// Returns the time for which a call waits for another process: half of its own.
-/// The other half is left for its own call.
+/// Returns the maximum wait of a call for another process: half of the time to its deadline, so that the other half is
+/// left for a call of its own.
 fn max_wait(deadline: Option<std::time::Instant>) -> MaxWait {
     let now = Instant::now();
     let half = deadline.map(|deadline| deadline.saturating_duration_since(now.into_std()) / 2);
@@ -306,7 +308,7 @@ impl<C: Clone + Send + Sync + 'static> Completion for Result<Sent<C>, Error> {
         let Ok(Sent::Shared(SharedReply { response: Shared::Live(live), .. })) = self else { return None };
         let live = Arc::clone(live);
         Some(Box::pin(async move {
-            // Callers that are still there get the error too.
+            // An error is not lost, because all remaining callers get it too.
             let _ = live.wait().await;
         }))
     }

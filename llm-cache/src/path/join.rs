@@ -1,4 +1,4 @@
-//! Join or lead: how a request gets the results of running calls and of its own.
+//! Join or lead: awaits the results of running calls, and those of the call that a request leads.
 
 use std::{collections::HashMap, future::Future, sync::Arc};
 
@@ -19,13 +19,13 @@ use crate::{
     failure::{is_of_other_call, lost},
 };
 
-/// Result for one item; `None` if the call failed because of other items than these, so that the item is to be obtained
-/// again.
+/// Result for one item. `None` if the joined call failed because of its leader or of other items, so that the item must
+/// be obtained again.
 pub(super) type Obtained<O> = Option<Result<Item<O>, Error>>;
 
-/// Obtains some items of a request: joins the calls that run for them, and leads one call for all the others. They are in
-/// the table of running calls when this returns. A response that is still running is awaited to its end, unless it is
-/// that of the request's only item, which is taken as it comes. `lead` runs if this request leads.
+/// Obtains some items of a request: joins the calls that run for them, and leads one call for all others, which are in
+/// the table of running calls when this returns. The returned future awaits running responses to their ends, except
+/// that of a request's only item (`is_only`). `lead` runs if this request leads a call.
 pub(super) fn obtain<T, S, L>(
     request: &Arc<Request<T>>,
     service: &S,
@@ -63,7 +63,7 @@ where
             };
             items.push(match item {
                 Err(error) if !led && is_of_other_call(&error, batch, joined[&batch]) => None,
-                // The leader was charged.
+                // The charge is that of the leader.
                 Err(error) if !led => Some(Err(error.with_charge(Charge::None))),
                 item => Some(item),
             });
@@ -72,7 +72,8 @@ where
     }
 }
 
-/// Joins the calls that run for some items, and leads one for all the others; with `no_cache`, for all of them.
+/// Joins the calls that run for some items, and leads one call for all others. With `no_cache` it leads a call for all
+/// items.
 fn join_or_lead<T, S>(request: &Arc<Request<T>>, service: &S, missing: &[usize]) -> List<Joined<FlightResult<T>>>
 where
     T: Operation,

@@ -1,4 +1,4 @@
-//! Gate of a running response: it bounds the memory that waiters of a stream can take.
+//! Join gate of a running response, which bounds the memory that its waiters can take.
 
 use std::{
     future::{Ready, ready},
@@ -10,8 +10,8 @@ use llm_core::layer::{Live, StreamCut};
 
 use crate::path::single_flight::Guard;
 
-/// Gate through which waiters join a running response. It closes when the response has ended, or has grown too large to be
-/// held for others: later callers then send calls of their own.
+/// Keeps a running response open to new waiters. It closes when the response has ended, or when it has grown too large
+/// to be held for later waiters. Later callers then send calls of their own.
 pub(crate) struct JoinGate<C> {
     guard: Mutex<Option<Guard>>,
     live: OnceLock<Weak<dyn Live<C>>>,
@@ -25,13 +25,13 @@ impl<C: 'static> JoinGate<C> {
         Self { guard: Mutex::new(guard), live: OnceLock::new() }
     }
 
-    /// Sets the response behind it.
+    /// Sets the response, which is to be closed as well if it grows too large.
     pub(crate) fn guards(&self, live: &Arc<dyn Live<C>>) {
-        // A response is shared once.
+        // The response was not set before, because it is shared once.
         let _ = self.live.set(Arc::downgrade(live));
     }
 
-    /// Closes the gate of a response that takes more than `most` bytes.
+    /// Returns a watcher of the response's pieces, which closes the gate when they take more than `most` bytes.
     pub(crate) fn watcher(
         this: &Arc<Self>,
         most: u64,
@@ -52,7 +52,7 @@ impl<C: 'static> JoinGate<C> {
         }
     }
 
-    /// Closes it to new waiters.
+    /// Closes the response to new waiters: its item leaves the table of running calls.
     pub(crate) fn close(&self) {
         let guard = self.guard.lock().unwrap_or_else(PoisonError::into_inner).take();
         drop(guard);

@@ -1,7 +1,8 @@
 //! The path of a call, from top to bottom: lookup, join or lead, await, reply.
 //!
-//! A request has one item or more. Each item is looked up, joined, claimed and stored on its own; the items that a leader
-//! calls for are sent together. Revalidation, verification and `no_cache` are a [`Request`] on the same path.
+//! A request has one or more items. Each item is looked up, joined, claimed and stored on its own. The items that a
+//! leader calls for are sent together. Revalidation, verification and calls with `no_cache` take the same path, with
+//! other settings of their [`Request`].
 //!
 //! | step | where | what it decides |
 //! |---|---|---|
@@ -12,7 +13,7 @@
 //! | store, release | [`call`] | the entry, then the lease, then the place in the table of running calls |
 //! | reply | [`reply`] | the receipt: paid, saved, cost share, and the status |
 //!
-//! An item whose joined call failed because of another caller is obtained again, so the middle steps are a loop.
+//! The middle steps are a loop, because an item is obtained again if the joined call failed because of another caller.
 
 mod background;
 mod call;
@@ -55,8 +56,9 @@ use crate::{
     list::List,
 };
 
-/// Responds to a request of which some items are not served from the local tier; `found` is what that tier has. `lead` runs
-/// when this caller is about to send a call or leads one, and no lock is held then.
+/// Responds to a request of which some items are not served from the local tier. `found` holds the results of the
+/// lookup there. `lead` runs once this caller leads a call, or is about to send one in shadow mode. No lock is held
+/// then.
 pub(crate) async fn respond<T, S>(
     request: Arc<Request<T>>,
     service: S,
@@ -111,7 +113,7 @@ where
     Ok(on_time(reply, call.deadline))
 }
 
-/// Cuts a streamed reply off at the caller's deadline.
+/// Ends a streamed reply with an error at the caller's deadline.
 fn on_time<O: Output>(reply: Reply<O>, deadline: Option<Instant>) -> Reply<O> {
     let Some(deadline) = deadline.map(tokio::time::Instant::from_std) else { return reply };
     let on_time = move |_| {
@@ -123,7 +125,7 @@ fn on_time<O: Output>(reply: Reply<O>, deadline: Option<Instant>) -> Reply<O> {
     reply.map(|output| output.watch(on_time))
 }
 
-/// Awaits something until one caller's deadline.
+/// Awaits a future until the caller's deadline.
 async fn within<V>(deadline: Option<Instant>, something: impl Future<Output = V> + Unpin) -> Result<V, Error> {
     match deadline {
         Some(_) if Handle::try_current().is_err() => {
@@ -136,7 +138,7 @@ async fn within<V>(deadline: Option<Instant>, something: impl Future<Output = V>
     }
 }
 
-/// The items of a request, some of them not obtained yet.
+/// Items of a request, some of which are not obtained yet.
 struct Known<O: Output> {
     items: List<Option<Item<O>>>,
     /// Stale entries kept for `stale_if_error`.
@@ -161,8 +163,8 @@ impl<O: Output> Known<O> {
         self.items.into_iter().map(|item| item.expect("none is missing")).collect()
     }
 
-    /// Takes the results for the missing items. If a call failed because of the vendor, a budget or the deadline, a stale
-    /// entry takes the place of its result.
+    /// Takes the results for the missing items. If a call failed because of the vendor, a budget or the deadline, a
+    /// stale entry replaces the error.
     fn take(&mut self, cache: &Inner, missing: List<usize>, results: List<Obtained<O>>) -> Result<(), Error> {
         let mut failed: Option<Error> = None;
         for (at, result) in missing.into_iter().zip(results) {
@@ -179,11 +181,11 @@ impl<O: Output> Known<O> {
                 .filter(|stale| allows_stale(&error) && cache.entries.is_valid(&stale.entry.provenance))
             {
                 Some(stale) => {
-                    // It has grown older while the call was awaited.
+                    // The entry has aged while the call was awaited.
                     let age = stale.entry.age(cache.entries.now());
                     self.items[at] = Some(Item::stored(Stored { age, ..stale }, Some(Stale::Error)));
                 }
-                // An error that was charged comes first.
+                // Of several errors, one that was charged is returned.
                 None => failed = failed.filter(|first| first.charge() != Charge::None).or(Some(error)),
             }
         }

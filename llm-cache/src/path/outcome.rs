@@ -1,4 +1,4 @@
-//! Outcomes of items, and the status of the request that they make up.
+//! Outcomes of items, and the status of their request.
 //!
 //! | items | status |
 //! |---|---|
@@ -14,11 +14,11 @@ use crate::{CacheStatus, Miss, Stale, entries::Stored, inner::Inner};
 /// Outcome of one item of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ItemOutcome {
-    /// A stored response.
+    /// Stored response.
     Stored { tier: &'static str, age: Duration, stale: Option<Stale> },
-    /// The response of the call that the request led.
+    /// Response of a call that the request led.
     Led,
-    /// The response of a call that another request led.
+    /// Response of a call that another request led.
     Joined,
 }
 
@@ -28,8 +28,8 @@ impl ItemOutcome {
     }
 }
 
-/// Returns the status of a request, and counts it unless it is a miss, which is counted when its call is sent. `miss` is
-/// the reason for the call, if no item was served.
+/// Returns the status of a request, and counts it. A miss is not counted here, but when its call is sent. `miss` is the
+/// reason for the call, if no item was served.
 pub(super) fn record(cache: &Inner, items: impl Iterator<Item = ItemOutcome> + Clone, miss: Miss) -> CacheStatus {
     let status = status(items, miss);
     let counts = &cache.counts;

@@ -1,4 +1,4 @@
-//! Replies, and the accounting on their receipts: the only place that writes paid and saved.
+//! Replies, and the accounting on their receipts. Paid and saved are written here only.
 //!
 //! | source | origin | paid | saved |
 //! |---|---|---|---|
@@ -26,8 +26,8 @@ use crate::{Miss, Stale, entries::Stored, failure::lost, inner::Inner};
 
 /// Reply to one item of a request.
 pub(crate) struct Item<O: Output> {
-    /// Response, with the accounting of the item: the caller's, if it is the request's only item. The limits are those
-    /// that the vendor reported with the response; the extensions are those of a call that this request led.
+    /// Response with the accounting of the item, the vendor's limits, and the extensions of a call that this request
+    /// led.
     reply: Reply<Response<O>>,
     /// Source of the response, for status and counters.
     outcome: ItemOutcome,
@@ -35,10 +35,10 @@ pub(crate) struct Item<O: Output> {
     saved: Usd,
 }
 
-/// Hold of one caller on the call that brings a response.
+/// Handle by which one caller keeps a call running.
 type Hold<O> = WaiterHandle<Result<Sent<<O as Output>::Complete>, Error>>;
 
-/// Response to an item.
+/// Response to one item.
 enum Response<O: Output> {
     Whole(Arc<O::Complete>),
     /// The response of the request's only item, which may still run.
@@ -63,7 +63,8 @@ impl<O: Output> Item<O> {
         let own = Receipt::default();
         let saved = shared.receipt.edit(|shared| {
             let share = &shared.cost_share;
-            // Each caller of a whole response may claim its cost; of an item of a larger one the first does.
+            // All callers of an only item may claim its cost, of whom the first that is counted does. For an item of
+            // several, the first caller takes the claim.
             let taken = match is_only {
                 true => share.clone(),
                 false => share.as_ref().and_then(|share| share.split(&[1])).and_then(|mut own| own.pop()),
@@ -78,9 +79,9 @@ impl<O: Output> Item<O> {
         Self::sent(Reply::new(Response::Whole(whole), own), saved.unwrap_or_default(), shared, led)
     }
 
-    /// Creates the reply of a call whose response may still run. That of one item of several is awaited to its end. That of
-    /// the request's only item is taken while it runs, and the caller's hold on the call is kept until the caller's own
-    /// reply has ended, so that later callers find the running response.
+    /// Creates the reply of a call whose response may still run. The response to one item of several is awaited to its
+    /// end. The response to the request's only item is taken while it runs. The reply then keeps `handle` until it has
+    /// ended, so that later callers find the running call.
     pub(super) async fn running(
         shared: SharedReply<O::Complete>,
         led: bool,
@@ -98,7 +99,7 @@ impl<O: Output> Item<O> {
         };
         receipt.edit(|shared| own.edit(|own| write(own, shared)));
         let reply = Reply::new(output, own).on_end(move |end, own| {
-            // The last hold ends the call. Only then is its accounting final.
+            // Dropping the last handle ends the call. Only then is its accounting final.
             drop(handle);
             let (ended, is_complete) = (receipt.accounting(), matches!(end, End::Complete(_)));
             if is_complete && !led {
@@ -107,7 +108,7 @@ impl<O: Output> Item<O> {
             own.edit(|own| {
                 write(own, &ended);
                 if is_complete {
-                    // Each caller with a response may claim the cost; the first that is counted does.
+                    // All callers may claim the cost. The first that is counted does.
                     own.cost_share = ended.cost_share;
                 }
             });
@@ -148,8 +149,8 @@ impl<O: Output> Item<O> {
     }
 }
 
-/// Writes one caller's accounting of a shared response. A leader has what the layers below report. For a waiter the
-/// response is a saving, unless it has a claim on its cost.
+/// Writes one caller's accounting of a shared response. A leader's is that of the layers below. A waiter saves the cost
+/// of the response, unless the waiter may claim it (`is_saved` is false).
 fn write(accounting: &mut Accounting, shared: &Accounting, led: bool, is_saved: bool) {
     accounting.copy_response(shared);
     match led {
@@ -163,8 +164,7 @@ fn write(accounting: &mut Accounting, shared: &Accounting, led: bool, is_saved: 
     }
 }
 
-/// Makes the reply to a request of its items, and counts its outcome. `miss` is the reason for a call, if no item was
-/// served.
+/// Makes the reply to a request from its items, and counts it. `miss` is the reason for a call, if no item was served.
 pub(super) fn make<T: Operation>(
     request: &Request<T>,
     mut found: List<Item<T::Output>>,
@@ -196,7 +196,7 @@ pub(super) fn make<T: Operation>(
 /// Adds up the accounting of several items.
 fn sum(mut items: Vec<Accounting>) -> Accounting {
     let mut accounting = Accounting::default();
-    // Vendor and model are those of any item: they were asked in one request.
+    // Vendor and model are the same for all items, because they are of one request.
     if let Some(last) = items.last() {
         accounting.copy_response(last);
     }

@@ -1,4 +1,4 @@
-//! A request on the path: its call, its items, and the sending of its calls.
+//! Requests on the path of a call, their items, and the sending of their calls.
 //!
 //! Equal items of a request are one item with several positions, so that each is looked up, sent and stored once. A request
 //! that cannot be divided, or has one item, is its own only item, and its body is not copied.
@@ -23,11 +23,11 @@ use crate::{
     store::Provenance,
 };
 
-/// Request on the path: its call, its items, and the directive by which the cache treats it.
+/// Request with its call, its items, and the directive by which the cache treats it.
 pub(crate) struct Request<T> {
     /// Cache that the request is for.
     pub(super) cache: Arc<Inner>,
-    /// Wishes of the call, limited by the operator's policy.
+    /// Directive of the call, limited by the operator's policy.
     pub(super) directive: Directive,
     /// Call as its caller sent it.
     pub(super) call: Call<T>,
@@ -72,8 +72,8 @@ impl<T: Operation> Request<T> {
         Self { parts, keys, positions, ..Self::one(cache, directive, call, first) }
     }
 
-    /// Creates a request for some of the items that no caller waits for: of the same tenant, at background priority, and
-    /// of no units.
+    /// Creates a request for some of the items that no caller waits for. It has the same tenant, background priority,
+    /// and no units.
     pub(super) fn unattended(&self, purpose: Purpose, at: &[usize], directive: Directive, counter: Count) -> Arc<Self> {
         let Self { cache, call, .. } = self;
         let mut own =
@@ -145,7 +145,7 @@ impl<T: Operation> Request<T> {
             return Miss::NoCache;
         }
         let mut reasons = found.iter().map(Found::miss);
-        // One reason if all have the same.
+        // The reason is unknown if the items have different ones.
         let first = reasons.next().unwrap_or(Miss::Unknown);
         if reasons.all(|reason| reason == first) { first } else { Miss::Unknown }
     }

@@ -1,7 +1,7 @@
 //! Shadow mode: calls are sent as they are while the cache reports what it would have done.
 //!
-//! The lookup, the negative cache and the table of running calls are asked as on the path, so that the reported status is
-//! the one of a cache in use. Only the reply differs: it is always the call's own.
+//! The lookup, the negative cache and the table of running calls are used as in a call without shadow mode, so that the
+//! reported status is the same. Only the reply differs: it is always that of the call itself.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -17,10 +17,11 @@ use super::{
 };
 use crate::{CacheStatus, Miss, ShadowStatus, Tag, entries::Found, inner::Inner, store::Provenance};
 
-/// Item that a cache would have sent a call for, by its index, and its place in the table of running calls.
+/// Index of an item for which the cache would have sent a call, and its place in the table of running calls.
 type Sent = (usize, Option<Guard>);
 
-/// Sends a call as it is, stores its response, and reports what the cache would have done; `found` is what it has.
+/// Sends a call as it is, stores its response, and reports what the cache would have done. `found` holds the results of
+/// the lookup.
 pub(super) async fn shadow<T, S>(
     request: &Arc<Request<T>>,
     service: S,
@@ -63,7 +64,7 @@ where
     Ok(reply)
 }
 
-/// Returns the status that a call would have had, and counts it. Of the items that are not served, `sent` would have been
+/// Returns the status that a call would have had, and counts it. `sent` is the number of items that would have been
 /// sent.
 fn decide<C>(cache: &Inner, found: &[Found<C>], sent: usize, miss: Miss) -> ShadowStatus {
     let served = || found.iter().filter_map(Found::served);
@@ -93,7 +94,7 @@ fn store_each<T: Operation>(
     }
     let Ok(responses) = call.body.split(Complete::<T>::clone(whole)) else { return };
     let weights: Vec<u64> = positions.iter().map(|at| request.part(*at).estimate().input.max(1)).collect();
-    // The claim on the cost is the caller's.
+    // The claim on the cost stays with the caller.
     let mut accounting = Accounting::default();
     accounting.copy_response(&receipt.accounting());
     let mut sent: HashMap<usize, Option<Guard>> = sent.into_iter().collect();

@@ -1,17 +1,18 @@
 //! Single flight: callers with equal requests share one running call.
 //!
-//! The table has one row for each item of a running call. A caller that finds its item subscribes to the call; a caller that
-//! does not starts one call for all such items at once, while the table is locked, so that no second call can start between.
+//! The table has one row for each item of a running call. A caller subscribes to the calls that it finds for its items,
+//! and starts one call for all its other items. The table stays locked meanwhile, so that no second call for an item
+//! can start.
 //!
-//! A call is a future that its waiters poll. It runs while a [`WaiterHandle`] lives, and leaves the table when its [`Guard`]
-//! is dropped, which is after its response is stored. The last waiter that leaves cancels the call, or hands it over to a
-//! background task if there is one.
+//! A call is a future that its waiters poll. It runs while a [`WaiterHandle`] exists, and leaves the table when its
+//! [`Guard`] is dropped, after its response is stored. The last waiter that leaves cancels the call, or lets a
+//! background task complete it.
 //!
 //! A caller does not join a call
 //!
-//! - of another priority, because one in the background may have to wait,
-//! - that began before one of the tags of either was invalidated,
-//! - that polls the caller itself, because the call would wait for itself.
+//! - of another priority, because a background call may have to wait,
+//! - that began before a tag of the call or of the caller was invalidated,
+//! - that is polling the caller, because the call would wait for itself.
 
 use std::{
     any::Any,
@@ -49,7 +50,7 @@ use crate::{
 #[derive(Default)]
 pub(crate) struct SingleFlights {
     table: Mutex<Table>,
-    /// Runs calls to their end that their last waiter has left; `None` if such calls are cancelled.
+    /// Completes calls that their last waiter has left; `None` if such calls are cancelled.
     finish: Option<Arc<Tasks>>,
 }
 
@@ -59,30 +60,31 @@ struct Table {
     last_id: u64,
 }
 
-/// Name of an item of a running call. Calls of different priority are separate because one in the background may have to
+/// Name of an item of a running call. Calls of different priority are separate, because a background call may have to
 /// wait.
 type Name = (Key, Priority);
 
-/// An item of a running call.
+/// Item of a running call.
 struct Running {
-    /// Number of the item, which grows with each.
+    /// Number of the item, greater than those of all earlier items.
     id: u64,
     /// Items that were started together with it.
     batch: Batch,
-    /// Start of the call and tags of its response, by which callers may not join it.
+    /// Start of the call and tags of its response, which decide whether a caller may join it.
     provenance: Provenance,
-    /// A `Broadcast<Once<V>>` of the type that this key's calls have; `None` if no caller can join it.
+    /// The call as a `Broadcast<Once<V>>`, where `V` is the result type of the key's calls; `None` if no caller can
+    /// join it.
     call: Option<Weak<dyn Any + Send + Sync>>,
     /// Waiter count of a call that is completed in the background; `None` for one that is cancelled.
     waiters: Option<Arc<WaiterCount>>,
-    /// Deadlines of the waiters; `None` for a call that goes on without them.
+    /// Deadlines of the waiters; `None` for a call that is completed without them.
     deadline: Option<SharedDeadline>,
 }
 
 /// Waiter count of a call that is completed when all waiters have left.
 struct WaiterCount {
     waiters: AtomicUsize,
-    /// Number of items that are in the table of running calls.
+    /// Number of the call's items that are still in the table.
     running: AtomicUsize,
     background: Arc<Tasks>,
 }
@@ -95,24 +97,24 @@ pub(crate) struct Guard {
     waiters: Option<Arc<WaiterCount>>,
 }
 
-/// Waiter handle on one item of a call: the call runs while there is one. If the last is dropped before the call has ended,
-/// the call is cancelled or goes on in the background.
+/// Handle of a waiter on one item of a call. The call runs while there is a handle. If the last handle is dropped
+/// before the call has ended, the call is cancelled or completed in the background.
 pub(crate) struct WaiterHandle<V: Completion> {
     reader: Option<Reader<Once<V>>>,
     /// Index of the item among those of the call.
     at: usize,
     waiters: Option<Arc<WaiterCount>>,
-    /// Place of the waiter's deadline among those of the call.
+    /// Keeps the waiter's deadline among those of the call.
     _deadline: Option<DeadlineHandle>,
 }
 
-/// Result for an item. A response may be shared before it has ended.
+/// Result for an item. Its response may still run.
 pub(crate) trait Completion: Clone + Send + Sync + 'static {
-    /// Returns a future that completes the response, if it has not ended.
+    /// Returns a future that reads the response to its end; `None` if the response has ended.
     fn completion(&self) -> Option<Pin<Box<dyn Future<Output = ()> + Send>>>;
 }
 
-/// A call that has not begun. It returns a result for each of its items.
+/// Future of a call. It returns a result for each item of the call.
 pub(crate) type Start<V> = Pin<Box<dyn Future<Output = List<V>> + Send>>;
 
 /// Terms on which a caller joins a running call.
@@ -132,33 +134,34 @@ pub(crate) struct Joined<V: Completion> {
     pub(crate) batch: Batch,
 }
 
-/// The items of one call, which were started together. Empty if no caller can join it.
+/// Items of one call, by their numbers. Empty if no caller can join the call.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Batch {
-    /// Number of the first.
+    /// Number of the first item.
     first: u64,
     /// Number of items.
     pub(crate) items: usize,
 }
 
 impl SingleFlights {
-    /// Creates an empty table. Calls that all waiters have left go on in `finish`, if it is set.
+    /// Creates an empty table. `finish` completes calls that all waiters have left.
     pub(crate) fn new(finish: Option<Arc<Tasks>>) -> Arc<Self> {
         Arc::new(Self { table: Mutex::default(), finish })
     }
 
-    /// Joins the running call of each key, or starts one call for all keys without. `call` makes that call, for the keys at
-    /// these indices and with the deadline of its waiters. It runs while the table is locked.
+    /// Joins the running call of each key, or starts one call for all keys without a running one. `call` creates that
+    /// call, given the indices of these keys and the deadline of its waiters. It runs while the table is locked.
     ///
-    /// A call that is started looks the entries up first: a call that ran before stores its response before it leaves the
-    /// table, so a caller that finds no running call finds the entry.
+    /// A new call must look its entries up first. An earlier call stores its response before it leaves the table, so
+    /// that a caller that finds no running call finds the entry.
     pub(crate) fn join_or_lead<'k, V: Completion>(
         self: &Arc<Self>,
         keys: impl Iterator<Item = &'k Key>,
         terms: &JoinTerms<'_>,
         call: impl FnOnce(List<(usize, Guard)>, Option<SharedDeadline>) -> Start<V>,
     ) -> List<Joined<V>> {
-        // The last reference to a call must not be dropped while the table is locked, so these outlive the lock.
+        // The last reference to a call must not be dropped while the table is locked. Therefore these references
+        // outlive the lock.
         let mut known = List::new();
         let mut table = self.lock();
         let (mut all, mut led) = (List::new(), List::new());
@@ -204,13 +207,13 @@ impl SingleFlights {
             (at, Guard { single_flights: Arc::clone(self), name, id, waiters: waiters.clone() })
         };
         let guards = names.iter().cloned().zip(batch.first..).map(guard).collect();
-        // A call that goes on when its waiters have left has no deadline.
+        // A call that is completed without waiters has no deadline.
         let deadline = self.finish.is_none().then(SharedDeadline::new);
         let call = Once { call: Some(call(guards, deadline.clone())), polled: Some((Arc::downgrade(self), batch)) };
         let call = Broadcast::new(call);
         for (nth, (at, name)) in names.into_iter().enumerate() {
             table.last_id += 1;
-            // The leader is one caller, of however many items.
+            // The leader is one caller, so only its first item has its deadline.
             let own = deadline.as_ref().filter(|_| nth == 0).map(|deadline| deadline.join(terms.deadline.clone()));
             let handle = |reader| WaiterHandle::new(reader, nth, waiters.clone(), own);
             all[at] = call.subscribe().map(|reader| Joined { handle: handle(reader), led: true, batch });
@@ -221,7 +224,7 @@ impl SingleFlights {
         }
     }
 
-    /// Adds a call to the table that no caller can join. `None` if a call runs that the caller might join.
+    /// Adds a call to the table that no caller can join. Returns `None` if a call runs that the caller could join.
     pub(crate) fn enter(self: &Arc<Self>, key: &Key, terms: &JoinTerms<'_>) -> Option<Guard> {
         let name = (key.clone(), terms.priority);
         let mut table = self.lock();
@@ -237,7 +240,7 @@ impl SingleFlights {
         Some(Guard { single_flights: Arc::clone(self), name, id, waiters: None })
     }
 
-    /// True if a call runs under `key`, of whatever priority.
+    /// Returns true if a call runs under `key`, of any priority.
     pub(crate) fn is_running(&self, key: &Key) -> bool {
         let table = self.lock();
         [Priority::Interactive, Priority::Background]
@@ -286,10 +289,11 @@ impl<V: Completion> WaiterHandle<V> {
 impl<V: Completion> Drop for WaiterHandle<V> {
     fn drop(&mut self) {
         let (Some(reader), Some(waiters)) = (self.reader.take(), &self.waiters) else { return };
-        // The reader goes on in the background, and holds the call as a waiter would, so that later callers join it.
+        // The background task reads the results in place of a waiter, so that the call goes on and later callers can
+        // join it.
         let Some(slot) = waiters.leave() else { return };
         slot.run(async move {
-            // This one may have read the results.
+            // A new reader is needed, because this one may have read the results already.
             let Some(mut again) = reader.resubscribe() else { return Ok(()) };
             let mut results = None;
             await_calls(|cx| Pin::new(&mut again).poll_next(cx).map(|values| results = values)).await;
@@ -307,12 +311,13 @@ impl WaiterCount {
         Arc::new(Self { waiters, running, background: Arc::clone(background) })
     }
 
-    /// Counts a waiter less. Returns a slot for the call if that was the last, the call has not ended, and a slot is free.
+    /// Counts one waiter less. Returns a slot for the call if that was the last waiter, the call has not ended, and a
+    /// slot is free.
     fn leave(&self) -> Option<Slot> {
         let is_last = self.waiters.fetch_sub(1, Ordering::AcqRel) == 1;
         let is_running = self.running.load(Ordering::Acquire) > 0;
         let slot = (is_last && is_running).then(|| self.background.detached_slot()).flatten()?;
-        // From here on the background is a waiter itself, so that no later one is the last.
+        // The background task counts as a waiter from now on, so that no later waiter is the last.
         self.waiters.fetch_add(1, Ordering::AcqRel);
         Some(slot)
     }
@@ -324,7 +329,7 @@ impl Drop for Guard {
             waiters.running.fetch_sub(1, Ordering::AcqRel);
         }
         let mut table = self.single_flights.lock();
-        // A call that all waiters left may have a successor by now.
+        // Another call may have taken the place of a call that all waiters left.
         if table.running.get(&self.name).is_some_and(|running| running.id == self.id) {
             // Dropped outside the lock.
             let _ended = table.running.remove(&self.name);
@@ -333,10 +338,10 @@ impl Drop for Guard {
     }
 }
 
-/// Stream of one value, the results of a call.
+/// Stream of one item: the results of a call.
 pub(crate) struct Once<V> {
     call: Option<Start<V>>,
-    /// The call in its table; `None` if it is in no table.
+    /// Table and items of the call; `None` if it is in no table.
     polled: Option<Polled>,
 }
 
@@ -355,15 +360,15 @@ impl<V: Completion> Stream for Once<V> {
     }
 }
 
-/// A call, and the table that it is in.
+/// Table that a call is in, and the items of the call.
 type Polled = (Weak<SingleFlights>, Batch);
 
 thread_local! {
-    /// The calls that this thread is polling, the innermost last.
+    /// Calls that this thread is polling, the innermost last.
     static POLLED: RefCell<Vec<Polled>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Says that this thread is polling a call.
+/// Marks a call as polled by this thread until it is dropped.
 struct PolledHere;
 
 impl PolledHere {
@@ -375,7 +380,7 @@ impl PolledHere {
 
 impl Drop for PolledHere {
     fn drop(&mut self) {
-        // Dropped outside the cell: it may be the last of its kind.
+        // Dropped outside the cell, because dropping it may run other code of this module.
         let _last = POLLED.with_borrow_mut(Vec::pop);
     }
 }
@@ -385,12 +390,12 @@ fn is_being_polled(single_flights: &Arc<SingleFlights>, batch: Batch) -> bool {
     POLLED.with_borrow(|polled| polled.iter().any(is))
 }
 
-/// Time until a waiter polls the calls itself for the first time. It doubles each time after.
+/// Time until a waiter polls its calls for the first time without being woken. It doubles each time.
 const FIRST_POLL: Duration = Duration::from_secs(1);
-/// Longest time until a waiter polls the calls itself.
+/// Longest time until a waiter polls its calls without being woken.
 const MAX_POLL: Duration = Duration::from_secs(60);
 
-/// Awaits the results of some items, in their order; `None` for one whose call panicked.
+/// Awaits the results of some items, in their order. The result is `None` for an item whose call panicked.
 pub(crate) async fn await_all<V: Completion>(joined: &mut [Joined<V>]) -> List<Option<V>> {
     let mut results: List<Option<Option<V>>> = joined.iter().map(|_| None).collect();
     await_calls(|cx| {
@@ -412,8 +417,8 @@ pub(crate) async fn await_all<V: Completion>(joined: &mut [Joined<V>]) -> List<O
 
 /// Polls running calls until `poll` is ready.
 ///
-/// The waiter that is woken to drive a call may be held by its caller and not polled. Therefore each waiter polls the calls
-/// itself now and then, if there is a tokio runtime whose timers it can use.
+/// The waiter that is woken to poll a call may be held by its caller without being polled. Therefore each waiter also
+/// polls its calls from time to time without being woken, if it runs in a tokio runtime with timers.
 async fn await_calls(mut poll: impl FnMut(&mut Context<'_>) -> Poll<()>) {
     let mut interval = FIRST_POLL;
     let mut alarm: Option<Pin<Box<Sleep>>> = None;

@@ -1,6 +1,6 @@
 //! Predicates of the application on responses: [`CacheBuilder::cache_if`](crate::CacheBuilder::cache_if).
 //!
-//! A predicate is found by the type of the response. It also holds for values of that type from
+//! A predicate applies to all responses of its type, also to those of
 //! [`Cache::get_or_call`](crate::Cache::get_or_call).
 
 use std::{

@@ -1,6 +1,6 @@
-//! Directives: wishes of one call, and the operator's limits on them.
+//! Directives of calls, and the operator's limits on them.
 //!
-//! The cache reads the limited wishes only ([`Directive::of`]), so no other code asks what a call may wish.
+//! The cache reads directives through [`Directive::of`] only, which applies the limits.
 
 use std::{sync::Arc, time::Duration};
 
@@ -11,8 +11,8 @@ use llm_core::{
 
 use crate::Tag;
 
-/// Wishes of one call, with HTTP's meaning (RFC 9111, section 5.2.1). They are an option of the call, or go into
-/// [`Cache::get_or_call_with`](crate::Cache::get_or_call_with):
+/// Directive of one call to the cache, with HTTP's meaning (RFC 9111, section 5.2.1). It is an option of the call, or
+/// an argument of [`Cache::get_or_call_with`](crate::Cache::get_or_call_with):
 ///
 /// ```
 /// use std::time::Duration;
@@ -26,7 +26,7 @@ use crate::Tag;
 /// In a stack without a [`CacheLayer`](crate::CacheLayer) a client refuses a call with
 /// [`only_if_cached`](Self::only_if_cached), and a ledger reports any other directive as a fault of the stack.
 ///
-/// The operator's [`DirectivePolicy`] limits them
+/// The operator's [`DirectivePolicy`] limits it
 /// ([`CacheBuilder::directive_policy`](crate::CacheBuilder::directive_policy)).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Directive {
@@ -42,7 +42,7 @@ pub struct Directive {
     pub(crate) max_stale: Option<Duration>,
     /// Time to live of the response.
     pub(crate) ttl: Option<Duration>,
-    /// Further tags of the response.
+    /// Additional tags of the response.
     pub(crate) tags: Vec<Tag>,
     /// Scope in which the entry is shared.
     pub(crate) shared: Option<Arc<str>>,
@@ -88,12 +88,12 @@ pub struct DirectivePolicy {
 }
 
 impl Directive {
-    /// Creates a directive without wishes.
+    /// Creates a directive that changes nothing.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Bypasses the cache: no lookup, no sharing, no storing.
+    /// Bypasses the cache: the call looks nothing up, joins no other call, and its response is not stored.
     ///
     /// ```
     /// use llm_cache::{Cache, Directive};
@@ -111,7 +111,7 @@ impl Directive {
         self
     }
 
-    /// Sends a call whatever is stored or running, and stores its response.
+    /// Sends a call even if an entry is stored or an equal call runs, and stores its response.
     ///
     /// ```
     /// use llm_cache::{Cache, Directive};
@@ -134,7 +134,8 @@ impl Directive {
         self
     }
 
-    /// Sends no call, not even in the background. A request without a stored response is an error of kind `NotFound`.
+    /// Sends no call, not even in the background. A request without a stored response fails with an error of kind
+    /// `NotFound`.
     ///
     /// ```
     /// use llm_cache::{Cache, CacheLayer, Directive};
@@ -155,8 +156,9 @@ impl Directive {
         self
     }
 
-    /// Accepts entries of at most this age. If the call that this leads to fails, an older entry is served and marked
-    /// as stale, as far as [`CacheBuilder::stale_if_error`](crate::CacheBuilder::stale_if_error) allows.
+    /// Accepts entries of at most this age. If there is only an older entry, a call is sent. If that call fails, the
+    /// older entry is served and marked as stale, as far as
+    /// [`CacheBuilder::stale_if_error`](crate::CacheBuilder::stale_if_error) allows.
     pub fn max_age(mut self, age: Duration) -> Self {
         self.max_age = Some(age);
         self
@@ -188,7 +190,7 @@ impl Directive {
         self
     }
 
-    /// Stores the response, if a call is sent, for this long, whatever the rules say, and for at most
+    /// Keeps the response fresh for this long, if a call is sent. Overrides the rules of [`Ttl`](crate::Ttl); at most
     /// [`DirectivePolicy::max_ttl`].
     ///
     /// ```
@@ -233,30 +235,31 @@ impl Directive {
         self
     }
 
-    /// Shares the entry with all calls that name this scope, whatever their tenant: it is looked up and stored there.
-    /// Running calls stay separate. Without effect unless the operator allows it ([`DirectivePolicy::allow_sharing`]).
+    /// Shares the entry with all calls that name this scope, of all tenants. Running calls are not shared between
+    /// tenants. Without effect unless the operator allows it ([`DirectivePolicy::allow_sharing`]).
     ///
-    /// A shared entry has the tags of the call that paid for it, its tenant's too: invalidating that tenant removes it.
+    /// A shared entry has the tags of the call that paid for it. The tag of that call's tenant is among them, so that
+    /// invalidating the tenant invalidates the entry.
     pub fn shared(mut self, scope: impl Into<Arc<str>>) -> Self {
         self.shared = Some(scope.into());
         self
     }
 
-    /// Returns the directive of a call without a stack: it takes fresh entries unless it asks for stale ones, and no
-    /// [`TtlRule`](crate::TtlRule) applies.
+    /// Returns the directive for [`Cache::get_or_call_with`](crate::Cache::get_or_call_with): it accepts stale entries
+    /// only if it asks for them, and no [`TtlRule`](crate::TtlRule) applies.
     pub(crate) fn without_stack(self, ttl: Option<Duration>) -> Self {
         let ttl = self.ttl.or(ttl).unwrap_or(Duration::MAX);
         Self { ttl: Some(ttl), max_age: Some(self.max_age.unwrap_or(Duration::MAX)), ..self }
     }
 
-    /// Returns the directive of a call that replaces an entry: it takes fresh entries only.
+    /// Returns the directive of a call that replaces an entry. It accepts fresh entries only.
     pub(crate) fn revalidating(&self) -> Self {
         let Self { ttl, tags, shared, no_fallback, pinned, .. } = self.clone();
         Self { ttl, tags, shared, no_fallback, pinned, max_age: Some(Duration::MAX), ..Self::default() }
     }
 
-    /// Returns for how long past its expiry an entry may be served while a call replaces it. `most` is what the cache
-    /// allows. A call that bounds the age of entries wants a fresh one (RFC 9111, section 5.2.1.1).
+    /// Returns the time after expiry for which an entry may be served while a call replaces it. `most` is the cache's
+    /// setting. A call that bounds the age of entries accepts no stale one (RFC 9111, section 5.2.1.1).
     pub(crate) fn revalidates_within(&self, most: Duration) -> Duration {
         match (self.max_stale, self.max_age) {
             (Some(by), _) => by.min(most),
@@ -273,7 +276,7 @@ impl Directive {
         directive
     }
 
-    /// Returns the wishes as far as the policy allows them.
+    /// Returns the directive as far as the policy allows it.
     pub(crate) fn limited(&self, policy: &DirectivePolicy) -> Self {
         Self {
             no_store: self.no_store && policy.bypass,
@@ -293,7 +296,7 @@ impl Tag {
         let tenant = || Self::of_tenant(&call.tenant);
         let model = (!call.body.model().is_empty()).then(|| Self::of_model(call.body.shared_model()));
         let model = match model {
-            // The most calls have these two only, which take one allocation.
+            // Most calls have these two tags only. The array takes one allocation.
             Some(model) if call.labels.iter().next().is_none() && directive.tags.is_empty() => {
                 return Arc::new([tenant(), model]);
             }
@@ -331,8 +334,8 @@ impl DirectivePolicy {
         self
     }
 
-    /// Keeps entries for this long past their time for calls that accept them ([`Directive::max_stale`]). No call gets
-    /// an entry that has expired by more. Zero by default.
+    /// Keeps entries for this long after their expiry, for calls that accept them ([`Directive::max_stale`]). No
+    /// directive makes the cache serve an entry that expired longer ago. Zero by default.
     pub fn max_stale(mut self, by: Duration) -> Self {
         self.max_stale = by;
         self

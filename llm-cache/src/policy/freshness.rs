@@ -1,4 +1,4 @@
-//! Freshness of entries. Pure: callers pass the time.
+//! Freshness of entries. Callers pass the time.
 //!
 //! | time past expiry | verdict, if the call does not bound the age |
 //! |---|---|
@@ -33,9 +33,9 @@ use crate::{Directive, Stale, store::Expiry};
 /// ```
 #[derive(Clone, Debug)]
 pub struct TtlRule {
-    /// Time to live of what matches.
+    /// Time to live of the entries of matching calls.
     ttl: Duration,
-    /// Name of the operation; `None` matches all, as in each field below.
+    /// Name of the operation; `None` matches all operations, and so on for the other fields.
     operation: Option<Arc<str>>,
     model: Option<Arc<str>>,
     tenant: Option<Arc<str>>,
@@ -57,9 +57,9 @@ pub struct TtlRule {
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct Ttl {
-    /// Time to live where no rule applies; `None` is without end.
+    /// Time to live of calls to which no rule applies; `None` for entries that do not expire.
     pub(crate) default: Option<Duration>,
-    /// Rules, of which the first that applies decides.
+    /// Rules. The first one that applies to a call decides.
     rules: Vec<TtlRule>,
     /// Largest share by which a time to live is shortened, in percent.
     pub(crate) jitter_percent: u8,
@@ -81,18 +81,18 @@ pub(crate) struct Freshness {
 /// Verdict on an entry for one call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// The entry is served, for this reason if it has expired.
+    /// The entry is served. If it has expired, the reason for serving it.
     Served(Option<Stale>),
     /// A call is sent. If it fails, the entry is served as stale.
     StaleIfError,
-    /// The entry is too old for this call, not for others.
+    /// The entry is too old for this call, but not for others.
     TooOld,
-    /// The entry is of use to no call.
+    /// No call may use the entry.
     Expired,
 }
 
 impl TtlRule {
-    /// Creates a rule that matches every call until it is narrowed down.
+    /// Creates a rule that matches every call. The other methods narrow it down.
     pub fn new(ttl: Duration) -> Self {
         Self { ttl, operation: None, model: None, tenant: None, label: None }
     }
@@ -131,12 +131,12 @@ impl TtlRule {
 }
 
 impl Ttl {
-    /// Keeps entries fresh for this long where no rule applies.
+    /// Creates a time to live that holds where no rule applies.
     pub fn new(ttl: Duration) -> Self {
         Self { default: Some(ttl), rules: Vec::new(), jitter_percent: 0 }
     }
 
-    /// Keeps entries fresh until they are evicted, where no rule applies.
+    /// Creates a time to live without end: entries to which no rule applies stay fresh until they are evicted.
     ///
     /// ```
     /// use std::time::Duration;
@@ -179,20 +179,20 @@ impl From<Duration> for Ttl {
 }
 
 impl Freshness {
-    /// Returns the time to live of a call's response, without jitter. `None` is without end.
+    /// Returns the time to live of a call's response, without jitter; `None` for one without end.
     pub(crate) fn ttl<T: Operation>(&self, call: &Call<T>, directive: &Directive) -> Option<Duration> {
         let by_rule = || self.ttl.rules.iter().find(|rule| rule.conforms(call)).map(|rule| rule.ttl);
         directive.ttl.or_else(by_rule).or(self.ttl.default)
     }
 
-    /// Returns when a response stored at `now` expires: after its time to live, less up to `jitter_percent` of it, so
-    /// that entries that were written together do not expire together. Never later than the time asked for.
+    /// Returns the time at which a response stored at `now` expires: after its time to live, which is shortened by a
+    /// random share of up to `jitter_percent` of it. `None` for a response that does not expire.
     pub(crate) fn fresh_until(&self, now: SystemTime, ttl: Option<Duration>) -> Option<SystemTime> {
         let ttl = ttl?;
         let early = match self.ttl.jitter_percent {
             0 => Duration::ZERO,
             percent => {
-                // Each state has keys of its own, so that its hash of nothing is a random number.
+                // Each `RandomState` has other keys, so that its hash of the same value is a random number.
                 let share = u128::from(RandomState::new().hash_one(()) % 1_001) * u128::from(percent);
                 Duration::from_nanos(u64::try_from(ttl.as_nanos() * share / 100_000).unwrap_or(u64::MAX))
             }
@@ -200,14 +200,14 @@ impl Freshness {
         now.checked_add(ttl.saturating_sub(early))
     }
 
-    /// Returns for how long past its time an entry can be of use.
+    /// Returns the longest time after expiry for which an entry can be of use.
     pub(crate) fn grace(&self) -> Duration {
         self.stale_if_error.max(self.max_stale).max(self.revalidate)
     }
 
     /// Judges an entry for one call at `now`.
     pub(crate) fn judge(&self, expiry: &Expiry, now: SystemTime, directive: &Directive) -> Verdict {
-        // With a clock that was set back, the age of an entry is unknown.
+        // If the clock was set back, the age of the entry is unknown.
         let Ok(age) = now.duration_since(expiry.stored_at) else { return Verdict::Expired };
         let ended = expiry.fresh_until.filter(|_| !expiry.is_fresh(now));
         let past = ended.and_then(|until| now.duration_since(until).ok());

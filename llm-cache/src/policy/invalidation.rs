@@ -1,7 +1,7 @@
 //! Times at which tags were invalidated.
 //!
-//! An invalidation writes one timestamp, however many entries it is about. Each lookup compares the start of the entry's
-//! call with the timestamps of its tags. Nothing is visited, so a response that is still on its way is barred as well.
+//! An invalidation writes one timestamp and visits no entry. Each lookup compares the start of the entry's call with
+//! the timestamps of its tags. In this way the response of a call that still runs is invalidated as well.
 
 use std::{
     collections::HashMap,
@@ -14,7 +14,7 @@ use std::{
 
 use crate::Tag;
 
-/// Timestamp: nanoseconds since 1970, and later than every timestamp issued before, whatever the clock does.
+/// Timestamp in nanoseconds since 1970. It is later than all timestamps issued before, even if the clock is set back.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Timestamp(u64);
 
@@ -29,7 +29,7 @@ impl Timestamp {
     }
 }
 
-/// Times of the last invalidations. An entry is valid if its call began after that of each of its tags.
+/// Timestamps of the last invalidation of each tag. An entry is valid if its call began after those of all its tags.
 #[derive(Default)]
 pub(crate) struct InvalidationEpochs {
     last: AtomicU64,
@@ -40,13 +40,13 @@ pub(crate) struct InvalidationEpochs {
 
 #[derive(Default)]
 struct Table {
-    /// Entries of calls that began before are invalid.
+    /// Timestamp of the last invalidation of everything.
     floor: Timestamp,
     tags: HashMap<Tag, Timestamp>,
 }
 
 impl InvalidationEpochs {
-    /// Largest number of tags that are remembered one by one. One more invalidates all entries before it.
+    /// Largest number of tags that are remembered. One more invalidates all entries of earlier calls.
     const MOST: usize = 10_000;
 
     /// Issues a timestamp.
@@ -58,7 +58,7 @@ impl InvalidationEpochs {
         Timestamp(now.max(last.saturating_add(1)))
     }
 
-    /// Makes all later timestamps later than this one, which a store remembers.
+    /// Makes all timestamps issued from now on later than this one.
     pub(crate) fn advance(&self, to: Timestamp) {
         self.last.fetch_max(to.0, Ordering::AcqRel);
     }
@@ -86,7 +86,7 @@ impl InvalidationEpochs {
         timestamp
     }
 
-    /// True if an entry with these tags, of a call that began at this timestamp, is still valid.
+    /// Returns true if an entry with these tags, of a call that began at this timestamp, is still valid.
     pub(crate) fn allow(&self, tags: &[Tag], started_at: Timestamp) -> bool {
         if !self.any.load(Ordering::Acquire) {
             return true;

@@ -1,4 +1,4 @@
-//! Policies: which entries are stored, served, replaced and invalidated.
+//! Policies for storing, serving, replacing and invalidating entries.
 //!
 //! | file | setting | what it decides |
 //! |---|---|---|
@@ -10,7 +10,7 @@
 //! | `variants.rs` | `CacheBuilder::variants` | the response of several whose turn it is |
 //! | `verification.rs` | `Background::verify` | hits whose request is sent again |
 //!
-//! None of them does I/O. Those that go by time are given it.
+//! None of them does I/O or reads a clock: callers pass the time.
 
 mod cache_if;
 mod directive;

@@ -1,6 +1,7 @@
-//! The negative cache: errors of requests, remembered for a short time.
+//! Negative cache: errors of requests, which are remembered for a short time.
 //!
-//! Keys are those of running calls, so a tenant's errors are its own even where entries are shared by scope.
+//! Errors are remembered by the keys of running calls, so that tenants do not get each other's errors even if they
+//! share entries by scope.
 
 use std::{
     error::Error as StdError,
@@ -15,7 +16,7 @@ use moka::{policy::EvictionPolicy, sync::Cache};
 
 use crate::{Key, store::Provenance};
 
-/// Errors of requests that a vendor refused for what they are. In memory only, whatever the store.
+/// Errors of requests that a vendor refused because of the request itself. They are in memory, with every store.
 pub(crate) struct NegativeCache {
     /// Time for which an error is remembered.
     ttl: Duration,
@@ -28,13 +29,13 @@ struct NegativeEntry {
     error: Error,
     /// Time at which it was remembered.
     at: SystemTime,
-    /// Start of the call, and its tags.
+    /// Start of the call, and tags of the request.
     provenance: Provenance,
 }
 
-/// Source of an error that was served from the negative cache, with its age.
+/// Source of an error that was served from the negative cache. It holds the age of the error.
 ///
-/// [`CacheStatus::of_error`](crate::CacheStatus::of_error) finds it.
+/// [`CacheStatus::of_error`](crate::CacheStatus::of_error) recognizes such an error by it.
 #[derive(Clone, Debug)]
 pub(crate) struct Remembered {
     pub(crate) age: Duration,
@@ -56,7 +57,7 @@ impl NegativeCache {
         Self { ttl, known: known.build_with_hasher(RandomState::default()) }
     }
 
-    /// Remembers an error that is due to the request alone.
+    /// Remembers an error if it is due to the request alone.
     pub(crate) fn put(&self, key: &Key, error: &Error, provenance: Provenance, now: SystemTime) {
         if matches!(error.kind(), ErrorKind::InvalidRequest | ErrorKind::ContextTooLong) {
             self.known.insert(key.clone(), Arc::new(NegativeEntry { error: error.clone(), at: now, provenance }));
@@ -94,7 +95,7 @@ impl NegativeCache {
 }
 
 impl Remembered {
-    /// Returns the source of an error that was remembered.
+    /// Returns this source of an error, if the error was served from the negative cache.
     pub(crate) fn of(error: &Error) -> Option<&Self> {
         let mut next = error.source();
         while let Some(cause) = next {

@@ -7,8 +7,8 @@ use llm_core::Tenant;
 /// Tag of entries, by which they are invalidated together: [`Cache::invalidate`](crate::Cache::invalidate).
 ///
 /// Every entry has the tags of its tenant, its model and the labels of the call that paid for it. A call can add more
-/// ([`Directive::tag`](crate::Directive::tag)). A later call with other labels or tags gets the same entry, and adds none. Where labels must
-/// separate entries, make the requests differ too: a new version of a prompt does.
+/// ([`Directive::tag`](crate::Directive::tag)). A later call with other labels or tags gets the same entry, and adds no
+/// tags to it. Labels do not separate entries; only different requests do, such as those of a new version of a prompt.
 ///
 /// ```
 /// use llm_cache::{Directive, Tag};
@@ -31,39 +31,39 @@ enum Kind {
     Model,
     Label,
     Named,
-    /// A kind that another version wrote. The name is the whole text.
+    /// Kind that another version of this crate wrote. The name is the whole text.
     #[cfg(feature = "at-rest")]
     Unknown,
 }
 
 impl Tag {
-    /// Tags all entries of a tenant.
+    /// Returns the tag of all entries of a tenant.
     pub fn tenant(name: &str) -> Self {
         Self::new(Kind::Tenant, name)
     }
 
-    /// Tags all entries of a model, as the calls name it.
+    /// Returns the tag of all entries of a model, by the name in the calls.
     pub fn model(name: &str) -> Self {
         Self::new(Kind::Model, name)
     }
 
-    /// Tags all entries of calls with this label, such as a version of a prompt.
+    /// Returns the tag of all entries of calls with this label, such as a version of a prompt.
     pub fn label(name: &str, value: &str) -> Self {
-        // The length keeps apart what a separator could not.
+        // The length of the name separates it from the value, because either may contain any separator.
         Self::new(Kind::Label, format!("{}:{name}={value}", name.len()))
     }
 
-    /// Tags all entries of calls that named this tag.
+    /// Returns the tag of all entries of calls with this tag ([`Directive::tag`](crate::Directive::tag)).
     pub fn named(name: &str) -> Self {
         Self::new(Kind::Named, name)
     }
 
-    /// Tags all entries of a tenant, without a copy of its name.
+    /// Returns the tag of a tenant, without a copy of its name.
     pub(crate) fn of_tenant(tenant: &Tenant) -> Self {
         Self::new(Kind::Tenant, tenant)
     }
 
-    /// Tags all entries of a model, without a copy of its name.
+    /// Returns the tag of a model, without a copy of its name.
     pub(crate) fn of_model(model: Arc<str>) -> Self {
         Self::new(Kind::Model, model)
     }
@@ -89,7 +89,7 @@ impl Kind {
 
 #[cfg(feature = "at-rest")]
 impl Tag {
-    /// Reads a tag that was written as its text.
+    /// Parses the text of a tag.
     pub(crate) fn from_text(text: &str) -> Self {
         let known = |(kind, prefix): &(Kind, &str)| Some(Self::new(*kind, text.strip_prefix(prefix)?));
         Kind::ALL.iter().find_map(known).unwrap_or_else(|| Self::new(Kind::Unknown, text))

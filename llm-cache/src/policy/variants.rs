@@ -1,4 +1,4 @@
-//! Variants: several responses to one request, served in turn.
+//! Variants: several responses to one request, served round robin.
 
 use std::sync::{
     Arc,
@@ -12,24 +12,24 @@ use crate::key::BorrowedKey;
 
 /// Round robin over the variants of a request's response.
 ///
-/// It remembers the next variant of the requests sent last, by the hashes of their keys. Requests of one hash, which
-/// are rare, share a counter. A request whose counter was evicted begins again with the first variant.
+/// It counts the calls of each request, by the hash of the request's key. Requests with the same hash, which are rare,
+/// share a counter. A request whose counter was evicted begins again with its first variant.
 pub(crate) struct Variants {
     max_variants: u32,
     counters: Cache<u64, Arc<AtomicU32>, RandomState>,
 }
 
-/// Largest number of requests whose next variant is remembered: some 200 bytes each.
+/// Largest number of counters, of about 200 bytes each.
 const MAX_COUNTERS: u64 = 32_768;
 
 impl Variants {
-    /// Creates the round robin over up to `max_variants` responses each; `None` if that is one.
+    /// Creates the round robin over up to `max_variants` responses to each request; `None` for one response.
     pub(crate) fn new(max_variants: u32) -> Option<Self> {
         let counters = || Cache::builder().max_capacity(MAX_COUNTERS).build_with_hasher(RandomState::default());
         (max_variants > 1).then(|| Self { max_variants, counters: counters() })
     }
 
-    /// Returns the number of the next variant of a request; `first` is the key of its first.
+    /// Returns the number of a request's next variant. `first` is the key of its first variant.
     pub(crate) fn next(&self, first: BorrowedKey<'_>) -> u32 {
         let counter = self.counters.get_with(first.hash(), Arc::default);
         counter.fetch_add(1, Ordering::Relaxed) % self.max_variants

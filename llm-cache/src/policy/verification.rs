@@ -1,6 +1,6 @@
-//! Verification: a share of the hits is sent again, to see whether stored responses still hold.
+//! Verification: the requests of a share of the hits are sent again, to compare stored responses with new ones.
 //!
-//! Draws are a function of the seed and of a running number, so that tests can repeat them.
+//! Draws depend only on the seed and the number of earlier draws, so that tests can repeat them.
 
 use std::{
     fmt,
@@ -15,7 +15,7 @@ use std::{
 use foldhash::quality::{FixedState, RandomState};
 use llm_core::Tenant;
 
-/// Share of the hits whose requests are sent again, to see whether the stored responses still hold.
+/// Share of the hits whose requests are sent again, to compare the stored responses with new ones.
 ///
 /// The caller gets the stored response at once. The request is sent again in the background, paid by the caller's
 /// tenant, and [`Operation::equivalent`](llm_core::Operation::equivalent) compares the responses. The new one replaces
@@ -51,7 +51,7 @@ pub struct Mismatch {
 }
 
 impl Verification {
-    /// Verifies this many percent of the hits.
+    /// Creates a verification of this many percent of the hits, at most 100.
     pub fn percent(percent: u8) -> Self {
         Self { percent, seed: RandomState::default().hash_one(0), on_mismatch: Arc::new(|_| ()) }
     }
@@ -73,7 +73,7 @@ impl Verification {
     }
 }
 
-/// Draws hits, one after the other.
+/// Draws the hits that are verified.
 pub(crate) struct VerificationSampler {
     verification: Verification,
     drawn: AtomicU64,
@@ -84,7 +84,7 @@ impl VerificationSampler {
         Self { verification, drawn: AtomicU64::new(0) }
     }
 
-    /// True if this hit is verified.
+    /// Returns true if the next hit is to be verified.
     pub(crate) fn draws(&self) -> bool {
         let nth = self.drawn.fetch_add(1, Ordering::Relaxed);
         FixedState::with_seed(self.verification.seed).hash_one(nth) % 100 < u64::from(self.verification.percent)

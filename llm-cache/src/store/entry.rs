@@ -1,7 +1,7 @@
 //! Entries as stores hold them: a response of any type, or its JSON text until it is read for the first time.
 //!
-//! An entry of the local tier holds the typed value. One that comes from a file or Redis holds its text, and turns into the
-//! type of the first lookup. A lookup of another type finds nothing.
+//! An entry of the local tier holds the typed value. An entry from a file or Redis holds its text, which the first
+//! lookup decodes to its own type. A lookup of another type finds nothing.
 
 use std::{
     any::Any,
@@ -22,21 +22,21 @@ use crate::{Key, Tag, policy::Timestamp};
 pub(crate) struct Entry {
     /// Response, typed or as text.
     response: Mutex<Response>,
-    /// Accounting of the response, not of how a call got it.
+    /// Accounting of the response alone, without origin, payment and savings of one call.
     pub(crate) accounting: Accounting,
     /// Time of storing, and end of freshness.
     pub(crate) expiry: Expiry,
-    /// Start of the call, and its tags.
+    /// Start of the call, and tags of the response.
     pub(crate) provenance: Provenance,
     /// Tier in which the entry was found.
     pub(crate) tier: &'static str,
-    /// Time at which the local tier lets go of it.
+    /// Time from which on the local tier does not serve the entry; `None` for no such time.
     pub(crate) leaves_at: Option<SystemTime>,
-    /// Bytes that the entry counts in a store.
+    /// Size in memory, in bytes, which counts against the capacity of the memory.
     bytes: u32,
 }
 
-/// Time of storing, and end of freshness; `None` is without end.
+/// Time of storing, and end of freshness; `None` for an entry that stays fresh.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Expiry {
     pub(crate) stored_at: SystemTime,
@@ -52,9 +52,9 @@ impl Expiry {
 /// Provenance of a response.
 #[derive(Clone)]
 pub(crate) struct Provenance {
-    /// Start of its call.
+    /// Timestamp at which the call began.
     pub(crate) started_at: Timestamp,
-    /// Tags by which it can be invalidated.
+    /// Tags by which the response can be invalidated.
     pub(crate) tags: Arc<[Tag]>,
 }
 
@@ -63,15 +63,15 @@ pub(crate) struct Provenance {
 enum Response {
     /// Typed value, with its encoder if it was put.
     Typed(Typed, Option<Encode>),
-    /// Its JSON text.
+    /// JSON text of the response.
     Text(Bytes),
-    /// Evicted: moka lets go of evicted entries late.
+    /// The entry was evicted. Its response is freed at once, because moka drops evicted entries late.
     Gone,
 }
 
 type Typed = Arc<dyn Any + Send + Sync>;
 
-/// Encodes a response of the type that it was put with.
+/// Encodes a response as JSON, if it is of the type with which it was put.
 type Encode = fn(&(dyn Any + Send + Sync)) -> Option<Vec<u8>>;
 
 /// Bytes of an entry besides its key and its response's text: nodes of the table, the entry, the response's structs.
@@ -80,8 +80,9 @@ const ENTRY_BYTES: usize = 768;
 const TAG_BYTES: usize = 48;
 
 impl Entry {
-    /// Creates the entry of a complete response. `memory_size` is its size in memory, if it is known. `None` if the
-    /// response cannot be serialized, and so neither measured nor written.
+    /// Creates the entry of a complete response. `memory_size` is the size of the response in memory, in bytes, if it
+    /// is known. Returns `None` if the response cannot be serialized, because it can then be neither measured nor
+    /// written.
     pub(crate) fn new<C: Serialize + Send + Sync + 'static>(
         key: &Key,
         response: Arc<C>,
@@ -97,7 +98,7 @@ impl Entry {
         Some(Self { response, accounting, expiry, provenance, tier: "memory", leaves_at: None, bytes })
     }
 
-    /// Creates an entry of a response's JSON text. `bytes` is its size in memory, if it is known.
+    /// Creates an entry from a response's JSON text. `bytes` is the size of the entry in memory, if it is known.
     #[cfg(feature = "at-rest")]
     pub(crate) fn from_text(
         key: &Key,
@@ -120,7 +121,7 @@ impl Entry {
         }
     }
 
-    /// Copies the entry for another tier. Each tier evicts its own.
+    /// Copies the entry for another tier, because each tier evicts its own entries.
     #[cfg(feature = "at-rest")]
     pub(crate) fn copy(&self, tier: &'static str, leaves_at: Option<SystemTime>) -> Self {
         let (response, accounting, provenance) =
@@ -136,7 +137,7 @@ impl Entry {
         }
     }
 
-    /// Returns the response, if it is of this type and was not evicted meanwhile. Text is decoded once.
+    /// Returns the response, if it is of this type and has not been evicted. Text is decoded once.
     pub(crate) fn response<C: DeserializeOwned + Send + Sync + 'static>(&self) -> Option<Arc<C>> {
         let text = match &*self.lock() {
             Response::Typed(response, _) => return Arc::clone(response).downcast().ok(),
@@ -149,7 +150,7 @@ impl Entry {
         Some(response)
     }
 
-    /// Returns the response's JSON text, if it was put or has not been decoded.
+    /// Returns the response's JSON text. `None` for a response that was decoded from text, or evicted.
     #[cfg(feature = "at-rest")]
     pub(crate) fn text(&self) -> Option<Bytes> {
         let (response, encode) = match &*self.lock() {
@@ -160,7 +161,7 @@ impl Entry {
         encode(&*response).map(Bytes::from)
     }
 
-    /// Drops the response.
+    /// Frees the response, even if other holders of the entry are left.
     pub(crate) fn evict(&self) {
         let response = std::mem::replace(&mut *self.lock(), Response::Gone);
         drop(response);
@@ -171,7 +172,7 @@ impl Entry {
         self.bytes
     }
 
-    /// Returns the age.
+    /// Returns the time since the entry was stored; zero if the clock was set back.
     pub(crate) fn age(&self, now: SystemTime) -> Duration {
         now.duration_since(self.expiry.stored_at).unwrap_or_default()
     }

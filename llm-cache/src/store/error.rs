@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-/// Failure of a store: its tier, and the reason.
+/// Failure of a store, with the tier (`file`, `redis`) and the reason.
 ///
 /// ```
 /// # #[cfg(feature = "file")]

@@ -22,7 +22,7 @@ use crate::{Tag, key::CallKeys};
 #[cfg_attr(not(feature = "redis"), expect(dead_code, reason = "no store here has leases"))]
 pub(crate) struct Claimant<'a> {
     pub(crate) keys: &'a CallKeys,
-    /// Tags of the response. An invalidation of one of them bars the response to a call that began before.
+    /// Tags of the response. Once one of them is invalidated, the response of a call that began before is not served.
     pub(crate) tags: &'a [Tag],
     pub(crate) priority: Priority,
     pub(crate) wait: MaxWait,
@@ -31,13 +31,13 @@ pub(crate) struct Claimant<'a> {
 /// Predicate that is true if an entry can be served instead of sending the call.
 pub(crate) type IsUsable<'a> = dyn Fn(&Arc<Entry>) -> bool + Sync + 'a;
 
-/// Longest that a call waits before it is made.
+/// Longest that a call waits before it is sent.
 #[derive(Clone, Copy)]
 #[cfg_attr(not(feature = "redis"), expect(dead_code, reason = "no store here has leases"))]
 pub(crate) struct MaxWait {
-    /// Time at which the wait ends, whatever it is for.
+    /// Time at which every wait ends: for the store, and for another process.
     pub(crate) until: Instant,
-    /// True if it waits for the response to a call of another process.
+    /// True if the call also waits for the response to the call of another process.
     pub(crate) for_others: bool,
 }
 
@@ -52,36 +52,36 @@ pub(crate) enum Claim {
     Taken,
 }
 
-/// Right to send a call, held by one of the processes that share a store. Where no other process shares it, or the
-/// store does not answer, every process has this right.
+/// Right to send a call, which one of the processes that share a store holds. If the store has no leases or does not
+/// reply, every process has this right.
 ///
-/// The holder keeps it by [`renew`](Hold::renew). An entry stored under it ends it. If it is dropped, the next waiter
-/// gets it.
+/// The holder keeps the lease by [`renew`](Hold::renew). Storing the response ends it. Dropping it gives it to the next
+/// waiter.
 pub(crate) struct Lease(Option<Arc<dyn Hold>>);
 
 /// Lease in a store.
 pub(crate) trait Hold: Send + Sync {
-    /// Returns how often it must be renewed.
+    /// Returns the longest time between two renewals.
     fn pace(&self) -> Duration;
 
-    /// Renews it, if it is time to. It never waits.
+    /// Renews the lease if it is time to. Never waits.
     fn renew(&self);
 
-    /// Ends it with its call. It never waits.
+    /// Ends the lease, with the outcome of its call. Never waits.
     fn end(&self, outcome: Outcome);
 }
 
-/// End of a call, for waiters in other processes.
+/// Outcome of a call, for waiters in other processes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
     /// The call failed, or its response is not stored. Each waiter sends a call of its own.
     Over,
-    /// Its callers left. The next waiter sends it again.
+    /// All callers of the process left. The next waiter sends the call again.
     Left,
 }
 
 impl Lease {
-    /// Returns a lease that every process has.
+    /// Returns a lease that excludes no other process.
     pub(crate) fn free() -> Self {
         Self(None)
     }
@@ -91,7 +91,7 @@ impl Lease {
         Self(Some(Arc::new(hold)))
     }
 
-    /// Sends a call under several leases, and renews them as long as it is polled.
+    /// Awaits a call under several leases, and renews them as long as this future is polled.
     pub(crate) async fn all_during<'a, V>(
         leases: impl Iterator<Item = &'a Self>,
         mut call: Pin<&mut impl Future<Output = V>>,
@@ -113,7 +113,7 @@ impl Lease {
         Box::pin(renewing).await
     }
 
-    /// Returns the renewal of the lease while a response arrives; `None` if there is nothing to renew.
+    /// Returns a function that renews the lease; `None` if the lease needs no renewal.
     pub(crate) fn renewer(&self) -> Option<impl Fn() + Send + 'static> {
         let hold = Arc::downgrade(self.0.as_ref()?);
         Some(move || {
@@ -123,7 +123,7 @@ impl Lease {
         })
     }
 
-    /// Ends the lease after its call. A response that is to be stored is in the store by then.
+    /// Ends the lease after its call. A response to be stored must have been put before.
     pub(crate) fn end(mut self, outcome: Outcome) {
         if let Some(hold) = self.0.take() {
             hold.end(outcome);

@@ -1,7 +1,7 @@
 //! The local tier (L1) in front of a remote store (L2).
 //!
-//! A fetch and a removal of one entry may cross. The number of removals tells: a fetched entry fills the tier only if
-//! nothing was removed since the fetch began.
+//! An entry may be removed while it is fetched. Therefore removals are counted, and a fetched entry fills the tier only
+//! if nothing was removed since the fetch began.
 
 use std::{
     sync::{
@@ -16,8 +16,7 @@ use llm_core::Clock;
 use super::{Entry, Memory, Store, StoreFuture};
 use crate::{Key, key::BorrowedKey};
 
-/// Local tier: memory in front of a remote store. It holds entries that were stored or fetched lately, for a short time
-/// if one is set.
+/// Memory in front of a remote store. It holds entries that were stored or fetched recently, for `ttl` if it is set.
 pub(crate) struct LocalTier {
     pub(crate) memory: Memory,
     ttl: Option<Duration>,
@@ -48,15 +47,16 @@ impl LocalTier {
         self.removals.load(Ordering::Acquire)
     }
 
-    /// Puts an entry that was fetched when there were this many removals, unless there is one whose call began later.
+    /// Puts an entry that was fetched when there were this many removals, unless there is an entry whose call began
+    /// later.
     pub(crate) fn fill(&self, key: BorrowedKey<'_>, entry: &Entry, removals: u64) {
         if self.memory.conforms(entry) {
             self.memory.put_if(key.to_key(), self.own(entry), || self.removals() == removals);
         }
     }
 
-    /// Removes an entry. It is called before the remote store removes it and again after that, because it may be
-    /// fetched in between.
+    /// Removes an entry. Called before the remote store removes the entry and again after that, because the entry may
+    /// be fetched in between.
     pub(crate) fn remove(&self, key: &Key) {
         self.removing();
         drop(self.memory.remove(key));
@@ -74,12 +74,12 @@ impl LocalTier {
         self.memory.clear()
     }
 
-    /// Keeps entries that were fetched before from being put.
+    /// Counts a removal, so that entries whose fetch began before are not put.
     fn removing(&self) {
         self.removals.fetch_add(1, Ordering::AcqRel);
     }
 
-    /// Copies an entry for memory.
+    /// Copies an entry for the memory, with the time at which it leaves.
     fn own(&self, entry: &Entry) -> Arc<Entry> {
         let leaves_at = self.ttl.and_then(|ttl| self.clock.now().checked_add(ttl));
         Arc::new(entry.copy("memory", leaves_at))

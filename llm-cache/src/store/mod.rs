@@ -6,8 +6,8 @@
 //! | `file:` | `FileStore`, or `Tiered` with memory in front of it | yes | no: one process opens it |
 //! | `redis:` | `RedisStore`, always with memory in front of it | yes | yes, under leases |
 //!
-//! All store typed responses in memory and JSON text elsewhere. The cache judges what a store returns; a store evicts only
-//! entries for which it has no space, or that no call can use.
+//! All stores hold typed responses in memory and JSON text elsewhere. The cache judges the entries that a store
+//! returns. A store itself evicts only entries for which it has no space, or that no call can use.
 
 #[cfg(feature = "at-rest")]
 mod at_rest;

@@ -1,7 +1,7 @@
-//! The interface of all stores: memory, a file, Redis, and memory in front of a file.
+//! Interface of all stores: memory, a file, Redis, and memory in front of a file.
 //!
-//! A method that needs no waiting returns at once. The rest returns a [`StoreFuture`], whose error is the store's own failure; callers
-//! on the path count it and go on without the store.
+//! Methods that wait return a [`StoreFuture`], whose error is the store's own failure. The path of a call counts such a
+//! failure and goes on without the store.
 
 use std::{future::Future, pin::Pin, sync::Arc, time::SystemTime};
 
@@ -14,19 +14,20 @@ use super::{
 };
 use crate::{Key, Tag, key::BorrowedKey, policy::Timestamp};
 
-/// Store of entries. It knows their keys, sizes and times. The cache decides which of them it serves.
+/// Store of entries. It knows their keys, sizes and times. The cache decides which of them are served.
 ///
-/// A store that fails has no entries; the error is counted.
+/// A lookup in a store that fails finds nothing, and the failure is counted.
 pub(crate) trait Store: Send + Sync + 'static {
     /// Returns the entry in the local tier, without waiting.
     fn peek(&self, key: BorrowedKey<'_>) -> Option<Arc<Entry>>;
 
-    /// True if there is a remote tier.
+    /// Returns true if there is a remote tier.
     fn has_remote_tier(&self) -> bool {
         false
     }
 
-    /// Returns the size of the largest entry that it can hold, in bytes, if that is known before an entry is written.
+    /// Returns the size of the largest entry that the store can hold, in bytes; `u64::MAX` if that is known only when
+    /// an entry is written.
     fn max_entry_bytes(&self) -> u64 {
         u64::MAX
     }
@@ -41,26 +42,27 @@ pub(crate) trait Store: Send + Sync + 'static {
         0
     }
 
-    /// Fills the local tier with an entry that was fetched, when there were this many removals, and was served.
+    /// Puts a fetched entry that is served into the local tier. `removals` is the number of removals before it was
+    /// fetched.
     fn fill(&self, _key: BorrowedKey<'_>, _entry: &Entry, _removals: u64) {}
 
-    /// Stores an entry, unless there is one in the local tier whose call began later. Returns whether it did. The entry
-    /// is in the local tier when this returns, and soon in the remote one.
+    /// Stores an entry, unless the local tier has one whose call began later. Returns true if it stores the entry,
+    /// which is in the local tier when this returns, and soon in the remote one.
     fn put(&self, key: Key, entry: Arc<Entry>) -> bool;
 
-    /// Removes an entry that is of no use any more, unless one whose call began later has taken its place: at once from
-    /// the local tier, soon from the remote one.
+    /// Removes an entry that no call can use, unless one whose call began later has replaced it: at once from the local
+    /// tier, soon from the remote one.
     fn evict_unless_newer(&self, key: BorrowedKey<'_>, entry: &Entry);
 
     /// Removes an entry from both tiers.
     fn remove<'a>(&'a self, key: &'a Key) -> StoreFuture<'a, ()>;
 
-    /// Remembers over restarts that a tag (or, for `None`, everything) was invalidated.
+    /// Remembers, over restarts too, that a tag was invalidated; for `None`, that everything was.
     fn invalidate(&self, _tag: Option<&Tag>, _at: Timestamp) -> StoreFuture<'_, ()> {
         ready(())
     }
 
-    /// Returns the last timestamp that the store remembers. No later one may be before it.
+    /// Returns the last timestamp that the store remembers. Every timestamp that is issued from now on must be later.
     fn latest(&self) -> Timestamp {
         Timestamp::default()
     }
@@ -70,13 +72,13 @@ pub(crate) trait Store: Send + Sync + 'static {
         None
     }
 
-    /// True if an entry with these tags, of a call that began at this timestamp, has not been invalidated elsewhere, as
-    /// far as the store knows.
+    /// Returns true if an entry with these tags, of a call that began at this timestamp, has not been invalidated
+    /// elsewhere, as far as the store knows.
     fn allows(&self, _tags: &[Tag], _started_at: Timestamp) -> bool {
         true
     }
 
-    /// True if calls are sent under leases, so that the processes that share the store send each request once.
+    /// Returns true if calls are sent under leases, so that the processes that share the store send each request once.
     fn leases(&self) -> bool {
         false
     }
@@ -92,7 +94,7 @@ pub(crate) trait Store: Send + Sync + 'static {
     /// Removes all entries.
     fn clear(&self) -> StoreFuture<'_, ()>;
 
-    /// Returns its size and its failures.
+    /// Returns the store's size and its failures so far.
     fn stats(&self) -> StoreStats;
 
     /// Returns the number of evicted entries.
@@ -124,7 +126,7 @@ pub(crate) trait Store: Send + Sync + 'static {
     }
 }
 
-/// Size of a store, and its failures so far.
+/// Size of a store, and numbers of its failures so far.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct StoreStats {
     pub(crate) entries: u64,
@@ -135,7 +137,7 @@ pub(crate) struct StoreStats {
     pub(crate) dropped_writes: u64,
     /// Failures that no caller waited for.
     pub(crate) failed: u64,
-    /// Leases that were granted to this process, that it waited for, and that it lost before its call ended.
+    /// Numbers of leases that this process was granted, waited for, and lost before their calls ended.
     pub(crate) leases: [u64; 3],
 }
 

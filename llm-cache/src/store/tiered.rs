@@ -1,15 +1,14 @@
 //! Two tiers as one store: memory in front of a file.
 //!
-//! Writes go to both tiers, lookups to the local one first. Figures, listings and invalidations are the file's, because it
-//! holds all entries.
+//! Entries are put in both tiers and looked up in the local one first. Statistics, listings and invalidations are those
+//! of the file, because it holds all entries.
 
 use std::sync::Arc;
 
 use super::{Cursor, Entry, LocalTier, Name, Page, Record, Store, StoreFuture, StoreStats};
 use crate::{Key, Tag, key::BorrowedKey, policy::Timestamp};
 
-/// Store of two tiers: typed responses in memory, for a short time if one is set, in front of a store that holds all
-/// entries.
+/// Store of two tiers: typed responses in memory, in front of a store that holds all entries.
 pub(crate) struct Tiered {
     local: LocalTier,
     remote: Arc<dyn Store>,
@@ -31,7 +30,7 @@ impl Store for Tiered {
     }
 
     fn fetch<'a>(&'a self, keys: &'a [Key]) -> StoreFuture<'a, Vec<Option<Arc<Entry>>>> {
-        // Pending writes of the remote store were not looked up.
+        // The lookup in the local tier did not see the pending writes of the remote store.
         let pending: Vec<_> = keys.iter().map(|key| self.remote.peek(key.borrowed())).collect();
         if pending.iter().all(Option::is_some) {
             return super::store_trait::ready(pending);
@@ -93,7 +92,7 @@ impl Store for Tiered {
         })
     }
 
-    /// Returns the figures of the remote store, which has all entries.
+    /// Returns the statistics of the remote store, which has all entries.
     fn stats(&self) -> StoreStats {
         self.remote.stats()
     }

@@ -45,7 +45,7 @@ pub(crate) enum Purge {
     All,
 }
 
-/// Store, with the files that are needed to read it.
+/// URL of a store, and the files of its secret and its keys.
 #[derive(Clone)]
 pub(crate) struct Access {
     url: StoreUrl,
@@ -122,7 +122,7 @@ impl Options {
 }
 
 impl Access {
-    /// Opens a store that exists.
+    /// Opens a store. A file must exist.
     pub(crate) fn open(&self) -> Result<Cache, Failure> {
         match self.url.path() {
             Some(path) if !path.exists() => Err(format!("{} does not exist", path.display()).into()),
@@ -130,12 +130,12 @@ impl Access {
         }
     }
 
-    /// Opens a store, or creates it.
+    /// Opens a store, and creates a file that does not exist.
     pub(crate) fn create(&self) -> Result<Cache, Failure> {
         let mut builder: CacheBuilder = Cache::builder("llm-cache admin").store(self.url.clone());
         #[cfg(feature = "redis")]
         {
-            // No caller waits for a response here.
+            // An operator prefers a late reply to none.
             builder = builder.redis(llm_cache::RedisOptions::new().redis_timeout(std::time::Duration::from_secs(20)));
         }
         if let Some(file) = &self.secret {

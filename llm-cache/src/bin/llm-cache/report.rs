@@ -1,7 +1,7 @@
-//! Commands of the program: what each does, and what it prints.
+//! Commands of the program, and their output.
 //!
-//! Reports go to the standard output, progress and warnings to the standard error. A closed pipe ends a listing without an
-//! error.
+//! Results are printed to the standard output, progress and warnings to the standard error. A listing whose reader
+//! closes the pipe ends without an error.
 
 use std::{
     io::{self, Write},
@@ -82,7 +82,7 @@ struct Count {
     cost: Usd,
 }
 
-/// Counts the entries of a store. It visits each, because a store that many processes fill knows no number.
+/// Counts the entries of a store by visiting each, because a store that many processes share keeps no count.
 async fn count(cache: &Cache) -> Result<Count, Failure> {
     let (mut count, mut after) = (Count::default(), None);
     loop {

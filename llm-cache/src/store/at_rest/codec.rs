@@ -1,4 +1,4 @@
-//! From a record to its name and bytes, and back.
+//! Encoding of records to names and bytes, and decoding.
 
 use std::sync::Arc;
 
@@ -19,13 +19,13 @@ pub(crate) struct AtRest {
     keys: Option<Arc<dyn EncryptionKeys>>,
 }
 
-/// Secret of stores that have none. Their names do not hide a request from a reader that guesses it, and their checks
-/// find damage, not malice.
+/// Secret of stores for which the application sets none. Names under it do not hide a request from a reader that
+/// guesses the request, and checks under it find damage, but not forgery.
 const NO_SECRET: [u8; 32] = [0; 32];
 
 impl AtRest {
-    /// Creates a codec. `secret` is for names and checks. With `keys`, each partition's entries are sealed with its
-    /// key.
+    /// Creates a codec. `secret` is for names and checks. With `keys`, each entry is sealed with the key of its
+    /// partition.
     pub(crate) fn new(secret: Option<&Secret>, keys: Option<Arc<dyn EncryptionKeys>>) -> Self {
         let secret = secret.cloned().unwrap_or_else(|| Secret::new(NO_SECRET));
         let names = Names::new(secret.derive("llm-cache 2026-11 stored names v1"));
@@ -54,7 +54,7 @@ impl AtRest {
         self.names.tag(tag)
     }
 
-    /// True if entries of a partition may be stored.
+    /// Returns true if entries of a partition may be stored.
     pub(crate) fn can_store(&self, partition: &Partition) -> bool {
         self.keys.as_ref().is_none_or(|keys| keys.key(partition).is_some())
     }
@@ -69,13 +69,13 @@ impl AtRest {
         Some((name, self.framing.close(&name, &record.partition, &record.body()?, key.as_ref())?))
     }
 
-    /// Encodes an entry, as [`write`](Self::write) does a record.
+    /// Encodes an entry: see [`write`](Self::write).
     #[cfg(any(feature = "file", test))]
     pub(crate) fn write_entry(&self, key: &Key, entry: &Entry) -> Option<(Name, Vec<u8>)> {
         self.write(&Record::of(key, entry)?)
     }
 
-    /// Decodes the record in the bytes under a name.
+    /// Decodes the bytes that are stored under a name.
     pub(crate) fn read(&self, name: &Name, bytes: &[u8]) -> Result<Record, CorruptEntry> {
         let opened = self.framing.open(name, bytes, self.keys.as_deref())?;
         let record = Record::read(opened.partition, opened.body)?;

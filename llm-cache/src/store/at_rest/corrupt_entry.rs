@@ -1,14 +1,15 @@
-//! Reasons why a stored value counts as corrupt.
+//! Reasons why a stored value is corrupt.
 
-/// Reasons why a stored value is a miss.
+/// Reason why a stored value is corrupt. A lookup of it is a miss.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum CorruptEntry {
     /// The value was not written by this crate.
     Foreign,
     /// The entry is in a format that this version does not know.
     Newer,
-    /// The entry was changed or truncated, it is under another name, or the store has another secret.
+    /// The entry was changed or truncated, is stored under another name, or was written with another secret.
     Damaged,
-    /// Its key is missing or another, or it is not sealed and should be.
+    /// The entry's encryption key is missing or another one, or the entry is not sealed although the cache has
+    /// encryption keys.
     NoKey,
 }

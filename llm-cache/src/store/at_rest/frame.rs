@@ -12,7 +12,8 @@
 //! | … | the body, packed and then sealed with the partition's key |
 //! | 32 | keyed hash of the entry's name and of all bytes before |
 //!
-//! Numbers are little-endian. The seal is XChaCha20-Poly1305; name and head are its associated data.
+//! Numbers are little-endian. Sealing is by XChaCha20-Poly1305, with the entry's name and all bytes before the
+//! partition's name as associated data.
 
 use std::{borrow::Cow, cell::RefCell};
 
@@ -56,7 +57,7 @@ impl Framing {
         Self { check, owners }
     }
 
-    /// Puts a frame around a body; `None` if it cannot be read back: too large a body or a name.
+    /// Puts a frame around a body. `None` if the body or the partition's name is too large to be read back.
     pub(super) fn close(
         &self,
         name: &Name,
@@ -121,7 +122,7 @@ impl Framing {
         self.unseal(name, frame, keys)
     }
 
-    /// Opens a frame that is whole, as [`open`](Self::open) does.
+    /// Opens a frame whose check holds: see [`open`](Self::open).
     fn unseal(&self, name: &Name, frame: &[u8], keys: Option<&dyn EncryptionKeys>) -> Result<Opened, CorruptEntry> {
         let (head, rest) = frame.split_at_checked(HEAD_BYTES).ok_or(CorruptEntry::Damaged)?;
         let flags = head[5];
@@ -140,7 +141,7 @@ impl Framing {
         };
         let (partition, body) = match XNonce::try_from(nonce).ok() {
             None if sealed => return Err(CorruptEntry::Damaged),
-            // Who seals reads nothing that is not: anybody could have written it.
+            // A cache with encryption keys reads no unsealed entry, because any writer could have forged it.
             None if keys.is_some() => return Err(CorruptEntry::NoKey),
             None => (read(partition)?, Cow::Borrowed(body)),
             Some(nonce) => {
@@ -168,7 +169,8 @@ impl Framing {
 /// Unpacks a body of a known length.
 fn unpack(body: &[u8], length: usize) -> Option<Vec<u8>> {
     thread_local! {
-        /// Kept because making one takes longer than unpacking an entry of the usual size.
+        /// Kept for each thread, because creating a decompressor takes longer than unpacking an entry of the usual
+        /// size.
         static UNPACKER: RefCell<Option<Decompressor<'static>>> = RefCell::new(Decompressor::new().ok());
     }
     UNPACKER.with_borrow_mut(|unpacker| unpacker.as_mut()?.decompress(body, length).ok())
@@ -183,7 +185,7 @@ fn cipher(key: &Secret) -> XChaCha20Poly1305 {
     XChaCha20Poly1305::new(key.expose().into())
 }
 
-/// Opens the bytes as a frame whose check holds, for fuzzing.
+/// Opens the bytes as a frame, without its check, for fuzzing.
 #[cfg(feature = "fuzzing")]
 pub(crate) fn fuzz_frame(data: &[u8], keys: Option<&dyn EncryptionKeys>) {
     let framing = Framing::new(Secret::new([1; 32]), Secret::new([2; 32]));

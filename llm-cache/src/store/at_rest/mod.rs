@@ -1,7 +1,8 @@
 //! Format of entries outside the process: versioned, checked, packed, and sealed if there are keys.
 //!
-//! A stored entry is a [frame](frame) around a [record](record). Its [name] is made of keyed hashes: without the
-//! store's secret it reveals nothing of the tenant or the request. A value that cannot be read is a miss.
+//! A stored entry is a [frame](frame) around a [record](record). Its [name] consists of keyed hashes, so that it
+//! reveals nothing of the tenant or the request to a reader without the store's secret. A value that cannot be read is
+//! a miss.
 
 mod codec;
 mod corrupt_entry;

@@ -15,24 +15,24 @@ use smallvec::SmallVec;
 use super::Secret;
 use crate::{Key, Partition, Tag};
 
-/// Name of a stored entry: a keyed hash of its partition, then one of its request. The names of a partition have one
-/// prefix, and those of scopes come after those of tenants.
+/// Name of a stored entry: a keyed hash of its partition, then one of its request. All names of a partition have the
+/// same prefix. Names of scopes come after those of tenants in order.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct Name([u8; Name::BYTES]);
 
-/// Bytes of a name that are its partition's.
+/// Number of bytes at the start of a name that are the hash of its partition.
 pub(crate) const PARTITION_BYTES: usize = 16;
 
 /// Bit of the first byte that is set in names of scopes.
 const SHARED: u8 = 0x80;
 
-/// Source of names.
+/// Derives names from the store's secret.
 pub(crate) struct Names(Secret);
 
 impl Name {
     pub(crate) const BYTES: usize = PARTITION_BYTES + 32;
 
-    /// A name after those of all tenants' entries.
+    /// Name that is greater than those of all tenants' entries, and smaller than those of all scopes' entries.
     pub(crate) const BEFORE_SHARED: Self = {
         let mut name = [u8::MAX; Self::BYTES];
         name[0] = !SHARED;
@@ -43,12 +43,12 @@ impl Name {
         &self.0
     }
 
-    /// Returns the name with these bytes.
+    /// Returns the name that has these bytes; `None` if their number is wrong.
     pub(crate) fn read(bytes: &[u8]) -> Option<Self> {
         bytes.try_into().ok().map(Self)
     }
 
-    /// Parses the name that an operator sees.
+    /// Parses a name of hexadecimal digits, as listings show it.
     pub(crate) fn from_hex(digits: &str) -> Option<Self> {
         let digit = |byte: u8| char::from(byte).to_digit(16);
         let byte = |pair: &[u8]| u8::try_from(digit(pair[0])? * 16 + digit(pair[1])?).ok();
@@ -88,7 +88,7 @@ impl Names {
     }
 
     fn hash(&self, kind: u8, bytes: &[u8]) -> blake3::Hash {
-        // In one piece, because a hasher for several is some two kilobytes large.
+        // The text is hashed in one piece, because the state of an incremental hasher takes about two kilobytes.
         let mut text = SmallVec::<[u8; 64]>::new();
         text.push(kind);
         text.extend_from_slice(bytes);
@@ -96,7 +96,8 @@ impl Names {
     }
 }
 
-/// Returns the digest of a request outside the process, by which an entry can be renamed without its request.
+/// Returns the digest of a request that is stored with its entry. A migration derives a new name from it, without the
+/// request.
 pub(crate) fn digest(key: &Key) -> [u8; 32] {
     key.digest()
 }

@@ -7,7 +7,7 @@
 //! | … | head in JSON: times, tags, size, accounting |
 //! | … | the response's JSON text |
 //!
-//! The head's fields keep the names that they had first (`begun`, `weight`, `facts`), so that older files can be read.
+//! The fields of the head keep their first names (`begun`, `weight`, `facts`), so that older files can be read.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -22,18 +22,19 @@ use crate::{
     store::{Entry, Expiry, Provenance},
 };
 
-/// Content of a stored entry: without its request, with its response's JSON text.
+/// Content of a stored entry: the JSON text of its response, and what is needed to serve it. The request is not part of
+/// it.
 #[derive(Clone)]
 pub(crate) struct Record {
     /// Partition that the entry belongs to.
     pub(crate) partition: Partition,
-    /// Digest of its key.
+    /// Digest of the entry's key.
     pub(crate) digest: [u8; 32],
     /// Accounting of the response.
     pub(crate) accounting: Accounting,
     /// Time of storing, and end of freshness.
     pub(crate) expiry: Expiry,
-    /// Start of the call, and its tags.
+    /// Start of the call, and tags of the response.
     pub(crate) provenance: Provenance,
     /// JSON text of the response.
     pub(crate) text: Bytes,
@@ -41,10 +42,10 @@ pub(crate) struct Record {
     pub(crate) memory_size: Option<u32>,
 }
 
-/// Head before the response's text, as JSON. Readers skip fields that they do not know, and do without missing ones.
+/// Head before the response's text, as JSON. Readers skip unknown fields and use defaults for missing ones.
 #[derive(Serialize, Deserialize)]
 struct Head {
-    /// Nanoseconds since 1970, as all times.
+    /// Nanoseconds since 1970, like all times here.
     stored_at: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     fresh_until: Option<u64>,
@@ -54,13 +55,13 @@ struct Head {
     tags: Vec<String>,
     #[serde(rename = "weight", default, skip_serializing_if = "Option::is_none")]
     memory_size: Option<u32>,
-    /// Accounting of the response, not of how a call got it.
+    /// Accounting of the response alone, without origin, payment and savings of one call.
     #[serde(rename = "facts", default)]
     accounting: Accounting,
 }
 
 impl Record {
-    /// Returns the record of an entry; `None` if it has just been evicted.
+    /// Returns the record of an entry; `None` if the entry has just been evicted.
     pub(crate) fn of(key: &Key, entry: &Entry) -> Option<Self> {
         Some(Self {
             partition: key.partition(),
@@ -73,7 +74,7 @@ impl Record {
         })
     }
 
-    /// Returns the entry of a record that was found in a tier.
+    /// Returns the entry of a record that was found in this tier.
     pub(crate) fn into_entry(self, key: &Key, tier: &'static str) -> Entry {
         let Self { accounting, expiry, provenance, text, memory_size, .. } = self;
         Entry::from_text(key, text, memory_size, accounting, expiry, provenance, tier)
@@ -118,7 +119,7 @@ impl Record {
     }
 }
 
-/// Returns nanoseconds since 1970, cut off at the ends of their range.
+/// Returns the nanoseconds since 1970, or the nearest number that a `u64` can hold.
 pub(crate) fn nanos(time: SystemTime) -> u64 {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
@@ -128,7 +129,7 @@ fn time(nanos: u64) -> SystemTime {
     UNIX_EPOCH + Duration::from_nanos(nanos)
 }
 
-/// Reads the bytes as a body, for fuzzing.
+/// Decodes the bytes as a body, for fuzzing.
 #[cfg(feature = "fuzzing")]
 pub(crate) fn fuzz_body(data: &[u8]) {
     let Ok(record) = Record::read(Partition::tenant("acme"), data.to_vec()) else { return };

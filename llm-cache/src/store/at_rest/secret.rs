@@ -10,9 +10,10 @@ use zeroize::Zeroizing;
 
 use crate::Partition;
 
-/// Key of 32 secret bytes. They are wiped from memory with the last copy, and `Debug` does not show them.
+/// Key of 32 secret bytes. Dropping the last copy wipes them from memory, and `Debug` does not show them.
 ///
-/// They must come from a good source of randomness or a key management service, not from a password.
+/// The bytes must come from a cryptographic random number generator or a key management service. A password is not
+/// random enough.
 ///
 /// ```
 /// use llm_cache::Secret;
@@ -25,8 +26,9 @@ pub struct Secret(Zeroizing<[u8; 32]>);
 
 /// Encryption keys of entries at rest, one for each partition: each tenant, and each scope in which entries are shared.
 ///
-/// Without a key, nothing of a partition is stored outside the process, and nothing is read. So dropping a key erases
-/// all entries that it sealed, in backups too. Entries in memory stay until [`Cache::forget`](crate::Cache::forget).
+/// No entry of a partition without a key is stored outside the process, and none is read. Deleting a key therefore
+/// erases all entries that it sealed, in backups too. Entries in memory stay until
+/// [`Cache::forget`](crate::Cache::forget).
 ///
 /// ```
 /// use llm_cache::{Cache, EncryptionKeys, Partition, Secret};
@@ -66,12 +68,12 @@ pub trait EncryptionKeys: fmt::Debug + Send + Sync + 'static {
 pub struct KeyRing(Arc<RwLock<HashMap<Partition, Secret>>>);
 
 impl Secret {
-    /// Creates a secret of these bytes.
+    /// Creates a secret from these bytes.
     pub fn new(bytes: [u8; 32]) -> Self {
         Self(Zeroizing::new(bytes))
     }
 
-    /// Parses a secret of 64 hexadecimal digits.
+    /// Parses a secret from 64 hexadecimal digits. `None` if the text is anything else.
     pub fn from_hex(digits: &str) -> Option<Self> {
         let bytes = Zeroizing::new(blake3::Hash::from_hex(digits).ok()?.into());
         Some(Self(bytes))
@@ -82,7 +84,7 @@ impl Secret {
         &self.0
     }
 
-    /// Derives another secret for one purpose.
+    /// Derives another secret, which is used for this purpose alone.
     pub(crate) fn derive(&self, purpose: &str) -> Self {
         Self::new(blake3::derive_key(purpose, &*self.0))
     }
@@ -94,12 +96,12 @@ impl KeyRing {
         Self::default()
     }
 
-    /// Adds or replaces the key of a partition. Entries that were sealed with the one before can then not be read.
+    /// Adds or replaces the key of a partition. Entries that were sealed with the replaced key are no longer readable.
     pub fn insert(&self, partition: Partition, key: Secret) {
         self.0.write().unwrap_or_else(PoisonError::into_inner).insert(partition, key);
     }
 
-    /// Removes the key of a partition. Entries that were sealed with it can then not be read.
+    /// Removes the key of a partition. Entries that were sealed with it are no longer readable.
     pub fn remove(&self, partition: &Partition) {
         self.0.write().unwrap_or_else(PoisonError::into_inner).remove(partition);
     }

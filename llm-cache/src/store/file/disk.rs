@@ -51,7 +51,7 @@ const FORMAT: u64 = 1;
 const ROW_BYTES: u64 = 256;
 /// Bytes before a record.
 const PREFIX: usize = 24;
-/// Largest total size of records that are listed together, in bytes, if they are more than one.
+/// Largest total size of records that are listed together, in bytes. A single record may be larger.
 const LISTED: usize = 16 << 20;
 /// Memory that redb may use for pages of the file, in bytes.
 const PAGES: usize = 16 << 20;
@@ -62,7 +62,7 @@ const PAGES: usize = 16 << 20;
 pub(super) struct Fault(Box<redb::Error>);
 
 impl Fault {
-    /// True if the file does not hold what a cache wrote.
+    /// Returns true if the contents of the file are not as a cache wrote them.
     pub(super) fn is_damage(&self) -> bool {
         use redb::Error::{
             Corrupted, TableDoesNotExist, TableIsMultimap, TableIsNotMultimap, TableTypeMismatch, TypeDefinitionChanged,
@@ -72,7 +72,7 @@ impl Fault {
             || matches!(error, TableTypeMismatch { .. } | TypeDefinitionChanged { .. })
     }
 
-    /// True if the disk failed, after which redb does nothing more.
+    /// Returns true if the disk failed. redb then refuses all further work.
     pub(super) fn is_of_the_disk(&self) -> bool {
         matches!(*self.0, redb::Error::Io(_) | redb::Error::PreviousIo)
     }
@@ -100,14 +100,14 @@ pub(super) struct Totals {
     next: u64,
     /// Last timestamp in the file.
     pub(super) last: Timestamp,
-    /// Entries of calls that began before are invalid.
+    /// Timestamp of the last invalidation of everything: entries of calls that began before are invalid.
     pub(super) floor: Timestamp,
 }
 
 /// Invalidated tags with their timestamps.
 pub(super) type InvalidatedTags = Vec<([u8; 32], Timestamp)>;
 
-/// Names and records, and the name to go on after, if there are more.
+/// Names and records, and the last name if there are more entries after it.
 pub(super) type Rows = (Vec<(Name, Vec<u8>)>, Option<Name>);
 
 /// An entry to write.
@@ -163,7 +163,7 @@ impl Disk {
         Self { db, is_damaged: AtomicBool::new(false) }
     }
 
-    /// Opens a storage that a test made.
+    /// Opens a storage backend of a test.
     #[cfg(test)]
     pub(super) fn over(backend: impl redb::StorageBackend) -> Self {
         Self::new(Builder::new().create_with_backend(backend).expect("a whole file"))
@@ -185,7 +185,7 @@ impl Disk {
         Ok(row.and_then(|row| started_at(row.value())))
     }
 
-    /// Lists names and records after a name, and the name to go on after.
+    /// Lists at most `most` names and records after a name.
     pub(super) fn list(&self, after: Option<&Name>, most: usize) -> Result<Rows, Fault> {
         let entries = self.db.begin_read()?.open_table(ENTRIES)?;
         let bytes = after.map(Name::as_bytes);
@@ -209,14 +209,14 @@ impl Disk {
         Ok((listed, None))
     }
 
-    /// True if any entry has reached the end of its use.
+    /// Returns true if any entry has reached the end of its use.
     pub(super) fn has_ended(&self, now: u64) -> Result<bool, Fault> {
         let ends = self.db.begin_read()?.open_table(ENDS)?;
         let first = ends.first()?;
         Ok(first.is_some_and(|(end, _)| end.value().0 <= now))
     }
 
-    /// Makes changes that are on the disk when this returns.
+    /// Commits changes. They are on the disk when this returns.
     pub(super) fn change<R>(&self, change: impl FnOnce(&mut Batch<'_>) -> Result<R, Fault>) -> Result<R, Fault> {
         let mut transaction = self.db.begin_write()?;
         transaction.set_durability(Durability::Immediate);
@@ -229,12 +229,12 @@ impl Disk {
         Ok(result)
     }
 
-    /// Names the contents of another program's database.
+    /// Returns a description of the contents if they are another program's.
     fn foreign(&self) -> Result<Option<String>, Fault> {
         Ok(foreign(self.db.begin_read()?.list_tables()?, TOTALS.name()))
     }
 
-    /// Returns the totals of a file, which are created for a new one.
+    /// Returns the totals of a file, and creates them in a new one.
     fn begin(&self) -> Result<(u64, Totals, InvalidatedTags), Fault> {
         let read = self.db.begin_read()?;
         let totals = match read.open_table(TOTALS) {
@@ -269,9 +269,9 @@ impl<'t> Batch<'t> {
         })
     }
 
-    /// Writes an entry in place of another of its name, unless that one's call began later.
+    /// Writes an entry. It replaces an entry of the same name unless that entry's call began later.
     pub(super) fn put(&mut self, row: &Row) -> Result<(), Fault> {
-        // One later than all that was ever written is damage.
+        // A start after the last timestamp in the file is damage.
         if self.started_at(&row.name)?.is_some_and(|known| known > row.started_at && known <= self.totals.last) {
             return Ok(());
         }
@@ -289,7 +289,7 @@ impl<'t> Batch<'t> {
         Ok(())
     }
 
-    /// Removes an entry. Returns whether there was one.
+    /// Removes an entry. Returns true if there was one.
     pub(super) fn remove(&mut self, name: &Name) -> Result<bool, Fault> {
         let Some(row) = self.entries.remove(name.as_bytes())? else { return Ok(false) };
         let row = row.value();
@@ -330,7 +330,7 @@ impl<'t> Batch<'t> {
         Ok(gone)
     }
 
-    /// Removes up to `most` entries that have reached the end of their use. Returns whether there may be more.
+    /// Removes up to `most` entries that have reached the end of their use. Returns true if there may be more.
     pub(super) fn sweep(&mut self, now: u64, most: usize) -> Result<bool, Fault> {
         for _ in 0..most {
             let first = self.ends.first()?.map(|(end, name)| (end.value(), Name::read(name.value())));
@@ -343,7 +343,7 @@ impl<'t> Batch<'t> {
         Ok(true)
     }
 
-    /// Removes up to `most` entries of a partition. Returns whether there may be more.
+    /// Removes up to `most` entries of a partition. Returns true if there may be more.
     pub(super) fn forget(&mut self, partition: &[u8; PARTITION_BYTES], most: usize) -> Result<bool, Fault> {
         let (mut from, mut to) = ([0; Name::BYTES], [u8::MAX; Name::BYTES]);
         from[..PARTITION_BYTES].copy_from_slice(partition);
@@ -373,7 +373,7 @@ impl<'t> Batch<'t> {
         Ok(())
     }
 
-    /// Removes everything.
+    /// Removes all entries, but no invalidations.
     pub(super) fn clear(&mut self) -> Result<(), Fault> {
         self.entries.retain(|_, _| false)?;
         self.order.retain(|_, _| false)?;
@@ -414,7 +414,7 @@ impl Totals {
 }
 
 impl Row {
-    /// Returns the bytes that the entry counts.
+    /// Returns the bytes that the entry counts against the capacity of the file.
     pub(super) fn bytes(&self) -> u64 {
         ROW_BYTES + self.record.len() as u64
     }
@@ -430,7 +430,7 @@ fn started_at(row: &[u8]) -> Option<Timestamp> {
     number(row, 2).map(Timestamp::from_nanos)
 }
 
-/// True if redb reports what it read, not a failure of reading.
+/// Returns true for an error about the contents that redb read. Other errors are failures of reading.
 fn is_of_contents(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof)
 }

@@ -2,10 +2,10 @@
 
 use redb::TableHandle;
 
-/// Tables of `llm-ratelimit`'s balances, which identify such a file.
+/// Tables that identify a file of `llm-ratelimit`'s balances.
 const BALANCE_TABLES: [&str; 2] = ["balances", "facts"];
 
-/// Names the contents of a database that has tables, but none that is called `own`.
+/// Returns a description of a database that has tables, but none called `own`.
 pub(super) fn foreign(tables: impl Iterator<Item = impl TableHandle>, own: &str) -> Option<String> {
     let tables: Vec<String> = tables.map(|table| table.name().to_owned()).collect();
     let has = |name: &str| tables.iter().any(|table| table == name);

@@ -19,7 +19,7 @@ impl Invalidations {
         Self { floor: totals.floor, tags: invalidated_tags.into_iter().collect() }
     }
 
-    /// Invalidates a tag. Returns true if everything is invalidated instead, because there are too many tags.
+    /// Invalidates a tag. If too many tags are remembered, invalidates everything instead, and returns true.
     pub(super) fn tag(&mut self, tag: [u8; 32], at: Timestamp) -> bool {
         let full = self.tags.len() >= Self::MOST && !self.tags.contains_key(&tag);
         if full {
@@ -39,7 +39,7 @@ impl Invalidations {
         self.tags.is_empty() && self.floor == Timestamp::default()
     }
 
-    /// True if an entry with these tags, of a call that began at this timestamp, is still valid.
+    /// Returns true if an entry with these tags, of a call that began at this timestamp, is still valid.
     pub(super) fn allow(&self, tags: impl IntoIterator<Item = [u8; 32]>, started_at: Timestamp) -> bool {
         started_at > self.floor
             && tags.into_iter().all(|tag| self.tags.get(&tag).is_none_or(|invalidations| started_at > *invalidations))

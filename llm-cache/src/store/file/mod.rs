@@ -1,9 +1,9 @@
 //! Entries in a file, by the embedded store `redb`.
 //!
-//! One thread writes, which opening a store starts. It writes all pending entries with one durable commit, so that a
-//! commit holds more if there is more to write. Pending entries are read from memory. Reading a file takes microseconds
-//! if the system holds its pages and milliseconds if not, so a bounded number of tokio's threads for blocking work do
-//! it.
+//! Opening a store starts one thread, which writes all pending entries with one durable commit. The more entries are
+//! pending, the more each commit holds. Pending entries are read from memory. A read of the file takes microseconds if
+//! the system has cached its pages, and milliseconds otherwise. Therefore tokio's threads for blocking work do it, a
+//! bounded number at a time.
 
 mod disk;
 mod foreign;

@@ -1,7 +1,8 @@
 //! Entries on their way to the file.
 //!
-//! Callers add to the queue and never wait for the disk. The writer takes all that is pending at once. An entry can be read
-//! here until its batch is written, and each batch has a number that [`drained`](Pending::drained) waits for.
+//! Callers add entries to the queue and never wait for the disk. The writer takes all pending entries at once. An entry
+//! can be read here until its batch is written. Entries are numbered, so that [`drained`](Pending::drained) can wait
+//! for all entries up to a number.
 
 use std::{
     collections::HashMap,
@@ -29,9 +30,9 @@ struct State {
     /// Entries to remove before the others are written.
     evictions: Vec<Eviction>,
     closed: bool,
-    /// All numbers below this are being written, or were.
+    /// The writer has taken all entries with smaller numbers.
     taken: u64,
-    /// All numbers below this were written, or failed.
+    /// All entries with smaller numbers were written or dropped.
     done: u64,
     /// Reason why the last batch was not written.
     failed: Option<StoreError>,
@@ -58,10 +59,11 @@ pub(super) enum Wake {
 impl Pending {
     /// Largest total size of pending entries, in bytes.
     const MOST: u64 = 16 << 20;
-    /// Largest number of pending removals. More are left to expiry.
+    /// Largest number of pending removals. Further entries stay until they expire.
     const MAX_EVICTIONS: usize = 1024;
 
-    /// Adds an entry, unless a pending one's call began later. Returns `false` if too much is pending.
+    /// Adds an entry, unless the call of a pending entry of its key began later. Returns false if too many bytes are
+    /// pending.
     pub(super) fn put(&self, key: Key, entry: Arc<Entry>) -> bool {
         let replaced = {
             let mut state = self.lock();
@@ -73,7 +75,7 @@ impl Pending {
                 return true;
             }
             let bytes = u64::from(entry.bytes());
-            // One alone always may.
+            // A single entry may be larger than the bound.
             if state.closed || (state.bytes > 0 && state.bytes + bytes > Self::MOST) {
                 return false;
             }
@@ -108,7 +110,7 @@ impl Pending {
         known.iter().filter(|(key, entry)| gone(key, entry)).for_each(|(key, _)| self.remove(key));
     }
 
-    /// Removes an entry here and soon from the file, unless one whose call began later has taken its place.
+    /// Removes an entry, here at once and from the file soon, unless an entry whose call began later has replaced it.
     pub(super) fn evict_unless_newer(&self, key: Key, judged: Timestamp) {
         let removed = {
             let mut state = self.lock();
@@ -130,7 +132,7 @@ impl Pending {
         (state.entries.len() as u64, state.bytes)
     }
 
-    /// Waits for work, or for `idle` without any.
+    /// Waits until there is work, but for at most `idle`.
     pub(super) fn wait(&self, idle: Duration) -> Wake {
         let nothing = |state: &mut State| !state.has_work() && !state.closed;
         let state = self.changed.wait_timeout_while(self.lock(), idle, nothing);
@@ -142,7 +144,8 @@ impl Pending {
         }
     }
 
-    /// Takes all pending work, in the order in which it was put. Entries can be read until they are [done](Self::done).
+    /// Takes all pending work, in the order in which it was added. The entries stay readable until they are
+    /// [done](Self::done).
     pub(super) fn take(&self) -> Work {
         let mut state = self.lock();
         state.taken = state.next;
@@ -158,10 +161,11 @@ impl Pending {
     pub(super) fn done(&self, work: &Work, failed: Option<StoreError>) {
         let mut state = self.lock();
         state.done = state.taken;
-        // A failure that healed is over: what it cost is counted.
+        // A later success clears the failure. The entries that it cost are counted.
         state.failed = failed;
         for (key, entry) in &work.entries {
-            // Another may have been put meanwhile. The work still holds this one, so nothing ends under the lock.
+            // A newer entry may have been put meanwhile. `work` still holds this entry, so none is freed under the
+            // lock.
             if state.entries.get(key).is_some_and(|(_, now)| Arc::ptr_eq(now, entry)) {
                 drop(state.remove(key));
             }
@@ -170,16 +174,16 @@ impl Pending {
         self.changed.notify_all();
     }
 
-    /// Returns the number after those of all pending work.
+    /// Returns the number of the next entry to be added.
     pub(super) fn next(&self) -> u64 {
         self.lock().next
     }
 
-    /// Waits until all numbers below `next` are written.
+    /// Waits until all entries with numbers below `next` are written.
     ///
     /// # Errors
     ///
-    /// The failure of the last batch, once.
+    /// The failure of the last batch. It is reported once.
     pub(super) fn drained(&self, next: u64, max_wait: Duration) -> Result<(), StoreError> {
         let busy = |state: &mut State| state.done < next && (state.has_work() || state.done < state.taken);
         let state = self.changed.wait_timeout_while(self.lock(), max_wait, busy);

@@ -1,4 +1,4 @@
-//! State of a file store, and what its readers and its writer do with it.
+//! State of a file store, and the operations of its readers and its writer on it.
 //!
 //! A damaged file is moved aside and a new one takes its place. After a failure of the disk the file is opened again, at
 //! most once in five seconds; until then the store is empty.
@@ -32,7 +32,7 @@ use crate::{
 pub(super) struct Shared {
     /// Path of the file.
     pub(super) path: PathBuf,
-    /// `None` once the store is closed, or if it could not be opened again.
+    /// Open file. `None` once the store is closed, or if the file could not be opened again.
     pub(super) disk: RwLock<Option<Disk>>,
     /// True if the disk failed since the file was opened.
     pub(super) broken: AtomicBool,
@@ -50,11 +50,12 @@ pub(super) struct Shared {
     pub(super) clock: Arc<dyn Clock>,
     /// Time for which an expired entry can be of use.
     pub(super) grace: Duration,
-    /// Room for threads that read.
+    /// Permits of threads that read.
     pub(super) readers: Arc<Semaphore>,
-    /// Room for threads that change the file.
+    /// Permits of threads that change the file.
     pub(super) changers: Arc<Semaphore>,
-    /// Held from the beginning of a change until it is counted, so that counts follow the order of changes.
+    /// Lock that is held from the beginning of a change until it is counted, so that counts follow the order of
+    /// changes.
     pub(super) changing: Mutex<()>,
     /// Counters of the store.
     pub(super) counts: Counts,
@@ -75,11 +76,11 @@ pub(super) struct Counts {
 
 /// Time from a failure of the disk until the file is opened again, in nanoseconds.
 const REOPEN_INTERVAL: u64 = 5_000_000_000;
-/// Entries of a tenant that are removed with one commit.
+/// Number of entries of a tenant that one commit removes.
 const FORGET: usize = 1024;
 
 impl Shared {
-    /// Uses the file, which stays open meanwhile. A damaged file is replaced.
+    /// Calls `read` with the open file. Replaces the file if `read` finds it damaged.
     pub(super) fn with<R>(&self, read: impl FnOnce(&Disk) -> Result<R, Fault>) -> Result<R, StoreError> {
         let disk = self.disk.read().unwrap_or_else(PoisonError::into_inner);
         let open = disk.as_ref().ok_or_else(|| StoreError::new("file", "the file is closed"))?;
@@ -114,13 +115,13 @@ impl Shared {
             return;
         }
         tracing::error!(%path, aside = %aside.display(), "the cache's file is damaged: it was moved aside and replaced");
-        // If that fails, the writer tries again.
+        // If the file cannot be opened, the writer tries again later.
         self.broken.store(true, Ordering::Relaxed);
         self.reopen(&mut disk);
     }
 
-    /// Opens the file again if the disk failed, because redb does nothing more then. `last` is the time of the last
-    /// attempt.
+    /// Opens the file again if the disk failed, because redb then refuses all further work. `last` is the time of the
+    /// last attempt.
     pub(super) fn reopen_if_broken(&self, last: &mut Option<u64>) {
         let now = self.now();
         let is_early = last.is_some_and(|last| (last..last.saturating_add(REOPEN_INTERVAL)).contains(&now));
@@ -144,7 +145,7 @@ impl Shared {
         }
     }
 
-    /// Changes the file, and the counts.
+    /// Commits changes to the file, and updates the counts.
     pub(super) fn change<R>(&self, change: impl FnOnce(&mut Batch<'_>) -> Result<R, Fault>) -> Result<R, StoreError> {
         let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         let (result, totals) = self.with(|disk| {
@@ -172,7 +173,7 @@ impl Shared {
         expiry.fresh_until.and_then(|until| until.checked_add(self.grace)).map_or(u64::MAX, nanos)
     }
 
-    /// True if an entry has not been invalidated.
+    /// Returns true if an entry has not been invalidated.
     pub(super) fn allows(&self, provenance: &Provenance) -> bool {
         let invalidations = self.invalidations.read().unwrap_or_else(PoisonError::into_inner);
         invalidations.is_empty()
@@ -189,7 +190,7 @@ impl Shared {
         Ok(keys.iter().zip(&names).zip(records).map(entry).collect())
     }
 
-    /// Reads a record, and counts a corrupt one.
+    /// Decodes a record. Counts it if it is corrupt.
     fn read(&self, name: &Name, bytes: &[u8]) -> Option<Record> {
         let record = self.codec.read(name, bytes);
         if record.is_err() {

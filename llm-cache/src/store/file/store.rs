@@ -33,7 +33,7 @@ pub(crate) struct FileSettings {
     pub(crate) max_bytes: u64,
     pub(crate) codec: AtRest,
     pub(crate) clock: Arc<dyn Clock>,
-    /// Time for which an expired entry can be of use.
+    /// Time for which an expired entry can still be served, as stale.
     pub(crate) grace: Duration,
 }
 
@@ -81,7 +81,7 @@ impl FileStore {
         Ok(Self { shared, writer: Mutex::new(Some(writer)) })
     }
 
-    /// Puts another disk in place of its own, which is closed first.
+    /// Replaces the disk by another, and closes the first before.
     #[cfg(test)]
     pub(super) fn replace(&self, open: impl FnOnce() -> Disk) {
         let mut disk = self.shared.disk.write().unwrap_or_else(PoisonError::into_inner);
@@ -105,7 +105,7 @@ impl FileStore {
         self.apart(&self.shared.changers, WRITE_TIMEOUT, work).await
     }
 
-    /// Runs work on a thread for blocking work, when there is room.
+    /// Runs work on a thread for blocking work, as soon as there is a permit.
     async fn apart<R: Send + 'static>(
         &self,
         room: &Arc<Semaphore>,
@@ -148,7 +148,7 @@ impl Store for FileStore {
         Box::pin(self.apart(&self.shared.readers, READ_TIMEOUT, move |shared| shared.fetch(&keys)))
     }
 
-    /// Puts an entry, which is written soon. It is served from memory meanwhile.
+    /// Adds an entry to the pending ones. It is served from memory until it is written.
     fn put(&self, key: Key, entry: Arc<Entry>) -> bool {
         if !self.shared.codec.can_store(&key.partition()) {
             return false;
@@ -236,7 +236,8 @@ impl Drop for FileStore {
     fn drop(&mut self) {
         self.shared.pending.close();
         let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
-        // The writer itself may have dropped the last answer that held this store.
+        // The writer itself may be the thread that drops the store, because a response that it frees may hold the
+        // store.
         if let Some(writer) = writer.filter(|writer| writer.thread().id() != thread::current().id()) {
             let _ = writer.join();
         }

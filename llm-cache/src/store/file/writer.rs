@@ -15,7 +15,7 @@ use crate::{Key, StoreError, store::Entry};
 
 /// Idle time after which the writer looks for entries that have reached the end of their use.
 const IDLE: Duration = Duration::from_secs(60);
-/// Number of such entries that are removed with one commit.
+/// Number of expired entries that one commit removes.
 const SWEEP: usize = 256;
 
 /// Writes pending entries, until the store closes.
@@ -34,8 +34,8 @@ pub(super) fn run(shared: &Shared) {
 
 impl Shared {
     fn write_pending(&self) {
-        // The work is taken when no other change can be under way: a caller that removes an entry here and then in the file
-        // finds it in one of both.
+        // The work is taken while no other change runs, so that a caller that removes an entry from the pending ones
+        // and then from the file finds it in one of the two.
         let mut work = Work::default();
         let written = catch_unwind(AssertUnwindSafe(|| {
             self.change(|batch| {
@@ -81,7 +81,7 @@ impl Shared {
         if !self.allows(&entry.provenance) {
             return None;
         }
-        // The application's own code writes its answers.
+        // The application's own `Serialize` runs here, and may panic.
         let (name, record) = catch_unwind(AssertUnwindSafe(|| self.codec.write_entry(key, entry))).ok()??;
         let row = Row { name, ends: self.ends(&entry.expiry), started_at: entry.provenance.started_at, record };
         (row.bytes() <= self.max_bytes).then_some(row)

@@ -1,6 +1,7 @@
 //! Table that evicts the least recently used entry.
 //!
-//! It has shards with a lock each. A shard makes room before it returns, and evicted responses are freed outside its lock.
+//! It has shards with a lock each. A put evicts entries before it returns, and frees evicted responses outside the
+//! lock.
 
 use std::{
     hash::{BuildHasherDefault, Hasher},
@@ -19,15 +20,16 @@ use crate::{Key, key::BorrowedKey, store::Entry};
 
 /// Table that evicts the least recently used entry first.
 ///
-/// It is sharded by the keys' hashes, so that hits seldom wait for one another. The order of use is that of the whole table:
-/// each shard publishes the tick of its oldest slot, and eviction takes the oldest of them.
+/// It is sharded by the keys' hashes, so that hits rarely wait for one another. Eviction follows the order of use in
+/// the whole table: each shard publishes the tick of its oldest slot, and the oldest slot of all shards is evicted
+/// first.
 pub(super) struct Lru {
     shards: [Shard; SHARDS],
     max_bytes: u64,
     bytes: AtomicU64,
     ticks: AtomicU64,
     evictions: AtomicU64,
-    /// Held while entries are evicted, so that two callers do not evict more than is needed.
+    /// Lock that is held while entries are evicted, so that two callers do not evict more than needed.
     evicting: Mutex<()>,
 }
 
@@ -39,7 +41,7 @@ const SHARDS: usize = 16;
 #[repr(align(128))]
 struct Shard {
     slots: Mutex<Slots>,
-    /// Tick of the first slot; [`EMPTY`] without one. Changed under the lock.
+    /// Tick of the shard's first slot, or [`EMPTY`]. Changed under the shard's lock only.
     oldest: AtomicU64,
 }
 
@@ -51,7 +53,7 @@ type Slots = LinkedHashMap<Key, Slot, BuildHasherDefault<CarriedHash>>;
 
 struct Slot {
     entry: Arc<Entry>,
-    /// Tick of its last use.
+    /// Tick of the last use of the slot.
     used: u64,
 }
 
@@ -62,7 +64,7 @@ impl Lru {
         Self { shards, max_bytes, bytes, ticks, evictions, evicting: Mutex::default() }
     }
 
-    /// Returns the shard of a hash, by bits that place no slot within it.
+    /// Returns the shard of a hash. It is chosen by other bits of the hash than the slot within the shard.
     fn shard(&self, hash: u64) -> &Shard {
         let at = usize::try_from((hash >> 32) % SHARDS as u64).unwrap_or_default();
         &self.shards[at]
@@ -80,12 +82,12 @@ impl Lru {
         self.bytes.fetch_sub(removed.bytes().into(), Ordering::Relaxed);
     }
 
-    /// Evicts the oldest entries until the others conform to the bound.
+    /// Evicts the oldest entries until the table is within its bound.
     fn make_room(&self) {
         if self.bytes.load(Ordering::Relaxed) <= self.max_bytes {
             return;
         }
-        // Dropped outside the locks: an entry's drop may come back here.
+        // Dropped outside the locks, because dropping a response may call into this table again.
         let mut dropped = SmallVec::<[_; 1]>::new();
         let alone = self.evicting.lock().unwrap_or_else(PoisonError::into_inner);
         while self.bytes.load(Ordering::Relaxed) > self.max_bytes {
@@ -214,7 +216,7 @@ fn find<'a>(slots: &'a mut Slots, key: BorrowedKey<'_>) -> RawEntryMut<'a, Key, 
     slots.raw_entry_mut().from_hash(key.hash(), |known| key.equivalent(known))
 }
 
-/// Hasher that takes the hash that a key carries as it is.
+/// Hasher that returns the hash that a key carries.
 #[derive(Default)]
 struct CarriedHash(u64);
 
@@ -227,6 +229,6 @@ impl Hasher for CarriedHash {
         self.0 = hash;
     }
 
-    /// Keys write one integer only.
+    /// Not called, because a key writes one integer only.
     fn write(&mut self, _: &[u8]) {}
 }

@@ -15,9 +15,9 @@ use self::{lru::Lru, table::Table, tiny_lfu::TinyLfu};
 use super::{Entry, EvictionPolicy, Store, StoreFuture, StoreStats, store_trait::ready};
 use crate::{Key, Tag, key::BorrowedKey};
 
-/// The memory tier: typed responses, so that a hit decodes nothing; bounded in bytes.
+/// Memory tier, bounded in bytes. It holds typed responses, so that a hit decodes nothing.
 ///
-/// It evicts by size alone. The wall time in an entry decides whether that is fresh.
+/// It evicts by size alone. Freshness is judged by the times in an entry.
 pub(crate) struct Memory {
     table: Box<dyn Table>,
     max_bytes: u64,
@@ -32,16 +32,17 @@ impl Memory {
         Self { table, max_bytes }
     }
 
-    /// Puts an entry that conforms, unless `may` forbids it or there is an entry whose call began later. Returns whether it
-    /// put the entry.
+    /// Puts an entry that [conforms](Self::conforms), unless `may` forbids it or there is an entry whose call began
+    /// later. Returns true if it put the entry.
     pub(crate) fn put_if(&self, key: Key, entry: Arc<Entry>, may: impl Fn() -> bool) -> bool {
         let started_at = entry.provenance.started_at;
-        // A removal of this key happens before all of this or after it.
+        // The table runs this while it holds the key's lock, so that a removal of the key happens before it or after
+        // it.
         self.table
             .put_if(key, entry, &|known| may() && known.is_none_or(|known| known.provenance.started_at <= started_at))
     }
 
-    /// Returns whether an entry is smaller than the whole tier.
+    /// Returns true if an entry is smaller than the whole tier.
     pub(crate) fn conforms(&self, entry: &Entry) -> bool {
         u64::from(entry.bytes()) <= self.max_bytes
     }
@@ -56,7 +57,7 @@ impl Store for Memory {
         self.max_bytes
     }
 
-    /// Puts an entry, unless it is larger than the whole tier.
+    /// Puts an entry unless it is larger than the whole tier.
     fn put(&self, key: Key, entry: Arc<Entry>) -> bool {
         self.conforms(&entry) && self.put_if(key, entry, || true)
     }

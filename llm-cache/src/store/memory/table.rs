@@ -1,16 +1,17 @@
-//! The interface of both tables.
+//! Interface of the tables of both eviction policies.
 
 use std::sync::Arc;
 
 use crate::{Key, key::BorrowedKey, store::Entry};
 
-/// Table of entries that a policy keeps below a bound in bytes.
+/// Table of entries, whose eviction policy keeps it below a bound in bytes.
 pub(super) trait Table: Send + Sync {
-    /// Returns the entry of a key, and counts that as a use of it.
+    /// Returns the entry of a key, and counts a use of it.
     fn get(&self, key: BorrowedKey<'_>) -> Option<Arc<Entry>>;
 
-    /// Puts an entry, which must not be larger than the table, if `may` allows it beside the entry that it would replace.
-    /// Nothing changes this key meanwhile. Evicts what no longer fits before it returns. Returns whether it put the entry.
+    /// Puts an entry if `may` allows it, given the entry that it would replace. The key does not change meanwhile. The
+    /// entry must not be larger than the table. Evicts other entries before it returns if there is no space. Returns
+    /// true if it put the entry.
     fn put_if(&self, key: Key, entry: Arc<Entry>, may: &dyn Fn(Option<&Entry>) -> bool) -> bool;
 
     /// Removes the entry of a key if `may` allows it.
@@ -22,7 +23,7 @@ pub(super) trait Table: Send + Sync {
     /// Removes all entries.
     fn clear(&self);
 
-    /// Returns how many entries it has evicted.
+    /// Returns the number of entries that it has evicted.
     fn evictions(&self) -> u64;
 
     /// Returns the number of entries and their bytes.

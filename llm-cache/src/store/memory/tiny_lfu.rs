@@ -1,6 +1,6 @@
 //! Table that evicts by frequency, over moka.
 //!
-//! Moka lets go of evicted entries late, so an eviction listener takes their responses out at once.
+//! moka drops evicted entries late, so an eviction listener frees their responses at once.
 
 use std::sync::{
     Arc,
@@ -17,9 +17,8 @@ use moka::{
 use super::table::Table;
 use crate::{Key, key::BorrowedKey, store::Entry};
 
-/// Table that keeps the entries used most often in recent time.
+/// Table that keeps the most frequently used entries.
 ///
-/// moka drops evicted entries late, so a listener takes their responses out at once.
 pub(super) struct TinyLfu {
     entries: Cache<Key, Arc<Entry>, RandomState>,
     evictions: Arc<AtomicU64>,
@@ -47,7 +46,7 @@ impl Table for TinyLfu {
         self.entries.get(&key)
     }
 
-    /// Makes room at once. moka would delay that, and hold more than its bound meanwhile.
+    /// Evicts at once. moka alone would delay the eviction, and hold more than its bound meanwhile.
     fn put_if(&self, key: Key, entry: Arc<Entry>, may: &dyn Fn(Option<&Entry>) -> bool) -> bool {
         let result = self.entries.entry(key).and_compute_with(|known| {
             if may(known.as_ref().map(|known| &**known.value())) { Op::Put(entry) } else { Op::Nop }
@@ -79,7 +78,7 @@ impl Table for TinyLfu {
         self.evictions.load(Ordering::Relaxed)
     }
 
-    /// Completes pending evictions first.
+    /// Completes pending evictions, then counts.
     fn size(&self) -> (u64, u64) {
         self.entries.run_pending_tasks();
         (self.entries.entry_count(), self.entries.weighted_size())

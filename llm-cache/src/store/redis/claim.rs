@@ -8,8 +8,8 @@
 //! | taken | waits for a message, and looks again at least each second, until its maximum wait is over |
 //! | no reply in time | calls; it holds the lease if the claim may have been granted |
 //!
-//! A claimant whose tags were invalidated since the holder's claim takes the lease over: the holder's response would be of no
-//! use to it.
+//! A claimant takes the lease over if one of its tags was invalidated since the holder's claim, because it could not
+//! use the holder's response.
 
 use std::{
     sync::{
@@ -35,12 +35,12 @@ use crate::{
     store::{Claim, Claimant, IsUsable, Lease, MaxWait, Outcome, lease::Hold},
 };
 
-/// Shortest sleep of a waiter before it checks itself, because messages may be lost.
+/// Time after which a waiter looks for the response without a message, because messages may be lost.
 const CHECK: Duration = Duration::from_secs(1);
-/// Largest number of looks at a value that cannot be served because another took its place.
+/// Largest number of values that a claimant reads and cannot serve before it calls without a lease.
 const LOOKS: u32 = 4;
 
-/// Message that each waiter is to send a call of its own. On any other message, waiters look again.
+/// Message after which each waiter sends a call of its own. After any other message, waiters look again.
 pub(super) const OVER: &str = "over";
 /// Message that the response is stored.
 pub(super) const STORED: &str = "stored";
@@ -54,7 +54,7 @@ struct Held {
     key: Key,
     ticket: Ticket,
     since: Instant,
-    /// Time of the last renewal, in milliseconds since then.
+    /// Time of the last renewal, in milliseconds since `since`.
     renewed: AtomicU64,
 }
 
@@ -77,7 +77,8 @@ pub(super) async fn claim(
     let (mut seen, mut looks, mut wakes) = (Bytes::new(), 0, None);
     let mut by = claim_by(shared, &claimant.wait);
     if !shared.invalidations.knows_time() {
-        // Other processes trust no answer whose call began before this one knew the server's time. A failure is counted.
+        // Other processes do not serve a response whose call began before this process knew the server's time. A
+        // failure is counted in `sync`.
         let _ = shared.sync(Some(time_to(by))).await;
     }
     loop {
@@ -105,7 +106,7 @@ pub(super) async fn claim(
             Ok(ClaimReply::Taken(left)) => left,
             Err(error) => {
                 shared.fail(&error);
-                // It may have been granted all the same.
+                // The server may have granted the lease although no reply came.
                 return Claim::Lead(match error.may_have_run() {
                     true => held(shared, queue, &claimant.keys.entry, ticket),
                     false => Lease::free(),
@@ -123,7 +124,7 @@ pub(super) async fn claim(
     }
 }
 
-/// Returns the deadline of a claim that is made now.
+/// Returns the time until which a claim that is sent now waits for its reply.
 fn claim_by(shared: &Shared, wait: &MaxWait) -> Instant {
     wait.until.min(Instant::now() + shared.claim)
 }
@@ -132,7 +133,7 @@ fn time_to(by: Instant) -> Duration {
     by.saturating_duration_since(Instant::now())
 }
 
-/// Guard that releases a lease whose claim is not answered because its caller has left.
+/// Guard that releases a lease whose claim has no reply yet when its caller leaves.
 struct Unanswered<'a> {
     queue: &'a Queue,
     ticket: Option<Ticket>,
@@ -167,8 +168,8 @@ async fn ask(
     })
 }
 
-/// Waits for a message, or for the time to look. Returns true if there is nothing to wait for: the awaited call is
-/// over, and has stored nothing.
+/// Waits for a message, or until it is time to look. Returns true if there is nothing more to wait for, because the
+/// awaited call has ended without storing a response.
 async fn wait(
     shared: &Shared,
     ticket: &Ticket,
@@ -176,7 +177,7 @@ async fn wait(
     left: Duration,
     until: Instant,
 ) -> bool {
-    // A lease that is about to end is looked at when it has ended.
+    // If the lease is about to end, the next look is after its end.
     let nap = if left < 2 * CHECK { left.max(CHECK) } else { CHECK };
     let alarm = until.min(Instant::now() + nap);
     if wakes.is_none() {
@@ -189,13 +190,13 @@ async fn wait(
     };
     match message {
         Ok(Some(Notification::Message(message))) => message == OVER,
-        // The handle was closed.
+        // The Redis handle was closed.
         Ok(None) => true,
         Ok(Some(_)) | Err(_) => false,
     }
 }
 
-/// Returns the entry in a value, if it is valid by what is known now.
+/// Returns the entry in a value, if no known invalidation concerns it.
 async fn current(shared: &Shared, key: &Key, found: &Bytes, by: Instant) -> Option<Arc<crate::store::Entry>> {
     if !shared.invalidations.is_current(Instant::now()) {
         shared.sync(Some(time_to(by))).await.ok()?;
@@ -227,7 +228,7 @@ impl Hold for Held {
     }
 
     fn end(&self, outcome: Outcome) {
-        // A stored answer has ended it.
+        // A stored response has ended the lease already.
         if self.shared.leases.take(&self.key, &self.ticket) {
             let message = if outcome == Outcome::Over { OVER } else { LEFT };
             self.queue.release(self.ticket.clone(), message);

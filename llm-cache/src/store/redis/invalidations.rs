@@ -1,7 +1,7 @@
-//! Invalidations that this process knows, and for how long it may rely on them. Callers pass the time.
+//! Invalidations that this process knows, and the time for which it may rely on them. Callers pass the present time.
 //!
 //! A process is current while its last request for invalidations is younger than the bound. While the server cannot be
-//! reached, memory is served without them, for a tenth of a second at a time.
+//! reached, entries in memory are served without asking it, for a tenth of a second at a time.
 
 use std::{
     collections::HashMap,
@@ -18,8 +18,9 @@ use crate::policy::Timestamp;
 
 /// Copy of the server's invalidations. An entry is valid if its call began after each of its tags was invalidated last.
 ///
-/// All timestamps are in the server's time. This process knows it from the server's last reply, the arrival of that,
-/// and the time since: never later than it is. So a call that began before an invalidation never looks younger.
+/// All timestamps are in the server's time. This process estimates it from the server's last reply and the time since
+/// that arrived. The estimate is never later than the server's time, so that a call that began before an invalidation
+/// never seems to have begun after it.
 pub(super) struct Invalidations {
     /// Time for which a copy can be used.
     bound: Duration,
@@ -27,18 +28,18 @@ pub(super) struct Invalidations {
     /// End of the copy's use, in microseconds since the start. Until then, every invalidation that is older than the
     /// bound is known here.
     known_until: AtomicU64,
-    /// The same, while the server cannot be asked.
+    /// End of the copy's use while the server cannot be reached, in microseconds since the start.
     excused_until: AtomicU64,
     table: RwLock<Table>,
 }
 
 #[derive(Default)]
 struct Table {
-    /// `None` until the server has replied.
+    /// Last reply; `None` until the server has replied.
     last: Option<Last>,
-    /// Entries of calls that began before are invalid.
+    /// Timestamp of the last invalidation of everything.
     floor: Timestamp,
-    /// Last timestamp of any invalidation below.
+    /// Last timestamp of all invalidations in `tags`.
     newest: Timestamp,
     tags: HashMap<[u8; 32], Timestamp>,
 }
@@ -71,17 +72,18 @@ impl Invalidations {
         Self { bound, start, known_until, excused_until, table }
     }
 
-    /// True if all invalidations that are older than the bound are known.
+    /// Returns true if all invalidations that are older than the bound are known.
     pub(super) fn is_current(&self, now: Instant) -> bool {
         self.micros(now) < self.known_until.load(Ordering::Acquire)
     }
 
-    /// True if entries in memory may be served without asking: the copy is current, or the server cannot be reached.
+    /// Returns true if entries in memory may be served without asking: the copy is current, or the server cannot be
+    /// reached.
     pub(super) fn can_serve_memory(&self, now: Instant) -> bool {
         self.is_current(now) || self.micros(now) < self.excused_until.load(Ordering::Acquire)
     }
 
-    /// Notes that the server cannot be reached.
+    /// Records that the server cannot be reached.
     pub(super) fn excuse(&self, now: Instant) {
         self.excused_until.fetch_max(self.micros(now + EXCUSE.min(self.bound)), Ordering::AcqRel);
     }
@@ -117,25 +119,26 @@ impl Invalidations {
         self.known_until.fetch_max(self.micros(asked + self.bound), Ordering::AcqRel);
     }
 
-    /// Returns the server's time, or a little before; 1970 until it has replied.
+    /// Returns an estimate of the server's time that is not later than it; the beginning of 1970 until the server has
+    /// replied.
     pub(super) fn time(&self, now: Instant) -> SystemTime {
         let table = self.read();
         let Some(last) = &table.last else { return UNIX_EPOCH };
         let passed = now.saturating_duration_since(last.received);
-        // Clocks differ in their pace by less than 500 in a million.
+        // The speeds of two clocks differ by less than 500 in a million.
         let passed = passed - passed / 2_000;
         let time = UNIX_EPOCH + Duration::from_micros(last.at) + passed;
-        // What is known to have been dropped was dropped before now.
+        // The present time is later than all known invalidations.
         time.max(UNIX_EPOCH + Duration::from_nanos(table.newest.nanos().saturating_add(1)))
     }
 
-    /// True if the server's time is known.
+    /// Returns true if the server's time is known.
     pub(super) fn knows_time(&self) -> bool {
         self.read().last.is_some()
     }
 
-    /// True if an entry with these tags, of a call that began at this timestamp, is still valid. Entries from before
-    /// the server's first reply are valid until then.
+    /// Returns true if an entry with these tags, of a call that began at this timestamp, is still valid. Entries from
+    /// before the server's first reply are valid until then.
     pub(super) fn allow(&self, tags: impl IntoIterator<Item = [u8; 32]>, started_at: Timestamp) -> bool {
         let table = self.read();
         if table.last.is_none() || started_at > table.newest {

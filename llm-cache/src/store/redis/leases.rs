@@ -1,4 +1,4 @@
-//! Leases of this process, from the claim until the server is known to have taken them back.
+//! Leases of this process, from the claim until the server is known to have released them.
 //!
 //! | state of a lease | meaning |
 //! |---|---|
@@ -25,7 +25,7 @@ pub(super) struct Leases {
     /// Time for which the server keeps a lease that is not renewed.
     ttl: Duration,
     table: Mutex<Table>,
-    /// Notified when a lease is taken out of `open`.
+    /// Notified when a lease is removed from `open`.
     closed: Notify,
 }
 
@@ -33,9 +33,9 @@ pub(super) struct Leases {
 struct Table {
     /// Leases of running calls, by the keys under which their responses are stored.
     held: HashMap<Key, Vec<Ticket>>,
-    /// Tokens of all leases that were granted and not given back.
+    /// Tokens of all leases that were granted and not released.
     open: HashSet<Bytes>,
-    /// Leases that could not be given back, each with the time at which the server drops it.
+    /// Leases that could not be released, each with the time at which the server lets it expire.
     left: Vec<(Ticket, Instant)>,
 }
 
@@ -55,12 +55,12 @@ impl Leases {
         self.table().held.get(key).is_some_and(|tickets| tickets.contains(ticket))
     }
 
-    /// Takes all leases under a key. The caller has them given back.
+    /// Takes all leases under a key. The caller must release them.
     pub(super) fn take_all(&self, key: &Key) -> Vec<Ticket> {
         self.table().held.remove(key).unwrap_or_default()
     }
 
-    /// Takes one lease, if it is still held. The caller has it given back.
+    /// Takes one lease. Returns true if it was still held; the caller must then release it.
     pub(super) fn take(&self, key: &Key, ticket: &Ticket) -> bool {
         let mut table = self.table();
         let Some(tickets) = table.held.get_mut(key) else { return false };
@@ -73,14 +73,14 @@ impl Leases {
         was_held
     }
 
-    /// Removes a lease that the server no longer has. Returns whether it was there.
+    /// Removes a lease that the server no longer has. Returns true if it was open.
     pub(super) fn close(&self, ticket: &Ticket) -> bool {
         let was_open = self.table().open.remove(&ticket.token);
         self.closed.notify_waiters();
         was_open
     }
 
-    /// Notes that a lease could not be given back.
+    /// Records that a lease could not be released.
     pub(super) fn leave(&self, ticket: Ticket) {
         let now = Instant::now();
         let mut table = self.table();
@@ -91,13 +91,14 @@ impl Leases {
         self.closed.notify_waiters();
     }
 
-    /// Takes the leases that could not be given back, and that the server may still have.
+    /// Takes the leases that could not be released, and that the server may still have.
     pub(super) fn take_left(&self) -> Vec<Ticket> {
         let (left, now) = (std::mem::take(&mut self.table().left), Instant::now());
         left.into_iter().filter(|(_, end)| *end > now).map(|(ticket, _)| ticket).collect()
     }
 
-    /// Waits until the leases that are open now are closed. Returns how many are not by then.
+    /// Waits until all leases that are open now are closed, at most until `until`. Returns the number of those that are
+    /// still open.
     pub(super) async fn closed(&self, until: Instant) -> usize {
         let open: Vec<Bytes> = self.table().open.iter().cloned().collect();
         let count = || {
@@ -117,13 +118,13 @@ impl Leases {
         count()
     }
 
-    /// Number of leases that could not be given back, and that the server may still have.
+    /// Returns the number of leases that could not be released, and that the server may still have.
     pub(super) fn left(&self) -> usize {
         let now = Instant::now();
         self.table().left.iter().filter(|(_, end)| *end > now).count()
     }
 
-    /// Number of leases that the server may still have.
+    /// Returns the number of leases that the server may still have.
     pub(super) fn count(&self) -> usize {
         self.left() + self.table().open.len()
     }

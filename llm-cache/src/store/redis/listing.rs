@@ -1,4 +1,4 @@
-//! Walks over all entries: to list, copy, forget and clear them.
+//! Operations that visit all entries: listing, copying, forgetting and clearing.
 
 use bytes::Bytes;
 use llm_redis::{Command, Key as RedisKey};
@@ -38,7 +38,7 @@ impl Shared {
     pub(super) async fn copy(&self, records: Vec<Record>, started_at: Timestamp) -> Result<u64, StoreError> {
         let mut copied = 0;
         for mut record in records {
-            // It is valid now in its own store, whose timestamps mean nothing here.
+            // The record is valid in the store that it is from, whose timestamps have no meaning here.
             record.provenance.started_at = started_at;
             let Some((name, value)) = self.value(&record) else { continue };
             let call = COPY.with_keys(&[&self.redis_key(&name)]).arg(value).arg(self.ttl_millis(&record.expiry));
@@ -75,7 +75,7 @@ impl Shared {
         }
     }
 
-    /// Returns the entries that are a tenant's by their name, or by their tags if they are shared.
+    /// Returns the entries of a tenant: those with its prefix, and shared ones with its tag.
     async fn own_entries(&self, redis_keys: Vec<RedisKey>, tenant: &str) -> Result<Vec<RedisKey>, StoreError> {
         let (partition, tag) = (self.codec.partition(&Partition::tenant(tenant)), Tag::tenant(tenant));
         let whose = |redis_key: &RedisKey| {

@@ -1,7 +1,7 @@
-//! Entries in Redis, with a local tier, and one payment for each request among all processes that share it.
+//! Entries in Redis, with a local tier. All processes that share the server pay for each request once.
 //!
-//! Opening a store spawns two tasks: one does the jobs that are [queued](queue), the other follows the invalidations of
-//! other processes. Both end with the store.
+//! Opening a store spawns two tasks. One does the [queued](queue) jobs, the other follows the invalidations of other
+//! processes. Both end with the store.
 //!
 //! A stored value is a [head](value) and an entry at rest. The value, the lease on its request and the channel on which
 //! waiters are woken have one hash tag. Invalidations are one sorted set for all processes ([`invalidations`]). If the

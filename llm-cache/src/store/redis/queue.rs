@@ -1,7 +1,7 @@
 //! Queue of the writing task: a bounded number of jobs of a bounded size.
 //!
-//! A job holds room for its bytes until it is done. Where there is no room, an entry is dropped and counted, and a lease is
-//! left to its expiry, so that no caller ever waits for Redis here.
+//! A job holds a permit for its bytes until it is done. Without a permit, an entry is dropped and counted, and a lease
+//! is left to expire, so that no caller waits for Redis here.
 
 use std::sync::{
     Arc,
@@ -14,14 +14,14 @@ use tokio::sync::{mpsc, oneshot};
 use super::{leases::Leases, ticket::Ticket};
 use crate::{Key, StoreError, store::Entry};
 
-/// Sender of jobs. Adding never waits.
+/// Sender of jobs. Adding a job never waits.
 pub(super) struct Queue {
     jobs: mpsc::Sender<Job>,
     bytes: Arc<AtomicU64>,
     leases: Arc<Leases>,
 }
 
-/// Error that the writing task has ended with its runtime.
+/// Error because the writing task has ended with its runtime.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Ended;
 
@@ -56,7 +56,7 @@ impl Queue {
         (Self { jobs, bytes: Arc::default(), leases }, receiver)
     }
 
-    /// Adds an entry. Returns `false` if too much is waiting already.
+    /// Adds an entry. Returns false if too many bytes or jobs are waiting.
     pub(super) fn store(&self, key: Key, entry: Arc<Entry>, tickets: Vec<Ticket>) -> bool {
         let Some(room) = Room::take(&self.bytes, u64::from(entry.bytes())) else { return false };
         self.add(Job::Store { key, entry, tickets, _room: room })
@@ -66,7 +66,7 @@ impl Queue {
         self.jobs.try_send(job).is_ok()
     }
 
-    /// Releases a lease. If there is no room, the lease is left to its expiry.
+    /// Releases a lease. If the queue is full, the lease is left to expire.
     pub(super) fn release(&self, ticket: Ticket, message: &'static str) {
         if let Err(full) = self.jobs.try_send(Job::Release { ticket, message })
             && let Job::Release { ticket, .. } = full.into_inner()
@@ -103,7 +103,7 @@ impl From<Ended> for StoreError {
 
 impl Room {
     fn take(taken: &Arc<AtomicU64>, bytes: u64) -> Option<Self> {
-        // One alone always may.
+        // A single entry may be larger than the bound.
         let more = |now: u64| (now == 0 || now + bytes <= MOST_BYTES).then_some(now + bytes);
         taken.fetch_update(Ordering::AcqRel, Ordering::Acquire, more).ok()?;
         Some(Self { bytes, taken: Arc::clone(taken) })

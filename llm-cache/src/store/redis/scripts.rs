@@ -1,4 +1,4 @@
-//! Scripts of the server. Each may run twice.
+//! Scripts that the server runs. Each has the same effect if it runs twice.
 //!
 //! All keys of a script have one hash tag, so that a Cluster can run it. Times are microseconds of the server since 1970.
 
@@ -6,8 +6,9 @@ use std::sync::LazyLock;
 
 use llm_redis::Script;
 
-/// Returns the value, if it is another than the one seen. Otherwise takes the lease, or returns for how long another
-/// process still has it, in milliseconds. The lease of a call that began before an invalidation is taken over.
+/// Returns the value, unless it is the one that the caller has seen. Otherwise takes the lease, or returns the time for
+/// which another process still has it, in milliseconds. Takes over the lease of a call that began before an
+/// invalidation.
 ///
 /// Keys: entry, lease. Arguments: token, milliseconds, stamp of the value seen, microsecond of the last invalidation.
 pub(super) static CLAIM: LazyLock<Script> = LazyLock::new(|| {
@@ -25,8 +26,8 @@ pub(super) static CLAIM: LazyLock<Script> = LazyLock::new(|| {
     )
 });
 
-/// Stores a value, and ends the lease under which its call was sent, even if the value cannot be stored. The waiters
-/// hear of a failure unless another process has the lease by now, for which they wait.
+/// Stores a value, and ends the lease under which its call was sent, even if the value cannot be stored. Waiters get a
+/// message about a failure, unless another process, for which they then wait, has taken the lease.
 ///
 /// Keys: entry, lease, channel. Arguments: value, milliseconds or 0, token.
 pub(super) static STORE: LazyLock<Script> = LazyLock::new(|| {
@@ -59,7 +60,7 @@ pub(super) static COPY: LazyLock<Script> = LazyLock::new(|| {
     )
 });
 
-/// Renews a lease. Returns whether it was still there.
+/// Renews a lease. Returns 1 if the lease was still there, and 0 otherwise.
 ///
 /// Keys: lease. Arguments: token, milliseconds.
 pub(super) static RENEW: LazyLock<Script> = LazyLock::new(|| {
@@ -69,7 +70,7 @@ pub(super) static RENEW: LazyLock<Script> = LazyLock::new(|| {
     )
 });
 
-/// Releases a lease, and sends its waiters the message, unless another process has it by now.
+/// Releases a lease, and sends its waiters the message, unless another process has taken the lease.
 ///
 /// Keys: lease, channel. Arguments: token, message.
 pub(super) static RELEASE: LazyLock<Script> = LazyLock::new(|| {
@@ -81,8 +82,8 @@ pub(super) static RELEASE: LazyLock<Script> = LazyLock::new(|| {
     )
 });
 
-/// Returns the invalidations since a timestamp, and the time. Begins an epoch if there is none, or a foreign value in
-/// its place. In another epoch than the one known, returns all invalidations.
+/// Returns the invalidations since a timestamp, and the server's time. Begins an epoch if there is none, or if its key
+/// holds a foreign value. If the epoch is not the one that the caller knows, returns all invalidations.
 ///
 /// Keys: set. Arguments: epoch known, timestamp known, number of a new epoch.
 pub(super) static SYNC: LazyLock<Script> = LazyLock::new(|| {

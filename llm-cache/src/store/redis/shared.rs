@@ -35,11 +35,11 @@ pub(super) struct Shared {
     pub(super) redis: Redis,
     /// Codec of entries at rest.
     pub(super) codec: AtRest,
-    /// Clock that expiry goes by.
+    /// Clock by which entries expire.
     pub(super) clock: Arc<dyn Clock>,
     /// Local tier in front of Redis.
     pub(super) local: LocalTier,
-    /// Time for which an expired entry can be of use.
+    /// Time for which an expired entry can still be served, as stale.
     pub(super) grace: Duration,
     /// Time to live of a lease that is not renewed.
     pub(super) lease: Duration,
@@ -59,9 +59,9 @@ pub(super) struct Shared {
     pub(super) leases: Arc<Leases>,
     /// Permits of jobs that are sent at the same time.
     pub(super) sending: Semaphore,
-    /// Number of dropped writes at the end of the writing task. Unset while it runs.
+    /// Number of dropped writes at the end of the writing task. Not set while the task runs.
     pub(super) ended: OnceLock<u64>,
-    /// Entries that are queued to be written, and can be read until they are.
+    /// Entries that are queued to be written. They can be read here until they are written.
     queued: Mutex<HashMap<Key, Arc<Entry>>>,
 }
 
@@ -75,17 +75,17 @@ pub(super) struct Counts {
     pub(super) failed: AtomicU64,
     /// Leases that this process got.
     pub(super) granted: AtomicU64,
-    /// Calls that waited for one of another process.
+    /// Calls that waited for a call of another process.
     pub(super) awaited: AtomicU64,
     /// Leases that ended before their call.
     pub(super) expired: AtomicU64,
 }
 
-/// Time that the server keeps an entry after its use, so that no clock's error cuts it short.
+/// Time for which the server keeps an entry after the end of its use, because clocks may differ.
 const SLACK: Duration = Duration::from_secs(60);
 /// Largest difference between the clocks of the machines.
 const SKEW: Duration = Duration::from_secs(60);
-/// Number of values that are asked for together.
+/// Number of values that are fetched together.
 pub(super) const PAGE: usize = 256;
 /// Number of jobs that are sent at the same time.
 const TOGETHER: usize = 64;
@@ -125,8 +125,8 @@ impl Shared {
         self.hash_tag(name).key(ENTRY)
     }
 
-    /// Creates a lease on the call for a request, which is not taken yet and has no token. Calls of different priority have
-    /// different leases.
+    /// Creates the ticket of a lease on the call for a request. The lease is not claimed yet and has no token. Calls of
+    /// different priority have different leases.
     pub(super) fn ticket(&self, keys: &CallKeys, priority: Priority) -> Ticket {
         let hash_tag = self.hash_tag(&self.codec.name(&keys.entry));
         let class: &[u8] = if priority == Priority::Background { b"background" } else { b"interactive" };
@@ -150,7 +150,8 @@ impl Shared {
         self.invalidations.last(tags.iter().map(|tag| self.codec.tag(tag)))
     }
 
-    /// Learns of invalidations, within a bound or as fast as a lookup. Notes it if the server cannot be reached.
+    /// Fetches new invalidations, within `bound` or else within the time of a lookup. Records it if the server cannot
+    /// be reached.
     pub(super) async fn sync(&self, bound: Option<Duration>) -> Result<(), Error> {
         self.used.store(false, Ordering::Relaxed);
         let (asked, (epoch, since)) = (Instant::now(), self.invalidations.known());
@@ -165,7 +166,8 @@ impl Shared {
         match &reply {
             Ok(update) => self.invalidations.learn(update, asked, now),
             Err(error) => {
-                // One that is too slow may be there, and tell others what this process does not hear.
+                // A server that is only slow may still send invalidations to other processes that this process does not
+                // get.
                 if matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Closed) || !error.is_outage() {
                     self.invalidations.excuse(now);
                 }
@@ -206,7 +208,7 @@ impl Shared {
         if !self.allows(&record.provenance) {
             return None;
         }
-        // Another machine's clock may be a little ahead.
+        // The clock of the machine that stored the entry may be a little ahead.
         let now = self.clock.now();
         if record.expiry.stored_at.duration_since(now).is_ok_and(|ahead| ahead <= SKEW) {
             record.expiry.stored_at = now;
@@ -214,7 +216,7 @@ impl Shared {
         Some(Arc::new(record.into_entry(key, "redis")))
     }
 
-    /// Reads a value, and counts a corrupt one.
+    /// Decodes a value. Counts it if it is corrupt.
     pub(super) fn record(&self, found: &Bytes) -> Option<(Name, Record)> {
         let read = value::read(found).and_then(|(name, sealed)| Some((name, self.codec.read(&name, sealed).ok()?)));
         if read.is_none() {
@@ -239,7 +241,7 @@ impl Shared {
         expiry.fresh_until?.checked_add(self.grace)
     }
 
-    /// Returns how long the server keeps an entry, in milliseconds; 0 is without end.
+    /// Returns the time for which the server keeps an entry, in milliseconds; 0 for an entry that does not expire.
     pub(super) fn ttl_millis(&self, expiry: &Expiry) -> u64 {
         let Some(end) = self.ends(expiry) else { return 0 };
         let left = end.duration_since(self.clock.now()).unwrap_or_default().saturating_add(SLACK);
@@ -276,13 +278,13 @@ impl Shared {
         Some(self.queued().len() as u64 + self.counts.dropped_writes.load(Ordering::Relaxed) - before)
     }
 
-    /// Adds an entry that is about to be written.
+    /// Adds an entry to the queued ones.
     pub(super) fn enqueue(&self, key: Key, entry: Arc<Entry>) {
         let replaced = self.queued().insert(key, entry);
         drop(replaced);
     }
 
-    /// Returns the entry that is about to be written.
+    /// Returns the queued entry of a key.
     pub(super) fn queued_entry(&self, key: BorrowedKey<'_>) -> Option<Arc<Entry>> {
         if self.queued().is_empty() {
             return None;
@@ -291,17 +293,17 @@ impl Shared {
         self.queued().get(&key).cloned()
     }
 
-    /// True if an entry is still to be written: no other has taken its place, and it was not removed.
+    /// Returns true if an entry is still to be written, because it was neither replaced nor removed.
     pub(super) fn is_queued(&self, key: &Key, entry: &Arc<Entry>) -> bool {
         self.queued().get(key).is_some_and(|known| Arc::ptr_eq(known, entry))
     }
 
-    /// Removes an entry that was written, or is not to be; any of this key if none is given.
+    /// Removes a queued entry that was written or is no longer to be written; for `None`, any entry of the key.
     pub(super) fn dequeue(&self, key: &Key, entry: Option<&Arc<Entry>>) {
         self.dequeue_if(key, |known| entry.is_none_or(|entry| Arc::ptr_eq(known, entry)));
     }
 
-    /// Removes a queued entry, unless its call began later than the judged one's.
+    /// Removes a queued entry, unless its call began after `judged`.
     pub(super) fn evict_unless_newer(&self, key: &Key, judged: Timestamp) {
         self.dequeue_if(key, |known| known.provenance.started_at <= judged);
     }

@@ -38,7 +38,7 @@ pub(crate) struct RedisSettings {
     pub(crate) codec: AtRest,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) local: LocalTier,
-    /// Time for which an expired entry can be of use.
+    /// Time for which an expired entry can still be served, as stale.
     pub(crate) grace: Duration,
     /// Time to live of a lease that is not renewed.
     pub(crate) lease: Duration,
@@ -46,7 +46,7 @@ pub(crate) struct RedisSettings {
     pub(crate) claim: Duration,
     /// Longest time of each step of an operation that the application itself starts.
     pub(crate) operation_timeout: Duration,
-    /// Time within which no process serves what one of them has invalidated.
+    /// Longest time until an invalidation has effect in all processes.
     pub(crate) bound: Duration,
 }
 
@@ -62,8 +62,8 @@ const MOST_TAGS: usize = 10_000;
 const LAST_WAIT: Duration = Duration::from_secs(60);
 
 impl RedisStore {
-    /// Opens a store, and spawns its two tasks. It waits for nothing; the first operation finds out if the server is
-    /// there.
+    /// Opens a store, and spawns its two tasks. It does not wait for the server. If there is none, the first operation
+    /// fails.
     pub(crate) fn spawn(settings: RedisSettings) -> Result<Self, StoreError> {
         let runtime = Handle::try_current()
             .map_err(|_| StoreError::new("redis", "it spawns tasks: build the cache in a tokio runtime"))?;
@@ -78,7 +78,7 @@ impl RedisStore {
         Ok(Self { shared, queue: Arc::new(queue) })
     }
 
-    /// Returns the entry in memory, whether it can be trusted or not.
+    /// Returns the entry in memory, without regard to invalidations that are not known here yet.
     fn in_memory(&self, key: BorrowedKey<'_>) -> Option<Arc<Entry>> {
         self.shared.local.peek(key).or_else(|| self.shared.queued_entry(key))
     }
@@ -113,7 +113,7 @@ impl RedisStore {
             .run_with_timeout(shared.operation_timeout, call.arg(shared.new_epoch()))
             .await
             .map_err(|error| failed(&error))?;
-        // What begins from now on began after it.
+        // Calls that begin from now on begin after the invalidation.
         shared.sync(Some(shared.operation_timeout)).await.map_err(|error| failed(&error))
     }
 
@@ -213,8 +213,8 @@ impl Store for RedisStore {
         taken || renewed
     }
 
-    /// Removes an entry from memory alone, because another process may have stored a newer one in Redis. The server
-    /// lets it expire.
+    /// Removes an entry from memory only, because another process may have stored a newer one in Redis. In Redis the
+    /// entry expires.
     fn evict_unless_newer(&self, key: BorrowedKey<'_>, entry: &Entry) {
         self.shared.local.memory.evict_unless_newer(key, entry);
         self.shared.evict_unless_newer(&key.to_key(), entry.provenance.started_at);
@@ -268,7 +268,7 @@ impl Store for RedisStore {
         })
     }
 
-    /// Counts the entries and bytes in memory. Those in Redis are of many processes.
+    /// Returns the statistics of the memory, because the entries in Redis are those of many processes.
     fn stats(&self) -> StoreStats {
         self.shared.stats()
     }

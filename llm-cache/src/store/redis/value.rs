@@ -7,7 +7,7 @@
 //! | 48 | name |
 //! | … | entry at rest |
 //!
-//! The first 16 bytes are the stamp, by which a waiter tells a new value from the one it has seen.
+//! The first 16 bytes are the stamp. A waiter compares it to tell a new value from one that it has read.
 
 use std::{
     hash::{BuildHasher, RandomState},
@@ -16,10 +16,10 @@ use std::{
 
 use crate::store::Name;
 
-/// Bytes that tell the values of one request apart: the microsecond since 1970 at which a value was stored, and a
-/// random number.
+/// Number of bytes of a stamp, which differs between all values of one request: the microsecond since 1970 at which the
+/// value was stored, and a random number.
 pub(super) const STAMP_BYTES: usize = 16;
-/// Position of the name, which begins with the partition's.
+/// Position of the entry's name in a value.
 pub(super) const NAME_AT: usize = STAMP_BYTES;
 const HEAD_BYTES: usize = STAMP_BYTES + Name::BYTES;
 
@@ -29,13 +29,13 @@ pub(super) fn write(name: &Name, stored_at: u64, sealed: &[u8]) -> Vec<u8> {
     [&stamp, name.as_bytes().as_slice(), sealed].concat()
 }
 
-/// Decodes a value to its name and entry, if it is one of ours.
+/// Decodes a value to the name and the entry at rest; `None` for a value that this crate did not write.
 pub(crate) fn read(value: &[u8]) -> Option<(Name, &[u8])> {
     let (head, sealed) = value.split_at_checked(HEAD_BYTES)?;
     Some((Name::read(&head[NAME_AT..])?, sealed))
 }
 
-/// Returns the bytes that tell a value from the next one of its request.
+/// Returns the stamp of a value.
 pub(super) fn stamp(value: &[u8]) -> &[u8] {
     &value[..value.len().min(STAMP_BYTES)]
 }

@@ -1,7 +1,7 @@
-//! The two tasks of a store.
+//! Tasks of a store: writing, and following invalidations.
 //!
-//! Jobs run side by side, up to a bound. One that fails is retried for five seconds with growing pauses, as long as it is
-//! still wanted: an entry that was replaced or removed meanwhile is not written any more.
+//! Jobs run concurrently, up to a bound. A job that fails is retried for five seconds with growing pauses. An entry
+//! that is replaced or removed meanwhile is not written.
 
 use std::{
     convert::Infallible,
@@ -33,7 +33,7 @@ use crate::{
 
 /// Longest time that a job is retried.
 pub(super) const BEHIND: Duration = Duration::from_secs(5);
-/// Longest time that one attempt waits for its reply, because a connection may break without a sign.
+/// Longest time that one attempt waits for its reply, because a connection may break without an error.
 const TRY: Duration = Duration::from_secs(1);
 /// First pause between two attempts. Each further one is twice as long, up to the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
@@ -58,17 +58,18 @@ pub(super) async fn write(shared: Arc<Shared>, mut queue: mpsc::Receiver<Job>) {
     while running.next().await.is_some() {}
 }
 
-/// Guard that records the end of the task, also if its runtime ends first.
+/// Guard that records the end of the task, even if its runtime ends first.
 struct Ends<'a>(&'a Shared);
 
 impl Drop for Ends<'_> {
     fn drop(&mut self) {
-        // It ends once.
+        // The number is not set yet, because the task ends once.
         let _ = self.0.ended.set(self.0.counts.dropped_writes.load(Ordering::Relaxed));
     }
 }
 
-/// Jobs since the last one that waits for all before it. Each has a sender. When all are dropped, the batch is done.
+/// Jobs since the last job that waits for all jobs before it. Each job holds a sender; the batch is done when all
+/// senders are dropped.
 struct Batch {
     running: mpsc::Sender<Infallible>,
     done: mpsc::Receiver<Infallible>,
@@ -102,7 +103,7 @@ pub(super) async fn follow(shared: Weak<Shared>, mut invalidation_channel: Subsc
         };
         let Some(shared) = shared.upgrade() else { return };
         if woken || shared.used.load(Ordering::Relaxed) {
-            // What arrives after the bound is of no use. A failure is counted there.
+            // A reply after the bound would be too late. A failure is counted in `sync`.
             let _ = shared.sync(Some(bound.min(BEHIND))).await;
         }
     }
@@ -139,7 +140,7 @@ impl Shared {
                     let _done = running;
                     before.await;
                     let removed = self.insist(Command::del(&redis_key), || true).await;
-                    // The caller may have left.
+                    // The receiver is gone if the caller has left.
                     let _ = done.send(removed.map(drop).map_err(|error| failed(&error)));
                 })
             }
@@ -155,7 +156,7 @@ impl Shared {
     }
 
     async fn store(&self, key: &Key, entry: &Arc<Entry>, tickets: Vec<Ticket>) {
-        // The application's own code writes its answers.
+        // The application's own `Serialize` runs here, and may panic.
         let written = catch_unwind(AssertUnwindSafe(|| {
             let record = Record::of(key, entry).filter(|record| self.allows(&record.provenance))?;
             Some((self.value(&record)?, self.ttl_millis(&record.expiry)))
@@ -176,14 +177,15 @@ impl Shared {
         let stored = self.insist(call, is_wanted).await;
         let is_wanted = is_wanted();
         match &stored {
-            // Another entry has taken its place, or it was removed.
+            // The entry was replaced or removed.
             Err(error) if error.is_outage() && !is_wanted => self.release(ticket, LEFT).await,
             Err(error) if error.is_outage() => self.leases.leave(ticket),
-            // The script ends the lease whatever becomes of the value.
+            // The script ends the lease, even if the value was not stored.
             _ => drop(self.leases.close(&ticket)),
         }
         self.stored(stored, is_wanted);
-        // Other calls of this process have the same response: those of another priority, and of before an invalidation.
+        // Leases of other calls of this process for the same entry: calls of another priority, and calls from before an
+        // invalidation.
         self.release_all(tickets, STORED).await;
     }
 
@@ -226,8 +228,8 @@ impl Shared {
         }
     }
 
-    /// Retries a request until Redis answers, as long as it is wanted, for a bounded time. It must be right if it runs
-    /// twice.
+    /// Retries a request until Redis replies, while `is_wanted` returns true, for a bounded time. The request must have
+    /// the same effect if it runs twice.
     async fn insist(&self, request: impl Into<Request>, is_wanted: impl Fn() -> bool) -> Result<Value, Error> {
         let (request, until, mut pause) = (request.into(), Instant::now() + BEHIND, FIRST_PAUSE);
         loop {
@@ -245,11 +247,11 @@ impl Shared {
     }
 }
 
-/// True if the same request may succeed a little later.
+/// Returns true if the same request may succeed a little later.
 fn may_pass(error: &Error) -> bool {
     match error.kind() {
         ErrorKind::Closed => false,
-        // After a failover, a connection to the new primary is being made.
+        // After a failover, the connection to the new primary may not exist yet.
         ErrorKind::ReadOnly => true,
         _ => error.is_outage(),
     }
