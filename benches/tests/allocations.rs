@@ -14,7 +14,7 @@ use benches::{
     redis::Remote,
     vendor::AtOnce,
 };
-use llm_cache::{Cache, CacheLayer, Cached, fuzzing::answer};
+use llm_cache::{Cache, CacheLayer, Cached, fuzzing::response};
 use llm_core::{Call, ChatRequest, ChatResponse, EmbedRequest, Error, Operation, Reply, layer::LlmService};
 use llm_providers::{Ledger, prices};
 use llm_ratelimit::Demand;
@@ -63,7 +63,7 @@ fn stored_value_decodes_with_few_allocations() {
     const MOST: u64 = 17;
     let remote = Remote::new();
     let value = remote.value();
-    let decode = || answer::<ChatResponse>(&value).expect("it is a response");
+    let decode = || response::<ChatResponse>(&value).expect("it is a response");
     assert_eq!(decode(), remote.answer);
     let counted = allocation_counter::measure(|| drop(decode()));
     println!("{} allocations, {} bytes for a value of {} bytes", counted.count_total, counted.bytes_total, value.len());
