@@ -359,8 +359,8 @@ return events
     )
 });
 
-/// Renews reservations. One that had lost its slots has them again. Returns 5 if the hash was lost, as
-/// [`DECIDE`] does.
+/// Renews reservations. One that had lost its slots has them again. Returns 5 if the hash or one of them
+/// was lost, as [`DECIDE`] does.
 ///
 /// Keys: hash, set. Arguments: lease, the time at which the process knows the hash to have begun, or 0, ids.
 pub(super) static RENEW: LazyLock<Script> = LazyLock::new(|| {
@@ -372,7 +372,8 @@ if is_later(layout) then return 0 end
 if tonumber(ARGV[2]) > 0 and tonumber(ARGV[2]) ~= born(layout) then return 5 end
 for n = 3, #ARGV do
   local record = redis.call('HGET', hash, 'r' .. ARGV[n])
-  if record and record ~= 'x' then
+  if not record then return 5 end
+  if record ~= 'x' then
     local holds = cmsgpack.unpack(record)
     if holds[1] ~= 1 then
       holds[1] = 1
