@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::{NOON, ask, used};
+use super::{NOON, ask, is_full, used};
 use crate::{
     Plan, Plans, Settlement,
     accounts::{Accounts, Decision, DecisionRequest, Standing},
@@ -151,5 +151,5 @@ proptest! {
 }
 
 fn cases() -> u32 {
-    if std::env::var("LLM_FULL").is_ok_and(|full| full == "1") { 2_000 } else { 40 }
+    if is_full() { 2_000 } else { 40 }
 }

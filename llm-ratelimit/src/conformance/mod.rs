@@ -1,4 +1,4 @@
-//! The suite that every implementation of [`Accounts`] has to pass. A new one is added to [`IMPLEMENTATIONS`].
+//! The suite that every implementation of [`Accounts`] has to pass. A new one is added to [`implementations`].
 
 #![expect(clippy::disallowed_methods, reason = "tests spawn callers and look at how large they are to be")]
 
@@ -19,12 +19,28 @@ use crate::{Demand, Settlement, account_table::AccountTable, accounts::Accounts}
 /// Makes empty accounts.
 type Make = fn() -> Box<dyn Accounts>;
 
-const IMPLEMENTATIONS: &[(&str, Make)] = &[
-    ("memory", || Box::new(AccountTable::new(1_000))),
-    ("round trips", || Box::new(RoundTrips::new())),
-    #[cfg(feature = "redis")]
-    ("redis", || Box::new(crate::redis::accounts_on_one_server())),
-];
+/// Returns all implementations by name. Servers with TLS, and a Cluster, which takes seconds to form, are among them in full
+/// sizes.
+fn implementations() -> Vec<(&'static str, Make)> {
+    let mut all: Vec<(_, Make)> = vec![
+        ("memory", || Box::new(AccountTable::new(1_000))),
+        ("round trips", || Box::new(RoundTrips::new())),
+        #[cfg(feature = "redis")]
+        ("redis", || Box::new(crate::redis::accounts_on_one_server())),
+    ];
+    if is_full() {
+        #[cfg(feature = "redis-tls")]
+        all.push(("redis with TLS", || Box::new(crate::redis::accounts_with_tls())));
+        #[cfg(feature = "redis-cluster")]
+        all.push(("redis Cluster", || Box::new(crate::redis::accounts_on_cluster())));
+    }
+    all
+}
+
+/// Returns true if the large sizes are wanted.
+fn is_full() -> bool {
+    std::env::var("LLM_FULL").is_ok_and(|full| full == "1")
+}
 
 /// 21 November 2026, 12:00:00 UTC.
 const NOON: u64 = 1_795_262_400;

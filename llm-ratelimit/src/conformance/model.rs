@@ -7,7 +7,7 @@ use llm_core::{Clock, ManualClock};
 
 use proptest::prelude::*;
 
-use super::{IMPLEMENTATIONS, Make, NOON, ask, noon, used};
+use super::{Make, NOON, ask, implementations, noon, used};
 use crate::{
     Calendar, CalendarUnit, Limit, Limiter, Plans, Quota, Refusal, Reservation, Settlement, runtime::block_on,
 };
@@ -257,7 +257,7 @@ proptest! {
 
     #[test]
     fn model_log_decides_alike(
-        (name, make) in prop::sample::select(IMPLEMENTATIONS),
+        (name, make) in prop::sample::select(implementations()),
         steps in prop::collection::vec(step(), 1..150),
         rate in (1..90u64, 2..9u64),
         several: bool,
@@ -282,7 +282,7 @@ proptest! {
     /// Checks that a refused call does not fit before the time that the refusal says, and fits then.
     #[test]
     fn retry_after_is_the_time_that_fits(
-        (_, make) in prop::sample::select(IMPLEMENTATIONS),
+        (_, make) in prop::sample::select(implementations()),
         calls in prop::collection::vec((0..300u64, 0..200u64, 0..40_000u64), 1..40),
         (rate, burst) in (60..2_000u64, 300..600u64),
         tokens in 0..300u64,
@@ -312,7 +312,7 @@ proptest! {
     /// Nothing that is used more than reserved is lost: the windows after pay for it, to the last token.
     #[test]
     fn debt_every_excess_is_paid(
-        (_, make) in prop::sample::select(IMPLEMENTATIONS),
+        (_, make) in prop::sample::select(implementations()),
         calls in prop::collection::vec((1..100u64, 0..300u64, 0..30u64), 1..60),
     ) {
         let clock = noon();

@@ -7,7 +7,7 @@ use proptest::{
 };
 
 use super::{
-    Make,
+    Make, is_full,
     suite::{Step, Subject, carried_by_memory, compare, in_memory, step},
 };
 use crate::redis::{accounts_on_cluster, accounts_on_one_server, accounts_with_tls};
@@ -29,10 +29,6 @@ fn compare_decisions(make: Make, decisions: u64) {
     println!("{made} decisions, none differs, and no wait by more than a microsecond");
 }
 
-fn is_full() -> bool {
-    std::env::var("LLM_FULL").is_ok_and(|full| full == "1")
-}
-
 #[test]
 fn redis_decides_as_memory() {
     compare_decisions(|| Box::new(accounts_on_one_server()), if is_full() { 40_000 } else { 300 });
@@ -40,10 +36,10 @@ fn redis_decides_as_memory() {
 
 #[test]
 fn redis_with_tls_decides_as_memory() {
-    compare_decisions(|| Box::new(accounts_with_tls()), if is_full() { 2_000 } else { 100 });
+    compare_decisions(|| Box::new(accounts_with_tls()), if is_full() { 40_000 } else { 100 });
 }
 
 #[test]
 fn redis_cluster_decides_as_memory() {
-    compare_decisions(|| Box::new(accounts_on_cluster()), if is_full() { 2_000 } else { 100 });
+    compare_decisions(|| Box::new(accounts_on_cluster()), if is_full() { 40_000 } else { 100 });
 }
