@@ -16,6 +16,7 @@ use super::{RedisAccounts, RedisAccountsBuilder};
 /// Servers of a test, and the runtime that the test's thread enters for as long as it lives.
 struct TestServers {
     single: Option<RedisServer>,
+    tls: Option<RedisServer>,
     cluster: Option<RedisCluster>,
 }
 
@@ -35,7 +36,7 @@ impl TestServers {
     fn begin() -> Self {
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("threads can be made");
         std::mem::forget(Box::leak(Box::new(runtime)).enter());
-        Self { single: None, cluster: None }
+        Self { single: None, tls: None, cluster: None }
     }
 }
 
@@ -51,7 +52,7 @@ pub(crate) fn accounts_on_one_server() -> RedisAccounts {
 /// Returns the same with TLS.
 pub(crate) fn accounts_with_tls() -> RedisAccounts {
     with_servers(|servers| {
-        let server = servers.single.get_or_insert_with(|| RedisServer::builder().tls().spawn());
+        let server = servers.tls.get_or_insert_with(|| RedisServer::builder().tls().spawn());
         empty(server);
         Redis::builder(server.url()).root_certificates(server.certificate().expect("it has one"))
     })
