@@ -9,6 +9,8 @@ mod batch;
 mod codec;
 mod contention;
 mod embed;
+#[cfg(unix)]
+mod fleet;
 mod join;
 mod keypool;
 mod memory_hit;
@@ -36,13 +38,16 @@ criterion::criterion_main!(
     ratelimit::benches,
     keypool::benches,
     affinity::benches,
-    fleet,
+    over_redis,
 );
 
 /// What needs a server of its own.
-fn fleet() {
+fn over_redis() {
     #[cfg(unix)]
-    redis::benches();
+    {
+        redis::benches();
+        fleet::benches();
+    }
 }
 
 /// Half a second to warm up, two to measure.

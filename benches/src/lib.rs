@@ -6,6 +6,8 @@
 pub mod codec;
 pub mod crowd;
 pub mod filled;
+#[cfg(unix)]
+pub mod fleet;
 pub mod hit;
 pub mod hit_rate;
 pub mod keypool;
