@@ -32,11 +32,11 @@ pub struct Batcher<I, O> {
     send: Arc<Function<I, O>>,
 }
 
-/// Function that sends items. Their shares are its own matter.
+/// Function that sends items. Nothing divides usage or cost among them.
 type Function<I, O> = dyn Fn(Vec<I>) -> BoxFuture<'static, Result<Vec<O>, Error>> + Send + Sync;
 
 impl<I: Clone + Send + 'static, O: Send + 'static> Batcher<I, O> {
-    /// Creates a batcher that sends the items of a batch by a function. It returns one response for each, in order.
+    /// Creates a batcher that sends the items of each batch by a function, which returns one response for each item, in order.
     ///
     /// The settings are those of a layer, or just [limits](llm_core::layer::BatchLimits). The items of a call that failed
     /// because of the request itself ([`ErrorKind`]: `InvalidRequest`, `ContextTooLong`, `ContentFiltered`, `Malformed`) are
@@ -74,7 +74,7 @@ impl<I: Clone + Send + 'static, O: Send + 'static> Batcher<I, O> {
         self
     }
 
-    /// Sends an item, with others that come at about the same time. Dropped, it affects no other.
+    /// Sends an item, with others that come at about the same time. A dropped future affects no other item.
     ///
     /// # Errors
     ///
@@ -102,8 +102,8 @@ impl<I: Clone + Send + 'static, O: Send + 'static> Batcher<I, O> {
         Arc::clone(&self.groups).submit(Vec::new(), Call::new("", item), size, most, self.clone()).await
     }
 
-    /// Refuses further items, has the open batch sent, and waits until all items have ended. Their callers drive them: poll
-    /// them meanwhile.
+    /// Refuses further items, has the open batch sent, and waits until all items have ended. The callers drive the batches, so
+    /// their futures must be polled meanwhile.
     ///
     /// ```
     /// use llm_batch::{Batcher, llm_core::{ErrorKind, layer::BatchLimits}};

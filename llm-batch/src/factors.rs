@@ -13,7 +13,7 @@ use llm_core::{Error, Origin, Reply};
 pub(crate) struct Factors(Mutex<HashMap<Arc<str>, u64>>);
 
 impl Factors {
-    /// The most models that are known; a further one starts anew with all.
+    /// Number of models beyond which all factors are forgotten.
     const MODELS: usize = 1_024;
     const ONE: u64 = 1_000;
 

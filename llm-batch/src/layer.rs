@@ -42,7 +42,7 @@ pub struct BatchLayer {
 impl BatchLayer {
     /// Creates a layer for requests within these limits, such as those of `llm_providers::batch_limits`.
     ///
-    /// The limits are the vendor's own: a batch stays 10 % below the tokens by itself.
+    /// Pass the vendor's own limits: a batch stays 10 % below the limit of tokens without a further setting.
     ///
     /// ```
     /// use llm_batch::{BatchLayer, llm_core::layer::BatchLimits};

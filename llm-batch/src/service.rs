@@ -53,7 +53,7 @@ impl<S> Batch<S> {
     }
 
     /// Refuses further calls that could be merged ([`Closed`](llm_core::ErrorKind::Closed)), has the open batches sent, and
-    /// waits until all pending calls have ended. Their callers drive them: poll them meanwhile.
+    /// waits until all pending calls have ended. The callers drive the batches, so their futures must be polled meanwhile.
     pub async fn close(&self) {
         self.groups.shared.close().await;
     }

@@ -28,7 +28,8 @@ impl Shared {
     pub(super) fn new(settings: &BatchLayer) -> Arc<Self> {
         let settings = settings.clone();
         let room = |most: u64| {
-            let most = if settings.is_shadow { u32::MAX } else { u32::try_from(most).unwrap_or(u32::MAX).max(1) };
+            let most = if settings.is_shadow { u64::MAX } else { most.max(1) };
+            let most = u32::try_from(most.min(Semaphore::MAX_PERMITS as u64)).unwrap_or(u32::MAX);
             (most, Arc::new(Semaphore::new(most as usize)))
         };
         let (items, tokens) = (room(settings.max_pending.0 as u64), room(settings.max_pending.1));

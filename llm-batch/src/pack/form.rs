@@ -58,7 +58,7 @@ pub(super) struct Form {
 pub(super) struct Answers {
     /// Response of each item; `None` if it is missing, there twice, or not in the item's form.
     pub(super) responses: Vec<Option<ChatResponse>>,
-    /// True if the decoy was answered as nothing else than itself asks for. Without that no answer counts.
+    /// True if the decoy has the answer that it asks for. If it has another, no answer counts.
     pub(super) is_trusted: bool,
 }
 

@@ -8,9 +8,9 @@ use super::schema;
 
 /// Kind of prompts that may be packed with each other.
 ///
-/// All methods have defaults, which are those of [`ChatPacker`]. A packer of a domain accepts fewer requests, says more of its
-/// items, or compares responses in its own way. The layer itself sees to it that only requests with equal frames, of one tenant,
-/// are packed, and passes what cannot be: see the crate's docs. A method that panics fails all calls of the pack.
+/// All methods have defaults, which are those of [`ChatPacker`]. A packer of a domain accepts fewer requests, describes its items
+/// more closely, or compares responses in its own way. The layer packs only requests of one tenant with equal frames, and sends
+/// requests that cannot be packed as they are: see the crate's docs. A method that panics fails all calls of the pack.
 ///
 /// ```
 /// use llm_batch::pack::Packer;
@@ -44,7 +44,7 @@ pub trait Packer: Send + Sync + 'static {
         true
     }
 
-    /// Returns the text that tells the model about the items, before the form of its response. It is the same for all requests
+    /// Returns the text that describes the items to the model, before the form of its response. It is the same for all requests
     /// of the packer, so that vendors' prompt caches know it.
     fn instruction(&self) -> &str {
         "Each item is a message of the user."

@@ -26,7 +26,7 @@ impl Operation for Prompt {
         &self.form.request.model
     }
 
-    /// No layer between has a key of it.
+    /// Writes nothing, because no layer makes a key of this operation.
     fn fingerprint(&self, _: &mut Fingerprinter) {}
 
     /// Returns the tokens of the item alone, by which the accounting is divided.

@@ -70,7 +70,7 @@ impl<S: LlmService<ChatRequest>> Pack<S> {
     }
 
     /// Refuses further calls that could be packed ([`Closed`](llm_core::ErrorKind::Closed)), has the open packs sent, and waits
-    /// until all pending calls have ended. Their callers drive them: poll them meanwhile.
+    /// until all pending calls have ended. The callers drive the packs, so their futures must be polled meanwhile.
     pub async fn close(&self) {
         self.groups.shared.close().await;
     }

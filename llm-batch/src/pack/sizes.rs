@@ -97,7 +97,7 @@ impl Check {
 }
 
 impl Sizes {
-    /// The most packers and models that are known; a further one starts anew with all.
+    /// Number of packers and models beyond which all sizes are forgotten.
     const MOST: usize = 1_024;
 
     pub(super) fn new(start: usize, most: usize, check: Check) -> Self {

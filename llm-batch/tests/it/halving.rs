@@ -8,13 +8,13 @@ use std::{
 use futures_util::future::join_all;
 use llm_batch::{Batch, BatchLayer};
 use llm_core::{
-    Charge, Error, ErrorKind, Usage,
+    Call, Charge, EmbedRequest, Error, ErrorKind, Usage,
     layer::{AttemptPermit, BatchLimits, LimitScope, LimitWindow, oneshot},
 };
 use tokio::time::timeout;
 use tower::Layer;
 
-use crate::support::{LATENCY, MS, Requests, Service, call, first, invalid, outage, vector};
+use crate::support::{LATENCY, MS, Requests, Service, call, embeddings, first, invalid, outage, texts, vector};
 
 const SIZE: usize = 64;
 
@@ -108,6 +108,28 @@ async fn refusal_for_size_is_halved() {
         assert!(replies.iter().all(Result::is_ok));
         assert_eq!(requests.sizes(), [1, 64, 32, 32, 16, 16, 16, 16]);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn responses_with_missing_parts_are_halved() {
+    // A vendor that returns one vector less than it has texts, unless it has one.
+    let sizes = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&sizes);
+    let inner = tower::service_fn(move |call: Call<EmbedRequest>| {
+        let mut texts = texts(&call.body);
+        seen.lock().expect("no test panics holding it").push(texts.len());
+        async move {
+            tokio::time::sleep(LATENCY).await;
+            if texts.len() > 1 {
+                texts.pop();
+            }
+            Ok::<_, Error>(embeddings(&texts))
+        }
+    });
+    let batch = BatchLayer::new(BatchLimits::of_items(SIZE)).layer(inner);
+    let replies = join_all((0..5).map(|n| oneshot(batch.clone(), call(n.to_string())))).await;
+    assert!(replies.iter().enumerate().all(|(n, reply)| first(reply) == vector(&n.to_string())));
+    assert_eq!(*sizes.lock().expect("no test panics holding it"), [1, 4, 2, 2, 1, 1, 1, 1]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -7,7 +7,7 @@ use std::{
 };
 
 use futures_util::{FutureExt, future::join_all};
-use llm_batch::{Batch, BatchLayer};
+use llm_batch::{Batch, BatchLayer, Batcher};
 use llm_core::{
     Embeddings, Error, ErrorKind, Reply,
     layer::{BatchLimits, oneshot},
@@ -149,4 +149,54 @@ fn calls_without_runtime_are_sent_alone() {
     let answers = all.poll_unpin(&mut Context::from_waker(Waker::noop()));
     assert!(matches!(answers, std::task::Poll::Ready(replies) if replies.iter().all(Result::is_ok)));
     assert_eq!(batch.stats().requests, 9);
+}
+
+#[tokio::test(start_paused = true)]
+async fn service_that_panics_fails_its_batch_alone() {
+    let requests = Requests::default();
+    let batch = BatchLayer::new(LIMITS).layer(requests.vendor(|texts| {
+        assert!(texts.len() != 3, "the service panics");
+        None
+    }));
+    let replies = join_all(["busy", "a", "b", "c"].map(|text| send(&batch, text))).await;
+    assert_eq!(first(&replies[0]), vector("busy"));
+    assert!(replies[1..].iter().all(|reply| reply.as_ref().is_err_and(|error| error.kind() == ErrorKind::Other)));
+    assert_eq!(first(&send(&batch, "next").await), vector("next"));
+    batch.close().await;
+}
+
+/// Sends items one after the other. Some callers leave before they have a response.
+async fn send_all(batcher: Batcher<u32, u32>, items: std::ops::Range<u32>) {
+    for item in items {
+        let mut call = Box::pin(batcher.submit(item));
+        let response = match (&mut call).now_or_never() {
+            None if item % 9 == 4 => continue,
+            None => call.await,
+            Some(response) => response,
+        };
+        assert_eq!(response.expect("it is answered"), item);
+    }
+}
+
+#[test]
+fn calls_of_several_threads_are_each_answered() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(4).enable_time().build();
+    let runtime = runtime.expect("a runtime needs nothing");
+    let layers = [BatchLayer::new(LIMITS), BatchLayer::new(BatchLimits::of_items(3)), BatchLayer::new(LIMITS).shadow()];
+    for layer in layers {
+        let batcher = Batcher::new(layer.max_wait(MS), |items: Vec<u32>| async move {
+            tokio::task::yield_now().await;
+            let is_bad = items.len() > 1 && items.iter().any(|item| item % 50 == 7);
+            if is_bad { Err(Error::invalid("they are sent alone in the end")) } else { Ok(items) }
+        });
+        let callers = (0..32).map(|n| runtime.spawn(send_all(batcher.clone(), n * 50..(n + 1) * 50)));
+        let callers = join_all(callers.collect::<Vec<_>>());
+        runtime.block_on(async {
+            assert!(callers.await.iter().all(Result::is_ok), "no caller gets another response than its own");
+            batcher.close().await;
+        });
+        let stats = batcher.stats();
+        assert_eq!((stats.calls, stats.refused), (1_600, 0));
+        assert!(stats.requests > 0 && stats.requests <= stats.calls, "{stats:?}");
+    }
 }
