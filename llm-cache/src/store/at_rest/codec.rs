@@ -66,7 +66,7 @@ impl AtRest {
             None => None,
         };
         let name = self.name_of(record);
-        Some((name, self.framing.close(&name, &record.partition, &record.body()?, key.as_ref())?))
+        Some((name, self.framing.close(&name, &record.partition, &record.digest, &record.body()?, key.as_ref())?))
     }
 
     /// Encodes an entry: see [`write`](Self::write).
@@ -77,8 +77,7 @@ impl AtRest {
 
     /// Decodes the bytes that are stored under a name.
     pub(crate) fn read(&self, name: &Name, bytes: &[u8]) -> Result<Record, CorruptEntry> {
-        let opened = self.framing.open(name, bytes, self.keys.as_deref())?;
-        let record = Record::read(opened.partition, opened.body)?;
+        let record = Record::read(self.framing.open(name, bytes, self.keys.as_deref())?)?;
         if self.name_of(&record) == *name { Ok(record) } else { Err(CorruptEntry::Damaged) }
     }
 }

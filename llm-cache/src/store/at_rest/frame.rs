@@ -4,19 +4,22 @@
 //! |---|---|
 //! | 4 | `LLMC` |
 //! | 1 | version of the format |
-//! | 1 | flags: 1 packed with zstd, 2 sealed, 4 shared: the partition is a scope, not a tenant |
+//! | 1 | flags: 1 digest and body packed with zstd, 2 sealed, 4 shared: the partition is a scope, not a tenant, 8 body packed |
 //! | 2 | length of the partition's name |
-//! | 4 | length of the body, unpacked |
+//! | 4 | length of digest and body, unpacked |
 //! | 24 | nonce, if sealed |
 //! | … | the partition's name, sealed with the store's own key if the body is sealed |
-//! | … | the body, packed and then sealed with the partition's key |
+//! | … | the digest of the request (32 bytes) and the body, packed and then sealed with the partition's key |
 //! | 32 | keyed hash of the entry's name and of all bytes before |
 //!
 //! Numbers are little-endian. Sealing is by XChaCha20-Poly1305, with the entry's name and all bytes before the
 //! partition's name as associated data.
+//!
+//! Flag 1 is of earlier versions. A digest is random, so that bytes packed with it are larger and take longer to unpack.
 
 use std::{borrow::Cow, cell::RefCell};
 
+use bytes::Bytes;
 use chacha20poly1305::{
     KeyInit, XChaCha20Poly1305, XNonce,
     aead::{Aead, Generate, Payload},
@@ -28,16 +31,19 @@ use crate::Partition;
 
 const MAGIC: [u8; 4] = *b"LLMC";
 const VERSION: u8 = 1;
-const PACKED: u8 = 1;
+const ALL_PACKED: u8 = 1;
 const SEALED: u8 = 2;
 const SHARED: u8 = 4;
+const PACKED: u8 = 8;
+const FLAGS: u8 = ALL_PACKED | SEALED | SHARED | PACKED;
 const HEAD_BYTES: usize = 12;
 const NONCE_BYTES: usize = 24;
 const CHECK_BYTES: usize = 32;
+const DIGEST_BYTES: usize = 32;
 /// Bodies of fewer bytes are not packed.
 const WORTH_PACKING: usize = 1024;
 const PACKING_LEVEL: i32 = 1;
-/// Largest body that is written or read, in bytes.
+/// Largest digest and body that are written or read, in bytes.
 const MOST: usize = 64 << 20;
 
 /// Secrets for the checks of frames and for the names of partitions.
@@ -49,7 +55,9 @@ pub(super) struct Framing {
 /// Contents of a frame.
 pub(super) struct Opened {
     pub(super) partition: Partition,
-    pub(super) body: Vec<u8>,
+    /// Digest of the request.
+    pub(super) digest: [u8; DIGEST_BYTES],
+    pub(super) body: Bytes,
 }
 
 impl Framing {
@@ -57,15 +65,17 @@ impl Framing {
         Self { check, owners }
     }
 
-    /// Puts a frame around a body. `None` if the body or the partition's name is too large to be read back.
+    /// Puts a frame around a digest and a body. `None` if the body or the partition's name is too large to be read back.
     pub(super) fn close(
         &self,
         name: &Name,
         partition: &Partition,
+        digest: &[u8; DIGEST_BYTES],
         body: &[u8],
         key: Option<&Secret>,
     ) -> Option<Vec<u8>> {
-        let length = u32::try_from(body.len()).ok().filter(|_| body.len() <= MOST)?;
+        let length = DIGEST_BYTES + body.len();
+        let length = u32::try_from(length).ok().filter(|_| length <= MOST)?;
         let packed = match body.len() < WORTH_PACKING {
             true => None,
             false => zstd::bulk::compress(body, PACKING_LEVEL).ok().filter(|packed| packed.len() < body.len()),
@@ -81,11 +91,11 @@ impl Framing {
         frame.extend([VERSION, flags]);
         frame.extend(u16::try_from(text.len() + seal_bytes).ok()?.to_le_bytes());
         frame.extend(length.to_le_bytes());
-        let body = packed.as_deref().unwrap_or(body);
+        let content = [digest, packed.as_deref().unwrap_or(body)].concat();
         match key {
             None => {
                 frame.extend(text.as_bytes());
-                frame.extend(body);
+                frame.extend(content);
             }
             Some(key) => {
                 let bound = bound(name, &frame);
@@ -93,7 +103,7 @@ impl Framing {
                 frame.extend(nonce);
                 let seal = |key: &Secret, msg| cipher(key).encrypt(&nonce, Payload { msg, aad: &bound }).ok();
                 frame.extend(seal(&self.owners, text.as_bytes())?);
-                frame.extend(seal(key, body)?);
+                frame.extend(seal(key, &content)?);
             }
         }
         let check = self.check(name, &frame);
@@ -126,7 +136,7 @@ impl Framing {
     fn unseal(&self, name: &Name, frame: &[u8], keys: Option<&dyn EncryptionKeys>) -> Result<Opened, CorruptEntry> {
         let (head, rest) = frame.split_at_checked(HEAD_BYTES).ok_or(CorruptEntry::Damaged)?;
         let flags = head[5];
-        if flags & !(PACKED | SEALED | SHARED) != 0 {
+        if flags & !FLAGS != 0 {
             return Err(CorruptEntry::Newer);
         }
         let name_bytes = usize::from(u16::from_le_bytes([head[6], head[7]]));
@@ -134,16 +144,16 @@ impl Framing {
         let length = usize::try_from(length).ok().filter(|length| *length <= MOST).ok_or(CorruptEntry::Damaged)?;
         let sealed = flags & SEALED != 0;
         let (nonce, rest) = rest.split_at_checked(if sealed { NONCE_BYTES } else { 0 }).ok_or(CorruptEntry::Damaged)?;
-        let (partition, body) = rest.split_at_checked(name_bytes).ok_or(CorruptEntry::Damaged)?;
+        let (partition, content) = rest.split_at_checked(name_bytes).ok_or(CorruptEntry::Damaged)?;
         let read = |partition: &[u8]| {
             let name = str::from_utf8(partition).map_err(|_| CorruptEntry::Damaged)?;
             Ok(if flags & SHARED == 0 { Partition::tenant(name) } else { Partition::scope(name) })
         };
-        let (partition, body) = match XNonce::try_from(nonce).ok() {
+        let (partition, content) = match XNonce::try_from(nonce).ok() {
             None if sealed => return Err(CorruptEntry::Damaged),
             // A cache with encryption keys reads no unsealed entry, because any writer could have forged it.
             None if keys.is_some() => return Err(CorruptEntry::NoKey),
-            None => (read(partition)?, Cow::Borrowed(body)),
+            None => (read(partition)?, Cow::Borrowed(content)),
             Some(nonce) => {
                 let bound = bound(name, head);
                 let unseal = |key: &Secret, msg| {
@@ -151,14 +161,20 @@ impl Framing {
                 };
                 let partition = read(&unseal(&self.owners, partition)?)?;
                 let key = keys.and_then(|keys| keys.key(&partition)).ok_or(CorruptEntry::NoKey)?;
-                (partition, Cow::Owned(unseal(&key, body)?))
+                (partition, Cow::Owned(unseal(&key, content)?))
             }
         };
-        let body = match flags & PACKED {
-            0 => body.into_owned(),
-            _ => unpack(&body, length).ok_or(CorruptEntry::Damaged)?,
+        let content = match flags & ALL_PACKED {
+            0 => content,
+            _ => unpack(&content, length).ok_or(CorruptEntry::Damaged)?.into(),
         };
-        if body.len() == length { Ok(Opened { partition, body }) } else { Err(CorruptEntry::Damaged) }
+        let (&digest, body) = content.split_first_chunk().ok_or(CorruptEntry::Damaged)?;
+        let body_bytes = length.checked_sub(DIGEST_BYTES).ok_or(CorruptEntry::Damaged)?;
+        let body = match flags & PACKED {
+            0 => Bytes::copy_from_slice(body),
+            _ => unpack(body, body_bytes).ok_or(CorruptEntry::Damaged)?.into(),
+        };
+        if body.len() == body_bytes { Ok(Opened { partition, digest, body }) } else { Err(CorruptEntry::Damaged) }
     }
 
     fn check(&self, name: &Name, frame: &[u8]) -> blake3::Hash {

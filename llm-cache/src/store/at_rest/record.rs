@@ -2,7 +2,6 @@
 //!
 //! | bytes | content |
 //! |---|---|
-//! | 32 | digest of the request |
 //! | 4 | length of the head, little-endian |
 //! | … | head in JSON: times, tags, size, accounting |
 //! | … | the response's JSON text |
@@ -15,7 +14,7 @@ use bytes::{Buf, Bytes};
 use llm_core::layer::Accounting;
 use serde::{Deserialize, Serialize};
 
-use super::{corrupt_entry::CorruptEntry, name::digest};
+use super::{corrupt_entry::CorruptEntry, frame::Opened, name::digest};
 use crate::{
     Key, Partition, Tag,
     policy::Timestamp,
@@ -60,6 +59,9 @@ struct Head {
     accounting: Accounting,
 }
 
+/// Position of the head in the body.
+const HEAD_AT: usize = 4;
+
 impl Record {
     /// Returns the record of an entry; `None` if the entry has just been evicted.
     pub(crate) fn of(key: &Key, entry: &Entry) -> Option<Self> {
@@ -80,7 +82,7 @@ impl Record {
         Entry::from_text(key, text, memory_size, accounting, expiry, provenance, tier)
     }
 
-    /// Encodes the record: digest, length of the head, head, text.
+    /// Encodes the record without its digest: length of the head, head, text.
     pub(super) fn body(&self) -> Option<Vec<u8>> {
         let head = Head {
             stored_at: nanos(self.expiry.stored_at),
@@ -92,18 +94,17 @@ impl Record {
         };
         let head = serde_json::to_vec(&head).ok()?;
         let length = u32::try_from(head.len()).ok()?.to_le_bytes();
-        Some([&self.digest, length.as_slice(), &head, &self.text].concat())
+        Some([length.as_slice(), &head, &self.text].concat())
     }
 
-    pub(super) fn read(partition: Partition, body: Vec<u8>) -> Result<Self, CorruptEntry> {
-        let (&digest, rest) = body.split_first_chunk::<32>().ok_or(CorruptEntry::Damaged)?;
-        let (&length, rest) = rest.split_first_chunk::<4>().ok_or(CorruptEntry::Damaged)?;
+    /// Decodes the record in a frame.
+    pub(super) fn read(opened: Opened) -> Result<Self, CorruptEntry> {
+        let Opened { partition, digest, body: mut text } = opened;
+        let (&length, rest) = text.split_first_chunk::<HEAD_AT>().ok_or(CorruptEntry::Damaged)?;
         let length = usize::try_from(u32::from_le_bytes(length)).map_err(|_| CorruptEntry::Damaged)?;
-        let (head, text) = rest.split_at_checked(length).ok_or(CorruptEntry::Damaged)?;
-        let text_at = body.len() - text.len();
+        let head = rest.get(..length).ok_or(CorruptEntry::Damaged)?;
         let head: Head = serde_json::from_slice(head).map_err(|_| CorruptEntry::Damaged)?;
-        let mut text = Bytes::from(body);
-        text.advance(text_at);
+        text.advance(HEAD_AT + length);
         Ok(Self {
             partition,
             digest,
@@ -132,9 +133,10 @@ fn time(nanos: u64) -> SystemTime {
 /// Decodes the bytes as a body, for fuzzing.
 #[cfg(feature = "fuzzing")]
 pub(crate) fn fuzz_body(data: &[u8]) {
-    let Ok(record) = Record::read(Partition::tenant("acme"), data.to_vec()) else { return };
+    let read = |body| Record::read(Opened { partition: Partition::tenant("acme"), digest: [7; 32], body });
+    let Ok(record) = read(Bytes::copy_from_slice(data)) else { return };
     let body = record.body().expect("what was read can be written");
-    let again = Record::read(Partition::tenant("acme"), body).expect("what was written can be read");
+    let again = read(body.into()).expect("what was written can be read");
     assert_eq!((&record.text, record.digest, record.memory_size), (&again.text, again.digest, again.memory_size));
     assert_eq!(
         (record.provenance.started_at, &record.provenance.tags),

@@ -235,8 +235,8 @@ fn at_rest_reads_or_misses_other_versions() {
     let write = |head: serde_json::Value| {
         let head = head.to_string();
         let length = u32::try_from(head.len()).unwrap().to_le_bytes();
-        let body = [digest.as_slice(), &length, head.as_bytes(), b"\"an answer\""].concat();
-        framing.close(&name, &acme(), &body, None).unwrap()
+        let body = [length.as_slice(), head.as_bytes(), b"\"an answer\""].concat();
+        framing.close(&name, &acme(), &digest, &body, None).unwrap()
     };
     let usage = json!({"input": 7, "output": 9, "thought_about": 4});
     let accounting = json!({"usage": usage, "region": "eu", "model": "m"});
@@ -259,22 +259,33 @@ fn at_rest_reads_or_misses_other_versions() {
     assert_eq!(codec.read(&name, b"{\"answer\": 1}").err(), Some(CorruptEntry::Foreign));
 }
 
+/// Entries of this version, and of the one that packed the digest with the body.
 #[test]
-fn at_rest_reads_handwritten_entry_of_version() {
-    let codec = AtRest::new(None, None);
-    let (name, digest) = (codec.name(&key(1)), name::digest(&key(1)));
+fn at_rest_reads_handwritten_entries_of_versions() {
+    let (codec, text) = (AtRest::new(None, None), format!("\"{}\"", "long ".repeat(400)));
+    let name = codec.name(&key(1));
+    for flags in [0, 1, 8] {
+        assert_eq!(codec.read(&name, &handwritten(&name, flags, &text)).unwrap().text, text, "flags {flags}");
+    }
+    assert_eq!(codec.read(&name, &handwritten(&name, 9, &text)).err(), Some(CorruptEntry::Damaged), "packed twice");
+}
+
+fn handwritten(name: &Name, flags: u8, text: &str) -> Vec<u8> {
+    let pack = |bytes: &[u8]| zstd::bulk::compress(bytes, 1).unwrap();
     let head = br#"{"stored_at":5,"begun":4}"#;
-    let mut frame = b"LLMC\x01\x00\x04\x00".to_vec();
-    frame.extend([u8::try_from(32 + 4 + head.len() + 1).unwrap(), 0, 0, 0]);
-    frame.extend(b"acme");
-    frame.extend(digest);
-    frame.extend([u8::try_from(head.len()).unwrap(), 0, 0, 0]);
-    frame.extend(head);
-    frame.extend(b"7");
+    let body = [&[u8::try_from(head.len()).unwrap(), 0, 0, 0], head.as_slice(), text.as_bytes()].concat();
+    let digest = name::digest(&key(1));
+    let length = u32::try_from(digest.len() + body.len()).unwrap().to_le_bytes();
+    let mut frame = [b"LLMC\x01".as_slice(), &[flags], b"\x04\x00", &length, b"acme"].concat();
+    frame.extend(match flags {
+        0 => [digest.as_slice(), &body].concat(),
+        8 => [digest.as_slice(), &pack(&body)].concat(),
+        _ => pack(&[digest.as_slice(), &body].concat()),
+    });
     let check = blake3::derive_key("llm-cache 2026-11 check of stored entries v1", &[0; 32]);
     let check = blake3::Hasher::new_keyed(&check).update(name.as_bytes()).update(&frame).finalize();
     frame.extend(check.as_bytes());
-    assert_eq!(codec.read(&name, &frame).unwrap().text, "7");
+    frame
 }
 
 #[test]
