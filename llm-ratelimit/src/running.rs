@@ -20,7 +20,10 @@ use crate::{
 };
 
 /// A running call, which holds its reservation. Dropped, it settles by what was sent.
-pub(crate) struct Running(Arc<Asked>);
+pub(crate) struct Running {
+    asked: Arc<Asked>,
+    is_settled: bool,
+}
 
 /// A running call whose caller waits for its reply. Dropped, the caller has left.
 pub(crate) struct Awaited(Option<Running>);
@@ -75,17 +78,21 @@ impl Running {
     /// Creates a running call, which `held` settles.
     pub(crate) fn new(settings: Arc<RateLimitLayer>, demand: Demand, estimate: Estimate, held: Held) -> Self {
         let progress = Mutex::new(Progress { held, more: Vec::new(), failed: None });
-        Self(Arc::new(Asked { settings, demand, estimate, progress }))
+        Self { asked: Arc::new(Asked { settings, demand, estimate, progress }), is_settled: false }
     }
 
     /// Returns the treatment of a stream that exceeds its reservation; in shadow mode it goes on.
     pub(crate) fn overrun(&self) -> OverrunPolicy {
-        let settings = &self.0.settings;
+        let settings = &self.asked.settings;
         if settings.limiter.is_shadow() { OverrunPolicy::Finish } else { settings.overrun }
     }
 
     pub(crate) fn meter(&self) -> Meter {
-        Meter { call: Arc::clone(&self.0), portion: self.0.portion(), reserved: self.0.demand.output.into() }
+        Meter {
+            call: Arc::clone(&self.asked),
+            portion: self.asked.portion(),
+            reserved: self.asked.demand.output.into(),
+        }
     }
 
     /// Returns the permit by which layers below ask for further attempts: that of the limiter above alone if
@@ -93,22 +100,22 @@ impl Running {
     ///
     /// The reservation covers the attempt that runs. A failed attempt is counted by itself when the next one is asked for.
     pub(crate) fn permit(&self, above: Option<AttemptPermit>) -> Option<AttemptPermit> {
-        if self.0.settings.attempts.is_some() {
+        if self.asked.settings.attempts.is_some() {
             return above;
         }
-        let call = Arc::clone(&self.0);
+        let call = Arc::clone(&self.asked);
         Some(AttemptPermit::new(move |failed| Arc::clone(&call).allow(failed, above.clone())))
     }
 
     /// Settles a call that ended without a reply.
     pub(crate) fn refused(self, error: &Error) {
-        let settlement = match self.0.failed(error) {
+        let settlement = match self.asked.failed(error) {
             Settlement::Used { usage, cost } => {
-                let before = self.0.progress().before();
+                let before = self.asked.progress().before();
                 let cost = cost.zip(before.cost).map(|(all, before)| all - before);
                 Settlement::Used { usage: usage.saturating_sub(before.usage), cost }
             }
-            settlement if self.0.progress().held.is_sent() => settlement,
+            settlement if self.asked.progress().held.is_sent() => settlement,
             _ => Settlement::Unsent,
         };
         self.settle(settlement);
@@ -130,7 +137,7 @@ impl Running {
     /// Returns the settlement of a call that ended with a reply of this accounting and this usage, and lets the estimator
     /// learn from it.
     fn settlement(&self, facts: &Accounting, usage: Option<Usage>, answered_by: Option<&Arc<str>>) -> Settlement {
-        let Asked { settings, demand, estimate, .. } = &*self.0;
+        let Asked { settings, demand, estimate, .. } = &*self.asked;
         let usage = match usage {
             _ if facts.origin != Origin::Vendor && !settings.charge_cache_hits => {
                 return Settlement::Used { usage: Usage::default(), cost: Some(Usd::ZERO) };
@@ -138,7 +145,7 @@ impl Running {
             Some(usage) => usage,
             // A response began, so the call was sent, even if its client did not mark it.
             None => {
-                let broke_off = |usage| self.0.broke_off(facts, usage, answered_by);
+                let broke_off = |usage| self.asked.broke_off(facts, usage, answered_by);
                 return facts.usage_so_far.map_or(Settlement::Unknown, broke_off);
             }
         };
@@ -146,13 +153,13 @@ impl Running {
             settings.estimator.learn(&demand.tenant, &demand.model, estimate, &usage);
         }
         telemetry::settled(demand.input.saturating_add(demand.output), usage.total());
-        let cost = facts.cost.or_else(|| self.0.listed_cost(facts, &usage, answered_by));
+        let cost = facts.cost.or_else(|| self.asked.listed_cost(facts, &usage, answered_by));
         Settlement::Used { usage, cost }
     }
 
     /// Leaves a call without its caller. If it goes on as a part of a merged call, it settles by its share when that ends.
     fn leave(self) {
-        let flag = self.0.progress().held.flag.clone();
+        let flag = self.asked.progress().held.flag.clone();
         if let Some(flag) = flag {
             flag.leave(move |end| match end {
                 LateEnd::Complete(receipt) => {
@@ -166,8 +173,9 @@ impl Running {
         }
     }
 
-    fn settle(self, settlement: Settlement) {
-        let (mut held, more) = self.0.progress().end();
+    fn settle(mut self, settlement: Settlement) {
+        self.is_settled = true;
+        let (mut held, more) = self.asked.progress().end();
         held.settle(settlement);
         // The first settlement counted all that was used. Where that is unknown, all that was reserved is spent.
         let rest = match settlement {
@@ -180,10 +188,10 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        let mut progress = self.0.progress();
-        if progress.is_over() {
+        if self.is_settled {
             return;
         }
+        let mut progress = self.asked.progress();
         let settlement = progress.between_attempts();
         let (mut held, more) = progress.end();
         drop(progress);
@@ -196,11 +204,6 @@ impl Drop for Running {
 }
 
 impl Progress {
-    /// Returns true if the call holds nothing any more.
-    fn is_over(&self) -> bool {
-        self.held.limiter.is_none() && self.more.is_empty()
-    }
-
     /// Takes the call's hold and further reservations.
     fn end(&mut self) -> (Held, Vec<Reservation>) {
         (std::mem::take(&mut self.held), std::mem::take(&mut self.more))
