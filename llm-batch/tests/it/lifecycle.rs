@@ -34,7 +34,7 @@ fn runtime() -> Runtime {
 }
 
 #[tokio::test(start_paused = true)]
-async fn caller_that_leaves_at_any_poll_affects_no_other() {
+async fn caller_leaving_at_any_poll_affects_none() {
     for leaver in 0..4 {
         for polls in 0..12 {
             let requests = Requests::default();
@@ -67,7 +67,7 @@ async fn caller_that_leaves_at_any_poll_affects_no_other() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn close_at_any_time_drains_and_returns_again() {
+async fn close_drains_and_returns_again() {
     let requests = Requests::default();
     let batch = BatchLayer::new(LIMITS).max_wait(5_000 * MS).layer(requests.kind());
     let start = Instant::now();
