@@ -18,6 +18,9 @@ const ENDINGS: [&str; 10] = [
     "_tenant_share_left",
 ];
 
+/// Beginning of the description of a metric.
+const DESCRIBE: &str = "describe_counter!(";
+
 /// Returns the names between two of `mark`, such as string literals.
 fn names(text: &str, mark: char) -> BTreeSet<String> {
     let is_name = |word: &&str| {
@@ -53,12 +56,14 @@ fn metrics_page_lists_every_recorded_metric() {
     for member in CRATES {
         let mut files = Vec::new();
         sources(&root.join(member).join("src"), &mut files);
-        for (name, text) in files {
-            let names = names(&text, '"');
-            if name == "describe.rs" {
-                described.extend(names)
-            } else {
-                recorded.extend(names)
+        for (_, text) in files {
+            let text = text.replace("describe_gauge!(", DESCRIBE).replace("describe_histogram!(", DESCRIBE);
+            let mut parts = text.split(DESCRIBE);
+            recorded.extend(names(parts.next().unwrap_or_default(), '"'));
+            for part in parts {
+                let (description, rest) = part.split_once(");").expect("a description ends");
+                described.extend(names(description, '"'));
+                recorded.extend(names(rest, '"'));
             }
             described.extend(table(&text));
         }
