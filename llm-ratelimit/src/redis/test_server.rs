@@ -111,7 +111,7 @@ fn with_settings(
 ) -> RedisAccounts {
     SERVERS.with_borrow_mut(|servers| {
         let client = client(servers.get_or_insert_with(TestServers::begin));
-        let client = client.prefix(prefix).probe_timeout(TIMEOUT).call_timeout(TIMEOUT);
+        let client = client.prefix(prefix).probe_timeout(TIMEOUT).call_timeout(TIMEOUT).connect_timeout(TIMEOUT);
         let accounts = crate::runtime::block_on(async {
             let client = client.spawn().expect("the settings are right");
             let builder = RedisAccounts::builder(client, NonZeroU32::MIN).lease(LEASE).decision_timeout(TIMEOUT);

@@ -40,7 +40,7 @@ fn client(url: &str) -> Redis {
 }
 
 fn client_builder(url: &str) -> RedisBuilder {
-    Redis::builder(url).call_timeout(TIMEOUT).probe_timeout(TIMEOUT)
+    Redis::builder(url).call_timeout(TIMEOUT).probe_timeout(TIMEOUT).connect_timeout(TIMEOUT)
 }
 
 /// Settings of accounts that two processes share.
