@@ -155,7 +155,8 @@ impl Chunks {
             pool.asked.add(sum, most);
             let (in_use, Needs { sum, most }) = (pool.in_use(now), pool.asked);
             let size = if is_closing { sum } else { pool.size.max(sum) };
-            let need = (most > 0).then(|| in_use.saturating_add(most));
+            // What is in use is needed again after a loss.
+            let need = Some(in_use.saturating_add(most)).filter(|need| *need > 0);
             let need = RuleNeed { take: Some(in_use.saturating_add(size)), need, ..pool.need.clone() };
             PoolReport { need, entries: pool.sent.clone() }
         };

@@ -97,3 +97,21 @@ async fn loss_is_reported_by_process_without_calls() {
         assert_eq!(level(&other, "a").await, (0, 0));
     }
 }
+
+#[tokio::test]
+async fn loss_leases_slots_in_use_again() {
+    let (server, limits) = (RedisServer::spawn(), ["10 concurrent"]);
+    let accounts = accounts(&server.url()).chunked(|_, _| true).lease(Duration::from_millis(60));
+    let holder = build(accounts, &limits, |builder| builder).await;
+    let held = join_all((0..8).map(|_| async { holder.reserve(&ask("a")).await.expect("there is room") })).await;
+    let other = open(&server, &limits).await;
+    assert_eq!(server.command(&["FLUSHALL"]).as_deref(), Ok("OK"));
+    // The next report of the chunk says what is in use.
+    until(|| async { level(&other, "a").await.1 > 0 }).await;
+    let mut more = Vec::new();
+    while let Ok(reservation) = other.reserve(&ask("a")).await {
+        more.push(reservation);
+    }
+    assert!(more.len() <= 2, "{} and the 8 that are held are more than 10", more.len());
+    drop(held);
+}
