@@ -31,7 +31,7 @@ impl State {
         if let Some(pause) = &self.pause {
             match pause.concerns(attempt.number) {
                 true if self.has_room(attempt.model, now) => drop(self.pause_for(hint, now)),
-                true => drop(self.end_pause()),
+                true => self.end_explained_pause(now),
                 false => {}
             }
             return true;
@@ -78,6 +78,21 @@ impl State {
         Some(pause)
     }
 
+    /// Ends the pause because limits that were learned explain the refusals.
+    pub(super) fn end_explained_pause(&mut self, now: Time) {
+        if self.end_pause().is_some() {
+            self.try_each_quota(now);
+        }
+    }
+
+    /// Has one call go first at each group, because all that wait would come at once.
+    fn try_each_quota(&mut self, now: Time) {
+        let generation = self.attempts;
+        for quota in &mut self.quotas {
+            quota.parking.get_or_insert_with(|| Parking::trial(generation, now).into());
+        }
+    }
+
     /// Ends the pause after a success, and what was parked for its cause.
     pub(super) fn resume(&mut self, now: Time) {
         let Some(pause) = self.end_pause() else { return };
@@ -87,9 +102,7 @@ impl State {
             if self.parking(part).is_some_and(|parking| parking.since >= since) {
                 self.unpark(part, now);
             }
-            // All who wait would come at once: one call goes first at each group.
-            let generation = self.attempts;
-            self.slot(part).get_or_insert_with(|| Parking::trial(generation, now).into());
         }
+        self.try_each_quota(now);
     }
 }

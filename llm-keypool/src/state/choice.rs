@@ -97,8 +97,7 @@ impl State {
             paused_until => return Err(paused_until),
         }
         if self.pause.is_some() && !self.has_room(want.model, now) {
-            // The limits that were learned explain the refusals.
-            self.end_pause();
+            self.end_explained_pause(now);
         }
         if let Some(preferred) = self.preferred(want, now) {
             want.prefers = preferred.is_err();

@@ -75,9 +75,9 @@ impl Room {
         Self { at: self.at.max(other.at), share: self.share.min(other.share) }
     }
 
-    /// Returns `true` if there is room now and the limit is not about used up.
+    /// Returns `true` if there is room now, of more than a hundredth of the limit.
     pub(crate) fn is_ample(self, now: Time) -> bool {
-        self.at <= now && u64::from(self.share) > u64::from(WHOLE) / TOLERANCE
+        self.at <= now && self.share > WHOLE / 100
     }
 }
 

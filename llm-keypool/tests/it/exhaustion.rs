@@ -80,6 +80,31 @@ async fn common_cause_ends_if_later_attempt_is_served() {
     }
 }
 
+/// The use before an outage does not look like a limit that was reached, because after the pause a part of it has left.
+#[tokio::test(start_paused = true)]
+async fn common_cause_after_traffic_sends_one_attempt_per_pause() {
+    for latency in [(1, 5), (200, 1_000)] {
+        let vendor = Vendor::new(latency, Headers::None);
+        let pool = pool(keys(&vendor)).max_wait(Duration::from_secs(300)).build().unwrap();
+        let (begins, heals) = (70 * SECOND, 110 * SECOND);
+        for name in ["a", "b", "c"] {
+            vendor.fault(name, move |at| Some(status(429)).filter(|_| (begins..heals).contains(&at)));
+        }
+        let failed = run_calls(&pool, 4_000, Duration::from_millis(40)).await;
+        assert!(failed.is_empty(), "{} {:?}", failed.len(), failed.first());
+        let mut attempts: Vec<_> = ["a", "b", "c"].iter().flat_map(|name| vendor.attempts(name)).collect();
+        attempts.sort();
+        // Those that were in flight when the cause was known, then one after 1, 2, 4, … s and its response.
+        let tests = attempts.iter().filter(|at| (begins + SECOND..heals).contains(*at));
+        let tests: Vec<_> = [begins].iter().chain(tests).copied().collect();
+        let gaps: Vec<_> = tests.windows(2).map(|pair| pair[1] - pair[0]).collect();
+        assert!(gaps.len() >= 4 && gaps.iter().zip(0..).all(|(gap, step)| *gap >= SECOND * (1 << step)), "{gaps:?}");
+        let back = attempts.iter().find(|at| **at >= heals).unwrap();
+        assert!(*back <= tests[tests.len() - 1] + gaps[gaps.len() - 1] * 5 / 2, "{back:?} {tests:?}");
+        assert!(!pool.status().is_paused && attempts.last().unwrap() < &(165 * SECOND), "{:?}", attempts.last());
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn retry_budget_bounds_attempts_in_outage() {
     let vendor = Vendor::new((1, 5), Headers::None);
