@@ -32,8 +32,6 @@ mod path;
 mod policy;
 #[cfg(feature = "redis")]
 mod redis_options;
-#[cfg(feature = "redis")]
-mod redis_url;
 mod service;
 mod stats;
 mod status;

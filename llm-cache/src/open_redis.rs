@@ -37,7 +37,7 @@ pub(crate) fn open_redis(url: StoreUrl, config: StoreConfig) -> Result<RedisStor
         (Some(redis), _) => redis,
         (None, Location::Redis(address)) => {
             let silence = claim.max(SILENCE);
-            let builder = Redis::builder(&*address.0).call_timeout(lookup);
+            let builder = Redis::builder(&*address).call_timeout(lookup);
             let builder = builder.connect_timeout(silence).probe_timeout(silence);
             let mut builder = builder.instance("llm-cache");
             if let Some(prefix) = set.prefix {

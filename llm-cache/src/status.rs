@@ -92,7 +92,7 @@ pub enum Miss {
 }
 
 impl CacheStatus {
-    /// Returns how a cache took part in a reply.
+    /// Returns the status of the cache in a reply.
     pub fn of<O>(reply: &Reply<O>) -> Self {
         let status = reply.extensions.get::<Self>().copied();
         status.unwrap_or_else(|| match reply.receipt.origin() {
@@ -102,7 +102,7 @@ impl CacheStatus {
         })
     }
 
-    /// Returns how a cache took part in a failure: [`NegativeHit`](Self::NegativeHit), or [`Unseen`](Self::Unseen).
+    /// Returns the status of the cache in a failure: [`NegativeHit`](Self::NegativeHit), or [`Unseen`](Self::Unseen).
     ///
     /// ```
     /// use std::time::Duration;

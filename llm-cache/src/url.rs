@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod tests;
 
+#[cfg(feature = "redis")]
+use std::sync::Arc;
 use std::{
     fmt,
     path::{Path, PathBuf},
@@ -11,8 +13,6 @@ use std::{
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
-#[cfg(feature = "redis")]
-use crate::redis_url::RedisUrl;
 use crate::{parameters::Parameters, url_error::UrlError};
 
 /// Smallest capacity, in bytes. No entry is smaller.
@@ -42,18 +42,19 @@ pub(crate) const MIN_BYTES: u64 = 1024;
 /// assert!(error.to_string().contains("`max_byte`"));
 /// # Ok::<_, llm_cache::UrlError>(())
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct StoreUrl {
     pub(crate) location: Location,
     pub(crate) parameters: Parameters,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub(crate) enum Location {
     Memory,
     File(PathBuf),
+    /// URL without the parameters of the cache.
     #[cfg(feature = "redis")]
-    Redis(RedisUrl),
+    Redis(Arc<str>),
 }
 
 impl FromStr for StoreUrl {
@@ -93,17 +94,21 @@ impl StoreUrl {
         if rest.contains('#') {
             return Err(UrlError::new("the address of the store has a fragment: write `#` in a path as `%23`"));
         }
-        if let Some(feature) = feature_of(scheme).filter(|feature| !features.contains(feature)) {
+        let known = STORES.iter().find(|(schemes, ..)| schemes.contains(&scheme));
+        let (_, feature, allowed) = known.ok_or_else(|| UrlError::scheme(scheme))?;
+        if let Some(feature) = feature.filter(|feature| !features.contains(feature)) {
             return Err(UrlError::feature(scheme, feature));
         }
         let (location, query) = rest.split_once('?').unwrap_or((rest, ""));
-        let (location, allowed): (_, &[&str]) = match scheme {
-            "memory" if matches!(location, "" | "//") => (Location::Memory, &["max_bytes", "policy"]),
+        let location = match scheme {
+            "memory" if matches!(location, "" | "//") => Location::Memory,
             "memory" => return Err(UrlError::new("`memory:` has no path and no host: only `?` and parameters follow")),
-            "file" => (Location::File(path(location)?), &["max_bytes", "memory", "memory_ttl", "policy"]),
+            "file" => Location::File(path(location)?),
             #[cfg(feature = "redis")]
-            "redis" | "rediss" | "redis+cluster" | "rediss+cluster" => (redis(scheme, location)?, REDIS_PARAMETERS),
-            scheme => return Err(UrlError::scheme(scheme)),
+            _ if location.starts_with("//") && location.len() > 2 => {
+                Location::Redis(format!("{scheme}:{location}").into())
+            }
+            _ => return Err(UrlError::new(format!("`{scheme}:` has no host: write `{scheme}://host:port`"))),
         };
         let mut set = Parameters::default();
         let mut known = Vec::new();
@@ -141,28 +146,16 @@ const FEATURES: &[&str] = &[
     "redis",
 ];
 
-/// Returns the feature that the store of a scheme needs.
-fn feature_of(scheme: &str) -> Option<&'static str> {
-    match scheme {
-        "file" => Some("file"),
-        "redis" | "rediss" | "redis+cluster" | "rediss+cluster" => Some("redis"),
-        _ => None,
-    }
-}
-
-/// Parameters of a Redis URL.
-#[cfg(feature = "redis")]
-const REDIS_PARAMETERS: &[&str] =
-    &["memory", "memory_ttl", "policy", "prefix", "redis_timeout", "claim_timeout", "lease", "invalidation_bound"];
-
-/// Returns the location of a Redis URL without parameters. Its text is parsed when the store is opened.
-#[cfg(feature = "redis")]
-fn redis(scheme: &str, location: &str) -> Result<Location, UrlError> {
-    match location.starts_with("//") && location.len() > 2 {
-        true => Ok(Location::Redis(RedisUrl(format!("{scheme}:{location}").into()))),
-        false => Err(UrlError::new(format!("`{scheme}:` has no host: write `{scheme}://host:port`"))),
-    }
-}
+/// Stores, by the schemes of their URLs: the feature that a store needs, and its parameters.
+const STORES: [(&[&str], Option<&str>, &[&str]); 3] = [
+    (&["memory"], None, &["max_bytes", "policy"]),
+    (&["file"], Some("file"), &["max_bytes", "memory", "memory_ttl", "policy"]),
+    (
+        &["redis", "rediss", "redis+cluster", "rediss+cluster"],
+        Some("redis"),
+        &["memory", "memory_ttl", "policy", "prefix", "redis_timeout", "claim_timeout", "lease", "invalidation_bound"],
+    ),
+];
 
 /// Parses the path of a `file:` URL.
 fn path(location: &str) -> Result<PathBuf, UrlError> {
@@ -202,18 +195,31 @@ fn decoded(text: &str) -> Result<String, UrlError> {
 /// Bytes of a path that are printed percent-encoded.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
-/// The text parses back as the same URL, unless it is a Redis URL with a password.
+/// The text parses back as the same URL, except that `***` stands for user and password of Redis.
 impl fmt::Display for StoreUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.location {
             Location::Memory => f.write_str("memory:")?,
             #[cfg(feature = "redis")]
-            Location::Redis(url) => write!(f, "{url}")?,
+            Location::Redis(url) => {
+                let (scheme, rest) = url.split_once("://").unwrap_or((url, ""));
+                match rest.rsplit_once('@') {
+                    Some((_, hosts)) => write!(f, "{scheme}://***@{hosts}")?,
+                    None => write!(f, "{scheme}://{rest}")?,
+                }
+            }
             Location::File(path) => write!(f, "file://{}", utf8_percent_encode(&path.to_string_lossy(), ENCODED))?,
         }
         for (at, (name, value)) in self.parameters.texts().enumerate() {
             write!(f, "{}{name}={value}", if at == 0 { '?' } else { '&' })?;
         }
         Ok(())
+    }
+}
+
+/// Shows what `Display` shows, without user and password.
+impl fmt::Debug for StoreUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "StoreUrl({self})")
     }
 }

@@ -113,13 +113,13 @@ pub(crate) trait Store: Send + Sync + 'static {
         unlisted()
     }
 
-    /// Writes records that are still valid, and newer than stored ones. Returns how many.
+    /// Writes records that are still valid, and newer than stored ones. Returns the number of written records.
     #[cfg(feature = "at-rest")]
     fn write_records(&self, _records: Vec<Record>) -> StoreFuture<'_, u64> {
         unlisted()
     }
 
-    /// Removes entries by their names. Returns how many there were.
+    /// Removes entries by their names. Returns the number of removed entries.
     #[cfg(feature = "at-rest")]
     fn remove_named(&self, _names: Vec<Name>) -> StoreFuture<'_, u64> {
         unlisted()

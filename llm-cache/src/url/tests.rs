@@ -20,7 +20,7 @@ fn store_url_parses_memory_and_parameters() {
 #[test]
 fn store_url_parses_file_and_parameters() {
     let url = read("file:///var/my%20cache/a%3Fb?max_bytes=2gb&memory=1kb&memory_ttl=5m").unwrap();
-    assert_eq!(url.location, Location::File("/var/my cache/a?b".into()));
+    assert_eq!(url.path(), Some(Path::new("/var/my cache/a?b")));
     let Parameters { max_bytes, memory, memory_ttl, .. } = url.parameters;
     assert_eq!((max_bytes, memory), (Some(2 << 30), Some(1 << 10)));
     assert_eq!(memory_ttl, Some(Duration::from_secs(300)));

@@ -316,7 +316,7 @@ impl<'t> Batch<'t> {
         Ok(self.entries.get(name.as_bytes())?.and_then(|row| started_at(row.value())))
     }
 
-    /// Removes the oldest entries until no more than `most` bytes are left. Returns how many.
+    /// Removes the oldest entries until no more than `most` bytes are left. Returns the number of removed entries.
     pub(super) fn shrink(&mut self, most: u64) -> Result<u64, Fault> {
         let mut gone = 0;
         while self.totals.bytes > most {

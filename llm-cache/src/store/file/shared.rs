@@ -256,7 +256,7 @@ impl Shared {
         Ok(page)
     }
 
-    /// Writes records that are still valid, and newer than stored ones. Returns how many.
+    /// Writes records that are still valid, and newer than stored ones. Returns the number of written records.
     pub(super) fn write_records(&self, records: &[Record]) -> Result<u64, StoreError> {
         let mut rows = Vec::new();
         for record in records.iter().filter(|record| self.allows(&record.provenance)) {

@@ -61,7 +61,7 @@ impl Shared {
         self.pending.done(&work, failed);
     }
 
-    /// Writes a batch. Returns how many entries were evicted.
+    /// Writes a batch. Returns the number of evicted entries.
     fn write(&self, batch: &mut Batch<'_>, work: &Work) -> Result<u64, Fault> {
         for (key, judged) in &work.evictions {
             batch.evict_unless_newer(&self.codec.name(key), *judged)?;

@@ -138,7 +138,7 @@ mod tests {
         }
     }
 
-    /// Against a list in the order of use: the same entries are there after each step, and their bytes are counted.
+    /// Compares the table with a list in the order of use: both hold the same entries and bytes after each step.
     #[test]
     fn policy_lru_matches_list_in_order_of_use() {
         let (memory, mut list) = (Memory::new(30_000, EvictionPolicy::Lru), Vec::<(u32, u32)>::new());
