@@ -22,3 +22,4 @@ mod support;
 mod tiers;
 mod token_limits;
 mod vendor;
+mod vendor_faults;
