@@ -58,6 +58,12 @@ impl Bucket {
         Self { level: 0, left: 0, at: now, amount: rate.amount, period: rate.period }
     }
 
+    /// Returns a bucket that holds a volume, in amounts times the period.
+    #[cfg(feature = "redis")]
+    pub(crate) fn of_volume(level: u128, rate: Rate, now: u64) -> Self {
+        Self { level, ..Self::new(rate, now) }
+    }
+
     /// Drains the bucket until `now` at the former rate, and sets the rate from here on.
     pub(crate) fn drain(&mut self, rate: Rate, now: u64) {
         self.flow(now);
@@ -138,18 +144,6 @@ impl Bucket {
 }
 
 impl Volume {
-    /// Returns the volume of an amount.
-    #[cfg(feature = "redis")]
-    pub(crate) fn new(amount: u64, rate: Rate) -> Self {
-        Self(u128::from(amount) * u128::from(rate.period))
-    }
-
-    /// Returns the volume that drains in `nanos` nanoseconds.
-    #[cfg(feature = "redis")]
-    pub(crate) fn from_nanos(nanos: u128, rate: Rate) -> Self {
-        Self(nanos.saturating_mul(rate.amount.into()))
-    }
-
     /// Returns the amount, rounded up.
     pub(crate) fn amount(self, rate: Rate) -> u64 {
         let Self(volume) = self;

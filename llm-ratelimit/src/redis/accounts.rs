@@ -7,23 +7,24 @@ use std::{
 
 use futures_util::future::try_join_all;
 use llm_redis::{Command, Error};
+use smallvec::SmallVec;
 
 use super::{
     RedisStats,
-    chunks::is_of_chunk,
+    chunks::lease_of,
     layout::{self, ACCOUNTS, Tag},
+    open::Settle,
     outage::LocalShare,
-    outbox::{Job, Outbox, Used},
-    question::{self, RuleNeed},
+    outbox::Job,
+    question::{self, Question, RuleNeed},
     scripts::{FORGET, IMPORT},
-    shared::{Open, Shared, lock},
+    shared::{Shared, lock},
 };
 use crate::{
     Balance, Dimension, LimitStatuses, Reason, Settlement, StoreError,
     account_ref::AccountRef,
     accounts::{Accounts, Decision, DecisionRequest, Listener, RoundTrip, Settled},
-    hold::Hold,
-    kind::Kind,
+    hold::{Hold, Holds},
     rules::Names,
     window::ImportMode,
 };
@@ -63,7 +64,6 @@ const ASK_AGAIN: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct RedisAccounts {
     pub(super) shared: Arc<Shared>,
-    pub(super) outbox: Outbox,
     pub(super) local: LocalShare,
 }
 
@@ -72,7 +72,7 @@ impl RedisAccounts {
         let counts = &self.shared.counts;
         RedisStats {
             dropped_settlements: counts.dropped.load(Relaxed),
-            pending_settlements: self.outbox.pending() as u64,
+            pending_settlements: self.shared.pending() as u64,
             refused_in_outage: counts.refused.load(Relaxed),
             allowed_in_outage: counts.allowed.load(Relaxed),
             shared_in_outage: counts.local.load(Relaxed),
@@ -80,66 +80,62 @@ impl RedisAccounts {
     }
 
     /// Settles what a call took of chunks, account by account.
-    pub(super) fn settle_chunks(&self, holds: &[Hold], settlement: &Settlement, shares: &[u8], settled: &mut Settled) {
+    pub(super) fn settle_chunks(&self, holds: &[Hold], settlement: &Settlement, shares: &[u8]) -> Settled {
+        let mut settled = Settled::default();
         for holds in holds.chunk_by(|a, b| a.account_ref == b.account_ref) {
-            let (account_ref, mut chunks) = (holds[0].account_ref, lock(&self.shared.chunks));
-            if chunks.settle(holds, settlement, shares) {
+            let account_ref = holds[0].account_ref;
+            let (is_current, is_awaited, is_closing) = {
+                let mut chunks = lock(&self.shared.chunks);
+                (chunks.settle(holds, settlement), chunks.is_awaited(account_ref), chunks.is_closing)
+            };
+            if is_awaited {
                 settled.awaited.push(account_ref);
             }
-            let is_closing = chunks.is_closing;
-            drop(chunks);
+            if let Some(number) = lease_of(&holds[0]).filter(|_| !is_current) {
+                self.settle_reserved(number, holds, settlement, shares);
+            }
             if is_closing {
-                self.outbox.report(account_ref);
+                self.shared.report(account_ref);
             }
         }
+        settled
     }
 
     /// Gives all chunks back, now and when calls end.
     pub(super) fn return_chunks(&self) {
         lock(&self.shared.chunks).is_closing = true;
-        self.outbox.report_all();
+        self.shared.report_all();
     }
 
-    fn settle_open(
+    fn settle_reserved(&self, number: u64, holds: &[Hold], settlement: &Settlement, shares: &[u8]) {
+        let ended = lock(&self.shared.open).settle(number, holds, settlement, shares);
+        if let Some(settle) = ended {
+            self.shared.push(Job::Settle(settle));
+        }
+    }
+
+    /// Settles what a call was granted while the server was away. What it used is charged when the server is back.
+    fn settle_local(
         &self,
-        open: Open,
-        holds: &[Hold],
+        (questions, local): (Vec<Question>, Holds),
         settlement: &Settlement,
         now: u64,
         alert_shares: &[u8],
     ) -> Settled {
-        let shares: Arc<[u8]> = alert_shares.into();
-        let (Open::Leased { question, .. } | Open::Local { question, .. }) = &open;
-        let used = |amount: &dyn Fn(&RuleNeed) -> Option<u64>, rules: &[RuleNeed]| -> Vec<Used> {
-            rules.iter().filter_map(|need| Some(Used::new(need, amount(need)?))).collect()
-        };
-        let amount = |need: &RuleNeed| Some(settlement.amount(need.kind, need.take?));
-        match &open {
-            Open::Leased { id, question } => {
-                for part in &question.parts {
-                    let used = used(&amount, &part.rules);
-                    if !used.is_empty() {
-                        let (tag, shares) = (Arc::clone(&part.tag), Arc::clone(&shares));
-                        self.outbox.push(Job::Settle { tag, id: *id, used, shares });
-                    }
-                }
-                Settled::default()
-            }
-            Open::Local { holds: local, .. } => {
-                let mut settled = self.local.table.settle(local, settlement, now, alert_shares);
-                settled.awaited = holds.iter().map(|hold| hold.account_ref).collect();
-                settled.awaited.dedup();
-                settled.awaited.retain(|at| self.shared.is_awaited(*at));
-                let counted = |need: &RuleNeed| amount(need).filter(|_| need.kind != Kind::Slots);
-                let rules: Vec<_> = question.rules().cloned().collect();
-                let used = used(&counted, &rules);
-                if used.iter().any(|used| used.amount > 0) {
-                    let id = self.shared.id(self.shared.next_number());
-                    self.outbox.push(Job::Charge { question: question.uncounted(), id, used, shares });
-                }
-                settled
+        let mut settled = self.local.table.settle(&local, settlement, now, alert_shares);
+        let accounts = questions.iter().flat_map(|question| &question.rules).map(|need| need.account_ref);
+        settled.awaited = accounts.filter(|at| self.shared.is_awaited(*at)).collect();
+        settled.awaited.dedup();
+        for question in questions {
+            let amount = |need: &RuleNeed| need.take.map_or(0, |take| settlement.amount(need.rule.kind, take));
+            let used: SmallVec<_> = question.rules.iter().map(amount).collect();
+            if used.iter().any(|used| *used > 0) {
+                let (number, question) = (self.shared.next_number(), question.uncounted());
+                let settle = Settle { number, question, used, partial: None, shares: alert_shares.into() };
+                self.shared.push(Job::Charge(settle));
             }
         }
+        settled
     }
 
     async fn all_balances(&self) -> Result<Vec<Balance>, Error> {
@@ -162,13 +158,11 @@ impl RedisAccounts {
     }
 
     /// Takes a balance over. Returns true if it changed an account.
-    async fn put(&self, mut balance: Balance, mode: ImportMode) -> Result<bool, Error> {
-        if mode != ImportMode::Spent {
-            balance.window.lose_reservations();
-        }
+    async fn put(&self, balance: Balance, mode: ImportMode) -> Result<bool, Error> {
         let key_space = self.shared.redis.key_space();
         let account = layout::account_name(&balance.scope, balance.values(), balance.catch_all);
         let tag = match balance.scope.value_of(&Dimension::Tenant, balance.values()) {
+            _ if self.shared.settings.has_one_tag => Tag::of_shared(key_space, ""),
             Some(tenant) => Tag::of_tenant(key_space, tenant),
             None => Tag::of_shared(key_space, &account),
         };
@@ -178,19 +172,31 @@ impl RedisAccounts {
             ImportMode::Spent => "spent",
         };
         lock(&self.shared.marks).forget(&tag);
-        let ordinal = layout::ordinal(&balance);
-        let call = IMPORT.with_keys(&[&tag.accounts]).arg(question::KEPT[0]).arg(mode);
-        let call = call.arg(layout::field(&account, &balance.counter));
-        let call = call.arg(layout::window_value(&balance.window, ordinal));
+        let value = layout::window_value(&balance.window, layout::calendar(&balance).as_ref());
+        let call = IMPORT.with_keys(&tag.keys()).arg(question::KEPT[0]).arg(mode);
+        let call = call.arg(layout::field(&account, &balance.counter)).arg(value);
         Ok(self.shared.redis.run_with_timeout(OPERATION, call).await?.into_int()? == 1)
+    }
+
+    async fn forget_tenant(&self, tenant: &str) -> Result<(), Error> {
+        let key_space = self.shared.redis.key_space();
+        let tag = match self.shared.settings.has_one_tag {
+            true => Tag::of_shared(key_space, ""),
+            false => Tag::of_tenant(key_space, tenant),
+        };
+        lock(&self.shared.marks).forget(&tag);
+        let hash = self.shared.redis.run_with_timeout(OPERATION, Command::new("HGETALL", &tag.accounts)).await?;
+        let fields = layout::fields_of(hash.into_list()?, tenant);
+        let call = fields.iter().fold(FORGET.with_keys(&tag.keys()), |call, field| call.arg(&**field));
+        self.shared.redis.run_with_timeout(OPERATION, call).await.map(drop)
     }
 
     /// Lets a test's time stand for the server's, and all that was settled before be counted.
     #[cfg(test)]
     pub(super) async fn follow_test(&self, now: u64) {
         if self.shared.exact().is_some() {
+            self.shared.drained().await;
             self.shared.set_exact(now);
-            self.outbox.drained().await;
         }
     }
 }
@@ -214,13 +220,26 @@ impl Accounts for RedisAccounts {
     }
 
     fn settle(&self, holds: &[Hold], settlement: &Settlement, now: u64, alert_shares: &[u8]) -> Settled {
-        let of_chunks = holds.partition_point(|hold| !is_of_chunk(hold));
+        #[cfg(test)]
+        if self.shared.exact().is_some() {
+            self.shared.set_exact(now);
+        }
+        let of_chunks = holds.partition_point(|hold| lease_of(hold).is_none());
         let (others, of_chunks) = holds.split_at(of_chunks);
-        let open = others.first().and_then(|hold| self.shared.take(hold.mark.into()));
-        let settled = open.map(|open| self.settle_open(open, others, settlement, now, alert_shares));
-        let mut settled = settled.unwrap_or_default();
-        self.settle_chunks(of_chunks, settlement, alert_shares, &mut settled);
-        settled
+        let mut settled = self.settle_chunks(of_chunks, settlement, alert_shares);
+        let Some(number) = others.first().map(|hold| u64::from(hold.mark)) else { return settled };
+        let local = lock(&self.shared.open).take_local(number);
+        match local {
+            Some(local) => {
+                let mut of_local = self.settle_local(local, settlement, now, alert_shares);
+                of_local.awaited.append(&mut settled.awaited);
+                of_local
+            }
+            None => {
+                self.settle_reserved(number, others, settlement, alert_shares);
+                settled
+            }
+        }
     }
 
     fn levels<'a>(&'a self, request: DecisionRequest<'a>) -> RoundTrip<'a, LimitStatuses> {
@@ -230,11 +249,8 @@ impl Accounts for RedisAccounts {
     fn forget<'a>(&'a self, tenant: &'a str, _: &'a Names) -> RoundTrip<'a, ()> {
         Box::pin(async move {
             #[cfg(test)]
-            self.outbox.drained().await;
-            let tag = Tag::of_tenant(self.shared.redis.key_space(), tenant);
-            lock(&self.shared.marks).forget(&tag);
-            let call = FORGET.with_keys(&[&tag.accounts]);
-            if let Err(error) = self.shared.redis.run_with_timeout(OPERATION, call).await {
+            self.shared.drained().await;
+            if let Err(error) = self.forget_tenant(tenant).await {
                 tracing::error!(%error, "a tenant was not forgotten: forget it again");
             }
         })
@@ -243,7 +259,7 @@ impl Accounts for RedisAccounts {
     fn export<'a>(&'a self, changed: bool, _: &'a Names) -> RoundTrip<'a, Result<Vec<Balance>, StoreError>> {
         Box::pin(async move {
             #[cfg(test)]
-            self.outbox.drained().await;
+            self.shared.drained().await;
             // What changed is in Redis already, where a persister need not write it.
             if changed {
                 return Ok(Vec::new());
@@ -274,7 +290,7 @@ impl Accounts for RedisAccounts {
     }
 
     fn open(&self) -> usize {
-        self.shared.open() + lock(&self.shared.chunks).open() + self.outbox.pending()
+        self.shared.open()
     }
 
     fn close(&self) {

@@ -8,7 +8,7 @@ use tokio::{runtime::Handle, time::Instant};
 use super::{
     RedisAccounts, RedisError,
     outage::{LocalShare, OutagePolicy},
-    outbox::{Outbox, renew, write},
+    outbox::renew,
     settings::Settings,
     shared::Shared,
 };
@@ -82,7 +82,8 @@ impl RedisAccountsBuilder {
         self
     }
 
-    /// Chooses the limits that are decided from chunks, by limit and tenant. By default they are those that tenants share.
+    /// Chooses limits of tenants that are decided from chunks, by limit and tenant: by default none. Limits that tenants share
+    /// always are.
     ///
     /// A chunk is an amount that a process leases of a limit, and from which it decides without a round trip. Its size
     /// follows the rate of the process's calls, up to a part of what is free: half of it, divided by the number of instances.
@@ -92,14 +93,14 @@ impl RedisAccountsBuilder {
     /// ```
     /// use std::num::NonZeroU32;
     ///
-    /// use llm_ratelimit::{Dimension, RedisAccounts, llm_redis::Redis};
+    /// use llm_ratelimit::{RedisAccounts, llm_redis::Redis};
     ///
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// let redis = Redis::builder("redis://127.0.0.1:1").spawn()?;
-    /// // The limits of one busy tenant, too.
-    /// let builder = RedisAccounts::builder(redis, NonZeroU32::new(4).ok_or("zero")?)
-    ///     .chunked(|limit, tenant| tenant == "acme" || !limit.dimensions().contains(&Dimension::Tenant));
+    /// // The limits of one busy tenant.
+    /// let instances = NonZeroU32::new(4).ok_or("zero")?;
+    /// let builder = RedisAccounts::builder(redis, instances).chunked(|_, tenant| tenant == "acme");
     /// # let _ = builder;
     /// # Ok(())
     /// # }
@@ -116,6 +117,13 @@ impl RedisAccountsBuilder {
         self
     }
 
+    /// Lets one script decide by all accounts, so that each decision can be compared with that of accounts in memory.
+    #[cfg(test)]
+    pub(super) fn one_tag(mut self) -> Self {
+        self.settings.has_one_tag = true;
+        self
+    }
+
     /// Accepts a server that evicts keys when its memory is full, with a warning in the log. What is evicted is forgotten,
     /// so a tenant may then spend its limits again.
     pub fn allow_eviction(mut self) -> Self {
@@ -123,9 +131,9 @@ impl RedisAccountsBuilder {
         self
     }
 
-    /// Checks that the server evicts nothing, and **spawns two tasks** on the current runtime, which send settlements and
-    /// renew reservations until the limiter is dropped. While calls wait for room in an account, a further task listens
-    /// for it.
+    /// Checks that the server evicts nothing, and **spawns a task** on the current runtime, which renews reservations until
+    /// the limiter is dropped. Each settlement is sent by a task of its own. While calls wait for room in an account, a
+    /// further task listens for it.
     ///
     /// # Errors
     ///
@@ -141,11 +149,9 @@ impl RedisAccountsBuilder {
         }
         let lease = self.settings.lease;
         let shared = Arc::new(Shared::new(self.redis, self.settings, runtime.clone()));
-        let (outbox, jobs) = Outbox::new(Arc::clone(&shared));
-        runtime.spawn(write(Arc::clone(&shared), jobs, outbox.counter()));
-        runtime.spawn(renew(outbox.downgrade(), lease));
+        runtime.spawn(renew(Arc::downgrade(&shared), lease));
         let local = LocalShare { table: AccountTable::new(LOCAL_ACCOUNTS), instances: self.instances.get() };
-        Ok(RedisAccounts { shared, outbox, local })
+        Ok(RedisAccounts { shared, local })
     }
 }
 

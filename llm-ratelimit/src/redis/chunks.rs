@@ -1,5 +1,8 @@
 //! Amounts of accounts that are leased to this process, from which it decides without a round trip. Pure: callers pass the
 //! time.
+//!
+//! A lease is a reservation of the process. When it is renewed or used up, the next one takes its place: what calls took of
+//! it stays reserved under its number until the last of them ends, and the rest goes over to the next.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -8,10 +11,9 @@ use smallvec::SmallVec;
 use tokio::sync::Notify;
 
 use super::{
-    layout::{self, Id, Tag},
-    lease::{Lease, PoolReply, PoolReport},
-    pool::{Needs, Pool},
-    question::RuleNeed,
+    layout::{self, Tag},
+    open::Reserved,
+    question::{Decided, Lease, Question, RuleNeed},
 };
 use crate::{
     Settlement,
@@ -19,9 +21,10 @@ use crate::{
     accounts::{DecisionRequest, Standing},
     blocked::Blocked,
     bucket::Mark,
-    counter::{DecisionTime, Level, Wait},
+    counter::{DecisionTime, Level, State, Wait},
     hold::{Hold, Holds},
-    rules::Group,
+    kind::Kind,
+    rules::{Group, Rule},
 };
 
 /// Chunks of all accounts.
@@ -32,30 +35,78 @@ pub(super) struct Chunks {
     pub(super) is_closing: bool,
 }
 
-/// Chunks of the counters of one account.
+/// Lease of the counters of one account.
 #[derive(Debug)]
 struct Chunk {
     tag: Arc<Tag>,
-    id: Id,
+    /// Number of the lease.
     number: u64,
+    /// Calls that took something of it.
+    open: usize,
     per_mille: u32,
-    shares: Arc<[u8]>,
     pools: SmallVec<[Pool; 1]>,
+    /// Request for the lease while no reply came and it may have arrived.
+    sent: Option<Arc<Sent>>,
     /// Time at which what is leased can be used no more, in nanoseconds since 1970 by this process's clock.
     expires: u64,
-    /// Calls that hold something of it.
-    open: usize,
     awaited: bool,
-    /// True while a report is on its way.
+    /// True while a request is on its way.
     reporting: bool,
-    /// Number of counters in the report that was sent last, while no reply came and it may have arrived.
-    sent: Option<usize>,
     /// Kind of the error of the last attempt, if it failed.
     failing: Option<ErrorKind>,
-    /// Time until which a refusal is remembered, by the server's clock.
+    /// Time until which a refusal is remembered, by the server's clock, unless settlements are on their way.
     refused_until: u64,
+    settling: usize,
     filled_at: u64,
     replied: Arc<Notify>,
+}
+
+/// Leased amount of one counter.
+#[derive(Debug)]
+struct Pool {
+    need: RuleNeed,
+    state: Option<State>,
+    leased: u64,
+    /// Amount of it that calls took: of slots, those that are held.
+    taken: u64,
+    /// Amount that calls used which have ended.
+    used: u64,
+    /// End of the window in which it is leased, in nanoseconds since 1970; the greatest number for other counters.
+    until: u64,
+    /// Amount that it leases beyond what is in use.
+    size: u64,
+    /// Amount that was taken since the last renewal.
+    consumed: u64,
+    /// Needs that found no room since the last request was sent, and those that it states.
+    pending: Needs,
+    asked: Needs,
+    /// Least amount that the server has refused.
+    refused: Option<u64>,
+}
+
+/// Sum and greatest of several needs.
+#[derive(Clone, Copy, Debug, Default)]
+struct Needs {
+    sum: u64,
+    most: u64,
+}
+
+/// Request for a lease.
+#[derive(Debug)]
+pub(super) struct Sent {
+    pub(super) number: u64,
+    /// Number of the lease before, if calls took anything of it.
+    pub(super) before: Option<u64>,
+    pub(super) question: Question,
+}
+
+/// Time of a step.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Times {
+    /// The server's time, in nanoseconds since 1970.
+    pub(super) now: u64,
+    /// This process's.
+    pub(super) local: u64,
 }
 
 /// Result of an attempt to take what a call needs.
@@ -69,35 +120,36 @@ pub(super) enum Taking {
     Fails(ErrorKind),
 }
 
-/// Mark of what is taken from a chunk, beside the number of a batch or the end of a window.
+/// Mark of what is taken from a chunk, beside the number of the lease.
 const CHUNK: u64 = 1 << 63;
 /// Longest time for which a refusal is remembered, in nanoseconds.
 const REMEMBERED: u64 = 100_000_000;
 /// Number of accounts with chunks, beyond which unused ones are forgotten.
 const ACCOUNTS: usize = 10_000;
 
-/// Returns true if a call took this from a chunk.
-pub(super) fn is_of_chunk(hold: &Hold) -> bool {
-    u64::from(hold.mark) & CHUNK != 0
+/// Returns the number of the lease from which a call took this, if it is from a chunk.
+pub(super) fn lease_of(hold: &Hold) -> Option<u64> {
+    let mark = u64::from(hold.mark);
+    (mark & CHUNK != 0).then_some(mark & !CHUNK)
 }
 
 impl Chunks {
-    /// Takes what a call needs of the groups with chunks, or nothing. `now` is the server's time, and `local` this process's.
+    /// Takes what a call needs of the groups with chunks, or nothing.
     pub(super) fn take<'a>(
         &mut self,
         request: &DecisionRequest<'a>,
         groups: impl Iterator<Item = (usize, &'a Group)> + Clone,
-        (now, local): (u64, u64),
-        create: impl Fn(&Group) -> (Tag, Id),
+        times: Times,
+        tag_of: impl Fn(&Group) -> Arc<Tag>,
         holds: &mut Holds,
     ) -> Taking {
         let plan = &request.plan.name;
         for (number, group) in groups.clone() {
             let at = layout::account_ref(group, request.demand, plan);
-            let chunk = self.accounts.entry(at).or_insert_with(|| Chunk::new(create(group)));
+            let chunk = self.accounts.entry(at).or_insert_with(|| Chunk::new(tag_of(group)));
             chunk.per_mille = request.at.per_mille;
             chunk.provide(group, request, at);
-            if let Some(taking) = chunk.obstacle(request, (number, group), at, (now, local)) {
+            if let Some(taking) = chunk.obstacle(request, (number, group), at, times) {
                 return taking;
             }
         }
@@ -111,90 +163,91 @@ impl Chunks {
     }
 
     /// Returns the levels of a group's rules, as far as they are known.
-    pub(super) fn levels(&self, group: &Group, at: AccountRef, time: DecisionTime) -> impl Iterator<Item = Level> {
+    pub(super) fn levels(&self, group: &Group, at: AccountRef) -> impl Iterator<Item = Level> {
         let chunk = self.accounts.get(&at);
         group.rules.iter().map(move |rule| {
-            let pool = chunk.and_then(|chunk| chunk.pools.iter().find(|pool| pool.need.counter == rule.id));
-            let stored = pool.and_then(|pool| Some((pool, pool.stored.as_ref()?)));
-            stored.map_or(Level::Unused, |(pool, stored)| stored.level(pool.need.rate(time)))
+            let pool = chunk.and_then(|chunk| chunk.pools.iter().find(|pool| pool.need.rule.id == rule.id));
+            let state = pool.and_then(|pool| Some(pool.need.level(pool.state.as_ref()?)));
+            state.unwrap_or(Level::Unused)
         })
     }
 
-    /// Settles what a call took of one account. Returns true if calls wait for the account.
-    pub(super) fn settle(&mut self, holds: &[Hold], settlement: &Settlement, shares: &[u8]) -> bool {
-        let Some(chunk) = holds.first().and_then(|hold| self.accounts.get_mut(&hold.account_ref)) else { return false };
-        chunk.open = chunk.open.saturating_sub(1);
+    /// Settles what a call took of one account. Returns true if the lease from which it took is the one that the account has
+    /// now, so that the rest of it is known here alone.
+    pub(super) fn settle(&mut self, holds: &[Hold], settlement: &Settlement) -> bool {
+        let Some(hold) = holds.first() else { return true };
+        let Some(chunk) = self.accounts.get_mut(&hold.account_ref) else { return false };
+        let is_current = lease_of(hold) == Some(chunk.number);
+        chunk.open -= usize::from(is_current);
         chunk.refused_until = 0;
-        if *chunk.shares != *shares {
-            chunk.shares = shares.into();
-        }
         for hold in holds {
-            let used = settlement.amount(hold.kind, hold.amount);
-            if let Some(pool) = chunk.pools.iter_mut().find(|pool| pool.need.counter == hold.counter) {
-                pool.settle(u64::from(hold.mark) & !CHUNK, hold.amount, used);
+            let pool = chunk.pools.iter_mut().find(|pool| pool.need.rule.id == hold.counter);
+            if let Some(pool) = pool.filter(|_| is_current || hold.kind == Kind::Slots) {
+                let used = settlement.amount(hold.kind, hold.amount);
+                pool.taken = pool.taken.saturating_sub(hold.amount.saturating_sub(used));
+                pool.used = pool.used.saturating_add(used);
             }
         }
-        chunk.awaited
+        is_current
     }
 
-    /// Returns the next report of an account, or the one that was sent and not acknowledged; `None` if it has no chunks.
-    pub(super) fn report(&mut self, at: AccountRef, now: u64, lease: u64) -> Option<Lease> {
-        let is_closing = self.is_closing;
-        let chunk = self.accounts.get_mut(&at)?;
-        let is_new = chunk.sent.is_none();
-        let counters = *chunk.sent.get_or_insert(chunk.pools.len());
-        chunk.number += u64::from(is_new);
-        let is_renewal = chunk.pools.iter().all(|pool| pool.pending.sum == 0);
-        let is_quick = now.saturating_sub(chunk.filled_at) < lease / 3;
-        let report = |pool: &mut Pool| {
-            if is_new {
-                pool.sent = pool.entries();
-                pool.resize(is_renewal, is_quick);
-            }
-            let Needs { sum, most } = std::mem::take(&mut pool.pending);
-            pool.asked.add(sum, most);
-            let (in_use, Needs { sum, most }) = (pool.in_use(now), pool.asked);
-            let size = if is_closing { sum } else { pool.size.max(sum) };
-            // What is in use is needed again after a loss.
-            let need = Some(in_use.saturating_add(most)).filter(|need| *need > 0);
-            let need = RuleNeed { take: Some(in_use.saturating_add(size)), need, ..pool.need.clone() };
-            PoolReport { need, entries: pool.sent.clone() }
-        };
-        let pools = chunk.pools.iter_mut().take(counters).map(report).collect();
-        let (tag, shares) = (Arc::clone(&chunk.tag), Arc::clone(&chunk.shares));
-        let Chunk { id, number, per_mille, awaited, .. } = *chunk;
-        Some(Lease { tag, id, number, per_mille, waits: awaited, shares, born: 0, pools })
-    }
-
-    /// Takes over the server's reply to a report that was sent at `sent_at`, by this process's clock. Returns true if calls
-    /// wait for the account.
-    pub(super) fn reply(
+    /// Returns the request for the next lease of an account, or the one that was sent and not acknowledged; `None` if it has
+    /// no chunks. The first time it hands over the lease before, if calls took anything of it.
+    pub(super) fn request(
         &mut self,
         at: AccountRef,
-        replies: Vec<PoolReply>,
-        (now, expires): (u64, u64),
-        per_mille: u32,
-    ) -> bool {
+        number: u64,
+        times: Times,
+        (lease, parts): (u64, u64),
+        id: impl Fn(u64) -> layout::Id,
+    ) -> Option<(Arc<Sent>, Option<Reserved>)> {
+        let is_closing = self.is_closing;
+        let chunk = self.accounts.get_mut(&at)?;
+        if let Some(sent) = &chunk.sent {
+            return Some((Arc::clone(sent), None));
+        }
+        let before = chunk.cut();
+        let is_quick = times.now.saturating_sub(chunk.filled_at) < lease / 3;
+        let (rules, kept) = chunk.next(times, is_quick, is_closing);
+        let lease = Lease {
+            before: (chunk.number > 0).then(|| id(chunk.number)),
+            is_ended: before.is_none(),
+            kept,
+            parts,
+            waits: chunk.awaited,
+        };
+        let tag = Arc::clone(&chunk.tag);
+        let question = Question { tag, rules, per_mille: chunk.per_mille, lease: Some(lease) };
+        let sent = Arc::new(Sent { number, before: before.as_ref().map(|_| chunk.number), question });
+        (chunk.number, chunk.open, chunk.sent) = (number, 0, Some(Arc::clone(&sent)));
+        Some((sent, before))
+    }
+
+    /// Takes over the server's reply to a request. What is leased can be used until `expires`, by this process's clock.
+    /// Returns true if there is more to give back, by another request.
+    pub(super) fn reply(&mut self, at: AccountRef, decided: &Decided, expires: u64) -> bool {
+        let is_closing = self.is_closing;
         let Some(chunk) = self.accounts.get_mut(&at) else { return false };
-        (chunk.sent, chunk.reporting, chunk.failing) = (None, false, None);
-        (chunk.expires, chunk.filled_at) = (expires, now);
-        let time = DecisionTime { now, per_mille };
+        (chunk.sent, chunk.failing) = (None, None);
+        (chunk.expires, chunk.filled_at) = (expires, decided.now);
+        let time = DecisionTime { now: decided.now, per_mille: chunk.per_mille };
         let mut wait = 0;
-        for (pool, reply) in chunk.pools.iter_mut().zip(replies) {
-            pool.refused = (!reply.has_room).then_some(pool.asked.most);
-            if !reply.has_room {
-                pool.stored = Some(reply.stored.clone());
+        for ((pool, (has_room, state)), leased) in chunk.pools.iter_mut().zip(&decided.rules).zip(&decided.leased) {
+            pool.reply(state, *leased);
+            pool.refused = (!has_room).then_some(pool.asked.most);
+            if !has_room {
                 wait = wait.max(match pool.wait(pool.asked.most, time) {
                     Wait::Nanos(nanos) => nanos.min(REMEMBERED),
                     Wait::Not => 0,
                     Wait::Unknown | Wait::Ever => REMEMBERED,
                 });
             }
-            pool.reply(reply);
+            pool.asked = Needs::default();
         }
-        chunk.refused_until = if wait == 0 { 0 } else { now.saturating_add(wait) };
+        chunk.refused_until = if wait == 0 { 0 } else { decided.now.saturating_add(wait) };
+        chunk.reporting = is_closing && chunk.pools.iter().any(Pool::has_rest);
         chunk.replied.notify_waiters();
-        chunk.awaited
+        chunk.reporting
     }
 
     /// Forgets that an account had no room.
@@ -204,7 +257,7 @@ impl Chunks {
         }
     }
 
-    /// Marks that an attempt to report has failed. It is tried again.
+    /// Notes that an attempt to send a request has failed. It is tried again.
     pub(super) fn fail(&mut self, at: AccountRef, kind: ErrorKind) {
         if let Some(chunk) = self.accounts.get_mut(&at) {
             chunk.failing = Some(kind);
@@ -212,7 +265,12 @@ impl Chunks {
         }
     }
 
-    /// Marks that no report of an account is on its way.
+    /// Returns true if a request is to be sent, and notes that it is on its way.
+    pub(super) fn begin(&mut self, at: AccountRef) -> bool {
+        self.accounts.get_mut(&at).is_some_and(|chunk| !std::mem::replace(&mut chunk.reporting, true))
+    }
+
+    /// Notes that a request has been given up.
     pub(super) fn give_up(&mut self, at: AccountRef, kind: ErrorKind) {
         self.fail(at, kind);
         if let Some(chunk) = self.accounts.get_mut(&at) {
@@ -220,23 +278,26 @@ impl Chunks {
         }
     }
 
-    /// Returns true if a report of an account is to be sent, and notes that it is on its way.
-    pub(super) fn begin_report(&mut self, at: AccountRef) -> bool {
-        self.accounts.get_mut(&at).is_some_and(|chunk| !std::mem::replace(&mut chunk.reporting, true))
-    }
-
     /// Returns the accounts that have something to report or to renew, and forgets unused ones beyond a number.
     pub(super) fn due(&mut self) -> Vec<AccountRef> {
-        let is_due = |chunk: &Chunk| chunk.sent.is_some() || chunk.pools.iter().any(Pool::is_due);
+        let is_due =
+            |chunk: &Chunk| chunk.sent.is_some() || chunk.pools.iter().any(|p| p.leased + p.taken + p.used > 0);
         if self.accounts.len() > ACCOUNTS {
             self.accounts.retain(|_, chunk| is_due(chunk) || chunk.open > 0 || chunk.awaited || chunk.reporting);
         }
         self.accounts.iter().filter(|(_, chunk)| is_due(chunk)).map(|(at, _)| *at).collect()
     }
 
-    /// Returns true if an account has something to report, or leases more than its calls hold.
-    pub(super) fn has_surplus(&self, at: AccountRef) -> bool {
-        self.accounts.get(&at).is_some_and(|chunk| chunk.pools.iter().any(Pool::has_surplus))
+    /// Notes that a settlement is on its way to an account, or that it is no longer.
+    pub(super) fn set_settling(&mut self, at: AccountRef, is_settling: bool) {
+        if let Some(chunk) = self.accounts.get_mut(&at) {
+            chunk.settling = if is_settling { chunk.settling + 1 } else { chunk.settling.saturating_sub(1) };
+        }
+    }
+
+    /// Returns true if calls wait for an account.
+    pub(super) fn is_awaited(&self, at: AccountRef) -> bool {
+        self.accounts.get(&at).is_some_and(|chunk| chunk.awaited)
     }
 
     /// Notes that calls wait for an account, or that they do no longer.
@@ -251,30 +312,31 @@ impl Chunks {
         self.accounts.get(&at).map(|chunk| &chunk.tag)
     }
 
-    /// Returns the number of open reservations, each counted once for every account it is in.
+    /// Returns the number of calls that took of the leases that accounts have now.
     pub(super) fn open(&self) -> usize {
         self.accounts.values().map(|chunk| chunk.open).sum()
     }
 }
 
 impl Chunk {
-    fn new((tag, id): (Tag, Id)) -> Self {
+    fn new(tag: Arc<Tag>) -> Self {
+        let (number, open, pools, sent, expires, awaited, reporting) = Default::default();
+        let (failing, refused_until, settling, filled_at, replied) = Default::default();
         Self {
-            tag: Arc::new(tag),
-            id,
-            number: 0,
+            tag,
+            number,
+            open,
             per_mille: 1_000,
-            shares: Arc::new([]),
-            pools: SmallVec::new(),
-            expires: 0,
-            open: 0,
-            awaited: false,
-            reporting: false,
-            sent: None,
-            failing: None,
-            refused_until: 0,
-            filled_at: 0,
-            replied: Arc::default(),
+            pools,
+            sent,
+            expires,
+            awaited,
+            reporting,
+            failing,
+            refused_until,
+            settling,
+            filled_at,
+            replied,
         }
     }
 
@@ -282,10 +344,10 @@ impl Chunk {
     #[inline]
     fn provide(&mut self, group: &Group, request: &DecisionRequest<'_>, at: AccountRef) {
         for rule in &group.rules {
-            match self.pools.iter_mut().find(|pool| pool.need.counter == rule.id) {
-                Some(pool) if Arc::ptr_eq(&pool.need.limit, &rule.limit) => {}
-                Some(pool) => pool.need.limit = Arc::clone(&rule.limit),
-                // The reply to a report that is on its way has the counters that the report had.
+            match self.pools.iter_mut().find(|pool| pool.need.rule.id == rule.id) {
+                Some(pool) if Arc::ptr_eq(&pool.need.rule.limit, &rule.limit) => {}
+                Some(pool) => pool.need.rule = rule.clone(),
+                // The reply to a request that is on its way has the counters that the request had.
                 None => self.pools.push(Pool::new(group, rule, request, at)),
             }
         }
@@ -298,22 +360,23 @@ impl Chunk {
         request: &DecisionRequest<'_>,
         (number, group): (usize, &Group),
         at: AccountRef,
-        (now, local): (u64, u64),
+        Times { now, local }: Times,
     ) -> Option<Taking> {
         let number = u16::try_from(number).unwrap_or(u16::MAX);
         let blocked = |wait, rule| Some(Taking::Blocked(Blocked { wait, account_ref: Some(at), group: number, rule }));
         let is_new = request.standing == Standing::New;
         let (mut lacks, is_expired, waits) = (false, local >= self.expires, self.awaited && is_new);
+        let refused_until = if self.settling > 0 { 0 } else { self.refused_until };
         for (position, rule) in group.rules.iter().enumerate() {
             let needed = rule.needed(request.demand).filter(|_| request.standing != Standing::Regardless);
             let Some(n) = needed.or(request.takes(rule)) else { continue };
-            let Some(pool) = self.pools.iter_mut().find(|pool| pool.need.counter == rule.id) else { continue };
+            let Some(pool) = self.pools.iter_mut().find(|pool| pool.need.rule.id == rule.id) else { continue };
             let position = u16::try_from(position).ok();
             match needed {
                 Some(n) if n > rule.limit.quota().most() => return blocked(Wait::Ever, position),
                 Some(_) if waits => return blocked(Wait::Unknown, None),
                 Some(n) if !is_expired && n <= pool.available(now) && pool.leased > 0 => continue,
-                Some(n) if now < self.refused_until && pool.refused.is_some_and(|refused| n >= refused) => {
+                Some(n) if now < refused_until && pool.refused.is_some_and(|refused| n >= refused) => {
                     let time = DecisionTime { now, per_mille: self.per_mille };
                     return blocked(pool.wait(n, time), position);
                 }
@@ -322,7 +385,8 @@ impl Chunk {
                 _ => {}
             }
             lacks = true;
-            pool.pending.add(n.max(1), n.max(1));
+            let n = n.max(1);
+            pool.pending = Needs { sum: pool.pending.sum.saturating_add(n), most: pool.pending.most.max(n) };
         }
         match self.failing {
             _ if !lacks => None,
@@ -333,14 +397,96 @@ impl Chunk {
 
     #[inline]
     fn take(&mut self, group: &Group, request: &DecisionRequest<'_>, at: AccountRef, holds: &mut Holds) {
-        let mut takes = false;
+        let (before, mark) = (holds.len(), Mark::from(CHUNK | self.number));
         for rule in &group.rules {
             let Some(amount) = request.takes(rule) else { continue };
-            let Some(pool) = self.pools.iter_mut().find(|pool| pool.need.counter == rule.id) else { continue };
-            takes = true;
-            let mark = Mark::from(CHUNK | pool.take(amount));
+            let Some(pool) = self.pools.iter_mut().find(|pool| pool.need.rule.id == rule.id) else { continue };
+            pool.taken = pool.taken.saturating_add(amount);
+            pool.consumed = pool.consumed.saturating_add(amount);
             holds.push(Hold { account_ref: at, counter: rule.id, kind: rule.kind, amount, mark });
         }
-        self.open += usize::from(takes);
+        self.open += usize::from(holds.len() > before);
+    }
+
+    /// Returns the reservation of what calls took of the lease; `None` if that is nothing.
+    fn cut(&self) -> Option<Reserved> {
+        let is_used = self.open > 0 || self.pools.iter().any(|pool| pool.taken > pool.held() || pool.used > 0);
+        if !is_used || self.number == 0 {
+            return None;
+        }
+        let held = |pool: &Pool| RuleNeed { take: Some(pool.taken - pool.held()), ..pool.need.clone() };
+        let rules = self.pools.iter().map(held).collect();
+        let question = Question { tag: Arc::clone(&self.tag), rules, per_mille: self.per_mille, lease: None };
+        let used = self.pools.iter().map(|pool| pool.used).collect();
+        Some(Reserved::of_lease(question, self.open, used))
+    }
+
+    /// Goes on to the next lease. Returns what it is to hold, and of each counter what was taken of the one before, and what
+    /// of that goes over.
+    fn next(&mut self, times: Times, is_quick: bool, is_closing: bool) -> (Vec<RuleNeed>, Vec<(u64, u64)>) {
+        let is_renewal = self.pools.iter().all(|pool| pool.pending.sum == 0);
+        let is_expired = times.local >= self.expires;
+        let next = |pool: &mut Pool| {
+            pool.resize(is_renewal, is_quick);
+            pool.asked = std::mem::take(&mut pool.pending);
+            let (held, Needs { sum, most }) = (pool.held(), pool.asked);
+            let want = held.saturating_add(if is_closing { sum } else { pool.size.max(sum) });
+            let rest = if is_expired { held } else { pool.available(times.now).saturating_add(held) };
+            let (taken, sure) = (pool.taken, rest.min(want));
+            (pool.leased, pool.taken, pool.used) = (sure, held, 0);
+            let need = (most > 0).then(|| held.saturating_add(most));
+            (RuleNeed { take: Some(want), need, ..pool.need.clone() }, (taken, sure))
+        };
+        self.pools.iter_mut().map(next).unzip()
+    }
+}
+
+impl Pool {
+    fn new(group: &Group, rule: &Rule, request: &DecisionRequest<'_>, at: AccountRef) -> Self {
+        let is_window = rule.limit.quota().windows().is_some();
+        let account = layout::account_of(group, request.demand, &request.plan.name);
+        let (state, leased, taken, used, size, consumed, pending, asked, refused) = Default::default();
+        let (need, until) = (RuleNeed::new(group, rule, &account, at), if is_window { 0 } else { u64::MAX });
+        Self { need, state, leased, taken, used, until, size, consumed, pending, asked, refused }
+    }
+
+    /// Returns the time until an amount fits, after the server had no room for it.
+    fn wait(&self, n: u64, time: DecisionTime) -> Wait {
+        self.state.as_ref().map_or(Wait::Unknown, |state| self.need.wait(n, state, time))
+    }
+
+    #[inline]
+    fn available(&self, now: u64) -> u64 {
+        if now >= self.until { 0 } else { self.leased.saturating_sub(self.taken) }
+    }
+
+    /// Returns the slots that calls hold, which go over from lease to lease.
+    fn held(&self) -> u64 {
+        if self.need.rule.kind == Kind::Slots { self.taken } else { 0 }
+    }
+
+    /// Adapts the size to the rate: it doubles if it was used up soon, and shrinks to what was used since the last renewal.
+    fn resize(&mut self, is_renewal: bool, is_quick: bool) {
+        if is_renewal {
+            self.size = self.size.min(self.consumed);
+            self.consumed = 0;
+        } else if self.pending.sum > 0 && is_quick {
+            self.size = self.size.saturating_mul(2);
+        }
+    }
+
+    fn reply(&mut self, state: &State, leased: u64) {
+        if let State::Window(window) = state
+            && window.until != self.until
+        {
+            (self.until, self.taken) = (window.until, 0);
+        }
+        self.size = self.size.max(self.asked.sum.min(leased));
+        (self.leased, self.state) = (leased, Some(state.clone()));
+    }
+
+    /// Returns true if it leases or has to report more than calls hold.
+    fn has_rest(&self) -> bool {
+        self.leased > self.held() || self.taken > self.held() || self.used > 0
     }
 }

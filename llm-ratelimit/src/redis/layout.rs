@@ -1,15 +1,20 @@
 //! Names of accounts in Redis, and their counters as they are stored there.
 
-use std::hash::{BuildHasher, Hash, Hasher};
+use std::{
+    hash::{BuildHasher, Hash, Hasher},
+    ops::Deref,
+};
 
 use llm_redis::{HashTag, Key, KeySpace, Value};
 
+use super::scripts::{bytes, double};
 use crate::{
-    Balance, Calendar, Demand,
+    Balance, Calendar, Demand, Dimension,
     account_ref::AccountRef,
-    bucket::{Rate, Volume},
-    counter::Level,
-    rules::Group,
+    bucket::{Bucket, Rate},
+    counter::{DecisionTime, State},
+    quota::Span,
+    rules::{Group, Rule},
     scope::Scope,
     window::Window,
 };
@@ -19,7 +24,7 @@ pub(super) const MOST: u64 = (1 << 53) - 1;
 /// The name of the keys that hold accounts, by which they are listed.
 pub(super) const ACCOUNTS: &str = "limits";
 
-/// Number of a reservation or a lease among those of all processes.
+/// Number of a reservation among those of all processes.
 pub(super) type Id = [u8; 16];
 
 /// The keys of accounts that one script may use together.
@@ -31,18 +36,14 @@ pub(super) struct Tag {
     pub(super) channel: Key,
 }
 
-/// A counter as the server holds it.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) enum Stored {
-    /// Level in microseconds of drain, and the amount that processes have leased.
-    Bucket(f64, f64),
-    Window(Window),
-    Slots(u64),
-}
-
 impl Tag {
     fn new(tag: &HashTag) -> Self {
         Self { accounts: tag.key(ACCOUNTS), ends: tag.key("limit-ends"), channel: tag.key("limit-room") }
+    }
+
+    /// Returns the keys of a script.
+    pub(super) fn keys(&self) -> [&Key; 3] {
+        [&self.accounts, &self.ends, &self.channel]
     }
 
     /// Returns the tag of all that is counted by tenant, for one tenant.
@@ -92,100 +93,101 @@ pub(super) fn account_ref(group: &Group, demand: &Demand, plan: &str) -> Account
     AccountRef::from_hash(hasher.finish())
 }
 
-impl Stored {
-    /// Parses a value of the server; `None` if it is no counter of this layout. What a later version added behind it is left
-    /// out.
-    pub(super) fn parse(value: &[u8]) -> Option<Self> {
-        let (kind, rest) = value.split_first()?;
-        match kind {
-            b'b' => {
-                let number = |at: usize| Some(f64::from_le_bytes(rest.get(at..at + 8)?.try_into().ok()?));
-                Some(Self::Bucket(number(0)?, number(40)?))
-            }
-            b's' => {
-                let [held] = numbers(rest)?;
-                Some(Self::Slots(held))
-            }
-            b'w' => {
-                let [ends, _, before, spent, reserved, carried, debt, limit, alerted] = numbers(rest)?;
-                let (until, before) = (ends.saturating_mul(1_000), before.saturating_mul(1_000));
-                let alerted = u8::try_from(alerted).ok()?;
-                Some(Self::Window(Window { until, before, spent, reserved, carried, debt, limit, alerted }))
-            }
-            _ => None,
+/// Parses a value of the server as the counter of a rule; `None` if it is none of this layout. What a later version added
+/// behind it is left out.
+pub(super) fn state(value: &[u8], rule: &Rule, at: DecisionTime) -> Option<State> {
+    let quota = rule.limit.quota();
+    match (value.first()?, quota.span()) {
+        (b'b', Span::Bucket { period, burst }) => {
+            let [level, .., leased] = doubles::<6>(value)?;
+            let rate = quota.rate(*period, *burst, at.per_mille);
+            Some(State::Bucket(Bucket::of_volume(volume(level + leased * unit(rate), rate), rate, at.now)))
         }
-    }
-
-    /// Returns the level of a counter with this rate, if it is a bucket.
-    pub(super) fn level(&self, rate: Option<Rate>) -> Level {
-        match (self, rate) {
-            (Self::Bucket(micros, leased), Some(rate)) => Level::Bucket(volume(micros + leased * unit(rate), rate)),
-            (Self::Bucket(..), None) => Level::Unused,
-            (Self::Window(window), _) => Level::Window {
-                used: window.carried.saturating_add(window.spent),
-                reserved: window.reserved,
-                debt: window.owed(),
-                until: window.until,
-            },
-            (Self::Slots(held), _) => Level::Slots(*held),
-        }
+        (b'w', Span::Calendar(_)) => window(value).map(State::Window),
+        (b's', Span::Concurrent) => doubles(value).map(|[held]| State::Slots(whole(held))),
+        _ => None,
     }
 }
 
-/// Parses the first so many numbers of a list.
-fn numbers<const N: usize>(list: &[u8]) -> Option<[u64; N]> {
-    let numbers: Vec<u64> = list.split(|byte| *byte == b' ').take(N).map_while(number).collect();
+/// Parses a window of the server.
+pub(super) fn window(value: &[u8]) -> Option<Window> {
+    let value = value.strip_prefix(b"w").map(|_| value)?;
+    let [until, _, before, spent, reserved, carried, debt, limit, alerted] = doubles(value)?.map(whole);
+    let (until, before, alerted) =
+        (until.saturating_mul(1_000), before.saturating_mul(1_000), u8::try_from(alerted).ok()?);
+    Some(Window { until, before, spent, reserved, carried, debt, limit, alerted })
+}
+
+/// Writes a window as the server holds it. Without a calendar it has no number.
+pub(super) fn window_value(window: &Window, calendar: Option<&Calendar>) -> Vec<u8> {
+    let Window { until, before, spent, reserved, carried, debt, limit, alerted } = *window;
+    let ordinal = calendar.map_or(0, |calendar| calendar.bounds(until.saturating_sub(1)).ordinal);
+    let numbers =
+        [until / 1_000, ordinal, before / 1_000, spent, reserved, carried, debt, limit, alerted.into()].map(double);
+    [b"w", &*bytes(&numbers)].concat()
+}
+
+/// Returns the calendar of a balance, if its counter names one.
+pub(super) fn calendar(balance: &Balance) -> Option<Calendar> {
+    Calendar::parse(balance.counter.rsplit_once("/calendar ")?.1)
+}
+
+/// Parses the numbers behind the letter of a value's kind.
+fn doubles<const N: usize>(value: &[u8]) -> Option<[f64; N]> {
+    let (numbers, _) = value.get(1..)?.as_chunks::<8>();
+    let numbers: Vec<f64> = numbers.iter().take(N).map(|number| f64::from_le_bytes(*number)).collect();
     numbers.try_into().ok()
 }
 
-pub(super) fn number(digits: &[u8]) -> Option<u64> {
-    std::str::from_utf8(digits).ok()?.parse().ok()
-}
-
-/// Writes a window as the server holds it.
-pub(super) fn window_value(window: &Window, ordinal: u64) -> String {
-    let Window { until, before, spent, reserved, carried, debt, limit, alerted } = window;
-    let (until, before) = (until / 1_000, before / 1_000);
-    let amounts = [*spent, *reserved, *carried, *debt, *limit].map(|amount| amount.min(MOST));
-    let [spent, reserved, carried, debt, limit] = amounts;
-    format!("w{until} {ordinal} {before} {spent} {reserved} {carried} {debt} {limit} {alerted}")
-}
-
-/// Returns the number of a balance's window: zero if its counter does not name a calendar.
-pub(super) fn ordinal(balance: &Balance) -> u64 {
-    let calendar = balance.counter.rsplit_once("/calendar ").and_then(|(_, calendar)| Calendar::parse(calendar));
-    calendar.map_or(0, |calendar| calendar.bounds(balance.until().saturating_sub(1)).ordinal)
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the server holds whole numbers")]
+pub(super) fn whole(number: f64) -> u64 {
+    number as u64
 }
 
 /// Returns the microseconds in which an amount of one drains.
 #[expect(clippy::cast_precision_loss, reason = "the script calculates with the same")]
-pub(super) fn unit(rate: Rate) -> f64 {
+fn unit(rate: Rate) -> f64 {
     rate.period as f64 / 1_000.0 / rate.amount.max(1) as f64
 }
 
 /// Returns the volume of a level in microseconds of drain. A level that is an amount as exactly as the script
 /// calculates is that amount.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "rounded")]
-fn volume(micros: f64, rate: Rate) -> Volume {
+fn volume(micros: f64, rate: Rate) -> u128 {
     let unit = unit(rate);
     let nearest = (micros / unit).round();
     if (micros - nearest * unit).abs() < 0.01 {
-        return Volume::new(nearest as u64, rate);
+        return u128::from(nearest as u64) * u128::from(rate.period);
     }
-    Volume::from_nanos((micros * 1_000.0) as u128, rate)
+    ((micros * 1_000.0) as u128).saturating_mul(rate.amount.into())
 }
 
 /// Returns the windows among the fields and values of a hash.
 pub(super) fn balances(hash: Vec<Value>) -> Vec<Balance> {
-    let mut items = hash.into_iter().map(|value| value.into_bytes().ok().flatten().unwrap_or_default());
     let mut balances = Vec::new();
-    while let (Some(field), Some(value)) = (items.next(), items.next()) {
+    for (field, value) in entries(hash) {
         let Some((scope, values, catch_all, counter)) = parse_field(&field) else { continue };
-        if let Some(Stored::Window(window)) = Stored::parse(&value) {
+        if let Some(window) = window(&value) {
             balances.push(Balance { scope, values, catch_all, counter, window });
         }
     }
     balances
+}
+
+/// Returns the fields of a hash that count a tenant's calls.
+pub(super) fn fields_of(hash: Vec<Value>, tenant: &str) -> Vec<Box<[u8]>> {
+    let is_theirs = |field: &[u8]| {
+        let Some((scope, values, catch_all, _)) = parse_field(field) else { return false };
+        let of = scope.value_of(&Dimension::Tenant, values.iter().map(String::as_str));
+        !catch_all && of == Some(tenant)
+    };
+    entries(hash).filter(|(field, _)| is_theirs(field)).map(|(field, _)| (*field).into()).collect()
+}
+
+/// Returns the fields and values of a hash.
+fn entries(hash: Vec<Value>) -> impl Iterator<Item = (impl Deref<Target = [u8]>, impl Deref<Target = [u8]>)> {
+    let mut items = hash.into_iter().map(|value| value.into_bytes().ok().flatten().unwrap_or_default());
+    std::iter::from_fn(move || Some((items.next()?, items.next()?)))
 }
 
 #[cfg(test)]
@@ -204,13 +206,11 @@ mod tests {
             limit: MOST,
             alerted: 80,
         };
-        let value = window_value(&window, 20_773);
-        assert_eq!(Stored::parse(value.as_bytes()), Some(Stored::Window(window.clone())));
-        let of_later_version = Stored::parse([&value, " 7 later"].concat().as_bytes());
-        assert_eq!(of_later_version, Some(Stored::Window(window)));
-        assert_eq!(Stored::parse(b"s3 later"), Some(Stored::Slots(3)));
-        for wrong in ["", "x", "w1 2", "s", "sx", "b123", "w1 2 3 4 5 6 7 8 999"] {
-            assert_eq!(Stored::parse(wrong.as_bytes()), None, "{wrong}");
+        let value = window_value(&window, Calendar::parse("day").as_ref());
+        assert_eq!(super::window(&value), Some(window.clone()));
+        assert_eq!(super::window(&[&value, &b" 7 later"[..]].concat()), Some(window));
+        for wrong in [&b""[..], b"x", b"w1 2", &value[..70], &[b"b", &value[1..]].concat()] {
+            assert_eq!(super::window(wrong), None, "{wrong:?}");
         }
     }
 

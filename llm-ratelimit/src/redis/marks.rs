@@ -2,11 +2,8 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use super::{
-    layout::{Stored, Tag, window_value},
-    question::RuleNeed,
-};
-use crate::window::Window;
+use super::{layout::Tag, question::RuleNeed};
+use crate::{Limit, counter::State, window::Window};
 
 /// Levels by the name of the accounts' hash.
 #[derive(Debug, Default)]
@@ -16,8 +13,7 @@ pub(super) struct Marks(HashMap<Box<str>, TagMarks>);
 struct TagMarks {
     /// Time at which the server began the hash, in microseconds since 1970; 0 if it is not known.
     born: u64,
-    /// Windows by field, with their numbers.
-    windows: HashMap<Arc<str>, (Window, u64)>,
+    windows: HashMap<Arc<str>, (Window, Arc<Limit>)>,
 }
 
 /// Number of hashes, beyond which all levels are forgotten.
@@ -30,42 +26,31 @@ impl Marks {
     }
 
     /// Notes the levels that the server replied with.
-    pub(super) fn note<'a>(&mut self, tag: &Tag, born: u64, levels: impl Iterator<Item = (&'a RuleNeed, &'a Stored)>) {
-        let windows = levels.filter_map(|(need, stored)| match (stored, need.limit.quota().windows()) {
-            (Stored::Window(window), Some(calendar)) => Some((need, window, calendar)),
-            _ => None,
-        });
-        if self.0.len() >= HASHES && !self.0.contains_key(tag.accounts.as_str()) {
+    pub(super) fn note(&mut self, tag: &Tag, born: u64, needs: &[RuleNeed], rules: &[(bool, State)]) {
+        let name = tag.accounts.as_str();
+        if self.0.len() >= HASHES && !self.0.contains_key(name) {
             self.0.clear();
         }
-        let marks = match self.0.get_mut(tag.accounts.as_str()) {
+        let marks = match self.0.get_mut(name) {
             Some(marks) => marks,
-            None => self.0.entry(tag.accounts.as_str().into()).or_default(),
+            None => self.0.entry(name.into()).or_default(),
         };
         marks.born = born;
-        for (need, window, calendar) in windows {
+        for (need, (_, state)) in needs.iter().zip(rules) {
+            let State::Window(window) = state else { continue };
             let rank = |window: &Window| (window.until, window.total());
-            match marks.windows.get_mut(&need.field) {
-                Some((known, _)) if rank(known) >= rank(window) => {}
-                Some((known, _)) if known.until == window.until => *known = window.clone(),
-                _ => {
-                    let ordinal = calendar.bounds(window.until.saturating_sub(1)).ordinal;
-                    marks.windows.insert(Arc::clone(&need.field), (window.clone(), ordinal));
-                }
+            if marks.windows.get(&need.field).is_none_or(|(known, _)| rank(known) < rank(window)) {
+                marks.windows.insert(Arc::clone(&need.field), (window.clone(), Arc::clone(&need.rule.limit)));
             }
         }
     }
 
-    /// Returns fields and windows of accounts that the server has lost. All that was reserved in them counts as spent.
-    pub(super) fn lost(&mut self, tag: &Tag) -> Vec<(Arc<str>, String)> {
+    /// Returns fields, windows and limits of accounts that the server has lost.
+    pub(super) fn lost(&mut self, tag: &Tag) -> Vec<(Arc<str>, Window, Arc<Limit>)> {
         let Some(marks) = self.0.get_mut(tag.accounts.as_str()) else { return Vec::new() };
         marks.born = 0;
-        let value = |(window, ordinal): &(Window, u64)| {
-            let mut window = window.clone();
-            window.lose_reservations();
-            window_value(&window, *ordinal)
-        };
-        marks.windows.iter().map(|(field, known)| (Arc::clone(field), value(known))).collect()
+        let windows = marks.windows.iter();
+        windows.map(|(field, (window, limit))| (Arc::clone(field), window.clone(), Arc::clone(limit))).collect()
     }
 
     /// Forgets the levels of a hash, because an operator has changed it.

@@ -1,8 +1,8 @@
 //! Accounts in Redis, which all processes of a fleet share.
 //!
-//! [`question`] holds what a call asks, and [`scripts`] answer it. Settlements go through the [`outbox`]. [`shared`] holds open
-//! reservations and the queues' subscriptions, and [`outage`] decides while the server is away. [`chunks`] holds
-//! what is leased of shared accounts, and [`lease`] reports about it.
+//! [`question`] holds what a call asks, and [`scripts`] answer it. [`open`] holds reservations until their calls end, and the
+//! [`outbox`] sends settlements. [`chunks`] holds what is leased of shared accounts, [`marks`] what is known of windows, and
+//! [`outage`] decides while the server is away.
 
 mod accounts;
 mod builder;
@@ -10,11 +10,10 @@ mod chunks;
 mod decide;
 mod error;
 mod layout;
-mod lease;
 mod marks;
+mod open;
 mod outage;
 mod outbox;
-mod pool;
 mod question;
 mod scripts;
 mod settings;

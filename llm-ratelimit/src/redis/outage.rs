@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::question::Question;
+use super::question::RuleNeed;
 use crate::{
     Limit, Reason,
     account_table::AccountTable,
@@ -72,14 +72,14 @@ impl LocalShare {
     /// one in Redis that it stands for.
     pub(super) fn decide(
         &self,
-        question: &Question,
+        needs: &[&RuleNeed],
         request: &DecisionRequest<'_>,
         decision: &mut Decision,
         policy: &dyn Fn(&Limit) -> OutagePolicy,
     ) -> Outcome {
         let refuses = |limit: &Limit| policy(limit) == OutagePolicy::Refuse;
         let is_counted = request.standing != Standing::Regardless;
-        if is_counted && question.rules().any(|rule| rule.need.or(rule.take).is_some() && refuses(&rule.limit)) {
+        if is_counted && needs.iter().any(|need| need.need.or(need.take).is_some() && refuses(&need.rule.limit)) {
             decision.refused = Some(Reason::Unavailable);
             return Outcome::Refused;
         }
@@ -89,10 +89,10 @@ impl LocalShare {
         let request = DecisionRequest { plan: &plan, at: DecisionTime { per_mille, ..request.at }, ..*request };
         let mut local = Decision::new(&request);
         self.table.try_decide(&request, &mut local);
-        decision.blocked = local.blocked.and_then(|blocked| renamed(question, &plan, &blocked));
+        decision.blocked = local.blocked.and_then(|blocked| renamed(needs, &plan, &blocked));
         decision.statuses.levels = levels(decision.statuses.plan(), &plan, &local);
         decision.held.holds = std::mem::take(&mut local.held.holds);
-        match (decision.blocked, question.rules().any(|rule| shared(&rule.limit))) {
+        match (decision.blocked, needs.iter().any(|need| shared(&need.rule.limit))) {
             (None, false) => Outcome::Allowed,
             _ => Outcome::Local,
         }
@@ -114,13 +114,13 @@ fn confined(plan: &PlanRules, keeps: impl Fn(&Limit) -> bool) -> PlanRules {
 }
 
 /// Returns an obstacle of a confined plan as one of the whole plan.
-fn renamed(question: &Question, plan: &PlanRules, blocked: &Blocked) -> Option<Blocked> {
+fn renamed(needs: &[&RuleNeed], plan: &PlanRules, blocked: &Blocked) -> Option<Blocked> {
     let rule = blocked.rule.map(|rule| plan.groups[usize::from(blocked.group)].rules[usize::from(rule)].id);
     let of_group = |counter: Option<u32>| {
-        question.rules().find(|need| need.group == blocked.group && counter.is_none_or(|id| need.counter == id))
+        needs.iter().find(|need| need.group == blocked.group && counter.is_none_or(|id| need.rule.id == id))
     };
     let need = of_group(rule)?;
-    Some(Blocked { account_ref: Some(need.account_ref), rule: rule.map(|_| need.rule), ..*blocked })
+    Some(Blocked { account_ref: Some(need.account_ref), rule: rule.map(|_| need.position), ..*blocked })
 }
 
 /// Returns the levels of all rules of a plan, of which a part was decided.

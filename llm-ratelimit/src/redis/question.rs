@@ -2,37 +2,31 @@
 
 use std::sync::Arc;
 
-use llm_redis::{Error, KeySpace, ScriptCall, Value};
+use llm_redis::{Error, ScriptCall, Value};
 
 use super::{
-    layout::{self, MOST, Stored, Tag},
-    scripts::DECIDE,
+    layout::{self, Id, MOST, Tag},
+    scripts::{DECIDE, bytes, double},
 };
 use crate::{
-    Dimension, Limit,
+    Dimension,
     account_ref::AccountRef,
     accounts::{DecisionRequest, Standing},
     blocked::Blocked,
-    bucket::Rate,
-    counter::{DecisionTime, Level, Levels, Wait},
+    counter::{Counter, DecisionTime, Level, Levels, State, Wait},
     kind::Kind,
     quota::{Span, scaled},
     rules::{Group, PlanRules, Rule},
 };
 
-/// All that a call needs of accounts in Redis.
+/// All that a call needs of the accounts of one tag, or all that a process leases of one account.
 #[derive(Clone, Debug)]
 pub(super) struct Question {
-    /// One for each tag: all of them are decided together if one server holds them.
-    pub(super) parts: Vec<Part>,
-    per_mille: u32,
-}
-
-/// Needs of a call of the accounts of one tag.
-#[derive(Clone, Debug)]
-pub(super) struct Part {
     pub(super) tag: Arc<Tag>,
+    /// Needs in the order of the plan's rules.
     pub(super) rules: Vec<RuleNeed>,
+    pub(super) per_mille: u32,
+    pub(super) lease: Option<Lease>,
 }
 
 /// Need of a call of one counter.
@@ -42,16 +36,28 @@ pub(super) struct RuleNeed {
     pub(super) account_ref: AccountRef,
     /// Number of the group among the plan's, and of the rule among the group's.
     pub(super) group: u16,
-    pub(super) rule: u16,
-    /// Numbers of the scope and of the counter.
+    pub(super) position: u16,
+    /// Number of the scope.
     pub(super) group_id: u32,
-    pub(super) counter: u32,
-    pub(super) kind: Kind,
-    pub(super) limit: Arc<Limit>,
+    pub(super) rule: Rule,
     /// Amount that the call takes, if it takes anything.
     pub(super) take: Option<u64>,
     /// Amount for which there must be room, if there must be.
     pub(super) need: Option<u64>,
+}
+
+/// Lease of amounts that takes the place of another one.
+#[derive(Clone, Debug)]
+pub(super) struct Lease {
+    pub(super) before: Option<Id>,
+    /// True if calls took nothing of the lease before.
+    pub(super) is_ended: bool,
+    /// Of each rule the amount that calls took of the lease before, and the amount of it that this process goes on to use.
+    pub(super) kept: Vec<(u64, u64)>,
+    /// Number of parts of what is free, of which the process gets one.
+    pub(super) parts: u64,
+    /// True if calls wait for room.
+    pub(super) waits: bool,
 }
 
 /// Purpose of a question.
@@ -62,120 +68,140 @@ pub(super) enum Mode {
     /// As [`Take`](Self::Take), for a call that waits: room is announced to it for a while.
     Wait,
     Force,
+    Lease,
+}
+
+/// Time of a question, in nanoseconds since 1970.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct AskedAt {
+    /// The server's time, as far as it is known.
+    pub(super) now: u64,
+    /// The time that stands for it.
+    pub(super) exact: Option<u64>,
+    /// Time at which the process knows the hash to have begun, in microseconds since 1970; 0 if it does not.
+    pub(super) born: u64,
 }
 
 /// Reply to a question.
 #[derive(Debug)]
 pub(super) enum Answer {
-    Decided {
-        taken: bool,
-        /// The server's time, in nanoseconds since 1970.
-        now: u64,
-        /// The times at which the hashes of its parts began, in microseconds since 1970.
-        born: Vec<u64>,
-        /// True for each rule that has room, and its counter, in the order of the question.
-        rules: Vec<(bool, Stored)>,
-    },
+    Decided(Decided),
     /// The server's time, in nanoseconds since 1970, at which the question came too late or named another window.
     OutOfTime(u64),
-    /// The reservation has ended before it began.
-    Ended,
-    /// A later version has changed the layout.
-    UnknownLayout,
     /// The server has lost the accounts.
     Lost,
 }
 
+/// Decision of the server.
+#[derive(Debug)]
+pub(super) struct Decided {
+    pub(super) taken: bool,
+    /// The server's time, in nanoseconds since 1970.
+    pub(super) now: u64,
+    /// Time at which the hash began, in microseconds since 1970.
+    pub(super) born: u64,
+    /// True for each rule that has room, and its counter, in the order of the question.
+    pub(super) rules: Vec<(bool, State)>,
+    /// Amounts that are leased.
+    pub(super) leased: Vec<u64>,
+}
+
 /// Longest time from sending a question to its execution, in microseconds.
-pub(super) const LATEST: u64 = 5_000_000;
+const LATEST: u64 = 5_000_000;
 /// Time for which accounts with calendar windows are kept without use, in microseconds, and others.
 pub(super) const KEPT: [u64; 2] = [400 * 86_400_000_000, 86_400_000_000];
 
 impl Question {
-    /// Returns the question about the groups that are asked for.
-    pub(super) fn new(key_space: &KeySpace, request: &DecisionRequest<'_>, is_asked: impl Fn(&Group) -> bool) -> Self {
+    /// Returns the questions about the groups that are asked for, one for each tag. All that is counted by tenant has one tag.
+    pub(super) fn all(
+        request: &DecisionRequest<'_>,
+        has_one_tag: bool,
+        tag_of: impl Fn(&Group, &str) -> Tag,
+        is_asked: impl Fn(&Group) -> bool,
+    ) -> Vec<Self> {
         let DecisionRequest { demand, plan, at, .. } = *request;
-        let mut parts: Vec<Part> = Vec::new();
-        let mut tenant = None;
+        let mut questions: Vec<Self> = Vec::new();
+        let mut tenants = None;
         for (number, group) in plan.groups.iter().enumerate() {
             if !group.scope.includes(demand, &plan.name) || !is_asked(group) {
                 continue;
             }
             let account = layout::account_of(group, demand, &plan.name);
-            let tag = match group.scope.dimensions().contains(&Dimension::Tenant) {
-                true => *tenant.get_or_insert_with(|| {
-                    parts.push(Part::new(Tag::of_tenant(key_space, &demand.tenant)));
-                    parts.len() - 1
-                }),
-                false => {
-                    parts.push(Part::new(Tag::of_shared(key_space, &account)));
-                    parts.len() - 1
-                }
-            };
+            let is_tenants = has_one_tag || group.scope.dimensions().contains(&Dimension::Tenant);
+            let position = tenants.filter(|_| is_tenants).unwrap_or_else(|| {
+                let (tag, rules) = (Arc::new(tag_of(group, &account)), Vec::new());
+                questions.push(Self { tag, rules, per_mille: at.per_mille, lease: None });
+                questions.len() - 1
+            });
+            if is_tenants {
+                tenants = Some(position);
+            }
             let account_ref = layout::account_ref(group, demand, &plan.name);
-            parts[tag].rules.extend(group.rules.iter().enumerate().map(|(rule_number, rule)| RuleNeed {
+            questions[position].rules.extend(group.rules.iter().enumerate().map(|(position, rule)| RuleNeed {
                 group: small(number),
-                rule: small(rule_number),
+                position: small(position),
                 take: request.takes(rule),
                 need: if request.standing == Standing::Regardless { None } else { rule.needed(demand) },
                 ..RuleNeed::new(group, rule, &account, account_ref)
             }));
         }
-        Self { parts, per_mille: at.per_mille }
-    }
-
-    /// Returns the question about one of its parts.
-    pub(super) fn part(&self, part: usize) -> Self {
-        Self { parts: vec![self.parts[part].clone()], per_mille: self.per_mille }
+        questions
     }
 
     /// Returns the question that takes nothing, and counts what is beyond it.
     pub(super) fn uncounted(&self) -> Self {
         let mut uncounted = self.clone();
-        for rule in uncounted.parts.iter_mut().flat_map(|part| &mut part.rules) {
-            (rule.take, rule.need) = (rule.take.filter(|_| rule.kind != Kind::Slots).map(|_| 0), None);
+        for rule in &mut uncounted.rules {
+            (rule.take, rule.need) = (rule.take.filter(|_| rule.rule.kind != Kind::Slots).map(|_| 0), None);
         }
         uncounted
     }
 
-    /// Returns what a reservation holds in the accounts of a tag beside windows.
-    pub(super) fn unwindowed(&self, tag: &Tag) -> Option<Self> {
-        let mut part = self.parts.iter().find(|part| part.tag.accounts == tag.accounts)?.clone();
-        part.rules.retain(|rule| rule.take.is_some() && rule.limit.quota().windows().is_none());
-        (!part.rules.is_empty()).then(|| Self { parts: vec![part], per_mille: self.per_mille })
+    /// Returns the question about what it takes beside windows; `None` if that is nothing.
+    pub(super) fn unwindowed(&self) -> Option<Self> {
+        let mut question = self.clone();
+        question.rules.retain(|need| need.take.is_some() && need.rule.limit.quota().windows().is_none());
+        (!question.rules.is_empty()).then_some(question)
     }
 
-    pub(super) fn rules(&self) -> impl Iterator<Item = &RuleNeed> {
-        self.parts.iter().flat_map(|part| &part.rules)
+    /// Returns the needs that take something.
+    pub(super) fn taking(&self) -> impl Iterator<Item = &RuleNeed> {
+        self.rules.iter().filter(|need| need.take.is_some())
     }
 
-    /// Encodes it, for a server whose time is about `now`, in nanoseconds since 1970. `born` holds the times at which the
-    /// hashes of its parts began, as far as they are known.
-    pub(super) fn call(
-        &self,
-        mode: Mode,
-        id: &[u8],
-        lease: u64,
-        (now, exact): (u64, Option<u64>),
-        born: &[u64],
-    ) -> ScriptCall {
-        let keys: Vec<_> = self.parts.iter().flat_map(|part| [&part.tag.accounts, &part.tag.ends]).collect();
+    /// Encodes it as an argument of the server's script.
+    pub(super) fn call(&self, mode: Mode, id: &Id, lease: u64, at: AskedAt) -> ScriptCall {
         let mode = match mode {
             Mode::Take => "take",
             Mode::Look => "look",
             Mode::Wait => "wait",
             Mode::Force => "force",
+            Mode::Lease => "lease",
         };
-        let exact = exact.map(|now| (now / 1_000).to_string()).unwrap_or_default();
-        let is_calendar = self.rules().any(|rule| rule.limit.quota().windows().is_some());
-        let mut call = DECIDE.with_keys(&keys).across_tags();
-        call = call.arg(mode).arg(id).arg(lease).arg(now / 1_000 + LATEST).arg(exact);
-        call = call.arg(KEPT[usize::from(!is_calendar)]);
-        for (number, part) in self.parts.iter().enumerate() {
-            call = call.arg(part.rules.len()).arg(born.get(number).copied().unwrap_or(0));
-            for rule in &part.rules {
-                call = rule.encode(call, self.per_mille, now);
-            }
+        let is_calendar = self.rules.iter().any(|need| need.rule.limit.quota().windows().is_some());
+        let before = self.lease.as_ref().and_then(|lease| lease.before.as_ref()).map_or(&[][..], |id| &id[..]);
+        let [parts, waits, is_ended] = self
+            .lease
+            .as_ref()
+            .map_or([0; 3], |lease| [lease.parts, u64::from(lease.waits), u64::from(lease.is_ended)]);
+        let head = bytes(&[
+            double(lease),
+            double(at.now / 1_000 + LATEST),
+            double(at.exact.map(|now| now / 1_000)),
+            double(KEPT[usize::from(!is_calendar)]),
+            double(at.born),
+            double(parts),
+            double(waits),
+            double(is_ended),
+        ]);
+        let call = DECIDE.with_keys(&self.tag.keys());
+        let mut call = call.arg(mode).arg(&id[..]).arg(before).arg(head);
+        for need in &self.rules {
+            call = call.arg(&*need.field);
+        }
+        for (number, need) in self.rules.iter().enumerate() {
+            let (kept, sure) = self.lease.as_ref().map_or((0, 0), |lease| lease.kept[number]);
+            call = call.arg(need.parameters(self.per_mille, at.now, [double(kept), double(sure)]));
         }
         call
     }
@@ -184,40 +210,39 @@ impl Question {
     pub(super) fn answer(&self, reply: Value) -> Result<Answer, Error> {
         let mut items = reply.into_list()?.into_iter();
         let mut next = || items.next().unwrap_or(Value::Nil);
-        let (status, now) = (next().into_int()?, next().into_int()?);
-        let now = u64::try_from(now).unwrap_or(0).saturating_mul(1_000);
-        let taken = match status {
-            0 => true,
-            1 => false,
+        let mut number = || next().into_int().map(|number| u64::try_from(number).unwrap_or(0));
+        let (status, now) = (number()?, number()?.saturating_mul(1_000));
+        let refused = |message: &'static str| Err(Error::refused_by_script(message));
+        match status {
+            0 | 1 => {}
             2 => return Ok(Answer::OutOfTime(now)),
-            3 => return Ok(Answer::Ended),
+            3 => return refused("the reservation has ended before it began"),
             5 => return Ok(Answer::Lost),
-            _ => return Ok(Answer::UnknownLayout),
-        };
-        let born = next().into_bytes()?.unwrap_or_default();
-        let born = born.split(|byte| *byte == b' ').filter_map(layout::number).collect();
-        let digits = next().into_bytes()?.unwrap_or_default();
-        let mut rules = Vec::with_capacity(digits.len());
-        for digit in &digits {
+            _ => return refused(LATER),
+        }
+        let (born, rooms) = (number()?, next().into_bytes()?.unwrap_or_default());
+        let leased = next().into_bytes()?.unwrap_or_default();
+        let leased = leased.as_chunks::<8>().0.iter().map(|amount| layout::whole(f64::from_le_bytes(*amount)));
+        let at = DecisionTime { now, per_mille: self.per_mille };
+        let mut rules = Vec::with_capacity(rooms.len());
+        for (room, need) in rooms.iter().zip(&self.rules) {
             let value = next().into_bytes()?.unwrap_or_default();
             // A value that is not read here is of a later version: it refuses.
-            let Some(stored) = Stored::parse(&value) else { return Ok(Answer::UnknownLayout) };
-            rules.push((*digit == b'1', stored));
+            let Some(state) = layout::state(&value, &need.rule, at) else { return refused(LATER) };
+            rules.push((*room == b'1', state));
         }
-        Ok(Answer::Decided { taken, now, born, rules })
+        Ok(Answer::Decided(Decided { taken: status == 0, now, born, rules, leased: leased.collect() }))
     }
 
     /// Returns the obstacle, of several the one that lasts longest, and of those the last.
-    pub(super) fn obstacle(&self, rules: &[(bool, Stored)], at: DecisionTime) -> Option<Blocked> {
+    pub(super) fn obstacle(&self, decided: &Decided, at: DecisionTime) -> Option<Blocked> {
         let mut worst: Option<Blocked> = None;
-        let mut needs: Vec<_> = self.rules().zip(rules).collect();
-        needs.sort_by_key(|(need, _)| (need.group, need.rule));
-        for (need, (has_room, stored)) in needs {
-            let wait = need.wait(*has_room, stored, at);
+        for (need, (has_room, state)) in self.rules.iter().zip(&decided.rules) {
+            let Some(n) = need.need.filter(|_| !has_room) else { continue };
+            let wait = need.wait(n, state, at);
             let is_worse = |worst: &Blocked| wait > worst.wait || (wait == worst.wait && need.group > worst.group);
-            if wait != Wait::Not && worst.as_ref().is_none_or(is_worse) {
-                let account_ref = Some(need.account_ref);
-                worst = Some(Blocked { wait, account_ref, group: need.group, rule: Some(need.rule) });
+            if worst.as_ref().is_none_or(is_worse) {
+                worst = Some(need.blocked(wait, Some(need.position)));
             }
         }
         worst
@@ -225,110 +250,71 @@ impl Question {
 
     /// Returns the obstacle of a call that comes after waiting calls of this process.
     pub(super) fn behind(&self, is_awaited: impl Fn(AccountRef) -> bool) -> Option<Blocked> {
-        let awaited = self.rules().filter(|rule| rule.need.is_some() && is_awaited(rule.account_ref));
-        let last = awaited.max_by_key(|rule| rule.group)?;
-        Some(Blocked { wait: Wait::Unknown, account_ref: Some(last.account_ref), group: last.group, rule: None })
+        let awaited = self.rules.iter().filter(|need| need.need.is_some() && is_awaited(need.account_ref));
+        awaited.max_by_key(|need| need.group).map(|last| last.blocked(Wait::Unknown, None))
     }
 
-    /// Returns the needs that take something, in the order of the plan's rules.
-    pub(super) fn taking(&self) -> Vec<&RuleNeed> {
-        let mut taking: Vec<_> = self.rules().filter(|rule| rule.take.is_some()).collect();
-        taking.sort_by_key(|rule| (rule.group, rule.rule));
-        taking
-    }
-
-    /// Returns the levels of all of a plan's rules.
-    pub(super) fn levels(&self, plan: &PlanRules, rules: &[(bool, Stored)], at: DecisionTime) -> Levels {
-        let mut levels: Levels = plan.rules().map(|_| Level::Unused).collect();
-        for (need, (_, stored)) in self.rules().zip(rules) {
-            let position = plan.groups[usize::from(need.group)].first + usize::from(need.rule);
-            levels[position] = stored.level(need.rate(at));
+    /// Sets the levels of a plan's rules.
+    pub(super) fn set_levels(&self, plan: &PlanRules, decided: &Decided, levels: &mut Levels) {
+        levels.resize(plan.rules().count(), Level::Unused);
+        for (need, (_, state)) in self.rules.iter().zip(&decided.rules) {
+            levels[plan.groups[usize::from(need.group)].first + usize::from(need.position)] = need.level(state);
         }
-        levels
     }
 }
 
-impl Part {
-    fn new(tag: Tag) -> Self {
-        Self { tag: Arc::new(tag), rules: Vec::new() }
-    }
-}
+/// Reason why a script changes nothing.
+const LATER: &str = "a later version has changed the layout of the accounts: update this process";
 
 impl RuleNeed {
     /// Returns a need of nothing.
     pub(super) fn new(group: &Group, rule: &Rule, account: &str, account_ref: AccountRef) -> Self {
-        Self {
-            field: layout::field(account, &rule.limit.quota().identity()).into(),
-            account_ref,
-            group: 0,
-            rule: 0,
-            group_id: group.id,
-            counter: rule.id,
-            kind: rule.kind,
-            limit: Arc::clone(&rule.limit),
-            take: None,
-            need: None,
-        }
+        let field = layout::field(account, &rule.limit.quota().identity()).into();
+        let (rule, take, need) = (rule.clone(), None, None);
+        Self { field, account_ref, group: 0, position: 0, group_id: group.id, rule, take, need }
     }
 
-    pub(super) fn rate(&self, at: DecisionTime) -> Option<Rate> {
-        let quota = self.limit.quota();
-        match quota.span() {
-            Span::Bucket { period, burst } => Some(quota.rate(*period, *burst, at.per_mille)),
-            Span::Calendar(_) | Span::Concurrent => None,
-        }
-    }
-
-    pub(super) fn encode(&self, call: ScriptCall, per_mille: u32, now: u64) -> ScriptCall {
-        let quota = self.limit.quota();
-        let amount = |amount: Option<u64>| amount.map_or_else(|| "-1".to_owned(), |n| n.min(MOST).to_string());
+    /// Encodes the amounts and the limit for a server whose time is about `now`, in nanoseconds since 1970.
+    fn parameters(&self, per_mille: u32, now: u64, [kept, sure]: [f64; 2]) -> Vec<u8> {
+        let quota = self.rule.limit.quota();
         // What is more than the limit ever allows has room in no state.
-        let need = self.need.map(|need| if need > quota.most() { u64::MAX } else { need });
-        let need = if need == Some(u64::MAX) { (MOST + 1).to_string() } else { amount(need) };
-        let limit = scaled(quota.amount(), per_mille).min(MOST);
-        let call = call.arg(&*self.field);
-        match quota.span() {
+        let need = self.need.map(|need| if need > quota.most() { MOST + 1 } else { need.min(MOST) });
+        let limit = double(scaled(quota.amount(), per_mille).min(MOST));
+        let none = double(0);
+        let (kind, [a, b, ordinal, longest]) = match quota.span() {
             Span::Bucket { period, burst } => {
-                let micros = format!("{}.{:03}", period / 1_000, period % 1_000);
-                let call = call.arg("b").arg(amount(self.take)).arg(need);
-                call.arg(limit).arg(micros).arg(scaled(*burst, per_mille).min(MOST))
+                (b"b", [double(*period) / 1_000.0, double(scaled(*burst, per_mille).min(MOST)), none, none])
             }
             Span::Calendar(calendar) => {
                 let bounds = calendar.bounds(now);
-                let call = call.arg("w").arg(amount(self.take)).arg(need).arg(limit);
-                let call = call.arg(bounds.start / 1_000).arg(bounds.end / 1_000).arg(bounds.ordinal);
-                call.arg(2 * calendar.unit().longest() / 1_000)
+                let longest = 2 * calendar.unit().longest() / 1_000;
+                (b"w", [bounds.start / 1_000, bounds.end / 1_000, bounds.ordinal, longest].map(double))
             }
-            Span::Concurrent => call.arg("s").arg(amount(self.take)).arg(need).arg(limit),
-        }
-    }
-
-    /// Returns the time until there is room, by the counter that had room or had none.
-    pub(super) fn wait(&self, has_room: bool, stored: &Stored, at: DecisionTime) -> Wait {
-        let quota = self.limit.quota();
-        let Some(need) = self.need.filter(|_| !has_room) else { return Wait::Not };
-        if need > quota.most() {
-            return Wait::Ever;
-        }
-        let nanos = match (stored, quota.span()) {
-            (Stored::Bucket(micros, leased), Span::Bucket { period, burst }) => {
-                let rate = quota.rate(*period, *burst, at.per_mille);
-                let micros = micros + leased * layout::unit(rate);
-                if need > rate.burst { None } else { Some(nanos_over(micros, rate, need)) }
-            }
-            (Stored::Window(window), Span::Calendar(calendar)) => window.wait(calendar, need, at.now),
-            _ => None,
+            Span::Concurrent => (b"s", [none; 4]),
         };
-        nanos.map_or(Wait::Unknown, |nanos| Wait::Nanos(nanos.max(1)))
+        let take = double(self.take.map(|take| take.min(MOST)));
+        [&kind[..], &bytes(&[take, double(need), limit, a, b, ordinal, longest, kept, sure])].concat()
     }
-}
 
-/// Returns the nanoseconds until `n` fit into a bucket with a level in microseconds of drain.
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss, reason = "rounded up")]
-fn nanos_over(micros: f64, rate: Rate, n: u64) -> u64 {
-    let unit = rate.period as f64 / rate.amount.max(1) as f64;
-    let over = micros * 1_000.0 + n as f64 * unit - rate.burst as f64 * unit;
-    over.ceil().max(0.0) as u64
+    /// Returns the time until there is room for an amount that had none.
+    pub(super) fn wait(&self, n: u64, state: &State, at: DecisionTime) -> Wait {
+        match self.counter(state).wait(&self.rule, n, at) {
+            Wait::Not => Wait::Nanos(1),
+            wait => wait,
+        }
+    }
+
+    pub(super) fn level(&self, state: &State) -> Level {
+        self.counter(state).level()
+    }
+
+    fn counter(&self, state: &State) -> Counter {
+        Counter { id: self.rule.id, state: state.clone() }
+    }
+
+    fn blocked(&self, wait: Wait, rule: Option<u16>) -> Blocked {
+        Blocked { wait, account_ref: Some(self.account_ref), group: self.group, rule }
+    }
 }
 
 fn small(number: usize) -> u16 {

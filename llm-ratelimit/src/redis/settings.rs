@@ -3,9 +3,9 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use super::outage::{OutagePolicy, default_policy};
-use crate::{Dimension, Limit};
+use crate::Limit;
 
-/// Limits, by tenant, that are decided from chunks.
+/// Limits of tenants that are decided from chunks.
 pub(super) type IsChunked = Arc<dyn Fn(&Limit, &str) -> bool + Send + Sync>;
 
 /// Policies of limits for outages.
@@ -20,6 +20,8 @@ pub(super) struct Settings {
     pub(super) is_chunked: IsChunked,
     /// Number of parts of what is free, of which a process gets one as its chunk.
     pub(super) parts: u64,
+    /// True if one script decides by all accounts, as tests need it that compare each decision.
+    pub(super) has_one_tag: bool,
 }
 
 impl Default for Settings {
@@ -29,8 +31,9 @@ impl Default for Settings {
             decision_timeout: Duration::from_millis(500),
             outbox: 8_192,
             policy: Arc::new(default_policy),
-            is_chunked: Arc::new(|limit, _| !limit.dimensions().contains(&Dimension::Tenant)),
+            is_chunked: Arc::new(|_, _| false),
             parts: 2,
+            has_one_tag: false,
         }
     }
 }

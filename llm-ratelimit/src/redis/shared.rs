@@ -13,21 +13,26 @@ use std::{
     time::Duration,
 };
 
-use llm_redis::{Redis, Subscription, Value};
-use tokio::{runtime::Handle, sync::Semaphore, task::AbortHandle, time::Instant};
+use llm_redis::{Error, Redis, ScriptCall, Subscription};
+use tokio::{
+    runtime::Handle,
+    sync::{Semaphore, watch},
+    task::AbortHandle,
+    time::Instant,
+};
 
 use super::{
     chunks::Chunks,
-    layout::{Id, Stored, Tag},
+    layout::{Id, Tag},
     marks::Marks,
-    question::Question,
-    scripts::RENEW,
+    open::OpenReservations,
+    outbox::TURNS,
+    question::{Answer, AskedAt, Decided, Mode, Question},
     settings::Settings,
 };
 use crate::{
     account_ref::AccountRef,
     accounts::{Listener, Settled},
-    hold::Holds,
     time::Time,
 };
 
@@ -37,18 +42,19 @@ pub(super) struct Shared {
     pub(super) counts: Counts,
     /// Time at which the last retries end. Unset while the limiter lives.
     pub(super) ends_at: OnceLock<Instant>,
-    listener: OnceLock<Listener>,
-    process: u64,
-    next: AtomicU64,
-    open: Mutex<HashMap<u64, Open>>,
-    waiting: Mutex<HashMap<AccountRef, Room>>,
-    pub(super) chunks: Mutex<Chunks>,
-    pub(super) marks: Mutex<Marks>,
-    /// Turns of requests of the outbox.
+    /// Jobs that no reply has acknowledged yet, and turns of their requests.
+    pub(super) pending: watch::Sender<usize>,
     pub(super) turns: Semaphore,
     /// Decisions that are being made.
     deciding: AtomicUsize,
-    runtime: Handle,
+    pub(super) runtime: Handle,
+    listener: OnceLock<Listener>,
+    process: u64,
+    next: AtomicU64,
+    pub(super) open: Mutex<OpenReservations>,
+    waiting: Mutex<HashMap<AccountRef, Room>>,
+    pub(super) chunks: Mutex<Chunks>,
+    pub(super) marks: Mutex<Marks>,
     clock: Time,
     /// Nanoseconds by which the server's clock is ahead of this process's.
     ahead: AtomicI64,
@@ -69,15 +75,6 @@ pub(super) struct Counts {
 /// A decision that is being made, and may open a reservation until it is dropped.
 pub(super) struct Deciding<'a>(&'a Shared);
 
-/// An open reservation.
-#[derive(Debug)]
-pub(super) enum Open {
-    /// Held in Redis under this id.
-    Leased { id: Id, question: Arc<Question> },
-    /// Granted while Redis was away, with the shares of the local accounts.
-    Local { question: Arc<Question>, holds: Holds },
-}
-
 /// An account that had no room.
 #[derive(Debug)]
 struct Room {
@@ -88,10 +85,8 @@ struct Room {
 
 /// Number of accounts without room that are remembered, beside those for which calls wait.
 const REMEMBERED: usize = 10_000;
-/// Number of reservations that are renewed together.
-const BATCH: usize = 500;
-/// Number of requests of the outbox that are sent at the same time.
-const TURNS: usize = 64;
+/// Number of times that a question is sent whose time was wrong: the first reply says the server's.
+const TIMES: usize = 4;
 
 impl Shared {
     pub(super) fn new(redis: Redis, settings: Settings, runtime: Handle) -> Self {
@@ -102,20 +97,45 @@ impl Shared {
             settings,
             counts,
             ends_at,
+            pending: watch::Sender::new(0),
+            turns: Semaphore::new(TURNS),
+            deciding: AtomicUsize::new(0),
+            runtime,
             listener,
             process: RandomState::new().build_hasher().finish(),
-            next: AtomicU64::new(0),
+            next: AtomicU64::new(1),
             open,
             waiting,
             chunks,
             marks,
-            turns: Semaphore::new(TURNS),
-            deciding: AtomicUsize::new(0),
-            runtime,
             clock: Time::of(None),
             ahead: AtomicI64::new(0),
             exact: AtomicU64::new(u64::MAX),
         }
+    }
+
+    /// Asks the server, again if its time was not known or if it has lost the accounts.
+    pub(super) async fn ask(&self, question: &Question, mode: Mode, number: u64) -> Result<Decided, Error> {
+        for _ in 0..TIMES {
+            let born = lock(&self.marks).born(&question.tag);
+            let call = self.call(question, mode, number, born);
+            let reply = self.redis.run_with_timeout(self.settings.decision_timeout, call).await?;
+            match question.answer(reply)? {
+                Answer::Decided(decided) => {
+                    self.learn_time(decided.now);
+                    lock(&self.marks).note(&question.tag, decided.born, &question.rules, &decided.rules);
+                    return Ok(decided);
+                }
+                Answer::OutOfTime(now) => self.learn_time(now),
+                Answer::Lost => self.restore(&question.tag).await?,
+            }
+        }
+        Err(Error::refused_by_script("the server's time leaps: check its clock"))
+    }
+
+    pub(super) fn call(&self, question: &Question, mode: Mode, number: u64, born: u64) -> ScriptCall {
+        let at = AskedAt { now: self.server_now(), exact: self.exact(), born };
+        question.call(mode, &self.id(number), micros(self.settings.lease), at)
     }
 
     pub(super) fn connect(&self, listener: Listener) {
@@ -165,42 +185,10 @@ impl Shared {
         Some(self.exact.load(Relaxed)).filter(|now| *now != u64::MAX)
     }
 
-    /// The argument of a script that stands for the time.
-    pub(super) fn exact_time(&self) -> String {
-        self.exact().map(|now| (now / 1_000).to_string()).unwrap_or_default()
-    }
-
     pub(super) fn count_dropped(&self) {
         self.counts.dropped.fetch_add(1, Relaxed);
         #[cfg(feature = "metrics")]
         metrics::counter!("llm_ratelimit_dropped_settlements_total").increment(1);
-    }
-
-    pub(super) fn add(&self, number: u64, open: Open) {
-        lock(&self.open).insert(number, open);
-    }
-
-    pub(super) fn take(&self, number: u64) -> Option<Open> {
-        lock(&self.open).remove(&number)
-    }
-
-    /// Notes the levels that the server replied with.
-    pub(super) fn note(&self, question: &Question, born: &[u64], rules: &[(bool, Stored)]) {
-        let (mut levels, mut marks) = (rules.iter(), lock(&self.marks));
-        for (part, born) in question.parts.iter().zip(born) {
-            let levels = part.rules.iter().zip(levels.by_ref()).map(|(need, (_, stored))| (need, stored));
-            marks.note(&part.tag, *born, levels);
-        }
-    }
-
-    /// Returns the open reservations in the accounts of a tag, with what they hold beside windows.
-    pub(super) fn leased(&self, tag: &Tag) -> Vec<(Id, Question)> {
-        let open = lock(&self.open);
-        let leased = open.values().filter_map(|open| match open {
-            Open::Leased { id, question } => Some((*id, question.unwindowed(tag)?)),
-            Open::Local { .. } => None,
-        });
-        leased.collect()
     }
 
     /// Begins a decision.
@@ -209,18 +197,12 @@ impl Shared {
         Deciding(self)
     }
 
-    /// Returns the number of open reservations, each counted once for every account it is in, and of decisions that may open
-    /// one.
+    /// Returns the number of open reservations, each counted once for every account it is in, of decisions that may open one,
+    /// and of jobs.
     pub(super) fn open(&self) -> usize {
-        let accounts = |open: &Open| {
-            let (Open::Leased { question, .. } | Open::Local { question, .. }) = open;
-            let mut groups: Vec<_> = question.taking().iter().map(|rule| rule.group).collect();
-            groups.dedup();
-            groups.len()
-        };
         // In this order, because a decision opens its reservation before it ends.
         let deciding = self.deciding.load(SeqCst);
-        deciding + lock(&self.open).values().map(accounts).sum::<usize>()
+        deciding + lock(&self.chunks).open() + lock(&self.open).len() + self.pending()
     }
 
     pub(super) fn is_awaited(&self, account_ref: AccountRef) -> bool {
@@ -250,34 +232,6 @@ impl Shared {
         // Without a subscription, the first of those that wait asks every second.
         let Ok(subscription) = self.redis.subscribe(&room.tag.channel) else { return };
         room.listens = Some(self.runtime.spawn(listen(Arc::downgrade(self), account_ref, subscription)).abort_handle());
-    }
-
-    /// Renews all open reservations, in batches by tag.
-    pub(super) async fn renew(&self) {
-        let mut by_tag: HashMap<Arc<str>, (Arc<Tag>, Vec<Id>)> = HashMap::new();
-        for open in lock(&self.open).values() {
-            let Open::Leased { id, question } = open else { continue };
-            for part in &question.parts {
-                let name = part.tag.accounts.as_str().into();
-                by_tag.entry(name).or_insert_with(|| (Arc::clone(&part.tag), Vec::new())).1.push(*id);
-            }
-        }
-        for (tag, ids) in by_tag.into_values() {
-            for ids in ids.chunks(BATCH) {
-                let born = lock(&self.marks).born(&tag);
-                let call = RENEW.with_keys(&[&tag.accounts, &tag.ends]).arg(micros(self.settings.lease)).arg(born);
-                let call = ids.iter().fold(call, |call, id| call.arg(&id[..]));
-                let reply = self.redis.run_with_timeout(self.settings.lease / 3, call).await.and_then(Value::into_int);
-                let renewed = match reply {
-                    Ok(5) => self.restore(&tag).await,
-                    reply => reply.map(drop),
-                };
-                if let Err(error) = renewed {
-                    // The next round tries again, and the server frees what is not renewed.
-                    tracing::debug!(%error, "reservations were not renewed");
-                }
-            }
-        }
     }
 }
 

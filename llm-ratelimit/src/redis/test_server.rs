@@ -89,8 +89,8 @@ impl RedisAccounts {
     /// Renews chunks, as each third of the lease does, at a time.
     pub(crate) async fn renew_chunks(&self, now: u64) {
         self.follow_test(now).await;
-        self.outbox.report_all();
-        self.outbox.drained().await;
+        self.shared.report_all();
+        self.shared.drained().await;
     }
 }
 
@@ -101,7 +101,7 @@ fn empty(server: &RedisServer) {
 
 fn with_servers(client: impl FnOnce(&mut TestServers) -> RedisBuilder) -> RedisAccounts {
     let prefix = format!("test{}", NEXT.fetch_add(1, Relaxed));
-    with_settings(client, prefix, |builder| builder.chunked(|_, _| false))
+    with_settings(client, prefix, RedisAccountsBuilder::one_tag)
 }
 
 fn with_settings(

@@ -18,11 +18,9 @@ fn commands(counters: usize) -> Script {
     Script::new(&format!(
         "local id = 'r' .. ARGV[1]
          redis.call('TIME')
-         redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', '1', 'LIMIT', 0, 100)
          local values = redis.call('HMGET', KEYS[1], '#', id, {})
          redis.call('ZADD', KEYS[2], '99', id)
          redis.call('HSET', KEYS[1], id, ARGV[2], {})
-         redis.call('PEXPIRE', KEYS[2], '86400000')
          return values",
         fields.join(", "),
         writes.join(", ")

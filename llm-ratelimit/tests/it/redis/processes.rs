@@ -173,10 +173,12 @@ fn held(server: &RedisServer) -> [u64; 2] {
         local fields, processes, held, of = redis.call('HGETALL', KEYS[1]), {}, 0, 0
         for n = 1, #fields, 2 do
             if string.sub(fields[n], 1, 1) == 'r' and fields[n + 1] ~= 'x' then
-                local process, holds = string.sub(fields[n], 2, 9), cmsgpack.unpack(fields[n + 1])
-                for at = 2, #holds, 5 do
-                    if holds[at + 1] == 'w' and holds[at + 2] > 0 then
-                        held, of = held + holds[at + 2], of + (processes[process] and 0 or 1)
+                local process, record, at = string.sub(fields[n], 2, 9), fields[n + 1], 10
+                while at <= #record do
+                    local name, taken, _
+                    name, taken, _, _, at = struct.unpack('<I2c0ddd', record, at)
+                    if string.sub(redis.call('HGET', KEYS[1], name), 1, 1) == 'w' and taken > 0 then
+                        held, of = held + taken, of + (processes[process] and 0 or 1)
                         processes[process] = true
                     end
                 end
