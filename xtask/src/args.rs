@@ -9,6 +9,8 @@ tasks:
                              and those of a package outside the workspace with the README's dependency lines
   ci [--dry-run]             format, clippy, docs, prose, crate arrows, each feature on its own, then test
   prose [--all]              words and first lines of documentation that do not follow the project's language
+  load [--dry-run]           load of 1,000 requests a second on the axum example, with its bounds; installs the load generator
+                             oha below the target directory
   shape                      figures of each crate's sources: sizes, documentation, surface, imports
   help                       this text
 
@@ -31,6 +33,7 @@ pub(crate) enum Task {
     Help,
     Test { full: bool, dry_run: bool },
     Ci { dry_run: bool },
+    Load { dry_run: bool },
     Prose { all: bool },
     Shape,
 }
@@ -43,6 +46,7 @@ pub(crate) fn parse(args: impl IntoIterator<Item = String>) -> Result<Task, Stri
         "help" | "--help" | "-h" => Task::Help,
         "test" => Task::Test { full: false, dry_run: false },
         "ci" => Task::Ci { dry_run: false },
+        "load" => Task::Load { dry_run: false },
         "prose" => Task::Prose { all: false },
         "shape" => Task::Shape,
         _ => return Err(format!("unknown task `{name}`")),
@@ -51,7 +55,9 @@ pub(crate) fn parse(args: impl IntoIterator<Item = String>) -> Result<Task, Stri
         match (arg.as_str(), &mut task) {
             ("--full", Task::Test { full, .. }) => *full = true,
             ("--all", Task::Prose { all }) => *all = true,
-            ("--dry-run", Task::Test { dry_run, .. } | Task::Ci { dry_run }) => *dry_run = true,
+            ("--dry-run", Task::Test { dry_run, .. } | Task::Ci { dry_run } | Task::Load { dry_run }) => {
+                *dry_run = true
+            }
             _ => return Err(format!("unknown argument `{arg}` for task `{name}`")),
         }
     }
@@ -74,6 +80,7 @@ mod tests {
         assert_eq!(parsed("test --dry-run --full"), test(true, true));
         assert_eq!(parsed("ci"), Ok(Task::Ci { dry_run: false }));
         assert_eq!(parsed("ci --dry-run"), Ok(Task::Ci { dry_run: true }));
+        assert_eq!(parsed("load --dry-run"), Ok(Task::Load { dry_run: true }));
         assert_eq!(parsed("--help"), Ok(Task::Help));
         assert_eq!(parsed("prose --all"), Ok(Task::Prose { all: true }));
         assert_eq!(parsed("shape"), Ok(Task::Shape));

@@ -1,19 +1,20 @@
 //! Workspace tasks, reached as `cargo xtask`.
 //!
 //! `cargo xtask test` runs every test there is; `cargo xtask ci` does what the continuous integration does: format,
-//! lints, docs of the whole and of each published crate alone, prose, crate arrows, features one by one, tests. `--dry-run`
-//! prints the commands instead of running them.
+//! lints, docs of the whole and of each published crate alone, prose, crate arrows, features one by one, tests; `cargo xtask
+//! load` measures the axum example. `--dry-run` prints the commands instead of running them.
 //!
 //! Redis tests are never skipped: where there is no `redis-server`, it is installed if that needs no `sudo`, and otherwise
 //! nothing is tested.
 //!
-//! What to run is decided by pure functions ([`plan`], [`redis`], [`arrows`]); [`run`] is the part that starts processes.
+//! What to run is decided by pure functions ([`plan`], [`redis`], [`arrows`], [`load`]); [`run`] is the part that starts processes.
 
 mod args;
 mod arrows;
 #[cfg(test)]
 mod deployment;
 mod documented;
+mod load;
 mod metadata;
 #[cfg(test)]
 mod metrics_page;
@@ -49,6 +50,7 @@ fn main() -> ExitCode {
         }
         Task::Test { full, dry_run } => run::test(full, dry_run),
         Task::Ci { dry_run } => run::ci(dry_run),
+        Task::Load { dry_run } => run::load(dry_run),
         Task::Prose { all } => run::prose(all),
         Task::Shape => run::shape(),
     };

@@ -1,13 +1,16 @@
 //! The part of `cargo metadata` that the checks read.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::PathBuf};
 
 use serde::Deserialize;
 
-/// The workspace's own packages, without what they depend on.
+/// The workspace's own packages, without what they depend on, and its target directory.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Metadata {
     packages: Vec<Package>,
+    /// Directory of what cargo builds.
+    #[serde(default)]
+    pub(crate) target_directory: PathBuf,
 }
 
 /// One member of the workspace.

@@ -81,8 +81,12 @@ pub(crate) fn consumer() -> Invocation {
 }
 
 impl Invocation {
-    fn new(line: &str) -> Self {
-        Self { args: line.split(' ').map(str::to_owned).collect(), env: Vec::new() }
+    pub(crate) fn new(line: &str) -> Self {
+        Self::of(line.split(' ').map(str::to_owned).collect())
+    }
+
+    pub(crate) fn of(args: Vec<String>) -> Self {
+        Self { args, env: Vec::new() }
     }
 
     fn env(mut self, name: &'static str, value: Option<String>) -> Self {

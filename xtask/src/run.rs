@@ -1,5 +1,7 @@
 //! Starting what the plan says, one command after the other, with durations.
 
+mod load;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -12,6 +14,8 @@ use crate::redis::{self, Machine, Plan};
 use crate::shape::Shape;
 use crate::source::{self, SourceFile};
 use crate::suites;
+
+pub(crate) use load::load;
 
 /// `cargo xtask test`.
 pub(crate) fn test(full: bool, dry_run: bool) -> Result<(), String> {

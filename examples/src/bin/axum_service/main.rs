@@ -1,7 +1,8 @@
 //! A web service on a stack of layers: cache, limits and budgets by organisation, ledger, time-out, streamed responses.
 //!
-//! `cargo run --release -p examples --features axum --bin axum_service`, with no key: the vendor is simulated. Then, as often
-//! as you like:
+//! `cargo run --release -p examples --features axum --bin axum_service [ADDRESS [LIMIT…]]`, with no key: the vendor is
+//! simulated, and takes 0.2 s. Without arguments it listens on port 3000, with a limit and a budget for each organisation.
+//! Then, as often as you like:
 //!
 //! ```sh
 //! curl -i localhost:3000/test-cases -H 'content-type: application/json' \
@@ -16,6 +17,9 @@ use llm_cache::{Cache, CacheLayer};
 use llm_core::{BoxError, Call, ChatRequest, Provider, into_provider};
 use llm_providers::{Ledger, OpenAi, openai::serve, prices};
 use llm_ratelimit::{Limiter, Plans, RateLimitLayer};
+use llm_testkit::{Latency, Vendor};
+
+const LIMITS: [&str; 2] = ["3/minute", "$3/day"];
 
 #[derive(Clone)]
 struct Service {
@@ -31,9 +35,8 @@ struct Question {
     stream: bool,
 }
 
-fn router(base_url: &str, timeout: Duration) -> Result<Router, BoxError> {
+fn router(base_url: &str, timeout: Duration, plans: Plans) -> Result<Router, BoxError> {
     let ledger = Ledger::new(prices::openai());
-    let plans = Plans::uniform(["3/minute", "$3/day"])?;
     let stack = tower::ServiceBuilder::new()
         .layer(ledger.requests())
         .layer(RateLimitLayer::new(Limiter::builder(plans).prices(prices::openai()).build()?))
@@ -61,9 +64,16 @@ async fn costs(State(service): State<Service>) -> String {
 
 #[tokio::main]
 async fn main() -> Result<(), BoxError> {
-    let vendor = llm_testkit::Vendor::new().serve().await;
-    let router = router(&vendor.base_url(), Duration::from_secs(60))?;
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:3000").await?;
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let mut args = args.iter().map(String::as_str);
+    let address = args.next().unwrap_or("127.0.0.1:3000");
+    let plans = if args.len() > 0 { Plans::uniform(args)? } else { Plans::uniform(LIMITS)? };
+    let latency = Latency::fixed(Duration::from_millis(200), Duration::ZERO);
+    let vendor = Vendor::builder().latency(latency).build().serve().await;
+    let router = router(&vendor.base_url(), Duration::from_secs(60), plans)?;
+    let listener = tokio::net::TcpListener::bind(address).await;
+    let listener = listener.map_err(|error| format!("cannot listen on {address}: {error}"))?;
+    println!("listening on http://{}", listener.local_addr()?);
     Ok(axum::serve(listener, router).await?)
 }
 

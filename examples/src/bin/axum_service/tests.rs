@@ -1,4 +1,4 @@
-use llm_testkit::{Fault, Rule, Server, Vendor};
+use llm_testkit::{Fault, Rule, Server};
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
@@ -16,7 +16,7 @@ impl Running {
     async fn start(timeout: Duration) -> Self {
         let vendor = Vendor::new();
         let server = vendor.serve().await;
-        let router = router(&server.base_url(), timeout).unwrap();
+        let router = router(&server.base_url(), timeout, Plans::uniform(LIMITS).unwrap()).unwrap();
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
         #[expect(clippy::disallowed_methods, reason = "the service runs beside the test")]
