@@ -1,15 +1,13 @@
 //! Scores of photos.
 
-use std::sync::Arc;
-
 use llm_batch::pack::Packer;
 use llm_core::{
-    ChatRequest, ChatResponse, Error, ErrorKind, Estimate, Message, Operation, Part, Role, Task,
-    chat::{JsonSchema, ResponseFormat},
-    layer::Fingerprinter,
+    ChatRequest, ChatResponse, Error, Estimate, Message, Operation, Part, Role, Task, layer::Fingerprinter,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+
+use super::{begins_with, object_of, read};
 
 /// Instruction that stands before each photo.
 const INSTRUCTION: &str = "You score photos of listings by their light, sharpness and tidiness, from 1 to 10.";
@@ -48,23 +46,15 @@ impl Operation for ScorePhoto {
 
 impl Task for ScorePhoto {
     fn to_request(&self) -> ChatRequest {
-        let schema = json!({
-            "type": "object",
-            "properties": {"score": {"type": "integer"}},
-            "required": ["score"],
-            "additionalProperties": false,
-        });
-        let format =
-            JsonSchema { name: "score".into(), description: None, schema: Arc::new(schema), strict: Some(true) };
         ChatRequest::new(self.model())
             .system(INSTRUCTION)
             .message(Message::new(Role::User, vec![Part::image("image/png", self.photo.clone())]))
-            .response_format(ResponseFormat::JsonSchema(format))
+            .response_format(object_of("score", "score", json!({"type": "integer"})))
             .max_output_tokens(16)
     }
 
     fn parse_response(&self, response: ChatResponse) -> Result<Score, Error> {
-        serde_json::from_str(&response.text()).map_err(|error| Error::from_cause(ErrorKind::Malformed, error))
+        read(&response)
     }
 }
 
@@ -78,7 +68,7 @@ impl Packer for Photos {
     }
 
     fn accepts(&self, request: &ChatRequest) -> bool {
-        request.messages.first() == Some(&Message::system(INSTRUCTION))
+        begins_with(request, INSTRUCTION)
     }
 
     fn instruction(&self) -> &str {
@@ -86,7 +76,7 @@ impl Packer for Photos {
     }
 
     fn equivalent(&self, alone: &ChatResponse, packed: &ChatResponse) -> bool {
-        let score = |response: &ChatResponse| Some(serde_json::from_str::<Score>(&response.text()).ok()?.score);
+        let score = |response: &ChatResponse| Some(read::<Score>(response).ok()?.score);
         score(alone).zip(score(packed)).is_some_and(|(alone, packed)| alone.abs_diff(packed) <= 1)
     }
 }

@@ -3,13 +3,11 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use llm_batch::pack::Packer;
-use llm_core::{
-    ChatRequest, ChatResponse, Error, ErrorKind, Message, Operation, Task,
-    chat::{JsonSchema, ResponseFormat},
-    layer::Fingerprinter,
-};
+use llm_core::{ChatRequest, ChatResponse, Error, Operation, Task, layer::Fingerprinter};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+
+use super::{begins_with, object_of, read};
 
 /// Instruction that stands before each story.
 const INSTRUCTION: &str = "You write test cases. List the names of the cases that a careful tester would run for the user story: the \
@@ -45,23 +43,16 @@ impl Operation for ListTestCases {
 
 impl Task for ListTestCases {
     fn to_request(&self) -> ChatRequest {
-        let schema = json!({
-            "type": "object",
-            "properties": {"cases": {"type": "array", "items": {"type": "string"}}},
-            "required": ["cases"],
-            "additionalProperties": false,
-        });
-        let format =
-            JsonSchema { name: "test_cases".into(), description: None, schema: Arc::new(schema), strict: Some(true) };
+        let cases = json!({"type": "array", "items": {"type": "string"}});
         ChatRequest::new(self.model())
             .system(INSTRUCTION)
             .user(Arc::clone(&self.story))
-            .response_format(ResponseFormat::JsonSchema(format))
+            .response_format(object_of("test_cases", "cases", cases))
             .max_output_tokens(800)
     }
 
     fn parse_response(&self, response: ChatResponse) -> Result<TestCases, Error> {
-        serde_json::from_str(&response.text()).map_err(|error| Error::from_cause(ErrorKind::Malformed, error))
+        read(&response)
     }
 }
 
@@ -75,7 +66,7 @@ impl Packer for Stories {
     }
 
     fn accepts(&self, request: &ChatRequest) -> bool {
-        request.messages.first() == Some(&Message::system(INSTRUCTION))
+        begins_with(request, INSTRUCTION)
     }
 
     fn instruction(&self) -> &str {
@@ -84,7 +75,7 @@ impl Packer for Stories {
 
     fn equivalent(&self, alone: &ChatResponse, packed: &ChatResponse) -> bool {
         let names = |response: &ChatResponse| -> Option<BTreeSet<String>> {
-            let list: TestCases = serde_json::from_str(&response.text()).ok()?;
+            let list: TestCases = read(response).ok()?;
             Some(list.cases.iter().map(|name| name.trim().to_lowercase()).collect())
         };
         names(alone)
