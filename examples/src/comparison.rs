@@ -67,7 +67,7 @@ pub async fn compare(
 pub fn render(rows: &[(&str, Spent)]) -> String {
     let heads = ["stack", "vendor calls", "saved", "tokens in", "saved", "tokens out", "saved", "paid", "saved"];
     let mut lines = vec![heads.map(str::to_owned).to_vec()];
-    let Some((_, first)) = rows.first() else { return aligned(&lines) };
+    let Some((_, first)) = rows.first() else { return aligned(&lines, true) };
     for (name, spent) in rows {
         let paid = |spent: &Spent| u64::try_from(spent.paid).unwrap_or(0);
         lines.push(vec![
@@ -82,7 +82,7 @@ pub fn render(rows: &[(&str, Spent)]) -> String {
             saved(paid(spent), paid(first)),
         ]);
     }
-    aligned(&lines)
+    aligned(&lines, true)
 }
 
 /// Returns the share that is saved, in per cent with one decimal, rounded down; negative if more is spent.

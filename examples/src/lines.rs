@@ -24,3 +24,37 @@ pub(crate) fn read(path: &Path) -> Result<io::Lines<Box<dyn BufRead + Send>>, Er
     };
     open().map_err(|e| Error::io(path, e))
 }
+
+/// Returns the lines of a file that have text.
+///
+/// # Errors
+///
+/// A file that cannot be read, or that has no such line.
+pub fn texts(path: &Path) -> Result<Vec<String>, Error> {
+    let lines = read(path)?.collect::<io::Result<Vec<_>>>().map_err(|e| Error::io(path, e))?;
+    let texts: Vec<String> = lines.iter().map(|line| line.trim().to_owned()).filter(|line| !line.is_empty()).collect();
+    if texts.is_empty() { Err(Error::content(path, "there is no line with text")) } else { Ok(texts) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_are_lines_that_are_not_empty() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("tenders.txt");
+        let found = |content: &[u8]| {
+            std::fs::write(&path, content).unwrap();
+            texts(&path).map_err(|error| error.to_string())
+        };
+        assert_eq!(found(b"a roof\r\n\n  a door\n").unwrap(), ["a roof", "a door"]);
+        for (content, part) in
+            [(b" \n".as_slice(), "no line with text"), (b"\xff\xfe", "UTF-8"), (b"\x1f\x8b\x00", "gzip")]
+        {
+            let error = found(content).unwrap_err();
+            assert!(error.contains("tenders.txt: ") && error.contains(part), "{error}");
+        }
+        assert!(texts(directory.path()).is_err() && texts(&directory.path().join("none")).is_err());
+    }
+}

@@ -25,7 +25,10 @@ fn main() -> ExitCode {
 
 fn run(options: &Options) -> Result<(), BoxError> {
     #[expect(clippy::disallowed_methods, reason = "a binary's edge hands the real environment in")]
-    let traces = options.input.clone().or_else(|| std::env::var_os("LLM_TRACES").map(Into::into));
+    let traces = options.input.clone().or_else(|| {
+        let set = std::env::var_os("LLM_TRACES").filter(|path| !path.is_empty());
+        set.map(Into::into)
+    });
     let model = match traces {
         Some(directory) => Model::from_traces(&directory)?,
         None => Model::stated(options.seed),

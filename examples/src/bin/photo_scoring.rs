@@ -3,13 +3,10 @@
 //! `cargo run --release -p examples --bin photo_scoring`, with no key and no server. `--input DIR` uploads PNG files of your own;
 //! without it, small ones are made.
 
-use std::{fs, path::Path, process::ExitCode};
+use std::{fs, io, path::Path, process::ExitCode};
 
 use examples::{
-    photo_scoring::{
-        self,
-        uploads::{CUSTOMERS, LIMIT},
-    },
+    photo_scoring::{self, uploads::Size},
     report::{Options, start},
 };
 use llm_core::BoxError;
@@ -28,15 +25,18 @@ fn main() -> ExitCode {
 
 fn run(options: &Options) -> Result<(), BoxError> {
     let photos = options.input.as_deref().map_or(Ok(Vec::new()), photos)?;
-    let report = photo_scoring::report(&CUSTOMERS, LIMIT, &photos, options.seed)?;
+    let report = photo_scoring::report(&Size::plan(), &photos, options.seed)?;
     options.publish(&[report], &["paid", "sent", "p95"])
 }
 
 fn photos(directory: &Path) -> Result<Vec<Vec<u8>>, BoxError> {
-    let entries = fs::read_dir(directory)?.collect::<Result<Vec<_>, _>>()?;
+    let unreadable = |path: &Path, error: io::Error| format!("cannot read {}: {error}", path.display());
+    let entries = fs::read_dir(directory).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+    let entries = entries.map_err(|error| unreadable(directory, error))?;
     let mut paths: Vec<_> = entries.into_iter().map(|entry| entry.path()).collect();
-    paths.retain(|path| path.extension().is_some_and(|extension| extension == "png"));
+    paths.retain(|path| path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("png")));
     paths.sort();
-    let photos = paths.into_iter().map(fs::read).collect::<Result<Vec<_>, _>>()?;
+    let photos = paths.iter().map(|path| fs::read(path).map_err(|error| unreadable(path, error)));
+    let photos = photos.collect::<Result<Vec<_>, _>>()?;
     if photos.is_empty() { Err(format!("{} has no PNG file", directory.display()).into()) } else { Ok(photos) }
 }

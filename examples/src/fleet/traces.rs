@@ -35,11 +35,12 @@ impl Model {
 fn clients(path: &Path) -> Result<Vec<Client>, Error> {
     let mut clients: HashMap<String, (Vec<f64>, Vec<f64>)> = HashMap::new();
     for row in rows(path, ["model", "client", "t_s", "rate_rps", "cv"])? {
-        let [model, client, at, rate, cv] = row?;
+        let (line, [model, client, at, rate, cv]) = row?;
         if model != CLIENTS_OF {
             continue;
         }
-        let [at, rate, cv] = [at, rate, cv].map(|field| field.parse::<f64>().unwrap_or(0.0));
+        let number = |column, field: &str| number(path, line, column, field);
+        let (at, rate, cv) = (number("t_s", &at)?, number("rate_rps", &rate)?, number("cv", &cv)?);
         let (rates, variations) = clients.entry(client).or_insert_with(|| (vec![0.0; WINDOWS], Vec::new()));
         let window = (at / WINDOW.as_secs_f64()) as usize;
         if let Some(slot) = rates.get_mut(window) {
@@ -74,8 +75,9 @@ fn repeats(path: &Path) -> Result<Repeats, Error> {
     let mut changes: HashMap<(String, String), usize> = HashMap::new();
     let (mut order, mut ages) = (Vec::new(), Vec::new());
     for row in rows(path, ["ts", "tenant", "commit", "key_full"])? {
-        let [ts, tenant, commit, key] = row?;
-        let ts = ts.parse::<u64>().map_err(|_| Error::content(path, format!("ts is no number: {ts:?}")))?;
+        let (line, [ts, tenant, commit, key]) = row?;
+        let wrong = || Error::content(path, format!("ts is not a whole number: {ts:?}")).on_line(line);
+        let ts = ts.parse::<u64>().map_err(|_| wrong())?;
         let before = latest.insert((tenant.clone(), key), ts);
         ages.push(before.map(|before| Duration::from_secs(ts.saturating_sub(before))));
         let change = (tenant, commit);
@@ -93,11 +95,19 @@ fn repeats(path: &Path) -> Result<Repeats, Error> {
     Ok((sizes, ages))
 }
 
-/// Returns these columns of each row of a file with commas.
+/// Reads a number that is zero or more.
+fn number(path: &Path, line: u64, column: &str, field: &str) -> Result<f64, Error> {
+    let number = field.parse::<f64>().ok().filter(|number| number.is_finite() && *number >= 0.0);
+    number.ok_or_else(|| {
+        Error::content(path, format!("{column} is not a number of zero or more: {field:?}")).on_line(line)
+    })
+}
+
+/// Returns these columns of each row of a file with commas, and the number of its line.
 fn rows<const N: usize>(
     path: &Path,
     columns: [&'static str; N],
-) -> Result<impl Iterator<Item = Result<[String; N], Error>>, Error> {
+) -> Result<impl Iterator<Item = Result<(u64, [String; N]), Error>>, Error> {
     let mut lines = lines::read(path)?;
     let head = lines.next().unwrap_or_else(|| Ok(String::new())).map_err(|error| Error::io(path, error))?;
     let mut places = [0; N];
@@ -106,10 +116,10 @@ fn rows<const N: usize>(
         *place = found.ok_or_else(|| Error::content(path, format!("there is no column {column}")))?;
     }
     let path = path.to_owned();
-    Ok(lines.map(move |line| {
-        let line = line.map_err(|error| Error::io(&path, error))?;
+    Ok((2..).zip(lines).map(move |(number, line)| {
+        let line = line.map_err(|error| Error::io(&path, error).on_line(number))?;
         let fields: Vec<&str> = line.trim_end().split(',').collect();
-        Ok(places.map(|place| fields.get(place).copied().unwrap_or_default().to_owned()))
+        Ok((number, places.map(|place| fields.get(place).copied().unwrap_or_default().to_owned())))
     }))
 }
 
@@ -133,9 +143,29 @@ mod tests {
     }
 
     #[test]
-    fn traces_that_lack_columns_are_refused() {
-        let directory = tempfile::tempdir().unwrap();
-        std::fs::write(directory.path().join("bdd_regen_trace.csv.gz"), "ts,tenant\n").unwrap();
-        assert!(Model::from_traces(directory.path()).unwrap_err().to_string().contains("no column commit"));
+    fn traces_that_are_wrong_are_refused() {
+        let (head, client) = ("ts,tenant,commit,key_full\n", "model,client,t_s,rate_rps,cv\nlanguage_m-large,3,");
+        let good = format!("{head}10,0,1,5\n");
+        for (trace, clients, part) in [
+            ("ts,tenant\n", String::new(), "no column commit"),
+            ("", String::new(), "no column ts"),
+            (head, String::new(), "there is no row"),
+            (&format!("{head}10,0,1,5\nten,0,1,5\n"), String::new(), "line 3: ts is not a whole number: \"ten\""),
+            (&good, format!("{client}600,fast,1\n"), "line 2: rate_rps is not a number of zero or more: \"fast\""),
+            (&good, format!("{client}600,NaN,1\n"), "line 2: rate_rps"),
+            (&good, format!("{client}-1,2,1\n"), "line 2: t_s"),
+            (&good, format!("{client}600,2\n"), "line 2: cv is not a number of zero or more: \"\""),
+            (
+                &good,
+                "model,client,t_s,rate_rps,cv\nother,1,0,9,1\n".to_owned(),
+                "there is no client of language_m-large",
+            ),
+        ] {
+            let directory = tempfile::tempdir().unwrap();
+            std::fs::write(directory.path().join("bdd_regen_trace.csv.gz"), trace).unwrap();
+            std::fs::write(directory.path().join("servegen_clients.csv.gz"), clients).unwrap();
+            let error = Model::from_traces(directory.path()).unwrap_err().to_string();
+            assert!(error.contains(part), "{error}");
+        }
     }
 }

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::{
     stack::{Step, build},
-    uploads::{Customers, KEYS, SPIKE, Upload, draw},
+    uploads::{KEYS, Size, Upload, draw},
 };
 use crate::{
     packers::{photos::ScorePhoto, simulated::responder},
@@ -30,23 +30,24 @@ const STEPS: [(&str, Step); 6] = [
     ("+ emergency", Step::Emergency),
 ];
 
-type Sent = Pin<Box<dyn Future<Output = Option<(Duration, bool)>>>>;
+type Sent<'a> = Pin<Box<dyn Future<Output = Option<(Duration, bool)>> + 'a>>;
 
-/// Sends the customers' uploads through each step, and returns the table of savings. The vendor allows `limit` requests a minute.
+/// Sends the customers' uploads through each step, and returns the table of savings.
 ///
 /// `photos` are the files to upload; without any, small ones are made.
 ///
 /// # Errors
 ///
 /// Settings that a layer refuses, and accounts that disagree with the vendor's.
-pub fn report(customers: &[Customers], limit: u64, photos: &[Vec<u8>], seed: u64) -> Result<Report, BoxError> {
-    let usual: u32 = customers.iter().map(|customers| customers.count * customers.a_minute).sum();
-    let uploads = draw(customers, 30, seed);
+pub fn report(size: &Size, photos: &[Vec<u8>], seed: u64) -> Result<Report, BoxError> {
+    let usual: u32 = size.customers.iter().map(|customers| customers.count * customers.a_minute).sum();
+    let (uploads, limit) = (draw(size, seed), size.limit);
     let mut rows = Vec::new();
     for (name, step) in STEPS {
-        rows.push((name, virtual_time::run(send(step, &uploads, photos, limit))??));
+        rows.push((name, virtual_time::run(send(step, size, &uploads, photos))??));
     }
-    let title = format!("Photos of half an hour, {usual} a minute, with five minutes of ten times as many");
+    let (minutes, spike) = (size.minutes, size.spike.len());
+    let title = format!("Photos of {minutes} minutes, {usual} a minute, with {spike} minutes of ten times as many");
     let mut report = steps::report(title, &rows);
     report.note(format!(
         "seed {seed}; {} uploaded photos; assumed: a quarter are a photo that the customer uploaded before; plans of 5, 10 and \
@@ -58,24 +59,26 @@ pub fn report(customers: &[Customers], limit: u64, photos: &[Vec<u8>], seed: u64
     Ok(report)
 }
 
-async fn send(step: Step, uploads: &[Upload], photos: &[Vec<u8>], limit: u64) -> Result<Figures, BoxError> {
-    let (vendor, clock) = (vendor(limit)?, VirtualClock::start());
+async fn send(step: Step, size: &Size, uploads: &[Upload], photos: &[Vec<u8>]) -> Result<Figures, BoxError> {
+    let (limit, clock) = (size.limit, VirtualClock::start());
+    let vendor = vendor(limit)?;
     let (stack, limiter, ledger) = build(step, &vendor, limit, clock)?;
     let customers: BTreeSet<_> = uploads.iter().map(|upload| (upload.plan, upload.customer)).collect();
     customers.iter().try_for_each(|(plan, customer)| limiter.set_plan(&format!("{plan}-{customer}"), plan))?;
-    let mut calls: Vec<(Duration, Sent)> = Vec::new();
+    let mut calls: Vec<(Duration, Sent<'_>)> = Vec::new();
     if step == Step::Emergency {
-        calls.push((Duration::from_secs(60) * SPIKE.start, act(limiter.clone(), true)));
-        calls.push((Duration::from_secs(60) * SPIKE.end, act(limiter.clone(), false)));
+        calls.push((Duration::from_secs(60) * size.spike.start, act(limiter.clone(), true)));
+        calls.push((Duration::from_secs(60) * size.spike.end, act(limiter.clone(), false)));
     }
     for upload in uploads {
-        let photo = photos.get(upload.photo as usize % photos.len().max(1)).cloned().unwrap_or_else(|| made(upload));
-        let priority = if upload.is_bulk { Priority::Background } else { Priority::Interactive };
-        let call = Call::new(format!("{}-{}", upload.plan, upload.customer), ScorePhoto { photo });
-        let (stack, call) = (stack.clone(), call.with_priority(priority));
+        let stack = stack.clone();
         let ask = async move {
+            let photo =
+                photos.get(upload.photo as usize % photos.len().max(1)).cloned().unwrap_or_else(|| made(upload));
+            let priority = if upload.is_bulk { Priority::Background } else { Priority::Interactive };
+            let call = Call::new(format!("{}-{}", upload.plan, upload.customer), ScorePhoto { photo });
             let start = Instant::now();
-            let reply = oneshot(stack, call).await;
+            let reply = oneshot(stack, call.with_priority(priority)).await;
             Some((start.elapsed(), reply.is_ok()))
         };
         calls.push((upload.at, Box::pin(ask)));
@@ -86,7 +89,7 @@ async fn send(step: Step, uploads: &[Upload], photos: &[Vec<u8>], limit: u64) ->
 }
 
 /// Handles the spike as an operator does: bulk work is refused and all limits are doubled, until the end.
-fn act(limiter: Limiter, begins: bool) -> Sent {
+fn act(limiter: Limiter, begins: bool) -> Sent<'static> {
     Box::pin(async move {
         let emergency = limiter.emergency();
         if begins {

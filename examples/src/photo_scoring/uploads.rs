@@ -1,13 +1,10 @@
-//! Uploads of customers: half an hour with a spike of five minutes, drawn from a seed.
+//! Uploads of customers with a spike, drawn from a seed.
 
-use std::time::Duration;
+use std::{ops::Range, time::Duration};
 
 use crate::random::Random;
 
 const MINUTE: Duration = Duration::from_secs(60);
-/// Minutes of the half hour in which ten times as much is uploaded.
-pub const SPIKE: std::ops::Range<u32> = 15..20;
-
 /// Customers of one plan.
 #[derive(Clone, Copy, Debug)]
 pub struct Customers {
@@ -21,15 +18,31 @@ pub struct Customers {
 
 /// Keys of the application's organisation.
 pub const KEYS: [&str; 4] = ["sk-a", "sk-b", "sk-c", "sk-d"];
-/// Requests a minute that the vendor allows the application's organisation.
-pub const LIMIT: u64 = 3_500;
+/// Size of a run.
+#[derive(Clone, Debug)]
+pub struct Size {
+    /// Customers of the application.
+    pub customers: [Customers; 3],
+    /// Length of the run, in minutes.
+    pub minutes: u32,
+    /// Minutes in which ten times as much is uploaded.
+    pub spike: Range<u32>,
+    /// Requests a minute that the vendor allows the application's organisation.
+    pub limit: u64,
+}
 
-/// Customers of the application: 390 photos a minute together, and 3,900 in the spike.
-pub const CUSTOMERS: [Customers; 3] = [
-    Customers { plan: "basic", count: 40, a_minute: 3 },
-    Customers { plan: "pro", count: 15, a_minute: 6 },
-    Customers { plan: "unlimited", count: 3, a_minute: 60 },
-];
+impl Size {
+    /// Returns the plan's size: half an hour with 390 photos a minute, and 3,900 in a spike of five minutes.
+    #[must_use]
+    pub fn plan() -> Self {
+        let customers = [
+            Customers { plan: "basic", count: 40, a_minute: 3 },
+            Customers { plan: "pro", count: 15, a_minute: 6 },
+            Customers { plan: "unlimited", count: 3, a_minute: 60 },
+        ];
+        Self { customers, minutes: 30, spike: 15..20, limit: 3_500 }
+    }
+}
 
 /// One photo of one customer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -49,15 +62,15 @@ pub struct Upload {
 /// Draws the uploads, in the order of time. A quarter of them are a photo that the customer uploaded before; half of the
 /// unlimited plan's are bulk work.
 #[must_use]
-pub fn draw(customers: &[Customers], minutes: u32, seed: u64) -> Vec<Upload> {
+pub fn draw(size: &Size, seed: u64) -> Vec<Upload> {
     let mut uploads = Vec::new();
-    for (number, customers) in (0..).zip(customers) {
+    for (number, customers) in (0..).zip(&size.customers) {
         let Customers { plan, count, a_minute } = *customers;
         for customer in 0..count {
             let mut random = Random::of(seed, number * 1_000 + u64::from(customer));
             let mut photos = 0;
-            for minute in 0..minutes {
-                let times = if SPIKE.contains(&minute) { 10 } else { 1 };
+            for minute in 0..size.minutes {
+                let times = if size.spike.contains(&minute) { 10 } else { 1 };
                 for _ in 0..a_minute * times {
                     let is_again = photos > 0 && random.below(4) == 0;
                     let photo = if is_again { random.below(photos) } else { photos };
@@ -80,12 +93,13 @@ mod tests {
 
     #[test]
     fn uploads_in_spike_are_ten_times_as_many() {
-        let uploads = draw(&CUSTOMERS, 30, 1);
-        let within = |minutes: std::ops::Range<u32>| {
+        let size = Size::plan();
+        let uploads = draw(&size, 1);
+        let within = |minutes: Range<u32>| {
             let is_within = |upload: &&Upload| (MINUTE * minutes.start..MINUTE * minutes.end).contains(&upload.at);
             uploads.iter().filter(is_within).count()
         };
-        assert_eq!((within(0..5), within(SPIKE)), (1_950, 19_500));
-        assert_eq!(uploads, draw(&CUSTOMERS, 30, 1));
+        assert_eq!((within(0..5), within(size.spike.clone())), (1_950, 19_500));
+        assert_eq!(uploads, draw(&size, 1));
     }
 }

@@ -8,9 +8,12 @@ use std::{fmt, time::Duration};
 use llm_core::Usd;
 use serde_json::{Map, Value, json};
 
-use crate::table::cells::{count, dollars, rate};
+use crate::table::{
+    aligned,
+    cells::{count, dollars, rate},
+};
 
-pub use options::{Options, UsageError, start};
+pub use options::{Options, UsageError, is_closed_pipe, start};
 
 /// A table with a title, a row for each step or case, and notes.
 ///
@@ -159,19 +162,7 @@ impl fmt::Display for Report {
         let rows = self.rows.iter().map(|(name, cells)| {
             [name.clone()].into_iter().chain(cells.iter().map(ToString::to_string)).collect::<Vec<_>>()
         });
-        let lines: Vec<Vec<String>> = [head].into_iter().chain(rows).collect();
-        let width = |at: usize| lines.iter().map(|line| line[at].chars().count()).max().unwrap_or(0);
-        let widths: Vec<usize> = (0..self.columns.len()).map(width).collect();
-        for (number, line) in lines.iter().enumerate() {
-            write!(f, "{:<width$}", line[0], width = widths[0])?;
-            for (cell, width) in line.iter().zip(&widths).skip(1) {
-                write!(f, "  {cell:>width$}")?;
-            }
-            writeln!(f)?;
-            if number == 0 {
-                writeln!(f, "{}", "-".repeat(widths.iter().sum::<usize>() + 2 * (widths.len() - 1)))?;
-            }
-        }
+        f.write_str(&aligned(&[head].into_iter().chain(rows).collect::<Vec<_>>(), false))?;
         self.notes.iter().try_for_each(|note| writeln!(f, "   {note}"))
     }
 }

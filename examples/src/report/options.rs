@@ -2,7 +2,8 @@
 
 use std::{
     ffi::OsString,
-    fmt, fs,
+    fmt,
+    fs::{self, OpenOptions},
     io::{self, Write},
     path::{Path, PathBuf},
     process::ExitCode,
@@ -36,9 +37,9 @@ impl Options {
     ///
     /// # Errors
     ///
-    /// An option that is unknown or has no value, or a seed that is no number.
+    /// An option that is unknown, given twice or has no value, or a seed that is no number.
     pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Option<Self>, UsageError> {
-        let mut options = Self::default();
+        let (mut options, mut given) = (Self::default(), Vec::new());
         let mut args = args.into_iter();
         while let Some(arg) = args.next() {
             let name = arg.to_string_lossy().into_owned();
@@ -48,7 +49,11 @@ impl Options {
             if !["--seed", "--input", "--json", "--svg"].contains(&&*name) {
                 return Err(UsageError(format!("unknown option {name}; --help lists the options")));
             }
-            let value = args.next().ok_or_else(|| UsageError(format!("{name} needs a value")))?;
+            let value = args.next().filter(|value| !value.is_empty() && !value.to_string_lossy().starts_with("--"));
+            let value = value.ok_or_else(|| UsageError(format!("{name} needs a value")))?;
+            if given.contains(&name) {
+                return Err(UsageError(format!("{name} is given twice")));
+            }
             match &*name {
                 "--seed" => {
                     let seed = value.to_str().and_then(|seed| seed.parse().ok());
@@ -58,8 +63,22 @@ impl Options {
                 "--json" => options.json = Some(value.into()),
                 _ => options.svg = Some(value.into()),
             }
+            given.push(name);
         }
         Ok(Some(options))
+    }
+
+    /// Returns an error if a file that the options name cannot be written, before a long run. An existing file is not changed.
+    ///
+    /// # Errors
+    ///
+    /// A path where no file can be written.
+    pub fn check_outputs(&self) -> Result<(), BoxError> {
+        let mut open = OpenOptions::new();
+        let outputs = self.json.iter().chain(&self.svg);
+        outputs
+            .map(|path| open.create(true).append(true).open(path).map(drop).map_err(|e| unwritable(path, &e)))
+            .collect()
     }
 
     /// Prints the reports and writes the files that the options name. The chart shows these columns of the first report.
@@ -68,10 +87,6 @@ impl Options {
     ///
     /// A file or an output that cannot be written.
     pub fn publish(&self, reports: &[Report], columns: &[&str]) -> Result<(), BoxError> {
-        let mut out = io::stdout().lock();
-        for report in reports {
-            writeln!(out, "{report}")?;
-        }
         if let Some(path) = &self.json {
             let reports: Vec<Value> = reports.iter().map(Report::json).collect();
             write(path, &format!("{:#}\n", json!({"seed": self.seed, "reports": reports})))?;
@@ -79,7 +94,8 @@ impl Options {
         if let (Some(path), Some(first)) = (&self.svg, reports.first()) {
             write(path, &first.svg(columns))?;
         }
-        Ok(())
+        let mut out = io::stdout().lock();
+        reports.iter().try_for_each(|report| Ok(writeln!(out, "{report}")?))
     }
 }
 
@@ -89,34 +105,43 @@ impl Default for Options {
     }
 }
 
-/// Runs an application by its command line: prints `usage` if that asks for it, and errors to standard error.
+/// Runs an application by its command line: prints `usage` if that asks for it, and errors to standard error. A reader of the
+/// output that has gone, as `head` does, is no error.
 pub fn start(
     name: &str,
     usage: &str,
     args: impl IntoIterator<Item = OsString>,
     run: impl FnOnce(&Options) -> Result<(), BoxError>,
 ) -> ExitCode {
-    match Options::parse(args) {
-        Ok(Some(options)) => match run(&options) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => {
-                eprintln!("{name}: {error}");
-                ExitCode::FAILURE
-            }
-        },
-        Ok(None) => {
-            println!("{usage}");
-            ExitCode::SUCCESS
-        }
+    let done = match Options::parse(args) {
+        Ok(Some(options)) => options.check_outputs().and_then(|()| run(&options)),
+        Ok(None) => writeln!(io::stdout(), "{usage}").map_err(BoxError::from),
         Err(error) => {
-            eprintln!("{error}");
-            ExitCode::from(2)
+            eprintln!("{name}: {error}");
+            return ExitCode::from(2);
         }
+    };
+    match done {
+        Err(error) if !is_closed_pipe(&error) => {
+            eprintln!("{name}: {error}");
+            ExitCode::FAILURE
+        }
+        _ => ExitCode::SUCCESS,
     }
 }
 
+/// Returns true if the reader of the output has gone.
+#[must_use]
+pub fn is_closed_pipe(error: &BoxError) -> bool {
+    error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+}
+
 fn write(path: &Path, text: &str) -> Result<(), BoxError> {
-    fs::write(path, text).map_err(|error| format!("cannot write {}: {error}", path.display()).into())
+    fs::write(path, text).map_err(|error| unwritable(path, &error))
+}
+
+fn unwritable(path: &Path, error: &io::Error) -> BoxError {
+    format!("cannot write {}: {error}", path.display()).into()
 }
 
 impl fmt::Display for UsageError {
@@ -146,7 +171,14 @@ mod tests {
 
     #[test]
     fn options_that_are_wrong_say_why() {
-        for (line, part) in [("--seed x", "whole number"), ("--json", "needs a value"), ("--fast", "unknown option")] {
+        for (line, part) in [
+            ("--seed x", "whole number"),
+            ("--seed -1", "whole number"),
+            ("--json", "needs a value"),
+            ("--json --svg a", "--json needs a value"),
+            ("--seed 1 --seed 2", "given twice"),
+            ("--fast", "unknown option"),
+        ] {
             assert!(parse(line).unwrap_err().to_string().contains(part), "{line}");
         }
     }
@@ -159,5 +191,17 @@ mod tests {
         options.publish(&[Report::new("Empty", ["step", "calls"])], &["calls"]).unwrap();
         assert!(fs::read_to_string(json).unwrap().contains("\"seed\": 2026"));
         assert!(fs::read_to_string(svg).unwrap().starts_with("<svg "));
+    }
+
+    #[test]
+    fn options_check_outputs_before_run() {
+        let directory = tempfile::tempdir().unwrap();
+        let [kept, none] = ["kept", "none/a.svg"].map(|name| directory.path().join(name));
+        fs::write(&kept, "kept").unwrap();
+        let options = Options { json: Some(kept.clone()), ..Options::default() };
+        options.check_outputs().unwrap();
+        assert_eq!(fs::read_to_string(kept).unwrap(), "kept");
+        let error = Options { svg: Some(none), ..options }.check_outputs().unwrap_err().to_string();
+        assert!(error.contains("cannot write") && error.contains("none/a.svg"), "{error}");
     }
 }

@@ -32,7 +32,7 @@ pub fn render(rows: &[Row], in_all: Option<Latency>) -> String {
     }
     let sum = Row { latency: in_all, ..Row::sum("in all".to_owned(), rows) };
     lines.push(cells(&sum, &causes));
-    aligned(&lines)
+    aligned(&lines, true)
 }
 
 fn causes(rows: &[Row]) -> Vec<&str> {
@@ -71,15 +71,15 @@ fn cells(row: &Row, causes: &[&str]) -> Vec<String> {
     cells
 }
 
-/// The first column to the left, the others to the right, two spaces between them; a rule below the heads and above
-/// the last line.
-pub(crate) fn aligned(lines: &[Vec<String>]) -> String {
+/// Renders lines with the first column to the left, the others to the right and two spaces between them. A rule stands below the
+/// heads, and another one above the last line if that `is_sum`.
+pub(crate) fn aligned(lines: &[Vec<String>], is_sum: bool) -> String {
     let width = |column: usize| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0);
     let widths: Vec<usize> = (0..lines[0].len()).map(width).collect();
     let rule = "-".repeat(widths.iter().sum::<usize>() + 2 * (widths.len() - 1));
     let mut text = String::new();
     for (number, line) in lines.iter().enumerate() {
-        if number == 1 || number + 1 == lines.len() && number > 1 {
+        if number == 1 || is_sum && number + 1 == lines.len() && number > 1 {
             text += &rule;
             text.push('\n');
         }
