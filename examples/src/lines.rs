@@ -50,7 +50,7 @@ mod tests {
         };
         assert_eq!(found(b"a roof\r\n\n  a door\n").unwrap(), ["a roof", "a door"]);
         for (content, part) in
-            [(b" \n".as_slice(), "no line with text"), (b"\xff\xfe", "UTF-8"), (b"\x1f\x8b\x00", "gzip")]
+            [(b" \n".as_slice(), "no line with text"), (b"\xff\xfe", "UTF-8"), (b"\x1f\x8b\x00", "end of file")]
         {
             let error = found(content).unwrap_err();
             assert!(error.contains("tenders.txt: ") && error.contains(part), "{error}");

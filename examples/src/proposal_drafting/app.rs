@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use llm_core::{Call, ChatRequest, EmbedRequest, Error, Priority, Provider};
+use llm_core::{Call, ChatRequest, EmbedRequest, Error, Priority, Provider, layer::NoFallback};
 use tokio::time::Instant;
 
 use super::stack::MODELS;
@@ -15,15 +15,16 @@ const EMBEDDER: &str = "text-embedding-3-small";
 /// Application on top of a stack.
 pub struct App {
     provider: Arc<dyn Provider>,
+    tenders: Arc<[String]>,
     index: Mutex<Vec<(u32, Arc<[f32]>)>>,
     taken: Mutex<Vec<(Duration, bool)>>,
 }
 
 impl App {
-    /// Creates an application with an empty index.
+    /// Creates an application with an empty index. `tenders` are the descriptions, of which the numbers go round.
     #[must_use]
-    pub fn new(provider: Arc<dyn Provider>) -> Self {
-        Self { provider, index: Mutex::default(), taken: Mutex::default() }
+    pub fn new(provider: Arc<dyn Provider>, tenders: Arc<[String]>) -> Self {
+        Self { provider, tenders, index: Mutex::default(), taken: Mutex::default() }
     }
 
     /// Embeds the description of a tender, and takes it into the index.
@@ -32,7 +33,7 @@ impl App {
     ///
     /// The stack's.
     pub async fn index(&self, tender: u32) -> Result<(), Error> {
-        let vector = self.embed("index", &description(tender)).await?;
+        let vector = self.embed("index", self.description(tender)).await?;
         let mut index = lock(&self.index);
         index.retain(|(known, _)| *known != tender);
         index.push((tender, vector));
@@ -49,18 +50,27 @@ impl App {
         let near = |(_, other): &(u32, Arc<[f32]>)| vector.iter().zip(&**other).map(|(a, b)| a * b).sum::<f32>();
         let best = lock(&self.index).iter().max_by(|a, b| near(a).total_cmp(&near(b))).map(|(tender, _)| *tender);
         let tender = best.ok_or_else(|| Error::invalid("the index is empty: index tenders before a search"))?;
-        self.chat(customer, "summary", tender, Priority::Interactive).await?;
+        self.chat(self.call(customer, "summary", tender)?).await?;
         Ok(tender)
     }
 
-    /// Asks about a tender, in a kind of its own (`summary`, `analysis`, `digest`), which decides time to live and budget.
+    /// Analyses a tender.
     ///
     /// # Errors
     ///
     /// The stack's.
-    pub async fn chat(&self, customer: &str, kind: &str, tender: u32, priority: Priority) -> Result<(), Error> {
-        let call = Call::new(customer, request(kind, tender)).with_label("kind", kind)?.with_priority(priority);
-        self.timed(async { self.provider.chat(call).await.map(drop) }).await
+    pub async fn analyse(&self, customer: &str, tender: u32) -> Result<(), Error> {
+        self.chat(self.call(customer, "analysis", tender)?).await
+    }
+
+    /// Writes a digest of a tender: work that can wait for the first vendor, so that none of it is paid at the dearer one.
+    ///
+    /// # Errors
+    ///
+    /// The stack's.
+    pub async fn digest(&self, customer: &str, tender: u32) -> Result<(), Error> {
+        let call = self.call(customer, "digest", tender)?.with_priority(Priority::Background);
+        self.chat(call.with_option(NoFallback)).await
     }
 
     /// Streams a proposal, and returns its length in characters.
@@ -69,7 +79,7 @@ impl App {
     ///
     /// The stack's, at the beginning or within the stream.
     pub async fn propose(&self, customer: &str, tender: u32) -> Result<usize, Error> {
-        let call = Call::new(customer, request("proposal", tender)).with_label("kind", "proposal")?;
+        let call = self.call(customer, "proposal", tender)?;
         let stream = async { self.provider.chat_stream(call).await?.output.complete().await };
         Ok(self.timed(stream).await?.text().chars().count())
     }
@@ -78,6 +88,21 @@ impl App {
     #[must_use]
     pub fn taken(&self) -> Vec<(Duration, bool)> {
         lock(&self.taken).clone()
+    }
+
+    /// Returns a call of a kind of its own, which decides time to live, quota and budget.
+    fn call(&self, customer: &str, kind: &str, tender: u32) -> Result<Call<ChatRequest>, Error> {
+        let system = format!("You help builders to win tenders. Write a {kind} of the tender that follows.");
+        let request = ChatRequest::new(MODELS[0]).system(system).user(self.description(tender));
+        Call::new(customer, request.temperature(0.0).max_output_tokens(500)).with_label("kind", kind)
+    }
+
+    fn description(&self, tender: u32) -> &str {
+        &self.tenders[tender as usize % self.tenders.len()]
+    }
+
+    async fn chat(&self, call: Call<ChatRequest>) -> Result<(), Error> {
+        self.timed(async { self.provider.chat(call).await.map(drop) }).await
     }
 
     async fn embed(&self, customer: &str, text: &str) -> Result<Arc<[f32]>, Error> {
@@ -94,13 +119,8 @@ impl App {
     }
 }
 
-fn request(kind: &str, tender: u32) -> ChatRequest {
-    let system = format!("You help builders to win tenders. Write a {kind} of the tender that follows.");
-    ChatRequest::new(MODELS[0]).system(system).user(description(tender)).temperature(0.0).max_output_tokens(500)
-}
-
 /// Writes a small description of a tender.
-fn description(tender: u32) -> String {
+pub(super) fn description(tender: u32) -> String {
     const WORKS: [&str; 5] = ["a school", "a bridge", "a clinic", "a library", "a water tower"];
     const TRADES: [&str; 7] = ["roofing", "windows", "steel work", "painting", "electrics", "plumbing", "earthworks"];
     let (work, trade) = (WORKS[tender as usize % WORKS.len()], TRADES[tender as usize % TRADES.len()]);

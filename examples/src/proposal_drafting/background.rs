@@ -1,7 +1,7 @@
 //! Heavy work in the background: by priority, with three retries, and with waits for the next window of a budget.
 
 use std::{
-    sync::atomic::{AtomicU64, Ordering::Relaxed},
+    sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -10,7 +10,7 @@ use llm_core::{Error, ErrorKind};
 use tokio::{sync::Semaphore, time::sleep};
 
 /// Retries of a job that fails.
-pub const RETRIES: u32 = 3;
+pub const RETRIES: usize = 3;
 /// Wait before the first retry; each further one waits twice as long.
 pub const BACKOFF: Duration = Duration::from_secs(5);
 
@@ -23,14 +23,14 @@ pub const BACKOFF: Duration = Duration::from_secs(5);
 /// let queue = Queue::new(2);
 /// let jobs = vec![(1, "nightly"), (9, "asked for")];
 /// let done = queue.run(jobs, |name| async move { Ok(println!("{name}")) }).await;
-/// assert_eq!((done.len(), queue.progress().done), (2, 2));
+/// assert_eq!((done.len(), queue.progress().done), (2, [2, 0, 0, 0]));
 /// # });
 /// # fn tokio_test(future: impl Future<Output = ()>) { examples::virtual_time::run(future).unwrap() }
 /// ```
 #[derive(Debug)]
 pub struct Queue {
     places: Semaphore,
-    counts: [AtomicU64; 5],
+    progress: Mutex<Progress>,
 }
 
 /// Progress of a queue.
@@ -39,12 +39,10 @@ pub struct Queue {
 pub struct Progress {
     /// Jobs so far.
     pub jobs: u64,
-    /// Jobs that are done.
-    pub done: u64,
+    /// Jobs that are done: without a retry, after one, after two, after three.
+    pub done: [u64; RETRIES + 1],
     /// Jobs that failed after all retries.
     pub failed: u64,
-    /// Retries.
-    pub retries: u64,
     /// Waits for the next window of a budget.
     pub waits: u64,
 }
@@ -53,13 +51,12 @@ impl Queue {
     /// Creates a queue that runs so many attempts at one time.
     #[must_use]
     pub fn new(at_one_time: usize) -> Self {
-        Self { places: Semaphore::new(at_one_time), counts: Default::default() }
+        Self { places: Semaphore::new(at_one_time), progress: Mutex::default() }
     }
 
     /// Returns the progress, at any time.
     pub fn progress(&self) -> Progress {
-        let [jobs, done, failed, retries, waits] = self.counts.each_ref().map(|count| count.load(Relaxed));
-        Progress { jobs, done, failed, retries, waits }
+        *self.lock()
     }
 
     /// Runs jobs, those of the largest priority first, and returns the result of each in that order.
@@ -69,7 +66,7 @@ impl Queue {
         F: Future<Output = Result<(), Error>>,
     {
         jobs.sort_by_key(|(priority, _)| std::cmp::Reverse(*priority));
-        self.count(0, jobs.len() as u64);
+        self.lock().jobs += jobs.len() as u64;
         join_all(jobs.into_iter().map(|(_, job)| self.job(job, &work))).await
     }
 
@@ -86,32 +83,29 @@ impl Queue {
                 work(job.clone()).await
             };
             let Err(error) = attempt.await else {
-                self.count(1, 1);
+                self.lock().done[retries] += 1;
                 return Ok(());
             };
             match (error.kind(), error.retry_after()) {
                 (ErrorKind::OverBudget, Some(next)) => {
-                    self.count(4, 1);
+                    self.lock().waits += 1;
                     sleep(next).await;
                 }
                 (kind, _) if retries < RETRIES && (error.is_retryable() || kind == ErrorKind::Unavailable) => {
-                    self.count(3, 1);
                     retries += 1;
                     sleep(backoff).await;
                     backoff *= 2;
                 }
-                _ => return self.fail(error),
+                _ => {
+                    self.lock().failed += 1;
+                    return Err(error);
+                }
             }
         }
     }
 
-    fn fail(&self, error: Error) -> Result<(), Error> {
-        self.count(2, 1);
-        Err(error)
-    }
-
-    fn count(&self, at: usize, more: u64) {
-        self.counts[at].fetch_add(more, Relaxed);
+    fn lock(&self) -> MutexGuard<'_, Progress> {
+        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -136,6 +130,17 @@ mod tests {
         let expected = [("broken", 0), ("first", 0), ("later", 0), ("broken", 5), ("broken", 15), ("broken", 35)];
         assert_eq!(*order.borrow(), expected);
         let progress = queue.progress();
-        assert_eq!((progress.jobs, progress.done, progress.failed, progress.retries), (3, 2, 1, 3));
+        assert_eq!((progress.jobs, progress.done, progress.failed), (3, [2, 0, 0, 0], 1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn queue_counts_jobs_by_retries() {
+        let (queue, start) = (Queue::new(2), Instant::now());
+        let results = queue.run(vec![(1, 0), (1, 4), (1, 14), (1, 34)], |down: u64| async move {
+            if start.elapsed().as_secs() < down { Err(Error::new(ErrorKind::Unavailable, "down")) } else { Ok(()) }
+        });
+        assert!(results.await.iter().all(Result::is_ok));
+        assert_eq!(queue.progress().done, [1, 1, 1, 1]);
+        assert_eq!(start.elapsed().as_secs(), 35, "5, 10 and 20 s");
     }
 }

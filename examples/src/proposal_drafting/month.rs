@@ -10,23 +10,26 @@ use std::{
     time::Duration,
 };
 
-use llm_core::{BoxError, Priority};
+use llm_core::BoxError;
 use llm_ratelimit::{Form, Webhook};
 use llm_testkit::{Fault, Latency, RefusalKind, Rule, Vendor};
 
 use super::{
     App,
+    app::description,
     background::{Progress, Queue},
     stack::{MODELS, Step, build},
 };
 use crate::{
     random::Random,
-    report::Report,
+    report::{Cell, Report},
     steps::{self, Figures},
     vendor_prices::priced,
     virtual_time::{self, VirtualClock},
 };
 
+/// Digests of each customer on an evening.
+const DIGESTS: u32 = 8;
 const HOUR: Duration = Duration::from_secs(3_600);
 const STEPS: [(&str, Step); 5] = [
     ("nothing", Step::Nothing),
@@ -50,51 +53,61 @@ pub struct Size {
     pub unlimited: u32,
 }
 
-/// Background work beside the customers' calls.
-#[derive(Debug, Default)]
-struct Noted {
-    alerts: AtomicU64,
-}
-
+/// Outcome of a step: its figures, the progress of background work, and the number of alerts.
+type Outcome = (Figures, Progress, u64);
 type Event = (Duration, Pin<Box<dyn Future<Output = ()>>>);
 
-/// Sends so many days through each step, and returns the table of savings.
+/// Sends so many days through each step, and returns the table of savings and that of the work in the background.
+///
+/// `tenders` are descriptions to use; without any, small ones are made.
 ///
 /// # Errors
 ///
 /// Settings that a layer refuses, and accounts that disagree with the vendors'.
-pub fn report(size: &Size, seed: u64) -> Result<Report, BoxError> {
-    let (mut rows, mut last) = (Vec::new(), (Progress::default(), 0));
+pub fn reports(size: &Size, tenders: &[String], seed: u64) -> Result<[Report; 2], BoxError> {
+    let made = || (0..size.tenders * size.days.max(1)).map(description).collect();
+    let texts: Arc<[String]> = if tenders.is_empty() { made() } else { tenders.into() };
+    let (mut rows, mut background) = (Vec::new(), background_table());
     for (name, step) in STEPS {
-        let (figures, progress, alerts) = virtual_time::run(send(step, size, seed))??;
+        let (figures, progress, alerts) = virtual_time::run(send(step, size, &texts, seed))??;
         rows.push((name, figures));
-        last = (progress, alerts);
+        let Progress { jobs, done, failed, waits, .. } = progress;
+        background.row(name, [jobs].into_iter().chain(done).chain([failed, waits, alerts]).map(Cell::Count));
     }
-    let Size { days, tenders, free, pro, unlimited } = size;
+    let Size { days, tenders: new, free, pro, unlimited } = size;
     let mut report =
         steps::report(format!("{days} days of {free} free, {pro} pro and {unlimited} unlimited customers"), &rows);
-    let (Progress { jobs, done, failed, retries, waits, .. }, alerts) = last;
+    let source =
+        if tenders.is_empty() { "texts written here".to_owned() } else { format!("{} texts given", texts.len()) };
     report.note(format!(
-        "background, last step: {done} of {jobs} jobs done, {failed} failed, {retries} retries, {waits} waits for the next day's \
-         budget; {alerts} alerts posted, to a function in this process, because virtual time meets no socket"
-    ));
-    report.note(format!(
-        "seed {seed}; texts written here; assumed: {tenders} new tenders a day, embedded three times a day while open (5 days); each \
+        "seed {seed}; {source}; assumed: {new} new tenders a day, embedded three times a day while open (5 days); each \
          customer searches four times a day with one of three queries and reads two analyses; a third of all requests repeat the \
-         latest one; the first vendor is down from 10 to 12 o'clock on the second day, both for 20 s at 20 o'clock on the third; \
-         {} and {} at list price, 200 to 400 tokens a response",
+         latest one; the first vendor is down from 10 to 12 o'clock on the second day, both for 20 s at 20 o'clock on the \
+         third; {} and {} at list price, 200 to 400 tokens a response",
         MODELS[0], MODELS[1]
     ));
     report.note("the second vendor has no embeddings: searches whose query is not stored fail during the outage");
-    Ok(report)
+    Ok([report, background])
 }
 
-async fn send(step: Step, size: &Size, seed: u64) -> Result<(Figures, Progress, u64), BoxError> {
+fn background_table() -> Report {
+    let columns =
+        ["step", "jobs", "done at once", "1 retry", "2 retries", "3 retries", "failed", "waits for budget", "alerts"];
+    let mut report = Report::new("Work in the background: digests on every second evening", columns);
+    report.note(
+        "jobs of the dearer plan first, two at one time, retries after 5, 10 and 20 s; one that a budget refuses waits for its \
+         next day; no digest is answered by the dearer second vendor",
+    );
+    report.note("alerts: posted to a function in this process, because virtual time meets no socket; alerts.rs posts them over HTTP");
+    report
+}
+
+async fn send(step: Step, size: &Size, texts: &Arc<[String]>, seed: u64) -> Result<Outcome, BoxError> {
     let vendors = [vendor(1)?, vendor(2)?];
-    let (clock, noted) = (VirtualClock::start(), Arc::new(Noted::default()));
-    let post = Arc::clone(&noted);
+    let (clock, alerts) = (VirtualClock::start(), Arc::new(AtomicU64::new(0)));
+    let posted = Arc::clone(&alerts);
     let webhook = Webhook::spawn(Form::Slack, move |_json| {
-        post.alerts.fetch_add(1, Relaxed);
+        posted.fetch_add(1, Relaxed);
         async { true }
     })?;
     let (provider, limiter, ledger) = build(step, &vendors, Arc::clone(&webhook), clock)?;
@@ -103,7 +116,7 @@ async fn send(step: Step, size: &Size, seed: u64) -> Result<(Figures, Progress, 
     let all: Vec<_> = all.chain(names("unlimited", size.unlimited)).collect();
     all.iter().try_for_each(|(plan, name)| limiter.set_plan(name, plan))?;
 
-    let (app, queue) = (Arc::new(App::new(provider)), Arc::new(Queue::new(2)));
+    let (app, queue) = (Arc::new(App::new(provider, Arc::clone(texts))), Arc::new(Queue::new(2)));
     let mut events = outages(&vendors);
     for day in 0..size.days {
         indexing(&app, size.tenders, day, &mut events);
@@ -114,7 +127,7 @@ async fn send(step: Step, size: &Size, seed: u64) -> Result<(Figures, Progress, 
         }
         let jobs = all.iter().filter(|(plan, _)| *plan != "free").flat_map(|(plan, name)| {
             let priority = if *plan == "unlimited" { 2 } else { 1 };
-            (0..4).map(move |number| (priority, (name.clone(), size.tenders * day + number)))
+            (0..DIGESTS).map(move |number| (priority, (name.clone(), size.tenders * day + number)))
         });
         if day.is_multiple_of(2) {
             events.push(digests(&app, &queue, day, jobs.collect()));
@@ -124,7 +137,7 @@ async fn send(step: Step, size: &Size, seed: u64) -> Result<(Figures, Progress, 
     virtual_time::replay(clock, events).await;
     webhook.close().await;
     let figures = Figures::of(&ledger, &[&vendors[0], &vendors[1]], &app.taken())?;
-    Ok((figures, queue.progress(), noted.alerts.load(Relaxed)))
+    Ok((figures, queue.progress(), alerts.load(Relaxed)))
 }
 
 /// Takes the first vendor down for two hours, and later both for 20 s.
@@ -186,7 +199,7 @@ fn work(
             // What fails is counted, and a customer goes on.
             match number {
                 0..4 => drop(app.search(&name, &query).await),
-                4..6 => drop(app.chat(&name, "analysis", tender, Priority::Interactive).await),
+                4..6 => drop(app.analyse(&name, tender).await),
                 _ => drop(app.propose(&name, tender).await),
             }
         };
@@ -200,7 +213,7 @@ fn digests(app: &Arc<App>, queue: &Arc<Queue>, day: u32, jobs: Vec<(u32, (String
     let run = async move {
         let digest = |(name, tender): (String, u32)| {
             let app = Arc::clone(&app);
-            async move { app.chat(&name, "digest", tender, Priority::Background).await }
+            async move { app.digest(&name, tender).await }
         };
         drop(queue.run(jobs, digest).await);
     };

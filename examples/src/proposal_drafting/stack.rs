@@ -20,8 +20,8 @@ const PLANS: &str = r#"{
     "default": "free", "limits": ["$5/month"],
     "plans": {
         "free": {"limits": ["5 proposals/month for label kind=proposal"]},
-        "pro": {"limits": ["10 proposals/day for label kind=proposal", "$0.004/day for label kind=digest"], "weight": 2},
-        "unlimited": {"limits": ["$0.006/day for label kind=digest"], "weight": 4}
+        "pro": {"limits": ["10 proposals/day for label kind=proposal", "$0.001/day for label kind=digest"], "weight": 2},
+        "unlimited": {"limits": ["$0.0015/day for label kind=digest"], "weight": 4}
     }
 }"#;
 const MINUTE: Duration = Duration::from_secs(60);
@@ -54,7 +54,8 @@ pub fn build(
 ) -> Result<(Arc<dyn Provider>, Limiter, Ledger), BoxError> {
     let ledger = Ledger::new(prices::all());
     let openai = ledger.attempts().layer(erase(OpenAi::with_transport("sk-a", first.transport())?));
-    let mut pool = KeyPool::builder().clock(clock).seed(1).member(Member::new("openai", openai));
+    let pool = KeyPool::builder().clock(clock).seed(1).max_wait(Duration::from_secs(5));
+    let mut pool = pool.member(Member::new("openai", openai));
     if step >= Step::SecondVendor {
         let claude = ledger.attempts().layer(erase(Anthropic::with_transport("sk-b", second.transport())?));
         pool = pool.member(Member::new("anthropic", claude).tier(1).stands_in(MODELS[0], MODELS[1]));
