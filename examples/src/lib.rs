@@ -16,8 +16,8 @@
 //! With features, two services of applications: `axum_service`, which gets a cache in three lines, and
 //! `under_async_openai`, whose client gets a whole stack below it.
 //!
-//! Applications run in [`virtual_time`] and print a [`report`], for which [`steps`] checks the accounts: [`photo_scoring`],
-//! [`proposal_drafting`], and [`fleet`], which simulates many organisations.
+//! Applications run in [`virtual_time`] and print a [`report`], for which [`steps`] checks the accounts: [`test_generation`],
+//! [`photo_scoring`], [`proposal_drafting`], and [`fleet`], which simulates many organisations.
 //!
 //! [`stack`] builds the stack, and [`simulation`] puts it in front of a simulated vendor on loopback; [`comparison`] says
 //! what the cache and [`packers`] save; [`run`] sends a workload through it; [`table`]
@@ -33,7 +33,7 @@ pub mod demo;
 pub mod error;
 pub mod fleet;
 pub mod history;
-mod lines;
+pub mod lines;
 pub mod packers;
 pub mod percentile;
 pub mod photo_scoring;
@@ -48,6 +48,7 @@ pub mod simulation;
 pub mod stack;
 pub mod steps;
 pub mod table;
+pub mod test_generation;
 pub mod trace;
 pub mod tree;
 #[cfg(feature = "async-openai")]

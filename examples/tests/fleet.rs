@@ -6,7 +6,7 @@ use examples::{
 };
 
 fn reports() -> Vec<Report> {
-    let size = answers::Size { organisations: [2, 3], calls_a_month: 30, warm_up: 2, days: 5, tried: vec![3] };
+    let size = answers::Size { organisations: [2, 3], calls_a_month: 20, warm_up: 1, days: 3, tried: vec![3] };
     answers::reports(&Model::stated(7), &size, 7).expect("the accounts agree")
 }
 

@@ -6,6 +6,7 @@ use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::path::PathBuf;
 
+use crate::report::Options;
 use crate::simulation::Keeping;
 use crate::trace::Key;
 
@@ -13,10 +14,10 @@ use crate::trace::Key;
 pub const USAGE: &str = "\
 usage: test_generation [--demo | --trace FILE [--texts FILE]... [--key full|scenario]
                         | --git DIR [--glob PATTERN]... | --prompts FILE] [--ttl TIME] [--capacity SIZE]
-                        [--pack PROMPTS]
+                        [--pack PROMPTS | [--steps] [--json FILE] [--svg FILE]]
 
 Organisations ask for test cases, over HTTP, of a simulated vendor that needs no key.
-Without options: the public functions of twelve crates, then what changed in this repository.
+Without options: the public functions of twelve crates, then what changed in this repository, then the steps of both.
 
   --demo               a few illustrative stories instead
   --trace FILE         replay the public trace bdd_regen_trace.csv.gz instead
@@ -30,6 +31,10 @@ Without options: the public functions of twelve crates, then what changed in thi
   --ttl TIME           how long the cache keeps answers, by the replay's clock: 15m, 24h, 7d, or none (the default)
   --capacity SIZE      how much it holds in memory, such as 64mb; without it 4gb
   --pack PROMPTS       compare what a cache, packing (so many prompts in one request) and both save, from 2 to 64
+  --steps              switch cache, limits, packing and three keys on one after another, in virtual time, and print
+                       what each saves
+  --json FILE          write the table of the steps as JSON
+  --svg FILE           draw its money, requests and p95
   --help               print this
 ";
 
@@ -40,6 +45,8 @@ pub enum Command {
     Run(Workload, Keeping),
     /// Run a workload through four stacks, with and without packs of so many prompts.
     Compare(Workload, Keeping, usize),
+    /// Run a workload through the steps of a fleet's stack.
+    Steps(Workload, Options),
     /// Print [`USAGE`].
     Help,
 }
@@ -110,8 +117,14 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, UsageE
         ttl: given.ttl.unwrap_or_default(),
         max_bytes: given.capacity.unwrap_or(Keeping::default().max_bytes),
     };
+    if let Some(wanted) = given.exclusive() {
+        return Err(UsageError(wanted));
+    }
+    if given.steps || given.json.is_some() || given.svg.is_some() {
+        let options = Options { json: given.json.take(), svg: given.svg.take(), ..Options::default() };
+        return Ok(Command::Steps(given.workload()?, options));
+    }
     Ok(match given.pack {
-        Some(_) if given.ttl.is_some() => return Err(UsageError("--pack and --ttl exclude each other".into())),
         Some(prompts) => Command::Compare(given.workload()?, keeping, prompts),
         None => Command::Run(given.workload()?, keeping),
     })
@@ -130,6 +143,9 @@ struct Given {
     ttl: Option<Option<std::time::Duration>>,
     capacity: Option<u64>,
     pack: Option<usize>,
+    steps: bool,
+    json: Option<PathBuf>,
+    svg: Option<PathBuf>,
 }
 
 impl Given {
@@ -142,6 +158,9 @@ impl Given {
     ) -> Result<(), UsageError> {
         match (name, &value) {
             ("--demo", None) => self.demo = true,
+            ("--steps", None) => self.steps = true,
+            ("--json", _) => once(&mut self.json, name, PathBuf::from(given(name, value, rest)?))?,
+            ("--svg", _) => once(&mut self.svg, name, PathBuf::from(given(name, value, rest)?))?,
             ("--trace", _) => once(&mut self.trace, name, PathBuf::from(given(name, value, rest)?))?,
             ("--texts", _) => self.texts.push(PathBuf::from(given(name, value, rest)?)),
             ("--key", _) => once(&mut self.key, name, key_named(&given(name, value, rest)?)?)?,
@@ -153,14 +172,28 @@ impl Given {
                 once(&mut self.capacity, name, amounts::bytes(&text(name, value, rest)?).map_err(UsageError)?)?;
             }
             ("--pack", _) => once(&mut self.pack, name, prompts(&text(name, value, rest)?)?)?,
-            ("--help" | "-h" | "--demo", Some(_)) => return Err(UsageError(format!("{name} takes no value"))),
+            ("--help" | "-h" | "--demo" | "--steps", Some(_)) => {
+                return Err(UsageError(format!("{name} takes no value")));
+            }
             _ => return Err(UsageError(format!("unknown argument: {}", arg.display()))),
         }
         Ok(())
     }
 
+    /// Returns a complaint about two settings of which one has no effect on the other's run.
+    fn exclusive(&self) -> Option<String> {
+        let steps = [("--steps", self.steps), ("--json", self.json.is_some()), ("--svg", self.svg.is_some())];
+        let settings = [("--ttl", self.ttl.is_some()), ("--capacity", self.capacity.is_some())];
+        let pack = [("--pack", self.pack.is_some())];
+        let first = |of: &[(&'static str, bool)]| of.iter().find_map(|(name, given)| given.then_some(*name));
+        let pairs =
+            [(first(&pack), first(&settings[..1])), (first(&steps), first(&pack)), (first(&steps), first(&settings))];
+        let (one, other) = pairs.into_iter().find_map(|(one, other)| one.zip(other))?;
+        Some(format!("{one} and {other} exclude each other"))
+    }
+
     fn workload(self) -> Result<Workload, UsageError> {
-        let Self { demo, trace, texts, key, git, mut globs, prompts, ttl, capacity: _, pack: _ } = self;
+        let Self { demo, trace, texts, key, git, mut globs, prompts, ttl, .. } = self;
         let sources = [
             ("--demo", demo),
             ("--trace", trace.is_some()),
@@ -298,6 +331,13 @@ mod tests {
     }
 
     #[test]
+    fn steps_take_any_workload_and_files() {
+        assert_eq!(parsed("--steps"), Ok(Command::Steps(Workload::Repository, Options::default())));
+        let options = Options { json: Some("a".into()), svg: Some("b".into()), ..Options::default() };
+        assert_eq!(parsed("--demo --json a --svg=b"), Ok(Command::Steps(Workload::Demo, options)));
+    }
+
+    #[test]
     fn what_makes_no_sense_is_said() {
         for (args, message) in [
             ("--dmeo", "unknown argument: --dmeo"),
@@ -320,6 +360,11 @@ mod tests {
             ("--pack ten", "--pack is a number from 2 to 64, not ten"),
             ("--pack 10 --prompts a --ttl 7d", "--pack and --ttl exclude each other"),
             ("--demo=yes", "--demo takes no value"),
+            ("--steps=5", "--steps takes no value"),
+            ("--steps --pack 10", "--steps and --pack exclude each other"),
+            ("--json a --git b --ttl 7d", "--json and --ttl exclude each other"),
+            ("--svg a --capacity 1mb", "--svg and --capacity exclude each other"),
+            ("--json --steps", "--json needs a value"),
         ] {
             assert_eq!(parsed(args), Err(message.to_owned()), "{args}");
         }
@@ -338,6 +383,9 @@ mod tests {
             "--ttl",
             "--capacity",
             "--pack",
+            "--steps",
+            "--json",
+            "--svg",
             "--help",
         ];
         for option in options {

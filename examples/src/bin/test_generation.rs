@@ -10,8 +10,10 @@ use examples::{
     history::History,
     prompts::Prompts,
     registry::FirstGeneration,
+    report::{Options, is_closed_pipe},
     run::{self, AT_ONCE},
     simulation::{self, ANSWER_TOKENS, Keeping, LATENCY_DIVISOR, Simulation},
+    test_generation,
     trace::Trace,
     workload::Source,
 };
@@ -31,6 +33,7 @@ async fn main() -> ExitCode {
         Command::Help => say(args::USAGE.trim_end()),
         Command::Run(workload, keeping) => run(workload, keeping).await,
         Command::Compare(workload, keeping, prompts) => compare(workload, keeping, prompts).await,
+        Command::Steps(workload, options) => steps(workload, options).await,
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -70,7 +73,11 @@ fn sources(workload: &Workload, keeping: Keeping) -> Result<(Vec<Source>, BTreeS
 async fn run(workload: Workload, keeping: Keeping) -> Result<(), BoxError> {
     let (sources, models) = sources(&workload, keeping)?;
     match workload {
-        Workload::Repository => repository(sources, keeping).await,
+        Workload::Repository => {
+            repository(sources, keeping).await?;
+            say("")?;
+            steps(workload, Options::default()).await
+        }
         Workload::Demo => demonstration(sources, keeping).await,
         Workload::Trace { .. } | Workload::Git { .. } | Workload::Prompts { .. } => {
             replay(sources, keeping, &models).await
@@ -88,6 +95,14 @@ async fn compare(workload: Workload, keeping: Keeping, prompts: usize) -> Result
          nano-dollar.\n   simulated: the vendor and its answers ({low} to {high} tokens each, assumed; the same in a pack and \
          alone)"
     ))
+}
+
+/// Switches the layers on one after another. Virtual time needs a runtime of its own.
+async fn steps(workload: Workload, options: Options) -> Result<(), BoxError> {
+    options.check_outputs()?;
+    let (sources, _) = sources(&workload, Keeping::default())?;
+    let report = tokio::task::spawn_blocking(|| test_generation::report(sources).map_err(|error| error.to_string()));
+    options.publish(&[report.await??], &["paid", "sent", "p95"])
 }
 
 async fn repository(sources: Vec<Source>, keeping: Keeping) -> Result<(), BoxError> {
@@ -139,12 +154,6 @@ fn tell(simulation: &Simulation, table: &str, latency: &str) -> Result<(), BoxEr
 
 fn say(text: &str) -> Result<(), BoxError> {
     Ok(writeln!(std::io::stdout(), "{text}")?)
-}
-
-/// Returns `true` if the reader of the output has gone, as `head` does.
-fn is_closed_pipe(error: &BoxError) -> bool {
-    let error = error.downcast_ref::<std::io::Error>();
-    error.is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
 }
 
 fn scaled() -> String {

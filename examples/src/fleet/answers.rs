@@ -7,7 +7,7 @@ use llm_core::{BoxError, ManualClock, Usd};
 
 use super::{
     arrivals::{Arrival, Load, busiest, changes, suites},
-    drive::{KEY_LIMIT, MODEL, Outcome, RESPONSE_TOKENS, drive},
+    drive::{KEY_LIMIT, MODEL, Outcome, RESPONSE_TOKENS, drive, request},
     model::Model,
     stack::Settings,
 };
@@ -83,8 +83,9 @@ pub fn reports(model: &Model, size: &Size, seed: u64) -> Result<Vec<Report>, Box
     ])
 }
 
-/// Returns the settings of each step.
-fn stacks() -> [(&'static str, Settings); 5] {
+/// Returns the steps, each with the layers of those before it.
+#[must_use]
+pub fn stacks() -> [(&'static str, Settings); 5] {
     let nothing = Settings::default();
     let cache = Settings { cache: Some(WEEK), ..nothing };
     let limits = Settings { limit: Some(LIMIT), ..cache };
@@ -94,7 +95,7 @@ fn stacks() -> [(&'static str, Settings); 5] {
 }
 
 fn run(settings: &Settings, arrivals: &[Arrival], counted_from: Duration) -> Result<Outcome, BoxError> {
-    virtual_time::run(drive(settings, arrivals, counted_from))?
+    virtual_time::run(drive(settings, arrivals.iter().map(request), counted_from))?
 }
 
 /// Sends a month of the first number of organisations through each step.

@@ -1,20 +1,23 @@
 //! Sends arrivals through a stack and counts.
 
-use std::{sync::Arc, time::Duration};
+use std::{cell::OnceCell, sync::Arc, time::Duration};
 
-use futures_util::{StreamExt, stream::FuturesUnordered};
-use llm_core::{BoxError, Call, ChatRequest, Error, Origin, Provider, Usd};
+use llm_core::{BoxError, Call, ChatRequest, Origin, Usd};
 use llm_providers::Ledger;
 use llm_testkit::{Latency, Limit, Vendor};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 
 use super::{
     arrivals::Arrival,
     stack::{self, Settings},
 };
 use crate::{
-    packers::simulated::responder, percentile::nearest_rank, random::Random, vendor_prices::priced,
-    virtual_time::VirtualClock, workload::INSTRUCTION,
+    packers::simulated::responder,
+    percentile::nearest_rank,
+    random::Random,
+    vendor_prices::priced,
+    virtual_time::{VirtualClock, replay},
+    workload::INSTRUCTION,
 };
 
 /// Model that is requested.
@@ -38,6 +41,8 @@ pub struct Outcome {
     pub sent: u64,
     /// Requests that the vendor refused by its limits.
     pub limited: u64,
+    /// Tokens that were paid.
+    pub tokens: u64,
     /// Amount paid.
     pub paid: Usd,
     /// Times from a request to its whole response, in order.
@@ -52,44 +57,41 @@ impl Outcome {
     }
 }
 
-/// Sends the arrivals through a stack of its own, in virtual time, and counts what begins at `counted_from` or later.
+/// Sends calls through a stack of its own, in virtual time, each at its time since the start, and counts those that begin at
+/// `counted_from` or later. The times must not decrease.
 ///
 /// # Errors
 ///
 /// Settings that a layer refuses, and accounts that disagree with the vendor's.
-pub async fn drive(settings: &Settings, arrivals: &[Arrival], counted_from: Duration) -> Result<Outcome, BoxError> {
+pub async fn drive(
+    settings: &Settings,
+    calls: impl IntoIterator<Item = (Duration, Call<ChatRequest>)>,
+    counted_from: Duration,
+) -> Result<Outcome, BoxError> {
     let (vendor, clock) = (vendor(settings.keys.unwrap_or(1))?, VirtualClock::start());
     let (provider, ledger) = stack::build(settings, &vendor, clock)?;
-    let (mut outcome, mut before) = (Outcome::default(), None);
-    let mut running = FuturesUnordered::new();
-    let mut next = arrivals.iter();
-    let mut arrival = next.next();
-    while arrival.is_some() || !running.is_empty() {
-        let at = arrival.map_or(clock.started_at(), |arrival| clock.started_at() + arrival.at);
-        tokio::select! {
-            biased;
-            () = sleep_until(at), if arrival.is_some() => {
-                let Some(due) = arrival else { continue };
-                let is_counted = due.at >= counted_from;
-                if is_counted && before.is_none() {
-                    before = Some(figures(&ledger, &vendor));
-                }
-                let ask = ask(Arc::clone(&provider), *due);
-                running.push(async move { (is_counted, ask.await) });
-                arrival = next.next();
+    let (mut outcome, before) = (Outcome::default(), OnceCell::new());
+    let asked = calls.into_iter().map(|(at, call)| {
+        let (provider, ledger, vendor, before) = (Arc::clone(&provider), &ledger, &vendor, &before);
+        let ask = async move {
+            let is_counted = at >= counted_from;
+            if is_counted {
+                before.get_or_init(|| Figures::of(ledger, vendor));
             }
-            Some((is_counted, (took, origin))) = running.next() => {
-                if is_counted {
-                    outcome.calls += 1;
-                    match origin {
-                        Ok(origin) => {
-                            outcome.hits += u64::from(origin != Origin::Vendor);
-                            outcome.times.push(took);
-                        }
-                        Err(_) => outcome.refused += 1,
-                    }
-                }
+            let start = Instant::now();
+            let reply = provider.chat(call).await;
+            is_counted.then(|| (start.elapsed(), reply.map(|reply| reply.receipt.origin())))
+        };
+        (at, ask)
+    });
+    for (took, origin) in replay(clock, asked).await.into_iter().flatten() {
+        outcome.calls += 1;
+        match origin {
+            Ok(origin) => {
+                outcome.hits += u64::from(origin != Origin::Vendor);
+                outcome.times.push(took);
             }
+            Err(_) => outcome.refused += 1,
         }
     }
     let total = ledger.snapshot().total().clone();
@@ -97,26 +99,43 @@ pub async fn drive(settings: &Settings, arrivals: &[Arrival], counted_from: Dura
     if total.paid != billed || !total.balance().is_balanced() {
         return Err(format!("the ledger paid {}, and the vendor billed {billed}", total.paid).into());
     }
-    let (before, after) = (before.unwrap_or_default(), figures(&ledger, &vendor));
-    (outcome.paid, outcome.sent, outcome.limited) = (after.0 - before.0, after.1 - before.1, after.2 - before.2);
+    let (before, after) = (before.into_inner().unwrap_or_default(), Figures::of(&ledger, &vendor));
+    (outcome.paid, outcome.tokens) = (after.paid - before.paid, after.tokens - before.tokens);
+    (outcome.sent, outcome.limited) = (after.sent - before.sent, after.limited - before.limited);
     outcome.times.sort_unstable();
     Ok(outcome)
 }
 
-fn figures(ledger: &Ledger, vendor: &Vendor) -> (Usd, u64, u64) {
-    (ledger.snapshot().total().paid, vendor.calls(), vendor.limited().len() as u64)
+/// Figures of a ledger and a vendor at one time.
+#[derive(Default)]
+struct Figures {
+    paid: Usd,
+    tokens: u64,
+    sent: u64,
+    limited: u64,
 }
 
-/// Requests the test cases of a scenario, and returns the time that it took.
-async fn ask(provider: Arc<dyn Provider>, arrival: Arrival) -> (Duration, Result<Origin, Error>) {
-    let start = Instant::now();
-    let Arrival { organisation, text, .. } = arrival;
+impl Figures {
+    fn of(ledger: &Ledger, vendor: &Vendor) -> Self {
+        let snapshot = ledger.snapshot();
+        let (paid, usage) = (snapshot.total().paid, &snapshot.total().usage_paid);
+        let limited = vendor.limited().len() as u64;
+        Self { paid, tokens: usage.input + usage.output, sent: vendor.calls(), limited }
+    }
+}
+
+/// Returns the request for the test cases of a scenario, with its time.
+pub(super) fn request(arrival: &Arrival) -> (Duration, Call<ChatRequest>) {
+    let Arrival { at, organisation, text } = *arrival;
     let step =
         format!("Given an order of {text} parts, when organisation {organisation} confirms it, then it is sent. ");
-    let request = ChatRequest::new(MODEL).system(INSTRUCTION).user(step.repeat(16));
-    let call = Call::new(format!("organisation-{organisation}"), request.temperature(0.0).max_output_tokens(1_200));
-    let reply = provider.chat(call).await;
-    (start.elapsed(), reply.map(|reply| reply.receipt.origin()))
+    (at, test_cases(format!("organisation-{organisation}"), step.repeat(16)))
+}
+
+/// Returns the request of an organisation for the test cases of a text.
+pub(crate) fn test_cases(organisation: impl Into<Arc<str>>, text: impl Into<Arc<str>>) -> Call<ChatRequest> {
+    let request = ChatRequest::new(MODEL).system(INSTRUCTION).user(text.into());
+    Call::new(organisation.into(), request.temperature(0.0).max_output_tokens(1_200))
 }
 
 /// Creates the vendor: half a second to the first token, 8 ms a token, and a limit for each key.
