@@ -74,11 +74,9 @@ impl Options {
     ///
     /// A path where no file can be written.
     pub fn check_outputs(&self) -> Result<(), BoxError> {
-        let mut open = OpenOptions::new();
-        let outputs = self.json.iter().chain(&self.svg);
-        outputs
-            .map(|path| open.create(true).append(true).open(path).map(drop).map_err(|e| unwritable(path, &e)))
-            .collect()
+        let open = |path: &PathBuf| OpenOptions::new().create(true).append(true).open(path).map(drop);
+        let mut outputs = self.json.iter().chain(&self.svg);
+        outputs.try_for_each(|path| open(path).map_err(|error| unwritable(path, &error)))
     }
 
     /// Prints the reports and writes the files that the options name. The chart shows these columns of the first report.
