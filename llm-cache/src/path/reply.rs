@@ -41,8 +41,8 @@ type Hold<O> = WaiterHandle<Result<Sent<<O as Output>::Complete>, Error>>;
 /// Response to one item.
 enum Response<O: Output> {
     Whole(Arc<O::Complete>),
-    /// The response of the request's only item, which may still run.
-    Live(O),
+    /// The response of the request's only item, which may still run. In a box, so that items are small to move.
+    Live(Box<O>),
 }
 
 impl<O: Output> Item<O> {
@@ -113,7 +113,7 @@ impl<O: Output> Item<O> {
                 }
             });
         });
-        Ok(Self::sent(reply.map(Response::Live), Usd::ZERO, shared, led))
+        Ok(Self::sent(reply.map(|output| Response::Live(Box::new(output))), Usd::ZERO, shared, led))
     }
 
     fn sent(reply: Reply<Response<O>>, saved: Usd, shared: SharedReply<O::Complete>, led: bool) -> Self {
@@ -134,7 +134,7 @@ impl<O: Output> Item<O> {
         let usage = reply.receipt.usage();
         let mut reply = reply.map(|response| match response {
             Response::Whole(whole) => O::replay(whole, usage),
-            Response::Live(output) => output,
+            Response::Live(output) => *output,
         });
         status.insert_into(&mut reply.extensions);
         reply
