@@ -86,7 +86,7 @@ impl RedisAccounts {
             let account_ref = holds[0].account_ref;
             let (is_current, is_awaited, is_closing) = {
                 let mut chunks = lock(&self.shared.chunks);
-                (chunks.settle(holds, settlement), chunks.is_awaited(account_ref), chunks.is_closing)
+                (chunks.settle(holds, settlement, shares), chunks.is_awaited(account_ref), chunks.is_closing)
             };
             if is_awaited {
                 settled.awaited.push(account_ref);

@@ -31,6 +31,8 @@ use crate::{
 #[derive(Debug, Default)]
 pub(super) struct Chunks {
     accounts: HashMap<AccountRef, Chunk>,
+    /// Alert shares of the limiter, as far as a settlement has passed them.
+    shares: Arc<[u8]>,
     /// True once all that is not in use is to be given back.
     pub(super) is_closing: bool,
 }
@@ -174,7 +176,10 @@ impl Chunks {
 
     /// Settles what a call took of one account. Returns true if the lease from which it took is the one that the account has
     /// now, so that the rest of it is known here alone.
-    pub(super) fn settle(&mut self, holds: &[Hold], settlement: &Settlement) -> bool {
+    pub(super) fn settle(&mut self, holds: &[Hold], settlement: &Settlement, shares: &[u8]) -> bool {
+        if *self.shares != *shares {
+            self.shares = shares.into();
+        }
         let Some(hold) = holds.first() else { return true };
         let Some(chunk) = self.accounts.get_mut(&hold.account_ref) else { return false };
         let is_current = lease_of(hold) == Some(chunk.number);
@@ -206,7 +211,7 @@ impl Chunks {
         if let Some(sent) = &chunk.sent {
             return Some((Arc::clone(sent), None));
         }
-        let before = chunk.cut();
+        let before = chunk.cut(&self.shares);
         let is_quick = times.now.saturating_sub(chunk.filled_at) < lease / 3;
         let (rules, kept) = chunk.next(times, is_quick, is_closing);
         let lease = Lease {
@@ -409,7 +414,7 @@ impl Chunk {
     }
 
     /// Returns the reservation of what calls took of the lease; `None` if that is nothing.
-    fn cut(&self) -> Option<Reserved> {
+    fn cut(&self, shares: &Arc<[u8]>) -> Option<Reserved> {
         let is_used = self.open > 0 || self.pools.iter().any(|pool| pool.taken > pool.held() || pool.used > 0);
         if !is_used || self.number == 0 {
             return None;
@@ -418,7 +423,7 @@ impl Chunk {
         let rules = self.pools.iter().map(held).collect();
         let question = Question { tag: Arc::clone(&self.tag), rules, per_mille: self.per_mille, lease: None };
         let used = self.pools.iter().map(|pool| pool.used).collect();
-        Some(Reserved::of_lease(question, self.open, used))
+        Some(Reserved::of_lease(question, self.open, used, Arc::clone(shares)))
     }
 
     /// Goes on to the next lease. Returns what it is to hold, and of each counter what was taken of the one before, and what

@@ -62,13 +62,13 @@ impl Reserved {
     /// Returns the reservation of a call.
     pub(super) fn of_call(question: Question) -> Self {
         let used = vec![0; question.rules.len()];
-        Self { is_confirmed: true, ..Self::of_lease(question, 1, used) }
+        Self { is_confirmed: true, ..Self::of_lease(question, 1, used, Arc::new([])) }
     }
 
     /// Returns the reservation of calls that took from a lease, with what ended ones used.
-    pub(super) fn of_lease(question: Question, calls: usize, used: Vec<u64>) -> Self {
+    pub(super) fn of_lease(question: Question, calls: usize, used: Vec<u64>, shares: Arc<[u8]>) -> Self {
         let ended = used.into_iter().map(|used| (used, 0)).collect();
-        Self { question, calls, ended, partial: 0, is_changed: false, is_confirmed: false, shares: Arc::new([]) }
+        Self { question, calls, ended, partial: 0, is_changed: false, is_confirmed: false, shares }
     }
 
     /// Returns the settlement of a call that was not sent.
