@@ -22,8 +22,8 @@ local function lease_of(of, lease, count)
   if last then
     for _, hold in ipairs(last.holds) do held[hold.name] = {taken = hold.taken, mark = hold.mark} end
     of.change(last, function(c, hold, r) of.cut(c, hold, r, kept[hold.name] or hold.taken) end)
-    last.state = is_ended == 1 and 'x' or 'l'
-    of.keep(last, is_ended == 1 and of.REMEMBERED or lease)
+    last.state = 'l'
+    if is_ended == 1 then of.remember(last.id, {}) else of.keep(last, lease) end
   end
   return function(n, free, end_)
     local name, parameters = ARGV[4 + n], ARGV[4 + count + n]
@@ -65,7 +65,7 @@ repeat
     if lasts >= ttl and time - touched < ttl / 4 then ttl = 0 end
   end
   if mode ~= 'look' and known_born > 0 and known_born ~= born then return {5, time} end
-  if mode ~= 'look' and known == 'x' then return {3, time} end
+  if mode ~= 'look' and known and sub(known, 1, 1) == 'x' then return {3, time} end
   if mode == 'lease' then
     for n = 1, count do
       local parameters = ARGV[4 + count + n]

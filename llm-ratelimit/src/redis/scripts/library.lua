@@ -10,7 +10,9 @@
 --
 -- A reservation is `l` while it is leased and `o` after it, the number of its last partial settlement, and of each counter
 -- the field, the amount, the mark, and the amount of the rate. The mark of a window is its end, and that of an amount in a
--- bucket its place; -1 for a leased amount. An `x` is a reservation that has ended.
+-- bucket its place; -1 for a leased amount. An `x` is a reservation that has ended. If its settlement reached anything, the
+-- record goes on as that of a reservation does, so that every version can read it: behind the name of a field are the amount
+-- used and the end of the window, and its numbers are the share reported before, the one that is reached, and the debt.
 
 -- Returns the functions that most decisions do not need. It uses no local of the script, so that it costs these nothing.
 local function changes(time)
@@ -84,10 +86,24 @@ local function changes(time)
     b.level, b.left = b.level - drained, b.left + drained
   end
 
+  -- Returns true if a text is that of a reservation that has ended.
+  function of.has_ended(text) return text and sub(text, 1, 1) == 'x' end
+
+  -- Returns what the settlement of an ended reservation reached.
+  function of.reached(text)
+    local events, at, name, from, to, debt, used, until_ = {}, 10
+    while at <= #text do
+      name, from, to, debt, at = to_numbers(HOLD, text, at)
+      used, until_ = to_numbers('<dd', name, #name - 15)
+      events[#events + 1] = {sub(name, 1, -17), from, to, debt, used, until_}
+    end
+    return events
+  end
+
   -- Returns a reservation as a table, or nil if it has ended or there is none, and its text.
   function of.reservation(id)
     local text = id ~= '' and call('HGET', hash, 'r' .. id)
-    if not text or text == 'x' then return nil, text end
+    if not text or of.has_ended(text) then return nil, text end
     local r = {id = id, state = sub(text, 1, 1), partial = to_numbers('<d', text, 2), holds = {}}
     local at, hold = 10
     while at <= #text do
@@ -98,17 +114,29 @@ local function changes(time)
     return r, text
   end
 
-  -- Writes a reservation that loses its slots, or can be forgotten, after a time.
+  local function note(id, text, lasts)
+    call('HSET', hash, 'r' .. id, text)
+    call('ZADD', ends, time + lasts, id)
+  end
+
+  -- Writes a reservation that loses its slots, or is settled as it is, after a time.
   function of.keep(r, lasts)
-    local text = 'x'
-    if r.state ~= 'x' then
-      text = r.state .. to_bytes('<d', r.partial)
-      for _, hold in ipairs(r.holds) do
-        text = text .. to_bytes(HOLD, #hold.name, hold.name, hold.taken, hold.mark, hold.rate)
-      end
+    local text = r.state .. to_bytes('<d', r.partial)
+    for _, hold in ipairs(r.holds) do
+      text = text .. to_bytes(HOLD, #hold.name, hold.name, hold.taken, hold.mark, hold.rate)
     end
-    call('HSET', hash, 'r' .. r.id, text)
-    call('ZADD', ends, time + lasts, r.id)
+    note(r.id, text, lasts)
+  end
+
+  -- Remembers for a while that a reservation has ended, and what its settlement reached.
+  function of.remember(id, events)
+    local text = #events > 0 and 'x' .. to_bytes('<d', 0) or 'x'
+    for _, event in ipairs(events) do
+      local name, from, to, debt, used, until_ = unpack(event)
+      name = name .. to_bytes('<dd', used, until_)
+      text = text .. to_bytes(HOLD, #name, name, from, to, debt)
+    end
+    note(id, text, of.REMEMBERED)
   end
 
   -- Calls `how` with each counter that a reservation holds something of, and writes the counters.

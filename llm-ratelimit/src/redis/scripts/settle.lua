@@ -1,6 +1,7 @@
 -- Turns what a reservation holds into what was used, once. An id that is not known yet is remembered, so that its reservation
 -- comes too late. A partial settlement gives back what is beyond the given amounts. Returns windows that reached alert
--- shares or made debt: field, the share reported before, the one that is reached, debt, used, end.
+-- shares or made debt, and the same if it is asked again: field, the share reported before, the one that is reached, debt,
+-- used, end.
 --
 -- Keys: hash, set, channel. Arguments: id, alert shares as bytes, and as doubles time or -1, number of the partial
 -- settlement or infinity; then fields and the amounts used.
@@ -10,7 +11,8 @@ local time = exact >= 0 and exact or now()
 local of, is_final = changes(time), number == math.huge
 local layout, known = unpack(redis.call('HMGET', hash, '#', 'r' .. id))
 local r = of.reservation(id)
-if known == 'x' or not of.is_known(layout) then return {} end
+if not of.is_known(layout) then return {} end
+if of.has_ended(known) then return is_final and of.reached(known) or {} end
 if not is_final and (not r or number <= r.partial) then return {} end
 of.sweep()
 local used, events = {}, {}
@@ -36,7 +38,7 @@ end
 
 if r then of.change(r, settle) end
 if is_final then
-  of.keep({id = id, state = 'x'}, of.REMEMBERED)
+  of.remember(id, events)
 else
   r.partial = number
   of.keep(r, of.UNSETTLED)

@@ -14,6 +14,8 @@ mod deploys;
 mod durability;
 mod limits;
 mod loss;
+#[cfg(feature = "metrics")]
+mod lost_replies;
 mod names;
 mod outage;
 mod phantom;

@@ -10,7 +10,7 @@ use std::{
 };
 
 use futures_util::future::join_all;
-use llm_ratelimit::{Limiter, RedisAccounts, llm_redis::Redis};
+use llm_ratelimit::{Limiter, RedisAccounts, RedisAccountsBuilder, llm_redis::Redis};
 use llm_testkit::redis::RedisServer;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -32,6 +32,16 @@ impl Numbers {
         Self { state: Arc::new(AtomicU64::new(seed)), lose: Arc::default() }
     }
 
+    /// Returns what happens to a reply.
+    fn fate(&self) -> Fate {
+        match self.below(100) {
+            _ if !self.lose.load(SeqCst) => Fate::Passes,
+            0..8 => Fate::Lost,
+            8..10 => Fate::Late,
+            _ => Fate::Passes,
+        }
+    }
+
     /// Returns a number below `n`.
     fn below(&self, n: u64) -> u64 {
         let mut z = self.state.fetch_add(0x9e37_79b9_7f4a_7c15, SeqCst);
@@ -41,8 +51,16 @@ impl Numbers {
     }
 }
 
-/// A way to a server that passes all requests on. Some replies are lost with their connection, and some come late.
-async fn lossy(server: &RedisServer, numbers: Numbers) -> String {
+/// What happens to a reply.
+pub(super) enum Fate {
+    Passes,
+    /// It is lost with its connection.
+    Lost,
+    Late,
+}
+
+/// A way to a server that passes all requests on. What happens to a reply is decided by its bytes.
+pub(super) async fn lossy(server: &RedisServer, fate: impl Fn(&[u8]) -> Fate + Clone + Send + 'static) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback has a free port");
     let url = format!("redis://{}", listener.local_addr().expect("it is bound"));
     let port = server.port();
@@ -51,15 +69,14 @@ async fn lossy(server: &RedisServer, numbers: Numbers) -> String {
             let Ok(server) = TcpStream::connect(("127.0.0.1", port)).await else { continue };
             let ((mut from, mut to), (mut back, mut requests)) = (client.into_split(), server.into_split());
             tokio::spawn(async move { tokio::io::copy(&mut from, &mut requests).await });
-            let numbers = numbers.clone();
+            let fate = fate.clone();
             tokio::spawn(async move {
                 let mut bytes = vec![0; 1 << 16];
                 while let Ok(read) = back.read(&mut bytes).await {
-                    match numbers.below(100) {
-                        _ if !numbers.lose.load(SeqCst) => {}
-                        0..8 => return,
-                        8..10 => tokio::time::sleep(2 * TIMEOUT).await,
-                        _ => {}
+                    match fate(&bytes[..read]) {
+                        Fate::Passes => {}
+                        Fate::Lost => return,
+                        Fate::Late => tokio::time::sleep(2 * TIMEOUT).await,
                     }
                     if read == 0 || to.write_all(&bytes[..read]).await.is_err() {
                         return;
@@ -74,14 +91,20 @@ async fn lossy(server: &RedisServer, numbers: Numbers) -> String {
 /// Longest time of a decision.
 const TIMEOUT: Duration = Duration::from_millis(20);
 
+/// Settings of accounts behind a lossy way.
+pub(super) fn accounts(url: &str, is_chunked: bool) -> RedisAccountsBuilder {
+    let client = Redis::builder(url).call_timeout(Duration::from_secs(5));
+    let client = client.probe_backoff(Duration::from_millis(1), Duration::from_millis(2));
+    let client = client.spawn().expect("the settings are right");
+    RedisAccounts::builder(client, NonZeroU32::MIN).chunked(move |_, _| is_chunked)
+}
+
 async fn open_lossy(server: &RedisServer, numbers: &Numbers, limits: &[&str], is_chunked: bool) -> Limiter {
-    let client = Redis::builder(lossy(server, numbers.clone()).await).call_timeout(Duration::from_secs(5));
-    let client = client
-        .probe_backoff(Duration::from_millis(1), Duration::from_millis(2))
-        .spawn()
-        .expect("the settings are right");
-    let accounts = RedisAccounts::builder(client, NonZeroU32::MIN).decision_timeout(TIMEOUT);
-    let accounts = accounts.chunked(move |_, _| is_chunked);
+    let url = {
+        let numbers = numbers.clone();
+        lossy(server, move |_| numbers.fate()).await
+    };
+    let accounts = accounts(&url, is_chunked).decision_timeout(TIMEOUT);
     let limiter = build(accounts, limits, |builder| builder).await;
     // The start is not what is tested here.
     numbers.lose.store(true, SeqCst);

@@ -172,7 +172,7 @@ fn held(server: &RedisServer) -> [u64; 2] {
     const SCRIPT: &str = "
         local fields, processes, held, of = redis.call('HGETALL', KEYS[1]), {}, 0, 0
         for n = 1, #fields, 2 do
-            if string.sub(fields[n], 1, 1) == 'r' and fields[n + 1] ~= 'x' then
+            if string.sub(fields[n], 1, 1) == 'r' and string.sub(fields[n + 1], 1, 1) ~= 'x' then
                 local process, record, at = string.sub(fields[n], 2, 9), fields[n + 1], 10
                 while at <= #record do
                     local name, taken, _

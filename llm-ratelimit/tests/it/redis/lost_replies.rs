@@ -1,0 +1,61 @@
+//! What settlements report whose replies are lost after the server ran the script.
+
+use std::{
+    collections::HashSet,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use llm_ratelimit::Event;
+use llm_testkit::redis::RedisServer;
+use metrics_util::debugging::{DebugValue, DebuggingRecorder};
+
+use super::{
+    TIMEOUT, ask, build,
+    phantom::{Fate, accounts, lossy},
+    settled, used,
+};
+
+#[tokio::test]
+async fn alerts_survive_lost_settlement_replies() {
+    for is_chunked in [false, true] {
+        let (reported, debts) = reported(is_chunked, true).await;
+        assert_eq!(reported, [50, 80, 100], "chunked: {is_chunked}");
+        assert!(!debts.is_empty(), "chunked: {is_chunked}");
+        assert_eq!((reported, debts), self::reported(is_chunked, false).await, "chunked: {is_chunked}");
+    }
+}
+
+/// Returns the alert shares and the debts that are reported while a limit is used up. If `loses` is true, each reply of a
+/// settlement that reached something in its window is lost the first time.
+async fn reported(is_chunked: bool, loses: bool) -> (Vec<u8>, Vec<DebugValue>) {
+    let (server, recorder) = (RedisServer::spawn(), DebuggingRecorder::new());
+    let _guard = metrics::set_default_local_recorder(&recorder);
+    let lost = Arc::<Mutex<HashSet<Vec<u8>>>>::default();
+    let fate = {
+        let lost = Arc::clone(&lost);
+        move |reply: &[u8]| {
+            let is_lost = loses && reply.starts_with(b"*1\r\n*6\r\n") && lock(&lost).insert(reply.to_vec());
+            if is_lost { Fate::Lost } else { Fate::Passes }
+        }
+    };
+    let shares = Arc::<Mutex<Vec<u8>>>::default();
+    let sink = {
+        let shares = Arc::clone(&shares);
+        move |event: &Event| lock(&shares).push(event.percent)
+    };
+    let accounts = accounts(&lossy(&server, fate).await, is_chunked).decision_timeout(TIMEOUT);
+    let limiter = build(accounts, &["100 tokens/month"], |builder| builder.sink(sink)).await;
+    for (reserved, tokens) in [(20, 60), (20, 25), (15, 20)] {
+        limiter.reserve(&ask("a").tokens(reserved, 0)).await.expect("there is room").settle(used(tokens));
+        settled(&limiter).await;
+    }
+    assert_eq!(limiter.close().await, Ok(0));
+    assert_eq!(lock(&lost).is_empty(), !loses);
+    let metrics = recorder.snapshotter().snapshot().into_vec().into_iter();
+    let debts = metrics.filter(|(key, ..)| key.key().name() == "llm_ratelimit_debt_total").map(|(.., value)| value);
+    (std::mem::take(&mut lock(&shares)), debts.collect())
+}
+
+fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
+    of.lock().unwrap_or_else(PoisonError::into_inner)
+}
