@@ -28,6 +28,8 @@ pub(crate) struct Counted {
     read_at: AtomicU64,
     /// The wall clock's time at the base, in nanoseconds since 1970.
     offset: AtomicU64,
+    /// True if the time goes back when the wall clock is set back; otherwise it goes on from where it was.
+    goes_back: bool,
 }
 
 /// Longest time until a change of the wall clock is noticed, in nanoseconds.
@@ -35,7 +37,13 @@ const STRETCH: u64 = 10_000_000;
 
 impl Time {
     pub(crate) fn of(clock: Option<Arc<dyn Clock>>) -> Self {
-        clock.map_or_else(|| Self::Machine(Counted::new()), Self::Other)
+        clock.map_or_else(|| Self::Machine(Counted::new(true)), Self::Other)
+    }
+
+    /// Returns the machine's time that never goes back.
+    #[cfg(feature = "redis")]
+    pub(crate) fn forward() -> Self {
+        Self::Machine(Counted::new(false))
     }
 
     /// Nanoseconds since 1970.
@@ -49,10 +57,10 @@ impl Time {
 }
 
 impl Counted {
-    fn new() -> Self {
+    fn new(goes_back: bool) -> Self {
         let counter = quanta::Clock::new();
         let base = counter.now();
-        let counted = Self { counter, base, read_at: AtomicU64::new(0), offset: AtomicU64::new(0) };
+        let counted = Self { counter, base, read_at: AtomicU64::new(0), offset: AtomicU64::new(0), goes_back };
         counted.read(0);
         counted
     }
@@ -68,7 +76,11 @@ impl Counted {
 
     fn read(&self, passed: u64) {
         // Threads that read at one time write the same, as near as they can tell.
-        self.offset.store(nanos(SystemClock.now()).saturating_sub(passed), Relaxed);
+        let offset = nanos(SystemClock.now()).saturating_sub(passed);
+        match self.goes_back {
+            true => self.offset.store(offset, Relaxed),
+            false => _ = self.offset.fetch_max(offset, Relaxed),
+        }
         self.read_at.store(passed, Relaxed);
     }
 }
@@ -84,7 +96,7 @@ mod tests {
 
     #[test]
     fn clock_counter_agrees_with_wall_clock() {
-        let counted = Counted::new();
+        let counted = Counted::new(true);
         for _ in 0..10_000 {
             let (before, now, after) = (nanos(SystemClock.now()), counted.now(), nanos(SystemClock.now()));
             // A processor's counter is as exact as that over a stretch; the rest is for wall clocks that are being set.
@@ -94,12 +106,27 @@ mod tests {
 
     #[test]
     fn clock_set_is_noticed_within_ten_milliseconds() {
-        let counted = Counted::new();
-        let hour = 3_600_000_000_000;
-        counted.offset.fetch_add(hour, Relaxed);
-        assert!(counted.now() > nanos(SystemClock.now()) + hour / 2);
-        // Sets the clock as if the stretch had passed.
-        let old = Counted { base: counted.base - std::time::Duration::from_secs(1), ..counted };
-        assert!(old.now() < nanos(SystemClock.now()) + hour / 2);
+        let counted = ahead_until_set(true);
+        assert!(counted.now() < nanos(SystemClock.now()) + HOUR / 2);
+    }
+
+    #[test]
+    fn clock_set_back_leaves_forward_time() {
+        let counted = ahead_until_set(false);
+        assert!(counted.now() > nanos(SystemClock.now()) + HOUR / 2);
+        // A clock that is set forward again is followed, as after a suspension.
+        counted.offset.store(0, Relaxed);
+        counted.read_at.store(0, Relaxed);
+        assert!(counted.now() > nanos(SystemClock.now()) - HOUR / 2);
+    }
+
+    const HOUR: u64 = 3_600_000_000_000;
+
+    /// Returns a time that was read when the wall clock was an hour ahead, and which notices next that it is no longer.
+    fn ahead_until_set(goes_back: bool) -> Counted {
+        let counted = Counted::new(goes_back);
+        counted.offset.fetch_add(HOUR, Relaxed);
+        assert!(counted.now() > nanos(SystemClock.now()) + HOUR / 2);
+        Counted { base: counted.base - std::time::Duration::from_secs(1), ..counted }
     }
 }

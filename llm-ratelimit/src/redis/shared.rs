@@ -55,6 +55,7 @@ pub(super) struct Shared {
     waiting: Mutex<HashMap<AccountRef, Room>>,
     pub(super) chunks: Mutex<Chunks>,
     pub(super) marks: Mutex<Marks>,
+    /// A time that never goes back, so that no chunk outlives its lease.
     clock: Time,
     /// Nanoseconds by which the server's clock is ahead of this process's.
     ahead: AtomicI64,
@@ -108,7 +109,7 @@ impl Shared {
             waiting,
             chunks,
             marks,
-            clock: Time::of(None),
+            clock: Time::forward(),
             ahead: AtomicI64::new(0),
             exact: AtomicU64::new(u64::MAX),
         }
@@ -164,7 +165,7 @@ impl Shared {
         self.exact().unwrap_or_else(|| self.clock.now().saturating_add_signed(self.ahead.load(Relaxed)))
     }
 
-    /// Returns this process's time, in nanoseconds since 1970.
+    /// Returns this process's time, which never goes back, in nanoseconds since 1970.
     #[inline]
     pub(super) fn local_now(&self) -> u64 {
         self.clock.now()
