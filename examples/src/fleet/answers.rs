@@ -47,7 +47,7 @@ impl Size {
     /// Returns the plan's size: 20 organisations that pay $500 a month together, and 500.
     #[must_use]
     pub fn plan() -> Self {
-        let tried = vec![500, 8_000, 16_000, 24_000];
+        let tried = vec![500, 16_000, 24_000, 32_000];
         Self { organisations: [20, 500], calls_a_month: 2_450, warm_up: 7, days: 30, tried }
     }
 

@@ -138,9 +138,10 @@ pub(crate) fn test_cases(organisation: impl Into<Arc<str>>, text: impl Into<Arc<
     Call::new(organisation.into(), request.temperature(0.0).max_output_tokens(1_200))
 }
 
-/// Creates the vendor: half a second to the first token, 8 ms a token, and a limit for each key.
+/// Creates the vendor: half a second to the first token, 8 ms a token, and a limit on requests, not on tokens, for each key.
 fn vendor(keys: u32) -> Result<Vendor, BoxError> {
-    let vendor = Vendor::builder().recorded_requests(0).respond_with(responder(|item| response(item).into()));
+    let vendor =
+        Vendor::builder().recorded_requests(0).rate_limits(None).respond_with(responder(|item| response(item).into()));
     let vendor = priced(vendor.keys((0..keys).map(|key| format!("sk-{key}"))), &[MODEL])?;
     let latency = Latency::fixed(Duration::from_millis(500), Duration::from_millis(8));
     let limit = Limit::requests(KEY_LIMIT, Duration::from_secs(60));

@@ -23,9 +23,9 @@ use crate::{
 
 const STEPS: [(&str, Step); 6] = [
     ("nothing", Step::Nothing),
+    ("+ pool", Step::Pool),
     ("+ cache", Step::Cache),
     ("+ plans", Step::Plans),
-    ("+ pool", Step::Pool),
     ("+ packing", Step::Packing),
     ("+ emergency", Step::Emergency),
 ];
@@ -104,7 +104,8 @@ fn act(limiter: Limiter, begins: bool) -> Sent<'static> {
 
 fn vendor(limit: u64) -> Result<Vendor, BoxError> {
     let score = |photo: &str| json!({"score": photo.bytes().map(u64::from).sum::<u64>() % 10 + 1});
-    let vendor = Vendor::builder().recorded_requests(0).keys(KEYS).respond_with(responder(score));
+    // The vendor limits requests alone, so it states no limit on tokens.
+    let vendor = Vendor::builder().recorded_requests(0).rate_limits(None).keys(KEYS).respond_with(responder(score));
     let vendor = priced(vendor, &["gpt-4o-mini"])?;
     let latency = Latency::fixed(Duration::from_millis(500), Duration::from_millis(8));
     let limit = Limit::requests(limit, Duration::from_secs(60));

@@ -26,12 +26,12 @@ const PLANS: &str = r#"{
 pub enum Step {
     /// One key alone.
     Nothing,
+    /// Four keys of one organisation, paced by its limit.
+    Pool,
     /// Each photo is scored once.
     Cache,
     /// Analyses a minute by plan.
     Plans,
-    /// Four keys of one organisation, paced by its limit.
-    Pool,
     /// Twenty photos a request.
     Packing,
     /// The operator acts on the spike.
