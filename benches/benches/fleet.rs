@@ -1,4 +1,4 @@
-//! What does a decision over Redis cost beside an empty script, and one from a chunk beside memory?
+//! Cost of a decision over Redis beside an empty script, and of one from a chunk beside memory.
 
 use std::time::Instant;
 

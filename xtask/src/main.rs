@@ -7,7 +7,7 @@
 //! Redis tests are never skipped: where there is no `redis-server`, it is installed if that needs no `sudo`, and otherwise
 //! nothing is tested.
 //!
-//! What to run is decided by pure functions ([`plan`], [`redis`], [`arrows`], [`load`]); [`run`] is the part that starts processes.
+//! Pure functions decide which commands run ([`plan`], [`redis`], [`arrows`], [`load`]); [`run`] is the part that starts processes.
 
 mod args;
 mod arrows;

@@ -1,4 +1,4 @@
-//! How much passes beyond a limit that four processes share, and how much is refused too early?
+//! Share that passes beyond a limit of four processes, and share that is refused too early.
 //!
 //! `cargo run --release -p benches --bin overshoot` sends the same arrivals through limits in Redis that ask the server for
 //! each call, through limits in chunks, and through a model of limiters that count on their own and add their counts up in

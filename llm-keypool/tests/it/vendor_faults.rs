@@ -1,4 +1,4 @@
-//! What vendors send beside a status: permissions by model, bare 429s and hints of days, each through a client.
+//! Statements of vendors beside a status: permissions by model, bare 429s and hints of days, each through a client.
 
 use std::{sync::Arc, time::Duration};
 

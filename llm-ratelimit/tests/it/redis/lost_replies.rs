@@ -1,4 +1,4 @@
-//! What settlements report whose replies are lost after the server ran the script.
+//! Reports of settlements whose replies are lost after the server ran the script.
 
 use std::{
     collections::HashSet,
@@ -11,7 +11,7 @@ use metrics_util::debugging::{DebugValue, DebuggingRecorder};
 
 use super::{
     TIMEOUT, ask, build,
-    phantom::{Fate, accounts, lossy},
+    phantom::{ReplyOutcome, accounts, lossy},
     settled, used,
 };
 
@@ -31,11 +31,11 @@ async fn reported(is_chunked: bool, loses: bool) -> (Vec<u8>, Vec<DebugValue>) {
     let (server, recorder) = (RedisServer::spawn(), DebuggingRecorder::new());
     let _guard = metrics::set_default_local_recorder(&recorder);
     let lost = Arc::<Mutex<HashSet<Vec<u8>>>>::default();
-    let fate = {
+    let outcome = {
         let lost = Arc::clone(&lost);
         move |reply: &[u8]| {
             let is_lost = loses && reply.starts_with(b"*1\r\n*6\r\n") && lock(&lost).insert(reply.to_vec());
-            if is_lost { Fate::Lost } else { Fate::Passes }
+            if is_lost { ReplyOutcome::Lost } else { ReplyOutcome::Passes }
         }
     };
     let shares = Arc::<Mutex<Vec<u8>>>::default();
@@ -43,7 +43,7 @@ async fn reported(is_chunked: bool, loses: bool) -> (Vec<u8>, Vec<DebugValue>) {
         let shares = Arc::clone(&shares);
         move |event: &Event| lock(&shares).push(event.percent)
     };
-    let accounts = accounts(&lossy(&server, fate).await, is_chunked).decision_timeout(TIMEOUT);
+    let accounts = accounts(&lossy(&server, outcome).await, is_chunked).decision_timeout(TIMEOUT);
     let limiter = build(accounts, &["100 tokens/month"], |builder| builder.sink(sink)).await;
     for (reserved, tokens) in [(20, 60), (20, 25), (15, 20)] {
         limiter.reserve(&ask("a").tokens(reserved, 0)).await.expect("there is room").settle(used(tokens));

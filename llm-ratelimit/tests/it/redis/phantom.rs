@@ -33,12 +33,12 @@ impl Numbers {
     }
 
     /// Returns what happens to a reply.
-    fn fate(&self) -> Fate {
+    fn outcome(&self) -> ReplyOutcome {
         match self.below(100) {
-            _ if !self.lose.load(SeqCst) => Fate::Passes,
-            0..8 => Fate::Lost,
-            8..10 => Fate::Late,
-            _ => Fate::Passes,
+            _ if !self.lose.load(SeqCst) => ReplyOutcome::Passes,
+            0..8 => ReplyOutcome::Lost,
+            8..10 => ReplyOutcome::Late,
+            _ => ReplyOutcome::Passes,
         }
     }
 
@@ -51,8 +51,8 @@ impl Numbers {
     }
 }
 
-/// What happens to a reply.
-pub(super) enum Fate {
+/// Outcome of a reply.
+pub(super) enum ReplyOutcome {
     Passes,
     /// It is lost with its connection.
     Lost,
@@ -60,7 +60,10 @@ pub(super) enum Fate {
 }
 
 /// A way to a server that passes all requests on. What happens to a reply is decided by its bytes.
-pub(super) async fn lossy(server: &RedisServer, fate: impl Fn(&[u8]) -> Fate + Clone + Send + 'static) -> String {
+pub(super) async fn lossy(
+    server: &RedisServer,
+    outcome: impl Fn(&[u8]) -> ReplyOutcome + Clone + Send + 'static,
+) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback has a free port");
     let url = format!("redis://{}", listener.local_addr().expect("it is bound"));
     let port = server.port();
@@ -69,14 +72,14 @@ pub(super) async fn lossy(server: &RedisServer, fate: impl Fn(&[u8]) -> Fate + C
             let Ok(server) = TcpStream::connect(("127.0.0.1", port)).await else { continue };
             let ((mut from, mut to), (mut back, mut requests)) = (client.into_split(), server.into_split());
             tokio::spawn(async move { tokio::io::copy(&mut from, &mut requests).await });
-            let fate = fate.clone();
+            let outcome = outcome.clone();
             tokio::spawn(async move {
                 let mut bytes = vec![0; 1 << 16];
                 while let Ok(read) = back.read(&mut bytes).await {
-                    match fate(&bytes[..read]) {
-                        Fate::Passes => {}
-                        Fate::Lost => return,
-                        Fate::Late => tokio::time::sleep(2 * TIMEOUT).await,
+                    match outcome(&bytes[..read]) {
+                        ReplyOutcome::Passes => {}
+                        ReplyOutcome::Lost => return,
+                        ReplyOutcome::Late => tokio::time::sleep(2 * TIMEOUT).await,
                     }
                     if read == 0 || to.write_all(&bytes[..read]).await.is_err() {
                         return;
@@ -102,7 +105,7 @@ pub(super) fn accounts(url: &str, is_chunked: bool) -> RedisAccountsBuilder {
 async fn open_lossy(server: &RedisServer, numbers: &Numbers, limits: &[&str], is_chunked: bool) -> Limiter {
     let url = {
         let numbers = numbers.clone();
-        lossy(server, move |_| numbers.fate()).await
+        lossy(server, move |_| numbers.outcome()).await
     };
     let accounts = accounts(&url, is_chunked).decision_timeout(TIMEOUT);
     let limiter = build(accounts, limits, |builder| builder).await;
