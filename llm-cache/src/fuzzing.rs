@@ -24,7 +24,7 @@ pub fn entry(data: &[u8]) {
     fuzz_body(data);
 }
 
-/// Decodes the response in a value of a Redis store without a secret.
+/// Decodes the response in a value that a Redis store without a secret wrote.
 #[cfg(feature = "redis")]
 pub fn response<C: DeserializeOwned>(value: &Bytes) -> Option<C> {
     static CODEC: LazyLock<AtRest> = LazyLock::new(|| AtRest::new(None, None));

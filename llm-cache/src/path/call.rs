@@ -65,7 +65,7 @@ pub(super) struct SharedReply<C> {
 
 /// Leader of one call for some items of a request.
 pub(super) struct Leader<T, S> {
-    /// Request whose items it leads.
+    /// Request that has the led items.
     pub(super) request: Arc<Request<T>>,
     /// Service below the cache.
     pub(super) service: S,

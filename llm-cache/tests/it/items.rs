@@ -72,7 +72,7 @@ impl Stack {
     }
 }
 
-pub(crate) async fn items_send_only_unknown_texts(store: TestStore) {
+pub(crate) async fn embed_items_stored_are_not_sent(store: TestStore) {
     let stack = stack_over(store.open(), Latency::zero());
     let all = stack.embed(0..97).await;
     let reply = stack.embed(0..100).await;
@@ -99,7 +99,7 @@ pub(crate) async fn items_duplicates_are_sent_once(store: TestStore) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn items_in_flight_are_awaited() {
+async fn embed_items_in_flight_are_awaited() {
     let stack = stack(Latency::fixed(Duration::from_millis(50), Duration::ZERO));
     let (a, b, c) = tokio::join!(stack.embed(0..60), stack.embed(40..100), stack.embed([50, 70]));
     assert_eq!(stack.asked(), [40, 60], "the third found all of its texts under way");

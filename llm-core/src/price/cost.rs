@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{Bill, ModelPrice, PriceOptions, PriceTable, ServiceTier, TokenKind, UnknownCost, lookup::Name};
 use crate::{Estimate, Usage, Usd, receipt::Accounting};
 
-/// Finds a model's prices; the strict way knows no aliases.
+/// Function that finds a model's prices, with or without aliases.
 type Lookup = for<'t> fn(&'t PriceTable, Name<'_>) -> Result<&'t ModelPrice, UnknownCost>;
 
 impl PriceTable {

@@ -125,7 +125,7 @@ impl State {
         })
     }
 
-    /// Returns the id of a quota, which may be new.
+    /// Returns the id of the group's quota for the model. Creates the quota if there is none.
     pub(crate) fn quota_id(&mut self, group: u32, model: u32) -> u32 {
         let of_group = &self.groups[group as usize];
         if let Some(id) = of_group.quotas.iter().find(|id| self.quotas[**id as usize].model == model) {

@@ -106,7 +106,8 @@ pub(crate) struct MemberState {
     pub(crate) in_flight: u32,
     /// Time until which it makes one attempt at a time.
     starting_until: Time,
-    /// Attempts up to this number were made with another key.
+    /// Number, in the pool's count, of the last attempt before the member's current key was set. Failures of earlier
+    /// attempts do not park the member.
     key_since: u64,
     pub(crate) attempts: u64,
     pub(crate) failures: u64,

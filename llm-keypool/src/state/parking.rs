@@ -116,7 +116,8 @@ impl Parking {
         }
     }
 
-    /// Returns `true` if the next call would be the first.
+    /// Returns `true` if the next call is the probe: the parking time is over, and no probe runs or the running one has
+    /// timed out.
     pub(crate) fn awaits_probe(&self, now: Time) -> bool {
         self.opens_at() <= now && (self.probe.is_none() || self.probe_wait == PROBE_TIMEOUT)
     }

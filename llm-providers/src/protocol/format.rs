@@ -93,7 +93,8 @@ pub trait VendorProtocol: Clone + fmt::Debug + Send + Sync + 'static {
         Err(Error::new(ErrorKind::Unsupported, format!("{} does not count the tokens of a chat request", Self::NAME)))
     }
 
-    /// Writes a request for the list of models: its beginning, or the page that the one before named.
+    /// Encodes a request for one page of the vendor's list of models. `page` is the name that the previous page gave;
+    /// `None` requests the first page.
     ///
     /// # Errors
     ///

@@ -8,7 +8,7 @@ pub(crate) fn is_blank_instruction(message: &Message) -> bool {
         && is_bare(&message.extra)
 }
 
-/// Returns `true` if there are no unknown fields, other than a mark for the prompt cache.
+/// Returns `true` if there are no unknown fields other than `cache_control`.
 fn is_bare(extra: &Extra) -> bool {
     extra.iter().all(|(name, _)| name == "cache_control")
 }

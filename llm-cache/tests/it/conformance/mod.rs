@@ -210,7 +210,7 @@ conformance! {
     item_outcomes:
         stale_if_error_serves_items_on_vendor_failure;
     items:
-        items_send_only_unknown_texts
+        embed_items_stored_are_not_sent
         items_duplicates_are_sent_once;
     stream_pace:
         stream_keeps_its_pace_through_cache;
