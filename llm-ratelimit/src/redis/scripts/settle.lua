@@ -10,9 +10,9 @@ local exact, number = struct.unpack('<dd', ARGV[3])
 local time = exact >= 0 and exact or now()
 local of, is_final = changes(time), number == math.huge
 local layout, known = unpack(redis.call('HMGET', hash, '#', 'r' .. id))
-local r = of.reservation(id)
 if not of.is_known(layout) then return {} end
 if of.has_ended(known) then return is_final and of.reached(known) or {} end
+local r = of.reservation(id)
 if not is_final and (not r or number <= r.partial) then return {} end
 of.sweep()
 local used, events = {}, {}
