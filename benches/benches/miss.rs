@@ -1,6 +1,6 @@
 //! What does the layer add to a call that must be made?
 
-use std::{fmt::Debug, hint::black_box, sync::Arc};
+use std::{fmt::Debug, hash::Hash, hint::black_box, sync::Arc};
 
 use benches::{
     hit::{at_once, of_2_kb},
@@ -9,7 +9,8 @@ use benches::{
 use criterion::{BatchSize, Criterion, criterion_group};
 use futures_util::FutureExt;
 use llm_cache::{Cache, Cached, Directive};
-use llm_core::{Call, ChatRequest, ChatResponse, Part, Reply};
+use llm_core::{Call, ChatRequest, ChatResponse, Message, Part, Reply, chat::Sampling};
+use serde::Serialize;
 use tower::{Service, ServiceBuilder};
 
 criterion_group!(name = benches; config = crate::short(); targets = miss);
@@ -41,10 +42,13 @@ fn miss(c: &mut Criterion) {
     group.bench_function("floor: the service below", |b| {
         b.iter_batched(&mut unseen, |call| black_box(at_once(&mut vendor, call)), BatchSize::SmallInput);
     });
-    let mut peer = peer(vendor.clone());
-    group.bench_function("peer: tower-resilience, cache over coalesce", |b| {
-        let mut call = |call| peer.call(call).now_or_never().expect("nothing here waits").expect("nothing here fails");
-        b.iter_batched(&mut unseen, |unseen| black_box(call(unseen)), BatchSize::SmallInput);
+    let mut text_alone = peer(vendor.clone(), prompt);
+    group.bench_function("peer: tower-resilience, cache over coalesce, keyed by the prompt's text alone", |b| {
+        b.iter_batched(&mut unseen, |call| black_box(at_peer(&mut text_alone, call)), BatchSize::SmallInput);
+    });
+    let mut whole_request = peer(vendor.clone(), json);
+    group.bench_function("peer: tower-resilience, cache over coalesce, keyed by the whole request as JSON", |b| {
+        b.iter_batched(&mut unseen, |call| black_box(at_peer(&mut whole_request, call)), BatchSize::SmallInput);
     });
     let full = moka::sync::Cache::builder().max_capacity(8 << 20).weigher(|_: &u64, _| 5_000);
     let full = full.eviction_policy(moka::policy::EvictionPolicy::lru()).build();
@@ -70,16 +74,52 @@ fn miss(c: &mut Criterion) {
 /// Entries of 5 KB that our cache holds in its 8 MiB.
 const ENTRIES: usize = 1_600;
 
-/// The peers' layers over the same service, keyed by the prompt's text.
-fn peer(vendor: AtOnce) -> impl Service<Call<ChatRequest>, Response = ChatResponse, Error: Debug> {
-    let key = |call: &Call<ChatRequest>| match &call.body.messages[0].parts[0] {
-        Part::Text { text, .. } => Arc::clone(text),
-        other => panic!("the prompt is text, not {other:?}"),
-    };
+/// The peers' layers over the same service, both with this key.
+fn peer<K>(
+    vendor: AtOnce,
+    key: fn(&Call<ChatRequest>) -> K,
+) -> impl Service<Call<ChatRequest>, Response = ChatResponse, Error: Debug>
+where
+    K: Clone + Debug + Eq + Hash + Send + Sync + 'static,
+{
     let cache = tower_resilience_cache::CacheLayer::builder().max_size(ENTRIES).key_extractor(key).build();
     ServiceBuilder::new()
         .layer(cache.expect("the settings are right"))
         .layer(tower_resilience_coalesce::CoalesceLayer::new(key))
         .map_response(|reply: Reply<ChatResponse>| reply.output)
         .service(vendor)
+}
+
+fn at_peer<S>(peer: &mut S, call: Call<ChatRequest>) -> ChatResponse
+where
+    S: Service<Call<ChatRequest>, Response = ChatResponse, Error: Debug>,
+{
+    peer.call(call).now_or_never().expect("nothing here waits").expect("nothing here fails")
+}
+
+/// The text of the prompt. It is the least that a key can be, and takes calls for one of another model or temperature.
+fn prompt(call: &Call<ChatRequest>) -> Arc<str> {
+    match &call.body.messages[0].parts[0] {
+        Part::Text { text, .. } => Arc::clone(text),
+        other => panic!("the prompt is text, not {other:?}"),
+    }
+}
+
+/// The request as JSON, as an application writes it whose request type derives `Serialize`.
+fn json(call: &Call<ChatRequest>) -> String {
+    let ChatRequest { model, messages, sampling, .. } = &call.body;
+    let Sampling { temperature, top_p, max_output_tokens, seed, .. } = *sampling;
+    let body = Body { model, messages, temperature, top_p, max_output_tokens, seed };
+    serde_json::to_string(&body).expect("it is serializable")
+}
+
+/// Request of an application that sets these fields at most.
+#[derive(Serialize)]
+struct Body<'a> {
+    model: &'a str,
+    messages: &'a [Message],
+    temperature: Option<f64>,
+    top_p: Option<f64>,
+    max_output_tokens: Option<u64>,
+    seed: Option<i64>,
 }
