@@ -1,8 +1,9 @@
 //! Attempts of a call, one after the other.
 //!
-//! After a failed attempt there are three ways on: a *move*, if the refusal cost nothing and concerns a key or group; a *retry*,
-//! if the vendor failed and the budget has room; and a skip, if a stand-in cannot express the request. Layers above are asked
-//! before a move or retry. The error that a call ends with lists what all its attempts may cost.
+//! A failed attempt is followed by one of three things: a *move* to another member, if the refusal cost nothing and
+//! concerns a key or group; a *retry*, if the vendor failed and the retry budget has room; or a skip, if a stand-in
+//! cannot express the request. The layers above must permit each move and each retry. The final error of a call lists
+//! the charges of all its attempts.
 
 use std::{future::Future, sync::Arc};
 
@@ -19,12 +20,13 @@ use crate::{
 pub(crate) struct AttemptLoop {
     moves: u32,
     retries: u32,
-    /// Error of the last attempt that costs something, if one does, with the charges of all.
+    /// Error of the last attempt that may be charged, or else of the first attempt, with the charges of all attempts.
     failed: Option<Error>,
-    /// Error of the first choice, while stand-ins that cannot express the request are skipped.
+    /// Error of the first attempt that was not made at a stand-in. The caller gets it if no stand-in can express the
+    /// request.
     first: Option<Error>,
     permit: Option<AttemptPermit>,
-    /// A layer above retries.
+    /// `true` if a layer above retries, so that this loop does not.
     is_nested: bool,
 }
 
@@ -83,7 +85,7 @@ impl AttemptLoop {
         self.moves + self.retries
     }
 
-    /// Makes attempts at one member after the other, as long as that may help.
+    /// Makes attempts at one member after another, as long as another attempt may succeed.
     ///
     /// # Errors
     ///
@@ -113,7 +115,8 @@ impl AttemptLoop {
         }
     }
 
-    /// Decides after a failed attempt: the call goes on, after a wait if need be, or ends with the error.
+    /// Decides what follows a failed attempt: returns `Ok` for another attempt, after the wait that it needs, or the
+    /// final error.
     async fn next<K>(&mut self, inner: &Inner<K>, want: &mut Want<'_>, failed: Failed) -> Result<(), Error> {
         let Failed { member, stand_in, verdict, is_doubted, error } = failed;
         self.failed = match self.failed.take() {
@@ -161,14 +164,15 @@ impl AttemptLoop {
     }
 }
 
-/// Returns `true` if the request is the cause, in the form that a stand-in would need.
+/// Returns `true` if a stand-in cannot express the request, so that the error says nothing about the vendor.
 fn cannot_express(error: &Error) -> bool {
     let is_kind =
         matches!(error.kind(), ErrorKind::Unsupported | ErrorKind::InvalidRequest | ErrorKind::ContextTooLong);
     is_kind && error.charge() == Charge::None
 }
 
-/// Returns the error that a caller gets for a refusal that concerns a key or an account: the pool's own.
+/// Returns the error that a caller gets after a refusal of a key or an account: an error of the pool, which does not
+/// show the vendor's message.
 fn hide<K>(inner: &Inner<K>, want: &Want<'_>, verdict: Verdict, error: Error) -> Error {
     match verdict {
         Verdict::Unauthorized | Verdict::Unpaid | Verdict::Forbidden => {

@@ -4,7 +4,7 @@ use llm_core::{Error, ErrorKind};
 
 use crate::Member;
 
-/// Members or settings that make no pool.
+/// Error of building a pool from invalid members or keys.
 ///
 /// ```
 /// use llm_keypool::{BuildError, KeyPool, Member};
@@ -35,7 +35,7 @@ pub enum BuildError {
 }
 
 impl BuildError {
-    /// Refuses members that make no pool.
+    /// Checks the members of a pool.
     pub(crate) fn check<S>(members: &[Arc<Member<S>>]) -> Result<(), Self> {
         if members.is_empty() {
             return Err(Self::NoMembers);

@@ -104,13 +104,13 @@ impl<S> KeyPoolBuilder<S> {
         self
     }
 
-    /// Adds what is known of a group: limits, and the share of them that the pool uses.
+    /// Adds a group with its limits, and with the share of them that the pool may use.
     pub fn group(mut self, group: Group) -> Self {
         self.settings.groups.push(group);
         self
     }
 
-    /// Chooses groups in turn, instead of the one with more room of two random ones.
+    /// Chooses groups in turn. By default the pool takes two random groups and chooses the one with more room.
     pub fn round_robin(mut self, on: bool) -> Self {
         self.settings.round_robin = on;
         self
@@ -122,7 +122,7 @@ impl<S> KeyPoolBuilder<S> {
         self
     }
 
-    /// Sets the budget of retries, also one that others share. Moves take nothing from it.
+    /// Sets the retry budget, which other services may share. Moves do not use it.
     pub fn retry_budget(mut self, budget: RetryBudget) -> Self {
         self.settings.budget = budget;
         self
@@ -134,8 +134,8 @@ impl<S> KeyPoolBuilder<S> {
         self
     }
 
-    /// Sets the time within which a stream must have content. A stream without is retried, and counts as a time-out of its
-    /// member. `None` waits until the deadline.
+    /// Sets the time within which the first content of a stream must arrive. Otherwise the call is retried, and its
+    /// member has timed out. `None` waits until the deadline.
     pub fn first_content_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.settings.first_content_timeout = timeout.into();
         self
@@ -148,13 +148,13 @@ impl<S> KeyPoolBuilder<S> {
         self
     }
 
-    /// Sets the longest time that a call waits for a member, also if its deadline is later.
+    /// Sets the longest time that a call waits for a member, even if its deadline is later.
     pub fn max_wait(mut self, time: Duration) -> Self {
         self.settings.max_wait = nanos(time);
         self
     }
 
-    /// Sets the largest number of calls that wait at one time. Further ones fail at once.
+    /// Sets the largest number of calls that wait at one time. Any further call fails at once.
     pub fn max_waiting(mut self, calls: usize) -> Self {
         self.settings.max_waiting = calls;
         self
@@ -173,7 +173,8 @@ impl<S> KeyPoolBuilder<S> {
         self
     }
 
-    /// Replaces the pool's reading of errors. `None` leaves it as it is.
+    /// Sets a function that decides what an error means for the pool. The pool decides by itself where the function
+    /// returns `None`.
     ///
     /// ```
     /// use llm_keypool::{KeyPool, Member, Verdict};

@@ -2,9 +2,10 @@ use std::{sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-/// Automatic change of a pool: a member or a group was removed from the choice, or is back, or the whole pool paused.
+/// Automatic change of a pool: a member or group stopped taking calls or takes them again, or the whole pool paused or
+/// resumed.
 ///
-/// Each removal has one event, however often the vendor refuses meanwhile, and so has each return.
+/// Each removal and each return causes one event, however often the vendor refuses in between.
 ///
 /// ```
 /// use std::{sync::mpsc, time::Duration};
@@ -31,7 +32,7 @@ pub enum Event {
         /// Time until one call tries again.
         retry_in: Duration,
     },
-    /// A part of the pool is back.
+    /// A part of the pool takes calls again.
     Returned {
         /// The part.
         part: Parked,
@@ -40,12 +41,12 @@ pub enum Event {
         /// Time for which it was parked.
         away: Duration,
     },
-    /// Groups were refused together, so that the whole pool pauses.
+    /// Several groups were refused at the same time, so the whole pool pauses.
     Paused {
-        /// Time until one call tests.
+        /// Time until one call is sent as a test.
         length: Duration,
     },
-    /// The whole pool is back.
+    /// The whole pool takes calls again.
     Resumed,
 }
 
@@ -60,11 +61,11 @@ pub enum Event {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Parked {
-    /// The member; `None` if it is a whole group.
+    /// The member; `None` if a whole group is parked.
     pub member: Option<Arc<str>>,
     /// The group.
     pub group: Arc<str>,
-    /// The model, as the vendor names it; `None` if it is all of them.
+    /// The model, as the vendor names it; `None` if all models are parked.
     pub model: Option<Arc<str>>,
 }
 
@@ -111,20 +112,20 @@ pub enum Reason {
     Unauthorized,
     /// The account has no money or quota left (402).
     Unpaid,
-    /// The key may not use the model, or any (403).
+    /// The key may not use the model, or no model at all (403).
     Forbidden,
     /// The member does not know the model (404).
     NotFound,
-    /// Failures of the vendor or the connection in a row.
+    /// The vendor or the connection failed several times in a row.
     Failing,
-    /// No response in time, several times.
+    /// Responses did not arrive in time, several times in a row.
     TimedOut,
     /// An operator disabled it.
     Disabled,
 }
 
 impl Reason {
-    /// Returns the reason as a word of small letters, as labels of metrics and fields of events have it.
+    /// Returns the reason in lower case, as metric labels and event fields have it.
     ///
     /// ```
     /// assert_eq!(llm_keypool::Reason::RateLimited.as_str(), "rate_limited");

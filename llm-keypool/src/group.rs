@@ -1,8 +1,8 @@
 use std::sync::Arc;
 
-/// Limits of a group: of an account, organisation or project whose keys share them.
+/// Limits of a group, which is an account, organisation or project whose keys share its limits.
 ///
-/// A group needs no entry if its vendor states its limits in response headers, or if the pool is to learn them.
+/// A group may be left out if its vendor states the limits in response headers, or if the pool is to learn them.
 ///
 /// ```
 /// use llm_keypool::{Group, requests_per_minute, tokens_per_minute};
@@ -28,11 +28,11 @@ pub struct GroupLimit {
     pub(crate) amount: u64,
 }
 
-/// Amount that a vendor limits.
+/// Unit in which a vendor limits a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Unit {
     Requests,
-    /// Input and stated largest output together, as they are when a request arrives.
+    /// Input tokens and the largest stated output together, counted when a request arrives.
     Tokens,
     InputTokens,
     OutputTokens,
@@ -42,19 +42,19 @@ pub(crate) enum Unit {
 pub(crate) type Amounts = [u64; 4];
 
 impl Group {
-    /// Creates a group without limits, of which the pool uses all.
+    /// Creates a group without limits, with a share of 100 percent.
     pub fn new(name: impl Into<Arc<str>>) -> Self {
         Self { name: name.into(), limits: Vec::new(), share: 100 }
     }
 
-    /// Adds a limit for a model, named as the vendor names it. All limits of a model hold together.
+    /// Adds a limit for a model, named as the vendor names it. A call must fit all limits of its model.
     #[must_use]
     pub fn limit(mut self, model: impl Into<Arc<str>>, limit: GroupLimit) -> Self {
         self.limits.push((model.into(), limit));
         self
     }
 
-    /// Sets the share of every limit that the pool uses, in percent (1 to 100), where other processes use the rest.
+    /// Sets the share of every limit that the pool may use, in percent (1 to 100). The rest is for other processes.
     #[must_use]
     pub fn share(self, percent: u8) -> Self {
         Self { share: percent.clamp(1, 100), ..self }

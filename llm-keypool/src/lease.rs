@@ -21,13 +21,13 @@ use crate::{
     time::Time,
 };
 
-/// Key that is leased for one attempt. [Report](Self::report) the attempt's outcome; a lease that is dropped says nothing of
-/// its key.
+/// Key that is leased for one attempt. [Report](Self::report) the attempt's outcome; a lease that is dropped without a
+/// report changes nothing about the key.
 pub struct Lease<K> {
     member: Arc<Member<K>>,
     pub(crate) inner: Arc<Inner<K>>,
     pub(crate) attempt: Attempt,
-    /// Time after which the caller takes no response.
+    /// Deadline of the caller.
     deadline: Option<Time>,
     is_over: bool,
 }
@@ -79,12 +79,12 @@ impl<K> Lease<K> {
         Arc::clone(&self.member.spec.name).into()
     }
 
-    /// Records that the vendor serves it.
+    /// Records that the vendor serves the attempt.
     pub(crate) fn begin(&mut self, limits: Option<&VendorLimits>) {
         self.inner.with(|shared, now| shared.state.succeeded(&mut self.attempt, limits, now));
     }
 
-    /// Ends it after it was served, perhaps not to its end.
+    /// Ends the attempt after the vendor served it; `is_complete` is `false` if its response was dropped or broke off.
     pub(crate) fn end(mut self, is_complete: bool, usage: Option<&Usage>) {
         self.release(usage, |state, attempt, now| {
             if is_complete {
@@ -93,7 +93,7 @@ impl<K> Lease<K> {
         });
     }
 
-    /// Ends it with an error.
+    /// Ends the attempt with an error.
     pub(crate) fn fail(mut self, error: Error) -> Failed {
         let own = self.inner.settings.verdict.as_ref().and_then(|read| read(&error));
         let is_late = error.kind() == ErrorKind::DeadlineExceeded;
@@ -120,7 +120,8 @@ impl<K> Lease<K> {
     }
 }
 
-/// Returns its turns and its slot. It says of its member only that it timed out, if the deadline has passed.
+/// Frees the attempt's slot and its turns as a probe. A dropped attempt counts as a time-out of its member if its
+/// deadline passed after at least ten seconds without content, and otherwise not at all.
 impl<K> Drop for Lease<K> {
     fn drop(&mut self) {
         if self.is_over {
@@ -188,7 +189,7 @@ impl<K> KeyPool<K> {
     }
 }
 
-/// Place in a queue, which is left when it is dropped.
+/// Guard of a call's place in a queue: dropping it leaves the queue.
 struct Queued<'a, 'r, K> {
     inner: &'a Inner<K>,
     want: &'a mut Want<'r>,
@@ -222,7 +223,8 @@ impl<K> Inner<K> {
         }
     }
 
-    /// Makes the next step of a call that wants a member: it gets a lease or an error, or is to ask again at a time.
+    /// Makes the next step for a call that wants a member. Returns a lease or an error, or the time at which the call
+    /// must ask again.
     fn advance(
         self: &Arc<Self>,
         want: &mut Want<'_>,

@@ -1,6 +1,6 @@
 use std::{fmt, sync::Arc};
 
-/// Member of a pool: a service or a key, with its name and all that the pool needs to know of it.
+/// Member of a pool: a service or a key, with its name and its settings.
 ///
 /// | setting | default |
 /// |---|---|
@@ -8,7 +8,7 @@ use std::{fmt, sync::Arc};
 /// | [`tier`](Self::tier) | 0, the first |
 /// | [`weight`](Self::weight) | 1 |
 /// | [`max_in_flight`](Self::max_in_flight) | no limit |
-/// | [`serves`](Self::serves) | every model, by the name it is asked by |
+/// | [`serves`](Self::serves) | every model, by the requested name |
 ///
 /// ```
 /// use llm_keypool::Member;
@@ -22,21 +22,23 @@ pub struct Member<S> {
     pub(crate) service: S,
 }
 
-/// All of a member but its service.
+/// Name and settings of a member.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct MemberSpec {
     pub(crate) name: Arc<str>,
-    /// `None`: a group of its own, unless the vendor says that it is another member's.
+    /// `None` if the member forms a group of its own. The pool joins it to another group if the vendor's responses name
+    /// that one.
     pub(crate) group: Option<Arc<str>>,
     pub(crate) tier: u32,
     pub(crate) weight: u32,
     pub(crate) max_in_flight: u32,
-    /// Its names for models; `None` if it serves every model by the name it is asked by.
+    /// Models that the member serves, with its own names for them; `None` if it serves every model by the requested
+    /// name.
     names: Option<Vec<ModelName>>,
     pub(crate) fingerprint: Option<Arc<str>>,
 }
 
-/// Name that a member has for a model, or for another one that stands in.
+/// Model that a member serves, with the member's own name for it or for the model that stands in.
 #[derive(Clone, Debug)]
 struct ModelName {
     asked: Arc<str>,
@@ -83,7 +85,7 @@ impl<S> Member<S> {
         self
     }
 
-    /// Limits the member to models that it serves by the names that they are asked by.
+    /// Limits the member to these models, which it serves by the requested names.
     #[must_use]
     pub fn serves<M: Into<Arc<str>>>(mut self, models: impl IntoIterator<Item = M>) -> Self {
         let models = models.into_iter().map(Into::into);
@@ -92,8 +94,8 @@ impl<S> Member<S> {
         self
     }
 
-    /// States the member's own name for a model, such as a deployment's. A member with names of its own serves the models
-    /// that it names and those of [`serves`](Self::serves), and no others.
+    /// States the member's own name for a model, such as the name of a deployment. The member then serves only the
+    /// models that are stated by this method, by [`serves`](Self::serves) or by [`stands_in`](Self::stands_in).
     ///
     /// ```
     /// use llm_keypool::{KeyPool, LeaseRequest, Member};
@@ -143,12 +145,13 @@ impl<S> Member<S> {
 }
 
 impl MemberSpec {
-    /// Returns the name of the group, of a member without one its own name.
+    /// Returns the name of the member's group: the member's own name if it has none.
     pub(crate) fn group_name(&self) -> &Arc<str> {
         self.group.as_ref().unwrap_or(&self.name)
     }
 
-    /// Returns the member's name for a model, and if it stands in; `None` if it does not serve it.
+    /// Returns the member's own name for a model, and `true` if that model stands in; `None` if the member does not
+    /// serve it.
     pub(crate) fn serves(&self, model: &Arc<str>) -> Option<(Arc<str>, bool)> {
         let Some(names) = &self.names else { return Some((Arc::clone(model), false)) };
         match names.iter().find(|name| name.asked == *model) {
@@ -157,7 +160,7 @@ impl MemberSpec {
         }
     }
 
-    /// Returns the models that it names.
+    /// Returns the models that the member's settings name.
     pub(crate) fn models(&self) -> impl Iterator<Item = &Arc<str>> {
         self.names.iter().flatten().flat_map(|name| [&name.asked, &name.own])
     }

@@ -39,7 +39,8 @@ pub struct Outcome {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Verdict {
-    /// A rate limit of the group for the model (429): it waits for the vendor's hint, else for a backoff.
+    /// A rate limit of the group for the model (429): the group takes no calls for it for the time of the vendor's
+    /// hint, or else for a backoff.
     RateLimited,
     /// A rate limit of the group for all models.
     GroupLimited,
@@ -55,7 +56,7 @@ pub enum Verdict {
     NotFound,
     /// The vendor or the connection failed (5xx, 529, a reset, a broken stream).
     Failed,
-    /// No response in time.
+    /// No response arrived in time.
     TimedOut,
     /// The request or its caller is the cause: the error is returned, and nothing is parked.
     Request,
@@ -72,7 +73,7 @@ impl Outcome {
         Self { error: Some(error), ..Self::default() }
     }
 
-    /// Creates the outcome of a response with this HTTP status, and with what its `retry-after` states. A status below 400
+    /// Creates the outcome of a response with this HTTP status and this `retry-after`. A status below 400
     /// is a success.
     pub fn status(status: u16, retry_after: Option<Duration>) -> Self {
         if status < 400 {
@@ -85,7 +86,7 @@ impl Outcome {
         })
     }
 
-    /// Sets the usage, by which tokens are settled.
+    /// Sets the usage, so that the pool counts the tokens that were used instead of those that were reserved.
     #[must_use]
     pub fn usage(self, usage: Usage) -> Self {
         Self { usage: Some(usage), ..self }
@@ -119,7 +120,7 @@ impl From<Error> for Outcome {
 }
 
 impl Verdict {
-    /// Returns the meaning of an error, by its scope, else by its kind.
+    /// Returns the meaning of an error: that of its scope, if it has one, or else that of its kind.
     pub fn of(error: &Error) -> Self {
         let window = error.scope().map(LimitScope::window);
         match error.kind() {
@@ -146,7 +147,7 @@ impl Verdict {
         !matches!(self, Self::Failed | Self::TimedOut | Self::Request)
     }
 
-    /// Returns `true` if it is a failure of the vendor or the connection.
+    /// Returns `true` if the vendor or the connection failed.
     pub(crate) fn is_failure(self) -> bool {
         matches!(self, Self::Failed | Self::TimedOut)
     }

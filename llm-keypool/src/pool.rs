@@ -16,8 +16,8 @@ use crate::{
 
 /// Pool of members: services of one vendor or several, or keys for any client. Clones share it.
 ///
-/// As a tower service it sends each call to a member that has room, and moves or retries what a member refuses. Without
-/// tower, [`run`](Self::run) and [`lease`](Self::lease) do the same with keys.
+/// As a tower service it sends each call to a member that has room, and to another one if that member refuses it.
+/// Without tower, [`run`](Self::run) and [`lease`](Self::lease) do the same with keys.
 ///
 /// ```
 /// use llm_keypool::{KeyPool, Member};
@@ -28,7 +28,7 @@ use crate::{
 /// ```
 pub struct KeyPool<S>(pub(crate) Arc<Inner<S>>);
 
-/// Longest time for which a timer is set: thirty years, because an instant may have no room for all times.
+/// Longest time for which a timer is set: thirty years, because an `Instant` cannot represent every later time.
 const FAR: Time = 30 * 365 * 24 * 60 * MINUTE;
 
 pub(crate) struct Inner<S> {
@@ -54,8 +54,9 @@ impl<S> KeyPool<S> {
 
     /// Replaces the members while the pool runs, by name.
     ///
-    /// What is in flight ends. Added members begin with one call at a time for a second. A member of a known name keeps its
-    /// use and its failures; what is known of its key is kept only if both fingerprints are known and equal
+    /// Running calls end normally. Added members take one call at a time for the first second. A member with a known
+    /// name keeps its usage and its failures. It keeps the verdicts on its key only if both fingerprints are known and
+    /// equal
     /// ([`Member::fingerprint`]). Groups keep their quota and money.
     ///
     /// ```
@@ -75,7 +76,7 @@ impl<S> KeyPool<S> {
         let members: Vec<_> = members.into_iter().map(Arc::new).collect();
         BuildError::check(&members)?;
         let specs = members.iter().map(|member| member.spec.clone()).collect();
-        // Services may do anything when they are dropped, so they are not dropped under the lock.
+        // The drop of a service runs code of the application, so it must not happen under the lock.
         let _before = self.0.with(|Shared { state, members: all }, now| {
             let before = std::mem::take(all);
             let ids = state.replace(specs, now);
@@ -86,7 +87,8 @@ impl<S> KeyPool<S> {
         Ok(())
     }
 
-    /// Removes the verdicts on a member's key, its missing permissions and its failures, so that it takes calls again. Returns
+    /// Forgets that a member's key was rejected, which permissions it lacks, and its failures, so that it takes calls
+    /// again. Returns
     /// `false` if there is no such member.
     ///
     /// ```
@@ -104,7 +106,7 @@ impl<S> KeyPool<S> {
         self.with_member(member, State::reset)
     }
 
-    /// Disables a member for a time. Its attempts in flight end. Returns `false` if there is no such member.
+    /// Disables a member for a time. Its running attempts end normally. Returns `false` if there is no such member.
     ///
     /// ```
     /// use std::time::Duration;
@@ -151,18 +153,19 @@ impl<S> Inner<S> {
         result
     }
 
-    /// Returns the pool's time of an instant.
+    /// Converts an instant to the pool's time.
     pub(crate) fn time_of(&self, instant: std::time::Instant) -> Time {
         nanos(instant.saturating_duration_since(self.start.into_std()))
     }
 
-    /// Returns the instant of a time, but none that is later than [`FAR`].
+    /// Converts a time of the pool to an instant, at most [`FAR`] after the pool's start.
     pub(crate) fn instant(&self, time: Time) -> Instant {
         self.start + Duration::from_nanos(time.min(FAR))
     }
 
     fn lock(&self) -> MutexGuard<'_, Shared<S>> {
-        // The state machine calls nothing of the application, and its parts are whole after every statement.
+        // The state machine runs no code of the application and no statement of it panics half-way, so a poisoned lock
+        // holds a valid state.
         self.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

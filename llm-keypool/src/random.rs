@@ -1,4 +1,4 @@
-/// Random numbers, not for secrets: SplitMix64.
+/// Random number generator that is not fit for secrets: SplitMix64.
 #[derive(Debug, Default)]
 pub(crate) struct Random(pub(crate) u64);
 
@@ -12,7 +12,7 @@ impl Random {
 
     /// Returns a number below `end`, which is not zero.
     pub(crate) fn below(&mut self, end: usize) -> usize {
-        // Of a product of two 64-bit numbers the upper half is below either.
+        // The upper half of a product of two 64-bit numbers is less than each of them.
         ((u128::from(self.next()) * end as u128) >> 64) as usize
     }
 }

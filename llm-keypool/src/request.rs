@@ -7,7 +7,7 @@ use llm_core::{
 
 use crate::group::Amounts;
 
-/// Request for a key: the model, and what else decides the choice.
+/// Request for a key: the model, the tokens, and all else on which the choice depends.
 ///
 /// ```
 /// use llm_core::Priority;
@@ -22,7 +22,7 @@ pub struct LeaseRequest {
     pub(crate) amounts: Amounts,
     pub(crate) priority: Priority,
     pub(crate) deadline: CallDeadline,
-    /// Hash of tenant and beginning; 0 without affinity.
+    /// Hash of the tenant and the beginning of the prompt; 0 without affinity.
     pub(crate) affinity: u64,
     pub(crate) pinned: Option<Pinned>,
     pub(crate) no_fallback: bool,
@@ -30,7 +30,7 @@ pub struct LeaseRequest {
 }
 
 impl LeaseRequest {
-    /// Creates a request for a model, of no tokens.
+    /// Creates a request for a model, with 0 tokens.
     pub fn new(model: impl Into<Arc<str>>) -> Self {
         Self {
             model: model.into(),
@@ -50,7 +50,7 @@ impl LeaseRequest {
         Self { amounts: [1, input.saturating_add(output), input, output], ..self }
     }
 
-    /// Sets the priority, by which requests wait.
+    /// Sets the priority that the request has in the queue.
     #[must_use]
     pub fn priority(self, priority: Priority) -> Self {
         Self { priority, ..self }
@@ -81,14 +81,15 @@ impl LeaseRequest {
         Self { no_fallback: true, ..self }
     }
 
-    /// States if the request may be sent again after a failure for which the vendor may have served it; it may by default.
+    /// Sets if the request may be sent again after a failure that leaves open if the vendor has served it. Default:
+    /// `true`.
     #[must_use]
     pub fn repeatable(self, repeatable: bool) -> Self {
         Self { repeatable, ..self }
     }
 }
 
-/// Returns the hash of a tenant and a beginning; 0 if the beginning is 0, which is none.
+/// Returns the hash of a tenant and a beginning; 0 if the beginning is 0, which means no affinity.
 pub(crate) fn affinity(tenant: &Tenant, beginning: u64) -> u64 {
     match beginning {
         0 => 0,

@@ -21,8 +21,8 @@ use crate::{
     settings::Settings, telemetry,
 };
 
-/// Always ready: a call waits inside its future, because what it needs is known from the call alone. It then waits for its
-/// own clone of a member's service. Clones share the pool.
+/// Always ready: a call waits inside its future, because only the call says which model it needs. Its future then waits
+/// until its own clone of the member's service is ready. Clones share the pool.
 impl<T: Operation, S: LlmService<T> + Sync> Service<Call<T>> for KeyPool<S> {
     always_ready!(T::Output);
 
@@ -41,7 +41,7 @@ impl<T: Operation, S: LlmService<T> + Sync> Service<Call<T>> for KeyPool<S> {
     }
 }
 
-/// Returns what a call wants.
+/// Returns the lease request of a call.
 fn request<T: Operation, S>(inner: &Inner<S>, call: &Call<T>) -> LeaseRequest {
     let estimate = call.body.estimate();
     let bound = estimate.output_bound;
@@ -105,7 +105,7 @@ async fn send<T: Operation, S: LlmService<T>>(call: &Call<T>, lease: &Lease<S>) 
     })
 }
 
-/// Marks a reply, and ends the attempt when the response does.
+/// Adds the member's name to a reply, and ends the attempt when the response ends.
 fn served<O: Output, S: Send + Sync + 'static>(reply: Reply<O>, mut lease: Lease<S>) -> Reply<O> {
     lease.begin(reply.limits.as_deref());
     let (member, stand_in) = (lease.member_id(), lease.is_fallback());

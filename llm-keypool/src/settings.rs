@@ -14,7 +14,7 @@ use crate::{
     time::{SECOND, Time},
 };
 
-/// The application's reading of an error.
+/// The application's function that decides what an error means.
 type ReadError = dyn Fn(&Error) -> Option<Verdict> + Send + Sync;
 
 /// Settings of a pool. [`KeyPoolBuilder`](crate::KeyPoolBuilder) documents them.
@@ -29,7 +29,7 @@ pub(crate) struct Settings {
     pub(crate) budget: RetryBudget,
     /// Waits before retries.
     pub(crate) backoff: Backoff,
-    /// Lengths of parkings for which the vendor states none.
+    /// Lengths of the parkings for which the vendor states no time.
     pub(crate) parking_backoff: Backoff,
     pub(crate) retry_charged: bool,
     pub(crate) first_content_timeout: Option<Duration>,

@@ -1,8 +1,9 @@
 //! Snapshot of a pool, and its restoration.
 //!
-//! A snapshot holds what a pool learned and would pay to learn again: parkings for what vendors refused, and limits that were
-//! stated or learned. It holds no breaker, because a failure of an hour ago says nothing, and no use of a window, because an
-//! idle minute empties it. Its times are of the wall clock, so that they hold in another process.
+//! A snapshot holds what a pool could learn again only from further refusals: the parkings after refusals, and limits
+//! that were stated or learned. It holds no breakers, because old failures say nothing about the present, and no usage
+//! of windows, because a minute without calls empties them. Its times are of the wall clock, so that another process
+//! understands them.
 
 use std::{sync::Arc, time::UNIX_EPOCH};
 
@@ -15,8 +16,8 @@ use crate::{
     time::Time,
 };
 
-/// Knowledge of a pool about its members and groups, for a later pool of the same application. It holds names and no key; the
-/// application keeps it where it likes.
+/// Knowledge of a pool about its members and groups, for a later pool of the same application. It holds names and no
+/// keys, and the application may store it anywhere.
 ///
 /// ```
 /// use llm_keypool::{KeyPool, Snapshot};
@@ -48,26 +49,26 @@ struct ParkedSnapshot {
     is_timed: bool,
 }
 
-/// Limit that the vendor stated or that was learned, of a unit by its number.
+/// Limit of one unit, stated by the vendor or learned. The unit is written as its number.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct LimitSnapshot {
     group: Arc<str>,
     model: Arc<str>,
     unit: usize,
     stated: Option<u64>,
-    /// Amount, and the time of the refusal.
+    /// Learned amount, and the time of the refusal.
     learned: Option<(u64, u64)>,
 }
 
 /// Nanoseconds of a millisecond.
 const MILLI: Time = 1_000_000;
 
-/// Milliseconds from 1970 to the beginning of a pool.
+/// Start of a pool, in milliseconds since 1970.
 #[derive(Clone, Copy)]
 struct Start(u64);
 
 impl<S> KeyPool<S> {
-    /// Returns what the pool knows of its members and groups.
+    /// Returns a snapshot of the pool's knowledge about its members and groups.
     pub fn snapshot(&self) -> Snapshot {
         self.with_start(|state, start, _| Snapshot {
             parked: state.save_parked(start),
@@ -75,8 +76,9 @@ impl<S> KeyPool<S> {
         })
     }
 
-    /// Restores what an earlier pool knew, by the names of members and groups. What it knew of a key is restored only if both
-    /// fingerprints are known and equal ([`Member::fingerprint`](crate::Member::fingerprint)). Parts that this pool does not
+    /// Restores what an earlier pool knew, by the names of members and groups. Knowledge about a key is restored only
+    /// if both fingerprints are known and equal ([`Member::fingerprint`](crate::Member::fingerprint)). Parts that this
+    /// pool does not
     /// have are left out.
     ///
     /// ```
@@ -120,19 +122,19 @@ impl<S> KeyPool<S> {
 }
 
 impl Start {
-    /// Returns a time of the pool in milliseconds since 1970.
+    /// Converts a time of the pool to milliseconds since 1970.
     fn millis(self, time: Time) -> u64 {
         self.0.saturating_add(time / MILLI)
     }
 
-    /// Returns milliseconds since 1970 as a time of the pool: its start if they were before it.
+    /// Converts milliseconds since 1970 to a time of the pool: the pool's start if they are before it.
     fn time(self, millis: u64) -> Time {
         millis.saturating_sub(self.0).saturating_mul(MILLI)
     }
 }
 
 impl State {
-    /// Returns the parkings that are worth keeping: those for what a key or a group was refused, and none for failures.
+    /// Returns the parkings to store: those after refusals of keys and groups, and none after failures.
     fn save_parked(&self, start: Start) -> Vec<ParkedSnapshot> {
         let refused = self.parked().filter(|(_, parking)| !parking.reason.is_failure());
         let save = |(part, parking): (Part, &Parking)| ParkedSnapshot {
@@ -165,7 +167,7 @@ impl State {
         saved
     }
 
-    /// Finds the part of a parking, unless it is of another key.
+    /// Finds the part of a parking, unless the snapshot has it for another key.
     fn find(&mut self, parked: &ParkedSnapshot, now: Time) -> Option<Part> {
         let Parked { member, group, model } = &parked.part;
         let model = model.as_ref().map(|model| self.model_id(model, now));

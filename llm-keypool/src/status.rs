@@ -23,9 +23,9 @@ pub struct PoolStatus {
     pub members: Vec<MemberStatus>,
     /// Groups, in the order of their first members.
     pub groups: Vec<GroupStatus>,
-    /// Calls that wait for a member.
+    /// Number of calls that wait for a member.
     pub waiting: usize,
-    /// The whole pool is paused, because its groups were refused together.
+    /// `true` if the whole pool is paused because several groups were refused at the same time.
     pub is_paused: bool,
 }
 
@@ -49,13 +49,13 @@ pub struct MemberStatus {
     pub name: Arc<str>,
     /// Group.
     pub group: Arc<str>,
-    /// Attempts that run.
+    /// Number of running attempts.
     pub in_flight: u32,
-    /// Attempts so far.
+    /// Number of attempts so far.
     pub attempts: u64,
-    /// Attempts that failed, for any reason but the request itself.
+    /// Number of attempts that failed for another reason than the request itself.
     pub failures: u64,
-    /// Parkings of the member, and of it for single models.
+    /// Parkings of the member, for all models and for single ones.
     pub parked: Vec<ParkedStatus>,
 }
 
@@ -65,9 +65,9 @@ pub struct MemberStatus {
 pub struct GroupStatus {
     /// Name.
     pub name: Arc<str>,
-    /// Attempts that run.
+    /// Number of running attempts.
     pub in_flight: u32,
-    /// Parkings of the group, and of it for single models.
+    /// Parkings of the group, for all models and for single ones.
     pub parked: Vec<ParkedStatus>,
     /// Quotas, one for each model.
     pub quotas: Vec<QuotaStatus>,
@@ -92,13 +92,13 @@ pub struct QuotaStatus {
     pub model: Arc<str>,
     /// Share of the tightest limit that is left, from 0 to 1.
     pub headroom: f64,
-    /// Requests of the last minute, and the limit in force; `None` while unknown.
+    /// Requests of the last minute, and the limit in force; `None` while no limit is known.
     pub requests: (u64, Option<u64>),
-    /// Tokens as they are reserved, in the form of `requests`; `None` while no such limit is known.
+    /// Tokens as they were reserved, and their limit, as in `requests`; `None` while no limit of tokens was ever known.
     pub tokens: Option<(u64, Option<u64>)>,
-    /// Input tokens, in the form of `tokens`.
+    /// Input tokens and their limit, as in `tokens`.
     pub input_tokens: Option<(u64, Option<u64>)>,
-    /// Output tokens, in the form of `tokens`.
+    /// Output tokens and their limit, as in `tokens`.
     pub output_tokens: Option<(u64, Option<u64>)>,
 }
 
@@ -121,9 +121,9 @@ pub struct QuotaStatus {
 pub struct ParkedStatus {
     /// Reason.
     pub reason: Reason,
-    /// The model; `None` if it is all of them.
+    /// The model; `None` if the parking is for all models.
     pub model: Option<Arc<str>>,
-    /// Time until one call tries again; zero if the next one does.
+    /// Time until one call tries again; zero if the next call does.
     pub retry_in: Duration,
     /// Number of parkings in a row.
     pub times: u32,

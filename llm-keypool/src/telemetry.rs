@@ -38,7 +38,7 @@ pub(crate) fn ended(span: &Span, failures: u32, result: Result<Option<&MemberId>
     }
 }
 
-/// Counts a call by its outcome. The key of a literal label is static, so that it allocates nothing.
+/// Counts a call by its outcome. A metric key with literal labels is static, so this allocates nothing.
 #[cfg(feature = "metrics")]
 fn count(outcome: &str) {
     macro_rules! by_outcome {
@@ -52,7 +52,7 @@ fn count(outcome: &str) {
     by_outcome!("served" "rate_limited" "unavailable" "overloaded").increment(1);
 }
 
-/// Reports an automatic change.
+/// Reports an automatic change of the pool.
 pub(crate) fn event(event: &Event) {
     match event {
         Event::Parked { part, reason, retry_in } => {
@@ -76,8 +76,8 @@ pub(crate) fn event(event: &Event) {
     }
 }
 
-/// Gives the recorder that is installed the unit and a text of each metric of this crate. Call it once, after the recorder
-/// is installed.
+/// Registers the unit and a description of each metric of this crate with the installed recorder. Call it once, after
+/// installing the recorder.
 ///
 /// ```
 /// llm_keypool::describe_metrics();

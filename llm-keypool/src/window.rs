@@ -7,18 +7,18 @@ use std::collections::VecDeque;
 
 use crate::time::{MINUTE, Time};
 
-/// Slices of the window. A longer slice gives back late, a shorter one takes memory.
+/// Number of slices of the window. Longer slices would give back later, and shorter ones would take more memory.
 const SLICES: u64 = 240;
 const SLICE: Time = MINUTE / SLICES;
 
 /// Amounts of the last minute, each in the slice in which its attempt was sent.
 ///
-/// A slice leaves one slice length after its end has left the window: a vendor counts an attempt when it arrives, and two
-/// attempts do not take equally long. An idle window takes no memory.
+/// A slice leaves one slice length after its end has left the window, because a vendor counts an attempt when it
+/// arrives, and the way there is not equally long for two attempts. An idle window takes no memory.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Window {
     total: u64,
-    /// Time before which no slice leaves.
+    /// Time until which no slice leaves.
     first_leaves: Time,
     slices: VecDeque<Slice>,
 }
@@ -30,8 +30,8 @@ struct Slice {
 }
 
 impl Window {
-    /// Adds an amount, and returns the total. What has left is dropped, so that a window to which amounts are only added stays
-    /// as small as any other.
+    /// Adds an amount, and returns the total. It drops the slices that have left, so that a window stays small even if
+    /// amounts are only added to it.
     pub(crate) fn add(&mut self, amount: u64, now: Time) -> u64 {
         self.total = self.total(now).saturating_add(amount);
         let number = now / SLICE;
@@ -43,7 +43,7 @@ impl Window {
         self.total
     }
 
-    /// Changes an amount that was added at a time, unless it has left.
+    /// Changes an amount that was added at a time, unless its slice has left.
     pub(crate) fn change(&mut self, added_at: Time, from: u64, to: u64) {
         let number = added_at / SLICE;
         let Ok(at) = self.slices.binary_search_by_key(&number, |slice| slice.number) else { return };
@@ -68,7 +68,7 @@ impl Window {
         self.total
     }
 
-    /// Returns the time at which this amount will have left; `None` if it is more than the window has.
+    /// Returns the time at which this amount will have left; `None` if the window holds less than this amount.
     pub(crate) fn frees(&self, amount: u64) -> Option<Time> {
         let mut left = 0_u64;
         self.slices.iter().find_map(|slice| {
@@ -103,7 +103,8 @@ mod tests {
     use crate::time::SECOND;
 
     proptest! {
-        /// The window counts nothing less than a log of each amount, and each for at most two slices longer.
+        /// The window never counts less than an exact log of the amounts, and it counts each amount for at most two
+        /// slices longer.
         #[test]
         fn window_counts_between_two_logs(steps in prop::collection::vec((0..4 * SECOND, 0_u64..9), 1..300)) {
             let (mut window, mut log, mut now) = (Window::default(), Vec::new(), 0);

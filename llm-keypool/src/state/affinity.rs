@@ -1,11 +1,11 @@
-//! Memory of the group that served a conversation last, whose vendor may have its beginning cached.
+//! Table of the groups that last served a beginning of a prompt, because their vendor may have it in its prompt cache.
 
 use std::collections::HashMap;
 
 use foldhash::fast::FixedState;
 
-/// Groups by the hash of tenant and beginning, and the model. Two halves, the older of which is dropped when the newer is
-/// full.
+/// Groups by the hash of tenant and beginning, and by model. There are two halves: when the newer one is full, the
+/// older one is dropped.
 #[derive(Debug, Default)]
 pub(crate) struct Affinity {
     recent: HashMap<Key, Entry, FixedState>,
@@ -35,7 +35,7 @@ impl Affinity {
         self.recent.get(&key).map(|entry| entry.group)
     }
 
-    /// Records that a group served this beginning, and if the vendor read any of it from its cache.
+    /// Records that a group served this beginning, and whether the vendor read cached tokens.
     pub(crate) fn served(&mut self, key: Key, group: u32, cached: bool) {
         let known = self.recent.remove(&key).or_else(|| self.older.remove(&key));
         let misses = match known.filter(|entry| entry.group == group) {

@@ -18,19 +18,19 @@ struct Slice {
 
 const SLICE: Time = 5 * SECOND;
 const SLICES: u32 = 6;
-/// Failures in a row that open it.
+/// Number of failures in a row that opens the breaker.
 const IN_A_ROW: u32 = 5;
-/// Fewest outcomes of which half failures open it.
+/// Smallest number of outcomes at which failures of half of them open the breaker.
 const FEWEST: u32 = 20;
 
 impl Breaker {
-    /// Counts a response, also a refusal: the vendor is there.
+    /// Counts a response. A refusal is one too, because it shows that the vendor is reachable.
     pub(crate) fn responded(&mut self, now: Time) {
         self.in_a_row = 0;
         self.slice(now).all += 1;
     }
 
-    /// Counts a failure. Returns `true` if the breaker is to open.
+    /// Counts a failure. Returns `true` if it opens the breaker.
     pub(crate) fn failed(&mut self, now: Time) -> bool {
         self.in_a_row += 1;
         let slice = self.slice(now);
@@ -41,7 +41,7 @@ impl Breaker {
         self.in_a_row >= IN_A_ROW || (all >= FEWEST && failed * 2 >= all)
     }
 
-    /// Returns the slice of a time, which takes the place of an old one.
+    /// Returns the slice for a time. It replaces the slice that has left the window.
     fn slice(&mut self, now: Time) -> &mut Slice {
         let number = (now / SLICE) as u32;
         let slice = &mut self.slices[(number % SLICES) as usize];

@@ -18,15 +18,15 @@ use crate::{
     time::{MINUTE, SECOND, Time, nanos},
 };
 
-/// Signs count for this long.
+/// Time for which a sign counts.
 const WINDOW: Time = 2 * SECOND;
 
 impl State {
     /// Records a refusal or failure that may have a common cause. It has none if an attempt that was sent later was served.
-    /// Returns `true` if the pool was paused before, so that the pause stands for it.
+    /// Returns `true` if the pool was paused before, so that no other part need be parked.
     ///
-    /// During a pause it says something new if the attempt tests. Limits that were learned and leave its model no room explain
-    /// it then.
+    /// During a pause, only the refusal of the attempt that tests prolongs the pause; if learned limits leave its model
+    /// no room, they explain the refusal and the pause ends.
     pub(super) fn sign(&mut self, attempt: &Attempt, group: u32, hint: Option<Duration>, now: Time) -> bool {
         if let Some(pause) = &self.pause {
             match pause.concerns(attempt.number) {
@@ -54,7 +54,8 @@ impl State {
         self.groups.iter().filter(is_signed).count() >= valid.count().div_ceil(2).max(2)
     }
 
-    /// Ends the pause if an attempt is served that was sent before it, but after those with the signs.
+    /// Ends the pause because an attempt was served that was sent before the pause, but after the attempts whose
+    /// refusals are its signs.
     pub(super) fn end_pause_without_signs(&mut self) {
         if self.pause.as_ref().is_some_and(|pause| !pause.concerns(self.served)) && !self.has_signs(0) {
             self.end_pause();
@@ -78,14 +79,14 @@ impl State {
         Some(pause)
     }
 
-    /// Ends the pause because limits that were learned explain the refusals.
+    /// Ends the pause because learned limits explain the refusals.
     pub(super) fn end_explained_pause(&mut self, now: Time) {
         if self.end_pause().is_some() {
             self.try_each_quota(now);
         }
     }
 
-    /// Has one call go first at each group, because all that wait would come at once.
+    /// Lets one call go first at each group. Otherwise all waiting calls would be sent at once.
     fn try_each_quota(&mut self, now: Time) {
         let generation = self.attempts;
         for quota in &mut self.quotas {
@@ -93,7 +94,7 @@ impl State {
         }
     }
 
-    /// Ends the pause after a success, and what was parked for its cause.
+    /// Ends the pause after a success, and the parkings that had the same cause.
     pub(super) fn resume(&mut self, now: Time) {
         let Some(pause) = self.end_pause() else { return };
         self.groups.iter_mut().for_each(|group| group.sign = None);

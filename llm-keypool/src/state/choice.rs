@@ -1,10 +1,11 @@
 //! Choice of a member for a call.
 //!
-//! A model has tiers, a tier has routes, and a route has the members of one group that serve the model by one name. Each level
-//! keeps a set of what can take calls, so that a choice costs the same however many members are parked: two routes are drawn by
-//! weight, the one with the larger share of its limits left wins, and in it the member with the fewest attempts in flight.
-//! If neither has room, all other routes that can take calls are looked at, and then the first return is computed from those
-//! that cannot. A later tier is looked at only if that return is late.
+//! A model has tiers, a tier has routes, and a route has the members of one group that use the same name for the model.
+//! A tier keeps the set of routes that can take calls, and a route the set of such members, so that a choice costs the
+//! same however many members are parked. Two routes are drawn by weight; the one with the larger share of its limits
+//! left is chosen, and in it the member with the fewest attempts in flight.
+//! If neither has room, the choice tries all other routes that can take calls, and then computes from the remaining
+//! routes when the first of them takes calls again. It tries a later tier only if that time is too late.
 
 use std::{cmp::Reverse, sync::Arc};
 
@@ -14,7 +15,7 @@ use crate::{
     time::{MINUTE, NEVER, RELEASE, SECOND, Time},
 };
 
-/// Call that wants a member.
+/// Call that needs a member.
 #[derive(Debug)]
 pub(crate) struct Want<'a> {
     pub(crate) request: &'a LeaseRequest,
@@ -23,28 +24,28 @@ pub(crate) struct Want<'a> {
     pub(crate) arrived: Time,
     /// Time at which its wait ends.
     pub(crate) gives_up: Time,
-    /// Time from which it looks at later tiers, wherever it waits.
+    /// Time from which the call also tries later tiers.
     pub(super) overflows: Time,
     pub(crate) ticket: Option<Ticket>,
-    /// `true` while it waits for the group that has its beginning cached, which it does in no queue.
+    /// `true` while the call waits, outside of all queues, for the group that has its beginning cached.
     pub(super) prefers: bool,
     /// Members that cannot express the request.
     pub(crate) exclude: Vec<u32>,
-    /// Member that failed last, which others are preferred to.
+    /// Member that failed last. It is chosen only if no other member has room.
     pub(crate) avoid: Option<u32>,
 }
 
-/// Attempt at a member. It is reported or dropped, and then released.
+/// Attempt at a member. It is first reported or dropped, and then released.
 #[derive(Debug)]
 pub(crate) struct Attempt {
     pub(crate) number: u64,
     pub(crate) place: Place,
-    /// Model as it was asked for.
+    /// Id of the requested model.
     pub(super) model: u32,
     pub(crate) taken: Taken,
     /// `true` for an attempt beyond a learned limit.
     pub(super) over_learned: bool,
-    /// Content has come.
+    /// `true` once content has arrived.
     pub(super) has_begun: bool,
     pub(super) affinity: u64,
     /// The member's own name for the model, if it has one.
@@ -52,7 +53,8 @@ pub(crate) struct Attempt {
     pub(crate) stand_in: bool,
 }
 
-/// Ids of an attempt's member, of its name for the model, and of its group and quota, as long as its group does not change.
+/// Ids of an attempt's member, of the member's name for the model, and of the group and quota. The last two change if
+/// the member joins another group.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Place {
     pub(crate) member: u32,
@@ -63,9 +65,9 @@ pub(crate) struct Place {
 
 /// Longest wait for the group that has the beginning cached.
 const AFFINITY_WAIT: Time = SECOND / 5;
-/// Members of a route that are compared.
+/// Largest number of members of a route that are compared.
 const COMPARED: usize = 32;
-/// Draws of a route by weight. Then its weight does not count.
+/// Largest number of draws of a route by weight. The route of the last draw is taken regardless of its weight.
 const DRAWS: usize = 64;
 
 /// Route that has room for a call.
@@ -73,7 +75,8 @@ struct Candidate {
     route: u32,
     member: u32,
     over_learned: bool,
-    /// Share of its limits that is left, and load of the member: more of the one and less of the other are better.
+    /// Share of the route's limits that is left, where more is better, and then load of the member, where less is
+    /// better.
     rank: (u32, Reverse<u32>),
 }
 
@@ -85,11 +88,12 @@ impl<'a> Want<'a> {
 }
 
 impl State {
-    /// Chooses a member in the tiers from a position on.
+    /// Chooses a member in the tiers from the position `from_tier` on.
     ///
     /// # Errors
     ///
-    /// The time at which one returns: [`RELEASE`] if an attempt has to end first, [`NEVER`] if none returns by time.
+    /// The time at which a member takes calls again: [`RELEASE`] if an attempt has to end first, [`NEVER`] if no time
+    /// is known.
     pub(crate) fn choose(&mut self, want: &mut Want<'_>, from_tier: usize, now: Time) -> Result<Attempt, Time> {
         self.find_returned(now);
         match self.return_of(Part::Pool, now) {
@@ -104,7 +108,7 @@ impl State {
             return Ok(self.grant(&preferred?, want, now));
         }
         let mut chosen = Err(NEVER);
-        // After a failure other members come first, of later tiers, too.
+        // After a failure all other members come first, also those of later tiers.
         if let Some(failed) = want.avoid {
             want.exclude.push(failed);
             chosen = self.choose_in(from_tier, want, now);
@@ -129,7 +133,7 @@ impl State {
         Err(first)
     }
 
-    /// Returns `true` if a route of a model has room now, and its limit is not about used up.
+    /// Returns `true` if a route of a model has room now for more than a hundredth of its limit.
     pub(super) fn has_room(&mut self, model: u32, now: Time) -> bool {
         let tiers = self.models[model as usize].tiers.iter();
         let mut quotas = tiers.flat_map(|tier| &tier.open).map(|route| self.routes[*route as usize].quota);
@@ -148,7 +152,8 @@ impl State {
         self.models[model as usize].tiers.len()
     }
 
-    /// Returns the better of two random routes of a tier, or else any with room, or else the time of the first return.
+    /// Returns the better of two random routes of a tier, or else any route with room, or else the first time at which
+    /// a route takes calls again.
     fn pick(&mut self, tier: usize, want: &Want<'_>, now: Time) -> Result<Candidate, Time> {
         let of_tier = &mut self.models[want.model as usize].tiers[tier];
         let (count, start) = (of_tier.open.len(), of_tier.cursor);
@@ -193,7 +198,8 @@ impl State {
         drawn
     }
 
-    /// Returns a member of an open route, or the time at which it has room; [`NEVER`] if the call must not be sent there.
+    /// Returns a member of an open route, or the time at which the route has room; [`NEVER`] if the call must not use
+    /// the route.
     fn candidate(&mut self, route_id: u32, want: &Want<'_>, now: Time) -> Result<Candidate, Time> {
         let route = &self.routes[route_id as usize];
         let start = self.random.below(route.open.len());
@@ -225,7 +231,7 @@ impl State {
             && want.request.pinned.as_ref().is_none_or(|pinned| *pinned.group() == **group)
     }
 
-    /// Returns the time at which a route that is closed takes calls, as far as it is known.
+    /// Returns the time at which a closed route takes calls again, so far as it is known now.
     fn route_return(&self, route: &Route, want: &Want<'_>, now: Time) -> Time {
         let own = self.quotas[route.quota as usize].model;
         let member_return = |id: u32| {
@@ -244,8 +250,8 @@ impl State {
         parts.map(|part| self.return_of(part, now)).into_iter().fold(first, Time::max)
     }
 
-    /// Returns a member of the group that served this beginning last, or the time at which it has room; `None` if that group
-    /// is no better than others.
+    /// Returns a member of the group that served this beginning last, or the time at which that group has room; `None`
+    /// if there is no such group or its room comes too late.
     fn preferred(&mut self, want: &Want<'_>, now: Time) -> Option<Result<Candidate, Time>> {
         let affinity = want.request.affinity;
         if !self.settings.affinity || affinity == 0 || want.request.pinned.is_some() {
@@ -266,7 +272,7 @@ impl State {
         Some(candidate).filter(|candidate| !candidate.as_ref().is_err_and(|at| *at > latest))
     }
 
-    /// Sends an attempt to a candidate.
+    /// Counts an attempt at a candidate, and returns the attempt.
     fn grant(&mut self, candidate: &Candidate, want: &Want<'_>, now: Time) -> Attempt {
         self.attempts += 1;
         let (number, &Candidate { route, member: id, over_learned, .. }) = (self.attempts, candidate);
@@ -290,7 +296,7 @@ impl State {
         Attempt { number, place, model, taken, over_learned, has_begun, affinity, renamed, stand_in }
     }
 
-    /// Lets an attempt go first at a part that was parked.
+    /// Makes an attempt the probe of a part, if the part's parking is over and it has no probe.
     fn probe(&mut self, part: Part, attempt: u64, now: Time) {
         let Some(parking) = self.parking_mut(part).filter(|parking| parking.awaits_probe(now)) else { return };
         parking.probe(attempt, now);
@@ -300,7 +306,7 @@ impl State {
         self.refresh(part, now);
     }
 
-    /// Returns the parts of a place if any of them is parked, which is seldom.
+    /// Returns the parts of a place if any of them is parked, and otherwise none. Few calls find a parked part.
     pub(super) fn parked_parts(&self, place: Place) -> impl Iterator<Item = Part> + use<> {
         let Place { member, group, quota, .. } = place;
         let MemberState { parking, permissions, .. } = &self.members[member as usize];
@@ -311,7 +317,7 @@ impl State {
 }
 
 impl Place {
-    /// Returns the parts that an attempt there concerns.
+    /// Returns the parts that the outcome of an attempt at this place concerns.
     pub(super) fn parts(self) -> [Part; 5] {
         let Self { member, own, group, quota } = self;
         [Part::Pool, Part::Member(member), Part::Permission(member, own), Part::Group(group), Part::Quota(quota)]

@@ -1,4 +1,4 @@
-//! Count of one unit of a quota, beside the limit that is known of it.
+//! Counter of one unit of a quota, with the limits that are known for it.
 //!
 //! Three limits hold together. A *given* one is the operator's. A *stated* one comes with the vendor's responses, which also say
 //! what is left: what is missing beyond the own use is use by others, and leaves the window evenly. A *learned* one is the own
@@ -10,7 +10,8 @@ use crate::{
     window::Window,
 };
 
-/// Own use in the window, use by others, and the limit: given, stated by the vendor, or learned at a refusal.
+/// Counter of a unit: own usage in the window, usage by others, and the limits that were given, stated by the vendor,
+/// or learned from a refusal.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Counter {
     given: Option<u64>,
@@ -21,24 +22,24 @@ pub(crate) struct Counter {
     /// Own use.
     pub(crate) own: Window,
     others: Others,
-    /// Last time at which the vendor said that little is left.
+    /// Last time at which the vendor stated that little was left.
     scarce_at: Time,
 }
 
-/// Limit that was learned at a refusal.
+/// Limit that was learned from a refusal.
 #[derive(Clone, Copy, Debug, Default)]
 struct Learned {
     amount: u64,
     at: Time,
-    /// The refusal may have had a common cause, and nothing has confirmed the limit.
+    /// `true` if the refusal may have had a common cause and no later refusal has confirmed the limit.
     is_doubtful: bool,
-    /// Others used what the group did not.
+    /// `true` if other processes used the rest of the known limit.
     is_shared: bool,
-    /// Attempts beyond it that were served, one after the other.
+    /// Number of attempts in a row that exceeded the limit and were served.
     trials: u32,
 }
 
-/// Use by others, which leaves the window evenly after it was seen.
+/// Usage by other processes. It leaves the window evenly in the minute after the vendor stated it.
 #[derive(Clone, Copy, Debug, Default)]
 struct Others {
     amount: u64,
@@ -57,17 +58,17 @@ pub(crate) struct Room {
 /// Whole of a limit.
 pub(crate) const WHOLE: u32 = 1 << 16;
 
-/// Time after which a counter that others fill is looked at again.
+/// Time after which a call checks again a counter that other processes filled.
 const OTHERS_RECHECK: Time = SECOND;
 
-/// A refusal at less than one part in this many below a limit is one at the limit.
+/// A refusal counts as one at the limit if the usage was less than one part in this many below it.
 const TOLERANCE: u64 = 20;
 
-/// Time of slow growth of a learned limit.
+/// Time for which a learned limit grows slowly.
 const SLOW_GROWTH: Time = 10 * MINUTE;
 
 impl Room {
-    /// Room without any limit.
+    /// Room of a counter without limits.
     pub(crate) const OPEN: Self = Self { at: 0, share: WHOLE };
 
     /// Returns the room under both limits.
@@ -94,12 +95,12 @@ impl Learned {
 }
 
 impl Counter {
-    /// Creates a counter without limits, of which a share in percent may be used.
+    /// Creates a counter without limits. `share` is the percentage of a later limit that may be used.
     pub(crate) fn new(share: u8) -> Self {
         Self { share, ..Self::default() }
     }
 
-    /// Sets a limit that an operator gave. Of several the least holds.
+    /// Sets a limit that an operator gave. The smallest of several applies.
     pub(crate) fn give(&mut self, given: u64) {
         self.given = Some(self.given.map_or(given, |before| before.min(given)));
     }
@@ -109,14 +110,14 @@ impl Counter {
         self.known_limit().into_iter().chain(self.learned.map(|learned| learned.amount(now))).min()
     }
 
-    /// Returns the limit that was given or stated, as far as it may be used.
+    /// Returns the usable share of the limit that was given or stated.
     fn known_limit(&self) -> Option<u64> {
         let known = [self.given, self.stated].into_iter().flatten().min()?;
         Some(((u128::from(known) * u128::from(self.share) / 100) as u64).max(1))
     }
 
-    /// Returns the amount that counts for an attempt: none if it is larger than the whole limit, which the vendor then says
-    /// itself.
+    /// Returns the amount that counts for an attempt: 0 if it exceeds the whole limit, so that the vendor itself
+    /// refuses the attempt.
     pub(crate) fn counted(&self, amount: u64) -> u64 {
         if self.known_limit().is_some_and(|limit| amount > limit) { 0 } else { amount }
     }
@@ -159,7 +160,7 @@ impl Counter {
             if remaining <= limit / 5 {
                 self.scarce_at = now;
             }
-            // Others use less than they did.
+            // Other processes use less than they did.
             let is_over = now.saturating_sub(self.scarce_at) > 2 * MINUTE;
             self.learned = self.learned.filter(|learned| !(learned.is_shared && is_over));
         }
@@ -211,14 +212,15 @@ impl Counter {
         (self.stated, self.learned.map(|learned| (learned.amount, learned.at)))
     }
 
-    /// Sets what an earlier pool knew. A limit that was learned later than now by this pool's clock was learned now.
+    /// Sets the limits that an earlier pool knew. A limit that was learned later than now by this pool's clock was
+    /// learned now.
     pub(crate) fn restore(&mut self, stated: Option<u64>, learned: Option<(u64, Time)>, now: Time) {
         let learned =
             learned.map(|(amount, at)| Learned { amount: amount.max(1), at: at.min(now), ..Learned::default() });
         (self.stated, self.learned) = (stated.or(self.stated), learned.or(self.learned));
     }
 
-    /// Returns the use by others that is in the window still.
+    /// Returns the usage by other processes that is still in the window.
     fn others(&self, now: Time) -> u64 {
         let age = now.saturating_sub(self.others.at);
         let left = MINUTE.saturating_sub(age);

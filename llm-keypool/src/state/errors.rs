@@ -1,4 +1,4 @@
-//! Errors of calls that get no member.
+//! Errors of calls for which no member is chosen.
 
 use std::time::Duration;
 
@@ -14,11 +14,12 @@ use crate::{
     time::{RELEASE, Time},
 };
 
-/// Most members that an error names.
+/// Largest number of members that an error names.
 const NAMES: usize = 8;
 
 impl State {
-    /// Returns the error of a call for which no member returns by time, with counts of the reasons.
+    /// Returns the error of a call for which no member will take calls again at a known time. It counts the members by
+    /// reason.
     pub(crate) fn unavailable(&self, want: &Want<'_>) -> Error {
         let error = |message: String| Error::new(ErrorKind::Unavailable, message);
         if let Some(pinned) = want.request.pinned.as_ref().filter(|pinned| !self.group_ids.contains_key(pinned.group()))
@@ -49,7 +50,7 @@ impl State {
         error(format!("no member of the pool can take calls for model {:?}: {why}", model.name))
     }
 
-    /// Returns the error of a call for which the first member returns too late, at a time or when an attempt ends.
+    /// Returns the error of a call that cannot wait until a member takes calls again at `at`.
     pub(super) fn limited(&self, model: u32, at: Time, now: Time) -> Error {
         let model = &self.models[model as usize];
         let returns_in = (at != RELEASE).then(|| Duration::from_nanos(at.saturating_sub(now)));

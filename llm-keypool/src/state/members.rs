@@ -1,7 +1,8 @@
-//! Members, groups and models of a state, and the routes that they make.
+//! Building of a state's members, groups and models, and of the routes between them.
 //!
-//! Ids are stable while anything is in flight at them: a replacement marks members as gone, gives new ones the places of those
-//! that ended, and builds the routes of all models anew. A model that is asked for the first time gets its routes then.
+//! An id stays valid while an attempt at it is in flight. A replacement marks removed members as gone, gives new
+//! members the ids of those whose attempts have ended, and rebuilds the routes of all models. The routes of a model are
+//! first built when a call requests it.
 
 use std::{
     cmp::Reverse,
@@ -19,11 +20,12 @@ use crate::{
     time::{SECOND, Time},
 };
 
-/// Most models that are kept apart. All further ones share one state, so that a caller who makes names up costs little.
+/// Largest number of models with a state of their own. All further ones share one state, so that invented names cost
+/// little memory.
 const MAX_MODELS: usize = 1_000;
-/// Name of the further models together; no vendor has such a model.
+/// Name of the model that stands for all further ones. No vendor has a model of this name.
 const OTHER_MODELS: &str = "(other models)";
-/// Time for which an added member gets one call at a time.
+/// Time for which an added member takes one call at a time.
 const START: Time = SECOND;
 
 impl State {
@@ -32,14 +34,14 @@ impl State {
         Self { random: Random(settings.seed), settings, ..Self::default() }
     }
 
-    /// Replaces the members, by name, and returns their ids. What is known of a key is kept only if both fingerprints are
-    /// known and equal.
+    /// Replaces the members, by name, and returns their ids. A member keeps the verdicts on its key only if both
+    /// fingerprints are known and equal.
     pub(crate) fn replace(&mut self, specs: Vec<MemberSpec>, now: Time) -> Vec<u32> {
         let starting_until = if self.members.is_empty() { now } else { now + START };
         let names: HashSet<_> = specs.iter().map(|spec| Arc::clone(&spec.name)).collect();
         self.member_ids.retain(|name, _| names.contains(name));
         self.members.iter_mut().for_each(|member| member.is_gone |= !names.contains(&member.spec.name));
-        // Ids of what is gone are given again where nothing is in flight.
+        // A removed id is given again once no attempt at it is in flight.
         let busy: HashSet<_> = self.members.iter().filter(|member| member.in_flight > 0).map(|it| it.group).collect();
         let mut free_members = ids_where(&self.members, |_, member| member.is_gone && member.in_flight == 0);
         let mut free_groups = ids_where(&self.groups, |id, group| group.members.is_empty() && !busy.contains(&id));
@@ -66,7 +68,7 @@ impl State {
         ids
     }
 
-    /// Joins a member without a group to a group, because the vendor says that it is in it.
+    /// Joins a member that was given no group to the group that the vendor's response names.
     pub(super) fn join_group(&mut self, member: u32, group: u32, now: Time) {
         let name = Arc::clone(&self.groups[group as usize].name);
         let own = self.members[member as usize].group;
@@ -91,7 +93,7 @@ impl State {
         self.groups[group as usize].members.push(id);
     }
 
-    /// Returns the id of a model, which may be new.
+    /// Returns the id of a model, and creates the model with its routes if it is new.
     pub(crate) fn model_id(&mut self, name: &Arc<str>, now: Time) -> u32 {
         match self.model_ids.get(name) {
             Some(id) => *id,
@@ -107,7 +109,7 @@ impl State {
         }
     }
 
-    /// Returns the id of a name, without routes if it is new.
+    /// Returns the id of a model's name. A new model has no routes yet.
     fn intern(&mut self, name: &Arc<str>) -> u32 {
         *self.model_ids.entry(Arc::clone(name)).or_insert_with(|| {
             self.models.push(Model { name: Arc::clone(name), ..Model::default() });
@@ -153,7 +155,7 @@ impl State {
         self.schedule_returns(now);
     }
 
-    /// Builds the tiers and routes of a model. Nothing is in its indexes yet.
+    /// Builds the tiers and routes of a model, with empty sets of what can take calls.
     fn build_model(&mut self, model: u32) {
         let name = Arc::clone(&self.models[model as usize].name);
         let mut routes: IndexMap<(u32, u32, bool), Route> = IndexMap::new();
@@ -189,14 +191,14 @@ impl State {
         }
         tier.max_weight = tier.max_weight.max(weight);
         tier.routes.push(id);
-        // So that nothing is allocated when they return.
+        // Reserved so that no call allocates when a route takes calls again.
         tier.open.reserve(tier.routes.len());
         route.open.reserve(route.members.len());
         self.groups[route.group as usize].routes.push(id);
         self.routes.push(route);
     }
 
-    /// Schedules a look at everything that returns by time, and looks at all of it now.
+    /// Schedules a refresh of every part for the end of its parking, and refreshes all members and groups now.
     pub(crate) fn schedule_returns(&mut self, now: Time) {
         let parked = self.parked().map(|(part, parking)| (parking.opens_at(), part));
         let starts = self.live_members().map(|id| (self.members[id as usize].starting_until, Part::Member(id)));
@@ -207,13 +209,13 @@ impl State {
     }
 }
 
-/// Returns the ids of parts for which a condition holds, the first one last.
+/// Returns the ids of the parts that meet a condition, in descending order.
 fn ids_where<T>(all: &[T], condition: impl Fn(u32, &T) -> bool) -> Vec<u32> {
     let ids = (0..all.len() as u32).rev();
     ids.filter(|id| condition(*id, &all[*id as usize])).collect()
 }
 
-/// Puts a part at a place that is free, or at the end. Returns its id.
+/// Puts a part at the free id, or at the end if there is none. Returns its id.
 fn put<T>(all: &mut Vec<T>, free: Option<u32>, part: T) -> u32 {
     match free {
         Some(id) => all[id as usize] = part,

@@ -1,8 +1,8 @@
 //! State of a pool: a pure state machine over typed outcomes, whose callers pass the time.
 //!
 //! `members.rs` builds it from members; `choice.rs` chooses a member for a call; `waiting.rs` has calls wait for one;
-//! `report.rs` takes the outcome of an attempt. Each [`Part`] of a pool can be parked, all in the same way. What cannot take
-//! calls is in no index; what returns by time is found by the next call.
+//! `report.rs` takes the outcome of an attempt. Every [`Part`] of a pool is parked in the same way. A part that cannot
+//! take calls is in no index. No timer runs: each call first puts those parts back whose parking is over.
 
 mod affinity;
 mod breaker;
@@ -40,10 +40,10 @@ use self::{
 use crate::{Event, Parked, Reason, member::MemberSpec, random::Random, settings::Settings, time::Time};
 
 type Ids = HashMap<Arc<str>, u32, RandomState>;
-/// Ids of what can take calls, of which a random one is found in constant time.
+/// Ids of members or routes that can take calls. A random one is found in constant time.
 type Open = IndexSet<u32, RandomState>;
 
-/// State of a pool. Ids are places in its lists; those of parts that are gone are given again.
+/// State of a pool. An id is a position in a list; the ids of removed parts are given again.
 #[derive(Default)]
 pub(crate) struct State {
     settings: Arc<Settings>,
@@ -56,7 +56,7 @@ pub(crate) struct State {
     pub(crate) member_ids: Ids,
     pub(crate) group_ids: Ids,
     model_ids: Ids,
-    /// Groups by the name that the vendor has for them.
+    /// Ids of groups by the name that the vendor's responses state.
     vendor_groups: Ids,
     returns: BinaryHeap<Reverse<(Time, Part)>>,
     /// Number of the last attempt.
@@ -77,7 +77,7 @@ pub(crate) enum Part {
     Pool,
     /// Key and breaker of a member.
     Member(u32),
-    /// Permission of a member for a model, by its own name.
+    /// Permission of a member for a model, which is given by the member's own name for it.
     Permission(u32, u32),
     /// Money and limits of a group.
     Group(u32),
@@ -85,7 +85,7 @@ pub(crate) enum Part {
 }
 
 impl Part {
-    /// Returns the member of a part that is one's.
+    /// Returns the member of a part, if the part belongs to one member.
     pub(crate) fn member(self) -> Option<u32> {
         match self {
             Self::Member(member) | Self::Permission(member, _) => Some(member),
@@ -101,13 +101,14 @@ pub(crate) struct MemberState {
     parking: Slot,
     permissions: BTreeMap<u32, Slot>,
     breaker: Breaker,
-    /// First 403 or 404 for a model of a member that is the last one.
+    /// Model and time of the first 403 or 404, if the member was the only one left for the model. A second one confirms
+    /// it.
     doubt: Option<(u32, Time)>,
     pub(crate) in_flight: u32,
-    /// Time until which it makes one attempt at a time.
+    /// Time until which the member takes one attempt at a time.
     starting_until: Time,
-    /// Number, in the pool's count, of the last attempt before the member's current key was set. Failures of earlier
-    /// attempts do not park the member.
+    /// Number of the last attempt that was sent before the member's current key was set. Failures of attempts up to
+    /// this number do not park the member.
     key_since: u64,
     pub(crate) attempts: u64,
     pub(crate) failures: u64,
@@ -119,19 +120,19 @@ pub(crate) struct MemberState {
 pub(crate) struct GroupState {
     pub(crate) name: Arc<str>,
     parking: Slot,
-    /// Members; a group without any is gone.
+    /// Ids of its members. A group without members is gone.
     pub(crate) members: Vec<u32>,
     pub(crate) quotas: Vec<u32>,
     routes: Vec<u32>,
-    /// Last sign of a common cause: its time and attempt.
+    /// Last sign of a common cause: its time, and the number of its attempt.
     sign: Option<(Time, u64)>,
 }
 
-/// Members of one group and tier that serve a model by one name.
+/// Members of one group and tier that use the same name for a model.
 #[derive(Debug, Default)]
 struct Route {
     model: u32,
-    /// Position of its tier.
+    /// Position of the tier among the model's tiers.
     tier: u32,
     group: u32,
     quota: u32,
@@ -139,16 +140,16 @@ struct Route {
     members: Vec<u32>,
     /// Members that can take calls.
     open: Open,
-    /// Their weights together.
+    /// Sum of the weights of the open members.
     weight: u32,
 }
 
-/// Model, by a name that callers or members have for it.
+/// Model, by a name under which callers request it or members serve it.
 #[derive(Debug, Default)]
 pub(crate) struct Model {
     pub(crate) name: Arc<str>,
     tiers: Vec<Tier>,
-    /// Last message of a refusal, for callers of whom none is served.
+    /// Last message of a refusal, which the error of a call without a member quotes.
     pub(crate) message: Option<Arc<str>>,
 }
 
@@ -180,7 +181,7 @@ impl State {
         self.slot(part).as_deref_mut()
     }
 
-    /// Returns the place of a part's parking.
+    /// Returns the slot in which a part's parking is kept.
     pub(crate) fn slot(&mut self, part: Part) -> &mut Slot {
         match part {
             Part::Pool => &mut self.pause,
@@ -201,25 +202,25 @@ impl State {
         (0..).zip(&self.groups).filter(|(_, group)| !group.members.is_empty()).map(|(id, _)| id)
     }
 
-    /// Returns what is parked of a member.
+    /// Returns the parkings of a member and of its permissions.
     pub(crate) fn parked_of_member(&self, id: u32) -> impl Iterator<Item = (Part, &Parking)> {
         let permissions = self.members[id as usize].permissions.keys().map(move |model| Part::Permission(id, *model));
         permissions.chain([Part::Member(id)]).filter_map(|part| Some((part, self.parking(part)?)))
     }
 
-    /// Returns what is parked of a group.
+    /// Returns the parkings of a group and of its quotas.
     pub(crate) fn parked_of_group(&self, id: u32) -> impl Iterator<Item = (Part, &Parking)> {
         let quotas = self.groups[id as usize].quotas.iter().map(|quota| Part::Quota(*quota));
         quotas.chain([Part::Group(id)]).filter_map(|part| Some((part, self.parking(part)?)))
     }
 
-    /// Returns what is parked of members and groups.
+    /// Returns the parkings of all members and groups.
     pub(crate) fn parked(&self) -> impl Iterator<Item = (Part, &Parking)> {
         let members = self.live_members().flat_map(|id| self.parked_of_member(id));
         members.chain(self.live_groups().flat_map(|id| self.parked_of_group(id)))
     }
 
-    /// Returns the names of a part; none of the whole pool.
+    /// Returns the names of a part's member, group and model. The whole pool has none.
     pub(crate) fn names(&self, part: Part) -> Parked {
         let member = part.member().map(|id| &self.members[id as usize]);
         let (group, model) = match part {
@@ -244,12 +245,13 @@ impl State {
         self.parking(part).is_none_or(|parking| parking.opens_at() <= now)
     }
 
-    /// Returns the time at which a part's parking ends: 0 if it is open, [`NEVER`](crate::time::NEVER) if not by time.
+    /// Returns the time at which a part takes calls again: 0 if it takes them now, [`NEVER`](crate::time::NEVER) if no
+    /// time is known.
     fn return_of(&self, part: Part, now: Time) -> Time {
         self.parking(part).map_or(0, |parking| parking.returns_at(now))
     }
 
-    /// Finds what has returned by `now`.
+    /// Puts the parts whose parking has ended by `now` back into the indexes.
     fn find_returned(&mut self, now: Time) {
         while let Some(Reverse((at, part))) = self.returns.peek().copied()
             && at <= now
@@ -259,12 +261,12 @@ impl State {
         }
     }
 
-    /// Schedules a look at a part at a time.
+    /// Schedules a refresh of a part at a time.
     fn return_at(&mut self, at: Time, part: Part) {
         self.returns.push(Reverse((at, part)));
     }
 
-    /// Puts a part into the indexes, or takes it out.
+    /// Updates the indexes after a change of a part.
     fn refresh(&mut self, part: Part, now: Time) {
         match part {
             Part::Pool => {}
@@ -304,8 +306,8 @@ impl State {
         set(&mut self.models[model as usize].tiers[tier as usize].open, id, can_take);
     }
 
-    /// Parks a part after the outcome of an attempt, unless the attempt was sent before an earlier parking. Returns `true` if
-    /// it does.
+    /// Parks a part after the outcome of an attempt. Does nothing and returns `false` if the attempt was sent before
+    /// the current parking.
     fn park(&mut self, part: Part, reason: Reason, hint: Option<Duration>, attempt: u64, now: Time) -> bool {
         let before = self.parking(part);
         if before.is_some_and(|parking| !parking.concerns(attempt)) {
@@ -326,7 +328,7 @@ impl State {
         true
     }
 
-    /// Has a parking that a learned limit explains end when the limit has room again, at the latest.
+    /// Shortens a parking that a learned limit explains, so that it ends when that limit has room again.
     fn end_with_room(&mut self, part: Part, quota: u32, now: Time) {
         let room_at = self.quotas[quota as usize].room(&[1; 4], false, now).at;
         if let Some(parking) = self.parking_mut(part).filter(|parking| (now + 1..parking.until).contains(&room_at)) {

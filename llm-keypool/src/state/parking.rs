@@ -14,7 +14,7 @@ use crate::{
     time::{MINUTE, NEVER, RELEASE, SECOND, Time, nanos},
 };
 
-/// Parking: until a time nothing is sent, then one call goes first.
+/// Parking of a part: it takes no calls until a time, and then one call as a probe.
 #[derive(Clone, Debug)]
 pub(crate) struct Parking {
     pub(crate) reason: Reason,
@@ -22,30 +22,32 @@ pub(crate) struct Parking {
     pub(crate) until: Time,
     /// Attempts up to this number were sent before it, and neither prolong nor end it.
     generation: u64,
-    /// Number of parkings in a row; 0 while one call tries if there is to be one.
+    /// Number of parkings in a row; 0 for a trial, which becomes a parking if its call is refused.
     pub(crate) step: u32,
-    /// `true` if the parking ends by time, so that calls wait for its end.
+    /// `true` if waiting calls may count on the end of the parking. Otherwise they fail, and only a new call is the
+    /// probe.
     pub(crate) is_timed: bool,
-    /// The first call after it: its attempt and time.
+    /// Number and time of the attempt that is the probe.
     probe: Option<(u64, Time)>,
-    /// Time that others wait for the first call's response.
+    /// Time for which other calls wait for the probe's response.
     probe_wait: Time,
 }
 
-/// Parking of a part, if it is parked. In a box, because most parts are not, and what a choice compares is to be small.
+/// Parking of a part, if it is parked. It is boxed because few parts are parked, and a choice reads many parts, which
+/// should be small.
 pub(crate) type Slot = Option<Box<Parking>>;
 
-/// Time that other calls wait for the response to the first one: a refusal takes no longer.
+/// Time for which other calls wait for the probe's response. A refusal arrives sooner.
 const PROBE_WAIT: Time = SECOND;
-/// The same for a call that tries if a limit is one, or if a vendor is back for all.
+/// The same for a trial, and for the test of a paused pool.
 const TRIAL_WAIT: Time = 5 * SECOND;
-/// The same where only a response counts. Then the first call loses its turn.
+/// The same where only a response counts. After this time the next call becomes the probe.
 const PROBE_TIMEOUT: Time = MINUTE;
-/// Time after which a first call is tried where only an operator or a new key is known to help.
+/// Time until the probe where a vendor's refusal usually ends only by an operator's action or a new key.
 const VERDICT: Time = 10 * MINUTE;
-/// Longest time that a vendor's hint keeps calls away: it may be wrong, so one call tries after that.
+/// Longest parking that a vendor's hint causes. The hint may be wrong, so a probe is sent after this time.
 const LONGEST_HINT: Time = 15 * MINUTE;
-/// A breaker opens for this times the backoff of a rate limit.
+/// Factor between the time for which a breaker opens and the backoff of a rate limit.
 const BREAKER: Time = 5;
 
 /// Returns the length of the `step`-th parking in a row.
@@ -59,12 +61,12 @@ pub(super) fn length(reason: Reason, hint: Option<Duration>, step: u32, backoff:
 }
 
 impl Parking {
-    /// Returns the number in its row of a parking for this reason that follows another one.
+    /// Returns the number of parkings in a row, for a parking of this reason that follows `before`.
     pub(crate) fn step(reason: Reason, before: Option<&Self>) -> u32 {
         before.filter(|before| before.reason == reason).map_or(1, |before| before.step.saturating_add(1))
     }
 
-    /// Creates a parking after the one before it, if it was not ended.
+    /// Creates a parking that follows `before`, if that one has not been ended by a success.
     pub(crate) fn new(reason: Reason, length: Time, before: Option<&Self>, generation: u64, now: Time) -> Self {
         let (step, since) = (Self::step(reason, before), before.map_or(now, |before| before.since));
         Self { step, since, ..Self::until(reason, now.saturating_add(length), generation, now) }
@@ -72,7 +74,7 @@ impl Parking {
 
     /// Creates a parking until a time.
     pub(crate) fn until(reason: Reason, until: Time, generation: u64, now: Time) -> Self {
-        // What timed out says nothing by being silent for a second.
+        // A probe of a member that timed out may be slow again, so silence for a second says nothing.
         let probe_wait = if reason == Reason::TimedOut { PROBE_TIMEOUT } else { PROBE_WAIT };
         let is_timed = reason.is_failure() || matches!(reason, Reason::RateLimited | Reason::Disabled);
         Self { reason, since: now, until, generation, step: 1, is_timed, probe: None, probe_wait }
@@ -85,28 +87,28 @@ impl Parking {
         Self { step, is_timed, ..Self::until(reason, until.min(latest), 0, now) }
     }
 
-    /// Creates a parking for the time in which one call tries if a limit is one.
+    /// Creates a trial: one call is sent at once as the probe, and others wait for its response.
     pub(crate) fn trial(generation: u64, now: Time) -> Self {
         Self { step: 0, probe_wait: TRIAL_WAIT, ..Self::until(Reason::RateLimited, now, generation, now) }
     }
 
-    /// Creates a pause of the whole pool, after which one call tests.
+    /// Creates a pause of the whole pool, after which one call is the probe.
     pub(crate) fn pause(length: Time, before: Option<&Self>, generation: u64, now: Time) -> Self {
         Self { probe_wait: PROBE_TIMEOUT, ..Self::new(Reason::RateLimited, length, before, generation, now) }
     }
 
-    /// Returns `true` if an attempt was sent after it, so that its outcome counts.
+    /// Returns `true` if an attempt was sent after the parking began, so that the attempt's outcome counts.
     pub(crate) fn concerns(&self, attempt: u64) -> bool {
         attempt > self.generation
     }
 
-    /// Returns the time from which a call may be sent, as far as it is known now.
+    /// Returns the time from which a call may be sent, so far as it is known now.
     pub(crate) fn opens_at(&self) -> Time {
         self.probe.map_or(self.until, |(_, at)| at.saturating_add(self.probe_wait))
     }
 
-    /// Returns the time at which it ends for calls that wait: 0 if it has, [`NEVER`] if not by time, [`RELEASE`] while the
-    /// response to the first call may come at any time.
+    /// Returns the time at which waiting calls may be sent: 0 for now, [`NEVER`] if no time is known, [`RELEASE`] while
+    /// the probe's response may arrive at any time.
     pub(crate) fn returns_at(&self, now: Time) -> Time {
         match self.opens_at() {
             at if at <= now => 0,
@@ -122,12 +124,12 @@ impl Parking {
         self.opens_at() <= now && (self.probe.is_none() || self.probe_wait == PROBE_TIMEOUT)
     }
 
-    /// Lets an attempt go first.
+    /// Makes an attempt the probe.
     pub(crate) fn probe(&mut self, attempt: u64, now: Time) {
         self.probe = Some((attempt, now));
     }
 
-    /// Takes the turn back from an attempt that ended without an outcome. Returns `true` if it had it.
+    /// Ends the turn of a probe that ended without an outcome. Returns `true` if this attempt was the probe.
     pub(crate) fn return_probe(&mut self, attempt: u64) -> bool {
         self.probe.take_if(|(first, _)| *first == attempt).is_some()
     }

@@ -17,12 +17,12 @@ pub(crate) struct Queues {
     queues: BTreeMap<u32, Queue>,
     waiting: usize,
     last: u64,
-    /// The first call of each queue is to be woken.
+    /// `true` if the first call of each queue must be woken.
     wakes_heads: bool,
     wakes: Vec<Arc<Notify>>,
 }
 
-/// Calls that wait; there is at least one.
+/// Queue of at least one waiting call.
 #[derive(Debug, Default)]
 struct Queue {
     waiting: BTreeMap<Key, Arc<Notify>>,
@@ -30,11 +30,11 @@ struct Queue {
     served: u64,
     /// Last order numbers that interactive and background calls got.
     given: [u64; 2],
-    /// First return that the first call knows.
+    /// First time at which a member takes calls again, so far as the first call knows.
     first_return: Time,
 }
 
-/// Order number of a waiting call, and its number of arrival, which decides between equal ones.
+/// Order number of a waiting call, and its arrival number, which decides between equal order numbers.
 type Key = (u64, u64);
 
 /// Place of a call in a queue.
@@ -49,7 +49,7 @@ pub(crate) struct Ticket {
 const BACKGROUND_STEP: u64 = 16;
 
 impl Queue {
-    /// Returns the order number of a call that arrives, and the place of its priority in `given`.
+    /// Returns the order number of a call that arrives, and the position of its priority in `given`.
     fn next_order(&self, priority: Priority) -> (u64, usize) {
         let (class, step) = if priority == Priority::Background { (1, BACKGROUND_STEP) } else { (0, 1) };
         (self.served.max(self.given[class]) + step, class)
@@ -62,15 +62,14 @@ impl Queues {
         self.waiting
     }
 
-    /// Returns `true` if a call, which waits in a queue or arrives, is served before all others, and the first return that the
-    /// queue knows.
+    /// Returns `true` if a call, waiting or new, is the next one of a queue, and the queue's `first_return`.
     pub(super) fn is_next(&self, queue: u32, ticket: Option<&Ticket>, priority: Priority) -> (bool, Time) {
         let Some(queue) = self.queues.get(&queue) else { return (true, 0) };
         let key = ticket.map_or_else(|| (queue.next_order(priority).0, u64::MAX), |ticket| ticket.key);
         (queue.waiting.first_key_value().is_none_or(|(first, _)| key <= *first), queue.first_return)
     }
 
-    /// Sets the first return that the first call of a queue knows.
+    /// Sets the `first_return` of a queue.
     pub(super) fn set_first_return(&mut self, queue: u32, at: Time) {
         if let Some(queue) = self.queues.get_mut(&queue) {
             queue.first_return = at;
@@ -88,17 +87,17 @@ impl Queues {
         Ticket { queue, key, notify }
     }
 
-    /// Counts a call that is served, whether it waited or not, and wakes the first one.
+    /// Counts a served call, whether it waited or not, and wakes the first waiting call.
     pub(super) fn count_served(&mut self, queue: u32, ticket: Option<&Ticket>, priority: Priority) {
         if let Some(of_queue) = self.queues.get_mut(&queue) {
             let order = ticket.map_or_else(|| of_queue.next_order(priority).0, |ticket| ticket.key.0);
-            // A call that a later tier serves may be served before the first one.
+            // A call that a later tier serves may leave before the first call.
             of_queue.served = of_queue.waiting.first_key_value().map_or(order, |(first, _)| order.min(first.0));
             self.wake_head(queue);
         }
     }
 
-    /// Removes a call from its queue, and wakes the first one.
+    /// Removes a call from its queue, and wakes the first remaining call.
     pub(super) fn leave(&mut self, Ticket { queue, key, .. }: Ticket) {
         if let Some(of_queue) = self.queues.get_mut(&queue) {
             self.waiting -= usize::from(of_queue.waiting.remove(&key).is_some());
@@ -109,7 +108,7 @@ impl Queues {
         self.wake_head(queue);
     }
 
-    /// Has the first call of each queue woken.
+    /// Marks the first call of each queue to be woken.
     pub(super) fn wake_heads(&mut self) {
         self.wakes_heads = true;
     }
@@ -119,7 +118,7 @@ impl Queues {
         self.wakes.extend(head.map(|(_, notify)| Arc::clone(notify)));
     }
 
-    /// Takes the calls to wake since the last time.
+    /// Takes the calls that must be woken.
     pub(super) fn take_wakes(&mut self) -> Vec<Arc<Notify>> {
         if std::mem::take(&mut self.wakes_heads) {
             let heads = self.queues.values().filter_map(|queue| queue.waiting.first_key_value());

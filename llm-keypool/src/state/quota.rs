@@ -16,9 +16,9 @@ use crate::{
     time::{MINUTE, Time, nanos},
 };
 
-/// Counters of a quota, and its parking.
+/// Limits and usage of a group for one model.
 ///
-/// Requests are always counted, tokens once a limit of them is known.
+/// Requests are always counted. Tokens are counted once a limit of tokens is known.
 #[derive(Clone, Debug)]
 pub(crate) struct Quota {
     pub(crate) group: u32,
@@ -36,11 +36,11 @@ pub(crate) struct Taken {
     /// Time at which the attempt was sent.
     pub(crate) sent_at: Time,
     amounts: Amounts,
-    /// Own use then, with the attempt unless the vendor refused it.
+    /// Own usage when the attempt was sent. It includes the attempt, unless the vendor refused it.
     own: Amounts,
 }
 
-/// A learned limit may be tried by a first call after a parking if it has no room for this long.
+/// A probe may exceed a learned limit that has no room for at least this time.
 const RETRY_LEARNED: Time = 5 * crate::time::SECOND;
 
 impl Quota {
@@ -52,12 +52,12 @@ impl Quota {
         quota
     }
 
-    /// Returns the counters that there are, by unit.
+    /// Returns the existing counters with their units.
     pub(crate) fn counters(&mut self) -> impl Iterator<Item = (usize, &mut Counter)> {
         self.counters.iter_mut().enumerate().filter_map(|(unit, counter)| Some((unit, &mut **counter.as_mut()?)))
     }
 
-    /// Returns a counter, which is created if there is none.
+    /// Returns the counter of a unit, and creates it if it does not exist.
     pub(crate) fn counter(&mut self, unit: usize) -> &mut Counter {
         self.counters[unit].get_or_insert_with(|| Counter::new(self.share).into())
     }
@@ -67,9 +67,9 @@ impl Quota {
         self.counters().fold(Room::OPEN, |room, (unit, it)| room.and(it.room(amounts[unit], over_learned, now)))
     }
 
-    /// Returns the room for an attempt, and if it exceeds a learned limit. It does only if the limit has no room for long, so
-    /// that a refusal with another cause does not keep the group away, and if the attempt is the first after a parking, or the
-    /// limit is doubtful.
+    /// Returns the room for an attempt, and `true` if the attempt then exceeds a learned limit. It may do so only if
+    /// that limit has no room for [`RETRY_LEARNED`], and if the attempt is a probe or the limit is doubtful. So a limit
+    /// that was learned from a refusal with another cause does not keep the group idle.
     pub(crate) fn room_to_try(&mut self, amounts: &Amounts, is_paused: bool, now: Time) -> (Room, bool) {
         let room = self.room(amounts, false, now);
         if room.at <= now + RETRY_LEARNED || is_paused {
@@ -102,8 +102,8 @@ impl Quota {
         taken.amounts = Amounts::default();
     }
 
-    /// Settles the tokens of an attempt by its usage. `tokens` stay as they were reserved; input counts without cached
-    /// reads, where it was sent; output counts when it has ended.
+    /// Settles the tokens of an attempt by its usage. Total tokens stay as they were reserved. Input tokens count
+    /// without cached reads, at the time at which the attempt was sent. Output tokens count at its end.
     pub(crate) fn settle(&mut self, taken: &Taken, usage: &Usage, now: Time) {
         let [_, _, input, output] = &mut self.counters;
         if let Some(counter) = input {
@@ -117,8 +117,8 @@ impl Quota {
         }
     }
 
-    /// Records the limits that the vendor stated with the response to an attempt. Returns the time for which nothing is left of
-    /// one whose window is not counted.
+    /// Records the limits that the vendor stated with the response to an attempt. Returns the longest time for which
+    /// nothing is left of a limit whose window is not a minute, because the pool does not count such windows.
     pub(crate) fn observe(&mut self, limits: &VendorLimits, taken: &Taken, now: Time) -> Option<Duration> {
         let stated = [limits.requests, limits.tokens, limits.input_tokens, limits.output_tokens];
         let mut exhausted = None;
@@ -134,8 +134,8 @@ impl Quota {
         exhausted.max(further)
     }
 
-    /// Learns from the refusal of an attempt: the limit of the units of which the vendor says that nothing is left, else of
-    /// requests. Returns `true` if an earlier limit explains the refusal.
+    /// Learns from the refusal of an attempt: the limit of each unit of which the vendor states that nothing is left,
+    /// or else the limit of requests. Returns `true` if a limit that was learned before explains the refusal.
     pub(crate) fn learn(&mut self, error: &Error, taken: &Taken, may_be_common: bool, now: Time) -> bool {
         let limits = error.limits();
         let stated = limits.map(|limits| [limits.requests, limits.tokens, limits.input_tokens, limits.output_tokens]);
@@ -155,7 +155,7 @@ impl Quota {
         self.counters().for_each(|(_, counter)| counter.tried_more(is_served));
     }
 
-    /// Adds the own use of the same quota under another group.
+    /// Adds the own usage of the same model's quota in another group.
     pub(crate) fn absorb(&mut self, other: &Self) {
         for (own, other) in self.counters.iter_mut().zip(&other.counters) {
             match (own, other) {

@@ -1,8 +1,9 @@
-//! Outcomes of attempts, and what operators say of members.
+//! Outcomes of attempts, and operators' commands for members.
 //!
-//! An attempt is reported once or twice and then released. A success ends what was parked where it was made. A refusal gives
-//! back what was counted for it, teaches a limit if it may, and parks the part that it names. A failure is counted by the
-//! member's breaker, and parks the member if that opens. The release frees the slot and a probe's turn, whatever became of the attempt, and settles its tokens.
+//! An attempt is reported once or twice and then released. A success ends the parkings of the attempt's parts. A
+//! refusal gives back what was counted for the attempt, may teach a limit, and parks the part that it names. A failure
+//! is counted by the member's breaker, and parks the member if the breaker opens. The release frees the attempt's slot
+//! and its turns as a probe after every outcome, and settles its tokens.
 
 use std::{sync::Arc, time::Duration};
 
@@ -30,7 +31,7 @@ impl Verdict {
         is_transport || (self == Self::RateLimited && is_bare)
     }
 
-    /// Returns `true` for a refusal from which a limit a minute can be learned.
+    /// Returns `true` for a refusal from which a limit per minute can be learned.
     fn teaches(self, error: &Error) -> bool {
         let is_limited = matches!(self, Self::RateLimited | Self::GroupLimited | Self::KeyLimited);
         let is_a_minute = error.scope().is_none_or(|scope| scope.window() == LimitWindow::Minute);
@@ -38,20 +39,20 @@ impl Verdict {
     }
 }
 
-/// Second refusals of a last member count within this time.
+/// Time within which a second 403 or 404 confirms the first one of a last member.
 const DOUBT: Time = MINUTE;
-/// A deadline that passes after this time without content counts as a time-out of the member.
+/// Time without content after which a passed deadline counts as a time-out of the member.
 const TIMED_OUT: Time = 10 * SECOND;
 
 impl Attempt {
-    /// Returns `true` if it was without content for so long that its member timed out.
+    /// Returns `true` if the attempt has had no content for [`TIMED_OUT`].
     pub(crate) fn was_silent(&self, now: Time) -> bool {
         !self.has_begun && now.saturating_sub(self.taken.sent_at) >= TIMED_OUT
     }
 }
 
 impl State {
-    /// Finds the group and quota of an attempt, also if its member is in another group since.
+    /// Finds the group and quota of an attempt, even if its member has joined another group since.
     fn place(&mut self, attempt: &Attempt) -> Place {
         let Place { member, own, quota, .. } = attempt.place;
         let group = self.members[member as usize].group;
@@ -86,14 +87,15 @@ impl State {
         }
     }
 
-    /// Records the failure of an attempt. Returns `true` if it is in doubt: the first 403 or 404 of a last member.
+    /// Records the failure of an attempt. Returns `true` if the failure must be confirmed: it is the first 403 or 404
+    /// of a model's last member.
     pub(crate) fn failed(&mut self, attempt: &mut Attempt, verdict: Verdict, error: &Error, now: Time) -> bool {
         let place = self.place(attempt);
         let Place { member: id, own, group, quota } = place;
         let member = &mut self.members[id as usize];
         member.failures += u64::from(verdict != Verdict::Request);
         if attempt.number <= member.key_since {
-            // The member has another key since.
+            // The member has got another key since.
             return false;
         }
         if !verdict.is_failure() {
@@ -137,7 +139,7 @@ impl State {
         self.members[attempt.place.member as usize].breaker.responded(now);
     }
 
-    /// Ends an attempt: its turns and its slot are free, and its tokens are settled if its usage is known.
+    /// Ends an attempt: frees its slot and its turns as a probe, and settles its tokens if its usage is known.
     pub(crate) fn release(&mut self, attempt: &Attempt, usage: Option<&Usage>, now: Time) {
         let place = self.place(attempt);
         for part in self.parked_parts(place) {
@@ -169,7 +171,7 @@ impl State {
         of_quota.observe(error.limits()?, &attempt.taken, now)
     }
 
-    /// Learns a limit from a refusal. Returns `true` if one that was learned before explains it.
+    /// Learns a limit from a refusal. Returns `true` if a limit that was learned before explains it.
     fn learn(&mut self, attempt: &Attempt, quota: u32, verdict: Verdict, error: &Error, now: Time) -> bool {
         let of_quota = &mut self.quotas[quota as usize];
         let is_of_quota = quota == attempt.place.quota;
@@ -180,11 +182,12 @@ impl State {
             of_quota.tried_more(false);
             return is_of_quota;
         }
-        // The group's own use is not known of an attempt that was sent for another group.
+        // For an attempt that was sent for another group, this group's usage at that time is not known.
         is_of_quota && of_quota.learn(error, &attempt.taken, verdict.may_be_common(error), now)
     }
 
-    /// Returns `true` if a 403 or 404 for a model is the first one of a last member, which a second one has to confirm.
+    /// Returns `true` if a 403 or 404 is the first one of the only member left for a model. A second one must confirm
+    /// it.
     fn is_doubted(&mut self, attempt: &Attempt, Place { member, own, .. }: Place, now: Time) -> bool {
         let is_last = self.is_last(attempt.model, member);
         let doubt = &mut self.members[member as usize].doubt;
@@ -202,7 +205,7 @@ impl State {
         !is_before && (self.members[member as usize].breaker.failed(now) || is_half_open)
     }
 
-    /// Learns from the vendor's name for a group that a member without a group belongs to another one.
+    /// Joins a member that was given no group to the group for which the vendor stated the same name before.
     fn observe_group(&mut self, place: Place, limits: &VendorLimits, now: Time) {
         let Some(vendors_name) = &limits.group else { return };
         let has_none = self.members[place.member as usize].spec.group.is_none();
@@ -213,7 +216,7 @@ impl State {
         }
     }
 
-    /// Removes the verdicts on a member, its missing permissions and its failures. Its group stays as it is.
+    /// Removes the parking of a member, its missing permissions and its failures. Its group does not change.
     pub(crate) fn reset(&mut self, member: u32, now: Time) {
         let known = &mut self.members[member as usize];
         (known.permissions, known.breaker, known.doubt) = Default::default();

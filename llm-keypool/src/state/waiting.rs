@@ -12,7 +12,8 @@ use super::{
 use crate::time::{NEVER, RELEASE, Time};
 
 impl Want<'_> {
-    /// Returns its queue: that of its model, or the one beside it for calls that not every member may serve.
+    /// Returns the queue of the call. Each model has two: one for ordinary calls, and one for calls that some members
+    /// of the model may not serve.
     fn queue(&self) -> u32 {
         let is_apart = self.request.pinned.is_some() || self.request.no_fallback || !self.exclude.is_empty();
         2 * self.model + u32::from(is_apart)
@@ -20,14 +21,14 @@ impl Want<'_> {
 }
 
 impl State {
-    /// Begins the wait of a call, which may be over at once.
+    /// Begins a call's search for a member.
     pub(crate) fn begin(&mut self, want: &mut Want<'_>, now: Time) {
         want.model = self.model_id(&want.request.model, now);
         (want.arrived, want.overflows) = (now, now.saturating_add(self.settings.overflow_after));
     }
 
-    /// Returns an attempt for a call, or why it gets none, or else the time at which it is to ask again, if it is not woken
-    /// before.
+    /// Returns an attempt for a call, or its error, or else the time at which the call must ask again if it is not
+    /// woken before.
     pub(crate) fn advance(&mut self, want: &mut Want<'_>, now: Time) -> ControlFlow<Result<Attempt, Error>, Time> {
         let (is_next, first_return) = self.queues.is_next(want.queue(), want.ticket.as_ref(), want.request.priority);
         let is_late = now >= want.overflows;
@@ -51,7 +52,7 @@ impl State {
             Err(at) if is_next => at,
             Err(_) => first_return,
         };
-        // One that is not the next waits to its end, whatever the first return is.
+        // A call that is not the next one waits until its time is over, because `at` is the time of the first call.
         let is_known = (is_next || want.ticket.is_none()) && at != RELEASE;
         if now >= want.gives_up || (is_known && at > want.gives_up) {
             return Break(Err(self.limited(want.model, at, now)));
