@@ -1,4 +1,4 @@
-//! Counters of one group of limits for one tenant, model, label, … or for all tenants.
+//! Account: the counters of a group of limits, for one tenant, model, label, … or for all tenants.
 
 use std::hash::{BuildHasher, Hasher};
 
@@ -26,11 +26,11 @@ pub(crate) struct Account {
     pub(crate) catch_all: bool,
     /// Number of open reservations.
     pub(crate) open: u32,
-    /// True if a call waits for room in it, so that no other call takes that first.
+    /// True if a call waits for room in the account, so that no new call takes that room first.
     pub(crate) awaited: bool,
     /// True if the account changed since changes were last collected.
     pub(crate) changed: bool,
-    /// Time of its last use, in nanoseconds since 1970.
+    /// Time of the account's last use, in nanoseconds since 1970.
     pub(crate) used_at: u64,
     pub(crate) counters: SmallVec<[Counter; 1]>,
 }
@@ -54,8 +54,8 @@ impl Account {
         Self { catch_all: true, ..Self::named(group, std::iter::empty()) }
     }
 
-    /// Returns the hash of the account that a call counts in. A tenant's accounts of all groups have one hash, and so
-    /// are under one lock.
+    /// Returns the hash of the account that a call counts in. A tenant's accounts of all groups have the same hash, so
+    /// they are in the same shard, under one lock.
     #[inline]
     pub(crate) fn hash(state: &RandomState, group: &Group, demand: &Demand, plan: &str) -> u64 {
         hash(state, group.scope.values(demand, plan))
@@ -92,7 +92,8 @@ impl Account {
         Some(counter)
     }
 
-    /// Takes what a call needs, even without room. The counters have been advanced to the present.
+    /// Takes the amounts that a call needs, even if there is no room. The counters must have been advanced to the
+    /// present.
     #[inline]
     pub(crate) fn take(
         &mut self,
@@ -113,7 +114,7 @@ impl Account {
         self.open += 1;
     }
 
-    /// Returns a rule's counter; a new one if the account has none.
+    /// Returns a rule's counter, and creates it if the account has none.
     #[inline]
     fn ensure(&mut self, rule: &Rule, at: DecisionTime) -> &mut Counter {
         let known = self.counters.iter().position(|counter| counter.id == rule.id);

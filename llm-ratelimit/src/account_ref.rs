@@ -6,7 +6,7 @@
 pub(crate) struct AccountRef(u64);
 
 impl AccountRef {
-    /// Creates the position of an account in a part of the accounts, such as a shard.
+    /// Creates the position of the account `index` in a part of the accounts, such as a shard.
     pub(crate) fn new(part: usize, index: u32) -> Self {
         Self((part as u64) << 32 | u64::from(index))
     }

@@ -25,8 +25,8 @@ use crate::{
     window::ImportMode,
 };
 
-/// Accounts in shards. All that one call needs is decided under the locks of all its shards, taken in their order, so it
-/// gets everything or nothing, and no two calls get the same room.
+/// Accounts in shards. A call is decided under the locks of all shards that hold its accounts, which are taken in
+/// ascending order. So it gets everything or nothing, and no two calls get the same room.
 #[derive(Debug)]
 pub(crate) struct AccountTable {
     shards: Box<[Mutex<Shard>]>,
@@ -35,7 +35,7 @@ pub(crate) struct AccountTable {
     most: usize,
     /// True if a persister writes the changes.
     is_persisted: AtomicBool,
-    /// Shard in which the search for idle accounts goes on.
+    /// Shard in which the next search for idle accounts begins.
     sweep_cursor: AtomicUsize,
 }
 
@@ -212,7 +212,8 @@ impl AccountTable {
         }
     }
 
-    /// Locks the shards of all requirements, each once, in ascending order, as every call does that locks several.
+    /// Locks the shards of all requirements, each once. All calls lock in ascending order, so that no two wait for each
+    /// other.
     #[inline]
     fn lock<'g>(&'g self, requirements: &[Requirement<'_>], guards: &mut Guards<'g>) {
         let mut next = requirements.iter().map(|requirement| requirement.shard).min();
@@ -223,7 +224,8 @@ impl AccountTable {
     }
 
     fn shard(&self, number: usize) -> MutexGuard<'_, Shard> {
-        // No foreign code runs under this lock, and no statement in it panics half way.
+        // No code of the application runs under this lock and no statement panics half-way, so a poisoned lock holds
+        // valid accounts.
         self.shards[number].lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -15,13 +15,14 @@ use crate::{
     window::{ImportMode, ReachedShares},
 };
 
-/// The accounts of all limits: all decisions of a limiter are made here.
+/// Accounts of all limits. A limiter makes all its decisions through this trait.
 ///
-/// An implementation holds the accounts and nothing else: each method receives all that it needs, the time among it. A
+/// An implementation holds the accounts and nothing else: each method receives plans, names and the time as arguments.
+/// A
 /// decision may need a round trip, so some methods return futures. Nothing happens before such a future is polled, and
 /// one that is dropped before it is ready has taken nothing.
 pub(crate) trait Accounts: fmt::Debug + Send + Sync {
-    /// Takes all that a call needs, or nothing, from what this process knows, without waiting.
+    /// Takes all that a call needs, or nothing, by the knowledge of this process alone, without waiting.
     fn try_decide(&self, request: &DecisionRequest<'_>, decision: &mut Decision);
 
     /// Takes all that a call needs, or nothing. `None` if it has decided at once; otherwise the decision is made when the
@@ -29,7 +30,7 @@ pub(crate) trait Accounts: fmt::Debug + Send + Sync {
     fn decide<'a>(&'a self, request: &'a DecisionRequest<'a>, decision: &'a mut Decision) -> Option<RoundTrip<'a, ()>>;
 
     /// Replaces the amounts that a call holds by those that it used, and reports which alert shares, in per cent of a
-    /// limit, are reached by that. It never waits: what has to be sent is sent afterwards.
+    /// limit, are reached by that. It never waits: an implementation that must send a message sends it later.
     fn settle(&self, holds: &[Hold], settlement: &Settlement, now: u64, alert_shares: &[u8]) -> Settled;
 
     /// Reads the levels of a call's limits, and takes nothing.
@@ -96,19 +97,19 @@ pub(crate) struct DecisionRequest<'a> {
     pub(crate) standing: Standing,
 }
 
-/// Standing of a call against those that wait.
+/// Precedence of a call over waiting calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Standing {
-    /// A new call, which comes after those that wait.
+    /// A new call, which comes after the waiting calls.
     New,
     /// A call that has waited for an account or runs already, so that waiting calls do not block it.
     Waited,
-    /// A call that is sent in any case. It counts in calendar windows, so that they show what was used. It does
-    /// not count in buckets and slots, which had no room for it.
+    /// A call that is sent although it was refused. It counts in calendar windows, so that they show the whole usage,
+    /// and not in buckets and slots, which had no room for it.
     Regardless,
 }
 
-/// A decision, with the levels of all of the plan's rules after it. It is written in place, into the future
+/// Decision about a call, with the levels of all of the plan's rules after it. It is written directly into the future
 /// reservation.
 pub(crate) struct Decision {
     /// Amounts that the call took; empty if it is blocked.
@@ -151,7 +152,7 @@ impl DecisionRequest<'_> {
 }
 
 impl Decision {
-    /// Creates a decision that is still to be made.
+    /// Creates a decision that has not been made yet.
     #[inline]
     pub(crate) fn new(request: &DecisionRequest<'_>) -> Self {
         let statuses = LimitStatuses::new(Arc::clone(request.plan), request.at);

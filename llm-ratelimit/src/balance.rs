@@ -1,4 +1,4 @@
-//! The contents of a calendar window outside of its account, where it outlives the process.
+//! Contents of a calendar window outside of its account, in a form that outlives the process.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,8 +1,8 @@
-//! The limit that blocks a call.
+//! Limit that blocks a call.
 
 use crate::{account_ref::AccountRef, counter::Wait};
 
-/// Reason why a call cannot have what it asks for.
+/// Limit that has no room for a call, with its account and the wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Blocked {
     pub(crate) wait: Wait,

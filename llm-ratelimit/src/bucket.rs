@@ -1,6 +1,6 @@
 //! A token bucket that takes back unused amounts. Pure: callers pass the time.
 
-/// Rate at which a bucket drains, and the amount that it holds, at present.
+/// Current drain rate and capacity of a bucket.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Rate {
     /// Amount that drains in one period.
@@ -11,8 +11,8 @@ pub(crate) struct Rate {
     pub(crate) burst: u64,
 }
 
-/// Amounts that are taken fill the bucket, which drains at the quota's rate, first in, first out. A call gives back the
-/// part of its share that has not drained yet. If it gave back more, others could take twice.
+/// A taken amount is added to the bucket, which drains at the quota's rate, first in, first out. A call gives back the
+/// part of its amount that has not drained yet. If it gave back more, other calls could take the same room twice.
 ///
 /// All volumes are amounts times the period in nanoseconds, so that a nanosecond drains a whole number: exact, for
 /// every rate. The period is part of a counter's identity and never changes; amount and burst may.
@@ -27,8 +27,7 @@ pub(crate) struct Bucket {
     period: u64,
 }
 
-/// Position of a share in all that ever went into a bucket; for a window, its end. No wider than it must be: millions of
-/// them are moved about.
+/// Position of a call's amount in the sum of all amounts that ever went into a bucket; for a window, the window's end.
 #[derive(Clone, Copy, Debug, Default)]
 #[repr(Rust, packed(8))]
 pub(crate) struct Mark(u128);
@@ -38,7 +37,8 @@ pub(crate) struct Mark(u128);
 #[repr(Rust, packed(8))]
 pub(crate) struct Volume(u128);
 
-/// A clock that shows less than before by less than this was read earlier by another thread; by more, it was set back.
+/// Largest step back, in nanoseconds, that is explained by threads that read the clock one after the other. A clock
+/// that goes back further was set back.
 const SKEW: u64 = 1_000_000_000;
 
 impl From<u64> for Mark {
@@ -70,7 +70,8 @@ impl Bucket {
         self.amount = rate.amount;
     }
 
-    /// Returns the nanoseconds until `n` fit if no other call takes anything meanwhile: 0 now, `None` never.
+    /// Returns the nanoseconds until `n` fit if no other call takes anything before: 0 if they fit now, `None` if they
+    /// never fit.
     pub(crate) fn wait(&self, rate: Rate, n: u64) -> Option<u64> {
         if n > rate.burst {
             return None;
@@ -99,8 +100,7 @@ impl Bucket {
         let still = end.saturating_sub(self.left.max(mark));
         let back = self.scale(n).min(still).min(self.level);
         self.level -= back;
-        // Shares behind this one move up by that much. For shares before it, `give_back` may return too little later,
-        // never too much.
+        // Later amounts move forward by as much. For earlier amounts `give_back` may return too little, never too much.
         self.left = self.left.saturating_add(back);
     }
 
@@ -209,7 +209,7 @@ mod tests {
             }
         }
 
-        /// The level is never lower than it would be had every call taken what it used from the start.
+        /// The level is never lower than that of a bucket from which every call took its used amount at once.
         #[test]
         fn bucket_never_returns_drained_amounts(
             steps in prop::collection::vec((0u64..30 * SECOND, 1u64..100, 0u64..150, 0usize..4), 1..60),
@@ -234,7 +234,7 @@ mod tests {
                         log.push((now, used - n));
                     }
                 }
-                // In hindsight: the log, poured anew.
+                // A second bucket takes the used amounts of the log at the original times.
                 let mut hindsight = Bucket::new(rate, 0);
                 for (at, n) in &log {
                     hindsight.drain(rate, *at);

@@ -19,10 +19,10 @@ pub enum BuildError {
         /// The nearest known word.
         nearest: String,
     },
-    /// A declared unit is built in, or no quota can name it.
+    /// A declared unit has the name of a built-in one, or a name that no quota can contain.
     #[error("{0:?} cannot be declared as a unit: it is built in, or no quota can name it; declare another word")]
     Unit(String),
-    /// An alert share of zero.
+    /// An alert share is zero.
     #[error(
         "an alert share of 0 % is reached before any call: give .alert_shares(…) whole per cents from 1, or none for no alerts"
     )]

@@ -50,7 +50,7 @@ pub struct LimiterBuilder {
     alert_shares: Vec<u8>,
     max_accounts: usize,
     close_within: Duration,
-    /// Accounts other than those in memory.
+    /// Accounts to use instead of accounts in memory.
     pub(crate) accounts: Option<Box<dyn Accounts>>,
 }
 

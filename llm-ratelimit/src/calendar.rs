@@ -60,12 +60,12 @@ struct Zone {
 }
 
 impl Calendar {
-    /// Windows in UTC.
+    /// Creates windows in UTC.
     pub fn utc(unit: CalendarUnit) -> Self {
         Self { unit, zone: Zone { name: "UTC".into(), zone: TimeZone::UTC } }
     }
 
-    /// The same windows in a time zone of the IANA database, such as `Europe/Berlin`.
+    /// Moves the windows to a time zone of the IANA database, such as `Europe/Berlin`.
     ///
     /// # Errors
     ///
@@ -85,7 +85,7 @@ impl Calendar {
         self.unit
     }
 
-    /// The time zone's name.
+    /// Returns the time zone's name.
     pub fn zone(&self) -> &str {
         &self.zone.name
     }
@@ -96,7 +96,7 @@ impl Calendar {
         self.try_end(now).unwrap_or(u64::MAX)
     }
 
-    /// Parses what a calendar is printed as.
+    /// Parses a calendar from the text that `Display` writes.
     #[cfg(feature = "redis")]
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let (unit, zone) = text.split_once(" in ").unwrap_or((text, "UTC"));
@@ -144,7 +144,7 @@ impl Calendar {
 }
 
 impl CalendarUnit {
-    /// The unit in one word.
+    /// Returns the unit in one word.
     pub fn name(self) -> &'static str {
         match self {
             Self::Day => "day",
@@ -153,7 +153,7 @@ impl CalendarUnit {
         }
     }
 
-    /// More nanoseconds than any such window has, whatever its zone does to its clocks.
+    /// Returns an upper bound of the window's length in nanoseconds, which holds in every time zone.
     pub(crate) fn longest(self) -> u64 {
         let days = match self {
             Self::Day => 2,

@@ -30,7 +30,7 @@ pub enum Shed {
     },
 }
 
-/// State of an emergency.
+/// State of the operator's emergency settings.
 #[derive(Debug)]
 pub(crate) struct Controls {
     per_mille: AtomicU32,

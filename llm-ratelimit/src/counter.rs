@@ -1,4 +1,4 @@
-//! One counter: a bucket, a window, or slots.
+//! Counter of a rule: a bucket, a window, or slots.
 
 use smallvec::SmallVec;
 
@@ -26,17 +26,17 @@ pub(crate) enum State {
 /// Time until an amount fits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Wait {
-    /// No wait.
+    /// The amount fits now.
     Not,
-    /// Nanoseconds, if no other call takes anything meanwhile.
+    /// Nanoseconds until it fits, if no other call takes anything before.
     Nanos(u64),
-    /// Until another call gives an amount back, or limits are scaled up again.
+    /// The time is unknown: another call must give an amount back, or an operator must scale the limits up.
     Unknown,
-    /// No end: the amount is more than the limit.
+    /// The amount never fits, because it exceeds the limit.
     Ever,
 }
 
-/// Time and scale, which decide a counter's limit.
+/// Time and scale of a decision, on which a counter's limit depends.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct DecisionTime {
     /// Nanoseconds since 1970.

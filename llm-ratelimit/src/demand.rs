@@ -9,7 +9,7 @@ use llm_core::{Call, Labels, Operation, Priority, Tenant, Usage, Usd, layer::Cal
 
 use crate::{Unit, kind::Kind};
 
-/// Amounts that a call may take of its limits, and the caller.
+/// Amounts that a call may take of its limits, with the properties by which limits select calls.
 ///
 /// ```
 /// use llm_ratelimit::Demand;
@@ -32,7 +32,7 @@ pub struct Demand {
     pub labels: Labels,
     /// Order in which waiting calls are served.
     pub priority: Priority,
-    /// Time until which to wait, at most: that of the callers of a shared call moves.
+    /// Deadline of the wait. That of a shared call moves as its callers join and leave.
     pub(crate) deadline: CallDeadline,
     pub(crate) input: u64,
     pub(crate) output: u64,
@@ -85,16 +85,16 @@ pub enum Settlement {
     Used {
         /// The tokens.
         usage: Usage,
-        /// The price of them. `None`: the limiter's own prices say it, for the dearest of the models that may have
-        /// answered; where they have none, the reserved money counts.
+        /// The cost of these tokens. If it is `None`, the limiter's own prices apply, those of the dearest model that
+        /// may have answered; if they have none, the reserved money counts.
         cost: Option<Usd>,
     },
-    /// Least usage of a call that was sent and broke off. Its whole usage is unknown: of each limit, the greater of this
-    /// and the reservation counts.
+    /// The call was sent and broke off after at least this usage. Its whole usage is unknown, so the greater of this
+    /// and the reservation counts in each limit.
     AtLeast {
         /// The tokens.
         usage: Usage,
-        /// The price of them. `None`: as for [`Used`](Self::Used).
+        /// The cost of these tokens; `None` as in [`Used`](Self::Used).
         cost: Option<Usd>,
     },
 }
@@ -181,7 +181,7 @@ impl Demand {
         self
     }
 
-    /// Sets the time until which to wait, at most. In tests: `tokio::time::Instant::now().into_std()` and later.
+    /// Sets the time until which the call may wait. In tests: `tokio::time::Instant::now().into_std()` and later.
     pub fn deadline(mut self, deadline: Instant) -> Self {
         self.deadline = Some(deadline).into();
         self
@@ -197,7 +197,7 @@ impl Demand {
         self
     }
 
-    /// Returns the amount to reserve of what a rule counts; `None` if the rule counts nothing of this call.
+    /// Returns the amount to reserve in the unit of a rule; `None` if the rule does not count this call.
     ///
     /// Requests, units and slots are known beforehand, so zero of them is nothing. Tokens and money are known only
     /// afterwards, so zero of them is held too, and settled by what the call used. Money that is not known is zero here;
@@ -216,8 +216,8 @@ impl Demand {
         }
     }
 
-    /// Returns the amount for which a rule must have room now. Zero needs a limit that is not exceeded; tokens that the
-    /// call cannot take need nothing.
+    /// Returns the amount for which a rule must have room now; `None` for tokens that the call cannot take. Zero passes
+    /// only if the limit is not exceeded.
     pub(crate) fn needed(&self, kind: Kind, unit: Option<&Arc<str>>) -> Option<u64> {
         self.amount(kind, unit).filter(|amount| match kind {
             Kind::Input => *amount > 0 || !self.no_input,
@@ -247,7 +247,7 @@ impl Demand {
         price_options(self.provider.as_ref())
     }
 
-    /// Returns the same models in owned form, for the time that the call runs.
+    /// Returns the models by which the call is priced, in owned form, so that a running call can keep them.
     pub(crate) fn priced_as(&self) -> Models {
         let Self { model, fallback_models, provider, .. } = self;
         Models { asked: Arc::clone(model), fallbacks: fallback_models.clone(), provider: provider.clone() }
@@ -258,7 +258,7 @@ impl Demand {
         self.fallback_models.is_some()
     }
 
-    /// Returns true if nothing bounds its tokens.
+    /// Returns true if nothing bounds the call's tokens.
     pub(crate) fn is_unbounded(&self) -> bool {
         self.input == u64::MAX || self.output == u64::MAX
     }
@@ -269,7 +269,7 @@ impl Demand {
 }
 
 impl Models {
-    /// Returns the highest cost at any of them; `None` if it is unknown at one.
+    /// Returns the highest cost among the models; `None` if the cost of one is unknown.
     pub(crate) fn highest_cost(&self, cost_at: impl Fn(&str, &PriceOptions) -> Option<Usd>) -> Option<Usd> {
         let options = price_options(self.provider.as_ref());
         let fallbacks = self.fallbacks.iter().flat_map(|models| models.iter()).map(|model| cost_at(model, &options));
@@ -278,7 +278,7 @@ impl Models {
 }
 
 impl Settlement {
-    /// Returns the amount that counts of a reserved one.
+    /// Returns the amount that counts in place of the reserved one.
     pub(crate) fn amount(&self, kind: Kind, reserved: u64) -> u64 {
         match (self, kind) {
             (Self::AtLeast { usage, cost }, Kind::Input | Kind::Output | Kind::Tokens | Kind::Money) => {

@@ -2,8 +2,8 @@
 
 use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
 
-/// Gives the recorder that is installed the unit and a text of each metric of this crate. Call it once, after the recorder
-/// is installed.
+/// Registers the unit and a description of each metric of this crate with the installed recorder. Call it once, after
+/// installing the recorder.
 ///
 /// ```
 /// llm_ratelimit::describe_metrics();

@@ -1,4 +1,4 @@
-//! The properties of a call by which limits count apart.
+//! Properties of a call by which limits count separately.
 
 use std::{fmt, sync::Arc};
 
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Demand;
 
-/// Property by which calls are counted apart.
+/// Property of a call. A limit counts the calls of each value separately.
 ///
 /// ```
 /// use llm_ratelimit::{Dimension, Limit};
@@ -27,7 +27,7 @@ pub enum Dimension {
     Model,
     /// The provider, where the limiter knows it.
     Provider,
-    /// The value of a label; calls without it count together.
+    /// The value of a label. All calls without this label count together.
     Label(Arc<str>),
 }
 

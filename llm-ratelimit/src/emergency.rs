@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::{Shed, controls::MAX_SHED, inner::Inner};
 
-/// Steers a limiter at run time, for all of its clones: see [`Limiter::emergency`](crate::Limiter::emergency).
+/// Changes a limiter at run time, for all of its clones: see [`Limiter::emergency`](crate::Limiter::emergency).
 ///
 /// ```
 /// use llm_core::Priority;

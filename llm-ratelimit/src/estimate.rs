@@ -24,7 +24,7 @@ pub trait Estimator: Send + Sync + 'static {
     }
 }
 
-/// A call, as an [`Estimator`] sees it.
+/// Call whose tokens an [`Estimator`] estimates.
 pub struct EstimateInput<'a> {
     /// Tenant of the call.
     pub tenant: &'a Tenant,
@@ -57,8 +57,9 @@ pub struct UpperBound {
     unbounded_output: u64,
 }
 
-/// Reserves what calls like it have taken: the operation's own guess of the input, corrected by what the model has made of
-/// others; for the output, the request's own bound, or the 95th percentile of that model's responses to that tenant.
+/// Reserves the tokens that similar calls used. Input: the operation's own estimate, corrected by the model's earlier
+/// ratio of used to estimated tokens. Output: the request's own bound, or the 95th percentile of that model's responses
+/// to that tenant.
 ///
 /// It learns from every call that settles, for the 256 models first seen and the 1,000 tenants of each that are seen
 /// first; others share their model's figures. Young figures weigh more than old ones.
@@ -87,7 +88,7 @@ struct Model {
     tenants: HashMap<Tenant, Histogram, RandomState>,
 }
 
-/// Output tokens, in classes of a factor of √2 each.
+/// Histogram of output tokens. The bounds of a class differ by a factor of √2.
 #[derive(Clone, Copy, Debug)]
 struct Histogram {
     counts: [u16; Self::CLASSES],
@@ -137,7 +138,7 @@ impl Estimator for UpperBound {
 impl Learned {
     const MODELS: usize = 256;
     const TENANTS: usize = 1_000;
-    /// Weight in tokens of the estimate before the first call.
+    /// Weight, in tokens, of the uncorrected estimate in the learned ratio.
     const PRIOR: u64 = 1_000;
 
     /// Creates an estimator that has learned nothing yet.
@@ -145,9 +146,8 @@ impl Learned {
         Self::default()
     }
 
-    /// Forgets a tenant. Figures of all tenants together stay. To keep a handle on one that a layer has, give the layer
-    /// an
-    /// `Arc` of it.
+    /// Forgets a tenant. The figures of all tenants together stay. To call this on a layer's estimator, give the layer
+    /// an `Arc` of it.
     pub fn forget(&self, tenant: &str) {
         for model in self.lock().values_mut() {
             model.tenants.remove(tenant);

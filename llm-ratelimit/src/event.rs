@@ -1,4 +1,4 @@
-//! Events about limits whose use has reached a share, and their receivers.
+//! Events that the usage of a limit has reached an alert share, and their receivers.
 
 use std::{sync::Arc, time::SystemTime};
 
@@ -14,8 +14,8 @@ use crate::Limit;
 pub struct Event {
     /// The limit.
     pub limit: Arc<Limit>,
-    /// The tenant, model, label, …, in the order of [`Limit::dimensions`]; `(all others)` for those together for whom there
-    /// was no room.
+    /// The tenant, model, label, …, in the order of [`Limit::dimensions`]; `(all others)` for those that share an
+    /// account because there was no room for their own.
     pub subject: Vec<String>,
     /// Share that was reached, in per cent.
     pub percent: u8,
@@ -25,7 +25,8 @@ pub struct Event {
     pub until: SystemTime,
 }
 
-/// Receiver of [`Event`]s. Called while a call settles, outside of all locks, so it must not wait: hand the event on.
+/// Receiver of [`Event`]s. It is called while a call settles, outside of all locks. It must not wait: send slow work
+/// elsewhere.
 ///
 /// ```
 /// use llm_ratelimit::{Event, Limiter, Plans};

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Time by which the running write must have ended. It is a disk's real time, whatever a test's clock says.
+/// Due time of the running write. It is real time even in tests with a paused clock, because a disk takes real time.
 pub(crate) struct FlushWatchdog {
     base: Instant,
     /// Nanoseconds since the base; `u64::MAX` if no write runs.
@@ -14,13 +14,13 @@ pub(crate) struct FlushWatchdog {
 }
 
 impl FlushWatchdog {
-    /// Begins the watch of a write, or of its repetition after a failure, which leaves an earlier due time in force.
+    /// Begins the watch of a write. The repetition of a failed write keeps the earlier due time.
     pub(crate) fn begin(&self, within: Duration) {
         let due = self.now().saturating_add(u64::try_from(within.as_nanos()).unwrap_or(u64::MAX));
         self.due.fetch_min(due, Relaxed);
     }
 
-    /// Ends the watch: every balance is recorded.
+    /// Ends the watch because every balance is recorded.
     pub(crate) fn end(&self) {
         self.due.store(u64::MAX, Relaxed);
     }

@@ -1,4 +1,4 @@
-//! The shares of limits that a call holds until it is settled.
+//! Amounts that a call holds until it is settled.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use smallvec::SmallVec;
 
 use crate::{Settlement, account_ref::AccountRef, bucket::Mark, demand::Models, kind::Kind};
 
-/// A call's share of one counter.
+/// Amount that a call holds in one counter.
 #[derive(Clone, Debug)]
 pub(crate) struct Hold {
     pub(crate) account_ref: AccountRef,
@@ -33,7 +33,7 @@ pub(crate) struct Held {
     pub(crate) flag: Option<SentFlag>,
 }
 
-/// Settlement of what calls hold, by the limiter that granted it.
+/// Settlement of calls by the limiter that granted them.
 pub(crate) trait Settle: Send + Sync {
     /// Replaces the amounts that a call holds by those that it used.
     fn settle(self: Arc<Self>, holds: &[Hold], settlement: &Settlement);

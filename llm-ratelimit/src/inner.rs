@@ -1,4 +1,4 @@
-//! The state that all clones of a limiter share.
+//! State that all clones of a limiter share.
 
 mod reserve;
 mod ticket;
@@ -37,7 +37,7 @@ use crate::{
     time::Time,
 };
 
-/// State that the clones of a limiter share.
+/// State of a limiter.
 pub(crate) struct Inner {
     pub(crate) accounts: Box<dyn Accounts>,
     pub(crate) rules: ArcSwap<Rules>,

@@ -15,7 +15,7 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    /// Returns the unit's name for metrics. All units of the application have one name, because there may be many.
+    /// Returns the unit's name for metrics. All units of the application share one name, because there may be many.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Requests => "requests",

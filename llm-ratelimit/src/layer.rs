@@ -40,7 +40,7 @@ pub struct RateLimitLayer {
     pub(crate) records: Option<Recorder>,
 }
 
-/// Models that may answer in place of another, by the name of that model.
+/// Fallback models by the name of the requested model.
 type Fallbacks = HashMap<Arc<str>, Arc<[Arc<str>]>>;
 
 /// Treatment of a stream that exceeds its reservation when no budget is left for more.
@@ -56,11 +56,12 @@ type Fallbacks = HashMap<Arc<str>, Arc<[Arc<str>]>>;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum OverrunPolicy {
-    /// Lets the stream go on to its end. The excess is debt.
+    /// Lets the stream continue to its end. The excess is debt.
     #[default]
     Finish,
-    /// Ends the stream as at its longest length ([`FinishReason::Length`](llm_core::FinishReason::Length)): the part that
-    /// came may be used. No cache stores it.
+    /// Ends the stream as if it had reached its longest length
+    /// ([`FinishReason::Length`](llm_core::FinishReason::Length)): the caller may use the received part, and no cache
+    /// stores it.
     Truncate,
     /// Fails the stream ([`ErrorKind::OverBudget`](llm_core::ErrorKind::OverBudget)).
     Abort,

@@ -1,4 +1,4 @@
-//! A quota with its scope: for whom it counts.
+//! Quota with a scope, which says which calls count together.
 
 use std::{fmt, str::FromStr, sync::Arc};
 
@@ -6,9 +6,10 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::{Dimension, Quota, QuotaError, scope::Scope};
 
-/// A quota and for whom it counts.
+/// Quota with a scope, which says which calls count together.
 ///
-/// Written as its quota, then `per` what is counted apart, then `for` what it is confined to:
+/// The text of a limit is its quota, then `per` and a dimension whose values count separately, then `for` and the value
+/// to which it is confined:
 ///
 /// | text | meaning |
 /// |---|---|
@@ -19,8 +20,8 @@ use crate::{Dimension, Quota, QuotaError, scope::Scope};
 /// | `3/minute per label user` | one for each value of a label |
 /// | `$5/day for label feature=chat` | only calls with that label |
 ///
-/// In a plan, a limit is counted apart for each tenant; in [`Plan::shared`](crate::Plan) for the plan as a whole; outside
-/// of plans for all tenants together.
+/// In a plan, a limit counts separately for each tenant; in [`Plan::shared`](crate::Plan) for all tenants of the plan
+/// together; outside of plans for all tenants together.
 ///
 /// ```
 /// use llm_ratelimit::{Dimension, Limit, Quota};
@@ -37,12 +38,12 @@ pub struct Limit {
 }
 
 impl Limit {
-    /// A limit of one counter.
+    /// Creates a limit with one counter for all calls.
     pub fn new(quota: Quota) -> Self {
         Self { quota, scope: Scope::default() }
     }
 
-    /// Counts apart by one more dimension.
+    /// Counts the calls of each value of one more dimension separately.
     pub fn per(mut self, dimension: Dimension) -> Self {
         self.scope.per(dimension);
         self

@@ -1,7 +1,7 @@
 //! Levels of a call's limits after its decision, and the status that a reader computes from them.
 //!
 //! A decision copies raw counters ([`Level`]) under the lock; amounts, times and header fields are computed when they are
-//! read, so that a call whose statuses are not read pays for the copy alone.
+//! read, so that a call whose statuses are not read pays only for the copy.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -27,7 +27,7 @@ pub struct LimitStatus {
     pub used: u64,
     /// Amount that running calls have reserved. A bucket counts it as used.
     pub reserved: u64,
-    /// Debt that this window began with, or that later windows will pay.
+    /// Debt with which this window began, or which later windows will pay.
     pub debt: u64,
     /// Amount left.
     pub remaining: u64,
@@ -81,7 +81,7 @@ impl LimitStatus {
 }
 
 impl LimitStatuses {
-    /// Creates statuses whose levels are set later.
+    /// Creates statuses without levels, which are set later.
     pub(crate) fn new(plan: Arc<PlanRules>, at: DecisionTime) -> Self {
         Self { plan, at, levels: Levels::new() }
     }
@@ -120,7 +120,7 @@ impl LimitStatuses {
         self
     }
 
-    /// Returns the status with the smallest share left, of the limits on this unit. Limits on calls at one time are
+    /// Returns the status with the smallest share left, among the limits on this unit. Limits on concurrent calls are
     /// left out.
     pub fn tightest(&self, unit: &Unit) -> Option<LimitStatus> {
         let counts = |quota: &Quota| quota.unit() == unit && *quota.span() != Span::Concurrent;

@@ -1,4 +1,4 @@
-//! Handle of a limiter: reserving, running, reading statuses, changing plans, closing.
+//! Public handle of a limiter: it reserves, runs calls, reads statuses, changes plans and closes.
 //!
 //! It adds nothing of its own to a decision: each method calls [`Inner`], which all clones share, and reports the outcome.
 
@@ -46,9 +46,9 @@ pub struct Limiter(pub(crate) Arc<Inner>);
 pub struct Stats {
     /// Number of reservations made.
     pub granted: u64,
-    /// Number of calls refused, or in shadow mode those that would have been.
+    /// Number of refused calls. In shadow mode, number of calls that would have been refused.
     pub refused: u64,
-    /// Number of calls that waited, with any outcome.
+    /// Number of calls that waited, whatever their outcome.
     pub waited: u64,
     /// Number of calls that wait at present.
     pub waiting: u64,
@@ -60,13 +60,13 @@ pub struct Stats {
 }
 
 impl Limiter {
-    /// Reserves all that a call may take, or nothing. It does not wait, and takes no room that others wait for.
+    /// Reserves all that a call may take, or nothing. It does not wait, and takes no room for which other calls wait.
     ///
     /// The decision is local: it is made by what this process knows. With accounts in memory that is everything.
     ///
     /// # Errors
     ///
-    /// A limit has no room for it, or it can never pass: see [`Reason`].
+    /// A [`Refusal`], if a limit has no room for the call or the call can never pass: see [`Reason`].
     ///
     /// ```
     /// use llm_ratelimit::{Demand, Limiter, Plans, Reason};
@@ -201,9 +201,8 @@ impl Limiter {
         Arc::clone(&self.0.rules.load().of(tenant).name)
     }
 
-    /// Replaces the plans. Amounts that were used stay used if a limit still counts the same unit over the same time:
-    /// the
-    /// month's five proposals become the month's fifty, and three of them are gone. Waiting calls are decided again.
+    /// Replaces the plans. Used amounts stay used if a limit still counts the same unit over the same time: if five
+    /// proposals a month become fifty and three were used, 47 are left. Waiting calls are decided again.
     /// Calls that run are settled in the limits under which they began; a limit that is new counts the calls that begin
     /// from then on.
     ///

@@ -1,4 +1,4 @@
-//! Gauges that are read from time to time rather than recorded with each call.
+//! Gauges that are sampled from time to time, instead of recorded with each call.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -30,11 +30,11 @@ use crate::{Balance, Limiter};
 pub struct MetricsSampler {
     limiter: Limiter,
     by_tenant: bool,
-    /// Limits, and a tenant or none, of the last sample.
+    /// Gauges of the last sample.
     recorded: BTreeSet<Key>,
 }
 
-/// A limit, and a tenant or none.
+/// Limit, and the tenant if the gauge is by tenant.
 type Key = (String, Option<String>);
 
 impl MetricsSampler {
@@ -43,14 +43,15 @@ impl MetricsSampler {
         Self { limiter, by_tenant: false, recorded: BTreeSet::new() }
     }
 
-    /// Adds a gauge for each tenant and limit, whose label names the tenant. Only for few tenants.
+    /// Adds a gauge for each tenant and limit, with the tenant's name as a label. Use it only with few tenants.
     #[must_use]
     pub fn by_tenant(mut self) -> Self {
         self.by_tenant = true;
         self
     }
 
-    /// Records the gauges. A limit or tenant of the last sample that has used nothing since has all of it left.
+    /// Records the gauges. A limit or tenant of the last sample that is absent from this one is recorded with its whole
+    /// limit left.
     pub async fn sample(&mut self) {
         let used = self.shares().await;
         let mut shares: BTreeMap<Key, f64> =

@@ -1,12 +1,12 @@
-//! A limiter opened at an address, with the persister that its address needs.
+//! Limiter that is opened at an address, with the persister that the address needs.
 
 use crate::{BalancePersister, BuildError, Limiter, LimiterBuilder, NoRuntime, Store, StoreError, store::Address};
 
 /// Limiter that was opened at an address, and the persister of its balances if the address is that of a file. Returned by
 /// [`LimiterBuilder::open`].
 ///
-/// Close it before the process ends, so that the last settlements are written. Dropped without that, the rest is written
-/// in the background as far as the process lives on.
+/// Close it before the process ends, so that the last settlements are written. If it is dropped without that, the rest
+/// is written in the background while the process lives.
 #[derive(Debug)]
 pub struct OpenLimiter {
     limiter: Limiter,
@@ -61,7 +61,7 @@ impl OpenLimiter {
 }
 
 impl LimiterBuilder {
-    /// Builds the limiter with its accounts at an address, so that one variable of the environment decides about it:
+    /// Builds the limiter with its accounts at an address, so that one environment variable decides where they are:
     ///
     /// | address | accounts | needs |
     /// |---|---|---|

@@ -1,4 +1,4 @@
-//! The limits of plans and the plans of tenants, as an operator writes them. Decisions use their compiled form, `rules.rs`.
+//! Limits of plans and plans of tenants, as an operator writes them. Decisions use their compiled form in `rules.rs`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -308,7 +308,7 @@ impl Plans {
 }
 
 impl Plan {
-    /// Returns all limits of a call of this plan, each with the dimensions by which it is counted.
+    /// Returns all limits of a call of this plan, each with the dimensions by which it counts separately.
     pub(crate) fn everything<'a>(&'a self, global: &'a [Limit]) -> impl Iterator<Item = Limit> + 'a {
         use Dimension::{Plan, Tenant};
         let own = self.limits.iter().map(|limit| limit.clone().per(Tenant));

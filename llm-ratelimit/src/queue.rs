@@ -81,7 +81,7 @@ impl Queue {
         self.settings.is_some() && self.lock().lines.contains_key(&account_ref)
     }
 
-    /// Returns the amount of a rule that waiting calls want.
+    /// Returns the amount that waiting calls need of a rule.
     pub(crate) fn wanted(&self, account_ref: AccountRef, rule: &Rule) -> u64 {
         self.lock().lines.get(&account_ref).map_or(0, |wait_queue| wait_queue.wanted(rule))
     }
@@ -93,7 +93,7 @@ impl Queue {
 }
 
 impl WaitQueues {
-    /// Returns the place of a call in the queue of the account that has no room for it.
+    /// Returns the place that a call takes in the queue of the account that has no room for it.
     pub(crate) fn place(&mut self, demand: &Demand, plan: &PlanRules, blocked: &Blocked) -> Place {
         let account_ref = blocked.account_ref.expect("only what exists is waited for");
         self.next += 1;

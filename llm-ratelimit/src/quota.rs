@@ -63,7 +63,7 @@ pub(crate) enum Span {
 const LONGEST: Duration = Duration::from_secs(366 * 86_400);
 
 impl Quota {
-    /// Creates a token bucket of `amount` in each `period`, which holds as much.
+    /// Creates a token bucket that refills by `amount` in each `period`, and holds at most `amount`.
     ///
     /// # Errors
     ///

@@ -1,8 +1,8 @@
-/// A quota that makes no sense.
+/// Error of reading or creating a quota.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum QuotaError {
-    /// The text is no quota.
+    /// The text is not a quota.
     #[error(
         "{0:?} is no quota: write it like 10/minute, 100k tokens/minute, 5 proposals/month, $3/day or 20 concurrent"
     )]
@@ -17,7 +17,7 @@ pub enum QuotaError {
         /// Period of the quota.
         period: &'static str,
     },
-    /// The amount is no number.
+    /// The amount is not a number.
     #[error(
         "{0:?} is no amount: write a whole number, with k, m or b for thousands, millions or billions, or dollars like $2.50"
     )]
@@ -25,31 +25,31 @@ pub enum QuotaError {
     /// The period is unknown.
     #[error("{0:?} is no period: write second, minute, hour, day, week, month, or a number with ms, s, min or h")]
     Unit(String),
-    /// Zero lets nothing through.
+    /// The amount is zero, which would refuse every call.
     #[error("a limit of zero lets nothing through: set a larger one, or shed what must not pass")]
     Zero,
-    /// Less than zero.
+    /// The amount is negative.
     #[error("a limit cannot be negative")]
     Negative,
-    /// A period of nothing, or of more than a year.
+    /// The period is zero or longer than a year.
     #[error("a period must be longer than nothing and at most 366 days")]
     Period,
-    /// A burst where the limit has none.
+    /// A burst is written for a limit that is not a bucket.
     #[error("only a rate has a burst: calendar months and concurrent calls have none")]
     Burst,
-    /// No such time zone.
+    /// The time zone does not exist.
     #[error("{0:?} is no time zone: use a name of the IANA database, such as Europe/Berlin")]
     Zone(String),
-    /// A time zone where the limit has none.
+    /// A time zone is written for a limit that is not a calendar window.
     #[error("only calendar days, weeks and months have a time zone")]
     Zoned,
-    /// Calls are not counted apart by that.
+    /// The word is not a dimension.
     #[error("calls cannot be counted separately by {0:?}: write tenant, plan, model, provider or label and its name")]
     Dimension(String),
-    /// A label without its value.
+    /// A label has no value.
     #[error("a limit for a label needs its value: write for label {0}=value")]
     Label(String),
-    /// More was said than a quota has.
+    /// Text is left after the end of the quota.
     #[error("{0:?} says something twice, or nothing after a word that needs it")]
     Odd(String),
 }

@@ -1,4 +1,4 @@
-//! Refusals as data, and the texts and errors that are made of them when they are read.
+//! Refusals as data. Their texts and errors are built only when they are read.
 
 use std::{fmt, time::Duration};
 
@@ -35,35 +35,36 @@ pub struct Refusal {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Reason {
-    /// A limit that is used up for now.
+    /// A limit is used up at present.
     UsedUp,
-    /// More than a limit ever allows at once.
+    /// The call needs more than a limit ever allows at once.
     TooLarge,
-    /// Unbounded tokens, which may be more than a limit ever allows: see [`UpperBound`](crate::UpperBound).
+    /// The call's tokens are unbounded, so they may exceed what a limit ever allows: see
+    /// [`UpperBound`](crate::UpperBound).
     Unbounded,
-    /// Too many waiting calls.
+    /// Too many calls wait.
     QueueFull,
-    /// No room comes before the call's deadline, or before the longest wait is over.
+    /// There will be no room before the call's deadline, or within the longest wait.
     TooLate,
-    /// Unknown cost of a call, where a limit counts money.
+    /// The cost of the call is unknown, and a limit counts money.
     Unpriced,
-    /// Negative cost.
+    /// The cost is negative.
     Negative,
-    /// Shed by an operator.
+    /// An operator sheds such calls.
     Shed,
-    /// Stored responses only, as an operator says.
+    /// An operator allows stored responses only.
     CacheOnly,
-    /// Records that cannot be written for now: see [`BalancePersister`](crate::BalancePersister).
+    /// The reservation cannot be recorded at present: see [`BalancePersister`](crate::BalancePersister).
     Unrecorded,
-    /// Accounts in Redis that cannot be reached, and the policy for outages refuses.
+    /// The accounts in Redis cannot be reached, and the outage policy refuses.
     Unavailable,
-    /// Too many decisions at once for the connection to Redis.
+    /// The connection to Redis has too many decisions in flight.
     Busy,
-    /// A decision that needs a round trip: see [`Limiter::reserve`](crate::Limiter::reserve).
+    /// The decision needs a round trip: see [`Limiter::reserve`](crate::Limiter::reserve).
     Remote,
-    /// A closed limiter.
+    /// The limiter is closed.
     Closed,
-    /// No tokio runtime with timers, where the call would have to wait: see [`NoRuntime`].
+    /// The call would have to wait, and there is no tokio runtime with timers: see [`NoRuntime`].
     NoRuntime,
 }
 
@@ -73,7 +74,7 @@ impl Refusal {
         Self { reason, blocked: None, unpriced: None, retry_after: None, statuses }
     }
 
-    /// A refusal by the limit that is in the way, if one is.
+    /// Creates a refusal that names the blocking limit, if there is one.
     #[inline]
     pub(crate) fn blocked(
         reason: Reason,
@@ -84,7 +85,7 @@ impl Refusal {
         Self { reason, blocked, unpriced: None, retry_after, statuses }
     }
 
-    /// Leaves out the statuses, for callers whose limits they are not.
+    /// Removes the statuses, for callers who must not see the limits of others.
     pub(crate) fn without_statuses(self) -> Self {
         Self { statuses: self.statuses.retain(|_| false), ..self }
     }
@@ -113,7 +114,7 @@ impl Refusal {
         self.reason
     }
 
-    /// Returns the limit that is in the way: of several, the one that is so for longest.
+    /// Returns the blocking limit; of several, the one with the longest wait.
     pub fn limit(&self) -> Option<&Limit> {
         let Blocked { group, rule, .. } = self.blocked?;
         let rules = &self.statuses.plan().groups[usize::from(group)].rules;
@@ -125,13 +126,14 @@ impl Refusal {
         &self.statuses.plan().name
     }
 
-    /// Returns the time until the call would fit if no other came meanwhile: behind those that wait, if they are all that
-    /// is in the way. `None` where nothing but others can tell (calls at one time), or where it never will.
+    /// Returns the time until the call would fit if no other call came before; this includes the time of the waiting
+    /// calls, if only they block it. `None` if the time depends on running calls (a limit on concurrent calls), or if
+    /// the call never fits.
     pub fn retry_after(&self) -> Option<Duration> {
         self.retry_after
     }
 
-    /// Returns the reason why the cost of the call is unknown, where it is.
+    /// Returns the reason why the cost of the call is unknown, if it is.
     pub fn unknown_cost(&self) -> Option<&UnknownCost> {
         self.unpriced.as_deref()
     }
@@ -211,7 +213,7 @@ impl fmt::Display for Refusal {
 impl std::error::Error for Refusal {}
 
 impl From<Refusal> for Error {
-    /// Nothing was sent, so nothing is charged.
+    /// The call was not sent, so nothing is charged.
     fn from(refusal: Refusal) -> Self {
         let calendar = refusal.limit().is_some_and(|limit| limit.quota().windows().is_some());
         let kind = match refusal.reason() {

@@ -1,4 +1,4 @@
-//! The handle of what a call reserved. What it holds settles by its own drop: see [`Held`](crate::hold::Held).
+//! Public handle of a reservation. The drop of its [`Held`](crate::hold::Held) settles it.
 
 use std::fmt;
 
@@ -6,11 +6,11 @@ use llm_core::layer::SentFlag;
 
 use crate::{LimitStatuses, Settlement, accounts::Decision};
 
-/// Amounts reserved for a call. Settle it when the call has ended.
+/// Amounts that are reserved for a call. Settle the reservation when the call has ended.
 ///
-/// Dropped without that, it settles by what is known: a call that was not sent costs nothing, one that was
-/// ([`mark_sent`](Self::mark_sent), or the [`SentFlag`] it [follows](Self::follow) says so) keeps all of it as spent.
-/// Slots come back either way.
+/// If it is dropped without that, it settles by whether the call was sent ([`mark_sent`](Self::mark_sent), or the
+/// [`SentFlag`] that it [follows](Self::follow)): an unsent call costs nothing, and of a sent one the whole reservation
+/// counts as spent. Slots come back in both cases.
 ///
 /// ```
 /// use llm_ratelimit::{Demand, Limiter, Plans, Settlement};
@@ -32,8 +32,8 @@ impl Reservation {
         &self.0.statuses
     }
 
-    /// Marks the call as being sent, so that it may be charged from here on. Call it before the request leaves: a reservation
-    /// that is dropped unmarked gives everything back.
+    /// Marks the call as sent, so that it may be charged from now on. Call this before the request is sent: a
+    /// reservation that is dropped unmarked gives everything back.
     pub fn mark_sent(&mut self) {
         self.0.held.sent = true;
     }
@@ -49,8 +49,8 @@ impl Reservation {
         self.0.held.is_sent()
     }
 
-    /// Counts what the call used, in every limit that applied to it when it reserved. What it reserved beyond that comes
-    /// back. What it used beyond its reservation counts as well, and what of that exceeds a limit is debt.
+    /// Counts the used amounts in every limit that applied to the call when it reserved. Reserved amounts beyond them
+    /// come back. Used amounts beyond the reservation count as well, and become debt as far as they exceed a limit.
     pub fn settle(mut self, settlement: Settlement) {
         self.0.held.settle(settlement);
     }

@@ -1,4 +1,4 @@
-//! Plans as decisions need them.
+//! Plans in the form that decisions use.
 
 use std::{
     collections::HashMap,
@@ -52,12 +52,12 @@ pub(crate) struct Rule {
     pub(crate) id: u32,
     pub(crate) limit: Arc<Limit>,
     pub(crate) kind: Kind,
-    /// Which units, where it counts units.
+    /// Name of the application's unit, if the rule counts one.
     pub(crate) unit: Option<Arc<str>>,
 }
 
-/// Numbers for scopes and counters, for as long as the limiter lives: a changed plan finds its counters again. As many as
-/// the operator's plans ever named.
+/// Numbers of scopes and counters, which stay the same while the limiter lives, so that a changed plan finds its
+/// counters again. There are as many as the operator's plans ever named.
 #[derive(Debug, Default)]
 pub(crate) struct Names {
     pub(crate) scopes: Numbers<Scope>,

@@ -1,4 +1,4 @@
-//! A call of the layer while it runs.
+//! Call of the layer while it runs.
 
 use std::{
     ops::ControlFlow,
@@ -19,13 +19,13 @@ use crate::{
     telemetry,
 };
 
-/// A running call, which holds its reservation. Dropped, it settles by what was sent.
+/// Running call with its reservation. If it is dropped, it settles by whether it was sent.
 pub(crate) struct Running {
     asked: Arc<Asked>,
     is_settled: bool,
 }
 
-/// A running call whose caller waits for its reply. Dropped, the caller has left.
+/// Running call whose caller waits for the reply. A drop means that the caller has left.
 pub(crate) struct Awaited(Option<Running>);
 
 /// State of a running call. Further attempts and the meter share it, and may outlive the call.
@@ -36,42 +36,42 @@ pub(crate) struct Asked {
     progress: Mutex<Progress>,
 }
 
-/// Holdings and usage of a running call. After its end it holds nothing.
+/// Reservations and failed attempts of a running call. After the end of the call it is empty.
 struct Progress {
     held: Held,
-    /// Reservations that a stream asked for beyond its first.
+    /// Further reservations that a stream made for its output.
     more: Vec<Reservation>,
-    /// The attempts that failed. In a box, because most calls have none.
+    /// Failed attempts, boxed because most calls have none.
     failed: Option<Box<Failed>>,
 }
 
-/// Attempts that failed, after which another may be sent.
+/// Failed attempts of a call that may be sent again.
 struct Failed {
-    /// Number of times that the call was sent until then.
+    /// Number of times that the call had been sent when the last attempt failed.
     times_sent: u32,
     /// Settlement of the call if it is not sent again.
     settlement: Settlement,
-    /// Known usage and cost of the attempts before the last one, already counted.
+    /// Known usage and cost of the attempts before the last one, which are counted already.
     before: Spent,
 }
 
-/// Known usage of failed attempts, and its cost; `None` if that is unknown of one of them.
+/// Known usage of failed attempts, and its cost; the cost is `None` if that of one attempt is unknown.
 #[derive(Clone, Copy)]
 struct Spent {
     usage: Usage,
     cost: Option<Usd>,
 }
 
-/// Watches how much a stream says.
+/// Meter of a stream's output, which reserves more when the reservation is used up.
 pub(crate) struct Meter {
     call: Arc<Asked>,
-    /// One more portion.
+    /// Demand for one more portion of output.
     portion: Demand,
-    /// Output tokens that are paid for. Only one decision runs at a time.
+    /// Output tokens reserved so far. Only one decision about the stream runs at a time.
     reserved: AtomicU64,
 }
 
-/// Bytes of text in a token, likely: the length of a stream is known in bytes.
+/// Assumed bytes of text in a token, because the length of a running stream is known in bytes only.
 const BYTES: u64 = 4;
 
 impl Running {
@@ -81,7 +81,7 @@ impl Running {
         Self { asked: Arc::new(Asked { settings, demand, estimate, progress }), is_settled: false }
     }
 
-    /// Returns the treatment of a stream that exceeds its reservation; in shadow mode it goes on.
+    /// Returns the policy for a stream that exceeds its reservation. In shadow mode the stream continues.
     pub(crate) fn overrun(&self) -> OverrunPolicy {
         let settings = &self.asked.settings;
         if settings.limiter.is_shadow() { OverrunPolicy::Finish } else { settings.overrun }
@@ -95,10 +95,11 @@ impl Running {
         }
     }
 
-    /// Returns the permit by which layers below ask for further attempts: that of the limiter above alone if
-    /// the reservation covers as many as they may make.
+    /// Returns the permit by which layers below request further attempts. If the reservation covers all attempts, it is
+    /// that of the limiter above.
     ///
-    /// The reservation covers the attempt that runs. A failed attempt is counted by itself when the next one is asked for.
+    /// The reservation covers the attempt that runs. A failed attempt is counted separately when the next one is
+    /// requested.
     pub(crate) fn permit(&self, above: Option<AttemptPermit>) -> Option<AttemptPermit> {
         if self.asked.settings.attempts.is_some() {
             return above;
@@ -143,7 +144,7 @@ impl Running {
                 return Settlement::Used { usage: Usage::default(), cost: Some(Usd::ZERO) };
             }
             Some(usage) => usage,
-            // A response began, so the call was sent, even if its client did not mark it.
+            // A response has begun, so the call was sent, even if its client did not mark it.
             None => {
                 let broke_off = |usage| self.asked.broke_off(facts, usage, answered_by);
                 return facts.usage_so_far.map_or(Settlement::Unknown, broke_off);
@@ -157,7 +158,8 @@ impl Running {
         Settlement::Used { usage, cost }
     }
 
-    /// Leaves a call without its caller. If it goes on as a part of a merged call, it settles by its share when that ends.
+    /// Handles the departure of the caller. If the call continues as a part of a merged call, it settles by its share
+    /// when that call ends.
     fn leave(self) {
         let flag = self.asked.progress().held.flag.clone();
         if let Some(flag) = flag {
@@ -167,7 +169,7 @@ impl Running {
                     self.settle(settlement);
                 }
                 LateEnd::Failed(error) => self.refused(&error),
-                // The drop settles by what was sent.
+                // The drop settles by whether the call was sent.
                 _ => drop(self),
             });
         }
@@ -177,7 +179,8 @@ impl Running {
         self.is_settled = true;
         let (mut held, more) = self.asked.progress().end();
         held.settle(settlement);
-        // The first settlement counted all that was used. Where that is unknown, all that was reserved is spent.
+        // The first settlement counted the whole usage. If the usage is unknown, the further reservations count as
+        // spent.
         let rest = match settlement {
             Settlement::Unknown | Settlement::AtLeast { .. } => Settlement::Unknown,
             _ => Settlement::Unsent,
@@ -198,7 +201,7 @@ impl Drop for Running {
         if let Some(settlement) = settlement {
             held.settle(settlement);
         }
-        // Otherwise, and what is more, by whether it was sent.
+        // The reservations that remain settle by whether the call was sent.
         drop((held, more));
     }
 }
@@ -215,13 +218,13 @@ impl Progress {
         failed.filter(|_| self.held.is_sent()).map(|failed| failed.settlement)
     }
 
-    /// Says how the call settles if it is not sent again.
+    /// Sets how the call settles if it is not sent again.
     fn fail(&mut self, settlement: Settlement) -> &mut Failed {
         let (times_sent, before) = (self.times_sent(), self.before());
         self.failed.insert(Box::new(Failed { times_sent, settlement, before }))
     }
 
-    /// Returns usage and cost of the attempts that are counted already.
+    /// Returns the usage and cost of the attempts that are counted already.
     fn before(&self) -> Spent {
         self.failed.as_ref().map_or_else(Spent::default, |failed| failed.before)
     }
@@ -236,7 +239,7 @@ impl Awaited {
         Self(Some(running))
     }
 
-    /// Returns the running call, whose reply has come.
+    /// Returns the running call after its reply has arrived.
     pub(crate) fn arrived(mut self) -> Running {
         self.0.take().expect("only its end and its drop take it")
     }
@@ -269,11 +272,11 @@ impl Asked {
             Err(_) if limiter.is_shadow() => None,
             Err(refusal) => return Err(refusal.into()),
         };
-        // Refused there, it is given back here.
+        // If the limiter above refuses, the reservation made here is given back.
         ask_above().await?;
         reservation.into_iter().for_each(|reservation| reservation.settle(settlement));
         let mut progress = self.progress();
-        // Counted by itself, it leaves the call its request alone.
+        // The attempt was counted separately, so only the request of the call remains.
         let failed = progress.fail(Settlement::Refused);
         if let Settlement::Used { usage, cost } = settlement {
             failed.before = failed.before.and(usage, cost);
@@ -281,7 +284,7 @@ impl Asked {
         Ok(())
     }
 
-    /// Returns the settlement of attempts that failed, each priced by its own model and service class.
+    /// Returns the settlement of failed attempts, each priced by its own model and service class.
     fn failed(&self, error: &Error) -> Settlement {
         let so_far = || Some((error.accounting()?, error.accounting()?.usage_so_far?));
         match error.charge() {
@@ -300,8 +303,8 @@ impl Asked {
         }
     }
 
-    /// Returns the settlement of a call that broke off after this usage. Its further usage is unknown, so its reservation counts
-    /// as used.
+    /// Returns the settlement of a call that broke off after this usage. Its further usage is unknown, so its whole
+    /// reservation counts as used.
     fn broke_off(&self, facts: &Accounting, so_far: Usage, answered_by: Option<&Arc<str>>) -> Settlement {
         let portions = self.progress().more.len() as u64 * self.portion().output;
         let output = so_far.output.saturating_sub(portions).max(self.demand.output);
@@ -309,8 +312,8 @@ impl Asked {
         Settlement::AtLeast { usage, cost: self.listed_cost(facts, &usage, answered_by) }
     }
 
-    /// Returns the cost by the model that answered, which the accounting or the response names. Where that is not known, the
-    /// reservation prices the usage.
+    /// Returns the cost by the model that answered, which the accounting or the response names. If neither does, the
+    /// models of the reservation price the usage.
     fn listed_cost(&self, facts: &Accounting, usage: &Usage, answered_by: Option<&Arc<str>>) -> Option<Usd> {
         let mut facts = facts.clone();
         facts.model = facts.model.or_else(|| answered_by.cloned());
@@ -331,7 +334,7 @@ impl Asked {
     }
 
     fn progress(&self) -> MutexGuard<'_, Progress> {
-        // Plain data, whole after every statement.
+        // The lock guards plain data that every statement leaves valid.
         self.progress.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

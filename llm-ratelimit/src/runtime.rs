@@ -17,9 +17,9 @@ use tokio::{runtime::Handle, time::sleep};
 #[error("there is no tokio runtime with timers: run this inside of one that is built with enable_all or enable_time")]
 pub struct NoRuntime;
 
-/// Checks that timers can be made here.
+/// Checks that the current runtime has timers.
 pub(crate) fn timers() -> Result<(), NoRuntime> {
-    // A runtime does not tell whether it has timers. Without them, making one panics.
+    // A runtime does not say if it has timers. Without them, creating one panics.
     let has_timers = || catch_unwind(|| drop(sleep(Duration::ZERO))).is_ok();
     if Handle::try_current().is_ok() && has_timers() { Ok(()) } else { Err(NoRuntime) }
 }

@@ -1,4 +1,4 @@
-//! Which calls share a counter.
+//! Scope of a limit: which calls count, and which of them count together.
 
 use std::{fmt, sync::Arc};
 
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Demand, Dimension};
 
-/// The dimensions by which calls are counted apart, and the filters that calls must pass to be counted at all.
+/// Dimensions whose values count separately, and filters that a call must pass to be counted at all.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub(crate) struct Scope {
     /// Sorted.
@@ -16,7 +16,7 @@ pub(crate) struct Scope {
 }
 
 impl Scope {
-    /// Counts apart by one more dimension.
+    /// Adds a dimension whose values count separately.
     pub(crate) fn per(&mut self, dimension: Dimension) {
         if let Err(at) = self.dimensions.binary_search(&dimension) {
             self.dimensions.insert(at, dimension);
@@ -42,7 +42,7 @@ impl Scope {
         self.filters.iter().all(|(dimension, value)| dimension.of(demand, plan) == &**value)
     }
 
-    /// Returns the values that tell a call's account from others.
+    /// Returns the values of a call's dimensions, which identify its account.
     pub(crate) fn values<'a>(&'a self, demand: &'a Demand, plan: &'a str) -> impl Iterator<Item = &'a str> {
         self.dimensions.iter().map(|dimension| dimension.of(demand, plan))
     }

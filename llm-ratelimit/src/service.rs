@@ -1,4 +1,4 @@
-//! The way of a call through the layer.
+//! Path of a call through the layer.
 //!
 //! 1. The estimator states the tokens, and the envelope the rest of the [`Demand`].
 //! 2. The call gets a sent flag, and the limiter reserves at once. Where the decision needs a round trip, or the call may wait,
@@ -40,26 +40,28 @@ pub struct RateLimit<S> {
 #[derive(Clone, Debug)]
 pub struct ShadowRefusal(pub Refusal);
 
-/// A call that asks to be sent.
+/// Call that is not admitted yet.
 struct Asking {
     settings: Arc<RateLimitLayer>,
     demand: Demand,
     estimate: Estimate,
     flag: SentFlag,
-    /// True if the limits of its tenant are not those of all its callers.
+    /// True if the call was merged from calls of several tenants, so that its own tenant's limits do not apply to all
+    /// of them.
     is_foreign: bool,
 }
 
-/// Admission of a call, at once or later. What waits is in a box, so that calls that do not wait do not carry its size.
+/// Admission of a call, at once or later. The future of a waiting call is boxed, so that calls that do not wait do not
+/// carry its size.
 enum Admission {
     AtOnce(Result<Admitted, Error>),
     Waits(RoundTrip<'static, Result<Admitted, Error>>),
 }
 
-/// A call that may be sent.
+/// Call that may be sent.
 struct Admitted {
     running: Running,
-    /// The statuses of its limits for the reply, and in shadow mode its refusal.
+    /// Statuses of the call's limits for the reply's extensions, and its refusal in shadow mode.
     extensions: Extensions,
 }
 
@@ -112,7 +114,7 @@ impl RateLimitLayer {
         }
     }
 
-    /// Returns an outcome that exists at once, or else waits for the decision.
+    /// Waits for the decision, unless the outcome exists already.
     async fn wait(
         &self,
         demand: &Demand,
@@ -236,7 +238,7 @@ fn has_other_tenants<T>(call: &Call<T>) -> bool {
     members.is_some_and(|members| members.iter().any(|member| member.tenant != call.tenant))
 }
 
-/// Settles when the response has ended, and cuts it off if its budget is used up.
+/// Settles the call when its response has ended, and cuts off a stream whose budget is used up.
 fn watch<T: Operation>(reply: Reply<T::Output>, running: Running) -> Reply<T::Output> {
     let reply = match running.overrun() {
         OverrunPolicy::Finish => reply,

@@ -49,14 +49,14 @@ pub(crate) fn waited(plan: &str, time: Duration) {
     metrics::histogram!("llm_ratelimit_wait_seconds", "plan" => plan.to_owned()).record(time.as_secs_f64());
 }
 
-/// More was used than a calendar window allows.
+/// Counts usage beyond the limit of a calendar window.
 pub(crate) fn debt(kind: Kind, amount: u64) {
     tracing::debug!(unit = kind.name(), amount, "a window has a debt");
     #[cfg(feature = "metrics")]
     metrics::counter!("llm_ratelimit_debt_total", "unit" => kind.name()).increment(amount);
 }
 
-/// Tokens that were reserved against those that were used.
+/// Records the ratio of reserved to used tokens.
 pub(crate) fn settled(reserved: u64, used: u64) {
     tracing::trace!(reserved, used, "a reservation is settled");
     #[cfg(feature = "metrics")]

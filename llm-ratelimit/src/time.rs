@@ -1,4 +1,4 @@
-//! The wall clock, read once for every decision.
+//! Wall clock, which is read once for every decision.
 
 use std::{
     sync::{
@@ -75,7 +75,7 @@ impl Counted {
     }
 
     fn read(&self, passed: u64) {
-        // Threads that read at one time write the same, as near as they can tell.
+        // Threads that read the clock at the same time write about the same offset.
         let offset = nanos(SystemClock.now()).saturating_sub(passed);
         match self.goes_back {
             true => self.offset.store(offset, Relaxed),

@@ -5,8 +5,8 @@ use llm_core::{ChatRequest, EmbedInput, EmbedRequest, Estimate, Message, Part, R
 
 use crate::{EstimateInput, Estimator, Learned};
 
-/// Counts the input of OpenAI's models with their own vocabularies. What it does not count exactly it leaves to another
-/// estimator, and the output always: [`Learned`] by default.
+/// Counts the input of OpenAI's models with their own vocabularies. It leaves the output, and all input that it cannot
+/// count exactly, to another estimator: [`Learned`] by default.
 ///
 /// It counts conversations of text without tools and without a form for the response, and texts to embed. What frames a
 /// message is counted as OpenAI documents it; the vendor may change that. A thousand words take about 0.1 ms.
@@ -24,7 +24,7 @@ pub struct OpenAiTokens<E = Learned> {
     rest: E,
 }
 
-/// Tokens around each message, and once around the whole.
+/// Tokens that frame each message, and once the whole conversation.
 const FRAME: u64 = 3;
 
 impl OpenAiTokens {
@@ -36,7 +36,8 @@ impl OpenAiTokens {
 }
 
 impl<E> OpenAiTokens<E> {
-    /// Creates an estimator with another one for the rest. It reads the vocabularies, as [`new`](OpenAiTokens::new) does.
+    /// Creates an estimator that uses `rest` for everything else. It reads the vocabularies, as
+    /// [`new`](OpenAiTokens::new) does.
     pub fn over(rest: E) -> Self {
         bpe_openai::cl100k_base();
         bpe_openai::o200k_base();

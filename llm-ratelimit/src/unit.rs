@@ -83,13 +83,13 @@ static WORDS: [Word; 15] = [
 const SHOWN: usize = 64;
 
 impl Unit {
-    /// Returns the measure that a word names: a built-in one (`tokens`, `Tok`, `req`, `usd`), else the application's unit
-    /// of this name.
+    /// Returns the unit that a word names: a built-in one (`tokens`, `Tok`, `req`, `usd`), or else the application's
+    /// unit of this name.
     pub fn units(name: &str) -> Self {
         Self::read(name).0
     }
 
-    /// The measure in one word, for tables, metrics and headers.
+    /// Returns the unit in one word, for tables, metrics and headers.
     pub fn name(&self) -> &str {
         match self {
             Self::Requests => "requests",
@@ -101,7 +101,7 @@ impl Unit {
         }
     }
 
-    /// Returns the measure that a word names, and the period that the word implies.
+    /// Returns the unit that a word names, and the period that the word implies.
     pub(crate) fn read(word: &str) -> (Self, Option<&'static str>) {
         let unit = UnitName::new(word);
         let known = WORDS.iter().find(|known| *known.key == *unit.key);
@@ -110,7 +110,7 @@ impl Unit {
 }
 
 impl UnitName {
-    /// Returns the name that is written like this.
+    /// Creates the name of a unit from its text.
     pub fn new(written: &str) -> Self {
         let written = written.split_whitespace().collect::<Vec<_>>().join(" ");
         let mut key = written.to_lowercase();
@@ -120,12 +120,12 @@ impl UnitName {
         Self { key: key.into(), written: written.into() }
     }
 
-    /// The form in which names are compared: lower case, single spaces, no plural's `s`.
+    /// Returns the form in which names are compared: lower case, single spaces, no plural's `s`.
     pub(crate) fn key(&self) -> &Arc<str> {
         &self.key
     }
 
-    /// The name as it was written, cut to a length that fits into a message.
+    /// Returns the name as it was written, cut to a length that fits into a message.
     pub(crate) fn shown(&self) -> String {
         self.written.chars().take(SHOWN).collect()
     }
@@ -148,7 +148,8 @@ impl Word {
     }
 }
 
-/// Returns how many characters have to be inserted, removed, replaced or swapped with the next to make one word the other.
+/// Returns the number of characters that must be inserted, removed, replaced or swapped with the next one to turn one
+/// word into the other.
 fn distance(one: &str, other: &str) -> usize {
     let [one, other] = [one, other].map(|word| word.chars().take(SHOWN).collect::<Vec<_>>());
     let mut rows = vec![(0..=other.len()).collect::<Vec<_>>()];

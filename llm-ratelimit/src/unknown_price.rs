@@ -1,4 +1,4 @@
-//! The price of a model that no table lists, where a limit counts money.
+//! Price of a model that no table lists, for limits that count money.
 
 use llm_core::{
     Estimate, Usage, Usd,
@@ -7,7 +7,7 @@ use llm_core::{
 
 use crate::Demand;
 
-/// Cost of a call whose model has no price, where a limit counts money. Never nothing.
+/// Policy for a call whose model has no price, if a limit counts money. The cost is never zero.
 ///
 /// ```
 /// use llm_core::price::{Price, PriceTable, Rate};
@@ -70,7 +70,7 @@ fn listed_bound(prices: &PriceTable, model: &str, demand: &Demand) -> Result<Usd
     if !demand.opaque {
         return Ok(bound);
     }
-    // Any of it may be audio.
+    // Any part of the input may be audio.
     let heard = prices.cost_with(model, &Usage { audio_input: input, ..Usage::new(input, 0) }, &options)?;
     let said = prices.bound_with(model, &estimate(0, output), &options)?;
     Ok(bound.max(heard + said))

@@ -1,4 +1,4 @@
-//! The bounds of waiting. The queues themselves are in `queue.rs`, and the way of a waiting call in `inner/wait.rs`.
+//! Bounds of waiting. The queues themselves are in `queue.rs`, and the path of a waiting call in `inner/wait.rs`.
 
 use std::time::Duration;
 
@@ -31,13 +31,13 @@ impl Waiting {
         Self { max_tokens: 1_000_000, max_calls: 10_000, longest }
     }
 
-    /// Sets the most tokens that wait at once, in all calls together, by their demands: a million by default.
+    /// Sets the largest number of tokens that all waiting calls may demand together: a million by default.
     pub fn max_tokens(mut self, tokens: u64) -> Self {
         self.max_tokens = tokens;
         self
     }
 
-    /// Sets the most calls that wait at once: 10,000 by default.
+    /// Sets the largest number of calls that may wait at once: 10,000 by default.
     pub fn max_calls(mut self, calls: usize) -> Self {
         self.max_calls = calls;
         self

@@ -1,4 +1,4 @@
-//! Events in a chat: a bounded queue, and one task that posts at the chat's own pace.
+//! Posts of events to a chat: a bounded queue, and one task that posts as fast as the chat permits.
 
 use std::{
     fmt,
@@ -20,8 +20,8 @@ use tokio::{
 
 use crate::{Event, NoRuntime, Sink, runtime::timers};
 
-/// Sends [`Event`]s as JSON to a chat, one after the other and no faster than the chat takes them, with whatever client the
-/// application has.
+/// Posts [`Event`]s as JSON to a chat, one after the other and no faster than the chat permits, with the application's
+/// own HTTP client.
 pub struct Webhook {
     form: Form,
     queue: Mutex<Option<mpsc::Sender<String>>>,
@@ -46,14 +46,14 @@ pub enum Form {
 struct Timers(Instant);
 
 impl Webhook {
-    /// Number of events that wait at most; more are lost, and counted.
+    /// Largest number of events that wait. Further events are lost, and counted.
     pub const QUEUE: usize = 256;
-    /// Time that one event may take to be posted.
+    /// Longest time for posting one event.
     pub const TIMEOUT: Duration = Duration::from_secs(30);
 
-    /// Spawns a task on the current runtime that posts events with `post`, which is handed the JSON and answers whether it
-    /// arrived: at most one in a second to Slack, and one in three seconds to Telegram, whose groups take 20 a minute. It
-    /// ends when this is closed or dropped.
+    /// Spawns a task on the current runtime that posts events with `post`. `post` gets the JSON and returns true if it
+    /// arrived. The task posts at most one event a second to Slack, and one in three seconds to Telegram, whose groups
+    /// take 20 a minute. It ends when the webhook is closed or dropped.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -105,13 +105,13 @@ impl Webhook {
         self.lost.load(Relaxed)
     }
 
-    /// Waits until all events are posted, each at its turn and for at most [`TIMEOUT`](Self::TIMEOUT). Later ones are
-    /// lost.
+    /// Waits until all waiting events are posted, each for at most [`TIMEOUT`](Self::TIMEOUT). Events that are emitted
+    /// later are lost.
     pub async fn close(&self) {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner).take();
         let task = self.task.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(task) = task {
-            // A panic of the application's own client ends the task; there is nothing left to wait for.
+            // A panic of the application's client ends the task, so nothing is left to wait for.
             let _ = task.await;
         }
     }
@@ -144,7 +144,7 @@ impl clock::Clock for Timers {
     }
 }
 
-/// Slack takes what is in angle brackets for a command; a tenant's name must be none.
+/// Slack reads text in angle brackets as a command, and a tenant's name must not be read so.
 fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }

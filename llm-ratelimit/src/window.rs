@@ -1,4 +1,4 @@
-//! The account of a calendar window. Pure: callers pass the time.
+//! Counter of a calendar window. Pure: callers pass the time.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,8 +6,8 @@ use crate::calendar::Calendar;
 
 /// Amounts spent and reserved until a window ends, and the debt of earlier windows.
 ///
-/// A call counts in the window it began in. Usage beyond its reservation (an excess) counts in the window in which it
-/// becomes known, and is debt as far as that window's total then exceeds the limit. The next window begins with the debt.
+/// A call counts in the window it began in. Usage beyond the reservation counts in the window in which it becomes
+/// known, and is debt as far as that window's total then exceeds the limit. The next window begins with the debt.
 /// A limit that is lowered makes no debt.
 ///
 /// At all times `total() <= max(limit, carried) + debt`, apart from limits that were lowered within the window. So what
@@ -16,13 +16,13 @@ use crate::calendar::Calendar;
 pub(crate) struct Window {
     /// End of the window in nanoseconds since 1970; 0 if it never began.
     pub(crate) until: u64,
-    /// The end of the window before, if debt or late settlements may be of it.
+    /// End of the window before, if debt or late settlements may belong to it.
     pub(crate) before: u64,
     pub(crate) spent: u64,
     pub(crate) reserved: u64,
     /// Debt of earlier windows.
     pub(crate) carried: u64,
-    /// Debt of this one.
+    /// Debt that this window has made.
     pub(crate) debt: u64,
     pub(crate) limit: u64,
     /// Highest alert share that was reported, in per cent of the limit; 0 if none was.
@@ -33,11 +33,11 @@ pub(crate) struct Window {
 /// Relation of imported balances to the known ones. Imported reservations count as spent, because their usage is unknown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ImportMode {
-    /// Each takes the place of the known one.
+    /// An imported balance replaces the known one.
     Replace,
-    /// Keeps the greater of two levels: that of the later window, or in one window that with more used.
+    /// The greater of the two remains: that of the later window, or in one window that with more usage.
     Greater,
-    /// The amount spent takes the place of that of the same window. Reservations remain.
+    /// The imported spent amount replaces that of the same window. Reservations remain.
     Spent,
 }
 
@@ -49,9 +49,10 @@ pub(crate) struct ReachedShares {
 }
 
 impl Window {
-    /// Goes on to the window that holds `now`, under the limit that is in force now. A clock that was set back does not
-    /// bring back an earlier window; only if it had been ahead by more than a whole one, this one is brought back with all
-    /// that is spent in it, or there would be no other for as long.
+    /// Advances to the window that holds `now`, under the limit that is in force now. A clock that was set back brings
+    /// back no earlier window, unless it had been ahead by more than a whole window: then the current window is moved
+    /// back to `now` with everything that is spent in it, because otherwise no new one would begin until the time that
+    /// the clock had shown.
     pub(crate) fn roll(&mut self, calendar: &Calendar, limit: u64, now: u64) {
         if now < self.until {
             if limit != self.limit {
@@ -64,7 +65,7 @@ impl Window {
         }
         let end = calendar.end(now);
         let mut carried = self.owed_next();
-        // Windows that passed without a call paid, too: under which limit is not known, so the lower one counts.
+        // Windows that passed without a call paid debt, too. Their limit is not known, so the lower one counts.
         let (mut passed, least) = (self.until, limit.min(self.limit));
         while carried > 0 && passed > 0 {
             passed = calendar.end(passed);
@@ -77,8 +78,8 @@ impl Window {
         *self = Self { until: end, before, carried, limit, ..Self::default() };
     }
 
-    /// Puts another limit in force within the window. Debt that a higher limit covers is gone; what a window under the
-    /// higher limit was to pay of earlier debt stays paid under the lower one.
+    /// Puts another limit in force within the window. Debt that a higher limit covers is removed. A part of earlier
+    /// debt that this window paid under a higher limit stays paid under a lower one.
     fn set_limit(&mut self, limit: u64) {
         if limit < self.limit {
             self.debt = self.owed_next();
@@ -88,13 +89,14 @@ impl Window {
         self.debt = self.debt.min(self.over());
     }
 
-    /// Ends at another time than was thought. What is reserved is of a window that is over then, and counts as spent.
+    /// Moves the end of the window. Open reservations then belong to a window that is over, so they count as spent.
     fn come_back(&mut self, until: u64) {
         self.carried = self.carried.saturating_add(std::mem::take(&mut self.reserved));
         (self.before, self.until) = (self.until, until);
     }
 
-    /// Returns the nanoseconds until `n` fit: 0 now, `None` never. Debt is paid window by window.
+    /// Returns the nanoseconds until `n` fit: 0 if they fit now, `None` if they never fit. Each window pays a part of
+    /// the debt.
     pub(crate) fn wait(&self, calendar: &Calendar, n: u64, now: u64) -> Option<u64> {
         if self.fits(n) {
             return Some(0);
@@ -117,13 +119,13 @@ impl Window {
         self.total().saturating_add(n) <= self.limit
     }
 
-    /// Reserves `n`; the mark says in which window.
+    /// Reserves `n`. Returns the window's end, which marks the window of the reservation.
     pub(crate) fn take(&mut self, n: u64) -> u64 {
         self.reserved = self.reserved.saturating_add(n);
         self.until
     }
 
-    /// Turns a reservation into what was used.
+    /// Replaces a reservation by the used amount.
     pub(crate) fn settle(&mut self, mark: u64, reserved: u64, used: u64) {
         let (back, excess) = (reserved.saturating_sub(used), used.saturating_sub(reserved));
         if mark == self.until {
@@ -139,7 +141,7 @@ impl Window {
         self.debt = self.debt.saturating_add(excess).min(self.over());
     }
 
-    /// Forgets all but what is reserved.
+    /// Forgets everything but the reservations.
     pub(crate) fn forget(&mut self) {
         (self.spent, self.carried, self.debt) = (0, 0, 0);
     }
@@ -179,7 +181,7 @@ impl Window {
         self.debt.saturating_add(self.carried.saturating_sub(self.limit))
     }
 
-    /// Returns the amount by which the limit is exceeded.
+    /// Returns the amount by which the total exceeds the limit.
     fn over(&self) -> u64 {
         self.total().saturating_sub(self.limit)
     }
@@ -201,7 +203,7 @@ impl Window {
         })
     }
 
-    /// Returns true if nothing would be lost by forgetting it.
+    /// Returns true if forgetting the window loses nothing.
     pub(crate) fn is_blank_at(&self, now: u64) -> bool {
         match now < self.until {
             true => self.total() == 0,

@@ -47,7 +47,7 @@ impl Requirement<'_> {
         counter.map_or_else(|| Counter::new(rule, at).level(), Counter::level)
     }
 
-    /// Returns true if the call holds any amount of this requirement.
+    /// Returns true if the call will hold an amount in the requirement's account, which may be zero.
     #[inline]
     pub(super) fn holds(&self, request: &DecisionRequest<'_>) -> bool {
         self.group.rules.iter().any(|rule| request.takes(rule).is_some())
@@ -58,7 +58,8 @@ impl Requirement<'_> {
         self.group.rules.iter().any(|rule| rule.needed(demand).is_some())
     }
 
-    /// Returns the obstacle, if there is one. Advances the counters of the requirement's account to the present.
+    /// Returns the rule that blocks the call, if one does. Advances the counters of the requirement's account to the
+    /// present.
     #[inline]
     pub(super) fn check(
         &self,
@@ -70,7 +71,7 @@ impl Requirement<'_> {
         let account_ref = self.index.map(|index| AccountRef::new(self.shard, index));
         let mut account = self.index.and_then(|index| shard.slots[index as usize].as_mut());
         if let Some(account) = &mut account {
-            // The account is in use from here on, so that room for another account is not made by forgetting this one.
+            // The account counts as used now, so that it is not the one that is forgotten to make room for another.
             account.used_at = at.now;
         }
         let blocked = |rule, wait| Some(Blocked { wait, account_ref, group: small(self.number), rule });
@@ -95,7 +96,7 @@ impl Requirement<'_> {
         if worst.is_none() && queued { blocked(None, Wait::Unknown) } else { worst }
     }
 
-    /// Returns the requirement's account: the one that was found, or a new one.
+    /// Returns the account that was found for the requirement, and creates it if none was.
     #[inline]
     pub(super) fn account<'s>(
         &mut self,
@@ -115,7 +116,7 @@ impl Requirement<'_> {
     }
 }
 
-/// Converts a position among a plan's groups, or a group's rules.
+/// Converts a position among a plan's groups, or among a group's rules, to 16 bits.
 fn small(number: usize) -> u16 {
     u16::try_from(number).expect("an operator names fewer limits than that")
 }

@@ -12,7 +12,7 @@ pub(super) struct Shard {
     pub(super) slots: Vec<Option<Account>>,
     free: Vec<u32>,
     pub(super) table: HashTable<u32>,
-    /// Position from which the search for idle accounts goes on.
+    /// Position at which the next search for idle accounts begins.
     sweep_cursor: usize,
     uses: u32,
     /// True if an account of the shard changed since changes were last collected.

@@ -22,7 +22,7 @@ pub(super) struct FlushLoop {
 struct Requested {
     /// Number of the last round that began.
     begun: u64,
-    /// The round that a caller waits for.
+    /// Number of the last round that a caller waits for.
     wanted: u64,
     forget: Vec<String>,
     closing: bool,
@@ -62,7 +62,7 @@ impl FlushLoop {
         self.until(|done| done.ended, |_| true).await
     }
 
-    /// Asks for the removal of a tenant in the next round.
+    /// Requests the removal of a tenant in the next round.
     pub(super) fn forget(&self, tenant: &str) {
         self.lock().forget.push(tenant.to_owned());
     }
@@ -87,7 +87,7 @@ impl FlushLoop {
         self.done.send_replace(Done { round: round.number, error: outcome.err(), ended: false });
     }
 
-    /// Ends all waiting for rounds, of which there will be no more; for the thread.
+    /// Wakes all callers that wait for a round, because no further round will begin; for the thread.
     pub(super) fn stop(&self) {
         self.done.send_modify(|done| done.ended = true);
     }

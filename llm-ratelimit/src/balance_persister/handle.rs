@@ -1,4 +1,4 @@
-//! The public handle of a persister, its settings, and the layer's way to wait for a write.
+//! Public handle of a persister, its settings, and the layer's handle for waiting until a write has ended.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -40,11 +40,11 @@ pub struct BalancePersister {
     limiter: Limiter,
     pub(super) flush_loop: Arc<FlushLoop>,
     within: Duration,
-    /// One tenant is forgotten at a time.
+    /// Lock that lets only one tenant be forgotten at a time.
     forgetting: tokio::sync::Mutex<()>,
 }
 
-/// Waits for a persister's next write, for as long as one may take.
+/// Handle of the layer that waits for a persister's next write, at most for the time that a write may take.
 #[derive(Clone, Debug)]
 pub(crate) struct Recorder {
     flush_loop: Arc<FlushLoop>,
@@ -69,7 +69,7 @@ impl BalancePersister {
         BalancePersisterBuilder { store, every: Duration::from_millis(50), within: Duration::from_secs(1) }
     }
 
-    /// Waits until all earlier changes are written, for as long as the disk takes.
+    /// Waits until all earlier changes are written, however long the disk takes.
     ///
     /// # Errors
     ///
@@ -78,11 +78,11 @@ impl BalancePersister {
         self.flush_loop.next().await
     }
 
-    /// Forgets a tenant, in the limiter ([`Limiter::forget`]) and in the store; waits until it is gone there.
+    /// Forgets a tenant in the limiter ([`Limiter::forget`]) and in the store. Waits until the store has removed it.
     ///
     /// # Errors
     ///
-    /// As [`flush`](Self::flush): then the limiter has forgotten, and the store will.
+    /// As [`flush`](Self::flush). The limiter has then forgotten the tenant, and the store will remove it later.
     pub async fn forget(&self, tenant: &str) -> Result<(), StoreError> {
         let _one = self.forgetting.lock().await;
         self.limiter.forget(tenant).await;

@@ -1,4 +1,4 @@
-//! The thread that writes.
+//! Thread that writes balances into the store.
 
 use std::{sync::Arc, time::Duration};
 
@@ -11,14 +11,15 @@ struct Writer {
     flush_loop: Arc<FlushLoop>,
     every: Duration,
     within: Duration,
-    /// Changes that are not written. Never more than the limiter has windows, and has forgotten since a write failed.
+    /// Changes that are not written yet. At most one for each window that the limiter has, or has forgotten since a
+    /// write failed.
     pending: Changes,
-    /// Tenants that are not removed yet.
+    /// Tenants that must be removed from the store.
     forgotten: Vec<String>,
     failing: bool,
 }
 
-/// Reports the end of the thread, when all that the thread held is released.
+/// Guard that reports the end of the thread once everything that the thread held is released.
 struct End {
     limiter: Limiter,
     flush_loop: Arc<FlushLoop>,
@@ -87,7 +88,7 @@ impl Writer {
 impl Drop for End {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            // Changes from here on would not be stored.
+            // Changes after this would not be stored.
             self.limiter.0.flush_watchdog.stop();
         }
         self.flush_loop.stop();

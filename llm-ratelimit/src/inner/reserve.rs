@@ -62,7 +62,7 @@ impl Inner {
         };
         let request = DecisionRequest { demand, plan, at: self.decision_time(), standing };
         let mut reservation = Reservation(Decision::new(&request));
-        // A decision that is not polled has not begun.
+        // A decision whose future was not polled has taken nothing.
         if self.accounts.decide(&request, &mut reservation.0).is_some() {
             return None;
         }
@@ -101,7 +101,8 @@ impl Inner {
         reservation
     }
 
-    /// Refuses a call that must be refused even if there is room. Otherwise returns the cost that the demand lacks.
+    /// Refuses a call that must be refused even if there is room. Otherwise returns the cost, if the demand states none
+    /// and a limit counts money.
     #[inline]
     fn admit(&self, demand: &Demand, plan: &Arc<PlanRules>) -> Result<Option<Usd>, Refusal> {
         let cost = self.missing_cost(demand, plan)?;
@@ -140,7 +141,7 @@ impl Inner {
         (reason, own.max(self.behind(demand, statuses, blocked)))
     }
 
-    /// Counts a call that is granted, which holds what it took.
+    /// Counts a granted call, and makes it hold the amounts that it took.
     #[inline]
     fn grant(self: &Arc<Self>, request: &DecisionRequest<'_>, held: &mut Held) {
         self.counts.granted.fetch_add(1, Relaxed);
@@ -148,14 +149,15 @@ impl Inner {
         self.hold(request, held);
     }
 
-    /// Makes a call hold what it took until it is settled. A call that holds money keeps the models that price it.
+    /// Makes a call hold the amounts that it took until it is settled. If it holds money, it keeps the models that
+    /// price it.
     #[inline]
     fn hold(self: &Arc<Self>, request: &DecisionRequest<'_>, held: &mut Held) {
         held.models = request.plan.priced.then(|| request.demand.priced_as());
         held.limiter = Some(Arc::<Self>::clone(self));
     }
 
-    /// Refuses what was reserved while the limiter was being closed, and counts a refusal.
+    /// Turns a reservation that was made while the limiter closed into a refusal, and counts refusals.
     pub(crate) fn report(&self, outcome: &mut Result<Reservation, Refusal>) {
         if let Some(refusal) = outcome.as_ref().ok().and_then(|reservation| self.withdraws(reservation)) {
             *outcome = Err(refusal);
@@ -185,7 +187,7 @@ impl Inner {
         if self.closed.load(SeqCst) {
             self.settled.notify_waiters();
         }
-        // Last, because a sink is foreign code.
+        // Last, because a sink is code of the application and may panic.
         alerts.iter().for_each(|alert| self.emit(alert));
     }
 

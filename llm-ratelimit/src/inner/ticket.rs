@@ -1,4 +1,4 @@
-//! The place of a call that waits.
+//! Place of a waiting call.
 
 use std::{
     future::{Future, poll_fn},
@@ -18,7 +18,7 @@ use crate::{
     queue::{Outcome, Waiter},
 };
 
-/// Place of a call that waits. Dropped, the call leaves its queue.
+/// Place of a waiting call. Dropping it removes the call from its queue.
 pub(super) struct Ticket {
     inner: Arc<Inner>,
     waiter: Arc<Waiter>,
@@ -29,10 +29,11 @@ impl Ticket {
         Self { inner, waiter }
     }
 
-    /// Waits for the outcome, until the end of the longest wait or the call's deadline, which may move meanwhile.
+    /// Waits for the outcome, until the longest wait is over or the call's deadline has passed, which may move in
+    /// between.
     ///
-    /// It also decides on its own after 1 s, 2 s, 4 s, …, because the first call of a queue may hold its future for any
-    /// time without polling it.
+    /// It also decides by itself after 1 s, 2 s, 4 s, …, because the task of the queue's first call may hold its future
+    /// without polling it.
     pub(super) async fn wait(self) -> Result<Reservation, Refusal> {
         let mut timeout = Duration::from_secs(1);
         loop {
@@ -100,7 +101,7 @@ impl Ticket {
 impl Drop for Ticket {
     fn drop(&mut self) {
         self.inner.abandon(&self.waiter);
-        // Outside of all locks: a reservation that was granted meanwhile gives its room back.
+        // Outside of all locks, because dropping a reservation that was granted in between gives its room back.
         drop(self.waiter.take_outcome());
     }
 }

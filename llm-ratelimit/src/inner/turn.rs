@@ -1,4 +1,4 @@
-//! Turns: decisions for calls that wait.
+//! Turns: decisions for waiting calls, one at a time in each queue.
 
 use std::sync::Arc;
 
@@ -10,9 +10,9 @@ use crate::{
     queue::{AccountRefs, After, Place, Waiter, alarm},
 };
 
-/// The turn of the first call in a queue. Its decision is made outside of the queues' lock, which others may take
-/// meanwhile: calls may join and leave, this one too. There is one turn at a time in each queue. Dropped without a
-/// conclusion, it goes to the call that is first then.
+/// Turn of the first call in a queue. Its decision is made outside of the queues' lock, so calls may join and leave in
+/// between, this one too. There is one turn at a time in each queue. If it is dropped without a conclusion, the turn
+/// passes to the call that is first then.
 pub(super) struct Turn<'a> {
     inner: &'a Arc<Inner>,
     account_ref: AccountRef,
@@ -22,8 +22,8 @@ pub(super) struct Turn<'a> {
 }
 
 impl<'a> Turn<'a> {
-    /// Begins the turn of the first call in a queue. `None` if there is none, or if another turn runs: that one then
-    /// looks again.
+    /// Begins the turn of the first call in a queue. `None` if the queue is empty, or if another turn runs, which then
+    /// decides once more.
     pub(super) fn begin(inner: &'a Arc<Inner>, account_ref: AccountRef) -> Option<Self> {
         let mut queues = inner.queue.lock();
         let queue = queues.lines.get_mut(&account_ref)?;
@@ -39,8 +39,8 @@ impl<'a> Turn<'a> {
         &self.waiter.demand
     }
 
-    /// Gives the call its outcome, or moves it to the queue where it must wait. Adds the queues to serve next: this
-    /// one, unless its first call has no room.
+    /// Gives the call its outcome, or moves it to the queue where it must wait. Adds the queues that must be served
+    /// next to `after`: this one is among them unless its first call has no room.
     pub(super) fn conclude(mut self, outcome: Result<Reservation, Refusal>, due: &mut AccountRefs) {
         self.is_over = true;
         let mut after = After::default();

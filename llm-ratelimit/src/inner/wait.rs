@@ -1,6 +1,6 @@
 //! Waiting for room.
 //!
-//! A call that gives something back to an account drains the account's queue. Decisions are made outside of the queues'
+//! A call that gives an amount back to an account drains the account's queue. Decisions are made outside of the queues'
 //! lock, one at a time for each queue: see [`Turn`].
 
 use std::{
@@ -35,7 +35,7 @@ impl Inner {
         self.queue.settings.is_some() && outcome.as_ref().is_err_and(Refusal::may_wait)
     }
 
-    /// Waits after a first outcome, if there was no room and waiting is allowed.
+    /// Waits if the first outcome was a refusal for lack of room and waiting is allowed.
     pub(crate) async fn wait(
         self: &Arc<Self>,
         demand: &Demand,

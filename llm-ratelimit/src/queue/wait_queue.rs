@@ -25,7 +25,7 @@ enum TurnState {
     #[default]
     Free,
     Runs,
-    /// A turn runs, and room came back that its decision may not have seen.
+    /// A turn runs, and since it began an amount was given back that its decision may not have seen.
     LooksAgain,
 }
 
@@ -38,7 +38,7 @@ struct Class {
     ends: HashMap<Tenant, u64>,
 }
 
-/// Number of turns of which one belongs to a background call.
+/// One turn in this number is given to a background call.
 const TURNS: u32 = 16;
 
 impl WaitQueue {
@@ -97,13 +97,14 @@ impl WaitQueue {
         })
     }
 
-    /// Returns the amount wanted by the calls before a place in its class. Only the first hundred calls are counted.
+    /// Returns the amount that the calls before a place need, in the same class. Only the first hundred calls are
+    /// counted.
     pub(crate) fn before(&self, place: &Place, rule: &Rule) -> u64 {
         let before = self.classes[place.class].order.range(..place.key()).take(100);
         before.filter_map(|(_, waiter)| rule.amount(&waiter.demand)).fold(0, u64::saturating_add)
     }
 
-    /// Returns the amount that all calls want. Only the first hundred calls of each class are counted.
+    /// Returns the amount that all waiting calls need. Only the first hundred calls of each class are counted.
     pub(crate) fn wanted(&self, rule: &Rule) -> u64 {
         let first = self.classes.iter().flat_map(|class| class.order.values().take(100));
         first.filter_map(|waiter| rule.amount(&waiter.demand)).fold(0, u64::saturating_add)
@@ -116,7 +117,7 @@ impl WaitQueue {
         Some((waiter.place()?, Arc::clone(waiter)))
     }
 
-    /// Removes the calls for which `reason` returns one.
+    /// Removes the calls for which `reason` returns a reason.
     pub(crate) fn remove_where<R>(&mut self, reason: impl Fn(&Waiter) -> Option<R>) -> Vec<(Arc<Waiter>, R)> {
         let mut gone = Vec::new();
         for class in &mut self.classes {

@@ -1,4 +1,4 @@
-//! A call that waits.
+//! State of a waiting call.
 
 use std::{
     fmt,
@@ -35,7 +35,7 @@ struct State {
 /// Outcome of waiting.
 pub(crate) enum Outcome {
     Decided(Box<Result<Reservation, Refusal>>),
-    /// The call was removed from its queue for this reason.
+    /// Another task removed the call from its queue for this reason.
     TakenOut(Reason),
 }
 
@@ -87,7 +87,7 @@ impl Waiter {
         state.waker.take()
     }
 
-    /// Returns true if the longest wait is over, or the call's deadline has passed.
+    /// Returns true if the call has waited for the longest time, or its deadline has passed.
     pub(crate) fn is_late(&self) -> bool {
         let now = Instant::now();
         now >= self.timeout || self.demand.deadline.latest().is_some_and(|deadline| now >= deadline.into())

@@ -102,8 +102,8 @@ impl CalendarUnit {
 }
 
 impl Quota {
-    /// Returns the text that identifies the quota's counter: all but the amount, so that a new amount keeps the use so
-    /// far.
+    /// Returns the text that identifies the quota's counter: everything but the amount, so that a changed amount keeps
+    /// the usage so far.
     pub(crate) fn identity(&self) -> String {
         let what = self.unit().name();
         match self.span() {
@@ -136,7 +136,7 @@ fn dollars(text: &str) -> Result<u64, QuotaError> {
     u64::try_from(amount.nanos()).map_err(|_| QuotaError::Negative)
 }
 
-/// `1.5m` → 1,500,000; whole in the end.
+/// Reads `1.5m` as 1,500,000. The result must be a whole number.
 fn number(text: &str) -> Result<u64, QuotaError> {
     let error = || QuotaError::Amount(text.chars().take(64).collect());
     if text.starts_with('-') {

@@ -1,21 +1,20 @@
-//! The trait that each store of balances implements.
+//! Trait of stores of balances.
 
 use std::{collections::HashMap, fmt::Debug};
 
 use super::StoreError;
 use crate::Balance;
 
-/// A place for balances, one for each name. All of it may block for as long as a disk takes.
+/// Store of balances, one for each name. All methods may block for as long as a disk takes.
 pub(crate) trait Backend: Debug + Send + Sync {
-    /// Hands out all balances, or those of one tenant, in the order of their names.
+    /// Passes all balances, or those of one tenant, to `each` in the order of their names.
     fn read(&self, tenant: Option<&str>, each: &mut dyn FnMut(Balance)) -> Result<(), StoreError>;
 
-    /// Changes the balances of some names, all of them or none: to the given one, or to none. It is durable when this
-    /// returns.
+    /// Applies changes, all of them or none. They are durable when this returns.
     fn write(&self, changes: &Changes) -> Result<(), StoreError>;
 }
 
-/// New balances of some names.
+/// Changes of balances: the new balance of each name, or `None` for its removal.
 #[derive(Debug, Default)]
 pub(crate) struct Changes(HashMap<Name, Option<Balance>>);
 
@@ -23,12 +22,12 @@ pub(crate) struct Changes(HashMap<Name, Option<Balance>>);
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Name {
     pub(super) tenant: String,
-    /// A list in JSON, so that no two of them can look the same.
+    /// List of the counter's properties in JSON, so that different counters have different texts.
     pub(super) counter: String,
 }
 
 impl Changes {
-    /// Stores balances in place of the known ones. One that holds nothing need not be kept.
+    /// Replaces balances of the same names. A balance that holds nothing may be removed.
     pub(crate) fn put(&mut self, balances: impl IntoIterator<Item = Balance>) {
         let holds = |balance: &Balance| balance.used() > 0 || balance.debt() > 0;
         self.0.extend(balances.into_iter().map(|balance| (Name::of(&balance), Some(balance).filter(holds))));
@@ -39,7 +38,7 @@ impl Changes {
         self.0.extend(balances.into_iter().map(|balance| (Name::of(&balance), None)));
     }
 
-    /// Nothing of a tenant stays.
+    /// Removes everything that belongs to a tenant.
     pub(crate) fn forget(&mut self, tenant: &str) {
         for (_, balance) in self.0.iter_mut().filter(|(name, _)| name.tenant == tenant) {
             *balance = None;

@@ -1,6 +1,6 @@
 use std::path::PathBuf;
 
-/// A store that cannot be opened, read or written.
+/// Error of opening, reading or writing a store.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum StoreError {
@@ -51,7 +51,7 @@ pub enum StoreError {
     /// Balances cannot be written.
     #[error("cannot write balances: {0}")]
     Write(String),
-    /// Closed persister, or one whose thread has ended.
+    /// The persister is closed, or its thread has ended.
     #[error("the balance persister is closed")]
     Closed,
 }

@@ -21,7 +21,7 @@ use crate::Balance;
 
 /// Balances in one file. A process that is killed leaves it as it was after the last write that returned.
 pub(super) struct File {
-    /// Taken when the file is closed.
+    /// Database; `None` once the file is closed.
     database: Option<Database>,
     path: PathBuf,
 }
@@ -30,7 +30,7 @@ pub(super) struct File {
 const BALANCES: TableDefinition<'_, (&str, &str), &[u8]> = TableDefinition::new("balances");
 const FACTS: TableDefinition<'_, &str, u64> = TableDefinition::new("facts");
 
-/// Any of a database's many errors.
+/// Error of the database, of any type.
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 const FORMAT: &str = "format";
@@ -47,7 +47,7 @@ impl File {
         let failed = |message: String| StoreError::Open { path: path.into(), message };
         let wrong = |what: &dyn fmt::Display| failed(format!("{what}: {REMEDY}"));
         let file = open_file(path).map_err(|error| failed(error.to_string()))?;
-        // Some damage makes redb panic.
+        // redb panics on some kinds of damage.
         let opened = catch_unwind(|| Builder::new().create_file(file)).map_err(|_| wrong(&DAMAGED))?;
         let database = opened.map_err(|error| match error {
             DatabaseError::DatabaseAlreadyOpen => StoreError::InUse(path.into()),
@@ -61,19 +61,19 @@ impl File {
         }
     }
 
-    /// Uses the database. Some damage makes redb panic.
+    /// Uses the database. redb panics on some kinds of damage.
     fn with<R>(&self, work: impl FnOnce(&Database) -> Result<R, Failure>) -> Result<R, Failure> {
         let database = self.database.as_ref().ok_or("it is closed")?;
         catch_unwind(AssertUnwindSafe(|| work(database))).unwrap_or_else(|_| Err(DAMAGED.into()))
     }
 
-    /// The text of an error in use.
+    /// Converts an error of the open database to its text with the path.
     fn failed(&self, error: &dyn fmt::Display) -> String {
         format!("{}: {error}; if the file is damaged, {REMEDY}", self.path.display())
     }
 }
 
-/// Returns true if redb complains about what it read, not about reading it.
+/// Returns true if the error is about the contents of the file, not about reading it.
 fn is_of_contents(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof)
 }
@@ -86,7 +86,7 @@ fn open_file(path: &Path) -> io::Result<std::fs::File> {
     options.open(path)
 }
 
-/// Returns the file's format. A new file gets the one that is known, and its tables.
+/// Returns the number of the file's format. A new file gets the current format and its tables.
 fn format(database: &Database) -> Result<u64, Failure> {
     let reading = database.begin_read()?;
     let tables: Vec<String> = reading.list_tables()?.map(|table| table.name().to_owned()).collect();
@@ -104,7 +104,7 @@ fn format(database: &Database) -> Result<u64, Failure> {
     format.ok_or_else(|| foreign(&tables).into())
 }
 
-/// Names a database by its tables.
+/// Returns a description of a foreign database, by its tables.
 fn foreign(tables: &[String]) -> String {
     if CACHE_TABLES.iter().all(|own| tables.iter().any(|table| table == own)) {
         return "it is a cache of llm-cache and holds no balances".to_owned();
@@ -161,7 +161,7 @@ impl Backend for File {
 
 impl Drop for File {
     fn drop(&mut self) {
-        // Some damage makes redb panic. What was written is on the disk already.
+        // redb panics on some kinds of damage. What was written is on the disk already.
         let database = self.database.take();
         let _ = catch_unwind(AssertUnwindSafe(|| drop(database)));
     }

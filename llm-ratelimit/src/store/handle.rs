@@ -1,4 +1,4 @@
-//! The public handle of a store, opened by its address.
+//! Public handle of a store, which is opened by its address.
 
 use std::sync::Arc;
 
@@ -54,7 +54,7 @@ impl Store {
         }
     }
 
-    /// A store that lives as long as the process, for tests and for programs that take a URL.
+    /// Creates a store that lives as long as the process, for tests and for programs that take a URL.
     pub fn memory() -> Self {
         Self(Arc::new(Memory::default()))
     }
@@ -90,7 +90,7 @@ impl Store {
         self.read(Some(tenant))
     }
 
-    /// Writes balances, all or none. One of the same name is replaced; by one that holds nothing, it is removed.
+    /// Writes balances, all or none. A balance of the same name is replaced, or removed if the new one holds nothing.
     ///
     /// # Errors
     ///
@@ -101,7 +101,8 @@ impl Store {
         self.write(&changes)
     }
 
-    /// Removes all that is a tenant's own, and says how many balances that were. It is gone when this returns.
+    /// Removes all balances that belong to a tenant, and returns their number. The removal is durable when this
+    /// returns.
     ///
     /// # Errors
     ///
@@ -110,8 +111,8 @@ impl Store {
         self.remove(self.balances_of(tenant)?)
     }
 
-    /// Removes the balances of windows that ended before `time`, in nanoseconds since 1970, and owe nothing; says how
-    /// many.
+    /// Removes the balances of windows that ended before `time`, in nanoseconds since 1970, and owe nothing. Returns
+    /// their number.
     ///
     /// # Errors
     ///
@@ -122,9 +123,9 @@ impl Store {
         self.remove(over)
     }
 
-    /// Copies all balances to another store, and says how many. Where that has one of the same name, the one stays that
-    /// shows more: of the later window, else of more used. So it can be repeated, and forgets nothing that was spent.
-    /// No process should be writing to either.
+    /// Copies all balances to another store, and returns their number. If the other store has one of the same name, the
+    /// balance of the later window stays, and in one window the balance with more usage. So the copy can be repeated,
+    /// and no spent amount is lost. No process should write to either store meanwhile.
     ///
     /// # Errors
     ///

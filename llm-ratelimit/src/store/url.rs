@@ -41,7 +41,7 @@ const ESCAPE: StoreError =
     StoreError::Url("the path has a broken escape: after % come two hexadecimal digits, in UTF-8");
 
 impl Address {
-    /// Reads an address. What it may hold of secrets is in no error.
+    /// Reads an address. No error quotes the address, because it may hold a password.
     pub(crate) fn read(url: &str) -> Result<Self, StoreError> {
         let (scheme, rest) = url.split_once(':').ok_or(SCHEMELESS)?;
         let scheme = scheme.to_ascii_lowercase();
