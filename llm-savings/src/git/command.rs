@@ -1,12 +1,22 @@
-//! Program `git`.
+//! Commands of the program `git`, and their output.
 
 use std::{
+    ffi::OsString,
     fmt,
     io::{BufRead, BufReader, Read, Write},
+    path::PathBuf,
     process::{Child, ChildStdin, ChildStdout, Command, Output, Stdio},
 };
 
-use super::{Repository, changes::COMMIT};
+use super::changes::COMMIT;
+
+/// Program `git` in a directory.
+#[derive(Clone, Debug)]
+pub(super) struct Git {
+    pub(super) program: OsString,
+    pub(super) root: PathBuf,
+    pub(super) env: Vec<(&'static str, OsString)>,
+}
 
 /// Reason for which a history cannot be read, with what to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,20 +37,20 @@ impl fmt::Display for GitError {
 impl std::error::Error for GitError {}
 
 /// Returns the current commit in short form.
-pub(super) fn revision(repository: &Repository) -> Result<String, GitError> {
-    run(repository, &["rev-parse", "--git-dir"])?;
-    run(repository, &["rev-parse", "--verify", "--short", "HEAD"])
+pub(super) fn revision(git: &Git) -> Result<String, GitError> {
+    run(git, &["rev-parse", "--git-dir"])?;
+    run(git, &["rev-parse", "--verify", "--short", "HEAD"])
         .map(|out| out.trim().to_owned())
         .map_err(|_| GitError::new("it has no commit yet, and nothing to request before there is one"))
 }
 
-pub(super) fn is_shallow(repository: &Repository) -> Result<bool, GitError> {
-    run(repository, &["rev-parse", "--is-shallow-repository"]).map(|out| out.trim() == "true")
+pub(super) fn is_shallow(git: &Git) -> Result<bool, GitError> {
+    run(git, &["rev-parse", "--is-shallow-repository"]).map(|out| out.trim() == "true")
 }
 
 /// Returns the changes of the newest `commits` (or all) to files that match any of `globs` (or to all, if there are none),
 /// oldest first.
-pub(super) fn log(repository: &Repository, commits: Option<usize>, globs: &[String]) -> Result<String, GitError> {
+pub(super) fn log(git: &Git, commits: Option<usize>, globs: &[String]) -> Result<String, GitError> {
     let (count, format) = (commits.map(|commits| format!("--max-count={commits}")), format!("--format={COMMIT}%ct"));
     let settings = ["-c", "log.showSignature=false", "-c", "log.showRoot=true", "-c", "core.quotePath=false"];
     let mut args = settings.to_vec();
@@ -50,12 +60,11 @@ pub(super) fn log(repository: &Repository, commits: Option<usize>, globs: &[Stri
     let globs: Vec<String> = globs.iter().map(|glob| format!(":(glob){glob}")).collect();
     args.push("--");
     args.extend(globs.iter().map(String::as_str));
-    run(repository, &args)
+    run(git, &args)
 }
 
-fn run(repository: &Repository, args: &[&str]) -> Result<String, GitError> {
-    let Output { status, stdout, stderr } =
-        command(repository, args).stdin(Stdio::null()).output().map_err(not_started)?;
+fn run(git: &Git, args: &[&str]) -> Result<String, GitError> {
+    let Output { status, stdout, stderr } = command(git, args).stdin(Stdio::null()).output().map_err(not_started)?;
     if status.success() {
         Ok(String::from_utf8_lossy(&stdout).into_owned())
     } else {
@@ -63,16 +72,16 @@ fn run(repository: &Repository, args: &[&str]) -> Result<String, GitError> {
     }
 }
 
-fn command(repository: &Repository, args: &[&str]) -> Command {
-    let mut command = Command::new(&repository.program);
-    command.arg("--no-pager").arg("-C").arg(&repository.root).args(args);
+fn command(git: &Git, args: &[&str]) -> Command {
+    let mut command = Command::new(&git.program);
+    command.arg("--no-pager").arg("-C").arg(&git.root).args(args);
     // Messages are distinguished by their English words; a partial clone must not be completed over the network.
     command.env("LC_ALL", "C").env("GIT_NO_LAZY_FETCH", "1");
     // The directory says which repository is meant, also below a git hook.
     for name in ["GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX"] {
         command.env_remove(name);
     }
-    command.envs(repository.env.iter().map(|(name, value)| (name, value)));
+    command.envs(git.env.iter().map(|(name, value)| (name, value)));
     command
 }
 
@@ -85,8 +94,8 @@ pub(super) struct Blobs {
 }
 
 impl Blobs {
-    pub(super) fn start(repository: &Repository) -> Result<Self, GitError> {
-        let mut command = command(repository, &["cat-file", "--batch"]);
+    pub(super) fn start(git: &Git) -> Result<Self, GitError> {
+        let mut command = command(git, &["cat-file", "--batch"]);
         let mut child =
             command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().map_err(not_started)?;
         let names = child.stdin.take().expect("stdin is piped");

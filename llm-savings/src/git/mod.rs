@@ -9,17 +9,12 @@ mod command;
 mod functions;
 mod mask;
 
-use std::{
-    ffi::OsString,
-    path::{Path, PathBuf},
-    time::SystemTime,
-    vec,
-};
+use std::{ffi::OsString, path::Path, time::SystemTime, vec};
 
 use crate::record::{Prompt, Record, Segment, SegmentKind};
 use changes::{Commit, File};
-use command::Blobs;
 pub use command::GitError;
+use command::{Blobs, Git};
 pub use functions::public_functions;
 
 /// Part of a git repository below a directory.
@@ -35,11 +30,7 @@ pub use functions::public_functions;
 /// # Ok::<_, llm_savings::git::GitError>(())
 /// ```
 #[derive(Clone, Debug)]
-pub struct Repository {
-    program: OsString,
-    root: PathBuf,
-    env: Vec<(&'static str, OsString)>,
-}
+pub struct Repository(Git);
 
 /// File that a commit added or modified.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,18 +53,18 @@ pub struct Changes {
 impl Repository {
     /// Creates a reader of the repository that the directory is in.
     pub fn new(root: impl AsRef<Path>) -> Self {
-        Self { program: "git".into(), root: root.as_ref().to_owned(), env: Vec::new() }
+        Self(Git { program: "git".into(), root: root.as_ref().to_owned(), env: Vec::new() })
     }
 
     /// Sets the program to run instead of `git`.
     pub fn program(mut self, program: impl Into<OsString>) -> Self {
-        self.program = program.into();
+        self.0.program = program.into();
         self
     }
 
     /// Sets a variable in the program's environment.
     pub fn env(mut self, name: &'static str, value: impl Into<OsString>) -> Self {
-        self.env.push((name, value.into()));
+        self.0.env.push((name, value.into()));
         self
     }
 
@@ -83,7 +74,7 @@ impl Repository {
     ///
     /// There is no repository, or no commit; the error says what to do.
     pub fn revision(&self) -> Result<String, GitError> {
-        command::revision(self)
+        command::revision(&self.0)
     }
 
     /// Returns the files that the newest `commits` (all if `None`) added or modified and that match one of `globs`: `*`
@@ -93,13 +84,13 @@ impl Repository {
     ///
     /// The history cannot be read; the error says what to do.
     pub fn changes(&self, commits: Option<usize>, globs: &[String]) -> Result<Changes, GitError> {
-        if command::is_shallow(self)? {
+        if command::is_shallow(&self.0)? {
             return Err(GitError::new("the clone is shallow: git fetch --unshallow brings the rest"));
         }
-        let log = command::log(self, commits, globs)?;
+        let log = command::log(&self.0, commits, globs)?;
         let commits = changes::commits(&log);
         let files: Vec<_> = commits.iter().flat_map(Commit::timed_files).collect();
-        Ok(Changes { commits: commits.len(), files: files.into_iter(), blobs: Blobs::start(self)? })
+        Ok(Changes { commits: commits.len(), files: files.into_iter(), blobs: Blobs::start(&self.0)? })
     }
 }
 
