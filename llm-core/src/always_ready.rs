@@ -1,9 +1,10 @@
-/// Writes what services that are always ready have in common: the types of reply, error and future, and `poll_ready`.
+/// Writes the part of a `tower::Service` impl that is the same in every service that is always ready: the types
+/// `Response`, `Error` and `Future`, and the method `poll_ready`.
 ///
-/// It stands in an `impl Service<Call<T>>`, beside `call`, and takes the type of the output. The future is a
-/// [`ResponseFuture`](crate::layer::ResponseFuture), or the type that is given after the output. A layer is always ready
-/// because only its call says what to wait for, so its future waits with a clone of the inner service
-/// ([`oneshot`](crate::layer::oneshot)).
+/// Put it into an `impl Service<Call<T>>`, beside the method `call`. Its argument is the type of the output. The future
+/// is a [`ResponseFuture`](crate::layer::ResponseFuture), unless a second argument names another type. A layer reports
+/// readiness at once, because it knows only from the call whether it needs the inner service. Its future then waits
+/// until a clone of the inner service is ready ([`oneshot`](crate::layer::oneshot)).
 ///
 /// ```
 /// use llm_core::layer::{LlmService, ResponseFuture, always_ready, oneshot};
@@ -45,7 +46,8 @@ macro_rules! __always_ready {
 /// Implements a tower service of the three built-in operations for a provider, so that it can stand at the bottom of a stack
 /// without the box that [`into_service`](crate::into_service) needs for each call.
 ///
-/// It takes the generic parameters in brackets, the type, names for its clone and for the call, and a future for each operation.
+/// Its arguments are the generic parameters in brackets, the provider's type, two names (for the clone of the provider
+/// and for the call), and one expression for each operation that makes the future.
 ///
 /// ```
 /// use llm_core::layer::provider_services;

@@ -1,6 +1,7 @@
 /// Limits of one request that holds several items, such as the texts of an embeddings request.
 ///
-/// A layer that merges calls stays within them. `llm_providers::batch_limits` has the vendors' values.
+/// A layer that merges calls keeps each merged request within them. `llm_providers::batch_limits` returns the values of
+/// a vendor.
 ///
 /// ```
 /// use llm_core::layer::BatchLimits;
@@ -20,18 +21,18 @@ pub struct BatchLimits {
 }
 
 impl BatchLimits {
-    /// Creates limits of `items` items, without a limit on tokens. 0 counts as 1.
+    /// Creates limits that allow `items` items in a request and any number of tokens. 0 items count as 1.
     pub const fn of_items(items: usize) -> Self {
         Self { items: if items == 0 { 1 } else { items }, tokens_per_item: None, tokens: None }
     }
 
-    /// Limits the input tokens of an item.
+    /// Sets the largest number of input tokens of an item.
     #[must_use]
     pub const fn with_tokens_per_item(self, tokens: u64) -> Self {
         Self { tokens_per_item: Some(tokens), ..self }
     }
 
-    /// Limits the input tokens of a request.
+    /// Sets the largest number of input tokens of a request.
     #[must_use]
     pub const fn with_tokens(self, tokens: u64) -> Self {
         Self { tokens: Some(tokens), ..self }

@@ -9,11 +9,12 @@ use std::{
 
 use futures_core::Stream;
 
-/// One stream for many readers. Each reader gets every item from the first on.
+/// Stream that many readers share. Each reader gets every item, beginning with the first.
 ///
-/// No task polls the source. One of the readers does, and dropping any of them leaves the others unharmed. If the
-/// source wakes, two readers are woken: one to poll, one in case the first is held but not polled. If an item arrives,
-/// all waiting readers are woken. The source is dropped with its last reader.
+/// No task polls the source stream. The readers poll it, one at a time, and any reader may be dropped without an effect
+/// on the others. When the source is ready to be polled, two readers are woken: one to poll it, and a second in case
+/// the task of the first keeps its reader without polling it. When an item arrives, all waiting readers are woken. The
+/// source is dropped with its last reader.
 ///
 /// A stream of one item is a single flight: one call with many waiters.
 ///
@@ -37,7 +38,7 @@ use futures_core::Stream;
 /// A source that panics ends the stream for all readers, without an item. That includes a source whose timers belong to
 /// a tokio runtime that has ended while a reader in another runtime polls it.
 ///
-/// All items are held for later readers, until [`close`](Self::close) says that none will join.
+/// All items are kept for later readers, until [`close`](Self::close) says that no more readers will join.
 ///
 /// NOTE: a reader has to poll. If both woken readers are kept but not polled, the others wait until the source wakes
 /// again, or another reader polls, joins or leaves. Spawn calls, or poll them together, as with any future.
@@ -45,7 +46,7 @@ pub struct Broadcast<S: Stream> {
     state: Mutex<State<S>>,
 }
 
-/// Reads a [`Broadcast`] from its first item.
+/// Reader of a [`Broadcast`], a stream of its own that begins with the first item.
 pub struct Reader<S: Stream> {
     of: Arc<Broadcast<S>>,
     id: u64,
@@ -54,17 +55,18 @@ pub struct Reader<S: Stream> {
 
 struct State<S: Stream> {
     source: Source<S>,
-    /// True if the source has woken since its last poll, or was never polled.
+    /// True if the source has woken since it was last polled, or was never polled.
     awake: bool,
     items: VecDeque<S::Item>,
-    /// Number of items that came before `items` and are gone.
+    /// Number of items that were removed from the front of `items`.
     gone: usize,
-    /// Largest number of items to hold, set when new readers are refused.
+    /// Largest number of items to keep once the broadcast is closed; `None` while it is open.
     most: Option<usize>,
-    /// Readers to be woken by the next item. A woken reader is taken out, and comes back if it finds nothing. So a
-    /// reader that is held and not polled is not woken twice.
+    /// Wakers of the readers that wait for the next item, by the reader's id. A reader is removed when it is woken, and
+    /// adds itself again if it finds no item, so that a reader that its task does not poll is woken once only.
     waiting: BTreeMap<u64, Waker>,
-    /// Readers to be woken by the end alone, or to poll the source if no other reader waits.
+    /// Wakers of the readers that wait only for the end. They are woken by the end, or to poll the source if no other
+    /// reader waits.
     end_only: BTreeMap<u64, Waker>,
     readers: usize,
     next_id: u64,
@@ -72,7 +74,7 @@ struct State<S: Stream> {
 
 enum Source<S> {
     Idle(S),
-    /// Polled by a reader, outside the lock.
+    /// A reader polls the source right now, outside the lock.
     Taken,
     Ended,
 }
@@ -82,8 +84,8 @@ where
     S: Stream + Unpin + Send + 'static,
     S::Item: Clone + Send + 'static,
 {
-    /// Shares a stream. It is not polled before its first reader is. A stream that must not move is boxed first, by
-    /// [`Box::pin`].
+    /// Shares a stream, which is first polled when a reader is polled. Box a stream that is not `Unpin` with
+    /// [`Box::pin`] first.
     pub fn new(source: S) -> Arc<Self> {
         Arc::new(Self {
             state: Mutex::new(State {
@@ -100,8 +102,8 @@ where
         })
     }
 
-    /// Adds a reader from the first item; `None` if all readers have left, so that the stream is gone, or if it is
-    /// closed.
+    /// Adds a reader that begins with the first item. Returns `None` if the broadcast is closed, or if it had readers
+    /// and all of them were dropped, because the source is dropped with the last reader.
     pub fn subscribe(self: &Arc<Self>) -> Option<Reader<S>> {
         let mut state = self.lock();
         if state.readers == 0 && state.next_id > 0 || state.most.is_some() {
@@ -113,23 +115,24 @@ where
         Some(Reader { of: Arc::clone(self), id, next: 0 })
     }
 
-    /// Refuses further readers. From here on as many items are held as there are now: a reader that falls further
-    /// behind [has missed](Reader::has_missed) some, and gets no more.
+    /// Refuses further readers. From now on no more items are kept than at this moment (at least one): a reader that
+    /// falls behind further [has missed](Reader::has_missed) items, and its stream ends.
     pub fn close(&self) {
         let mut state = self.lock();
         state.most = state.most.or(Some(state.items.len().max(1)));
     }
 
-    /// Returns the number of items that are held.
+    /// Returns the number of items that are kept.
     pub fn buffered(&self) -> usize {
         self.lock().items.len()
     }
 
-    /// Returns the item at an index, or, without one, the last item once the stream has ended.
+    /// Polls for the item at index `at`, or, if `at` is `None`, for the last item of the stream, which is ready when
+    /// the stream has ended.
     fn poll_item(self: &Arc<Self>, id: u64, at: Option<usize>, cx: &mut Context<'_>) -> Poll<Option<S::Item>> {
         loop {
             let source = {
-                // Declared before the lock, so dropped after it.
+                // Declared before the lock guard, so that it is dropped after the guard.
                 let _stale;
                 let mut state = self.lock();
                 let gone = state.gone;
@@ -164,13 +167,13 @@ where
 
 impl<S: Stream> Broadcast<S> {
     fn lock(&self) -> MutexGuard<'_, State<S>> {
-        // The source and the wakers run, and are dropped, outside the lock: they may come back here. Only items are
-        // cloned inside; a panic there leaves the state whole.
+        // The source and the wakers are called and dropped outside of the lock, because they may lock this state.
+        // Inside the lock only items are cloned; a panic there leaves the state consistent.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn leave(&self, id: u64) {
-        // Declared before the lock, so dropped after it.
+        // Declared before the lock guard, so that it is dropped after the guard.
         let _own;
         let mut state = self.lock();
         _own = (state.waiting.remove(&id), state.end_only.remove(&id));
@@ -179,10 +182,10 @@ impl<S: Stream> Broadcast<S> {
             let source = std::mem::replace(&mut state.source, Source::Ended);
             let items = std::mem::take(&mut state.items);
             drop(state);
-            // Dropping these may run code that locks this state.
+            // Dropping the source or the items may run code that locks this state.
             drop((source, items));
         } else if state.awake {
-            // The reader that left may have been the one woken to poll.
+            // The reader that left may have been the one that was woken to poll the source.
             let next = state.drivers();
             drop(state);
             wake(next);
@@ -191,7 +194,7 @@ impl<S: Stream> Broadcast<S> {
 }
 
 impl<S: Stream> State<S> {
-    /// Registers a reader's waker. Returns the one before it, to be dropped outside the lock.
+    /// Registers a reader's waker. Returns the waker that it replaces, for the caller to drop outside of the lock.
     fn wait(&mut self, id: u64, end_only: bool, waker: &Waker) -> Option<Waker> {
         let list = if end_only { &mut self.end_only } else { &mut self.waiting };
         if list.get(&id).is_some_and(|known| known.will_wake(waker)) {
@@ -211,7 +214,8 @@ impl<S: Stream> State<S> {
         }
     }
 
-    /// Takes the waker of the reader to poll next, and one of another task in case the first is held but not polled.
+    /// Removes and returns the wakers of up to two readers in different tasks: one is to poll the source, the other
+    /// does so if the first task does not.
     fn drivers(&mut self) -> Vec<Waker> {
         let mut drivers = Vec::with_capacity(2);
         for list in [&mut self.waiting, &mut self.end_only] {
@@ -225,7 +229,7 @@ impl<S: Stream> State<S> {
     }
 }
 
-/// Wakes all of them, also if one of them panics.
+/// Wakes all wakers, even if one of them panics.
 fn wake(wakers: impl IntoIterator<Item = Waker>) {
     struct Rest<I: Iterator<Item = Waker>>(I);
     impl<I: Iterator<Item = Waker>> Drop for Rest<I> {
@@ -237,24 +241,24 @@ fn wake(wakers: impl IntoIterator<Item = Waker>) {
     rest.0.by_ref().for_each(Waker::wake);
 }
 
-/// Source that a reader polls outside the lock.
+/// The source while a reader polls it outside of the lock.
 struct Lease<'a, S: Stream> {
     of: &'a Broadcast<S>,
     source: Option<S>,
 }
 
 impl<S: Stream + Unpin> Lease<'_, S> {
-    /// Polls the source. A source that panics has ended: any reader may be the one that polls it, so none gets the
-    /// panic.
+    /// Polls the source. A panic of the source counts as its end, because it would otherwise hit the reader that
+    /// happens to poll.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<S::Item>> {
         let source = self.source.as_mut().expect("a lease holds its source until it is given back");
         catch_unwind(AssertUnwindSafe(|| Pin::new(source).poll_next(cx))).unwrap_or(Poll::Ready(None))
     }
 
-    /// Puts the source back, and registers the reader that polled it. A source that woke meanwhile is not polled again
-    /// at once: like any future that wakes itself, it lets others run first.
+    /// Puts the source back, and registers the reader that polled it. If the source has woken meanwhile, other readers
+    /// are woken to poll it, and this one returns: like any future that wakes itself, it lets other tasks run first.
     fn give_back(mut self, id: u64, end_only: bool, waker: &Waker) {
-        // Declared before the lock, so dropped after it.
+        // Declared before the lock guard, so that it is dropped after the guard.
         let _stale;
         let mut state = self.of.lock();
         if let Some(source) = self.source.take() {
@@ -266,7 +270,8 @@ impl<S: Stream + Unpin> Lease<'_, S> {
         wake(next);
     }
 
-    /// Adds an item, or the end, and wakes all waiting readers but `by`, which polls.
+    /// Adds an item, or the end if `item` is `None`, and wakes all waiting readers but `by`, the reader that is
+    /// polling.
     fn deliver(mut self, item: Option<S::Item>, by: u64) {
         let source = self.source.take();
         let mut state = self.of.lock();
@@ -296,7 +301,7 @@ impl<S: Stream + Unpin> Lease<'_, S> {
     }
 }
 
-/// The source's waker. It keeps the state, but not the source, which is dropped with the last reader.
+/// Waker of the source. It keeps the state alive, but not the source, which is dropped with the last reader.
 impl<S> Wake for Broadcast<S>
 where
     S: Stream + Send + 'static,
@@ -312,7 +317,7 @@ where
             state.awake = true;
             match state.source {
                 Source::Idle(_) => state.drivers(),
-                // The reader that polls it now looks at `awake` when it gives it back.
+                // The reader that polls the source right now checks `awake` when it puts the source back.
                 Source::Taken | Source::Ended => return,
             }
         };
@@ -325,18 +330,19 @@ where
     S: Stream + Unpin + Send + 'static,
     S::Item: Clone + Send + 'static,
 {
-    /// Waits for the end of the stream and returns its last item. Earlier items do not wake it, unless no other reader
-    /// waits.
+    /// Waits for the end of the stream and returns its last item. Earlier items wake this reader only if no other
+    /// reader waits.
     pub async fn last(self) -> Option<S::Item> {
         std::future::poll_fn(|cx| self.of.poll_item(self.id, None, cx)).await
     }
 
-    /// Adds another reader of the same stream, from the first item; `None` if it is closed.
+    /// Adds another reader of the same stream, which begins with the first item. Returns `None` if the broadcast is
+    /// closed.
     pub fn resubscribe(&self) -> Option<Self> {
         self.of.subscribe()
     }
 
-    /// Returns `true` if items that this reader has not read are gone, so that it gets no more.
+    /// Returns `true` if items that this reader has not read were removed, so that its stream ends here.
     pub fn has_missed(&self) -> bool {
         self.next < self.of.lock().gone
     }
@@ -356,7 +362,7 @@ where
     }
 }
 
-// Nothing in it is pinned.
+// A reader has no pinned field.
 impl<S: Stream> Unpin for Reader<S> {}
 
 impl<S: Stream> Drop for Reader<S> {

@@ -1,4 +1,4 @@
-//! The envelope of a request, and what layers put into it for one another.
+//! A request's envelope, and the values that layers put into it for one another.
 
 mod attempt_permit;
 mod deadline;

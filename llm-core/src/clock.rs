@@ -7,13 +7,13 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-/// Wall time, for expiry and calendar windows. Waiting is done with tokio's timers, not with this.
+/// Source of wall time, for expiry and calendar windows. Layers wait with tokio's timers and not with this clock.
 pub trait Clock: fmt::Debug + Send + Sync + 'static {
     /// Returns the time now.
     fn now(&self) -> SystemTime;
 }
 
-/// The machine's own clock.
+/// Clock of the operating system.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SystemClock;
 
@@ -40,14 +40,14 @@ impl Clock for SystemClock {
 pub struct ManualClock(Arc<AtomicU64>);
 
 impl ManualClock {
-    /// Creates a clock that shows a number of seconds since 1970.
+    /// Creates a clock that shows the time `seconds` seconds after 1970 began (UTC).
     pub fn at_unix(seconds: u64) -> Self {
         let clock = Self::default();
         clock.set_unix(Duration::from_secs(seconds));
         clock
     }
 
-    /// Sets the time since 1970, forward or back, with microsecond steps.
+    /// Sets the time, as the duration since 1970 began (UTC), forward or back, in steps of a microsecond.
     pub fn set_unix(&self, time: Duration) {
         self.0.store(micros(time), Ordering::SeqCst);
     }

@@ -4,9 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Error, ErrorKind, Estimate, Extra, Operation, fingerprint::Fingerprinter, heap_size::shared_size};
 
-/// Texts to turn into vectors. Cheap to clone.
+/// Request to turn texts into vectors. Cheap to clone.
 ///
-/// It is divisible: each input is an item of its own, so that a cache sends only unknown ones.
+/// A cache looks up each input on its own, and sends only those that it does not have.
 ///
 /// ```
 /// use llm_core::EmbedRequest;
@@ -18,15 +18,15 @@ use crate::{Error, ErrorKind, Estimate, Extra, Operation, fingerprint::Fingerpri
 pub struct EmbedRequest {
     /// The model, as the vendor names it.
     pub model: Arc<str>,
-    /// Inputs to turn into vectors, one each.
+    /// Inputs, each of which becomes one vector.
     pub inputs: Arc<Vec<EmbedInput>>,
-    /// The length of the vectors, where the model lets one choose.
+    /// Length of the vectors, for models that let a caller choose it.
     pub dimensions: Option<u32>,
     /// Unknown fields, sent as they are.
     pub extra: Extra,
 }
 
-/// An input to turn into a vector.
+/// Input that becomes one vector.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -40,11 +40,11 @@ pub struct EmbedRequest {
 pub enum EmbedInput {
     /// A text.
     Text(Arc<str>),
-    /// A text as the model's own tokens.
+    /// A text as tokens of the model's own tokenizer.
     Tokens(Arc<[u32]>),
 }
 
-/// One vector for each input, in order. Usage is on the receipt.
+/// Response to an [`EmbedRequest`]: one vector for each input, in order. The usage is on the receipt.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Embeddings {
@@ -58,20 +58,22 @@ pub struct Embeddings {
 }
 
 impl EmbedRequest {
-    /// Fields among `extra` that do not decide the vectors: their encoding, and the end user's id.
+    /// Names of fields among `extra` that do not decide the vectors: their encoding, and the end user's id. Requests
+    /// that differ only in them have one cache key.
     pub const TRANSPORT_FIELDS: [&'static str; 2] = ["encoding_format", "user"];
 
-    /// Creates a request of texts.
+    /// Creates a request for the vectors of texts.
     pub fn new<T: Into<Arc<str>>>(model: impl Into<Arc<str>>, texts: impl IntoIterator<Item = T>) -> Self {
         let inputs = texts.into_iter().map(|text| EmbedInput::Text(text.into())).collect();
         Self { model: model.into(), inputs: Arc::new(inputs), ..Self::default() }
     }
 
-    /// Refuses a request that no vendor accepts. Clients call it.
+    /// Returns an error for a request that every vendor would refuse, so that clients need no round trip to find out.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidRequest`]: no model, no inputs, no tokens in an input, zero dimensions.
+    /// [`ErrorKind::InvalidRequest`] if there is no model or no input, an input has no tokens, or the number of
+    /// dimensions is zero.
     pub fn validate(&self) -> Result<(), Error> {
         if self.model.trim().is_empty() {
             return Err(Error::invalid("model is empty: name one, such as text-embedding-3-small"));
@@ -107,7 +109,7 @@ impl Embeddings {
     }
 }
 
-/// Returns `true` if the cosine between two vectors is at least 0.999.
+/// Returns `true` if the cosine of the angle between two vectors is at least 0.999.
 fn alike(a: &[f32], b: &[f32]) -> bool {
     let dot = |a: &[f32], b: &[f32]| -> f64 { a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum() };
     a == b || a.len() == b.len() && dot(a, b) >= 0.999 * (dot(a, a) * dot(b, b)).sqrt()
@@ -166,7 +168,8 @@ impl Operation for EmbedRequest {
         Some(&response.model).filter(|model| !model.is_empty())
     }
 
-    /// Returns `true` if each pair of vectors points the same way: vendors' last digits differ from call to call.
+    /// Returns `true` if each pair of vectors points in the same direction: the last digits that a vendor returns
+    /// differ from call to call.
     fn equivalent(one: &Embeddings, other: &Embeddings) -> bool {
         one.vectors.len() == other.vectors.len() && one.vectors.iter().zip(&other.vectors).all(|(a, b)| alike(a, b))
     }
@@ -183,7 +186,8 @@ impl Operation for EmbedRequest {
         self.inputs.len()
     }
 
-    /// Returns all but the inputs; `None` for a request that is not valid, so that it fails alone.
+    /// Returns the bytes that two requests must have in common to be merged: all fields but the inputs. Returns `None`
+    /// for an invalid request, so that it fails alone.
     fn merge_key(&self) -> Option<Vec<u8>> {
         self.validate().ok()?;
         let Self { model, inputs: _, dimensions, extra } = self;
@@ -215,8 +219,8 @@ impl Operation for EmbedRequest {
         let (model, extra) = parts.first().map(|first| (first.model.clone(), first.extra.clone())).unwrap_or_default();
         let mut vectors = Vec::with_capacity(parts.len());
         for part in parts {
-            // Each part needs one vector for each input: two in one part and none in another would have the right sum,
-            // and go to the wrong inputs.
+            // Each part must have one vector for each input: with two vectors in one part and none in another the sum
+            // would be right, and the vectors would go to the wrong inputs.
             count(part.vectors.len(), 1)?;
             vectors.extend(part.vectors);
         }

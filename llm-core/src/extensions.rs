@@ -8,7 +8,7 @@ use crate::call::{CallOption, Unread};
 
 /// Values that layers add to a call or a reply, at most one of each type.
 ///
-/// The first value takes one allocation, so a layer that answers at once can afford one.
+/// The first value takes a single allocation, so that a layer which answers at once, such as a cache, stays cheap.
 ///
 /// ```
 /// use llm_core::layer::Extensions;
@@ -33,7 +33,7 @@ trait Value: Any + Send + Sync {
     fn unread(&self) -> Option<Unread>;
 }
 
-/// A value, with its meaning to HTTP clients and in a stack that does not read it.
+/// Value with the functions that state it to an HTTP client, and that state its meaning if no layer reads it.
 struct Entry<T> {
     value: T,
     /// Returns the header fields that state the value to an HTTP client.
@@ -82,7 +82,8 @@ impl Extensions {
         self.put(Box::new(Entry::new(value))).and_then(into_value)
     }
 
-    /// Adds a value of a reply, and what it says to an HTTP client. Returns the value of this type that it replaces.
+    /// Adds a value to a reply, with a function that returns the header fields which state it to an HTTP client.
+    /// Returns the value of this type that it replaces.
     ///
     /// ```
     /// use llm_core::layer::Extensions;
@@ -102,13 +103,13 @@ impl Extensions {
         self.put(Box::new(Entry { header_fields: Some(header_fields), ..Entry::new(value) })).and_then(into_value)
     }
 
-    /// Adds an option of a call, which stays unread until a layer [gets](Self::get) it. Returns the option of this type
-    /// that it replaces.
+    /// Adds an option to a call. The option counts as unread until a layer [gets](Self::get) it. Returns the option of
+    /// this type that it replaces.
     pub fn insert_option<T: CallOption>(&mut self, option: T) -> Option<T> {
         self.put(Box::new(Entry { unread: Some(T::unread), ..Entry::new(option) })).and_then(into_value)
     }
 
-    /// Returns the meanings of the options that no layer has read. A client calls it, below all layers.
+    /// Returns the effects of the options that no layer has read. A client calls this, because it is below all layers.
     ///
     /// ```
     /// use llm_core::layer::{Extensions, Pinned, Unread};
@@ -128,7 +129,7 @@ impl Extensions {
         self.first.iter().chain(&self.others).flat_map(|value| value.header_fields()).collect()
     }
 
-    /// Returns the value of a type.
+    /// Returns the value of type `T`.
     pub fn get<T: Send + Sync + 'static>(&self) -> Option<&T> {
         let entry: &Entry<T> = self.iter().find_map(|value| value.downcast_ref())?;
         if entry.unread.is_some() {
@@ -137,14 +138,14 @@ impl Extensions {
         Some(&entry.value)
     }
 
-    /// Returns a mutable reference to the value of a type.
+    /// Returns a mutable reference to the value of type `T`.
     pub fn get_mut<T: Send + Sync + 'static>(&mut self) -> Option<&mut T> {
         let values = self.first.iter_mut().chain(&mut self.others);
         let mut values = values.map(|value| -> &mut dyn Any { &mut **value });
         values.find_map(<dyn Any>::downcast_mut).map(|entry: &mut Entry<T>| &mut entry.value)
     }
 
-    /// Removes the value of a type and returns it.
+    /// Removes the value of type `T` and returns it.
     pub fn remove<T: Send + Sync + 'static>(&mut self) -> Option<T> {
         let at = self.iter().position(<dyn Any>::is::<Entry<T>>)?;
         let others = &mut self.others;
@@ -155,7 +156,7 @@ impl Extensions {
         into_value(removed)
     }
 
-    /// Adds all values of another set, each in place of the value of its type.
+    /// Adds all values of another set. A value replaces the one of the same type.
     pub fn extend(&mut self, other: Self) {
         other.first.into_iter().chain(other.others).for_each(|value| drop(self.put(value)));
     }
@@ -189,7 +190,7 @@ impl Extensions {
     }
 }
 
-/// Returns the value of a type out of its box.
+/// Takes the value, which has type `T`, out of its box.
 fn into_value<T: 'static>(value: Box<dyn Value>) -> Option<T> {
     let value: Box<dyn Any> = value;
     value.downcast::<Entry<T>>().ok().map(|entry| entry.value)

@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 
 use crate::fingerprint::Fingerprinter;
 
-/// Fields that this library has no name for. They pass through in requests and responses. Cheap to clone.
+/// JSON fields that this library does not know, which pass through requests and responses unchanged. Cheap to clone.
 ///
 /// ```
 /// use llm_core::ChatRequest;
@@ -40,7 +40,7 @@ impl Extra {
         Arc::make_mut(self.0.get_or_insert_default()).insert(name.into(), value.into());
     }
 
-    /// Returns names and values.
+    /// Returns the fields as pairs of name and value.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Value)> {
         self.0.iter().flat_map(|map| map.iter()).map(|(name, value)| (name.as_str(), value))
     }
@@ -50,8 +50,8 @@ impl Extra {
         self.0.as_deref()
     }
 
-    /// Merges later fields, which the pieces of a stream carry: objects merge, arrays grow, other values replace; null
-    /// replaces nothing.
+    /// Merges fields that a later piece of a stream carries: objects are merged, arrays appended, other values
+    /// replaced. A null replaces nothing.
     pub fn merge(&mut self, later: &Self) {
         if self.is_empty() {
             self.clone_from(later);
@@ -66,13 +66,13 @@ impl Extra {
         }
     }
 
-    /// Returns the length of the fields' JSON text, for estimates; 0 without fields.
+    /// Returns the length of the fields' JSON text in bytes, for estimates; 0 without fields.
     pub(crate) fn json_bytes(&self) -> u64 {
         self.iter().map(|(name, value)| (name.len() + json_bytes(value) + r#""":,"#.len()) as u64).sum()
     }
 
-    /// Writes them, if there are any, after the part that they belong to. No kind of part is called `with`, so they are
-    /// not taken for one.
+    /// Writes the fields, if there are any, after the part that they belong to, behind the mark `with`. No kind of part
+    /// has that name, so the fields are not read as a part.
     pub(crate) fn fingerprint_marked<'h>(&self, h: &'h mut Fingerprinter) -> &'h mut Fingerprinter {
         match self.iter().any(|(name, _)| counts(name)) {
             true => self.fingerprint(h.variant("with"), counts),
@@ -89,8 +89,8 @@ impl Extra {
     }
 }
 
-/// Returns `true` if an unknown field of a part, a message or a tool decides the response. Marks for a vendor's prompt
-/// cache do not: they say what is kept there, and for how long.
+/// Returns `true` if an unknown field of a part, a message or a tool decides the response. Instructions for a vendor's
+/// prompt cache do not decide it.
 pub(crate) fn counts(name: &str) -> bool {
     !matches!(name, "cache_control" | "prompt_cache_breakpoint")
 }

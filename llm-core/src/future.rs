@@ -7,7 +7,8 @@ use std::{
 
 use crate::{Error, Reply};
 
-/// Future of a layer's reply. It boxes a future to wait for, and allocates nothing for a reply that is ready.
+/// Future that a layer returns. It holds either a reply that is ready, without an allocation, or another future in a
+/// box.
 ///
 /// ```
 /// use llm_core::{Error, Receipt, Reply, layer::ResponseFuture};
@@ -26,18 +27,18 @@ enum State<O> {
 }
 
 impl<O> ResponseFuture<O> {
-    /// Creates a future of a reply that is ready. Allocates nothing.
+    /// Creates a future that is ready at once. Allocates nothing.
     pub fn ready(reply: Result<Reply<O>, Error>) -> Self {
         Self(State::Ready(Some(reply)))
     }
 
-    /// Creates a future of a reply to wait for. Boxes it.
+    /// Creates a future that waits for `reply`, which it boxes.
     pub fn waiting(reply: impl Future<Output = Result<Reply<O>, Error>> + Send + 'static) -> Self {
         Self(State::Waiting(Box::pin(reply)))
     }
 }
 
-// The response is moved out whole and never pinned in place.
+// The reply is moved out as a whole and is never pinned in place.
 impl<O> Unpin for ResponseFuture<O> {}
 
 impl<O> Future for ResponseFuture<O> {

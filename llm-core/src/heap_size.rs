@@ -1,4 +1,4 @@
-//! Heap memory of responses, for caches that are bounded in bytes.
+//! Heap memory of responses, by which a cache counts its bytes.
 
 use std::{mem::size_of, sync::Arc};
 
@@ -10,29 +10,30 @@ use crate::{
     chat::{Image, ImageSource, Reasoning},
 };
 
-/// A value that knows its bytes on the heap. The figure is an upper estimate: shared texts count in full.
+/// Value that can state the bytes it has on the heap. The number is an upper estimate: text that several values share
+/// counts fully for each.
 pub(crate) trait HeapSize {
-    /// Returns the bytes on the heap, without the value itself.
+    /// Returns the number of bytes on the heap, without those of the value itself.
     fn heap_size(&self) -> usize;
 }
 
-/// Bytes that an allocator adds to an allocation by rounding and bookkeeping, at most.
+/// Largest number of bytes that an allocator adds to an allocation for rounding and bookkeeping.
 const ALLOCATION: usize = 16;
-/// Bytes of an `Arc`'s two counters and its allocation.
+/// Bytes that an `Arc` adds to its value: two counters and the allocation.
 const SHARED: usize = ALLOCATION + 16;
-/// Bytes of a node of a map of JSON fields, which holds at least five fields if it is not the only one.
+/// Bytes of a node of the B-tree in which serde_json keeps the fields of an object.
 const MAP_NODE: usize = ALLOCATION + 640;
-/// Fields in a node, at least.
+/// Smallest number of fields in a node, unless it is the only one.
 const FIELDS_IN_NODE: usize = 5;
-/// Bytes of a JSON number's text, which it has if serde_json keeps every digit.
+/// Bytes of a JSON number's text. serde_json stores numbers as text if it keeps every digit.
 const NUMBER: usize = ALLOCATION + 16;
 
-/// Returns the bytes of a response that is allocated on its own.
+/// Returns the number of bytes of a response in an `Arc` of its own.
 pub(crate) fn shared_size<T: HeapSize>(response: &T) -> u64 {
     (SHARED + size_of::<T>() + response.heap_size()) as u64
 }
 
-/// Implements [`HeapSize`] as the sum of the fields that own heap memory.
+/// Implements [`HeapSize`] for a struct as the sum of the listed fields.
 macro_rules! heap_size_of_fields {
     ($($type:ty: $($field:ident)+;)+) => { $(
         impl HeapSize for $type {

@@ -1,6 +1,6 @@
 //! Errors and replies in HTTP: the status and the headers that a service sends to its own clients.
 //!
-//! It makes no response of its own, and knows no web framework. A handler of axum's, for example, returns
+//! The module does not build responses, and depends on no web framework. A handler of axum, for example, returns
 //! `(http::status(&error), http::error_headers(&error), http::message(&error))`. Bodies in OpenAI's form are in
 //! `llm_providers::openai::serve`.
 //!
@@ -26,16 +26,17 @@ use http::{
 
 use crate::{Error, ErrorKind, Origin, Reply, Usd, extensions::HeaderFields};
 
-/// Header with the amount that was paid for the response in this call, in dollars: `0.00012`.
+/// Name of the header that states the amount paid for the response in this call, in dollars: `0.00012`.
 pub const PAID_USD: HeaderName = HeaderName::from_static("x-llm-paid-usd");
-/// Header with the amount that was saved on the response, in dollars.
+/// Name of the header that states the amount saved on the response, in dollars.
 pub const SAVED_USD: HeaderName = HeaderName::from_static("x-llm-saved-usd");
-/// Header that says whether the same request may succeed later: `true` or `false`. OpenAI's own clients follow it.
+/// Name of the header that says if the same request may succeed later: `true` or `false`. OpenAI's own clients follow
+/// it.
 pub const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 
 const RETRY_AFTER_MS: HeaderName = HeaderName::from_static("retry-after-ms");
 
-/// Returns the status for an error.
+/// Returns the HTTP status for an error, by the table in the module's documentation.
 ///
 /// ```
 /// use llm_core::{Error, ErrorKind, http};
@@ -66,8 +67,9 @@ pub fn status(error: &Error) -> StatusCode {
     }
 }
 
-/// Returns the text of an error for the service's clients: the message where it is about their request or their limits.
-/// Otherwise only the kind, because the message is for the operator: it may name keys, accounts and members of a pool.
+/// Returns the text of an error for clients of the service. It is the error's message if that is about the client's
+/// request or limits. Otherwise it is only the kind, because the message is for the operator and may name keys,
+/// accounts and members of a pool.
 ///
 /// ```
 /// use llm_core::{Error, ErrorKind, http};
@@ -91,7 +93,8 @@ pub fn message(error: &Error) -> Cow<'_, str> {
 }
 
 /// Returns the headers for an error: `Retry-After` in seconds, rounded up, and in milliseconds; `x-should-retry`; and
-/// what the layer that failed adds, such as a limiter's `x-ratelimit-*`. A vendor's own limits are not passed on.
+/// the header fields that the failing layer adds, such as a limiter's `x-ratelimit-*`. A vendor's own limits are not
+/// passed on.
 ///
 /// ```
 /// use std::time::Duration;
@@ -114,9 +117,9 @@ pub fn error_headers(error: &Error) -> HeaderMap {
     headers
 }
 
-/// Returns the headers for a reply: `Cache-Status` and `Age` of a stored response, the amounts paid and saved as far as
-/// they are known by now, and what its layers add, such as a limiter's `x-ratelimit-*`. The amounts of a stream that
-/// still runs are not known yet.
+/// Returns the headers for a reply: `Cache-Status` and `Age` of a stored response, the amounts paid and saved, and the
+/// header fields that layers add, such as a limiter's `x-ratelimit-*`. Amounts that are not known yet, such as those of
+/// a stream that still runs, are left out.
 ///
 /// ```
 /// use llm_core::{Origin, Receipt, Reply, Usd, http, layer::Accounting};
@@ -144,7 +147,7 @@ pub fn reply_headers<O>(reply: &Reply<O>) -> HeaderMap {
     headers
 }
 
-/// Inserts fields. One that cannot be a header is left out.
+/// Inserts header fields. A field that is not a valid header is left out.
 fn extend(headers: &mut HeaderMap, fields: HeaderFields) {
     for (name, value) in fields {
         if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
@@ -157,7 +160,7 @@ fn insert_amount(headers: &mut HeaderMap, name: HeaderName, amount: Usd) {
     extend(headers, vec![(name.as_str().to_owned(), amount.to_string().replace('$', ""))]);
 }
 
-/// Rounds up to whole seconds, because a client that returns too early is refused again.
+/// Rounds up to whole seconds, because a client that retries too early is refused again.
 fn seconds_up(time: Duration) -> u64 {
     time.as_secs() + u64::from(time.subsec_nanos() > 0)
 }

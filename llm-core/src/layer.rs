@@ -6,7 +6,7 @@
 //! | implement tower's service | [`always_ready`], [`provider_services`] |
 //! | observe how a response ends | [`End`], [`StreamCut`] |
 //! | share one response among callers | [`Shared`], [`Live`], [`Broadcast`], [`Reader`], [`Complete`] |
-//! | write what decides a response | [`Fingerprinter`], [`SerializeError`] |
+//! | write the canonical bytes of a request | [`Fingerprinter`], [`SerializeError`] |
 //! | speak to other layers of a call | [`SentFlag`], [`AttemptPermit`], [`FailedAttempt`], [`NestedRetry`], [`Purpose`], [`Extensions`] |
 //! | take an option of one call from the application | [`CallOption`], [`Unread`] |
 //! | send a call to one of several keys or vendors | [`MemberId`], [`NoFallback`], [`Pinned`] |

@@ -1,6 +1,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-/// A vendor's limits, as it sent them with a response or an error. The client reads them for the key pool.
+/// Limits that a vendor stated in a response or an error. The client reads them from the headers, and a key pool keeps
+/// to them.
 ///
 /// ```
 /// use llm_core::layer::{VendorLimit, VendorLimits};
@@ -12,63 +13,65 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct VendorLimits {
-    /// Requests.
+    /// Limit on requests.
     pub requests: Option<VendorLimit>,
-    /// Tokens, input and output together.
+    /// Limit on tokens, input and output together.
     pub tokens: Option<VendorLimit>,
-    /// Input tokens, where the vendor counts them apart.
+    /// Limit on input tokens, if the vendor counts them separately.
     pub input_tokens: Option<VendorLimit>,
-    /// Output tokens, where the vendor counts them apart.
+    /// Limit on output tokens, if the vendor counts them separately.
     pub output_tokens: Option<VendorLimit>,
-    /// Limits of service classes that the vendor counts apart (`priority`, `fast`), by its name for them.
+    /// Limits of service classes that the vendor counts separately (`priority`, `fast`), by the vendor's name for the
+    /// class.
     pub classes: BTreeMap<Arc<str>, VendorLimits>,
-    /// Limits of the same amounts over further windows, where the vendor counts several at once (a minute and a day).
+    /// Limits of the same amounts over other windows, if the vendor counts over several at once (a minute and a day).
     pub further_windows: Vec<VendorLimits>,
-    /// Model of the limits, if the vendor limits each model.
+    /// Model that the limits are for, if the vendor has limits for each model.
     pub model: Option<Arc<str>>,
-    /// The account or organisation whose keys share them, where the vendor names it: keys with equal groups have one
-    /// quota.
+    /// Name of the account or organisation whose keys share the limits, if the vendor states it. Keys with the same
+    /// group share one quota.
     pub group: Option<Arc<str>>,
-    /// The project within the group that the key belongs to, where the vendor names it. It is for operators to read:
-    /// limits count for the group.
+    /// Name of the key's project within the group, if the vendor states it. Operators read it; limits are shared by the
+    /// whole group.
     pub project: Option<Arc<str>>,
 }
 
-/// One limit of a vendor.
+/// Limit of a vendor on one amount, such as requests or tokens.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct VendorLimit {
-    /// Amount that the window allows.
+    /// Amount that the limit allows in a window.
     pub limit: Option<u64>,
-    /// Amount that is left.
+    /// Amount that is left in the current window.
     pub remaining: Option<u64>,
-    /// Time until the limit is full again, counted from the response.
+    /// Time from the response until the whole limit is available again.
     pub reset: Option<Duration>,
-    /// Time over which the limit counts, such as a minute or a day; `None` if the codec does not know it. Then only
-    /// that nothing is left until the reset can be relied on.
+    /// Length of the window that the limit counts over, such as a minute or a day; `None` if the codec does not know
+    /// it. A limit without a window says only one thing for certain: if nothing remains, nothing is available before
+    /// the reset.
     pub window: Option<Duration>,
 }
 
 impl VendorLimits {
-    /// Returns `true` if the vendor stated nothing: no limit, and no group.
+    /// Returns `true` if the vendor stated neither a limit nor a group.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
 }
 
 impl VendorLimit {
-    /// A minute, over which most vendors' limits count.
+    /// Window of one minute, over which most vendors' limits count.
     pub const MINUTE: Duration = Duration::from_secs(60);
-    /// A day.
+    /// Window of one day.
     pub const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-    /// Creates a limit over an unknown window from its three parts; `None` if the vendor sent none of them.
+    /// Creates a limit without a known window; `None` if the vendor stated none of the three values.
     pub fn new(limit: Option<u64>, remaining: Option<u64>, reset: Option<Duration>) -> Option<Self> {
         let limit = Self { limit, remaining, reset, window: None };
         (limit != Self::default()).then_some(limit)
     }
 
-    /// Sets the time over which the limit counts.
+    /// Sets the length of the window that the limit counts over.
     ///
     /// ```
     /// use llm_core::layer::VendorLimit;

@@ -10,10 +10,10 @@ use tower_service::Service;
 
 use crate::{Call, Error, Operation, Reply};
 
-/// A tower service of one operation: one bound instead of five.
+/// Bound for a tower service that serves one operation, in place of the five bounds that it stands for.
 ///
-/// Every tower service of that form is one, so that there is nothing to implement. Its error may be a box, so that tower's
-/// own layers can stand between.
+/// Every tower service with these bounds implements the trait, so there is nothing to write. The service's error may be
+/// a boxed error, so that tower's own layers can stand in the stack.
 ///
 /// Two of tower's own layers cannot stand in a stack: the service of `rate_limit` cannot be cloned, and that of `buffer` serves
 /// requests of one type. `concurrency_limit`, `load_shed` and `timeout` can. The compiler says so:
@@ -49,14 +49,15 @@ pub trait LlmService<T: Operation>:
 {
 }
 
-// Without this text the compiler would name the first of five bounds that some service of the stack does not meet.
+// Without this message the compiler would name only the first of the five bounds that a service of the stack does not
+// meet.
 #[diagnostic::do_not_recommend]
 impl<T: Operation, S> LlmService<T> for S where
     S: Service<Call<T>, Response = Reply<T::Output>, Error: Into<Error>, Future: Send> + Clone + Send + 'static
 {
 }
 
-/// Sends one call: waits until the service is ready, then calls that same instance.
+/// Sends one call: waits until `service` is ready, then calls that same instance.
 ///
 /// ```
 /// use llm_core::{Call, ChatRequest, ChatResponse, Error, Receipt, Reply, layer::oneshot};
@@ -72,7 +73,7 @@ impl<T: Operation, S> LlmService<T> for S where
 ///
 /// # Errors
 ///
-/// As the service, from readiness or from the call.
+/// Returns the service's error, from `poll_ready` or from the call.
 pub fn oneshot<T: Operation, S: LlmService<T>>(service: S, call: Call<T>) -> Oneshot<T, S> {
     Oneshot { state: State::Waiting { service, call: Some(call) } }
 }

@@ -26,7 +26,7 @@ const NANOS_PER_DOLLAR: i64 = 1_000_000_000;
 #[serde(transparent)]
 pub struct Usd(i64);
 
-/// The text is not an amount of dollars with at most nine decimals.
+/// Error of a text that is not an amount of dollars with at most nine decimals.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} is not an amount in dollars: write it like 2.50 or $2.50, with at most nine decimals")]
 pub struct ParseUsdError(String);
@@ -53,7 +53,8 @@ impl Usd {
     }
 
     /// Splits this amount in proportion to `weights`, so that the shares add up to it exactly: each share is rounded
-    /// toward zero and the remainder goes to the last. Equal shares if all weights are zero; no shares without weights.
+    /// toward zero, and the last share gets the remainder. If all weights are zero, the shares are equal. Without
+    /// weights the result is empty.
     ///
     /// ```
     /// use llm_core::Usd;
@@ -83,15 +84,15 @@ impl Usd {
 
 /// Returns `amount × part ÷ whole`, rounded toward zero.
 fn proportion(amount: i64, part: u128, whole: u128) -> i64 {
-    // NOTE: weights are token counts; 2^63 nano-dollars times 2^64 tokens still fits 128 bits.
+    // NOTE: weights are token counts; 2^63 nano-dollars times 2^64 tokens still fit into 128 bits.
     let share = u128::from(amount.unsigned_abs()) * part / whole;
     let share = i64::try_from(share).unwrap_or(i64::MAX);
     if amount < 0 { -share } else { share }
 }
 
 impl fmt::Display for Usd {
-    /// Writes all significant decimals, at least two; or as many as the format's precision says, rounded half away from
-    /// zero.
+    /// Writes all significant decimals, at least two. If the format has a precision, it writes that many decimals,
+    /// rounded half away from zero.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut nanos = self.0.unsigned_abs();
         let sign = if self.0 < 0 { "-" } else { "" };

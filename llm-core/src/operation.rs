@@ -2,12 +2,13 @@ use std::sync::Arc;
 
 use crate::{Error, ErrorKind, Output, fingerprint::Fingerprinter};
 
-/// The complete response of an operation, which is stored and shared.
+/// Complete response of an operation, which layers store and share.
 pub type Complete<T> = <<T as Operation>::Output as Output>::Complete;
 
 /// A kind of request: chat, embeddings, or an application's own.
 ///
-/// Layers know a request only by this. Cheap to clone: text in `Arc`s, images in `Bytes`.
+/// Layers know a request only by this trait. A request is cheap to clone, because it holds text in `Arc`s and images in
+/// `Bytes`.
 ///
 /// An operation of an application also implements [`Task`](crate::Task), which makes a chat request of it:
 ///
@@ -33,24 +34,24 @@ pub type Complete<T> = <<T as Operation>::Output as Output>::Complete;
 /// }
 /// ```
 pub trait Operation: Clone + Send + Sync + 'static {
-    /// The response, as a caller gets it.
+    /// Response that a caller gets.
     type Output: Output;
 
-    /// The operation's name. It is in every key, so two operations never share a response. A streamed operation has the
-    /// name of the unary one, so that they do.
+    /// Name of the operation. Every cache key holds it, so that two operations never share a response. A streamed
+    /// operation has the name of the unary one, so that these two do share.
     const NAME: &'static str;
 
     /// Returns the model, as the vendor names it.
     fn model(&self) -> &str;
 
-    /// Returns the model as shared text, which layers hold without a copy if the operation has it.
+    /// Returns the model as shared text. Operations that hold such text return it without a copy.
     fn shared_model(&self) -> Arc<str> {
         self.model().into()
     }
 
-    /// Returns this request with another name of the model, as a key pool sends it to a member that has its own name
-    /// for the model, or to one whose model stands in. `None`, as here by default: it cannot be renamed, so that it is
-    /// only sent where its model has the name that it was asked by.
+    /// Returns this request for another model name. A key pool sends it to a member that has its own name for the
+    /// model, or that answers with a fallback model. With the default, `None`, a pool sends the request only to members
+    /// at which the model has the requested name.
     ///
     /// ```
     /// use llm_core::{ChatRequest, Operation};
@@ -64,86 +65,85 @@ pub trait Operation: Clone + Send + Sync + 'static {
         None
     }
 
-    /// Writes all that decides the response, and nothing else.
+    /// Writes every value that decides the response, and nothing else.
     fn fingerprint(&self, h: &mut Fingerprinter);
 
-    /// Returns the number of tokens that the call may use, which a limiter reserves before the call is sent. Without an
-    /// estimate of
-    /// its own, an operation reserves the [default](Estimate::default).
+    /// Returns an estimate of the tokens that the call uses, which a limiter reserves before the call is sent. An
+    /// operation without an estimate of its own reserves the [default](Estimate::default).
     fn estimate(&self) -> Estimate {
         Estimate::default()
     }
 
-    /// Returns a number that is equal for requests with the same beginning, so that they can be sent to where a
-    /// vendor's prompt cache has it. 0, as here by default: it has no beginning that a vendor would cache, which takes
-    /// about 1,024 tokens. Equal beginnings have equal numbers within one build of the program only.
+    /// Returns a hash of the request's beginning, so that requests with equal beginnings can be sent to the key whose
+    /// prompt cache has it. 0, the default, means that the beginning is shorter than vendors cache, which is about
+    /// 1,024 tokens. The hash is the same only within one build of the program.
     fn affinity(&self) -> u64 {
         0
     }
 
-    /// Returns `true` if the request may be sent twice: retried, hedged, revalidated.
+    /// Returns `true` if the request may be sent more than once: retried, hedged or revalidated.
     fn is_repeatable(&self) -> bool {
         true
     }
 
-    /// Returns the model that gave the response, by the response itself, so that it has its price where no receipt
-    /// names the model. `None`, as here by default: the response does not say.
+    /// Returns the model that produced the response, if the response states it, so that the response can be priced even
+    /// if its receipt names no model. The default is `None`.
     fn answered_by(response: &Complete<Self>) -> Option<&Arc<str>> {
         let _ = response;
         None
     }
 
-    /// Returns `true` if a cache may store the response. A response that is cut short, filtered or refused, or that has
-    /// tool arguments that are no JSON, is not stored, because another attempt may do better.
+    /// Returns `true` if a cache may store the response. A response is not stored if it is cut short, filtered or
+    /// refused, or if it has tool arguments that are not JSON, because another attempt may succeed.
     fn is_cacheable(response: &Complete<Self>) -> bool {
         let _ = response;
         true
     }
 
-    /// Returns `true` if the response has the form that this request asked for, as far as the operation can check it.
-    /// Another response is not stored.
+    /// Returns `true` if the response has the form that this request asked for, as far as the operation can check it. A
+    /// cache does not store a response without that form.
     fn conforms(&self, response: &Complete<Self>) -> bool {
         let _ = response;
         true
     }
 
-    /// Returns `true` if the request is meant to have different responses, as with a temperature above zero.
+    /// Returns `true` if the request asks for varied responses, for example by a temperature above zero.
     fn is_sampled(&self) -> bool {
         false
     }
 
-    /// Returns `true` if two responses to one request are equivalent. By default they are if their JSON is equal.
+    /// Returns `true` if two responses to the same request are equivalent. By default they are if their JSON is equal.
     fn equivalent(one: &Complete<Self>, other: &Complete<Self>) -> bool {
         let json = |response| serde_json::to_value(response).ok();
         json(one) == json(other)
     }
 
-    /// Returns the bytes that a response takes in memory, by which a cache counts it. `None` has the cache estimate
-    /// them from the response's JSON text, which takes a pass over all of it.
+    /// Returns the number of bytes that a response takes in memory, for caches that are bounded in bytes. With `None`,
+    /// the cache estimates it from the response's JSON text, which takes a pass over the whole response.
     fn memory_size(response: &Complete<Self>) -> Option<u64> {
         let _ = response;
         None
     }
 
-    /// Returns `true` if the request holds all that decides its response. The response to a request that names
-    /// something outside (an address, a file, an earlier response, a search) is not stored.
+    /// Returns `true` if the response depends only on the request's own content. A cache does not store the response to
+    /// a request that refers to something outside (a URL, a file, an earlier response, a search).
     fn is_self_contained(&self) -> bool {
         true
     }
 
-    /// Returns the independent requests inside, in order; `None` if it is one request.
+    /// Returns the independent requests that this request consists of, in order; `None` if it is a single request.
     fn items(&self) -> Option<Vec<Self>> {
         None
     }
 
-    /// Returns the number of the [`items`](Self::items); 1 if it is one request.
+    /// Returns the number of [`items`](Self::items); 1 if it is a single request.
     fn item_count(&self) -> usize {
         self.items().map_or(1, |items| items.len())
     }
 
-    /// Returns bytes that are equal for two requests if they can be [merged](Self::merge) into one: all that both must
-    /// have in common, such as the model, written with a [`Fingerprinter`]. `None`, the default, if the request is to
-    /// be sent alone.
+    /// Returns bytes that are equal for requests which can be [merged](Self::merge) into one. They are written with a
+    /// [`Fingerprinter`] and hold all that the requests must have in common, such as the model. With `None`, the
+    /// default, the request is sent alone.
     ///
     /// ```
     /// use llm_core::{EmbedRequest, Operation};
@@ -157,7 +157,7 @@ pub trait Operation: Clone + Send + Sync + 'static {
         None
     }
 
-    /// Merges several requests into one; `None` if they cannot be sent together.
+    /// Merges several requests into one; `None` if they cannot be sent as one.
     fn merge(items: &[Self]) -> Option<Self> {
         let _ = items;
         None
@@ -167,7 +167,8 @@ pub trait Operation: Clone + Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Malformed`] if it has not one response for each item; [`ErrorKind::Unsupported`] unless overridden.
+    /// [`ErrorKind::Malformed`] if the response does not have one part for each item. The default implementation always
+    /// returns [`ErrorKind::Unsupported`].
     fn split(&self, whole: Complete<Self>) -> Result<Vec<Complete<Self>>, Error> {
         let _ = whole;
         Err(indivisible(Self::NAME))
@@ -177,14 +178,15 @@ pub trait Operation: Clone + Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Malformed`] if their number is wrong; [`ErrorKind::Unsupported`] unless overridden.
+    /// [`ErrorKind::Malformed`] if there is not one response for each item. The default implementation always returns
+    /// [`ErrorKind::Unsupported`].
     fn join(&self, responses: Vec<Complete<Self>>) -> Result<Complete<Self>, Error> {
         let _ = responses;
         Err(indivisible(Self::NAME))
     }
 }
 
-/// Tokens that a request may take.
+/// Estimate of the tokens that a request takes, with upper bounds.
 ///
 /// ```
 /// use llm_core::{ChatRequest, Operation};
@@ -194,32 +196,33 @@ pub trait Operation: Clone + Send + Sync + 'static {
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Estimate {
-    /// Input tokens, likely.
+    /// Likely number of input tokens.
     pub input: u64,
-    /// Input tokens, at most; `None` if nothing bounds them (images, a vendor's own tools).
+    /// Upper bound of the input tokens; `None` if nothing bounds them, as with images or a vendor's own tools.
     pub input_bound: Option<u64>,
-    /// Output tokens, likely, all choices together.
+    /// Likely number of output tokens of all choices together.
     pub output: u64,
-    /// Output tokens, at most, all choices together; `None` if the request does not bound them.
+    /// Upper bound of the output tokens of all choices together; `None` if the request does not bound them.
     pub output_bound: Option<u64>,
-    /// Number of responses that are asked for.
+    /// Number of responses (choices) that the request asks for.
     pub choices: u32,
 }
 
 impl Estimate {
-    /// Output tokens of a response of unknown length, likely.
+    /// Likely number of output tokens of a response whose length is not known.
     pub(crate) const OUTPUT: u64 = 512;
 }
 
-/// Estimate of an operation without one of its own: 100 input tokens and one response of 512 output tokens,
-/// both without a bound. It is never nothing, so that limits on tokens and money hold for such operations too.
+/// Creates the estimate of an operation that does not state one: 100 input tokens and one response of 512 output
+/// tokens, both without an upper bound. It is not zero, so that limits on tokens and money hold for such operations
+/// too.
 impl Default for Estimate {
     fn default() -> Self {
         Self { input: 100, input_bound: None, output: Self::OUTPUT, output_bound: None, choices: 1 }
     }
 }
 
-/// A request whose response is a stream. Its key is that of the request.
+/// A request whose response is a stream. It has the cache key of the request inside.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Streamed<T>(pub T);
 

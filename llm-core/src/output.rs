@@ -4,20 +4,21 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{Error, Usage};
 
-/// End of a response. A hook gets it exactly once.
+/// Way in which a response ended. Each hook gets it exactly once.
 #[derive(Debug)]
 pub enum End<'a, C> {
-    /// The whole response.
+    /// The response arrived completely.
     Complete(&'a C),
-    /// Broken off by an error, with what had arrived. The error of a stream that content had arrived of never has
-    /// [`Charge::None`](crate::Charge::None): that becomes [`Charge::Unknown`](crate::Charge::Unknown).
+    /// The response was broken off by an error. The first field is the part that had arrived. If a stream fails after
+    /// content has arrived, its error never has [`Charge::None`](crate::Charge::None), which becomes
+    /// [`Charge::Unknown`](crate::Charge::Unknown).
     Failed(&'a C, &'a Error),
-    /// Dropped by its reader, or cut off, with what had arrived.
+    /// The reader dropped the response, or a watcher cut it off. The field is the part that had arrived.
     Dropped(&'a C),
 }
 
 impl<C> End<'_, C> {
-    /// Returns the part of the response that had arrived.
+    /// Returns the response, or the part of it that had arrived.
     pub fn response(&self) -> &C {
         match self {
             Self::Complete(response) | Self::Failed(response, _) | Self::Dropped(response) => response,
@@ -42,58 +43,61 @@ impl<C> End<'_, C> {
 /// ```
 #[derive(Debug)]
 pub enum StreamCut {
-    /// Ends the stream with this error, which should state its cost ([`with_charge`](crate::Error::with_charge)).
-    /// Otherwise its charge is unknown.
+    /// Ends the stream with this error, which should state its charge ([`with_charge`](crate::Error::with_charge)).
+    /// Otherwise the charge is unknown.
     Fail(Error),
-    /// Ends the stream cleanly there, as when the longest length is reached. Hooks learn that it was
-    /// [dropped](End::Dropped), so that a part is not taken for the whole.
+    /// Ends the stream cleanly after the piece that has arrived, as if the largest number of output tokens were
+    /// reached. Hooks get [`Dropped`](End::Dropped), so that they do not take the part for the complete response.
     Finish,
 }
 
-/// A response as a caller gets it: whole, or a stream.
+/// Response that a caller gets: complete, or a stream.
 ///
-/// Every serializable type is a response that arrives whole; [`ChatStream`](crate::ChatStream) is one
-/// that does not.
+/// Every serializable type is a response that arrives at once; [`ChatStream`](crate::ChatStream) is one that arrives in
+/// pieces.
 pub trait Output: Sized + Send + 'static {
-    /// The whole response, which is stored and which unary callers get.
+    /// Complete response, which a cache stores and unary callers get.
     type Complete: Clone + Serialize + DeserializeOwned + Send + Sync + 'static;
 
-    /// Calls `f` once, when the response has ended; at once if it has ended already. Hooks run in the order in which
-    /// they were added, so those of inner layers first; by then, what the response was read from is released.
+    /// Calls `f` once, when the response has ended, or at once if it has ended already. Hooks run in the order in which
+    /// they were added, so hooks of inner layers run first. The source of the response has been dropped by then.
     fn on_end(self, f: impl FnOnce(End<'_, Self::Complete>) + Send + 'static) -> Self;
 
-    /// Replays a stored response. A stream ends with `usage`, if it is known.
+    /// Replays a stored response. A stream yields `usage` at its end, if it is given.
     fn replay(done: Arc<Self::Complete>, usage: Option<Usage>) -> Self;
 
-    /// Returns the response if it arrived whole, so that its hooks have run.
+    /// Returns the response if it arrived at once, so that its hooks have run.
     ///
     /// # Errors
     ///
-    /// The response itself, if it may still run.
+    /// Returns the response unchanged if it may still be arriving.
     fn into_whole(self) -> Result<Self::Complete, Self> {
         Err(self)
     }
 
-    /// Turns the response into one that several callers can take.
+    /// Turns the response into one that several callers can read.
     fn share(self) -> Shared<Self::Complete>;
 
-    /// Takes a shared response: a stream from its first event, a unary response when it is whole.
+    /// Reads a shared response: a stream from its first event, a unary response when it is complete.
     ///
     /// # Errors
     ///
-    /// What ended the shared response.
+    /// Returns the error that ended the shared response.
     fn join(shared: Shared<Self::Complete>) -> impl Future<Output = Result<Self, Error>> + Send;
 
-    /// Calls `f` with the bytes of output so far (text, reasoning, tool arguments) whenever more arrive; it may cut the
-    /// response off. Its decision may need a round trip: the piece that arrived waits for it, and watchers are asked
-    /// one after the other, in the order in which they were added. A decision that is not made when the response is
-    /// dropped is dropped, too. A whole response is past cutting: `f` is not called.
+    /// Adds a watcher: calls `f` with the number of bytes of output so far (text, reasoning, tool arguments) whenever
+    /// more arrive.
+    ///
+    /// `f` may cut the response off. Its decision may need a round trip, so the piece that arrived is held back until
+    /// the future of `f` is ready. Watchers are asked one after the other, in the order in which they were added. If
+    /// the response is dropped, a pending decision is dropped too. `f` is not called for a response that arrived at
+    /// once, because there is nothing left to cut off.
     fn watch<D>(self, f: impl FnMut(u64) -> D + Send + 'static) -> Self
     where
         D: Future<Output = ControlFlow<StreamCut>> + Send + 'static;
 }
 
-/// A response that several callers can take: whole, or still running.
+/// Response that several callers can read: complete, or still arriving.
 ///
 /// ```
 /// use llm_core::{Embeddings, Output};
@@ -105,31 +109,31 @@ pub trait Output: Sized + Send + 'static {
 /// # Ok::<_, llm_core::Error>(()) }).unwrap();
 /// ```
 pub enum Shared<C> {
-    /// Whole.
+    /// A complete response.
     Whole(Arc<C>),
-    /// A response that still arrives. It runs while a caller reads it.
+    /// A response that is still arriving. It makes progress while a caller reads it.
     Live(Arc<dyn Live<C>>),
 }
 
-/// A running response.
+/// Response that is still arriving and that several callers read.
 pub trait Live<C>: Send + Sync + 'static {
-    /// Waits for the whole response, and polls it if no other caller does.
+    /// Waits for the complete response. If no other caller polls the source, this future does.
     fn wait(self: Arc<Self>) -> Pin<Box<dyn Future<Output = Result<Arc<C>, Error>> + Send>>;
 
-    /// Refuses further callers, so that items that were read need not be held. A reader that then falls far behind the
-    /// others may be cut off with an error.
+    /// Refuses further readers, so that pieces which every reader has read can be dropped. A reader that then falls far
+    /// behind the others may get an error in place of the rest.
     fn close(&self) {}
 
-    /// Returns itself, for the type that made it to downcast.
+    /// Returns `self` as `Any`, so that the type that made it can downcast it.
     fn as_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync>;
 }
 
 impl<C: 'static> Shared<C> {
-    /// Waits for the whole response.
+    /// Waits for the complete response.
     ///
     /// # Errors
     ///
-    /// What ended the response.
+    /// Returns the error that ended the response.
     pub async fn whole(self) -> Result<Arc<C>, Error> {
         match self {
             Self::Whole(whole) => Ok(whole),

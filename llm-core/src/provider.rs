@@ -9,32 +9,32 @@ use crate::{
     operation::Streamed,
 };
 
-/// An LLM provider as an application holds it, with any stack of layers below.
+/// Interface by which an application sends calls, whatever stack of layers is behind it.
 ///
-/// [`into_provider`] makes one of any stack; [`into_service`] puts layers on top of one. The crate's documentation has an
-/// example of one's own.
+/// [`into_provider`] makes a provider of any stack; [`into_service`] makes a service of a provider, for layers on top.
+/// The documentation of the crate has an example that implements the trait.
 #[async_trait]
 pub trait Provider: Send + Sync + 'static {
-    /// Returns the whole response.
+    /// Sends a call and returns the complete response.
     ///
     /// # Errors
     ///
-    /// See [`Error`]: of the request, of the vendor, or of a layer in between.
+    /// Returns an [`Error`] of the request, of the vendor, or of a layer in between.
     async fn chat(&self, call: Call<ChatRequest>) -> Result<Reply<ChatResponse>, Error>;
 
-    /// Returns the response as a stream.
+    /// Sends a call and returns the response as a stream.
     ///
     /// # Errors
     ///
-    /// As [`chat`](Self::chat), up to the stream's first [content](crate::ChatEvent::is_content). Later ones come in the
-    /// stream.
+    /// Returns errors as [`chat`](Self::chat) does, if they occur before the stream's first
+    /// [content](crate::ChatEvent::is_content). Later errors are items of the stream.
     async fn chat_stream(&self, call: Call<ChatRequest>) -> Result<Reply<ChatStream>, Error>;
 
     /// Turns texts into vectors.
     ///
     /// # Errors
     ///
-    /// As [`chat`](Self::chat).
+    /// See [`chat`](Self::chat).
     async fn embed(&self, call: Call<EmbedRequest>) -> Result<Reply<Embeddings>, Error>;
 }
 
@@ -64,8 +64,8 @@ pub fn into_service<P: Provider + ?Sized>(provider: Arc<P>) -> ProviderService<P
     ProviderService(provider)
 }
 
-/// Turns a stack of services into one that does not show its type, so that stacks on different vendors have one type: as
-/// members of a pool, or in a list.
+/// Hides the type of a stack, so that stacks for different vendors have one type and can be members of a pool or items
+/// of a list.
 ///
 /// ```
 /// use llm_core::{Call, ChatRequest, ChatResponse, EmbedRequest, Embeddings, Error, Provider, Receipt, Reply, erase};
@@ -100,7 +100,7 @@ where
     into_service(into_provider(stack))
 }
 
-/// A [`Provider`] as a tower service. Always ready; clones share the provider.
+/// Tower service of a [`Provider`]. Always ready; clones share the provider.
 pub struct ProviderService<P: ?Sized>(Arc<P>);
 
 struct Stack<S>(S);

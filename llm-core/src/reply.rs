@@ -18,9 +18,9 @@ pub struct Reply<O> {
     pub output: O,
     /// Origin, usage, cost and savings of the response.
     pub receipt: Receipt,
-    /// The vendor's limits, if this call reached one.
+    /// Limits that the vendor stated, if this call was sent to a vendor.
     pub limits: Option<Arc<VendorLimits>>,
-    /// Values of one layer alone.
+    /// Values that layers add for the application and for layers above.
     pub extensions: Extensions,
 }
 
@@ -30,23 +30,23 @@ impl<O> Reply<O> {
         Self { output, receipt, limits: None, extensions: Extensions::new() }
     }
 
-    /// Adds the vendor's limits.
+    /// Sets the limits that the vendor stated.
     pub fn with_limits(mut self, limits: Option<Arc<VendorLimits>>) -> Self {
         self.limits = limits;
         self
     }
 
-    /// Replaces the response.
+    /// Replaces the response and keeps the rest of the reply.
     pub fn map<U>(self, change: impl FnOnce(O) -> U) -> Reply<U> {
         let Self { output, receipt, limits, extensions } = self;
         Reply { output: change(output), receipt, limits, extensions }
     }
 
-    /// Replaces the response, or fails.
+    /// Replaces the response by the result of `change`, and keeps the rest of the reply.
     ///
     /// # Errors
     ///
-    /// What `change` reports.
+    /// Returns the error of `change`.
     pub fn try_map<U, E>(self, change: impl FnOnce(O) -> Result<U, E>) -> Result<Reply<U>, E> {
         let Self { output, receipt, limits, extensions } = self;
         Ok(Reply { output: change(output)?, receipt, limits, extensions })
@@ -54,7 +54,7 @@ impl<O> Reply<O> {
 }
 
 impl<O: Output> Reply<O> {
-    /// Calls `f` once, when the response has ended, with the receipt. Hooks of inner layers have run by then.
+    /// Calls `f` once with the receipt, when the response has ended. The hooks of inner layers have run by then.
     pub fn on_end(self, f: impl FnOnce(End<'_, O::Complete>, &Receipt) + Send + 'static) -> Self {
         let Self { output, receipt, limits, extensions } = self;
         let seen = receipt.clone();

@@ -1,4 +1,4 @@
-//! Parts of layers that retry: how often, and after what time.
+//! Building blocks of layers that retry: the budget of retries, and the waiting time before each.
 
 mod backoff;
 mod budget;

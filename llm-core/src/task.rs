@@ -8,7 +8,7 @@ use crate::{
     operation::Streamed,
 };
 
-/// An operation that a chat model can answer.
+/// Operation of an application that a chat model answers.
 ///
 /// ```
 /// use llm_core::{ChatRequest, ChatResponse, Error, ErrorKind, Operation, Task, layer::Fingerprinter};
@@ -33,19 +33,19 @@ use crate::{
 /// }
 /// ```
 pub trait Task: Operation {
-    /// Returns the request for the model.
+    /// Returns the chat request that is sent to the model.
     fn to_request(&self) -> ChatRequest;
 
     /// Parses the model's response.
     ///
     /// # Errors
     ///
-    /// The response is not of the form that was asked for.
+    /// The response does not have the form that was asked for.
     fn parse_response(&self, response: ChatResponse) -> Result<Self::Output, Error>;
 }
 
-/// A service that answers [`Task`]s by a chat model. It stands at the bottom of a stack, right above the client. Chat,
-/// streamed chat and embeddings pass through.
+/// Service that answers [`Task`]s by a chat model. Put it at the bottom of a stack, right above the client. Calls of
+/// chat, streamed chat and embeddings pass through unchanged.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -57,7 +57,8 @@ pub trait Task: Operation {
 /// # }
 /// ```
 ///
-/// Always ready; each call waits for its own clone of the inner service. Clones are as cheap as the inner service's.
+/// The service is always ready; each call waits for its own clone of the inner service. A clone costs as much as a
+/// clone of the inner service.
 #[derive(Clone, Debug)]
 pub struct Tasks<S> {
     inner: S,
@@ -78,7 +79,7 @@ impl<T: Task, S: LlmService<ChatRequest>> Service<Call<T>> for Tasks<S> {
         ResponseFuture::waiting(async move {
             let reply = oneshot(inner, call.map(|task| task.to_request())).await?;
             let receipt = reply.receipt.clone();
-            // A response that cannot be read was paid all the same.
+            // A response that cannot be parsed was paid all the same.
             reply.try_map(|response| task.parse_response(response)).map_err(|error| match error.charge() {
                 Charge::None => error.with_response(&receipt.accounting()),
                 _ => error,
@@ -87,7 +88,8 @@ impl<T: Task, S: LlmService<ChatRequest>> Service<Call<T>> for Tasks<S> {
     }
 }
 
-// `Task` is ours and none of these is one, so this does not overlap with the impl above.
+// `Task` is a trait of this crate that none of these types implements, so this impl does not overlap with the one
+// above.
 macro_rules! pass_through {
     ($($operation:ty => $output:ty),*) => { $(
         impl<S: LlmService<$operation>> Service<Call<$operation>> for Tasks<S> {

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 
 /// Tokens that one response took, in one convention for all vendors.
 ///
-/// `input` *includes* tokens read from and written to the vendor's prompt cache; `output` *includes* reasoning.
-/// Codecs convert from each vendor's own convention. Serialized, a detail of zero is left out.
+/// `input` *includes* tokens read from and written to the vendor's prompt cache; `output` *includes* reasoning. Codecs
+/// convert from each vendor's own convention. Details that are zero are left out of the serialized form.
 ///
 /// ```
 /// use llm_core::Usage;
@@ -33,13 +33,14 @@ pub struct Usage {
     /// Audio tokens among `input`.
     #[serde(skip_serializing_if = "is_zero")]
     pub audio_input: u64,
-    /// Audio tokens among `cache_read`, where the vendor counts them apart; `audio_input` includes them.
+    /// Audio tokens among `cache_read`, if the vendor counts them separately; `audio_input` includes them.
     #[serde(skip_serializing_if = "is_zero")]
     pub audio_cache_read: u64,
-    /// Image tokens among `input`, where the vendor counts them apart.
+    /// Image tokens among `input`, if the vendor counts them separately.
     #[serde(skip_serializing_if = "is_zero")]
     pub image_input: u64,
-    /// Tokens among `input` that the vendor's own tools (a search, an address) put before the model.
+    /// Tokens among `input` that the vendor's own tools added to the prompt, such as the results of a search or the
+    /// content of a URL.
     #[serde(skip_serializing_if = "is_zero")]
     pub tool_prompt: u64,
     /// Total of output tokens.
@@ -50,16 +51,17 @@ pub struct Usage {
     /// Audio tokens among `output`.
     #[serde(skip_serializing_if = "is_zero")]
     pub audio_output: u64,
-    /// Image tokens among `output`, where the vendor counts them apart.
+    /// Image tokens among `output`, if the vendor counts them separately.
     #[serde(skip_serializing_if = "is_zero")]
     pub image_output: u64,
-    /// Searches that the vendor's own tools made, where it counts them: no tokens, but charged beside them.
+    /// Number of searches by the vendor's own tools, if it counts them. They are not tokens, and are charged in
+    /// addition.
     #[serde(skip_serializing_if = "is_zero")]
     pub searches: u64,
 }
 
 impl Usage {
-    /// Creates a usage without any detail.
+    /// Creates a usage from the totals of input and output, with all details zero.
     ///
     /// ```
     /// use llm_core::Usage;
@@ -71,7 +73,7 @@ impl Usage {
         Self { input, output, ..Self::default() }
     }
 
-    /// Returns input tokens neither read from nor written to the vendor's prompt cache.
+    /// Returns the number of input tokens that were neither read from nor written to the vendor's prompt cache.
     pub fn uncached_input(&self) -> u64 {
         self.input
             .saturating_sub(self.cache_read)
@@ -79,23 +81,22 @@ impl Usage {
             .saturating_sub(self.cache_write_long)
     }
 
-    /// Returns input and output tokens.
+    /// Returns the sum of input and output tokens.
     pub fn total(&self) -> u64 {
         self.input.saturating_add(self.output)
     }
 
-    /// Most tokens of a kind, and most searches, that a response can have taken: a thousand times the longest prompts
-    /// that models accept.
+    /// Largest count of any kind that a response can have: a thousand times the longest prompts that models accept.
     pub const MAX_PLAUSIBLE: u64 = 1_000_000_000;
 
-    /// Returns `false` if a count is more than [`MAX_PLAUSIBLE`](Self::MAX_PLAUSIBLE), so that the usage is an error of
-    /// its source. Such a usage has no cost, and no total includes it.
+    /// Returns `false` if a count is larger than [`MAX_PLAUSIBLE`](Self::MAX_PLAUSIBLE), so that the source of the
+    /// usage must be wrong. Such a usage has no cost, and no total includes it.
     pub fn is_plausible(&self) -> bool {
         self.fields().into_iter().all(|count| count <= Self::MAX_PLAUSIBLE)
     }
 
-    /// Returns the larger of each count. Merges two statements about one response, of which either may leave a count at
-    /// zero.
+    /// Returns the larger of each pair of counts. This merges two statements about one response, each of which may
+    /// leave counts at zero.
     ///
     /// ```
     /// use llm_core::Usage;
@@ -109,20 +110,20 @@ impl Usage {
         Self::from_fields(std::array::from_fn(|i| a[i].max(b[i])))
     }
 
-    /// Returns the rest of each count after `part` is taken out, and zero where `part` has more.
+    /// Subtracts `part` from each count; a count that `part` exceeds becomes zero.
     #[must_use]
     pub fn saturating_sub(self, part: Self) -> Self {
         let (a, b) = (self.fields(), part.fields());
         Self::from_fields(std::array::from_fn(|i| a[i].saturating_sub(b[i])))
     }
 
-    /// Splits this usage in proportion to `weights`; remainders go to the last. The shares add up, field by field, and
-    /// each is a usage of its own: what is part of `input` or `output` here is so there.
+    /// Splits this usage in proportion to `weights`; the last share gets the remainders. Each count adds up, and each
+    /// share is consistent: the counts that are part of `input` or `output` here are part of it in each share.
     pub fn split(&self, weights: &[u64]) -> Vec<Self> {
         let each = self.fields().map(|amount| split(amount, weights));
         let share = |i| Self::from_fields(std::array::from_fn(|field| each[field][i]));
         let mut shares: Vec<Self> = (0..weights.len()).map(share).collect();
-        // Remainders of the parts may be more than that of their sum, so the sums are made of the parts.
+        // The remainders of the parts may exceed the remainder of their sum, so each sum is computed from its parts.
         let cached = |usage: &Self| usage.cache_read + usage.cache_write + usage.cache_write_long;
         let uncached = self.uncached_input();
         let parts = [self.cache_read, self.cache_write, self.cache_write_long, uncached];
@@ -214,7 +215,7 @@ fn split(amount: u64, weights: &[u64]) -> Vec<u64> {
     let total: u128 = weights.iter().map(|w| u128::from(*w)).sum();
     let share = |weight: &u64| match total {
         0 => amount / weights.len() as u64,
-        // A share never exceeds the whole, so it fits.
+        // A share never exceeds the whole amount, so it fits.
         _ => (u128::from(amount) * u128::from(*weight) / total) as u64,
     };
     let mut shares: Vec<u64> = weights.iter().map(share).collect();

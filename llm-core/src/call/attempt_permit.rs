@@ -2,10 +2,11 @@ use std::{fmt, future::Future, pin::Pin, sync::Arc};
 
 use crate::Error;
 
-/// Permission for further attempts of a call, in its [`extensions`](super::Call::extensions).
+/// Handle in a call's [`extensions`](super::Call::extensions) by which a layer asks the layers above for one more
+/// attempt.
 ///
-/// A layer that retries requests it first, so that a budget above covers the attempt. The first attempt is covered. The
-/// decision may need a round trip, so a request is awaited.
+/// A layer that retries calls [`request`](Self::request) before each attempt but the first, so that a budget above
+/// covers that attempt. The decision may need a round trip, so it is awaited.
 ///
 /// ```
 /// use llm_core::{Call, Charge, Error, ErrorKind, layer::AttemptPermit};
@@ -29,8 +30,8 @@ type Grant = dyn Fn(Error) -> Decision + Send + Sync;
 type Decision = Pin<Box<dyn Future<Output = Result<(), Error>> + Send>>;
 
 impl AttemptPermit {
-    /// Creates a permit from an asynchronous function of the error of the attempt that failed. If its future is dropped
-    /// before it is ready, it must have granted nothing.
+    /// Creates a permit. `grant` decides about an attempt, given the error of the attempt that failed. If its future is
+    /// dropped before it is ready, it must not have granted anything.
     pub fn new<D>(grant: impl Fn(Error) -> D + Send + Sync + 'static) -> Self
     where
         D: Future<Output = Result<(), Error>> + Send + 'static,
@@ -38,11 +39,13 @@ impl AttemptPermit {
         Self(Arc::new(move |failed| Box::pin(grant(failed))))
     }
 
-    /// Requests one more attempt, after one that failed with this error. Its charge must be that of this attempt alone.
+    /// Requests one more attempt after an attempt that failed with the error `failed`, whose charge must be that of the
+    /// failed attempt alone.
     ///
     /// # Errors
     ///
-    /// The budget does not cover it. Return the failed attempt's own error to the caller, which says more.
+    /// The budget does not cover the attempt. Return the failed attempt's error to the caller instead, because it says
+    /// more.
     pub async fn request(&self, failed: &Error) -> Result<(), Error> {
         (self.0)(failed.clone()).await
     }

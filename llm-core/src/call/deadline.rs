@@ -16,9 +16,10 @@ use super::Call;
 
 /// Deadlines of the callers that wait for one shared call, in its [`extensions`](Call::extensions).
 ///
-/// The layer that shares a call keeps it. Each caller [joins](Self::join) when it begins to wait, and leaves by
-/// dropping its handle. The shared call's deadline is the latest of its callers'; it has none if one of them has none,
-/// or if all have left a call that goes on. Layers below read it by [`CallDeadline`]. Clones share the callers.
+/// The layer that shares a call among callers creates it. Each caller [joins](Self::join) when it begins to wait, and
+/// leaves when its handle is dropped. The deadline of the shared call is the latest of its callers' deadlines. The call
+/// has no deadline if one of the callers has none, or if it goes on after all callers have left. Layers below read it
+/// by [`CallDeadline`]. Clones share one list of callers.
 ///
 /// ```
 /// use std::time::Duration;
@@ -44,7 +45,7 @@ use super::Call;
 #[derive(Clone, Default)]
 pub struct SharedDeadline(Arc<Mutex<State>>);
 
-/// Place of one caller in a [`SharedDeadline`]. Dropped, the caller has left.
+/// Handle of one caller in a [`SharedDeadline`]. Dropping it removes the caller.
 #[derive(Debug)]
 #[must_use = "dropped at once, the caller has left"]
 pub struct DeadlineHandle {
@@ -52,8 +53,9 @@ pub struct DeadlineHandle {
     entry: Entry,
 }
 
-/// Deadline of a call as layers below see it: its own [`deadline`](Call::deadline), or the [moving one](SharedDeadline)
-/// of the callers that share it; if it has both, the earlier one.
+/// Deadline of a call as layers below read it: the call's own [`deadline`](Call::deadline), or the [deadline of the
+/// callers](SharedDeadline) that share it, which changes as they join and leave. If a call has both, the earlier one
+/// counts.
 ///
 /// ```
 /// use std::time::Duration;
@@ -78,13 +80,13 @@ pub struct CallDeadline {
 struct State {
     /// Number of callers without a deadline.
     unbounded: usize,
-    /// Numbers of callers by deadline.
+    /// Number of callers with each fixed deadline.
     fixed: BTreeMap<Instant, usize>,
-    /// Callers that are shared calls themselves.
+    /// Callers whose deadline can change, because they are shared calls themselves, by id.
     moving: BTreeMap<u64, CallDeadline>,
-    /// Readers that wait for a change of the latest deadline.
+    /// Wakers that wait for a change of the latest deadline, by id.
     listeners: BTreeMap<u64, Waker>,
-    /// Readers that wait for any change.
+    /// Wakers that wait for a change of the earliest or the latest deadline, by id.
     earliest_listeners: BTreeMap<u64, Waker>,
 }
 
@@ -95,19 +97,20 @@ enum Entry {
     Moving(u64),
 }
 
-/// Numbers of moving callers and of listeners: unique, so that one listener can wait at several cells.
+/// Next id of a caller or a listener. Ids are unique in the process, so that a listener can wait at several shared
+/// deadlines under one id.
 static NEXT_ID: AtomicU64 = AtomicU64::new(0);
 
 impl SharedDeadline {
-    /// Creates one without callers.
+    /// Creates a shared deadline without callers.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Adds a caller, until its handle is dropped.
+    /// Adds a caller, which stays until the returned handle is dropped.
     pub fn join(&self, caller: CallDeadline) -> DeadlineHandle {
         let CallDeadline { own, shared } = caller;
-        // A shared deadline must not wait for itself.
+        // A shared deadline that waits for itself would never be ready.
         let shared = shared.filter(|shared| !Arc::ptr_eq(&shared.0, &self.0));
         let entry = match (shared, own) {
             (Some(shared), own) => {
@@ -127,18 +130,18 @@ impl SharedDeadline {
         DeadlineHandle { of: self.clone(), entry }
     }
 
-    /// Returns the earliest deadline of a caller; `None` if none has one.
+    /// Returns the earliest of the callers' deadlines; `None` if no caller has one.
     pub fn earliest(&self) -> Option<Instant> {
         self.lock().earliest()
     }
 
-    /// Returns the deadline of the shared call: the latest of its callers'. `None` if a caller has none, or none is
-    /// left.
+    /// Returns the deadline of the shared call, which is the latest of its callers' deadlines. Returns `None` if a
+    /// caller has no deadline, or if there are no callers.
     pub fn latest(&self) -> Option<Instant> {
         self.lock().latest()
     }
 
-    /// Waits until the earliest or the latest deadline is another than at the call of this function.
+    /// Waits until the earliest or the latest deadline differs from its value when this function was called.
     ///
     /// ```
     /// use std::time::Duration;
@@ -157,27 +160,27 @@ impl SharedDeadline {
         let of = CallDeadline { own: None, shared: Some(self.clone()) };
         let from = (of.earliest(), of.latest());
         async move {
-            // The future borrows what this block owns.
+            // The future borrows `of`, so the async block owns it.
             let changed = Changed { of: &of, from: from.1, earliest: Some(from.0), id: None };
             changed.await;
         }
     }
 
-    /// Returns the number of callers that wait. One that joined several times, as with several items of a request,
-    /// counts as often.
+    /// Returns the number of waiting callers. A caller that joined several times, for example once for each item of its
+    /// request, counts as often.
     pub fn callers(&self) -> usize {
         let state = self.lock();
         state.unbounded + state.moving.len() + state.fixed.values().sum::<usize>()
     }
 
-    /// Changes the callers, and wakes the listeners of what that moved.
+    /// Changes the callers, and wakes the listeners if the change moved the deadline that they wait for.
     fn change<R>(&self, change: impl FnOnce(&mut State) -> R) {
         let (changed, listeners) = {
             let mut state = self.lock();
             if state.listeners.is_empty() && state.earliest_listeners.is_empty() {
                 let changed = change(&mut state);
                 drop(state);
-                // Dropping what was removed may run code that locks this state.
+                // Dropping a removed value may run code that locks this state.
                 drop(changed);
                 return;
             }
@@ -192,12 +195,12 @@ impl SharedDeadline {
             }
             (changed, listeners)
         };
-        // Outside of the lock: a waker, or the drop of what was removed, may lock this state.
+        // Outside of the lock, because waking a listener or dropping a removed value may lock this state.
         listeners.into_iter().flat_map(BTreeMap::into_values).for_each(Waker::wake);
         drop(changed);
     }
 
-    /// Wakes a listener once at the next change, also at one of a caller that is a shared call itself.
+    /// Registers a waker for the next change, here and at each caller that is a shared call itself.
     fn listen(&self, id: u64, earliest: bool, waker: &Waker) {
         let (replaced, moving) = {
             let mut state = self.lock();
@@ -217,7 +220,8 @@ impl SharedDeadline {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // Nothing foreign runs inside; the cells of callers are locked after this one, never the other way around.
+        // No code of callers runs inside the lock. The states of callers that are shared calls are locked after this
+        // one, never before it.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -240,8 +244,8 @@ impl State {
         latest
     }
 
-    /// Returns the state whose changes wake the listeners of the earliest deadline. They listen to new moving callers,
-    /// too.
+    /// Returns the values whose change wakes the listeners of the earliest deadline: that deadline, and the number of
+    /// callers whose deadline can move, because the listeners must register at new ones too.
     fn earliest_heard(&self) -> (Option<Instant>, usize) {
         (self.earliest(), self.moving.len())
     }
@@ -284,8 +288,8 @@ impl CallDeadline {
         self.own.is_none() && self.shared.is_none()
     }
 
-    /// Returns the earliest deadline of a caller; `None` if none has one. A layer that gathers calls sends them before
-    /// it.
+    /// Returns the earliest of the callers' deadlines; `None` if no caller has one. A layer that collects calls before
+    /// it sends them together sends them before this time.
     pub fn earliest(&self) -> Option<Instant> {
         let shared = self.shared.as_ref().and_then(SharedDeadline::earliest);
         self.own.into_iter().chain(shared).min()
@@ -297,9 +301,11 @@ impl CallDeadline {
         self.own.into_iter().chain(shared).min()
     }
 
-    /// Waits until the deadline has passed, while it moves. Without one it waits until there is one.
+    /// Waits until the deadline has passed, and follows it if it moves meanwhile. While there is no deadline, it waits
+    /// until there is one.
     ///
-    /// `sleep` makes the timer of a time, such as tokio's. A call without any deadline waits for ever.
+    /// `sleep` returns a future that is ready at the given time, for example a timer of tokio. For a call that can have
+    /// no deadline the future never completes.
     pub async fn passed<F: Future<Output = ()>>(&self, mut sleep: impl FnMut(Instant) -> F) {
         loop {
             let latest = self.latest();
@@ -326,7 +332,8 @@ impl From<Option<Instant>> for CallDeadline {
     }
 }
 
-/// Ready when the latest deadline is no longer `from`, or the earliest one is not that of `earliest`.
+/// Future that is ready when the latest deadline is no longer `from`, or, if `earliest` is given, when the earliest
+/// deadline is no longer that value.
 struct Changed<'a> {
     of: &'a CallDeadline,
     from: Option<Instant>,
@@ -340,7 +347,7 @@ impl Future for Changed<'_> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         if let Some(shared) = &self.of.shared {
             let id = *self.id.get_or_insert_with(|| NEXT_ID.fetch_add(1, Ordering::Relaxed));
-            // Listens first, so that no change between the two is missed.
+            // Registers the waker before it reads the deadline, so that it misses no change in between.
             shared.listen(id, self.earliest.is_some(), cx.waker());
         }
         let is_same =

@@ -19,7 +19,7 @@ use crate::{Error, extensions::Extensions};
 pub struct Call<T> {
     /// The request.
     pub body: T,
-    /// Tenant whose cache entries and limits apply, and which pays.
+    /// Tenant that makes the call: its cache entries and limits apply, and it pays.
     pub tenant: Tenant,
     /// Labels that say which feature, user or prompt version the call is for.
     pub labels: Labels,
@@ -27,17 +27,18 @@ pub struct Call<T> {
     pub units: u32,
     /// Order in which waiting calls are sent.
     pub priority: Priority,
-    /// Time after which the response is not wanted. In tests: `tokio::time::Instant::now().into_std()` and later.
+    /// Time after which the caller no longer wants the response. In tests with paused time, compute it from
+    /// `tokio::time::Instant::now().into_std()`.
     ///
-    /// A call that a layer above shares among several callers has none here: layers read it by
+    /// It is `None` in a call that a layer shares among several callers. Layers therefore read the deadline by
     /// [`CallDeadline`](crate::layer::CallDeadline).
     pub deadline: Option<Instant>,
-    /// Values of layers for one another, and options of the application ([`with_option`](Self::with_option)).
+    /// Values that layers pass to one another, and options of the application ([`with_option`](Self::with_option)).
     pub extensions: Extensions,
     sent: Option<SentFlag>,
 }
 
-/// Order in which waiting calls are sent.
+/// Urgency of a call, which decides the order in which waiting calls are sent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Priority {
@@ -49,7 +50,7 @@ pub enum Priority {
 }
 
 impl<T> Call<T> {
-    /// Creates a call of a tenant.
+    /// Creates a call that `tenant` makes.
     pub fn new(tenant: impl Into<Tenant>, body: T) -> Self {
         Self {
             body,
@@ -63,19 +64,19 @@ impl<T> Call<T> {
         }
     }
 
-    /// Adds a label, or replaces the value of one.
+    /// Adds a label, or replaces the value of the label of this name.
     ///
     /// # Errors
     ///
-    /// Too many labels, or too long ones: see [`Labels`].
+    /// There are too many labels, or one is too long: see [`Labels`].
     pub fn with_label(mut self, name: &str, value: &str) -> Result<Self, Error> {
         self.labels.insert(name, value)?;
         Ok(self)
     }
 
     /// Adds an option that a layer of the stack reads, such as a cache's `Directive` or a pool's
-    /// [`Pinned`](crate::layer::Pinned). Where no layer reads it, the client refuses the call or the ledger reports a fault
-    /// of the stack, as the option says ([`CallOption::unread`](crate::layer::CallOption::unread)).
+    /// [`Pinned`](crate::layer::Pinned). If no layer reads it, the client refuses the call or the ledger reports a
+    /// fault of the stack; the option says which ([`CallOption::unread`](crate::layer::CallOption::unread)).
     ///
     /// ```
     /// use llm_core::{Call, ChatRequest, layer::NoFallback};
@@ -99,21 +100,22 @@ impl<T> Call<T> {
         self
     }
 
-    /// Sets the time after which the response is not wanted.
+    /// Sets the time after which the caller no longer wants the response.
     pub fn with_deadline(mut self, deadline: Instant) -> Self {
         self.deadline = Some(deadline);
         self
     }
 
-    /// Replaces the request.
+    /// Replaces the request and keeps the envelope.
     pub fn map<U>(self, change: impl FnOnce(T) -> U) -> Call<U> {
         let Self { body, tenant, labels, units, priority, deadline, extensions, sent } = self;
         Call { body: change(body), tenant, labels, units, priority, deadline, extensions, sent }
     }
 
-    /// Adds a flag that reads `true` once this call is sent to a vendor. A layer reads it if the call is dropped.
+    /// Adds and returns a flag that is set when this call is sent to a vendor. If the call is dropped, a layer learns
+    /// from the flag whether the call may have been charged.
     ///
-    /// [`mark_sent`](Self::mark_sent) in a layer below sets the flags of all layers above.
+    /// [`mark_sent`](Self::mark_sent), which the client calls, sets the flags of all layers above it.
     ///
     /// ```
     /// use llm_core::Call;
@@ -130,13 +132,13 @@ impl<T> Call<T> {
         sent
     }
 
-    /// Sets the flags of the members when this call is sent.
+    /// Makes this call set the flags `members` when it is sent: those of the calls that were merged into it.
     pub(crate) fn merged_from(&mut self, members: Vec<SentFlag>) {
         self.sent = Some(SentFlag::below_members(members));
     }
 
-    /// Names the vendor to the layer right above. A client does so before anything can fail, so that a failed or abandoned
-    /// attempt has a vendor too.
+    /// Reports the vendor's name to the layer right above the client. A client calls this before anything can fail, so
+    /// that a failed or abandoned attempt is booked under its vendor too.
     ///
     /// ```
     /// use llm_core::Call;
@@ -152,7 +154,8 @@ impl<T> Call<T> {
         }
     }
 
-    /// Marks the call as sent. A client does so before it hands the request to the vendor, which may charge it from then on.
+    /// Marks the call as sent. A client calls this right before it hands the request to the vendor, which may charge
+    /// the request from then on.
     pub fn mark_sent(&self) {
         if let Some(sent) = &self.sent {
             sent.mark_sent();

@@ -2,9 +2,10 @@ use std::{fmt, sync::Arc};
 
 use crate::Error;
 
-/// Names with values that describe a call, at most [`MAX`](Self::MAX). Cheap to clone.
+/// Up to [`MAX`](Self::MAX) names with values that describe a call, such as its feature or prompt version. Cheap to
+/// clone.
 ///
-/// The ledger reports by them, cache tags and limits can be scoped to them. A name has at most
+/// The ledger reports costs by label, and cache entries and limits can be selected by label. A name has at most
 /// [`MAX_NAME`](Self::MAX_NAME) bytes, a value at most [`MAX_VALUE`](Self::MAX_VALUE).
 ///
 /// ```
@@ -24,17 +25,17 @@ type Label = (Arc<str>, Arc<str>);
 impl Labels {
     /// Largest number of labels of a call.
     pub const MAX: usize = 16;
-    /// The longest name, in bytes.
+    /// Longest name of a label, in bytes.
     pub const MAX_NAME: usize = 64;
-    /// The longest value, in bytes.
+    /// Longest value of a label, in bytes.
     pub const MAX_VALUE: usize = 256;
 
-    /// Adds a label, or replaces the value of one.
+    /// Adds a label, or replaces the value of the label of this name.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidRequest`](crate::ErrorKind::InvalidRequest) if a bound is passed, the name is empty, or a
-    /// control character is in it.
+    /// [`ErrorKind::InvalidRequest`](crate::ErrorKind::InvalidRequest) if the name or the value is too long, there are
+    /// too many labels, the name is empty, or either has a control character.
     pub fn insert(&mut self, name: &str, value: &str) -> Result<(), Error> {
         if name.is_empty() || name.len() > Self::MAX_NAME {
             return Err(Error::invalid(format!(
@@ -64,12 +65,12 @@ impl Labels {
         Ok(())
     }
 
-    /// Returns the value of a label.
+    /// Returns the value of the label `name`.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.iter().find(|(known, _)| *known == name).map(|(_, value)| value)
     }
 
-    /// Returns names and values, sorted by name.
+    /// Returns the labels as pairs of name and value, sorted by name.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0.iter().flat_map(|labels| labels.iter()).map(|(name, value)| (&**name, &**value))
     }

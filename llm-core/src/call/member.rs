@@ -2,10 +2,11 @@ use std::{borrow::Borrow, fmt, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
-/// Name of a key pool's member, which is never its key. Cheap to clone.
+/// Name of a member of a key pool. It is not the member's key, so it may be logged. Cheap to clone.
 ///
-/// The pool puts it into the [extensions](super::Call::extensions) of the call that it sends to a member, where the ledger
-/// reads it, into those of the reply, and into [`Accounting::member`](crate::layer::Accounting::member).
+/// The pool puts it into the [extensions](super::Call::extensions) of the call that it sends to a member, where the
+/// ledger reads it, into the extensions of the reply, and into
+/// [`Accounting::member`](crate::layer::Accounting::member).
 ///
 /// ```
 /// use llm_core::{Embeddings, Receipt, Reply, layer::MemberId};

@@ -3,7 +3,7 @@
 /// Retries under retries multiply: three under three are nine calls for one request, just when the vendor has no room.
 /// A layer that retries or fails over inserts it before it sends a call down. A layer that finds it
 ///
-/// - does not *retry*: after a failure of a vendor or a connection, which may have been charged and may come again, it
+/// - does not *retry*: after a failure of a vendor or a connection, which may have been charged and may recur, it
 ///   returns the error;
 /// - may *move* the call: after a refusal that costs nothing and concerns one key or group (wrong key, no money, no such
 ///   model, a rate limit), it may send the call to another one, which multiplies nothing.

@@ -18,21 +18,22 @@
 /// assert_eq!(call.extensions.get::<Region>().map(|region| region.0), Some("eu"));
 /// ```
 pub trait CallOption: Clone + Send + Sync + 'static {
-    /// Returns what the option means in a stack without a layer that reads it.
+    /// Returns the effect of the option in a stack in which no layer reads it.
     fn unread(&self) -> Unread;
 }
 
-/// Meaning of a [`CallOption`] that no layer has read when the call reaches the client.
+/// Effect of a [`CallOption`] that no layer has read when the call reaches the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Unread {
-    /// The call does what the option asks for without any layer.
+    /// The call does what the option asks for even if no layer reads it.
     Met,
-    /// The call is sent without it. A ledger reports that as a fault of the stack.
+    /// The call is sent although the option has no effect. A ledger reports that as a fault of the stack.
     Ineffective,
-    /// The call must not be sent without it. A client refuses it.
+    /// The client refuses the call, which must not be sent without the option's effect.
     Refused {
-        /// Change of the stack or the call, as the second half of a sentence.
+        /// Remedy for the error message: the change of the stack or the call that makes the option work, as the second
+        /// half of a sentence.
         way_out: &'static str,
     },
 }

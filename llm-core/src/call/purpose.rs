@@ -1,4 +1,5 @@
-/// Marker in [`Call::extensions`](super::Call::extensions) of a call without a caller, which a layer made on its own.
+/// Marker in [`Call::extensions`](super::Call::extensions) of a call that a layer makes on its own, without a caller
+/// that waits for it.
 ///
 /// A ledger books its cost as wasted spend, with the purpose as the cause.
 ///
@@ -12,8 +13,8 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Purpose {
-    /// Replaces an expired entry.
+    /// The call replaces an expired cache entry.
     Revalidation,
-    /// Compares an entry with a new response.
+    /// The call compares a cache entry with a new response.
     Verification,
 }

@@ -4,7 +4,8 @@ use super::{CallOption, Unread};
 
 /// Marker in [`Call::extensions`](super::Call::extensions) of a call that only the requested model may answer.
 ///
-/// A key pool sends such a call to no member whose model stands in, and a cache returns no stored response of a stand-in.
+/// A key pool does not send such a call to a member that would answer with a fallback model, and a cache does not
+/// return a stored response of a fallback model.
 ///
 /// ```
 /// use llm_core::{Call, ChatRequest, layer::NoFallback};
@@ -16,16 +17,16 @@ use super::{CallOption, Unread};
 pub struct NoFallback;
 
 impl CallOption for NoFallback {
-    // Without a pool no other model answers.
+    // Without a key pool no fallback model can answer.
     fn unread(&self) -> Unread {
         Unread::Met
     }
 }
 
-/// Group of a key pool that a call must go to, in [`Call::extensions`](super::Call::extensions).
+/// Name of the group of a key pool that must serve a call, in [`Call::extensions`](super::Call::extensions).
 ///
-/// Files, responses and conversations that a vendor keeps are known to one of its accounts only, so a call that names one
-/// must go to the group that made it.
+/// A vendor keeps files, responses and conversations for one of its accounts only. A call that names such an object
+/// must go to the group (the account) that created it.
 ///
 /// ```
 /// use llm_core::{Call, ChatRequest, layer::Pinned};

@@ -9,11 +9,11 @@ use std::{
 
 use crate::{Error, Receipt};
 
-/// Flag that is set once a call is sent to a vendor, from [`Call::track`](super::Call::track). Clones share it.
+/// Flag that is set when a call is sent to a vendor, created by [`Call::track`](super::Call::track). Clones share it.
 ///
-/// A call that is [merged](crate::layer::call_merged) with others goes on when its own caller has left. A layer that
-/// holds something for the call, such as a reservation, [leaves](Self::leave) it with the flag then, and settles it
-/// when the call ends.
+/// A call that was [merged](crate::layer::call_merged) with others goes on after its own caller has left. A layer that
+/// holds something for the call, such as a reservation, then hands it to the flag by [`leave`](Self::leave), which
+/// settles it when the merged call ends.
 ///
 /// ```
 /// use std::sync::{Arc, atomic::{AtomicBool, Ordering}};
@@ -31,7 +31,7 @@ use crate::{Error, Receipt};
 #[derive(Clone)]
 pub struct SentFlag(Arc<Node>);
 
-/// End of a call whose caller may have left it.
+/// End of a call, for a layer that [left](SentFlag::leave) it because its caller no longer waits.
 ///
 /// ```
 /// use llm_core::layer::LateEnd;
@@ -47,11 +47,11 @@ pub struct SentFlag(Arc<Node>);
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum LateEnd {
-    /// The response arrived. The receipt has the call's share of a merged call's usage and cost.
+    /// The response arrived. The receipt holds the call's share of the merged call's usage and cost.
     Complete(Receipt),
-    /// The call failed. The error has the call's share of the charge.
+    /// The call failed. The error holds the call's share of the merged call's charge.
     Failed(Error),
-    /// The call was dropped with all of its callers.
+    /// The merged call was dropped, because all of its callers left.
     Dropped,
 }
 
@@ -60,7 +60,7 @@ struct Node {
     sent: AtomicU32,
     vendor: OnceLock<Arc<str>>,
     above: Above,
-    /// The merged calls that this call is a part of; empty for most calls.
+    /// State of the call as a part of merged calls; empty for most calls, which are not merged.
     merged: OnceLock<Box<Mutex<Merged>>>,
 }
 
@@ -74,12 +74,12 @@ enum Above {
 #[derive(Default)]
 struct Merged {
     running: usize,
-    /// End of the last one.
+    /// End of the merged call that ended last.
     ended: Option<LateEnd>,
     left: Vec<Box<dyn FnOnce(LateEnd) + Send>>,
 }
 
-/// A call's part in a merged call. Dropped without an end, the merged call was dropped.
+/// Part of a merged call. If it is dropped without [`end`](Self::end), the merged call was dropped.
 pub(crate) struct MergedPart(Option<SentFlag>);
 
 impl SentFlag {
@@ -87,7 +87,7 @@ impl SentFlag {
         Self::with(above.map_or(Above::Nothing, Above::Layer))
     }
 
-    /// Returns the flag of a call that was merged from others: it sets those of all members.
+    /// Creates the flag of a merged call: setting it sets the flags of all members.
     pub(crate) fn below_members(members: Vec<Self>) -> Self {
         Self::with(Above::Members(members))
     }
@@ -102,7 +102,7 @@ impl SentFlag {
         self.times_sent() > 0
     }
 
-    /// Returns the number of times that the request was handed to a vendor: further attempts count, too.
+    /// Returns the number of times that the request was handed to a vendor, which is the number of its attempts.
     ///
     /// ```
     /// use llm_core::Call;
@@ -116,7 +116,7 @@ impl SentFlag {
         self.0.sent.load(Ordering::Acquire)
     }
 
-    /// Returns the vendor that the client below has named, if this is the flag of the layer right above it.
+    /// Returns the vendor that the client has named. Only the flag of the layer right above the client has it.
     pub fn vendor(&self) -> Option<&Arc<str>> {
         self.0.vendor.get()
     }
@@ -125,8 +125,8 @@ impl SentFlag {
         self.0.vendor.get_or_init(|| Arc::clone(name));
     }
 
-    /// Leaves the call, whose caller no longer waits for it. `settle` is called once, with the call's end: as soon as
-    /// it ends if it goes on as a part of a merged call, and at once if it does not.
+    /// Leaves the call, because its caller no longer waits for it. `settle` is called once with the end of the call:
+    /// when the merged call that it is a part of ends, or at once if no such call is running.
     pub fn leave(&self, settle: impl FnOnce(LateEnd) + Send + 'static) {
         let ended = match self.0.merged.get() {
             None => None,
@@ -147,7 +147,7 @@ impl SentFlag {
             flag.0.sent.fetch_add(1, Ordering::Release);
             if let Some(merged) = flag.0.merged.get() {
                 let mut merged = lock(merged);
-                // This attempt was not part of the merged call, so the end of the merged call does not apply to it.
+                // This attempt was not a part of the merged call that ended, so that end does not apply to it.
                 let outdated = if merged.running == 0 { merged.ended.take() } else { None };
                 drop((merged, outdated));
             }
@@ -168,7 +168,7 @@ impl SentFlag {
         MergedPart(Some(self.clone()))
     }
 
-    /// Returns this flag and those of the layers above, up to where calls were merged.
+    /// Returns this flag and those of the layers above it, up to the layer that merged calls.
     fn upwards(&self) -> impl Iterator<Item = &Self> {
         successors(Some(self), |flag| match &flag.0.above {
             Above::Layer(above) => Some(above),
@@ -178,7 +178,7 @@ impl SentFlag {
 }
 
 impl MergedPart {
-    /// Ends the call, and settles it for the layers that have left it.
+    /// Ends the call's part, and settles it for the layers that have left the call.
     pub(crate) fn end(mut self, end: &LateEnd) {
         self.settle(end);
     }
@@ -193,7 +193,7 @@ impl MergedPart {
                 merged.ended = Some(end.clone());
                 if merged.running == 0 { std::mem::take(&mut merged.left) } else { Vec::new() }
             };
-            // Outside of the lock: a layer's settlement may lock this state.
+            // Outside of the lock, because a layer's settlement may lock this state.
             left.into_iter().for_each(|settle| settle(end.clone()));
         }
     }
@@ -212,7 +212,7 @@ impl fmt::Debug for SentFlag {
 }
 
 fn lock(merged: &Mutex<Merged>) -> MutexGuard<'_, Merged> {
-    // Plain data, whole after every statement.
+    // The state is plain data and consistent after every statement, so a panic elsewhere does not corrupt it.
     merged.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -269,7 +269,7 @@ mod tests {
         assert_eq!(count(&early), (0, 0));
         part.end(&LateEnd::Complete(Receipt::default()));
         assert_eq!((count(&early), count(&left(&limiter))), ((1, 1), (1, 1)), "also after the end");
-        // A retry that is not merged: the earlier end is not its own.
+        // The retry is not a part of a merged call, so the earlier end is not its end.
         call.mark_sent();
         assert_eq!(count(&left(&limiter)), (1, 0));
         let part = own.merge();

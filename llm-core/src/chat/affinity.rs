@@ -4,15 +4,15 @@ use foldhash::quality::{FixedState, FoldHasher};
 
 use super::{FunctionTool, Image, ImageSource, JsonSchema, Message, Part, ResponseFormat, Role, Tool, ToolCall};
 
-/// Bytes of a beginning that a vendor's prompt cache keeps: 1,024 tokens, of four bytes each.
+/// Length of the prefix that a vendor's prompt cache keeps, in bytes: 1,024 tokens of four bytes each.
 const PREFIX_BYTES: usize = 4_096;
-/// Bytes that an image counts for: most take about 1,000 tokens.
+/// Number of bytes that an image counts as: most images take about 1,000 tokens.
 const IMAGE_BYTES: usize = 4_000;
 
-/// Returns a number for the first [`PREFIX_BYTES`] before a request's last part, in the order in which vendors read a
-/// request: model, tools, form of the response, messages. Returns 0 if there are fewer bytes.
+/// Returns a hash of the first [`PREFIX_BYTES`] of a request, in the order in which vendors read it: model, tools, form
+/// of the response, messages. The last part of the last message is left out; 0 if the rest is shorter than that.
 ///
-/// The last part is the new question. All before it comes again with the next one.
+/// The last part is the new question, and the next request of the conversation repeats all that comes before it.
 pub(super) fn of(model: &str, tools: &[Tool], format: Option<&ResponseFormat>, messages: &[Message]) -> u64 {
     let mut prefix = Prefix::new(model);
     tools.iter().for_each(|tool| prefix.tool(tool));
@@ -27,7 +27,7 @@ pub(super) fn of(model: &str, tools: &[Tool], format: Option<&ResponseFormat>, m
     prefix.finish()
 }
 
-/// Hash of the beginning of a request. What comes after [`PREFIX_BYTES`] is ignored.
+/// Hash of the beginning of a request. Bytes after the first [`PREFIX_BYTES`] are ignored.
 struct Prefix {
     hash: FoldHasher<'static>,
     left: usize,
@@ -70,7 +70,7 @@ impl Prefix {
         }
     }
 
-    /// Hashes the end of an image, because images of one camera begin alike.
+    /// Hashes the last bytes of an image, because the first bytes of images from one camera are alike.
     fn image(&mut self, image: &Image) {
         let bytes = match &image.source {
             ImageSource::Bytes { data, .. } => &data[..],
@@ -93,7 +93,7 @@ impl Prefix {
         }
     }
 
-    /// Writes a separator between two pieces; it does not count as content.
+    /// Writes a separator between two pieces, which does not count as content.
     fn mark(&mut self, byte: u8) {
         if self.left > 0 {
             self.hash.write_u8(byte);
@@ -103,7 +103,7 @@ impl Prefix {
 
 impl Hasher for Prefix {
     fn write(&mut self, bytes: &[u8]) {
-        // Writing nothing changes the hash too.
+        // A write of no bytes would change the hash too.
         if self.left > 0 {
             let bytes = &bytes[..bytes.len().min(self.left)];
             self.hash.write(bytes);

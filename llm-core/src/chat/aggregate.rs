@@ -3,7 +3,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use super::{ChatEvent, ChatResponse, Choice, ExtraOf, FinishReason, Part, Reasoning, ToolCall};
 use crate::{Extra, Usage};
 
-/// Aggregate of the pieces of a streamed response.
+/// Response put together from the pieces of a stream, as far as they have arrived.
 #[derive(Debug, Default)]
 pub(super) struct Aggregate {
     id: Arc<str>,
@@ -21,7 +21,7 @@ struct Open {
     finish: FinishReason,
     extra: Extra,
     message_extra: Extra,
-    /// True if the last part is complete, so that more of its kind begins a new one.
+    /// True if the last part is complete, so that the next piece of its kind begins a new part.
     last_is_complete: bool,
 }
 
@@ -34,7 +34,7 @@ enum OpenPart {
     Whole(Part),
 }
 
-/// Puts together the events of a streamed response.
+/// Puts the events of a streamed response together.
 impl FromIterator<ChatEvent> for ChatResponse {
     fn from_iter<I: IntoIterator<Item = ChatEvent>>(events: I) -> Self {
         let mut aggregate = Aggregate::default();
@@ -91,8 +91,8 @@ impl Aggregate {
         self.output_bytes
     }
 
-    /// Finishes all open choices as if they had reached their longest length. Returns the events that say so,
-    /// last first.
+    /// Finishes all choices that are still open with the reason [`Length`](FinishReason::Length). Returns the events
+    /// that say so, in reverse order.
     pub(super) fn finish_open(&mut self) -> Vec<ChatEvent> {
         let open = self.choices.iter_mut().rev().filter(|(_, open)| open.finish == FinishReason::Unknown);
         open.map(|(choice, open)| {
@@ -102,7 +102,7 @@ impl Aggregate {
         .collect()
     }
 
-    /// Takes the part of the response that has arrived. The counts stay.
+    /// Takes the response out as far as it has arrived, and keeps the counts.
     pub(super) fn take(&mut self) -> ChatResponse {
         let Self { id, model, extra, choices, usage: _, output_bytes: _ } = self;
         let choices = std::mem::take(choices).into_values().map(Open::close).collect();
@@ -118,7 +118,7 @@ impl Aggregate {
         match known {
             Some(arguments) => arguments.push_str(fragment),
             None => {
-                // Arguments of a call that was never opened: kept under no name rather than lost.
+                // Arguments of a tool call whose beginning never arrived: kept under an empty name rather than lost.
                 let (id, name, extra) = Default::default();
                 parts.push(OpenPart::ToolCall { index: at, id, name, arguments: fragment.to_owned(), extra });
             }
@@ -142,7 +142,7 @@ impl Open {
         if self.last_is_complete { None } else { self.parts.last_mut() }
     }
 
-    /// Completes the last part. Fields that it has no place for stay with the message.
+    /// Completes the last part. Unknown fields that this kind of part cannot hold go to the message.
     fn complete_part(&mut self, signature: Option<&Arc<str>>, extra: &Extra) {
         self.last_is_complete = true;
         let fields = match self.parts.last_mut() {
@@ -167,7 +167,7 @@ impl Open {
 }
 
 impl OpenPart {
-    /// Completes text or reasoning with its signature.
+    /// Completes a part of text or reasoning, the latter with its signature.
     fn settle(&mut self, signature: Option<&Arc<str>>) {
         let mut whole = std::mem::replace(self, Self::Text(String::new())).close();
         if let Part::Reasoning(reasoning) = &mut whole {

@@ -21,102 +21,102 @@ use crate::{Extra, Usage};
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum ChatEvent {
-    /// The response begins. A later one replaces the id and the model, because the vendor named them late or another
-    /// model went on with the response.
+    /// Beginning of the response. A later `Start` replaces the id and the model, because the vendor named them late or
+    /// another model continued the response.
     Start {
-        /// The vendor's id of the response.
+        /// Vendor's id of the response.
         id: Arc<str>,
-        /// The model that answers.
+        /// Name of the model that answers.
         model: Arc<str>,
     },
-    /// More text.
+    /// Next piece of a choice's text.
     Text {
-        /// Number of the choice.
+        /// Index of the choice.
         choice: u32,
-        /// The next piece.
+        /// The piece, to be appended.
         text: Arc<str>,
     },
-    /// More reasoning.
+    /// Next piece of a choice's reasoning.
     Reasoning {
-        /// Number of the choice.
+        /// Index of the choice.
         choice: u32,
-        /// The next piece.
+        /// The piece, to be appended.
         text: Arc<str>,
     },
-    /// More of a refusal.
+    /// Next piece of the text by which the model refuses.
     Refusal {
-        /// Number of the choice.
+        /// Index of the choice.
         choice: u32,
-        /// The next piece.
+        /// The piece, to be appended.
         text: Arc<str>,
     },
-    /// A tool call begins.
+    /// Beginning of a tool call.
     ToolCall {
-        /// Number of the choice.
+        /// Index of the choice.
         choice: u32,
-        /// Number of the call among the choice's tool calls.
+        /// Index of the call among the choice's tool calls.
         index: u32,
-        /// The vendor's name for this call.
+        /// Vendor's id of this call.
         id: Arc<str>,
-        /// The tool.
+        /// Name of the tool.
         name: Arc<str>,
     },
-    /// More of a tool call's arguments.
+    /// Next piece of a tool call's arguments.
     ToolArguments {
-        /// Number of the choice.
+        /// Index of the choice.
         choice: u32,
-        /// The call's number among the choice's tool calls.
+        /// Index of the call among the choice's tool calls.
         index: u32,
-        /// The next piece of JSON text.
+        /// The piece of JSON text, to be appended.
         fragment: Arc<str>,
     },
-    /// The last part is complete: the next piece of the same kind begins a new part.
+    /// End of a choice's last part: the next piece of the same kind begins a new part.
     PartEnd {
-        /// Number of the choice.
+        /// Index of the choice.
         choice: u32,
-        /// The vendor's signature, if it is reasoning and has one.
+        /// Vendor's signature of the part, if it is reasoning and is signed.
         signature: Option<Arc<str>>,
         /// Unknown fields of the part.
         extra: Extra,
     },
-    /// A part that arrived in one piece.
+    /// Part of a choice that arrived in one piece.
     Part {
-        /// Number of the choice.
+        /// Index of the choice.
         choice: u32,
         /// The part.
         part: Part,
     },
-    /// The reason why a choice ended. A later reason [replaces](FinishReason::update) an earlier one.
+    /// Reason why a choice ended. A later reason [replaces](FinishReason::update) an earlier one.
     Finish {
-        /// The choice.
+        /// Index of the choice.
         choice: u32,
         /// The reason.
         reason: FinishReason,
     },
-    /// Unknown fields of the response, a choice of it, or the message in that.
+    /// Unknown fields of the response, of a choice, or of the message in a choice.
     Extra {
-        /// The part of the response that they belong to.
+        /// Part of the response that has the fields.
         of: ExtraOf,
         /// The fields.
         fields: Extra,
     },
-    /// Tokens that the response took. Later figures replace earlier ones.
+    /// Tokens that the response took so far. A later usage replaces an earlier one.
     Usage(Usage),
 }
 
-/// Part of a response that unknown fields belong to.
+/// Part of a response that has unknown fields.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ExtraOf {
     /// The whole response.
     Response,
-    /// A choice.
+    /// The choice with this index.
     Choice(u32),
-    /// The message in a choice.
+    /// The message in the choice with this index.
     Message(u32),
 }
 
 impl ChatEvent {
-    /// Returns the number of bytes of output: text, reasoning, tool arguments.
+    /// Returns the number of bytes of output in this event: text, reasoning or tool arguments.
     pub fn output_bytes(&self) -> u64 {
         match self {
             Self::Text { text, .. } | Self::Reasoning { text, .. } | Self::Refusal { text, .. } => text.len() as u64,
@@ -126,8 +126,8 @@ impl ChatEvent {
         }
     }
 
-    /// Returns true for text, reasoning, a refusal, a tool call, any other part, or the end of a choice. A streamed
-    /// call resolves at its first content; other events only accompany it.
+    /// Returns `true` for an event that carries content: text, reasoning, a refusal, a tool call, any other part, or
+    /// the end of a choice. The future of a streamed call is ready at the first such event.
     pub fn is_content(&self) -> bool {
         match self {
             Self::Text { text, .. } | Self::Reasoning { text, .. } | Self::Refusal { text, .. } => !text.is_empty(),
@@ -136,8 +136,8 @@ impl ChatEvent {
         }
     }
 
-    /// Returns the events of a whole response, and its usage if it is known. Collected into a [`ChatResponse`], they give
-    /// it again.
+    /// Returns the events of a complete response, followed by its usage if it is given. Collecting the events into a
+    /// [`ChatResponse`] restores the response.
     ///
     /// ```
     /// use llm_core::{ChatEvent, ChatResponse, Choice, FinishReason, Part};
@@ -188,7 +188,7 @@ fn replay_choice(choice: &Choice, events: &mut Vec<ChatEvent>) {
             }
             whole => events.push(ChatEvent::Part { choice: index, part: whole.clone() }),
         }
-        // Two parts of one kind in a row would be read as one part. Tool calls have numbers, so they would not.
+        // A reader would join two parts of one kind in a row into one part. It tells tool calls apart by their index.
         let kind = std::mem::discriminant(part);
         let flows =
             !matches!(part, Part::ToolCall(_)) && parts.peek().is_some_and(|next| kind == std::mem::discriminant(next));

@@ -61,10 +61,10 @@ impl Output for ChatStream {
     }
 }
 
-/// A running stream with several readers. It keeps the whole response at its end, so that unary callers need not
-/// aggregate it again.
+/// Running stream that several callers read. When it ends, it keeps the complete response, so that unary callers need
+/// not aggregate the events again.
 ///
-/// It holds a reader of its own, so that the stream stays open to new readers while this is held.
+/// It has a reader of its own, so that the stream accepts new readers while this value exists.
 struct LiveChat {
     events: Arc<Broadcast<Box<ChatStream>>>,
     whole: Arc<OnceLock<Arc<ChatResponse>>>,
@@ -77,7 +77,7 @@ impl LiveChat {
         let writer = Arc::clone(&whole);
         let stream = stream.when_ended(move |ended| {
             if let Some(response) = ended.read_out() {
-                // A stream ends once, so the cell was empty.
+                // A stream ends only once, so the cell is still empty.
                 let _ = writer.set(Arc::new(response.clone()));
             }
         });
@@ -94,8 +94,8 @@ impl LiveChat {
     }
 }
 
-/// The pieces of one reader. A shared stream that panicked ends without an error. This one ends with an error, so that
-/// a part is not taken for the whole.
+/// Events for one of the readers. A shared stream ends without an error if its source panics. This stream then ends
+/// with an error, so that the caller does not take a part of the response for all of it.
 struct Joined {
     events: Reader<Box<ChatStream>>,
     whole: Arc<OnceLock<Arc<ChatResponse>>>,
@@ -119,13 +119,13 @@ impl Stream for Joined {
     }
 }
 
-/// Returns the error of a stream that panicked after it had been sent.
+/// Returns the error for readers of a stream whose source panicked after the call was sent.
 fn lost() -> Error {
     let reason = "the shared response broke off: its stream panicked, or the runtime that it began in has ended";
     Error::new(ErrorKind::Incomplete, reason).with_charge(Charge::Unknown)
 }
 
-/// Returns the error of a reader that was so slow that items it had not read are gone.
+/// Returns the error for a reader that fell so far behind that events it had not read were removed.
 fn behind() -> Error {
     Error::new(
         ErrorKind::Incomplete,
@@ -163,7 +163,7 @@ async fn join(shared: Shared<ChatResponse>) -> Result<ChatStream, Error> {
             let (events, whole) = (chat.subscribe()?, Arc::clone(&chat.whole));
             Ok(ChatStream::new(Joined { events, whole, failed: false }))
         }
-        // Another kind of running response: only its complete response can be read, not its pieces.
+        // A running response of another type offers only its complete response, not its events.
         Err(_) => Ok(ChatStream::replay(live.wait().await?, None)),
     }
 }

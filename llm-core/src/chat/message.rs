@@ -16,11 +16,11 @@ use crate::{Extra, extra::counts, fingerprint::Fingerprinter};
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Message {
-    /// The role of its speaker.
+    /// Role of the speaker.
     pub role: Role,
-    /// Content. A [`Role::Tool`] message holds one [`Part::ToolResult`].
+    /// Content of the message. A [`Role::Tool`] message holds one [`Part::ToolResult`].
     pub parts: Vec<Part>,
-    /// The speaker's name, where the vendor has that.
+    /// Name of the speaker, for vendors that support it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<Arc<str>>,
     /// Unknown fields, sent as they are.
@@ -34,18 +34,18 @@ pub struct Message {
 pub enum Role {
     /// The application's instructions.
     System,
-    /// The application's instructions, as OpenAI's newer models call them.
+    /// The application's instructions, under the name that OpenAI's newer models use.
     Developer,
     /// The user.
     User,
     /// The model.
     Assistant,
-    /// A tool.
+    /// A tool, which returns a result.
     Tool,
 }
 
 impl Message {
-    /// Creates a message of a role.
+    /// Creates a message with the speaker's role and the content.
     pub fn new(role: Role, parts: Vec<Part>) -> Self {
         Self { role, parts, name: None, extra: Extra::default() }
     }
@@ -65,14 +65,14 @@ impl Message {
         Self::new(Role::Assistant, vec![Part::text(text)])
     }
 
-    /// Creates a message with the result of a tool call.
+    /// Creates a message with the result of the tool call whose id is `call_id`.
     pub fn tool(call_id: impl Into<Arc<str>>, response: impl Into<Arc<str>>) -> Self {
         let content = vec![Part::text(response)];
         let result = ToolResult { call_id: call_id.into(), content, is_error: false, extra: Extra::default() };
         Self::new(Role::Tool, vec![Part::ToolResult(result)])
     }
 
-    /// Returns the number of bytes of text, for estimates. Parts that are not text count as 0.
+    /// Returns the number of bytes of text, for estimates. Other parts count as 0.
     pub(super) fn text_bytes(&self) -> u64 {
         let Self { role: _, parts, name, extra } = self;
         let parts: u64 = parts.iter().filter_map(Part::text_bytes).sum();
@@ -102,7 +102,7 @@ impl Role {
 }
 
 impl From<Choice> for Message {
-    /// Creates the model's response as a message, to go on with the conversation.
+    /// Makes a message of the model's response, so that the conversation can continue after it.
     fn from(choice: Choice) -> Self {
         Self::new(Role::Assistant, choice.parts)
     }

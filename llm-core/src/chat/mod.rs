@@ -1,4 +1,4 @@
-//! Chat: questions, responses, streams.
+//! Chat: requests, responses, streams.
 
 mod affinity;
 mod aggregate;

@@ -31,7 +31,7 @@ pub enum Part {
     },
     /// An image.
     Image(Image),
-    /// A tool call that the model requests.
+    /// A tool call that the model asks the application to make.
     ToolCall(ToolCall),
     /// The result of a tool call.
     ToolResult(ToolResult),
@@ -42,9 +42,9 @@ pub enum Part {
         /// Text of the refusal.
         text: Arc<str>,
     },
-    /// A kind of part that this library has no name for, as the vendor wrote it.
+    /// A kind of part that this library does not know, as the vendor wrote it.
     Other {
-        /// The whole part.
+        /// JSON of the part.
         value: Arc<Value>,
     },
 }
@@ -54,7 +54,7 @@ pub enum Part {
 pub struct Image {
     /// Bytes or URL of the image.
     pub source: ImageSource,
-    /// Resolution at which the model should look (`low`, `high`, `auto`), where the vendor has that.
+    /// Resolution at which the model should look at the image (`low`, `high`, `auto`), for vendors that support it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub detail: Option<Arc<str>>,
     /// Unknown fields (`cache_control`).
@@ -62,30 +62,30 @@ pub struct Image {
     pub extra: Extra,
 }
 
-/// Bytes or address of an image.
+/// Content or URL of an image.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ImageSource {
-    /// Bytes in the request itself.
+    /// Content of the image, sent inside the request.
     Bytes {
-        /// Such as `image/png`.
+        /// Media type, such as `image/png`.
         media_type: Arc<str>,
-        /// The file's content.
+        /// Content of the image file.
         data: Bytes,
     },
-    /// Address that the vendor fetches. This library never does.
+    /// URL that the vendor fetches. This library never does.
     Url {
-        /// The address.
+        /// The URL.
         url: Arc<str>,
     },
 }
 
-/// A call of a tool that the model asks for.
+/// A call of a tool that the model asks the application to make.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ToolCall {
-    /// The vendor's name for this call, which the result must repeat.
+    /// Vendor's id of this call, which the result must repeat.
     pub id: Arc<str>,
-    /// The tool.
+    /// Name of the tool.
     pub name: Arc<str>,
     /// Arguments, as the JSON text that the model wrote. It may be invalid.
     pub arguments: Arc<str>,
@@ -109,11 +109,11 @@ pub struct ToolCall {
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ToolResult {
-    /// Id of the call that this is the result of.
+    /// Id of the tool call that gave this result.
     pub call_id: Arc<str>,
-    /// The response.
+    /// Content of the result.
     pub content: Vec<Part>,
-    /// True if the tool failed.
+    /// True if the tool reports that it failed.
     #[serde(default)]
     pub is_error: bool,
     /// Unknown fields (`cache_control`).
@@ -126,7 +126,7 @@ pub struct ToolResult {
 pub struct Reasoning {
     /// Text of the reasoning; empty where the vendor hides it.
     pub text: Arc<str>,
-    /// The vendor's signature, to be sent back unchanged.
+    /// Vendor's signature of the reasoning, to be sent back unchanged.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signature: Option<Arc<str>>,
     /// Unknown fields.
@@ -135,7 +135,7 @@ pub struct Reasoning {
 }
 
 impl ToolCall {
-    /// Parses the arguments, which the model wrote.
+    /// Parses the arguments as a `T`.
     ///
     /// ```
     /// use llm_core::ToolCall;
@@ -151,10 +151,10 @@ impl ToolCall {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Malformed`] if they are no JSON, or not of this type. Their content is not in the error.
+    /// [`ErrorKind::Malformed`] if the arguments are not JSON, or do not fit the type. The error does not quote them.
     pub fn parse<T: DeserializeOwned>(&self) -> Result<T, Error> {
         serde_json::from_str(&self.arguments).map_err(|error| {
-            // serde's message may quote the model's text.
+            // The message of serde's error may quote the model's text.
             let what = if error.is_data() { "are not of the type wanted" } else { "are no JSON" };
             let (name, line, column) = (&self.name, error.line(), error.column());
             let message = format!("the arguments of tool call {name:?} {what} (line {line}, column {column})");
@@ -162,9 +162,8 @@ impl ToolCall {
         })
     }
 
-    /// Returns `true` if the call names a tool and its arguments are a JSON object or absent. A custom tool's input is
-    /// free
-    /// text.
+    /// Returns `true` if the call names a tool and its arguments are a JSON object or absent. The input of a custom
+    /// tool is free text, so it is not checked.
     pub(super) fn is_readable(&self) -> bool {
         let arguments = self.arguments.trim();
         let is_object = || arguments.starts_with('{') && serde_json::from_str::<IgnoredAny>(arguments).is_ok();
@@ -185,13 +184,13 @@ impl Part {
         Self::Image(Image { source, detail: None, extra: Extra::default() })
     }
 
-    /// Creates an image from an address that the vendor fetches.
+    /// Creates an image from a URL that the vendor fetches.
     pub fn image_url(url: impl Into<Arc<str>>) -> Self {
         let source = ImageSource::Url { url: url.into() };
         Self::Image(Image { source, detail: None, extra: Extra::default() })
     }
 
-    /// Returns `true` if the part is content of a response. Reasoning and empty text are not.
+    /// Returns `true` if the part is content of a response: every kind but reasoning and empty text.
     pub(super) fn is_content(&self) -> bool {
         match self {
             Self::Text { text, .. } => !text.is_empty(),
@@ -200,8 +199,8 @@ impl Part {
         }
     }
 
-    /// Returns `true` if the part holds all of its content: it has no address to fetch, and no field that this library
-    /// cannot read.
+    /// Returns `true` if all content of the part is inside the request: it has no URL to fetch, and this library knows
+    /// its kind.
     pub(super) fn is_self_contained(&self) -> bool {
         match self {
             Self::Image(Image { source: ImageSource::Url { url }, .. }) => url.starts_with("data:"),
@@ -211,8 +210,8 @@ impl Part {
         }
     }
 
-    /// Adds a unknown field, such as `cache_control`, to a part that takes some: every kind but a refusal, and
-    /// [`Other`](Self::Other), which has them in its value. Those stay as they are.
+    /// Adds an unknown field, such as `cache_control`. A refusal and [`Other`](Self::Other) cannot hold one, and are
+    /// returned unchanged: put a field of the latter into its value.
     pub fn with_extra(mut self, name: impl Into<String>, value: impl Into<Value>) -> Self {
         match &mut self {
             Self::Text { extra, .. }

@@ -5,8 +5,8 @@ use crate::{Estimate, Extra, Operation, fingerprint::Fingerprinter, heap_size::s
 
 /// A conversation for a model to continue.
 ///
-/// Cheap to clone. Its fields decide the response and are all part of the cache key, but for the transport fields among
-/// `extra`: [`TRANSPORT_FIELDS`](Self::TRANSPORT_FIELDS).
+/// Cheap to clone. All fields are part of the cache key, because they decide the response. Only the [transport
+/// fields](Self::TRANSPORT_FIELDS) among `extra` are not.
 ///
 /// ```
 /// use llm_core::{ChatRequest, Part, Message, Role};
@@ -24,30 +24,30 @@ pub struct ChatRequest {
     pub model: Arc<str>,
     /// The conversation so far.
     pub messages: Arc<Vec<Message>>,
-    /// Tools that the model may call. Their order counts.
+    /// Tools that the model may call. Requests with the same tools in another order have other cache keys.
     pub tools: Arc<Vec<Tool>>,
-    /// Tools that the model must call.
+    /// Rule for the use of tools: which of them the model must call, if any.
     pub tool_choice: Option<ToolChoice>,
-    /// True if it may call several at once.
+    /// True if the model may call several tools at once; `None` for the vendor's default.
     pub parallel_tool_calls: Option<bool>,
-    /// The form of the response.
+    /// Form that the response must have: text or JSON.
     pub response_format: Option<ResponseFormat>,
-    /// Effort of reasoning: `none`, `minimal`, `low`, `medium`, `high`, … as the vendor names it.
+    /// Effort that the model spends on reasoning, by the vendor's word: `none`, `minimal`, `low`, `medium`, `high`, ….
     pub reasoning_effort: Option<Arc<str>>,
-    /// Sampling of the output, and its length.
+    /// Parameters of sampling, number and length of the responses.
     pub sampling: Sampling,
     /// Unknown fields, sent as they are.
     pub extra: Extra,
 }
 
-/// Likely tokens of an image; vendors' own figures run from 85 to 1,600.
+/// Estimated tokens of an image; vendors state between 85 and 1,600.
 const IMAGE_TOKENS: u64 = 1_000;
-/// Tokens that vendors add around a message, a tool or the request itself; real ones are 3 to 8.
+/// Estimated tokens that a vendor adds around a message, a tool or the request; vendors really add 3 to 8.
 const FRAME_TOKENS: u64 = 16;
 
 impl ChatRequest {
-    /// Fields among `extra` that say how to send, whom to bill or what to log, and do not decide the response: two
-    /// requests that differ in them alone have one cache key.
+    /// Names of fields among `extra` that say how to send the request, whom to bill or what to log. They do not decide
+    /// the response, so requests that differ only in them have one cache key.
     pub const TRANSPORT_FIELDS: [&'static str; 9] = [
         "cache_control",
         "metadata",
@@ -60,8 +60,9 @@ impl ChatRequest {
         "user",
     ];
 
-    /// Fields among `extra` that bring in what is outside the request: an earlier response, a conversation or a prompt
-    /// kept by the vendor, a search, a container, tools of others. Responses to such requests are not kept by a cache.
+    /// Names of fields among `extra` that refer to something outside the request: an earlier response, a conversation
+    /// or a prompt stored by the vendor, a search, a container, tools of other servers. A cache does not store
+    /// responses to such requests.
     pub const OUTSIDE_FIELDS: [&'static str; 10] = [
         "cachedContent",
         "container",
@@ -75,7 +76,7 @@ impl ChatRequest {
         "web_search_options",
     ];
 
-    /// Creates an empty conversation with a model.
+    /// Creates a request for a model, without messages.
     pub fn new(model: impl Into<Arc<str>>) -> Self {
         Self { model: model.into(), ..Self::default() }
     }
@@ -86,7 +87,7 @@ impl ChatRequest {
         self
     }
 
-    /// Adds instructions. Empty ones are not sent.
+    /// Adds a message with instructions. Empty instructions are not added.
     pub fn system(self, text: impl Into<Arc<str>>) -> Self {
         self.message(Message::system(text))
     }
@@ -102,13 +103,13 @@ impl ChatRequest {
         self
     }
 
-    /// Sets the tools that the model must call.
+    /// Sets the rule for the use of tools: which of them the model must call, if any.
     pub fn tool_choice(mut self, choice: ToolChoice) -> Self {
         self.tool_choice = Some(choice);
         self
     }
 
-    /// Sets the form of the response.
+    /// Sets the form that the response must have.
     pub fn response_format(mut self, format: ResponseFormat) -> Self {
         self.response_format = Some(format);
         self
@@ -120,7 +121,7 @@ impl ChatRequest {
         self
     }
 
-    /// Bounds each response, in tokens, reasoning included.
+    /// Sets the largest number of output tokens of each response, reasoning included.
     #[doc(alias = "max_tokens")]
     #[doc(alias = "max_completion_tokens")]
     pub fn max_output_tokens(mut self, most: u64) -> Self {
@@ -128,13 +129,13 @@ impl ChatRequest {
         self
     }
 
-    /// Sets the sampling of the output.
+    /// Sets the parameters of sampling, number and length of the responses.
     pub fn sampling(mut self, sampling: Sampling) -> Self {
         self.sampling = sampling;
         self
     }
 
-    /// Adds a field that this library has no name for.
+    /// Adds an unknown field, which is sent as it is.
     pub fn extra(mut self, name: impl Into<String>, value: impl Into<serde_json::Value>) -> Self {
         self.extra.insert(name, value);
         self
@@ -150,8 +151,8 @@ impl ChatRequest {
         self.extra.iter().any(|(name, _)| Self::OUTSIDE_FIELDS.contains(&name))
     }
 
-    /// Returns `true` if all input is text of the request: no images, no results of the vendor's tools, nothing from
-    /// outside.
+    /// Returns `true` if all input is text of the request itself, so that its bytes bound the tokens: no images, no
+    /// results of the vendor's tools, no reference to something outside the request.
     fn is_bounded(&self) -> bool {
         let parts = self.messages.iter().flat_map(|message| &message.parts);
         let own_tools = self.tools.iter().any(|tool| matches!(tool, Tool::Other(_)));
@@ -199,7 +200,8 @@ impl Operation for ChatRequest {
         extra.fingerprint(h, |name| !Self::TRANSPORT_FIELDS.contains(&name));
     }
 
-    /// Estimates four bytes of text for a token, and bounds the tokens by the bytes, because a token has at least one.
+    /// Estimates one token for four bytes of text. The bound is one token for each byte, because a token has at least
+    /// one byte.
     fn estimate(&self) -> Estimate {
         let bytes = self.text_bytes();
         let frames = FRAME_TOKENS * (self.messages.len() + self.tools.len() + 1) as u64;
@@ -209,7 +211,7 @@ impl Operation for ChatRequest {
         let output_bound = self.sampling.max_output_tokens.map(|most| most.saturating_mul(choices.into()));
         Estimate {
             input: bytes / 4 + frames / 4 + opaque * IMAGE_TOKENS,
-            // An unknown field may be read as well (older forms of tools, a predicted response).
+            // The vendor may count an unknown field as input too (older forms of tools, a predicted response).
             input_bound: self.is_bounded().then(|| bytes + frames + self.extra.json_bytes()),
             output: (Estimate::OUTPUT * u64::from(choices)).min(output_bound.unwrap_or(u64::MAX)),
             output_bound,
@@ -231,7 +233,7 @@ impl Operation for ChatRequest {
 
     fn conforms(&self, response: &ChatResponse) -> bool {
         let Some(format) = &self.response_format else { return true };
-        // A choice that calls tools does not have the form yet.
+        // A choice that calls tools does not have the requested form yet.
         let mut said = response.choices.iter().filter(|choice| choice.tool_calls().next().is_none());
         said.all(|choice| format.conforms(&choice.text()))
     }
@@ -241,7 +243,7 @@ impl Operation for ChatRequest {
         self.sampling.seed.is_none() && self.sampling.temperature.is_some_and(|temperature| temperature > 0.0)
     }
 
-    /// Returns `true` if all choices say the same, call the same tools and end the same way.
+    /// Returns `true` if both responses have the same choices: equal text, tool calls and ends.
     fn equivalent(one: &ChatResponse, other: &ChatResponse) -> bool {
         one.choices.len() == other.choices.len() && one.choices.iter().zip(&other.choices).all(|(a, b)| a.agrees(b))
     }
@@ -253,8 +255,9 @@ impl Operation for ChatRequest {
             && !self.names_outside()
     }
 
-    /// Returns a number for the first 4 KiB (about 1,024 tokens) before the last part: the tools, the form of the
-    /// response, and the messages, with their images. It stays the same while a conversation grows.
+    /// Returns a hash of the beginning of the request: the first 4 KiB (about 1,024 tokens) of the tools, the form of
+    /// the response and the messages with their images, without the last part. It stays the same while a conversation
+    /// grows.
     fn affinity(&self) -> u64 {
         super::affinity::of(&self.model, &self.tools, self.response_format.as_ref(), &self.messages)
     }

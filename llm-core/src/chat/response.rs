@@ -17,51 +17,51 @@ use crate::Extra;
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct ChatResponse {
-    /// The vendor's id of the response.
+    /// Vendor's id of the response.
     pub id: Arc<str>,
     /// The model that answered, as the vendor names it.
     pub model: Arc<str>,
-    /// Choices: one, unless the request asks for more.
+    /// Alternative responses to the request: one, unless the request asks for more.
     pub choices: Vec<Choice>,
     /// Unknown fields.
     #[serde(default, skip_serializing_if = "Extra::is_empty")]
     pub extra: Extra,
 }
 
-/// One of the alternative texts of a response.
+/// One of the alternatives of a response.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Choice {
-    /// Number of the choice, from 0.
+    /// Index of the choice, from 0.
     pub index: u32,
     /// Content of the choice.
     pub parts: Vec<Part>,
-    /// The reason why it ended.
+    /// Reason why the choice ended.
     pub finish: FinishReason,
-    /// Unknown fields.
+    /// Unknown fields of the choice.
     #[serde(default, skip_serializing_if = "Extra::is_empty")]
     pub extra: Extra,
-    /// Unknown fields of the message in it.
+    /// Unknown fields of the message in the choice.
     #[serde(default, skip_serializing_if = "Extra::is_empty")]
     pub message_extra: Extra,
 }
 
-/// Reason why a response ended.
+/// Reason why a choice of a response ended.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum FinishReason {
-    /// The response was complete, or a stop text came.
+    /// The choice is complete, or reached one of the request's stop texts.
     Stop,
-    /// The response reached its longest length.
+    /// The choice reached the largest number of output tokens.
     Length,
-    /// The model requests tool calls.
+    /// The model asks the application to call tools.
     ToolCalls,
-    /// A filter stopped it.
+    /// The vendor's content filter stopped the choice.
     ContentFilter,
-    /// The vendor failed, cancelled the response, or could not use what the model wrote. Holds the vendor's word.
+    /// The vendor failed, cancelled the choice, or could not use the model's output. Holds the vendor's word for it.
     Failed(Arc<str>),
-    /// A reason that this library has no name for.
+    /// Another reason, by the vendor's word.
     Other(Arc<str>),
     /// The vendor stated no reason.
     #[default]
@@ -104,7 +104,8 @@ impl Choice {
         Self { index, parts, finish, extra: Extra::default(), message_extra: Extra::default() }
     }
 
-    /// Returns the text, without reasoning and refusals. It is borrowed if the choice has one text part.
+    /// Returns the text of the choice, without reasoning and refusals. It is borrowed if the choice has a single part
+    /// of text.
     pub fn text(&self) -> Cow<'_, str> {
         let mut texts = self.parts.iter().filter_map(|part| match part {
             Part::Text { text, .. } => Some(&**text),
@@ -126,7 +127,7 @@ impl Choice {
         texts.collect()
     }
 
-    /// Returns the refusal, if it is one.
+    /// Returns the text of the refusal, if the model refused.
     pub fn refusal(&self) -> Option<&str> {
         self.parts.iter().find_map(|part| match part {
             Part::Refusal { text } => Some(&**text),
@@ -146,8 +147,8 @@ impl Choice {
             && self.refusal().is_none()
     }
 
-    /// Returns `true` if two choices have the same text, tool calls and end. Reasoning and the ids of calls do not
-    /// count.
+    /// Returns `true` if the other choice has the same text, tool calls and end. Reasoning and the ids of tool calls
+    /// are not compared.
     pub(super) fn agrees(&self, other: &Self) -> bool {
         let calls = |choice: &Self| -> Vec<_> {
             let arguments = |call: &ToolCall| match call.parse::<serde_json::Value>() {
@@ -162,7 +163,7 @@ impl Choice {
             && calls(self) == calls(other)
     }
 
-    /// Returns the tool calls.
+    /// Returns the tool calls of the choice.
     pub fn tool_calls(&self) -> impl Iterator<Item = &ToolCall> {
         self.parts.iter().filter_map(|part| match part {
             Part::ToolCall(call) => Some(call),
@@ -177,7 +178,7 @@ impl FinishReason {
         matches!(self, Self::Stop | Self::ToolCalls)
     }
 
-    /// Replaces the reason by a later one of the same response. [`Unknown`](Self::Unknown) replaces nothing, and
+    /// Replaces the reason by a later one of the same choice. [`Unknown`](Self::Unknown) replaces nothing, and
     /// [`Stop`](Self::Stop) does not replace [`ToolCalls`](Self::ToolCalls): some servers send it after every response.
     ///
     /// ```

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use crate::fingerprint::Fingerprinter;
 
-/// Sampling of a model's output, and its length.
+/// Parameters of a model's output: sampling, length, number of responses.
 ///
 /// ```
 /// use llm_core::{ChatRequest, chat::Sampling};
@@ -11,31 +11,31 @@ use crate::fingerprint::Fingerprinter;
 /// assert!(ChatRequest::new("m").user("A name for a cat?").sampling(sampling).validate().is_ok());
 /// ```
 ///
-/// Not `#[non_exhaustive]`: the cache key takes it apart field by field, so that a new field that a key would forget
-/// breaks the build.
+/// The type is not `#[non_exhaustive]`, so that the function that writes the cache key can name every field: a new
+/// field that it does not write breaks the build.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Sampling {
-    /// 0 for the likeliest words; higher for more variety.
+    /// Randomness: 0 chooses the likeliest token each time, higher values choose others more often.
     pub temperature: Option<f64>,
-    /// Pick among the likeliest words that make up this share, 0 to 1.
+    /// Share of the probability, 0 to 1, from which tokens are chosen: the likeliest tokens that make up this share.
     pub top_p: Option<f64>,
-    /// Pick among this many of the likeliest words.
+    /// Number of the likeliest tokens from which one is chosen.
     pub top_k: Option<u64>,
-    /// Penalty for words by how often they came, −2 to 2.
+    /// Penalty that grows with the number of times that a token has occurred, −2 to 2.
     pub frequency_penalty: Option<f64>,
-    /// Penalty for words that came at all, −2 to 2.
+    /// Penalty for tokens that have occurred at all, −2 to 2.
     pub presence_penalty: Option<f64>,
-    /// Seed for repeatable responses, for vendors that support one.
+    /// Seed for reproducible responses, for vendors that support it.
     pub seed: Option<i64>,
-    /// Texts that end the response.
+    /// Texts at which the model stops.
     pub stop: Vec<Arc<str>>,
-    /// Number of responses to give.
+    /// Number of alternative responses (choices) to return.
     pub n: Option<u32>,
     /// Largest number of output tokens of each response, reasoning included.
     pub max_output_tokens: Option<u64>,
-    /// True to return the probabilities of tokens.
+    /// True to return the log probabilities of output tokens.
     pub logprobs: Option<bool>,
-    /// Number of alternatives to return them for.
+    /// Number of likeliest alternatives whose log probabilities are returned at each position.
     pub top_logprobs: Option<u32>,
 }
 

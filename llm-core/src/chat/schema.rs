@@ -4,17 +4,17 @@ use std::cell::Cell;
 
 use serde_json::{Map, Value};
 
-/// Deepest nesting of references and values. A deeper value does not follow the schema.
+/// Deepest nesting of references and values. A value nested deeper counts as not following the schema.
 const DEEPEST: u32 = 64;
 /// Largest number of rules that are checked, because the check of a schema that refers to itself several times might
-/// not end otherwise. A value that needs more checks does not follow the schema.
+/// not end otherwise. A value that needs more checks counts as not following the schema.
 const MOST_RULES: u32 = 100_000;
 
 /// Returns `true` if a value follows a schema.
 ///
 /// It checks what vendors enforce of a schema: `type`, `enum`, `const`, `properties`, `required`,
-/// `additionalProperties`, `items`, `anyOf`, `oneOf`, `allOf` and local `$ref`s. It ignores the rest (`pattern`,
-/// `format`, bounds of numbers and lengths).
+/// `additionalProperties`, `items`, `anyOf`, `oneOf`, `allOf` and local `$ref`s. It ignores all other keywords
+/// (`pattern`, `format`, bounds of numbers and lengths).
 pub(super) fn conforms(schema: &Value, value: &Value) -> bool {
     let left = Cell::new(MOST_RULES);
     Schema { root: schema, depth: DEEPEST, left: &left }.allows(schema, value)

@@ -14,10 +14,10 @@ use crate::{
     output::{End, StreamCut},
 };
 
-/// A streamed response: pieces as they arrive, then the end.
+/// Streamed response: events as they arrive, then the end.
 ///
-/// It aggregates the pieces once for all layers, and keeps one list of hooks. They run when it ends: at its end, at an
-/// error, or when it is dropped. After an error, and after the end, it yields nothing more.
+/// The stream aggregates its events once for all layers, and keeps one list of hooks. The hooks run once, when the
+/// stream is complete, fails or is dropped. After an error, as after the end, it yields nothing more.
 ///
 /// ```
 /// # tokio_test::block_on(async {
@@ -35,23 +35,23 @@ use crate::{
 pub struct ChatStream {
     source: Option<Source>,
     aggregate: Aggregate,
-    /// True if content came, so that the vendor did work.
+    /// True if an event with content has arrived, so that the vendor may charge the call.
     has_content: bool,
     hooks: Vec<Hook>,
     watchers: Watchers,
-    /// Event that is aggregated and waits for the watchers' decision.
+    /// Event that has been aggregated and waits for the watchers' decision.
     held: Option<ChatEvent>,
     ended: Option<Ended>,
-    /// Events that the reader still gets after a clean cut, last first.
+    /// Events that the reader still gets after a watcher has ended the stream cleanly, in reverse order.
     tail: Vec<ChatEvent>,
 }
 
 type Source = Pin<Box<dyn Stream<Item = Result<ChatEvent, Error>> + Send>>;
-/// The next event, and the end if it is that.
+/// Next event, and the way in which the stream ended if this event is the end.
 type Next = (Option<Result<ChatEvent, Error>>, Option<Ending>);
 type Hook = Box<dyn FnOnce(&Ended) + Send>;
 
-/// The end of the stream, for hooks, including those added later.
+/// End of the stream, kept for the hooks, also for those that are added after it.
 pub(super) struct Ended {
     response: ChatResponse,
     ending: Ending,
@@ -60,14 +60,14 @@ pub(super) struct Ended {
 enum Ending {
     Whole,
     Failed(Error),
-    /// Cut off, with a clean end for the reader.
+    /// Ended early by a watcher, cleanly for the reader.
     Cut,
     Dropped,
 }
 
 impl ChatStream {
-    /// Creates a streamed response from its pieces. The source's end means that the response is whole; a source that
-    /// breaks off must yield an error.
+    /// Creates a streamed response from its events. The end of the source means that the response is complete, so a
+    /// source that breaks off must yield an error.
     ///
     /// ```
     /// use llm_core::{ChatEvent, ChatStream};
@@ -91,16 +91,16 @@ impl ChatStream {
         }
     }
 
-    /// Returns the usage, if it has arrived.
+    /// Returns the usage, if the vendor has sent it by now.
     pub fn usage(&self) -> Option<Usage> {
         self.aggregate.usage()
     }
 
-    /// Reads to the end and returns the whole response, also the pieces that were read before.
+    /// Reads to the end and returns the complete response, including the events that were read before.
     ///
     /// # Errors
     ///
-    /// The error that broke the stream off.
+    /// Returns the error that ended the stream early.
     pub async fn complete(mut self) -> Result<ChatResponse, Error> {
         while let Some(event) = std::future::poll_fn(|cx| Pin::new(&mut self).poll_next(cx)).await {
             event?;
@@ -112,7 +112,7 @@ impl ChatStream {
         }
     }
 
-    /// Calls `f` once, when it has ended; at once if it has already.
+    /// Calls `f` once, when the stream has ended, or at once if it has ended already.
     pub(super) fn when_ended(mut self, f: impl FnOnce(&Ended) + Send + 'static) -> Self {
         match &self.ended {
             Some(ended) => f(ended),
@@ -121,7 +121,8 @@ impl ChatStream {
         self
     }
 
-    /// Calls `f` with the bytes of output so far whenever more arrive.
+    /// Adds a watcher: `f` is called with the number of bytes of output so far whenever more arrive, and decides if the
+    /// stream goes on.
     pub(super) fn add_watcher<D>(&mut self, f: impl FnMut(u64) -> D + Send + 'static)
     where
         D: Future<Output = ControlFlow<StreamCut>> + Send + 'static,
@@ -129,7 +130,7 @@ impl ChatStream {
         self.watchers.add(f);
     }
 
-    /// Aggregates an event. Returns true if the watchers must decide on it.
+    /// Aggregates an event. Returns `true` if the watchers must decide about it before the reader gets it.
     fn is_watched(&mut self, event: &ChatEvent) -> bool {
         let before = self.aggregate.output_bytes();
         self.aggregate.push(event);
@@ -137,7 +138,7 @@ impl ChatStream {
         self.aggregate.output_bytes() != before && !self.watchers.is_empty()
     }
 
-    /// Polls for the next event that the watchers have decided on.
+    /// Polls for the next event that the watchers have let through.
     fn poll_decided(&mut self, cx: &mut Context<'_>) -> Poll<Next> {
         if self.held.is_none() {
             let Some(source) = &mut self.source else { return Poll::Ready((self.tail.pop().map(Ok), None)) };
@@ -157,8 +158,8 @@ impl ChatStream {
         })
     }
 
-    /// Returns the error as the end. After content the error has a charge, even if the layer that cut the stream off
-    /// states none.
+    /// Returns the error as the last event. If content has arrived, the error has a charge, even if the layer that cut
+    /// the stream off stated none.
     fn failed(&self, error: Error) -> Next {
         let error = match error.charge() {
             Charge::None if self.has_content => error.with_charge(Charge::Unknown),
@@ -168,7 +169,8 @@ impl ChatStream {
     }
 
     fn end(&mut self, ending: Ending) {
-        // The source first: if it is the last reader of a shared stream, hooks of inner layers run now.
+        // The source is dropped before the hooks run: if this was the last reader of a shared stream, hooks of inner
+        // layers run during the drop, and so before those of outer layers.
         self.source = None;
         self.watchers.clear();
         if let Ending::Cut = ending {
@@ -181,12 +183,12 @@ impl ChatStream {
 }
 
 impl Ended {
-    /// Returns the response that the reader got, if the stream ended cleanly: the whole, or the part before the cut.
+    /// Returns the response that the reader got, if the stream ended cleanly: all of it, or the part before the cut.
     pub(super) fn read_out(&self) -> Option<&ChatResponse> {
         matches!(self.ending, Ending::Whole | Ending::Cut).then_some(&self.response)
     }
 
-    /// Returns the end as hooks get it.
+    /// Returns the end in the form that hooks get.
     pub(super) fn end(&self) -> End<'_, ChatResponse> {
         match &self.ending {
             Ending::Whole => End::Complete(&self.response),

@@ -13,26 +13,26 @@ use crate::{
 pub enum Tool {
     /// A function of the application.
     Function(FunctionTool),
-    /// A tool that this library has no name for (a vendor's own search, a custom grammar), as the vendor writes it.
+    /// A tool that this library does not know (a vendor's own search, a custom grammar), as the vendor writes it.
     Other(Arc<Value>),
 }
 
 /// A function of the application.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct FunctionTool {
-    /// Name, which the model reads.
+    /// Name of the function, which the model reads.
     pub name: Arc<str>,
     /// A description for the model.
     pub description: Option<Arc<str>>,
-    /// Parameters, as a JSON schema.
+    /// JSON schema of the parameters.
     pub parameters: Option<Arc<Value>>,
-    /// True if the arguments must follow the schema exactly.
+    /// True if the arguments must follow the schema exactly; `None` for the vendor's default.
     pub strict: Option<bool>,
     /// Unknown fields, sent as they are.
     pub extra: Extra,
 }
 
-/// Tools that a model must call.
+/// Rule for the use of tools: which of them a model must call, if any.
 ///
 /// ```
 /// use llm_core::{ChatRequest, Tool, chat::ToolChoice};
@@ -46,19 +46,19 @@ pub struct FunctionTool {
 /// ```
 #[derive(Clone, Debug, PartialEq)]
 pub enum ToolChoice {
-    /// The model decides.
+    /// The model decides if it calls tools.
     Auto,
-    /// Forbids tools.
+    /// The model must not call tools.
     None,
-    /// The model calls at least one tool.
+    /// The model must call at least one tool.
     Required,
-    /// Demands a call of this function.
+    /// The model must call the function of this name.
     Function(Arc<str>),
-    /// A form that this library has no name for, as the vendor writes it.
+    /// A rule that this library does not know, as the vendor writes it.
     Other(Arc<Value>),
 }
 
-/// Form of a response.
+/// Form that a response must have.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -74,7 +74,7 @@ pub enum ToolChoice {
 pub enum ResponseFormat {
     /// Text.
     Text,
-    /// Some JSON object.
+    /// JSON of any structure.
     JsonObject,
     /// JSON that follows a schema.
     JsonSchema(JsonSchema),
@@ -83,13 +83,13 @@ pub enum ResponseFormat {
 /// A schema that a response must follow.
 #[derive(Clone, Debug, PartialEq)]
 pub struct JsonSchema {
-    /// Name, which the model reads.
+    /// Name of the schema, which the model reads.
     pub name: Arc<str>,
-    /// A description for the model.
+    /// Description of the response, for the model.
     pub description: Option<Arc<str>>,
     /// The JSON schema.
     pub schema: Arc<Value>,
-    /// True if the response must follow it exactly.
+    /// True if the response must follow the schema exactly; `None` for the vendor's default.
     pub strict: Option<bool>,
 }
 
@@ -151,7 +151,7 @@ impl ToolChoice {
 }
 
 impl ResponseFormat {
-    /// Creates the form of JSON that follows a schema exactly.
+    /// Creates the form of JSON that follows `schema` exactly.
     pub fn json_schema(name: impl Into<Arc<str>>, schema: Value) -> Self {
         Self::JsonSchema(JsonSchema {
             name: name.into(),

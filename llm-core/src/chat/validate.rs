@@ -2,12 +2,12 @@ use super::{ChatRequest, Part, Role};
 use crate::Error;
 
 impl ChatRequest {
-    /// Refuses a request that no vendor accepts, without a round trip. Clients call it.
+    /// Returns an error for a request that every vendor would refuse, so that clients need no round trip to find out.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidRequest`](crate::ErrorKind::InvalidRequest), naming the field: no model, no messages, an
-    /// empty message, a tool result in the wrong place, a number that is not finite or out of range.
+    /// [`ErrorKind::InvalidRequest`](crate::ErrorKind::InvalidRequest), which names the field, if there is no model or
+    /// no message, a message is empty, a tool result is in the wrong place, or a number is not finite or out of range.
     pub fn validate(&self) -> Result<(), Error> {
         if self.model.trim().is_empty() {
             return Err(Error::invalid("model is empty: name one, such as gpt-4o-mini"));

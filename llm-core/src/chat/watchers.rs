@@ -8,7 +8,7 @@ use std::{
 
 use crate::output::StreamCut;
 
-/// Functions that decide, one after the other, if the stream goes on.
+/// Functions that decide, one after the other, if a stream goes on.
 #[derive(Default)]
 pub(super) struct Watchers {
     all: Vec<Watcher>,
@@ -23,7 +23,7 @@ impl Watchers {
     where
         D: Future<Output = ControlFlow<StreamCut>> + Send + 'static,
     {
-        // One place for all decisions, so that a piece allocates nothing.
+        // One allocation for all decisions of this watcher, so that an event needs none.
         let mut decision = Box::pin(None);
         self.all.push(Box::new(move |bytes, cx| {
             if decision.is_none() {
@@ -36,7 +36,8 @@ impl Watchers {
         }));
     }
 
-    /// Asks all of them about the bytes of output so far. While it is pending, poll it with the same bytes.
+    /// Asks all watchers about the number of bytes of output so far. Returns the first decision to cut the stream off;
+    /// `None` if it goes on. After `Pending`, poll it again with the same number.
     pub(super) fn poll_decide(&mut self, bytes: u64, cx: &mut Context<'_>) -> Poll<Option<StreamCut>> {
         let mut cut = None;
         while let (None, Some(watcher)) = (&cut, self.all.get_mut(self.asked)) {

@@ -24,7 +24,7 @@ use crate::receipt::Accounting;
 pub struct FailedAttempt {
     /// Tokens that the attempt may be charged for.
     pub charge: Charge,
-    /// Accounting data of the response that failed, if one had begun: model, service class, surcharges.
+    /// Accounting data of the response that failed, if it had begun: model, service class, surcharges.
     pub accounting: Option<Arc<Accounting>>,
 }
 

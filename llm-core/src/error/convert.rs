@@ -4,9 +4,9 @@ use super::{BoxError, Charge, Error, ErrorKind};
 use crate::fingerprint::SerializeError;
 
 impl From<BoxError> for Error {
-    /// Finds the family's own error inside or among the causes, so that other layers may stand between ours and an
-    /// application may wrap our errors; with feature `tower`, tower's own errors get their kinds. Of any other error it
-    /// is unknown if the call was sent.
+    /// Returns this family's own [`Error`] if the boxed error is one, wraps one, or was caused by one, so that other
+    /// layers may stand between ours and an application may wrap our errors. With the feature `tower`, errors of tower
+    /// get the kinds that correspond. Of any other error it is unknown if the call was sent.
     fn from(error: BoxError) -> Self {
         let other = match error.downcast::<Self>() {
             Ok(error) => return *error,
@@ -36,7 +36,7 @@ impl From<Infallible> for Error {
 fn classify(other: BoxError) -> Error {
     use tower::{buffer::error::Closed, load_shed::error::Overloaded, timeout::error::Elapsed};
 
-    // The inner call of an elapsed time-out was dropped, perhaps after it was sent.
+    // A time-out drops the inner call, perhaps after the call was sent.
     let (kind, charge) = if other.is::<Elapsed>() {
         (ErrorKind::Timeout, Charge::Unknown)
     } else if other.is::<Overloaded>() {

@@ -2,7 +2,7 @@ use std::{fmt, ops::Add};
 
 use crate::Usage;
 
-/// Kind of an error, by the remedy that a caller has.
+/// Kind of an error, which tells the caller what to do.
 ///
 /// ```
 /// use llm_core::{Error, ErrorKind};
@@ -13,47 +13,48 @@ use crate::Usage;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// The request is wrong; change it.
+    /// The request is wrong: change it.
     InvalidRequest,
-    /// The request, or the response it asks for, does not fit the model's context; shorten it.
+    /// The request, or the response it asks for, does not fit the model's context: shorten it.
     ContextTooLong,
-    /// The vendor's filter stopped the request or the response.
+    /// The vendor's content filter stopped the request or the response.
     ContentFiltered,
     /// This vendor or this stack cannot do what the request asks.
     Unsupported,
     /// The key is wrong, expired or missing.
     Authentication,
-    /// The key may not do this.
+    /// The key is valid, but has no permission for this request.
     PermissionDenied,
-    /// No such model, or no such address.
+    /// The vendor does not know the model, or the URL is wrong.
     NotFound,
-    /// A rate limit: wait, then try again.
+    /// A vendor's rate limit is reached: wait, then send the request again.
     RateLimited,
-    /// The vendor's account has no money or quota left: waiting does not help.
+    /// The account at the vendor has no money or quota left: waiting does not help.
     QuotaExhausted,
     /// A budget or quota of this application refuses the call.
     OverBudget,
-    /// The vendor, or a queue before it, has no room now.
+    /// The vendor, or a queue before it, has no capacity now.
     Overloaded,
-    /// No member of a key pool can serve the call, and none returns by waiting: an operator must act (keys, money, models).
+    /// No member of a key pool can serve the call, and waiting will not help: an operator must act (keys, money,
+    /// models).
     Unavailable,
-    /// The vendor failed.
+    /// The vendor reported a failure of its own.
     Server,
     /// The connection failed.
     Transport,
-    /// No response in time.
+    /// The response did not arrive in time.
     Timeout,
     /// The call's own deadline passed.
     DeadlineExceeded,
-    /// The response is not what the protocol says: no JSON, no UTF-8, too large.
+    /// The response does not follow the protocol: it is not JSON, not UTF-8, or too large.
     Malformed,
     /// The response broke off before its end.
     Incomplete,
-    /// The caller, or what it waited for, went away.
+    /// The caller, or the call that it waited for, was cancelled.
     Cancelled,
     /// The service was closed.
     Closed,
-    /// Something else; see the message and the source.
+    /// Another error: see the message and the source.
     Other,
 }
 
@@ -85,16 +86,16 @@ impl ErrorKind {
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Charge {
-    /// No tokens: it was not sent, or the vendor refused it.
+    /// No tokens: the call was not sent, or the vendor refused it.
     #[default]
     None,
     /// The call was sent, and its usage is unknown.
     Unknown,
-    /// This usage.
+    /// This number of tokens.
     Known(Usage),
 }
 
-/// Charges of two attempts: unknown if one of them is.
+/// Adds the charges of two attempts. The sum is unknown if one of them is.
 impl Add for Charge {
     type Output = Self;
 
@@ -107,7 +108,7 @@ impl Add for Charge {
     }
 }
 
-/// Scope of a vendor's limit.
+/// Scope of a vendor's limit: the keys and models that share it.
 ///
 /// ```
 /// use llm_core::{Error, ErrorKind, layer::{LimitScope, LimitWindow}};
@@ -119,25 +120,25 @@ impl Add for Charge {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum LimitScope {
-    /// One key.
+    /// The limit holds for one key.
     Key(LimitWindow),
-    /// One model, for all keys of the account.
+    /// The limit holds for one model and all keys of the account.
     Model(LimitWindow),
-    /// All keys of one account, organisation or project.
+    /// The limit holds for all keys of one account, organisation or project.
     Group(LimitWindow),
 }
 
-/// Window of a vendor's limit.
+/// Time over which a vendor's limit counts, or the kind of a limit that does not count over time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum LimitWindow {
     /// Seconds to minutes.
     Minute,
-    /// A day.
+    /// About a day.
     Day,
-    /// Money: a balance or a spending limit.
+    /// Money: a balance or a spending limit, which waiting does not restore.
     Money,
-    /// This one request is larger than the limit itself.
+    /// This single request is larger than the limit itself.
     Request,
 }
 

@@ -17,7 +17,8 @@ pub type BoxError = Box<dyn StdError + Send + Sync>;
 
 /// Error of a call.
 ///
-/// Cheap to clone, so that all waiters of a shared call get it. Its text holds no key and no URL with one.
+/// Cheap to clone, so that all waiters of a shared call get it. Its text holds no API key, and no URL that contains
+/// one.
 ///
 /// ```
 /// use std::time::Duration;
@@ -45,7 +46,7 @@ struct Inner {
     charge: Charge,
     limits: Option<Arc<VendorLimits>>,
     accounting: Option<Arc<Accounting>>,
-    /// Charged attempts of the same call before this error's own attempt.
+    /// Charged attempts of the same call that were made before the attempt of this error.
     earlier: Vec<FailedAttempt>,
     source: Option<Arc<dyn StdError + Send + Sync>>,
     header_fields: Option<fn(&Error) -> HeaderFields>,
@@ -59,9 +60,9 @@ impl Error {
         Self::with_text(kind, Text::Shared(message.into()))
     }
 
-    /// Creates an error of a kind whose message is the text of its cause, which is also its
-    /// [`source`](std::error::Error::source). The text is built when it is first read, so an error that is only counted
-    /// needs none.
+    /// Creates an error of a kind whose message is the text of `cause`, which also becomes its
+    /// [`source`](std::error::Error::source). The text is built when it is first read, so an error whose text is not
+    /// read costs no formatting.
     ///
     /// ```
     /// use llm_core::{Error, ErrorKind};
@@ -93,8 +94,9 @@ impl Error {
         }))
     }
 
-    /// Creates the error of a vendor's response with this HTTP status, for clients that do not read its body. The kind and
-    /// the charge are those of the status: a refusal costs nothing, and of a failure on the vendor's side it is not known.
+    /// Creates the error for a vendor's response with this HTTP status, for clients that do not read the body. The kind
+    /// and the charge follow from the status: a refusal costs nothing, and the charge of a failure on the vendor's side
+    /// is unknown.
     ///
     /// ```
     /// use std::time::Duration;
@@ -111,7 +113,8 @@ impl Error {
         Self::new(ErrorKind::from_status(status), message).with_status(status).with_charge(charge)
     }
 
-    /// Creates the error of a request that is refused before it is sent.
+    /// Creates an error of the kind [`InvalidRequest`](ErrorKind::InvalidRequest), for a request that is refused before
+    /// it is sent.
     pub fn invalid(message: impl Into<Arc<str>>) -> Self {
         Self::new(ErrorKind::InvalidRequest, message)
     }
@@ -131,27 +134,27 @@ impl Error {
         self.edit(|inner| inner.retry_after = Some(after))
     }
 
-    /// Sets whether the call is retryable by the vendor's own statement, in place of the kind.
+    /// States if the call is retryable, as the vendor says. Without this the kind decides.
     pub fn with_retryable(self, retryable: bool) -> Self {
         self.edit(|inner| inner.retryable = Some(retryable))
     }
 
-    /// Adds the vendor's HTTP status.
+    /// Sets the HTTP status of the vendor's response.
     pub fn with_status(self, status: u16) -> Self {
         self.edit(|inner| inner.status = Some(status))
     }
 
-    /// Adds the vendor's own code.
+    /// Sets the vendor's own error code.
     pub fn with_code(self, code: impl Into<Arc<str>>) -> Self {
         self.edit(|inner| inner.code = Some(Text::Shared(code.into())))
     }
 
-    /// Sets a code that is a constant, as [`with_code`](Self::with_code) does, without an allocation.
+    /// Sets a constant as the error code, without an allocation. Otherwise as [`with_code`](Self::with_code).
     pub fn with_static_code(self, code: &'static str) -> Self {
         self.edit(|inner| inner.code = Some(Text::Static(code)))
     }
 
-    /// Adds the vendor's id of the request.
+    /// Sets the vendor's id of the request.
     pub fn with_request_id(self, id: impl Into<Arc<str>>) -> Self {
         self.edit(|inner| inner.request_id = Some(id.into()))
     }
@@ -161,7 +164,7 @@ impl Error {
         self.edit(|inner| inner.scope = Some(scope))
     }
 
-    /// Sets the tokens that the failed call may be charged for, in place of all its attempts.
+    /// Sets the tokens that the failed call may be charged for. The charge replaces those of all attempts so far.
     pub fn with_charge(self, charge: Charge) -> Self {
         self.edit(|inner| {
             inner.charge = charge;
@@ -169,16 +172,17 @@ impl Error {
         })
     }
 
-    /// Adds the attempts of another error of the same call, which were made before. Layers that try again add them to the
-    /// error that they return, so that each attempt is priced by its own model and service class.
+    /// Adds the attempts of `earlier`, an error of the same call that was returned before this one. A layer that
+    /// retries adds them to the error that it returns, so that each attempt is priced by its own model and service
+    /// class.
     pub fn with_earlier_attempts(self, earlier: &Self) -> Self {
         let charged = earlier.attempts().filter(|attempt| attempt.charge != Charge::None);
         let attempts: Vec<_> = charged.chain(self.0.earlier.iter().cloned()).collect();
         self.edit(|inner| inner.earlier = attempts)
     }
 
-    /// Sets the attempts to those of another error of the same call. A layer that returns an error of its own after attempts
-    /// that failed has made no further one.
+    /// Replaces the attempts by those of `other`, an error of the same call. A layer uses this for an error of its own
+    /// that it returns in place of `other`, without having made a further attempt.
     ///
     /// ```
     /// use llm_core::{Charge, Error, ErrorKind, Usage};
@@ -194,19 +198,18 @@ impl Error {
         })
     }
 
-    /// Adds the limits that the vendor sent with the error.
+    /// Sets the limits that the vendor sent with the error.
     pub fn with_limits(self, limits: impl Into<Arc<VendorLimits>>) -> Self {
         self.edit(|inner| inner.limits = Some(limits.into()))
     }
 
-    /// Adds the accounting data of the failed response that decide its price: model, service class, surcharges.
+    /// Sets the accounting data of the failed response that decide its price: model, service class, surcharges.
     pub fn with_accounting(self, accounting: impl Into<Arc<Accounting>>) -> Self {
         self.edit(|inner| inner.accounting = Some(accounting.into()))
     }
 
-    /// Sets the header fields that the error adds for an HTTP client: a function of the error, which finds its cause in
-    /// the
-    /// source.
+    /// Sets a function that returns the header fields for an HTTP client that gets this error. The function finds the
+    /// cause in the error's source.
     ///
     /// ```
     /// use llm_core::{Error, ErrorKind};
@@ -219,7 +222,7 @@ impl Error {
         self.edit(|inner| inner.header_fields = Some(fields))
     }
 
-    /// Returns the header fields that the error adds for an HTTP client.
+    /// Returns the header fields for an HTTP client that gets this error.
     pub fn header_fields(&self) -> HeaderFields {
         self.0.header_fields.map(|fields| fields(self)).unwrap_or_default()
     }
@@ -229,12 +232,12 @@ impl Error {
         self.0.kind
     }
 
-    /// Returns the message, without the kind.
+    /// Returns the message. It does not include the kind.
     pub fn message(&self) -> &str {
         &self.0.message
     }
 
-    /// Returns the vendor's HTTP status, if it responded.
+    /// Returns the HTTP status of the vendor's response, if there was a response.
     pub fn status(&self) -> Option<u16> {
         self.0.status
     }
@@ -244,7 +247,7 @@ impl Error {
         self.0.code.as_deref()
     }
 
-    /// Returns the vendor's id of the request, for its support.
+    /// Returns the vendor's id of the request, for questions to its support.
     pub fn request_id(&self) -> Option<&str> {
         self.0.request_id.as_deref()
     }
@@ -265,7 +268,7 @@ impl Error {
     }
 
     /// Returns the failed attempts of the call that may be charged, in the order in which they were made. The last one
-    /// is this error's own.
+    /// is the attempt of this error.
     pub fn attempts(&self) -> impl Iterator<Item = FailedAttempt> + '_ {
         let own = FailedAttempt { charge: self.0.charge, accounting: self.0.accounting.clone() };
         self.0.earlier.iter().cloned().chain([own])
@@ -276,13 +279,13 @@ impl Error {
         self.0.limits.as_deref()
     }
 
-    /// Returns the accounting data of the response that failed, if one had begun.
+    /// Returns the accounting data of the response that failed, if it had begun.
     pub fn accounting(&self) -> Option<&Accounting> {
         self.0.accounting.as_deref()
     }
 
-    /// Returns `true` if the same call may succeed later without any change to it, the key or the account. The vendor's
-    /// statement counts, otherwise the kind.
+    /// Returns `true` if the same call may succeed later without a change to the call, the key or the account. The
+    /// vendor's statement decides if there is one, otherwise the kind.
     pub fn is_retryable(&self) -> bool {
         use ErrorKind::{Incomplete, Malformed, Overloaded, RateLimited, Server, Timeout, Transport};
         self.0.retryable.unwrap_or(matches!(
@@ -291,7 +294,8 @@ impl Error {
         ))
     }
 
-    /// Splits the error among the members of a merged call: each gets its share of every attempt.
+    /// Splits the error among the members of a merged call, in proportion to `weights`: each gets its share of every
+    /// attempt's charge.
     pub(crate) fn split(&self, weights: &[u64]) -> Vec<Self> {
         let mut shares = vec![Vec::new(); weights.len()];
         for attempt in self.attempts() {
@@ -306,7 +310,7 @@ impl Error {
         shares.into_iter().map(error).collect()
     }
 
-    /// Adds the cost of a response that arrived and cannot be used.
+    /// Adds the charge of a response that arrived and cannot be used, and its accounting data.
     pub(crate) fn with_response(self, response: &Accounting) -> Self {
         let mut accounting = Accounting::default();
         accounting.copy_response(response);

@@ -7,12 +7,12 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-/// A text, which may be built only when it is first read.
+/// Text of an error, which may be built when it is first read.
 #[derive(Clone)]
 pub(super) enum Text {
     Static(&'static str),
     Shared(Arc<str>),
-    /// Text of a cause.
+    /// Cause whose text is built when it is first read, and the built text.
     Of(Arc<dyn StdError + Send + Sync>, OnceLock<Arc<str>>),
 }
 

@@ -2,12 +2,12 @@ use serde_json::Value;
 
 /// Writes the canonical bytes of a request.
 ///
-/// The encoding is typed (each value begins with a tag byte) and length-prefixed, so two different sequences of writes
-/// never give the same bytes. Object keys are sorted. Integers keep all their digits, floating-point numbers are written
-/// as the JSON text that would be sent (`0.7`, `1.0`; so `1` and `1.0` differ), image bytes by their content.
+/// The encoding is typed (each value begins with a tag byte) and length-prefixed, so that two different sequences of
+/// writes never result in the same bytes. Object keys are sorted. Integers keep all their digits, floating-point
+/// numbers are written as the JSON text that would be sent (`0.7`, `1.0`; so `1` and `1.0` differ).
 ///
-/// It does not hash: an in-process cache compares these bytes (of a long request a keyed digest of them), and
-/// [`digest`](Self::digest) names an entry outside the process.
+/// The bytes are not hashed: an in-process cache compares them (or, for a long request, their keyed digest).
+/// [`digest`](Self::digest) returns a name for an entry outside the process.
 ///
 /// ```
 /// use llm_core::layer::Fingerprinter;
@@ -47,7 +47,8 @@ impl Fingerprinter {
         Self::default()
     }
 
-    /// Writes into `buffer` after clearing it, so that a hot path can reuse its allocation.
+    /// Creates an empty fingerprinter that writes into `buffer`, which is cleared first, so that a hot path can reuse
+    /// its allocation.
     pub fn with_buffer(mut buffer: Vec<u8>) -> Self {
         buffer.clear();
         Self { bytes: buffer }
@@ -73,17 +74,17 @@ impl Fingerprinter {
         self.prefixed(tag::TEXT, text.as_bytes())
     }
 
-    /// Writes bytes by their content.
+    /// Writes bytes, such as those of an image.
     pub fn bytes(&mut self, bytes: &[u8]) -> &mut Self {
         self.prefixed(tag::BYTES, bytes)
     }
 
-    /// Writes a truth value.
+    /// Writes a boolean.
     pub fn boolean(&mut self, value: bool) -> &mut Self {
         self.tag(if value { tag::TRUE } else { tag::FALSE })
     }
 
-    /// Writes an integer of any width; equal integers of different Rust types are equal.
+    /// Writes an integer of any width. Equal integers of different Rust types have equal bytes.
     pub fn integer(&mut self, value: impl Into<i128>) -> &mut Self {
         self.tag(tag::INTEGER);
         self.bytes.extend_from_slice(&value.into().to_le_bytes());
@@ -100,7 +101,7 @@ impl Fingerprinter {
         }
     }
 
-    /// Writes an optional value.
+    /// Writes an optional value: a tag, and the value by `write` if there is one.
     pub fn option<T>(
         &mut self,
         value: Option<T>,
@@ -115,7 +116,7 @@ impl Fingerprinter {
         }
     }
 
-    /// Writes a list, in order.
+    /// Writes a list in order, each item by `write`.
     pub fn list<I: IntoIterator>(
         &mut self,
         items: I,
@@ -128,12 +129,12 @@ impl Fingerprinter {
         self.tag(tag::END)
     }
 
-    /// Writes the name of an enum's variant; its fields follow.
+    /// Writes the name of an enum's variant. Write the variant's fields after it.
     pub fn variant(&mut self, name: &str) -> &mut Self {
         self.prefixed(tag::VARIANT, name.as_bytes())
     }
 
-    /// Writes a JSON value: object keys sorted, numbers by their text.
+    /// Writes a JSON value: object keys sorted, numbers as their JSON text.
     pub fn json(&mut self, value: &Value) -> &mut Self {
         match value {
             Value::Null => self.tag(tag::NONE),
@@ -178,11 +179,12 @@ impl Fingerprinter {
     }
 
     fn number(&mut self, number: &serde_json::Number) -> &mut Self {
-        // With `arbitrary_precision`, `-0` reads as an integer, but its text is another than that of `0`.
+        // With the feature `arbitrary_precision` of serde_json, `-0` parses as an integer, although its text differs
+        // from that of `0`.
         if let Some(value) = number.as_i128().filter(|value| *value != 0 || number.as_u64().is_some()) {
             return self.integer(value);
         }
-        // The text tells 1 from 1.0 and keeps every digit where `arbitrary_precision` is on.
+        // The text distinguishes 1 from 1.0, and keeps every digit if the feature `arbitrary_precision` is on.
         let text = number.to_string();
         let tag = if number.is_f64() { tag::FLOAT } else { tag::NUMBER };
         self.prefixed(tag, text.as_bytes())

@@ -1,4 +1,4 @@
-//! Canonical bytes of a request: what a cache key is made of.
+//! Canonical bytes of a request, from which a cache makes its key.
 
 mod canonical;
 mod serializer;

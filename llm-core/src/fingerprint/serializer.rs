@@ -4,7 +4,7 @@ use serde::ser::{self, Serialize};
 
 use super::canonical::{Fingerprinter, tag};
 
-/// A value's own `Serialize` failed, so it has no canonical bytes.
+/// Error of a value whose own `Serialize` impl failed, so that it has no canonical bytes.
 #[derive(Debug, thiserror::Error)]
 #[error("the value cannot be serialized into a cache key: {0}")]
 pub struct SerializeError(String);
@@ -14,7 +14,7 @@ impl Fingerprinter {
     ///
     /// # Errors
     ///
-    /// What the value's own `Serialize` reports. Nothing is written then.
+    /// Returns the error of the value's own `Serialize` impl. In that case nothing is written.
     pub fn serialize(&mut self, value: &(impl Serialize + ?Sized)) -> Result<&mut Self, SerializeError> {
         let start = self.bytes.len();
         match write(self, value) {
@@ -89,7 +89,7 @@ impl<'a> ser::Serializer for Canonical<'a> {
         Ok(())
     }
     fn serialize_f32(self, v: f32) -> Done {
-        // The JSON text of an f32 is shorter than that of the same number as f64, and it is what would be sent.
+        // The JSON text of an f32, which would be sent, is shorter than that of the same number as an f64.
         match serde_json::to_string(&v) {
             Ok(text) if v.is_finite() => self.0.float_text(&text),
             _ => self.0.float_text(&v.to_string()),
@@ -216,7 +216,7 @@ list!(
     SerializeTupleVariant serialize_field
 );
 
-/// Holds an object's fields back until all are known, to write them sorted by their encoded names.
+/// Collects an object's fields until all are known, to write them sorted by their encoded names.
 struct Object<'a> {
     out: &'a mut Fingerprinter,
     key: Vec<u8>,

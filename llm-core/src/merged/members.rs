@@ -5,10 +5,12 @@ use crate::{
     call::{AttemptPermit, Call, Purpose, SentFlag},
 };
 
-/// Callers of a merged call, in its [`extensions`](Call::extensions): each pays its share. Cheap to clone.
+/// List of the callers of a merged call, in the call's [`extensions`](Call::extensions). Each caller pays its share.
+/// Cheap to clone.
 ///
-/// [`call_merged`](super::call_merged) writes it, also for calls that are merged themselves: their members pay. A layer that books attempts divides each among them. A layer that
-/// sends something other than the call that it got removes it.
+/// [`call_merged`](super::call_merged) writes the list. For a call that was itself merged the list holds that call's
+/// members. A layer that books attempts divides each attempt among the members. A layer that sends another request than
+/// the one it got removes the list.
 ///
 /// ```
 /// use llm_core::{Call, layer::Members};
@@ -32,18 +34,19 @@ pub struct Member {
     pub tenant: Tenant,
     /// Labels of the caller.
     pub labels: Labels,
-    /// Purpose of a call that no caller waits for.
+    /// Purpose of the member's call, if a layer made it and no caller waits for it.
     pub purpose: Option<Purpose>,
-    /// Share of the call among the weights of all members: its estimated input tokens, at least 1.
+    /// Estimated input tokens of the member's request, at least 1. The member's share of the call is this number
+    /// divided by the sum of all weights.
     pub weight: u64,
-    /// Permit that is requested before a further attempt.
+    /// Permit of the member's call, which is asked before a further attempt.
     pub permit: Option<AttemptPermit>,
     /// Flag that is set when the merged call is sent.
     pub sent: SentFlag,
 }
 
 impl Members {
-    /// Creates the callers of these calls, one each.
+    /// Lists the callers of these calls, one for each call.
     pub(super) fn of<T: Operation>(calls: &mut [Call<T>]) -> Self {
         let member = |call: &mut Call<T>| {
             let inner = call.extensions.get::<Self>();
@@ -59,7 +62,7 @@ impl Members {
         Self(calls.iter_mut().map(member).collect())
     }
 
-    /// Returns the callers who pay: a call that is itself merged is replaced by its own members.
+    /// Returns the callers who pay: a call that was itself merged is replaced by its own members.
     pub(super) fn payers<T>(&self, calls: &[Call<T>]) -> Self {
         let payers = |(caller, call): (&Member, &Call<T>)| match call.extensions.get::<Self>() {
             Some(inner) => inner.to_vec(),
@@ -68,7 +71,7 @@ impl Members {
         Self(self.iter().zip(calls).flat_map(payers).collect())
     }
 
-    /// Returns the weights of all members, in order.
+    /// Returns the weights of all members, in the order of the members.
     pub fn weights(&self) -> Vec<u64> {
         self.iter().map(|member| member.weight).collect()
     }
@@ -82,7 +85,7 @@ impl Deref for Members {
     }
 }
 
-/// Returns the share of one part of a merged request: its estimated input.
+/// Returns the weight of one part of a merged request: its estimated input tokens.
 pub(super) fn weight<T: Operation>(part: &T) -> u64 {
     part.estimate().input.max(1)
 }

@@ -1,4 +1,4 @@
-//! Several requests in one call: merge, call, split, divide the accounting.
+//! Several requests in one call: they are merged, sent, and response and accounting are split.
 
 mod members;
 
@@ -17,14 +17,15 @@ use crate::{
 
 /// Sends the calls of several callers as one, and returns the reply to each, in order.
 ///
-/// The merged call has the tenant and the extensions of the first, the labels that all calls share, the sum of their units,
-/// the deadline of `deadline`, [`NestedRetry`], [`NoFallback`] and [`Pinned`] if one call has it, and the callers as
-/// [`Members`]. It is permitted a further attempt only if each caller's [`AttemptPermit`] grants it. Usage, cost and charge
-/// are divided by the callers' estimated input tokens; the parts add up exactly, and the last caller gets the remainder.
+/// The merged call has the tenant and the extensions of the first, the labels that all calls share, the sum of their
+/// units, the deadline of `deadline`, and the callers as [`Members`]. It has [`NestedRetry`], [`NoFallback`] and
+/// [`Pinned`] if one of the calls has it. It is permitted a further attempt only if each caller's [`AttemptPermit`]
+/// grants it. Usage, cost and charge are divided by the callers' estimated input tokens; the parts add up exactly, and
+/// the last caller gets the remainder.
 ///
-/// A caller that leaves meanwhile keeps its part: the item is sent, and paid. What a layer above has
-/// [left](crate::layer::SentFlag::leave) with the call's flag is settled by the caller's share when the call ends. Drop this future when
-/// the last caller has left.
+/// A caller that leaves before the merged call ends still pays for its part, because its item is sent. A layer above
+/// that has [left](crate::layer::SentFlag::leave) the caller's call gets the caller's share when the merged call ends.
+/// Drop this future when the last caller has left.
 ///
 /// ```
 /// use llm_core::{
@@ -55,8 +56,9 @@ use crate::{
 ///
 /// # Errors
 ///
-/// Each caller gets the error of the merged call, with its share of the charge; [`ErrorKind::Unsupported`] if the requests
-/// cannot be [merged](Operation::merge) or are pinned to different groups, which is tried before the call is sent.
+/// Each caller gets the error of the merged call, with its share of the charge. Before the call is sent,
+/// [`ErrorKind::Unsupported`] is returned if the requests cannot be [merged](Operation::merge) or are pinned to
+/// different groups.
 pub async fn call_merged<T, S>(
     service: S,
     mut calls: Vec<Call<T>>,
@@ -78,9 +80,9 @@ where
 
 /// Sends several items of one caller's request as one call, and returns the reply to each item, in order.
 ///
-/// The call's own body is replaced. Usage and cost are divided by the items' estimated input tokens; the parts add up
-/// exactly, and the last item gets the remainder. The first reply has the extensions of the call's reply. A single item is
-/// sent as it is, so that its reply may be a running stream.
+/// The items replace the body of `call`. Usage and cost are divided by the items' estimated input tokens; the parts add
+/// up exactly, and the last item gets the remainder. The first reply has the extensions of the call's reply. A single
+/// item is sent unmerged, so that its reply may be a running stream.
 ///
 /// ```
 /// use llm_core::{Call, EmbedRequest, Embeddings, Error, Operation, Receipt, Reply, layer::call_items};
@@ -98,8 +100,8 @@ where
 ///
 /// # Errors
 ///
-/// As the service; [`ErrorKind::Unsupported`] if the items cannot be [merged](Operation::merge), and
-/// [`ErrorKind::Malformed`], charged, if the response has not one part for each.
+/// Returns the service's error; [`ErrorKind::Unsupported`] if the items cannot be [merged](Operation::merge); and
+/// [`ErrorKind::Malformed`], with the charge of the call, if the response does not have one part for each item.
 pub async fn call_items<T, S>(service: S, mut call: Call<T>, mut items: Vec<T>) -> Result<Vec<Reply<T::Output>>, Error>
 where
     T: Operation,
@@ -150,8 +152,8 @@ where
     replies
 }
 
-/// Merges several requests, sends them, and divides response and accounting among them. `sizes` are their numbers of items.
-/// The extensions of the reply are returned apart.
+/// Merges the requests `parts`, sends them, and splits response and accounting among them. `sizes` has the number of
+/// items of each part, `weights` its share of the accounting. The extensions of the reply are returned separately.
 async fn send<T, S>(
     service: S,
     mut call: Call<T>,
@@ -181,7 +183,7 @@ where
     Ok((responses.into_iter().zip(accounting.split(weights)).map(reply).collect(), extensions))
 }
 
-/// Joins the responses to all items into those to the parts.
+/// Joins the responses to all items into one response for each part.
 fn join<T: Operation>(parts: &[T], sizes: &[usize], items: Vec<Complete<T>>) -> Result<Vec<Complete<T>>, Error> {
     let (found, expected) = (items.len(), sizes.iter().sum::<usize>());
     if found != expected {
@@ -189,7 +191,7 @@ fn join<T: Operation>(parts: &[T], sizes: &[usize], items: Vec<Complete<T>>) -> 
     }
     let mut items = items.into_iter();
     let part = |(part, size): (&T, &usize)| {
-        // The response to a single item is that to its part.
+        // The response to a part's only item is the response to the part.
         if *size == 1
             && let Some(only) = items.next()
         {
@@ -200,7 +202,7 @@ fn join<T: Operation>(parts: &[T], sizes: &[usize], items: Vec<Complete<T>>) -> 
     parts.iter().zip(sizes).map(part).collect()
 }
 
-/// Returns the envelope of the merged call, and the requests to merge.
+/// Returns the merged call with its envelope, and the requests to merge.
 fn envelope<T: Operation>(calls: Vec<Call<T>>, callers: &Members, deadline: SharedDeadline) -> (Call<T>, Vec<T>) {
     let first = &calls[0];
     let mut merged = Call::new(first.tenant.clone(), first.body.clone());
@@ -234,7 +236,7 @@ fn pins<T>(calls: &[Call<T>]) -> impl Iterator<Item = &Pinned> {
     calls.iter().filter_map(|call| call.extensions.get())
 }
 
-/// Refuses calls that must go to different groups.
+/// Returns an error if calls are pinned to different groups.
 fn check_pins<T>(calls: &[Call<T>]) -> Result<(), Error> {
     let first = pins(calls).next();
     match pins(calls).find(|pinned| Some(*pinned) != first) {
@@ -251,15 +253,15 @@ fn common_labels<T>(calls: &[Call<T>]) -> Labels {
     let mut common = Labels::default();
     for (name, value) in calls[0].labels.iter() {
         if calls.iter().all(|call| call.labels.get(name) == Some(value)) {
-            // Within the bounds, because each of the calls has the label.
+            // The common labels stay within the bounds, because every call has them.
             let _ = common.insert(name, value);
         }
     }
     common
 }
 
-/// Returns the permit of all callers: each is asked with its share of the failed attempt's charge, one after the other.
-/// A grant before another caller's refusal stays counted.
+/// Returns a permit that asks the permits of all callers, one after the other, each with its share of the failed
+/// attempt's charge. A grant that comes before another caller's refusal stays counted.
 fn permit(callers: Members) -> AttemptPermit {
     AttemptPermit::new(move |failed: Error| {
         let callers = callers.clone();
@@ -274,12 +276,12 @@ fn permit(callers: Members) -> AttemptPermit {
     })
 }
 
-/// Ends a caller's part, for the layers that have left it.
+/// Ends a caller's part of the merged call, for the layers that have left it.
 fn end<O>(part: MergedPart, reply: &Result<Reply<O>, Error>) {
     part.end(&match reply {
         Ok(reply) => {
             let mut accounting = reply.receipt.accounting();
-            // The share belongs to the whole response, so no part takes it.
+            // The cost share belongs to the response as a whole, so that no part may take it.
             accounting.cost_share = None;
             LateEnd::Complete(Receipt::new(accounting))
         }

@@ -5,12 +5,12 @@ use crate::{Usage, Usd};
 
 /// Cost of a usage, line by line. Prints as a small table.
 ///
-/// The total is Σ tokens × rate × factors, rounded up once to the next nano-dollar. A line's amount is what the total
-/// rises by through that line, so lines and surcharges add up to the total exactly, none is negative, and each is less
-/// than one nano-dollar off its own tokens × rate.
+/// The total is Σ tokens × rate × factors, rounded up once to the next nano-dollar. The amount of a line is the
+/// difference that the line makes to the rounded total. So lines and surcharges add up to the total exactly, none is
+/// negative, and each differs by less than one nano-dollar from its own tokens × rate.
 ///
-/// A part without a known price is in no line but among `unpriced`; the cost is then unknown, and the total the least that
-/// it can be.
+/// Tokens without a known price are listed in `unpriced` and have no line. The cost is then unknown, and the total is
+/// its lower bound.
 ///
 /// ```
 /// use llm_core::{Usage, price::{PriceOptions, PriceTable}};
@@ -23,21 +23,21 @@ use crate::{Usage, Usd};
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Bill {
-    /// The model, as it was asked for.
+    /// Name of the model that was asked for.
     pub model: String,
-    /// The service class.
+    /// Service class.
     pub tier: ServiceTier,
-    /// The prices are those of prompts of more than this many tokens.
+    /// Length of prompt, in tokens, above which these prices apply.
     pub above: u64,
-    /// The factor on all prices, in thousandths.
+    /// Factor on all prices, in thousandths.
     pub per_mille: u32,
-    /// The day of the prices.
+    /// Day of the prices, as the price table states it.
     pub as_of: String,
-    /// One line for each kind of tokens that the usage has.
+    /// Lines, one for each kind of tokens that the usage has.
     pub lines: Vec<BillLine>,
-    /// One for each surcharge, on the lines of tokens and the surcharges before it; searches have none.
+    /// Surcharges, in order. Each applies to the lines of tokens and the surcharges before it, not to searches.
     pub surcharges: Vec<SurchargeLine>,
-    /// Kinds that were used and have no known price, with their amounts.
+    /// Kinds of tokens that were used and have no known price, with their counts.
     pub unpriced: Vec<(TokenKind, u64)>,
     /// Sum of all lines and surcharges.
     pub total: Usd,
@@ -53,7 +53,7 @@ pub struct BillLine {
     pub tokens: u64,
     /// List price of the line's tokens, before the bill's factor.
     pub rate: Rate,
-    /// This line's share of the total.
+    /// Amount that the line adds to the total.
     pub amount: Usd,
 }
 
@@ -61,16 +61,16 @@ pub struct BillLine {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SurchargeLine {
-    /// The vendor's word for the surcharge.
+    /// Vendor's word for the surcharge.
     pub way: Arc<str>,
-    /// The factor, in thousandths.
+    /// Factor of the surcharge, in thousandths.
     pub per_mille: u32,
-    /// Amount that it adds to the total.
+    /// Amount that the surcharge adds to the total.
     pub amount: Usd,
 }
 
 impl Bill {
-    /// Creates the bill of `usage` at the prices of a row, with these factors of its options' surcharges.
+    /// Creates the bill of `usage` at the prices of `row`. `factors` are the factors of the surcharges in `options`.
     pub(super) fn of(
         (model, as_of): (&str, &str),
         row: &PriceRow,
@@ -110,7 +110,7 @@ impl Bill {
 
 type Item = (TokenKind, u64, Option<Rate>);
 
-/// Adds what was used to the sum, each kind as a line, or as unpriced.
+/// Adds the used tokens to the sum: a line for each kind that has a price, an entry in `unpriced` for each other kind.
 fn add(items: Vec<Item>, sum: &mut Sum, lines: &mut Vec<BillLine>, unpriced: &mut Vec<(TokenKind, u64)>) {
     for (kind, tokens, rate) in items {
         let Some(rate) = rate else {

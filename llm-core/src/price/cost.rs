@@ -1,52 +1,53 @@
-//! Prices usages and estimates by a table.
+//! Costs of usages and estimates by a price table.
 
 use std::sync::Arc;
 
 use super::{Bill, ModelPrice, PriceOptions, PriceTable, ServiceTier, TokenKind, UnknownCost, lookup::Name};
 use crate::{Estimate, Usage, Usd, receipt::Accounting};
 
-/// Function that finds a model's prices, with or without aliases.
+/// Function that finds a model's prices in a table, with or without the use of aliases.
 type Lookup = for<'t> fn(&'t PriceTable, Name<'_>) -> Result<&'t ModelPrice, UnknownCost>;
 
 impl PriceTable {
-    /// Returns the cost of `usage` of `model` at standard service.
+    /// Returns the cost of `usage` of the model at the standard service class.
     ///
     /// # Errors
     ///
-    /// As [`cost_with`](Self::cost_with).
+    /// See [`cost_with`](Self::cost_with).
     pub fn cost(&self, model: &str, usage: &Usage) -> Result<Usd, UnknownCost> {
         self.cost_with(model, usage, &PriceOptions::new())
     }
 
-    /// Returns the cost of `usage` of `model` as it was served.
+    /// Returns the cost of `usage` of the model at the service class and with the surcharges in `options`.
     ///
     /// # Errors
     ///
-    /// An unknown model, a service class that has no listed price for this model and length of prompt, an unknown
-    /// surcharge, and a usage that has something without a listed price: never a guess, never zero.
+    /// Returns [`UnknownCost`], never a guess or zero, if the table does not list the model, the service class for this
+    /// model and length of prompt, a surcharge, or a price for a kind of tokens in the usage.
     pub fn cost_with(&self, model: &str, usage: &Usage, options: &PriceOptions) -> Result<Usd, UnknownCost> {
         let price = self.resolve(Name { provider: options.provider.as_deref(), model })?;
         cost(model, price, usage, options)
     }
 
-    /// Returns the cost of a response to a request for the model `asked`, by the accounting data on its receipt. Where
-    /// the vendor named no service class, `tier` counts, which is that of the request.
+    /// Returns the cost of a response to a request for the model `asked`, by the accounting data on its receipt. If the
+    /// vendor named no service class, that of the request counts, which is `tier`.
     ///
-    /// The model is the one that answered; if the table does not list it and its name only extends the one asked
-    /// (`m-0125` for `m`, `m-2512` for `m-latest`) or that has an [alias](Self::alias), the one asked. Each of the
-    /// [side calls](Accounting::side_calls) is priced by its own model and length, the rest of the usage by the model
-    /// that answered. What counts, in this order:
+    /// The price is that of the model that answered. If the table does not list that model, the price is that of the
+    /// model `asked`, provided that the name of the former extends `asked` (`m-0125` for `m`, `m-2512` for `m-latest`)
+    /// or `asked` has an [alias](Self::alias). Each of the [side calls](Accounting::side_calls) is priced by its own
+    /// model and length, the rest of the usage by the model that answered. The cost is taken from the first of these
+    /// that exists:
     ///
     /// 1. prices that the table lists for the model at this [provider](Accounting::provider), or at any provider;
     /// 2. the cost on the receipt, which the client took from the vendor's statement;
     /// 3. prices by an [alias](Self::alias).
     ///
-    /// Cached and written tokens that together are more than the input cannot all be part of it. Such a usage has the
-    /// cost on the receipt, if there is one.
+    /// Cached and written tokens that together are more than the input cannot all be part of it. For such a usage the
+    /// cost on the receipt counts, if there is one.
     ///
     /// # Errors
     ///
-    /// As [`cost_with`](Self::cost_with), and a usage that no response can have taken.
+    /// See [`cost_with`](Self::cost_with). Returns an error also for a usage larger than any response can have.
     pub fn cost_of(
         &self,
         asked: &str,
@@ -68,8 +69,8 @@ impl PriceTable {
     /// Returns the list price of a response: the price of `usage` at the standard service class, by the table alone.
     /// The surcharges on the receipt apply. The model is found as for [`cost_of`](Self::cost_of).
     ///
-    /// An amount that the vendor stated does not count, because it is for the class that was served. For a response
-    /// that was served alone and at the standard class, the list price is its cost.
+    /// An amount that the vendor stated is ignored, because it is for the class that was served. For a response that
+    /// was served alone and at the standard class, the list price equals the cost.
     ///
     /// ```
     /// use llm_core::{Usage, layer::Accounting, price::{PriceTable, ServiceTier}};
@@ -87,19 +88,19 @@ impl PriceTable {
     ///
     /// # Errors
     ///
-    /// As [`cost_with`](Self::cost_with), and a usage that no response can have taken.
+    /// See [`cost_with`](Self::cost_with). Returns an error also for a usage larger than any response can have.
     pub fn list_of(&self, asked: &str, accounting: &Accounting, usage: &Usage) -> Result<Usd, UnknownCost> {
         let options = surcharged(ServiceTier::Standard, accounting);
         let response = Response { asked, accounting, usage, options };
         self.sum(&response, Self::listed).or_else(|_| self.sum(&response, Self::resolve))
     }
 
-    /// Returns the cost of `usage` line by line; even of a usage with a part that has no known price. The bill names
-    /// that part.
+    /// Returns the cost of `usage` line by line. Kinds of tokens without a known price are named in the bill.
     ///
     /// # Errors
     ///
-    /// As [`cost_with`](Self::cost_with), but for what the bill itself names.
+    /// See [`cost_with`](Self::cost_with). A kind of tokens without a price is no error here, because the bill names
+    /// it.
     pub fn bill(&self, model: &str, usage: &Usage, options: &PriceOptions) -> Result<Bill, UnknownCost> {
         let price = self.resolve(Name { provider: options.provider.as_deref(), model })?;
         let row = row(model, price, &options.tier, usage.input)?;
@@ -107,26 +108,27 @@ impl PriceTable {
         Ok(Bill::of((model, self.as_of()), row, usage, options, &factors))
     }
 
-    /// Returns the most that a request estimated at `estimate` can cost at standard service.
+    /// Returns the largest cost of a request with this estimate at the standard service class.
     ///
-    /// It is a true upper bound where [`Estimate::input_bound`] is given and the output is bounded by the request or
-    /// by the model; otherwise it is the likely amount.
+    /// The result is an upper bound if [`Estimate::input_bound`] is given and the request or the model bounds the
+    /// output. Otherwise it is the likely cost.
     ///
     /// # Errors
     ///
-    /// As [`bound_with`](Self::bound_with).
+    /// See [`bound_with`](Self::bound_with).
     pub fn bound(&self, model: &str, estimate: &Estimate) -> Result<Usd, UnknownCost> {
         self.bound_with(model, estimate, &PriceOptions::new())
     }
 
-    /// Returns the most that such a request can cost if it asks for this service class.
+    /// Returns the largest cost of a request with this estimate, if it asks for the service class in `options`.
     ///
-    /// A vendor that has no room in the class that was asked for may serve and bill standard service, so the dearer of
-    /// the two counts; of a batch, the batch alone. See [`bound`](Self::bound) for when it is a true bound.
+    /// A vendor without capacity in the requested class may serve and bill the standard class instead, so the dearer of
+    /// the two counts. A batch has only its own price. See [`bound`](Self::bound) for the cases in which the result is
+    /// an upper bound.
     ///
     /// # Errors
     ///
-    /// An unknown model, service class or surcharge.
+    /// Returns [`UnknownCost`] if the table does not list the model, the service class or a surcharge.
     pub fn bound_with(&self, model: &str, estimate: &Estimate, options: &PriceOptions) -> Result<Usd, UnknownCost> {
         let price = self.resolve(Name { provider: options.provider.as_deref(), model })?;
         let input = estimate.input_bound.unwrap_or(estimate.input);
@@ -162,8 +164,8 @@ impl PriceTable {
         Ok(sum)
     }
 
-    /// Returns the prices of the model that answered; where it has none, and its name only extends the one asked, or
-    /// that has an alias, those of the model asked.
+    /// Returns the prices of the model that answered. If the table does not list it, returns those of the model
+    /// `asked`, provided that the name of the model that answered extends `asked`, or `asked` has an alias.
     fn answered<'a>(&self, response: &Response<'a>, lookup: Lookup) -> Result<(&'a str, &ModelPrice), UnknownCost> {
         let (asked, accounting) = (response.asked, response.accounting);
         let model = accounting.model.as_deref().unwrap_or(asked);
@@ -178,7 +180,7 @@ impl PriceTable {
     }
 }
 
-/// A response that is to be priced.
+/// Response whose cost is to be computed.
 struct Response<'a> {
     asked: &'a str,
     accounting: &'a Accounting,
@@ -221,7 +223,7 @@ fn row<'t>(
     })
 }
 
-/// Refuses a usage that no response can have taken.
+/// Returns an error for a usage larger than any response can have.
 fn check(usage: &Usage) -> Result<(), UnknownCost> {
     match usage.is_plausible() {
         true => Ok(()),
@@ -240,10 +242,11 @@ fn bound_of(
     [input, output]: [u64; 2],
     options: &PriceOptions,
 ) -> Result<Usd, UnknownCost> {
-    // Without a price for the longest prompt that it may be, there is no bound.
+    // There is no bound unless the longest prompt that the request may have is priced.
     row(model, price, tier, input)?;
     let factors = price.factors(&options.surcharges).map_err(|way| surcharge(model, way))?;
-    // A row for longer prompts may apply to fewer tokens than the bound, so every row up to it counts.
+    // A price for longer prompts may apply although the prompt is shorter than the bound, so all rows up to the bound
+    // are compared.
     let rows = price.tier(tier).unwrap_or_default().iter().filter(|row| row.above < input.max(1));
     let bounds = rows.map(|row| {
         let mut sum = row.price.bound_sum(input, output, options.per_mille);
@@ -253,7 +256,7 @@ fn bound_of(
     Ok(bounds.max().unwrap_or(Usd::ZERO))
 }
 
-/// Returns `true` if the vendor's name for the model that answered extends the name asked for: `m-0125` for `m`,
+/// Returns `true` if the name of the model that answered extends the name of the model asked for: `m-0125` for `m`,
 /// `m-2512` for `m-latest`.
 fn extends(answered: &str, asked: &str) -> bool {
     let asked = asked.strip_suffix("-latest").unwrap_or(asked);

@@ -4,7 +4,7 @@ use super::PriceTable;
 
 /// Current prices: a table that can be replaced while calls run.
 ///
-/// Clones share it, so one replacement reaches the ledger, the limits, and every other holder of a clone.
+/// Clones share the table, so one replacement reaches the ledger, the limits, and every other holder of a clone.
 ///
 /// ```
 /// use llm_core::price::{PriceTable, Prices};
@@ -23,13 +23,13 @@ impl Prices {
         Self(Arc::new(RwLock::new(table)))
     }
 
-    /// Returns the current table. It is a cheap clone, which later replacements do not change.
+    /// Returns the current table: a cheap clone, which later replacements do not change.
     pub fn current(&self) -> PriceTable {
-        // A table is replaced as a whole, so a panic elsewhere leaves a usable table.
+        // A table is replaced as a whole, so that a panic elsewhere leaves a usable table.
         self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Replaces the current table by `table`, and returns it.
+    /// Replaces the current table by `table`, and returns the previous one.
     pub fn replace(&self, table: PriceTable) -> PriceTable {
         std::mem::replace(&mut *self.0.write().unwrap_or_else(PoisonError::into_inner), table)
     }

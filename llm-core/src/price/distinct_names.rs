@@ -5,7 +5,7 @@ use serde::{
     de::{Error as _, MapAccess, Visitor},
 };
 
-/// Reads a map and refuses a name that is there twice, because the second would silently replace the first.
+/// Reads a map, and returns an error if a name occurs twice, because the second would silently replace the first.
 pub(super) fn distinct_names<'de, K, V, D>(deserializer: D) -> Result<BTreeMap<K, V>, D::Error>
 where
     K: Deserialize<'de> + Ord + fmt::Display,

@@ -1,10 +1,10 @@
-//! Finds a model's prices in a table.
+//! Look-up of a model's prices in a table.
 
 use std::sync::Arc;
 
 use super::{ModelPrice, PriceTable, ServiceTier, UnknownCost, table::Listed};
 
-/// A model as it is looked up.
+/// Name of a model, and of its provider if it is known.
 #[derive(Clone, Copy)]
 pub(super) struct Name<'n> {
     pub(super) provider: Option<&'n str>,
@@ -14,16 +14,18 @@ pub(super) struct Name<'n> {
 type Found<'t> = Result<&'t ModelPrice, UnknownCost>;
 
 impl PriceTable {
-    /// Returns a model's prices, whichever provider lists it; `None` if none does, or several do at different prices.
+    /// Returns a model's prices, whichever provider lists it; `None` if no provider lists it, or several do at
+    /// different prices.
     pub fn model(&self, name: &str) -> Option<&ModelPrice> {
         self.listed(Name { provider: None, model: name }).ok()
     }
 
-    /// Returns the prices of a model at a provider: as it is [listed](Self::alias) or by an alias.
+    /// Returns the prices of a model at a provider: those listed for it, or those of its [alias](Self::alias).
     ///
     /// # Errors
     ///
-    /// [`UnknownCost::Model`], with the remedy; [`UnknownCost::Provider`].
+    /// [`UnknownCost::Model`] if there are none; [`UnknownCost::Provider`] if several providers list different prices
+    /// and `provider` is `None`.
     pub fn price(&self, provider: Option<&str>, model: &str) -> Result<&ModelPrice, UnknownCost> {
         self.resolve(Name { provider, model })
     }
@@ -33,7 +35,7 @@ impl PriceTable {
         let found = [Some(name.model), without_date(name.model)].into_iter().flatten();
         let mut found = found.filter_map(|model| Some((model, self.rows(model)?)));
         match found.find_map(|(model, listed)| choose(listed, name.provider, model).transpose()) {
-            // The model is listed without prices, so that no other rule prices it.
+            // The model is listed without prices, which says that its price is unknown. No other rule may price it.
             Some(Ok(price)) if price.rows.is_empty() => {
                 Err(UnknownCost::Tier { model: name.model.into(), tier: ServiceTier::Standard })
             }
@@ -69,7 +71,7 @@ impl PriceTable {
     }
 }
 
-/// Chooses the prices that apply at the provider, of those listed under one name.
+/// Chooses, among the prices listed under one name, those that apply at the provider.
 fn choose<'t>(
     listed: &'t [Listed],
     provider: Option<&str>,
@@ -87,7 +89,7 @@ fn choose<'t>(
     }
 }
 
-/// Removes a date: `gpt-4o-2024-08-06` → `gpt-4o`, `claude-opus-5-20260301` → `claude-opus-5`.
+/// Removes a trailing date: `gpt-4o-2024-08-06` → `gpt-4o`, `claude-opus-5-20260301` → `claude-opus-5`.
 fn without_date(name: &str) -> Option<&str> {
     ["-dddd-dd-dd", "-dddddddd"].into_iter().find_map(|form| {
         let (base, date) = name.split_at_checked(name.len().checked_sub(form.len())?)?;

@@ -23,15 +23,16 @@ pub struct ModelPrice {
     /// Largest number of output tokens of one response.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_output: Option<u64>,
-    /// Prices of standard service by the length of the prompt, in rising order of `above`; the last that applies prices
-    /// the whole request. No rows: the price is known to be unknown.
+    /// Prices of the standard service class by length of prompt, in ascending order of `above`. The last row that
+    /// applies prices the whole request. Without rows the price is stated to be unknown.
     pub rows: Vec<PriceRow>,
-    /// Prices of other service classes, in rows of the same kind. A class that is not here is unknown, never priced as
-    /// standard; so is one whose rows end at a shorter prompt than those of standard service, beyond that length.
+    /// Prices of other service classes, in rows of the same form. A class that is not listed has an unknown price,
+    /// never the standard one. The same holds for prompts that the rows of a class do not cover although the standard
+    /// rows do.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "distinct_names")]
     pub tiers: BTreeMap<ServiceTier, Vec<PriceRow>>,
-    /// Factors on all prices of tokens, in thousandths, for ways of processing that the vendor charges for, by its own
-    /// words: `{"us": 1100}`. A way that is not here is unknown, never free.
+    /// Factors on all prices of tokens, in thousandths, for options that the vendor charges extra for, by the vendor's
+    /// word: `{"us": 1100}`. An option that is not listed has an unknown price, and is never free.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "distinct_names")]
     pub surcharges: BTreeMap<String, u32>,
 }
@@ -40,14 +41,15 @@ pub struct ModelPrice {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "FlatRow")]
 pub struct PriceRow {
-    /// Applies to requests with more input tokens than this (cached ones included).
+    /// Number of input tokens (cached ones included) above which the prices apply.
     pub above: u64,
-    /// The prices.
+    /// Prices of the request's tokens.
     #[serde(flatten)]
     pub price: Price,
 }
 
-/// A row before its checks. `flatten` would ignore unknown fields, and a misspelt price must not become a missing one.
+/// Row before it is checked. Serde's `flatten` would ignore unknown fields, and a misspelt price must not become a
+/// missing one.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct FlatRow {
@@ -73,12 +75,12 @@ impl ModelPrice {
         Self { rows: vec![PriceRow { above: 0, price }], ..Self::default() }
     }
 
-    /// Returns the standard price of a request with this many input tokens.
+    /// Returns the standard prices for a request with this many input tokens.
     pub fn at(&self, input: u64) -> Option<&Price> {
         self.row(&ServiceTier::Standard, input).map(|row| &row.price)
     }
 
-    /// Returns the row that prices a request with this many input tokens at this service class; `None` where that is
+    /// Returns the row that prices a request with this many input tokens at a service class; `None` if the price is
     /// unknown.
     pub fn row(&self, tier: &ServiceTier, input: u64) -> Option<&PriceRow> {
         let row = applying(self.tier(tier)?, input)?;
@@ -86,11 +88,11 @@ impl ModelPrice {
         (row.above >= standard).then_some(row)
     }
 
-    /// Returns the factors, in thousandths, for these ways of processing.
+    /// Returns each surcharge with its factor, in thousandths.
     ///
     /// # Errors
     ///
-    /// The first way that is unknown.
+    /// Returns the first surcharge that the model does not list.
     pub(super) fn factors<'o>(&self, surcharges: &'o [Arc<str>]) -> Result<Vec<(&'o Arc<str>, u32)>, &'o Arc<str>> {
         surcharges.iter().map(|way| Ok((way, *self.surcharges.get(&**way).ok_or(way)?))).collect()
     }

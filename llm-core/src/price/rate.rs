@@ -4,7 +4,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::Usd;
 
-/// Nano-dollars per million tokens. In JSON: a string of dollars per million tokens, such as `"2.5"`.
+/// Price of tokens, in nano-dollars per million tokens. In JSON it is a string of dollars per million tokens, such as
+/// `"2.5"`.
 ///
 /// ```
 /// use llm_core::price::Rate;
@@ -17,27 +18,27 @@ use crate::Usd;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Rate(u64);
 
-/// A price below zero.
+/// Error of a price below zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a price cannot be negative")]
 pub struct NegativePrice;
 
 impl Rate {
-    /// Creates a rate of nano-dollars per million tokens.
+    /// Creates a rate from nano-dollars per million tokens.
     pub const fn from_nanos(nanos: u64) -> Self {
         Self(nanos)
     }
 
-    /// Creates a rate of dollars per million tokens.
+    /// Creates a rate from dollars per million tokens.
     ///
     /// # Errors
     ///
-    /// A negative price.
+    /// The price is negative.
     pub fn per_million(price: Usd) -> Result<Self, NegativePrice> {
         u64::try_from(price.nanos()).map(Self).map_err(|_| NegativePrice)
     }
 
-    /// Returns nano-dollars per million tokens.
+    /// Returns the rate in nano-dollars per million tokens.
     pub const fn nanos(self) -> u64 {
         self.0
     }

@@ -1,4 +1,4 @@
-//! Reads price tables, and names the faults of those that it refuses.
+//! Reading of price tables, and the errors of tables that are refused.
 
 use std::ops::RangeInclusive;
 
@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::{ModelPrice, PriceRow, Rate, ServiceTier};
 
-/// The fields of a row that are rates.
+/// Names of the fields of a row that hold rates.
 const RATES: [&str; 10] = [
     "input",
     "cache_read",
@@ -20,19 +20,19 @@ const RATES: [&str; 10] = [
     "image_output",
     "search",
 ];
-/// Largest price: a dollar for one token or search.
+/// Largest price that is accepted: a dollar for one token or search.
 const MOST: Rate = Rate::from_nanos(1_000_000 * 1_000_000_000);
-/// Factors of surcharges, in thousandths.
+/// Factors of surcharges that are accepted, in thousandths.
 const FACTORS: RangeInclusive<u32> = 1_000..=100_000;
 
-/// A price table that cannot be used.
+/// Error of a price table that cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PriceTableError {
     /// The text is not JSON, or does not have a price table's form.
     #[error("the price table cannot be read: {0}")]
     Format(#[from] serde_json::Error),
-    /// A model's prices cannot be read: a price is negative or no decimal number, a field is unknown or missing.
+    /// A model's prices cannot be read: a price is negative or not a decimal number, or a field is unknown or missing.
     #[error("{field} of {model:?} in the price table cannot be read: {problem}")]
     Field {
         /// The model.
@@ -50,13 +50,13 @@ pub enum PriceTableError {
         /// The service class.
         tier: ServiceTier,
     },
-    /// Standard service stands among the other classes: its prices are the model's `rows`.
+    /// The standard service class is listed among the other classes, although its prices are the model's `rows`.
     #[error("the prices of {model:?} for standard service belong in `rows`, not in `tiers`")]
     StandardTier {
         /// The model.
         model: String,
     },
-    /// A price is so high that it must be mistyped.
+    /// A price is so high that it must be a typing error.
     #[error("a price of {model:?} for {tier} service is more than $1 a token: prices are for a million tokens")]
     AbsurdRate {
         /// The model.
@@ -64,7 +64,7 @@ pub enum PriceTableError {
         /// The service class.
         tier: ServiceTier,
     },
-    /// A surcharge makes prices lower, or so high that it must be mistyped.
+    /// A surcharge lowers prices, or is so high that it must be a typing error.
     #[error("the surcharge {way:?} of {model:?} must be from 1000 to 100000 thousandths")]
     AbsurdSurcharge {
         /// The model.
@@ -72,17 +72,18 @@ pub enum PriceTableError {
         /// The surcharge.
         way: String,
     },
-    /// A batch would cost more than the same requests one by one, so the two are mixed up, or a price is mistyped.
+    /// A batch would cost more than the same requests one by one, so either the two are mixed up or a price is
+    /// mistyped.
     #[error("{field} of {model:?} costs more in a batch than at standard service")]
     DearBatch {
         /// The model.
         model: String,
-        /// `input` or `output`.
+        /// Kind of tokens: `input` or `output`.
         field: &'static str,
     },
 }
 
-/// Checks the values of a table that has the right form.
+/// Checks the prices of a model in a table that has the right form.
 pub(super) fn check(model: &str, price: &ModelPrice) -> Result<(), PriceTableError> {
     for (tier, rows) in std::iter::once((&ServiceTier::Standard, &price.rows)).chain(&price.tiers) {
         let starts = rows.first().is_none_or(|row| row.above == 0);
@@ -112,7 +113,7 @@ pub(super) fn check(model: &str, price: &ModelPrice) -> Result<(), PriceTableErr
     Ok(())
 }
 
-/// Finds the model whose field made a table unreadable, if it is one model's.
+/// Finds the model and the field that made a table unreadable, if the fault is in one model's prices.
 pub(super) fn locate(json: &str) -> Option<PriceTableError> {
     let table: Value = serde_json::from_str(json).ok()?;
     table.get("models")?.as_object()?.iter().find_map(|(model, value)| {
@@ -128,7 +129,7 @@ fn wrong_field(model: &Value) -> Option<(String, String)> {
     standard.into_iter().chain(tiers.map(|(tier, rows)| (format!("tiers.{tier}"), rows))).find_map(|(name, rows)| {
         rows.as_array()?.iter().enumerate().find_map(|(at, row)| {
             let whole = problem::<PriceRow>(row)?;
-            // An unknown field may hold anything; the row's own problem names it.
+            // An unknown field may hold any JSON, so only the fields with rates are checked here.
             let rates = row.as_object().into_iter().flatten().filter(|(field, _)| RATES.contains(&field.as_str()));
             let field = rates
                 .into_iter()

@@ -1,12 +1,12 @@
 use super::Rate;
 use crate::Usd;
 
-/// Denominator of an exact amount, because rates are per million tokens and factors are thousandths.
+/// Denominator of an exact amount: rates are per million tokens, and factors are thousandths.
 const UNIT: u128 = 1_000_000_000;
 
-/// Tokens × rates × factors, exactly.
+/// Exact sum of tokens × rates × factors.
 pub(super) struct Sum {
-    /// Nano-dollars divided by `unit`.
+    /// Numerator of the amount in nano-dollars, whose denominator is `unit`.
     amount: u128,
     unit: u128,
     per_mille: u32,

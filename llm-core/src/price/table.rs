@@ -10,11 +10,11 @@ use super::{
 
 /// A dated table of models' prices. Cheap to clone.
 ///
-/// A row applies to one provider, or to any provider. A model is found by its exact name, else by its name without a
-/// trailing date (`gpt-4o-2024-08-06` → `gpt-4o`, `claude-opus-5-20260301` → `claude-opus-5`); a table that must tell a
-/// dated version apart lists it. Where the provider of a response is known, only its own rows and those for any provider
-/// apply: no provider's row prices another's response, unless an [alias](Self::alias) or a
-/// [provider alias](Self::provider_alias) says so. A model that is not found is unknown: its cost is an
+/// The prices of a model are listed for one provider, or for any provider. A model is found by its exact name,
+/// otherwise by its name without a trailing date (`gpt-4o-2024-08-06` → `gpt-4o`, `claude-opus-5-20260301` →
+/// `claude-opus-5`); a table with other prices for a dated version lists that version. If the provider of a response is
+/// known, only prices for this provider or for any provider apply, unless an [alias](Self::alias) or a [provider
+/// alias](Self::provider_alias) says so. A model that is not found is unknown: its cost is an
 /// [`UnknownCost`](super::UnknownCost), never zero.
 #[derive(Clone, Debug, Default)]
 pub struct PriceTable(Arc<Content>);
@@ -35,7 +35,7 @@ pub(super) struct Listed {
     pub(super) price: ModelPrice,
 }
 
-/// A table as it is read.
+/// Form of a table in JSON.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Form {
@@ -53,7 +53,7 @@ struct Form {
 }
 
 impl PriceTable {
-    /// Creates an empty table: every model is unknown.
+    /// Creates an empty table, which knows no model.
     pub fn new(as_of: impl Into<String>) -> Self {
         Self(Arc::new(Content { as_of: as_of.into(), ..Content::default() }))
     }
@@ -81,10 +81,10 @@ impl PriceTable {
     ///
     /// # Errors
     ///
-    /// The form is wrong, a price is negative, no decimal number or beyond a dollar a token, a surcharge is no surcharge
-    /// or beyond a hundredfold, a field is unknown, a model is listed twice, rows are out of order, or plain input or
-    /// output costs more in a batch than at standard service. Whether the prices of
-    /// other classes, or of cached tokens, make sense is not judged: contracts differ.
+    /// Returns an error if the JSON has another form, a price is negative, not a decimal number or above a dollar for a
+    /// token, a surcharge lowers the price or is above a hundredfold, a field is unknown, a model is listed twice, rows
+    /// are out of order, or plain input or output costs more in a batch than at the standard class. Other relations of
+    /// prices, such as those of other classes or of cached tokens, are not checked, because contracts differ.
     pub fn from_json(json: &str) -> Result<Self, PriceTableError> {
         let form: Form = serde_json::from_str(json).map_err(|error| read::locate(json).unwrap_or(error.into()))?;
         let Form { as_of, source, provider, models, aliases, provider_aliases } = form;
@@ -96,12 +96,12 @@ impl PriceTable {
         Ok(Self(Arc::new(content)))
     }
 
-    /// Adds a model's prices at any provider, in place of all that the table lists for it.
+    /// Adds a model's prices for any provider, and removes all other prices of this model.
     ///
     /// # Errors
     ///
-    /// Rows out of order, standard service among `tiers`, a batch that costs more than standard service, or an absurd
-    /// price or surcharge.
+    /// Returns an error if rows are out of order, the standard class is among `tiers`, a batch costs more than the
+    /// standard class, or a price or surcharge is absurdly high.
     pub fn with(mut self, model: impl Into<String>, price: ModelPrice) -> Result<Self, PriceTableError> {
         let model = model.into();
         check(&model, &price)?;
@@ -109,22 +109,22 @@ impl PriceTable {
         Ok(self)
     }
 
-    /// Assigns all prices of the table to one provider, by its name on receipts (`openai`, `openrouter`).
+    /// Assigns all prices of the table to one provider, by the name that receipts state (`openai`, `openrouter`).
     pub fn provider(mut self, name: impl Into<Arc<str>>) -> Self {
         let name = name.into();
         let content = Arc::make_mut(&mut self.0);
         for (model, mut listed) in std::mem::take(&mut content.models) {
-            // Of several equal names the last replaced the others.
+            // The last of several prices for one name replaces the others.
             let Some(last) = listed.pop() else { continue };
             content.insert(&model, Listed { provider: Some(Arc::clone(&name)), price: last.price });
         }
         self
     }
 
-    /// Prices the model `name` as the listed model `priced_as`, whichever provider serves it, unless the table lists
-    /// `name` itself: for deployments, and for names with a vendor's prefix.
+    /// Gives the model `name` the prices of the listed model `priced_as`, whichever provider serves it, unless the
+    /// table lists `name` itself. Use it for deployments, and for names with a vendor's prefix.
     ///
-    /// A cost that the vendor itself states goes before an alias.
+    /// A cost that the vendor itself states takes precedence over an alias.
     ///
     /// ```
     /// use llm_core::{Usage, price::PriceTable};
@@ -140,16 +140,15 @@ impl PriceTable {
         self
     }
 
-    /// Prices all models of the provider `name` as those of the provider `priced_as`, unless the table lists a model for
-    /// `name` itself: `.provider_alias("azure", "openai")`.
+    /// Gives all models of the provider `name` the prices of the provider `priced_as`, except models that the table
+    /// lists for `name` itself: `.provider_alias("azure", "openai")`.
     pub fn provider_alias(mut self, name: impl Into<String>, priced_as: impl Into<String>) -> Self {
         Arc::make_mut(&mut self.0).provider_aliases.insert(name.into(), priced_as.into());
         self
     }
 
-    /// Adds all models and aliases of `other`, in place of this table's own. What `other` lists for any provider
-    /// replaces all
-    /// that this table lists for the model.
+    /// Adds all models and aliases of `other`, which replace those of the same name. If `other` lists a model for any
+    /// provider, all prices that this table lists for the model are replaced.
     pub fn merged(mut self, other: &Self) -> Self {
         let content = Arc::make_mut(&mut self.0);
         for (model, listed) in &other.0.models {
@@ -160,12 +159,12 @@ impl PriceTable {
         self
     }
 
-    /// Returns the day of the prices, as written in the table.
+    /// Returns the day of the prices, as the table states it.
     pub fn as_of(&self) -> &str {
         &self.0.as_of
     }
 
-    /// Returns the source of the prices, as written in the table.
+    /// Returns the source of the prices, as the table states it.
     pub fn source(&self) -> &str {
         &self.0.source
     }
@@ -189,7 +188,7 @@ impl PriceTable {
 }
 
 impl Content {
-    /// Adds prices. Prices for any provider replace all prices under the name.
+    /// Adds a model's prices. Prices for any provider replace all prices under this name.
     fn insert(&mut self, model: &str, listed: Listed) {
         let known = self.models.entry(model.to_owned()).or_default();
         known.retain(|known| listed.provider.is_some() && known.provider != listed.provider);

@@ -2,9 +2,9 @@ use std::{convert::Infallible, fmt, str::FromStr, sync::Arc};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// A vendor's service class, which decides the price.
+/// Service class of a vendor, which decides the price.
 ///
-/// Read from a vendor's own word for it, in any case:
+/// It is read from the vendor's word, in upper or lower case:
 ///
 /// | word | tier |
 /// |---|---|
@@ -15,8 +15,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 /// | any other (`scale`, `ultrafast`, …) | [`Other`](Self::Other) |
 ///
 /// OpenAI says `default`, `flex` or `priority`; Groq `on_demand` or `flex`; Anthropic `standard`, `priority` or
-/// `batch`; Gemini `standard`, `flex` or `priority`. Gemini and OpenAI do not say `batch` in a batch's results, so that
-/// the reader of those must.
+/// `batch`; Gemini `standard`, `flex` or `priority`. Gemini and OpenAI do not say `batch` in the results of a batch, so
+/// the code that reads these must set the class.
 ///
 /// ```
 /// use llm_core::price::ServiceTier;
@@ -27,16 +27,16 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum ServiceTier {
-    /// The vendor's default.
+    /// The standard class, which is the vendor's default.
     #[default]
     Standard,
-    /// Responses within a day or so.
+    /// Responses arrive within a day or so.
     Batch,
-    /// Responses when the vendor has room.
+    /// Responses arrive when the vendor has capacity.
     Flex,
-    /// Responses before those of other classes.
+    /// Responses arrive before those of other classes.
     Priority,
-    /// A vendor's own class, by its name in lower case.
+    /// Another class, by the vendor's word in lower case.
     Other(Arc<str>),
 }
 
@@ -51,18 +51,20 @@ pub enum ServiceTier {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PriceOptions {
-    /// The service class.
+    /// Service class.
     pub tier: ServiceTier,
-    /// Ways of processing that the vendor charges a factor for, by its own words (`us`, `fast`); each once.
+    /// Options that the vendor charges a factor for, by the vendor's words (`us`, `fast`), each at most once.
     pub surcharges: Vec<Arc<str>>,
-    /// A factor on all prices, in thousandths, such as a contract's: 1,000 unless set. Of two factors, their product.
+    /// Factor on all prices, in thousandths, such as that of a contract; 1,000 by default. If there are two factors,
+    /// multiply them.
     pub per_mille: u32,
-    /// The provider that serves the request, by the name on receipts (`openai`, `azure`); `None` if it is not known.
+    /// Provider that serves the request, by the name that receipts state (`openai`, `azure`); `None` if it is not
+    /// known.
     pub provider: Option<Arc<str>>,
 }
 
 impl ServiceTier {
-    /// Returns the tier that a vendor means by this word: see the [table](Self).
+    /// Returns the service class for a vendor's word, by the [table](Self) above.
     pub fn named(word: &str) -> Self {
         match word.to_ascii_lowercase().as_str() {
             "" | "standard" | "default" | "auto" | "standard_only" | "on_demand" => Self::Standard,
@@ -73,7 +75,7 @@ impl ServiceTier {
         }
     }
 
-    /// Returns the tier's name, as price tables have it.
+    /// Returns the name of the class in price tables.
     pub fn name(&self) -> &str {
         match self {
             Self::Standard => "standard",
@@ -86,7 +88,7 @@ impl ServiceTier {
 }
 
 impl PriceOptions {
-    /// Creates options of standard service at list price.
+    /// Creates options for the standard service class at list price.
     pub fn new() -> Self {
         Self { tier: ServiceTier::Standard, surcharges: Vec::new(), per_mille: 1_000, provider: None }
     }
@@ -97,8 +99,8 @@ impl PriceOptions {
         self
     }
 
-    /// Adds a way of processing that the vendor charges a factor for, as [`ModelPrice::surcharges`](super::ModelPrice)
-    /// names it.
+    /// Adds an option that the vendor charges a factor for, by its name in
+    /// [`ModelPrice::surcharges`](super::ModelPrice).
     pub fn surcharge(mut self, way: impl Into<Arc<str>>) -> Self {
         let way = way.into();
         if !self.surcharges.contains(&way) {
@@ -113,7 +115,8 @@ impl PriceOptions {
         self
     }
 
-    /// Sets the provider that serves the request: only its own prices, and those listed for any provider, apply.
+    /// Sets the provider that serves the request. Only prices that are listed for this provider or for any provider
+    /// then apply.
     pub fn provider(mut self, name: impl Into<Arc<str>>) -> Self {
         self.provider = Some(name.into());
         self

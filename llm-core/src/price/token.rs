@@ -17,9 +17,9 @@ use crate::{Usage, Usd};
 /// # Ok::<_, Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// Where a vendor has no price of its own for a kind of input, there is `None`: cached tokens and audio then cost what
-/// plain input costs, tokens written for long what other written tokens cost, cached audio what other cached tokens
-/// cost. Output that is no text, and searches, have no price without one of their own: what they cost is unknown.
+/// A kind of input without a price of its own is `None` and has another kind's price: cached tokens and audio that of
+/// plain input, tokens written for long that of other written tokens, cached audio that of other cached tokens. Output
+/// that is not text, and searches, have an unknown cost unless they have a price of their own.
 ///
 /// ```
 /// use llm_core::{Usage, price::{Price, Rate}};
@@ -40,68 +40,67 @@ use crate::{Usage, Usd};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Price {
-    /// Input tokens.
+    /// Price of input tokens.
     pub input: Rate,
-    /// Input tokens read from the vendor's prompt cache.
+    /// Price of input tokens read from the vendor's prompt cache.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cache_read: Option<Rate>,
-    /// Input tokens written to the vendor's prompt cache.
+    /// Price of input tokens written to the vendor's prompt cache.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cache_write: Option<Rate>,
-    /// Input tokens written to the vendor's prompt cache for a longer life time.
+    /// Price of input tokens written to the vendor's prompt cache for a longer lifetime.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cache_write_long: Option<Rate>,
-    /// Audio among the plain input tokens.
+    /// Price of audio among the plain input tokens.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub audio_input: Option<Rate>,
-    /// Audio among the input tokens read from the vendor's prompt cache.
+    /// Price of audio among the input tokens read from the vendor's prompt cache.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub audio_cache_read: Option<Rate>,
-    /// Output tokens, reasoning included.
+    /// Price of output tokens, reasoning included.
     pub output: Rate,
-    /// Audio among the output tokens.
+    /// Price of audio among the output tokens.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub audio_output: Option<Rate>,
-    /// Images among the output tokens.
+    /// Price of images among the output tokens.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image_output: Option<Rate>,
-    /// Searches of the vendor's own tools, for a million of them.
+    /// Price of searches by the vendor's own tools, for a million searches.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub search: Option<Rate>,
-    /// True if `search` is the price of a request in which the vendor searched, however often, instead of that of each
-    /// search.
+    /// True if `search` is the price of a request with one or more searches, instead of the price of each search.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub search_per_request: bool,
 }
 
-/// A kind of tokens, or searches, with a price of its own. Each token of a [`Usage`] is of exactly one kind.
+/// Kind of tokens, or searches, with a price of its own. Each token of a [`Usage`] is of exactly one kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum TokenKind {
-    /// Input, neither cached nor audio.
+    /// Input that is neither cached nor audio.
     Input,
-    /// Audio input, not cached.
+    /// Audio input that is not cached.
     AudioInput,
-    /// Read from the vendor's prompt cache.
+    /// Input read from the vendor's prompt cache.
     CacheRead,
-    /// Audio read from the vendor's prompt cache.
+    /// Audio input read from the vendor's prompt cache.
     AudioCacheRead,
-    /// Written to the vendor's prompt cache.
+    /// Input written to the vendor's prompt cache.
     CacheWrite,
-    /// Written to the vendor's prompt cache for a longer life time.
+    /// Input written to the vendor's prompt cache for a longer lifetime.
     CacheWriteLong,
-    /// Output, reasoning included.
+    /// Output, including reasoning.
     Output,
     /// Audio output.
     AudioOutput,
-    /// Images in the output.
+    /// Image output.
     ImageOutput,
-    /// Searches by the vendor, which are counted beside the tokens.
+    /// Searches by the vendor, which are charged in addition to tokens.
     Search,
 }
 
 impl TokenKind {
-    /// Returns the kind in a few words, for tables.
+    /// Returns a few words that name the kind, for tables.
     pub fn name(self) -> &'static str {
         match self {
             Self::Input => "input",
@@ -117,7 +116,7 @@ impl TokenKind {
         }
     }
 
-    /// Returns `true` for searches, which surcharges on tokens do not apply to.
+    /// Returns `true` for searches, to which surcharges on tokens do not apply.
     pub(super) fn is_search(self) -> bool {
         self == Self::Search
     }
@@ -125,24 +124,23 @@ impl TokenKind {
 
 impl Price {
     /// Returns the cost of `usage`: Σ tokens × rate ÷ 10⁶, computed exactly and rounded up to the next nano-dollar.
-    /// `None` if it has something that this has no price for.
+    /// `None` if the usage has a kind of tokens without a price.
     pub fn cost(&self, usage: &Usage) -> Option<Usd> {
         Some(self.sum(usage, 1_000, &[]).ok()?.rounded_up())
     }
 
-    /// Returns the most that `input` and `output` tokens can cost, whichever of the prices apply.
+    /// Returns the largest cost of `input` and `output` tokens, whatever kinds they are.
     ///
-    /// Prices of audio input and of searches do not count: a request that may hold audio, or lets the vendor search,
-    /// has no [`input_bound`](crate::Estimate::input_bound) to begin with.
+    /// Prices of audio input and of searches are ignored: a request that may hold audio, or lets the vendor search, has
+    /// no [`input_bound`](crate::Estimate::input_bound) to begin with.
     pub fn bound(&self, input: u64, output: u64) -> Usd {
         self.bound_sum(input, output, 1_000).rounded_up()
     }
 
-    /// Returns each kind of tokens of `usage` with its count and rate, `None` if that is unknown; in the order of a
-    /// bill.
+    /// Returns each kind of tokens in `usage` with its count and its rate (`None` if unknown), in the order of a bill.
     ///
-    /// Not every vendor states how many of the cached tokens were audio. Beyond what is stated, as much of the audio as
-    /// can be counts as not cached, which is the dearer reading.
+    /// Not every vendor states how many of the cached tokens were audio. Audio tokens that the vendor does not state as
+    /// cached therefore count as not cached as far as the numbers permit, which is the dearer reading.
     pub fn items(&self, usage: &Usage) -> [(TokenKind, u64, Option<Rate>); 10] {
         let plain = usage.uncached_input();
         let forced = usage.audio_input.saturating_sub(plain);
@@ -170,7 +168,7 @@ impl Price {
         ]
     }
 
-    /// Returns the prices by kind; `None` where there is none.
+    /// Returns the rates by kind; `None` for a kind without a rate.
     pub(super) fn rates(&self) -> [Option<Rate>; 10] {
         let Self {
             input,
@@ -199,11 +197,12 @@ impl Price {
         ]
     }
 
-    /// Returns the exact amount, times a factor in thousandths, and, but for searches, times the factors of surcharges.
+    /// Returns the exact cost times the factor `per_mille`, in thousandths. All but searches is also multiplied by the
+    /// surcharges' factors.
     ///
     /// # Errors
     ///
-    /// The first kind that has no price.
+    /// Returns the first kind of tokens without a price.
     pub(super) fn sum(&self, usage: &Usage, per_mille: u32, factors: &[u32]) -> Result<Sum, TokenKind> {
         let mut sum = Sum::new(per_mille);
         let used = self.items(usage).into_iter().filter(|(_, tokens, _)| *tokens > 0);

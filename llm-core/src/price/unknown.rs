@@ -23,12 +23,12 @@ pub enum UnknownCost {
     Model {
         /// Name of the model.
         model: Arc<str>,
-        /// Name of the provider, where it is known.
+        /// Name of the provider, if it is known.
         provider: Option<Arc<str>>,
-        /// Listed model, of any provider, that the name seems to mean.
+        /// Listed model, of any provider, whose name is similar and which may be meant.
         similar: Option<Arc<str>>,
     },
-    /// Several providers list the model at different prices, and it is not known which of them serves it.
+    /// Several providers list the model at different prices, and the provider that serves it is not known.
     #[error("several providers list a price of the model {model:?}: say which of them serves it")]
     Provider {
         /// Name of the model.
@@ -39,7 +39,7 @@ pub enum UnknownCost {
     Tier {
         /// Name of the model.
         model: Arc<str>,
-        /// Service class that the vendor named, or the request asked for.
+        /// Service class that the vendor named or the request asked for.
         tier: ServiceTier,
     },
     /// The model has no listed price for prompts of this length at the service class.
@@ -53,15 +53,15 @@ pub enum UnknownCost {
         /// Service class.
         tier: ServiceTier,
     },
-    /// The model has no listed factor for a way of processing that the vendor charges for.
+    /// The model has no listed factor for an option that the vendor charges for.
     #[error("the price table lists no surcharge {way:?} of the model {model:?}: add it")]
     Surcharge {
         /// Name of the model.
         model: Arc<str>,
-        /// Way of processing, by the vendor's word.
+        /// Option, by the vendor's word.
         way: Arc<str>,
     },
-    /// The usage has something that has no listed price.
+    /// The usage contains a kind of tokens without a listed price.
     #[error("the price table lists no price of the model {model:?} for {kind}: add it")]
     Kind {
         /// Name of the model.
@@ -69,10 +69,10 @@ pub enum UnknownCost {
         /// First kind of tokens without a price.
         kind: TokenKind,
     },
-    /// The vendor stated a usage that no response can have taken.
+    /// The vendor stated a usage larger than any response can have.
     #[error("the vendor stated a usage that no response can have taken: {stated}")]
     UnusableUsage {
-        /// Stated count that cannot be used.
+        /// Count that the vendor stated and that cannot be used.
         stated: Arc<str>,
     },
     /// The vendor did not state a usage.
@@ -81,7 +81,7 @@ pub enum UnknownCost {
     /// No layer of the stack prices attempts.
     #[error("no layer prices attempts at the vendor: put the ledger's `attempts` layer right above the client")]
     NoAttemptsLayer,
-    /// A stored response was stored without its cost or its list price.
+    /// A stored response has no cost or list price, because it was stored without.
     #[error("the response was stored without its cost or list price")]
     Stored,
 }

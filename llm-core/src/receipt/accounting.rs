@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 use super::{Amount, Cause, CostShare, Savings, SideCall, savings};
 use crate::{Usage, Usd, call::MemberId, price::UnknownCost};
 
-/// Accounting data of a [`Receipt`](super::Receipt). Serialized, it holds what is true of the response, not of the call
-/// that got it.
+/// Accounting data of a [`Receipt`](super::Receipt). The serialized form holds only the fields that belong to the
+/// response, and leaves out those of the call that got it.
 ///
 /// ```
 /// use llm_core::{Receipt, Usage, layer::Accounting};
@@ -20,67 +20,69 @@ use crate::{Usage, Usd, call::MemberId, price::UnknownCost};
 #[serde(default)]
 #[non_exhaustive]
 pub struct Accounting {
-    /// Origin of the response.
+    /// Origin of the response: a vendor, a cache, or a call that was running already.
     #[serde(skip)]
     pub origin: Origin,
-    /// Tokens that producing the response took; `None` while unknown.
+    /// Tokens that the production of the response took; `None` while unknown.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub usage: Option<Usage>,
-    /// Usage that the vendor stated while the response arrived: a lower bound for a response that broke off.
+    /// Usage that the vendor has stated while the response arrives: a lower bound if the response breaks off.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub usage_so_far: Option<Usage>,
-    /// Calls that the vendor made beside the one that produced the response. Their tokens are part of `usage`.
+    /// Calls that the vendor made in addition to the one that produced the response. Their tokens are included in
+    /// `usage`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub side_calls: Vec<SideCall>,
-    /// First count in the vendor's usage that cannot be one, by its name and value: `prompt_tokens: -5`. A statement
-    /// whose input or output is unusable is not used at all, so `usage` may be `None` because of it.
+    /// Name and value of the first count in the vendor's usage that is impossible, such as `prompt_tokens: -5`. If the
+    /// count of input or output is impossible, the whole usage is ignored and `usage` is `None`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unusable_usage: Option<Arc<str>>,
-    /// The vendor that produced it, such as `openai`.
+    /// Vendor that produced the response, such as `openai`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub provider: Option<Arc<str>>,
-    /// The key pool's member that produced it; `None` without a pool.
+    /// Member of the key pool that produced the response; `None` without a pool.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub member: Option<MemberId>,
-    /// The model that produced it, as the vendor named it.
+    /// Model that produced the response, by the vendor's name for it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub model: Option<Arc<str>>,
-    /// True if a fallback model answered. The layer that fell back sets it; a vendor's name with a date is no fallback.
+    /// True if a fallback model produced the response. The layer that chose the fallback sets it. A model name to which
+    /// the vendor adds a date is not a fallback.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub fallback: bool,
-    /// The vendor's service class, where it named one (`default`, `flex`, …); it decides the price.
+    /// Service class that the vendor stated, if any (`default`, `flex`, …). It decides the price.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub service_tier: Option<Arc<str>>,
-    /// The ways of processing that the vendor charges a factor for, by its own words (`us`, `fast`): see
+    /// Options that the vendor charges a factor for, by the vendor's words (`us`, `fast`): see
     /// [`PriceOptions::surcharges`](crate::price::PriceOptions).
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub surcharges: Vec<Arc<str>>,
-    /// The vendor's id of the request.
+    /// Vendor's id of the request.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub request_id: Option<Arc<str>>,
-    /// True if a packed request produced it: one request with several prompts.
+    /// True if the response came from a packed request, which holds several prompts.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub packed: bool,
-    /// The cost of the response: price of its usage as it was served. A client puts here the amount that the vendor
-    /// states it billed; the layer that prices attempts replaces it by the table's price if the table lists the model
-    /// at this provider.
+    /// Cost of the response: the price of its usage at the class at which it was served. A client sets it to the amount
+    /// that the vendor states. The layer that prices attempts replaces it by the price table's amount if the table
+    /// lists the model at this provider.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cost: Option<Usd>,
-    /// The list price: price of the same response alone at the standard service class; an estimate if it was packed.
-    /// `None` while unknown.
+    /// List price of the response: its price if it had been requested alone at the standard service class, which is an
+    /// estimate for a packed response. `None` while unknown.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub list: Option<Usd>,
-    /// Cause of an unknown cost or list price, from the layer that prices attempts.
+    /// Reason why the cost or the list price is unknown, set by the layer that prices attempts.
     #[serde(skip)]
     pub unpriced: Option<UnknownCost>,
-    /// Amount paid for it in this call; `None` unless a layer stated it. See [`paid`](Self::paid()).
+    /// Amount that this call paid for the response; `None` unless a layer has set it. See [`paid`](Self::paid()).
     #[serde(skip)]
     pub paid: Option<Amount>,
-    /// Amounts saved, by cause: those [of the response](Savings::of_response), which stay with it, and those of this
-    /// call.
+    /// Amounts saved, by cause: those [of the response](Savings::of_response), which are stored with it, and those of
+    /// this call.
     #[serde(with = "savings::of_response", skip_serializing_if = "savings::of_response::is_none")]
     pub saved: Savings,
-    /// The paid amount that this response may count as its own.
+    /// Share of the attempt's cost that this response may take as its own.
     #[serde(skip)]
     pub cost_share: Option<CostShare>,
 }
@@ -89,23 +91,23 @@ pub struct Accounting {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Origin {
-    /// A vendor, for this call.
+    /// A vendor produced it for this call.
     #[default]
     Vendor,
-    /// A stored response.
+    /// It was stored in a cache.
     Cache {
-        /// The tier that had it, such as `memory`.
+        /// Tier of the cache that held it, such as `memory`.
         tier: &'static str,
-        /// Age of the entry.
+        /// Age of the cache entry.
         age: Duration,
     },
-    /// A call that was already running for an equal request.
+    /// Another call was already running for an equal request, and its response is shared.
     Coalesced,
 }
 
 impl Accounting {
-    /// Returns the amount paid to a vendor for this response, in this call. If no layer said so, it is unknown for a
-    /// response that a vendor gave, and nothing for one that was stored or shared.
+    /// Returns the amount that this call paid a vendor for the response. If no layer has set it, the amount is unknown
+    /// for a response that a vendor produced for this call, and zero for a stored or shared one.
     pub fn paid(&self) -> Amount {
         match (&self.paid, self.origin) {
             (Some(paid), _) => paid.clone(),
@@ -116,7 +118,7 @@ impl Accounting {
 
     /// Sets the cost, the list price of the same usage, and the saving of the service class, which is their difference.
     ///
-    /// Without a known cost there is no list price, because the difference is unknown too.
+    /// If the cost is unknown, the list price is not set either, because their difference would be unknown.
     ///
     /// ```
     /// use llm_core::{Cause, Usd, layer::Accounting};
@@ -134,14 +136,13 @@ impl Accounting {
         (self.list, self.unpriced) = known(list);
     }
 
-    /// Marks the response as the share of a packed request. Its list price becomes `alone`, which is the estimated
-    /// price of the same response
-    /// requested alone at the standard class; the difference to the list price of its share of the packed request is
-    /// saved.
+    /// Marks the response as a part of a packed request. Its list price becomes `alone`, the estimated price of the
+    /// same response if it had been requested alone at the standard class. The difference between `alone` and the list
+    /// price of the response's share of the packed request counts as saved.
     ///
-    /// Call it with the accounting of the share: `cost`, `list` and `saved` are this response's part of the packed
-    /// request. The usage to estimate by is the whole prefix and the response's own item as input and its own part of
-    /// the output, without reasoning: `Usage::new(prefix + item, output)`, at
+    /// Call it on the accounting of the share, whose `cost`, `list` and `saved` are this response's part of the packed
+    /// request. Estimate `alone` from a usage with the whole prefix and the response's own item as input, and its own
+    /// part of the output without reasoning: `Usage::new(prefix + item, output)`, at
     /// [`PriceTable::list_of`](crate::price::PriceTable::list_of).
     ///
     /// ```
@@ -157,7 +158,7 @@ impl Accounting {
         let share = self.list;
         self.packed = true;
         self.saved.set(Cause::Packed, Usd::ZERO);
-        // Without the share's own list price the saving is unknown, and so is the sum.
+        // Without the list price of the share, the saving and therefore the sum are unknown.
         let Some(share) = share else { return };
         if let Ok(alone) = alone {
             self.saved.set(Cause::Packed, alone - share);
@@ -165,8 +166,8 @@ impl Accounting {
         (self.list, self.unpriced) = known(alone);
     }
 
-    /// Copies what the response itself is (usage, vendor, model, cost, list price and its own savings), not how this
-    /// call came by it.
+    /// Copies the fields that belong to the response (usage, vendor, model, cost, list price and savings of the
+    /// response), and not those that say how this call got it.
     pub fn copy_response(&mut self, from: &Self) {
         let Self {
             origin: _,
@@ -207,8 +208,9 @@ impl Accounting {
         self.saved = saved.of_response();
     }
 
-    /// Divides the accounting of a call among its parts in proportion to `weights`. Usage and money add up exactly, and
-    /// what cannot be divided goes to the last. The cost share is [taken](CostShare::split) by the parts' own.
+    /// Splits the accounting of a call among its parts in proportion to `weights`. Usage and money add up exactly; the
+    /// last part gets the remainders. The cost share is [split](CostShare::split) too, so that the original can no
+    /// longer be taken.
     ///
     /// ```
     /// use llm_core::{Usage, layer::Accounting};
@@ -224,7 +226,8 @@ impl Accounting {
         let costs = self.cost.map(|cost| cost.split(weights));
         let paid = self.paid.as_ref().map(|paid| paid.split(weights));
         let saved: Vec<_> = self.saved.iter().map(|(cause, amount)| (cause, amount.split(weights))).collect();
-        // Each amount is rounded on its own. A part's list price follows from its other amounts, so that they add up.
+        // Each amount is rounded on its own. The list price of a part is the sum of its other amounts, so that they
+        // stay consistent.
         let rest = self.list.map(|list| (list - self.cost_and_savings()).split(weights));
         let mut cost_shares =
             self.cost_share.as_ref().and_then(|share| share.split(weights)).unwrap_or_default().into_iter();
@@ -237,7 +240,8 @@ impl Accounting {
                 part.usage_so_far = so_far.as_ref().map(|usages| usages[at]);
                 part.cost = costs.as_ref().map(|costs| costs[at]);
                 part.paid = paid.as_ref().map(|paid| paid[at].clone());
-                // The cost of a part is known or unknown already.
+                // The side calls are not needed, because the cost of a part is already computed, or known to be
+                // unknown.
                 part.side_calls = Vec::new();
                 part.saved = saved.iter().map(|(cause, amounts)| (*cause, amounts[at])).collect();
                 part.list = rest.as_ref().map(|rest| rest[at] + part.cost_and_savings());
@@ -247,13 +251,13 @@ impl Accounting {
             .collect()
     }
 
-    /// Returns the list price that the other amounts make up.
+    /// Returns the list price that cost and savings add up to.
     fn cost_and_savings(&self) -> Usd {
         self.cost.unwrap_or_default() + self.saved.of_response().total()
     }
 }
 
-/// Returns the amount, and the cause if it is unknown.
+/// Returns the amount if it is known, and the cause if it is not.
 fn known(amount: Result<Usd, UnknownCost>) -> (Option<Usd>, Option<UnknownCost>) {
     match amount {
         Ok(amount) => (Some(amount), None),

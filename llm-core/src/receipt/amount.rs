@@ -6,9 +6,9 @@ use std::{
 
 use crate::{Usd, price::UnknownCost};
 
-/// Amount of money, of which a part may be unknown for a cause.
+/// Amount of money, a part of which may be unknown, with the cause.
 ///
-/// An unknown amount never reads as $0.00.
+/// An unknown amount is never displayed as $0.00.
 ///
 /// ```
 /// use llm_core::{Amount, Usd, price::UnknownCost};
@@ -36,27 +36,28 @@ impl Amount {
         Self { known: Usd::ZERO, unknown: Some(cause) }
     }
 
-    /// Returns the amount; `None` if a part of it is unknown.
+    /// Returns the amount if it is known completely; `None` if a part of it is unknown.
     pub fn exact(&self) -> Option<Usd> {
         self.unknown.is_none().then_some(self.known)
     }
 
-    /// Returns the part that is known.
+    /// Returns the known part of the amount, which is a lower bound.
     pub fn at_least(&self) -> Usd {
         self.known
     }
 
-    /// Returns the cause if a part of it is unknown; of several, the first.
+    /// Returns the reason why a part of the amount is unknown; the first reason if there are several.
     pub fn cause(&self) -> Option<&UnknownCost> {
         self.unknown.as_ref()
     }
 
-    /// Replaces the part that is known.
+    /// Replaces the known part of the amount.
     pub fn with_known(self, known: Usd) -> Self {
         Self { known, ..self }
     }
 
-    /// Splits the amount in proportion to `weights`, as [`Usd::split`] does. Each share is unknown if this amount is.
+    /// Splits the amount in proportion to `weights`, as [`Usd::split`] does. If the amount has an unknown part, so has
+    /// each share.
     pub fn split(&self, weights: &[u64]) -> Vec<Self> {
         let share = |known| Self { known, unknown: self.unknown.clone() };
         self.known.split(weights).into_iter().map(share).collect()
@@ -89,7 +90,7 @@ impl Sum for Amount {
 }
 
 impl fmt::Display for Amount {
-    /// Writes the amount as [`Usd`] does; with `unknown` or `at least`, and the cause, if a part of it is unknown.
+    /// Writes the amount as [`Usd`] does. If a part is unknown, writes `unknown` or `at least` with the cause.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.unknown {
             None => self.known.fmt(f),

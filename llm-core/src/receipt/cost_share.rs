@@ -8,12 +8,12 @@ use std::{
 
 use crate::Usd;
 
-/// Paid amount that exactly one response takes as its own.
+/// Amount paid for an attempt, or a share of it, which exactly one response may take.
 ///
-/// The layer that pays a vendor puts a share of the attempt's cost on the receipt. A coalesced call has many responses
-/// of one attempt. The first that takes the share was useful spend; a share that none takes was wasted. Once the whole
-/// cost is known to be one or the other, the paying layer gets the wasted amount. So every attempt is counted once,
-/// even if callers are cancelled. The cost of an attempt with several items is [split](Self::split) among them.
+/// The layer that pays a vendor puts a share of the attempt's cost on the receipt. One attempt of a coalesced call has
+/// many responses. The first response that takes the share makes it useful spend. A share that no response takes is
+/// wasted. When all shares are taken or dropped, the paying layer gets the wasted amount. So every attempt is counted
+/// once, even if callers are cancelled. The cost of an attempt with several items is [split](Self::split) among them.
 ///
 /// ```
 /// use std::sync::{Arc, Mutex};
@@ -38,7 +38,7 @@ enum Form {
     Each(Arc<Each>),
 }
 
-/// The shares of a merged call's members, until they are handed out.
+/// Shares of a merged call's members, until they are given to the members.
 struct Each(Mutex<Vec<CostShare>>);
 
 struct Share {
@@ -49,7 +49,7 @@ struct Share {
 
 struct Attempt(Mutex<Open>);
 
-/// State of an attempt whose shares are not all taken or lost.
+/// State of an attempt while some of its shares are neither taken nor dropped.
 struct Open {
     shares: usize,
     lost: Usd,
@@ -59,8 +59,8 @@ struct Open {
 type Settle = Box<dyn FnOnce(Usd) + Send>;
 
 impl CostShare {
-    /// Creates a share of the whole `amount`. `settle` is called once, with the wasted part: as soon as all is taken,
-    /// or when the last clone of the last share is dropped.
+    /// Creates a share of the whole `amount`. `settle` is called once with the wasted part of it, when every share is
+    /// taken, or dropped with its last clone.
     pub fn new(amount: Usd, settle: impl FnOnce(Usd) + Send + 'static) -> Self {
         let open = Open { shares: 1, lost: Usd::ZERO, settle: Some(Box::new(settle)) };
         Self::share(amount, &Arc::new(Attempt(Mutex::new(open))))
@@ -71,13 +71,14 @@ impl CostShare {
         Self(Form::All(shares.into()))
     }
 
-    /// Combines the shares of a merged call's members. [Splitting](Self::split) it among as many hands each its own
-    /// out.
+    /// Combines the shares of a merged call's members. [`split`](Self::split) with one weight for each member gives
+    /// each member its own share.
     pub fn each(shares: Vec<Self>) -> Self {
         Self(Form::Each(Arc::new(Each(Mutex::new(shares)))))
     }
 
-    /// Takes the amount, or the rest of a combined share; `None` if other responses have taken it.
+    /// Takes the amount; of a combined share, the sum of the shares that are not taken yet. Returns `None` if other
+    /// responses have taken all of it.
     pub fn take(&self) -> Option<Usd> {
         match &self.0 {
             Form::Share(share) => share.take().then(|| {
@@ -89,9 +90,9 @@ impl CostShare {
         }
     }
 
-    /// Splits the share among several items, in proportion to `weights`; the parts add up exactly. Of a combined share
-    /// each is split. This share and its clones then count as taken. `None` if other responses have taken it, and
-    /// without weights.
+    /// Splits the share among several items in proportion to `weights`. The parts add up exactly. If this is a combined
+    /// share, each of its shares is split. This share and its clones then count as taken. Returns `None` if other
+    /// responses have taken the share, or if there are no weights.
     pub fn split(&self, weights: &[u64]) -> Option<Vec<Self>> {
         if weights.is_empty() {
             return None;
@@ -112,7 +113,7 @@ impl CostShare {
         }
     }
 
-    /// Returns the amount, whether taken or not.
+    /// Returns the amount, even if it has been taken.
     pub fn amount(&self) -> Usd {
         match &self.0 {
             Form::Share(share) => share.amount,
@@ -127,7 +128,7 @@ impl CostShare {
     }
 }
 
-/// Splits each of several shares, and combines the parts of each item.
+/// Splits each of several shares, and combines the parts that belong to the same item.
 fn split_all(shares: &[CostShare], weights: &[u64]) -> Option<Vec<CostShare>> {
     let mut items = vec![Vec::new(); weights.len()];
     for parts in shares.iter().filter_map(|share| share.split(weights)) {
@@ -154,7 +155,7 @@ impl Share {
 }
 
 impl Attempt {
-    /// Records that one more share is taken, or lost.
+    /// Records that one more share is taken, with `lost` as zero, or dropped, with its amount as `lost`.
     fn settle(&self, lost: Usd) {
         let settled = {
             let mut open = self.open();
@@ -165,7 +166,7 @@ impl Attempt {
             }
             open.settle.take().map(|settle| (settle, open.lost))
         };
-        // Outside the lock: the settlement may lock this state.
+        // Outside of the lock, because the settlement may lock this state.
         if let Some((settle, lost)) = settled {
             settle(lost);
         }

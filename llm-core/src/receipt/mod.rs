@@ -17,9 +17,9 @@ use crate::{Usage, Usd};
 
 /// Shared handle to the accounting data of one response. Cheap to clone; clones share the data.
 ///
-/// The origin is known when the reply arrives. Usage, cost and savings are final when the response has ended, before the
-/// hooks of outer layers run. It is in the reply, not in the response, because an application's own response type has no
-/// room for it, and the usage of a stream is not known at its start.
+/// The origin is known when the reply arrives. Usage, cost and savings are final when the response has ended, before
+/// the hooks of outer layers run. The receipt is part of the reply and not of the response, because an application's
+/// own response type has no field for it, and because the usage of a stream is not known at its start.
 ///
 /// ```
 /// use llm_core::{Receipt, Usage, Usd};
@@ -47,12 +47,12 @@ impl Receipt {
         self.lock().clone()
     }
 
-    /// Changes the accounting data. `change` must not use this receipt, which is locked meanwhile.
+    /// Changes the accounting data. The receipt is locked while `change` runs, so `change` must not use it.
     pub fn edit<R>(&self, change: impl FnOnce(&mut Accounting) -> R) -> R {
         change(&mut self.lock())
     }
 
-    /// Returns the tokens that the response took when it was produced; `None` while unknown.
+    /// Returns the tokens that the production of the response took; `None` while unknown.
     #[inline]
     pub fn usage(&self) -> Option<Usage> {
         self.lock().usage
@@ -63,32 +63,33 @@ impl Receipt {
         self.lock().origin
     }
 
-    /// Returns the cost of the response as it was served; `None` while unknown, or if no layer of the stack prices
-    /// attempts.
+    /// Returns the cost of the response at the service class at which it was served; `None` while unknown, or if the
+    /// stack has no layer that prices attempts.
     pub fn cost(&self) -> Option<Usd> {
         self.lock().cost
     }
 
-    /// Returns the list price of the response: its price alone at the standard service class. `None` while unknown, or if
-    /// no layer of the stack prices attempts.
+    /// Returns the list price of the response: its price if it is requested alone at the standard service class. `None`
+    /// while unknown, or if the stack has no layer that prices attempts.
     pub fn list(&self) -> Option<Usd> {
         self.lock().list
     }
 
-    /// Returns the amount paid to a vendor for this response, in this call, or the cause if it is unknown: see
+    /// Returns the amount that this call paid a vendor for the response, or the reason why it is unknown: see
     /// [`Accounting::paid`](Accounting::paid()).
     pub fn paid(&self) -> Amount {
         self.lock().paid()
     }
 
-    /// Returns the sum of the amounts that were saved; negative if a dearer service class cost more than was saved.
+    /// Returns the sum of the saved amounts. It is negative if a dearer service class cost more than was saved
+    /// otherwise.
     pub fn saved(&self) -> Usd {
         self.lock().saved.total()
     }
 
     #[inline]
     fn lock(&self) -> MutexGuard<'_, Accounting> {
-        // Accounting is plain data and whole after every statement, so a panic elsewhere does not corrupt it.
+        // Accounting data is plain and consistent after every statement, so a panic elsewhere does not corrupt it.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

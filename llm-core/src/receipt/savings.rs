@@ -4,22 +4,23 @@ use serde::{Deserialize, Serialize};
 
 use crate::Usd;
 
-/// Cause of a saving: a response, or a part of its list price, that did not have to be paid.
+/// Reason why a response, or a part of its list price, did not have to be paid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Cause {
-    /// A cache hit saves the cost of the stored response.
+    /// A cache hit saved the cost of the stored response.
     CacheHit,
-    /// A shared call saves the cost of the response: an equal call was running already.
+    /// A shared call saved the cost of the response, because an equal call was already running.
     Coalesced,
-    /// A packed request, which produced several responses, saves the difference to the estimated price of this one alone.
+    /// A packed request, which produced several responses, saved the difference between the estimated price of this
+    /// response requested alone and its share.
     Packed,
-    /// A service class saves the difference to the standard one. It is negative for a class that is dearer.
+    /// The service class saved the difference to the standard class. The amount is negative for a dearer class.
     Tier,
 }
 
-/// Amounts that did not have to be paid, by cause. An amount is negative where more had to be paid.
+/// Amounts that did not have to be paid, by cause. An amount is negative if the cause made the response dearer.
 ///
 /// ```
 /// use llm_core::{Cause, Savings, Usd};
@@ -47,8 +48,8 @@ impl Cause {
         }
     }
 
-    /// Returns true for a saving of the response itself, which every call that gets the response has; false for a saving
-    /// of one call.
+    /// Returns `true` if the saving belongs to the response, so that every call that gets the response has it; `false`
+    /// if it belongs to one call.
     pub fn is_of_response(self) -> bool {
         match self {
             Self::CacheHit | Self::Coalesced => false,
@@ -58,7 +59,7 @@ impl Cause {
 }
 
 impl Savings {
-    /// Adds an amount.
+    /// Adds an amount to that of a cause.
     pub fn add(&mut self, cause: Cause, amount: Usd) {
         self.0[cause as usize] += amount;
     }
@@ -73,12 +74,12 @@ impl Savings {
         self.0[cause as usize]
     }
 
-    /// Returns the savings of the response itself, without those of the call that got it.
+    /// Returns the savings that belong to the response, without those of the call that got it.
     pub fn of_response(&self) -> Self {
         self.iter().filter(|(cause, _)| cause.is_of_response()).collect()
     }
 
-    /// Returns the causes with an amount other than zero, and their amounts.
+    /// Returns the causes whose amount is not zero, with their amounts.
     pub fn iter(&self) -> impl Iterator<Item = (Cause, Usd)> + '_ {
         Cause::ALL.into_iter().map(|cause| (cause, self.of(cause))).filter(|(_, amount)| !amount.is_zero())
     }
@@ -104,7 +105,7 @@ impl fmt::Debug for Savings {
     }
 }
 
-/// Serialized form of [`Savings`]: those of the response, by the causes' names.
+/// Serialized form of [`Savings`]: the amounts that belong to the response, by the names of the causes.
 pub(super) mod of_response {
     use std::collections::BTreeMap;
 

@@ -4,7 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::Usage;
 
-/// Call that a vendor made beside the one that produced the response: a compaction, an advisor, a model that declined.
+/// Call that a vendor made in addition to the one that produced the response, for example to compact the conversation,
+/// to ask an advisor, or of a model that declined to answer.
 ///
 /// Its usage is part of [`Accounting::usage`](super::Accounting::usage) and has a price of its own: see
 /// [`PriceTable::cost_of`](crate::price::PriceTable::cost_of).
@@ -21,20 +22,20 @@ use crate::Usage;
 #[serde(default)]
 #[non_exhaustive]
 pub struct SideCall {
-    /// Model that ran it; `None` for the model of the response.
+    /// Model that the call went to; `None` for the model of the response.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub model: Option<Arc<str>>,
-    /// Tokens that it took.
+    /// Tokens that the call took.
     pub usage: Usage,
 }
 
 impl SideCall {
-    /// Creates a call of the response's own model.
+    /// Creates a side call of the model that produced the response.
     pub fn new(usage: Usage) -> Self {
         Self { model: None, usage }
     }
 
-    /// Sets the model that ran the call.
+    /// Sets the model that the call went to.
     #[must_use]
     pub fn with_model(mut self, model: impl Into<Arc<str>>) -> Self {
         self.model = Some(model.into());

@@ -7,8 +7,9 @@ use std::{
     time::Duration,
 };
 
-/// Waiting times where the vendor states none: random times below a bound that doubles ("full jitter"), so that callers
-/// who failed together do not come back together. It reads no clock. Clones share the sequence of random numbers.
+/// Random waiting times before retries, for failures for which the vendor states none. The upper bound of the time
+/// doubles with each failure ("full jitter"), so that callers who failed together do not retry together. Clones share
+/// the sequence of random numbers.
 ///
 /// ```
 /// use std::time::Duration;
@@ -26,34 +27,34 @@ pub struct Backoff {
     random: Random,
 }
 
-/// Random numbers, not for secrets. Clones share the sequence.
+/// Pseudo-random numbers, not fit for secrets. Clones share the sequence.
 #[derive(Clone, Debug)]
 struct Random(Arc<AtomicU64>);
 
 impl Backoff {
-    /// Creates a backoff whose bound is `first` after the first failure, twice that after the second, and so on up to
-    /// `most`.
+    /// Creates a backoff whose upper bound is `first` after the first failure, twice that after the second, and so on
+    /// up to `most`.
     pub fn new(first: Duration, most: Duration) -> Self {
-        // The standard library seeds its hashes at random.
+        // The standard library seeds the hasher of each `RandomState` at random.
         Self { first, most, random: Random::new(RandomState::new().build_hasher().finish()) }
     }
 
-    /// Makes the random times repeatable, for tests.
+    /// Sets the seed, so that a test gets the same random times in each run.
     #[must_use]
     pub fn seeded(self, seed: u64) -> Self {
         Self { random: Random::new(seed), ..self }
     }
 
-    /// Returns the bound of the wait after this number of failures in a row.
+    /// Returns the upper bound of the waiting time after `failed` failures in a row.
     pub fn bound(&self, failed: u32) -> Duration {
         let doubled = 1u32.checked_shl(failed.saturating_sub(1)).and_then(|factor| self.first.checked_mul(factor));
         doubled.unwrap_or(self.most).min(self.most)
     }
 
-    /// Returns a random wait after this number of failures in a row, from zero up to its [bound](Self::bound).
+    /// Returns a random waiting time after `failed` failures in a row, between zero and the [bound](Self::bound).
     pub fn wait(&self, failed: u32) -> Duration {
         let nanos = u64::try_from(self.bound(failed).as_nanos()).unwrap_or(u64::MAX);
-        // The upper half of a product of two 64-bit numbers is below both factors.
+        // The upper half of the product of two 64-bit numbers is smaller than either of them.
         Duration::from_nanos(((u128::from(nanos) * u128::from(self.random.next())) >> 64) as u64)
     }
 }

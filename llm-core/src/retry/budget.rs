@@ -3,11 +3,11 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
-/// Bound on retries in proportion to calls. Clones share it, so several clients can have one.
+/// Bound on the number of retries in proportion to the number of calls. Clones share one budget, so several clients can
+/// use it together.
 ///
-/// Every call adds a share of a retry, every retry takes a whole one. It begins with a few, so that a service with few
-/// calls can retry at all, and never holds more than these and what a hundred calls add. It counts calls and reads no
-/// clock.
+/// Every call adds a fraction of a retry, every retry takes one. The budget begins with a reserve, so that a service
+/// with few calls can retry too. It never holds more than the reserve and what a hundred calls add.
 ///
 /// ```
 /// use llm_core::layer::RetryBudget;
@@ -24,7 +24,7 @@ pub struct RetryBudget(Arc<Bucket>);
 
 #[derive(Debug)]
 struct Bucket {
-    /// Balance in hundredths of a retry.
+    /// Balance of the budget, in hundredths of a retry.
     left: AtomicU64,
     each: u64,
     most: u64,
@@ -33,25 +33,25 @@ struct Bucket {
 const RETRY: u64 = 100;
 
 impl RetryBudget {
-    /// Returns a budget of `percent` retries for a hundred calls, which begins with `reserve` retries.
+    /// Creates a budget that begins with `reserve` retries and gains `percent` retries for each hundred calls.
     pub fn new(percent: u32, reserve: u32) -> Self {
         let (each, reserve) = (u64::from(percent), u64::from(reserve) * RETRY);
         Self(Arc::new(Bucket { left: AtomicU64::new(reserve), each, most: reserve + 100 * each }))
     }
 
-    /// Returns the number of retries that are left.
+    /// Returns the number of whole retries that are left.
     pub fn remaining(&self) -> u64 {
         self.0.left.load(Ordering::Relaxed) / RETRY
     }
 
-    /// Adds the share of a call. A layer calls it once for each call, not for each attempt.
+    /// Adds a call's fraction of a retry. A layer calls this once for each call, not for each attempt.
     pub fn deposit(&self) {
         let Bucket { left, each, most } = &*self.0;
-        // The closure always gives a value.
+        // The closure always returns a value, so the update cannot fail.
         let _ = left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| Some((left + each).min(*most)));
     }
 
-    /// Takes a retry; `None` if there is none left.
+    /// Takes a retry from the budget; `None` if none is left.
     pub fn withdraw(&self) -> Option<RetryToken> {
         let take = |left: u64| left.checked_sub(RETRY);
         let taken = self.0.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_ok();
@@ -59,8 +59,8 @@ impl RetryBudget {
     }
 }
 
-/// Retry that is to be made, from [`RetryBudget::withdraw`]. If it is dropped before it is [spent](Self::spend), the
-/// budget has it back.
+/// Retry that was taken from a budget by [`RetryBudget::withdraw`]. It goes back to the budget if it is dropped before
+/// it is [spent](Self::spend).
 ///
 /// ```
 /// use llm_core::layer::RetryBudget;
@@ -75,7 +75,7 @@ impl RetryBudget {
 pub struct RetryToken(Option<RetryBudget>);
 
 impl RetryToken {
-    /// Spends the token for a retry.
+    /// Spends the token, because the retry is now made.
     pub fn spend(mut self) {
         self.0 = None;
     }
@@ -90,7 +90,7 @@ impl Drop for RetryToken {
 }
 
 impl Default for RetryBudget {
-    /// Creates a budget of twenty retries for a hundred calls, and ten at the start.
+    /// Creates a budget that begins with ten retries and gains twenty for each hundred calls.
     fn default() -> Self {
         Self::new(20, 10)
     }
