@@ -1,4 +1,4 @@
-//! Limits of one embeddings request, as vendors document them, or as clients of the vendor do.
+//! Limits of one embeddings request, as documented by the vendors or by clients of their APIs.
 //!
 //! ```
 //! use llm_providers::batch_limits;
@@ -10,33 +10,35 @@
 
 use llm_core::layer::BatchLimits;
 
-/// Returns the limits of OpenAI's `/embeddings`: 2,048 inputs, 8,192 tokens each, 300,000 tokens in all.
+/// Returns the limits of OpenAI's `/embeddings`: 2,048 inputs, 8,192 tokens in each, 300,000 tokens in all.
 pub const fn openai_embeddings() -> BatchLimits {
     BatchLimits::of_items(2_048).with_tokens_per_item(8_192).with_tokens(300_000)
 }
 
-/// Returns the limits of Gemini's `:batchEmbedContents`: 100 texts, 2,048 tokens each (`gemini-embedding-001`).
+/// Returns the limits of Gemini's `:batchEmbedContents`: 100 texts, 2,048 tokens in each (`gemini-embedding-001`).
 pub const fn gemini_embeddings() -> BatchLimits {
     BatchLimits::of_items(100).with_tokens_per_item(2_048)
 }
 
-/// Returns the limits of Cohere's embeddings, also by its endpoint in OpenAI's format: 96 texts, 128,000 tokens in all.
+/// Returns the limits of Cohere's embeddings: 96 texts, 128,000 tokens in all. They hold for its endpoint in OpenAI's
+/// format too.
 pub const fn cohere_embeddings() -> BatchLimits {
     BatchLimits::of_items(96).with_tokens(128_000)
 }
 
-/// Returns limits of Mistral's `/embeddings`: 256 texts, 16,000 tokens in all.
+/// Returns the limits of Mistral's `/embeddings`: 256 texts, 16,000 tokens in all.
 ///
-/// Mistral documents none. The number of texts is the one that the docs of the crate `rig-core` state as tried (257 are refused,
-/// "Too many inputs in request"), and the tokens are those that LangChain's `MistralAIEmbeddings` documents.
+/// Mistral documents no limits. The number of texts was found by trial according to the documentation of the crate
+/// `rig-core` (257 are refused, "Too many inputs in request"). The number of tokens is documented by LangChain's
+/// `MistralAIEmbeddings`.
 pub const fn mistral_embeddings() -> BatchLimits {
     BatchLimits::of_items(256).with_tokens(16_000)
 }
 
 /// Returns the limits of Voyage's `/embeddings`: 128 texts, 120,000 tokens in all.
 ///
-/// They are those of the API definition that Voyage's own client quotes (`EmbedRequest` of npm's `voyageai` 0.0.4), for the models
-/// with the fewest tokens. Newer models may take more.
+/// They come from the API definition in Voyage's own client (`EmbedRequest` of npm's `voyageai` 0.0.4), and are those
+/// of the models that take the fewest tokens. Newer models may take more.
 pub const fn voyage_embeddings() -> BatchLimits {
     BatchLimits::of_items(128).with_tokens(120_000)
 }

@@ -1,4 +1,4 @@
-//! Deadline of a call, its own or that of the callers who share it.
+//! Deadline of a call: its own, or that of the callers who share it.
 
 use std::{
     future::{Future, pending, poll_fn},
@@ -12,8 +12,8 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::runtime;
 
-/// Time after which the response is no longer wanted, if there is one. It moves while callers of a shared call come and
-/// go.
+/// Time after which the response is no longer wanted, if there is one. It moves while callers of a shared call join and
+/// leave.
 #[derive(Clone, Debug)]
 pub(crate) struct Deadline(CallDeadline);
 
@@ -22,13 +22,14 @@ impl Deadline {
         Self(CallDeadline::of(call))
     }
 
-    /// Returns true if the deadline is `wait` from now, or sooner.
+    /// Returns `true` if the deadline comes within the time `wait` from now.
     pub(crate) fn is_within(&self, wait: std::time::Duration) -> bool {
         let then = Instant::now().into_std().checked_add(wait);
         self.0.latest().is_some_and(|at| then.is_none_or(|then| at <= then))
     }
 
-    /// Refuses a call whose deadline has passed before it was sent, or cannot be kept.
+    /// Returns an error for a call whose deadline passed before it was sent, or whose deadline cannot be awaited
+    /// because there is no runtime.
     pub(crate) fn check(&self) -> Result<(), Error> {
         match self.0.latest() {
             Some(at) if at <= Instant::now().into_std() => Err(passed().with_charge(Charge::None)),
@@ -37,7 +38,7 @@ impl Deadline {
         }
     }
 
-    /// Waits for a result of a call that was sent, until the deadline.
+    /// Waits for the result of a call that was sent, but not beyond the deadline.
     pub(crate) async fn bound<F: Future>(&self, future: F) -> Result<F::Output, Error> {
         if self.0.is_unbounded() {
             return Ok(future.await);
@@ -50,7 +51,7 @@ impl Deadline {
         .await
     }
 
-    /// Creates the alarm of a stream.
+    /// Creates the future that ends a stream at the deadline.
     pub(crate) fn alarm(&self) -> Alarm {
         let deadline = self.0.clone();
         Alarm((!deadline.is_unbounded()).then(|| -> Passing { Box::pin(async move { deadline.passed(timer).await }) }))
@@ -63,7 +64,7 @@ pub(crate) struct Alarm(Option<Passing>);
 type Passing = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 impl Alarm {
-    /// Waits until the deadline has passed.
+    /// Polls for the deadline. Returns the error that ends the stream when it has passed.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Error> {
         match &mut self.0 {
             Some(passing) => passing.as_mut().poll(cx).map(|()| passed()),
@@ -72,8 +73,8 @@ impl Alarm {
     }
 }
 
-/// Waits until a time, if the runtime has timers. A caller with a deadline that shares the call may be in a runtime
-/// while another polls it outside.
+/// Waits until a time, if the runtime has timers. A shared call may be polled outside of a runtime although a caller
+/// with a deadline is inside one.
 async fn timer(at: StdInstant) {
     if runtime::is_running() {
         sleep_until(at.into()).await;

@@ -2,11 +2,12 @@
 
 use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
 
-/// Upper bounds of the buckets that fit the times of calls, their first content and their waiting: 50 ms to 10 minutes.
+/// Upper bounds of histogram buckets, in seconds, for the times of calls, their first content and their waiting: 50 ms
+/// to 10 minutes.
 pub const SECONDS_BUCKETS: [f64; 13] = [0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 40.0, 80.0, 240.0, 600.0];
 
-/// Describes each metric of this crate, with its unit, to the installed recorder. Call it once, after the recorder
-/// is installed.
+/// Registers the description and the unit of each metric of this crate with the installed recorder. Call it once, after
+/// the recorder is installed.
 ///
 /// ```
 /// llm_providers::describe_metrics();

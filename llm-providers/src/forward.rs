@@ -1,8 +1,9 @@
-//! Forwards a stream's events from their source to the reader, for the client, `genai` and scripts alike.
+//! Forwards the events of a stream from their source to the reader. The client, the `genai` bridge and the scripted
+//! provider use it.
 //!
-//! A source reads events into a queue. They are noted on the receipt and in the span when they are read, and the reader
-//! gets them one by one. The first error ends the stream. [`Forward::begin`] first waits for content, so that an error
-//! before it is the call's, which can be retried.
+//! A source reads events into a queue. The receipt and the span record them when they are read, and the reader gets
+//! them one by one. The first error ends the stream. [`Forward::begin`] waits for the first content, so that an error
+//! before it is returned by the call, which can then be retried.
 
 use std::{
     collections::VecDeque,
@@ -21,26 +22,26 @@ use crate::{runtime, telemetry::CallSpan};
 
 /// Largest number of events that are held back before the first content.
 const MAX_HELD_EVENTS: usize = 64;
-/// Longest time that an event is held back before the first content. The stream goes on after it, however long it takes.
+/// Longest time for which events are held back before the first content. After it the stream is returned, and may take
+/// any time.
 const MAX_HOLD: Duration = Duration::from_secs(10);
 
-/// A source of a stream's events.
+/// Source of the events of a stream.
 pub(crate) trait EventSource: Unpin + Send + 'static {
     /// Reads further input and adds its events, which may be none. Returns `false` at the end.
     fn poll_read(&mut self, events: &mut VecDeque<ChatEvent>, cx: &mut Context<'_>) -> Poll<Result<bool, Error>>;
 
-    /// Writes to the receipt what was read besides events, such as a service class. `usage` is that of the new events,
-    /// if one
-    /// states it.
+    /// Writes to the receipt the values that were read in addition to events, such as a service class. `usage` is that
+    /// of the new events, if one of them states it.
     fn note(&mut self, _usage: Option<Usage>) {}
 
-    /// Completes the error that ends the stream, and releases what the source holds.
+    /// Completes the error that ends the stream, and drops the resources of the source.
     fn fail(&mut self, error: Error) -> Error {
         error
     }
 }
 
-/// A stream of the events of a source.
+/// Stream of the events of a source.
 pub(crate) struct Forward<S> {
     source: S,
     events: VecDeque<ChatEvent>,
@@ -50,7 +51,7 @@ pub(crate) struct Forward<S> {
 }
 
 impl<S: EventSource> Forward<S> {
-    /// Creates a stream that fills in the receipt.
+    /// Creates a stream that completes the receipt while it is read.
     pub(crate) fn new(source: S, receipt: Receipt, span: Option<CallSpan>) -> Self {
         Self { source, events: VecDeque::new(), is_open: true, receipt, span }
     }
@@ -59,7 +60,7 @@ impl<S: EventSource> Forward<S> {
     ///
     /// # Errors
     ///
-    /// The error that came before any content. It is the call's error, and there is no stream.
+    /// The error that came before any content. The call returns it in place of a stream.
     pub(crate) async fn begin(mut self) -> Result<ChatStream, Error> {
         let mut limit = None;
         match poll_fn(|cx| self.poll_begun(&mut limit, cx)).await {
@@ -68,7 +69,7 @@ impl<S: EventSource> Forward<S> {
         }
     }
 
-    /// Waits until content is in the queue, or the limit of held events or of their time is reached.
+    /// Polls until content is in the queue, or the limit on the number or the time of held events is reached.
     fn poll_begun(&mut self, limit: &mut Option<Pin<Box<Sleep>>>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         while self.events.len() < MAX_HELD_EVENTS && !self.events.iter().any(ChatEvent::is_content) {
             if !self.is_open {
@@ -87,7 +88,7 @@ impl<S: EventSource> Forward<S> {
         Poll::Ready(Ok(()))
     }
 
-    /// Reads further events, and records them on the receipt and in the span.
+    /// Polls for further events, and records them on the receipt and in the span.
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         let before = self.events.len();
         let read = ready!(self.source.poll_read(&mut self.events, cx));

@@ -1,4 +1,4 @@
-//! Providers by address.
+//! Creation of providers from URLs.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use crate::{
     transport::Reqwest,
 };
 
-/// Vendors and servers: name in the address, variable of the key, format.
+/// Vendors and servers: name in the URL, environment variable of the key, format.
 const VENDORS: [Vendor; 12] = [
     Vendor::keyed("openai", "OPENAI_API_KEY", Format::OpenAi(Dialect::OPENAI)),
     Vendor::keyed("anthropic", "ANTHROPIC_API_KEY", Format::Anthropic),
@@ -28,7 +28,7 @@ const VENDORS: [Vendor; 12] = [
 
 struct Vendor {
     name: &'static str,
-    /// Variable of the key; `None` for servers that mostly have none.
+    /// Name of the environment variable that holds the key; `None` for servers that usually need none.
     variable: Option<&'static str>,
     format: Format,
 }
@@ -41,7 +41,7 @@ enum Format {
     Gemini,
 }
 
-/// Parts of an address.
+/// Parts of a provider's URL.
 #[derive(Default)]
 struct Options<'a> {
     base_url: Option<&'a str>,
@@ -49,9 +49,10 @@ struct Options<'a> {
     api_version: Option<&'a str>,
 }
 
-/// Creates a provider from one line of configuration: a vendor, and an address unless it is the vendor's own.
+/// Creates a provider from one line of configuration: the name of a vendor, and a base URL unless it is the vendor's
+/// own.
 ///
-/// | URL | provider | variable of the key |
+/// | URL | provider | environment variable of the key |
 /// |---|---|---|
 /// | `openai:` | OpenAI | `OPENAI_API_KEY` |
 /// | `anthropic:` | Anthropic | `ANTHROPIC_API_KEY` |
@@ -63,9 +64,10 @@ struct Options<'a> {
 /// | `ollama:`, `vllm:` | these, on this machine | none |
 /// | `openai+https://llm.internal/v1` | another server that speaks OpenAI's format | `OPENAI_API_KEY` |
 ///
-/// Each takes an address after a plus: `openai+https://eu.api.openai.com/v1`, `ollama+http://ollama.internal:11434/v1`.
-/// `?key=NAME` names another variable, in capitals. `lookup` reads a variable, mostly from the environment. Plain `http` gets a key only
-/// from a variable that is named in the URL, so that no vendor's key leaves in the clear.
+/// Each takes a base URL after a plus: `openai+https://eu.api.openai.com/v1`, `ollama+http://ollama.internal:11434/v1`.
+/// `?key=NAME` names another variable, in capitals. `lookup` returns the value of a variable, usually from the
+/// environment. Over plain `http` a key is sent only if the URL names its variable, so that a vendor's key is not sent
+/// unencrypted by accident.
 ///
 /// ```
 /// # #[cfg(feature = "reqwest")]
@@ -85,8 +87,8 @@ struct Options<'a> {
 /// # Errors
 ///
 /// [`ErrorKind::InvalidRequest`](llm_core::ErrorKind::InvalidRequest) if the URL names no vendor of the table, has an
-/// unknown option, lacks an address or a version that the vendor needs, or if the key is not set. Messages do not quote
-/// the URL, which may hold a secret.
+/// unknown option, lacks a base URL or a version that the vendor needs, or if the variable of the key is not set.
+/// Messages do not quote the URL, which may hold a secret.
 pub fn from_url(url: &str, lookup: impl Fn(&str) -> Option<String>) -> Result<Arc<dyn Provider>, Error> {
     let (head, query) = url.trim().split_once('?').unwrap_or((url.trim(), ""));
     let (name, base_url) = match (head.split_once('+'), head.strip_suffix(':')) {
@@ -115,7 +117,7 @@ pub fn from_url(url: &str, lookup: impl Fn(&str) -> Option<String>) -> Result<Ar
 }
 
 impl Options<'_> {
-    /// Sets the address of a client, where the URL has one.
+    /// Sets the base URL of a client, if the provider's URL has one.
     fn place<W: VendorProtocol>(&self, client: Client<W>) -> Result<Client<W>, Error> {
         match self.base_url {
             Some(address) => client.base_url(address),
@@ -129,13 +131,13 @@ impl Vendor {
         Self { name, variable: Some(variable), format }
     }
 
-    /// Returns the key; `None` where the server needs none.
+    /// Returns the key; `None` if the server needs none.
     fn key(
         &self,
         options: &Options<'_>,
         lookup: impl Fn(&str) -> Option<String>,
     ) -> Result<Option<SecretString>, Error> {
-        // Any scheme but https is refused. A scheme may be written in any case.
+        // Any scheme but https is unencrypted here. A scheme may be written in upper or lower case.
         let is_plain = options
             .base_url
             .is_some_and(|address| !address.get(..8).is_some_and(|start| start.eq_ignore_ascii_case("https://")));
@@ -181,12 +183,12 @@ impl Vendor {
     }
 }
 
-/// Returns the error for an option `key` that is not a variable's name. It does not quote the option, which may be the
-/// key itself.
+/// Message for an option `key` that does not name a variable. It does not quote the option, which may be the key
+/// itself.
 const NO_VARIABLE: &str = "?key= in the provider's URL names no variable: write the name of an environment variable in capitals, \
                            such as ?key=OPENAI_API_KEY, and put the key itself into that variable";
 
-/// Returns true for the usual form of a variable's name. No vendor's key has that form.
+/// Returns `true` if the text has the usual form of a variable's name. No vendor's key has that form.
 fn is_variable(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(|byte| matches!(byte, b'A'..=b'Z' | b'0'..=b'9' | b'_'))
 }

@@ -2,28 +2,31 @@
 //!
 //! # Overview
 //!
-//! All clients are one [`Client`] of a [`protocol::VendorProtocol`], a format without input or output. HTTP is behind the
-//! seam [`transport`]. [`openai`] has the table of servers that speak OpenAI's format, and [`openai::serve`] answers a service's
-//! own clients in it. [`ledger`] defines its terms, and
-//! [`prices`] says where prices come from.
+//! Every client is a [`Client`] of a [`protocol::VendorProtocol`], which is a codec without I/O. HTTP is behind the
+//! trait of [`transport`]. [`openai`] has the table of servers that speak OpenAI's format, and [`openai::serve`] writes
+//! responses for a service's own clients in that format. The documentation of [`ledger`] defines its terms, and that of
+//! [`prices`] names the sources of prices.
 //!
 //! # Behaviour
 //!
-//! - A call is marked as sent right before its request goes to the transport. What fails before costs nothing; so
-//!   does what the vendor refuses. Of anything else without a usage the charge is unknown.
-//! - The usage of a response is the largest that its vendor stated of each part. Without a prompt in it, or with a count
-//!   that cannot be one, it is unknown; [`Accounting::unusable_usage`](llm_core::layer::Accounting::unusable_usage) names the count.
-//! - A stream is whole if every choice has a reason of its end, and as many came as were requested or the vendor's own end
-//!   (`[DONE]`); otherwise it ends with an error.
-//! - A streamed call resolves at its first [content](llm_core::ChatEvent::is_content). The events before it are held back, at
-//!   most 64 and at most 10 s, and the stream begins with them. An error before the content is the call's, so that a retry
-//!   or another vendor may follow, and costs nothing if the vendor refused the request.
-//! - What another vendor's response left in a conversation (signatures, citations, parts of its own kinds) is refused by
-//!   name, or, where it only proves or annotates, left out with `approximate`.
+//! - A call is marked as sent right before its request goes to the transport. A failure before that costs nothing; so
+//!   does a refusal by the vendor. The charge of any other failure without a usage is unknown.
+//! - Each count in the usage of a response is the largest that its vendor stated. Without a count for the prompt, or
+//!   with a count that is impossible, the usage is unknown;
+//!   [`Accounting::unusable_usage`](llm_core::layer::Accounting::unusable_usage) names the count.
+//! - A stream is complete if every choice has a reason for its end, and either all requested choices or the vendor's
+//!   own end (`[DONE]`) have arrived; otherwise it ends with an error.
+//! - The future of a streamed call is ready at the first [content](llm_core::ChatEvent::is_content). The events before
+//!   it are held back, at most 64 and at most 10 s, and the stream begins with them. An error before the content is
+//!   returned by the call, so that a retry or another vendor may follow, and costs nothing if the vendor refused the
+//!   request.
+//! - Fields that another vendor's response left in a conversation (signatures, citations, parts of its own kinds) are
+//!   refused by name. With `approximate`, fields that only prove or annotate something are left out instead.
 //! - A call's deadline bounds connecting, waiting and every piece of the response.
-//! - Responses are read up to a bound: [`Client::max_body_bytes`], and for each event of a stream
+//! - The size of a response is bounded by [`Client::max_body_bytes`], that of each event of a stream by
 //!   [`Client::max_event_bytes`].
-//! - A request that a format cannot express is refused, naming the field. Unknown fields are kept in both directions.
+//! - A request that a format cannot express is refused with an error that names the field. Unknown fields are kept in
+//!   requests and responses.
 //!
 //! # Cloning and readiness
 //!
@@ -31,7 +34,7 @@
 //!
 //! # Errors
 //!
-//! [`llm_core::Error`], with the vendor's status, code, request id, waiting time and limits where it stated them. The
+//! [`llm_core::Error`], with the vendor's status, code, request id, waiting time and limits if it stated them. The
 //! tables are in the docs of the vendors' modules, such as [`openai`]. No message holds a key or a URL.
 //!
 //! # Observability

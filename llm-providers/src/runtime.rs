@@ -1,4 +1,4 @@
-//! The tokio runtime that timers and sockets need; without one they panic.
+//! Check for the tokio runtime that timers and sockets need, because they panic without one.
 
 use llm_core::{Error, ErrorKind};
 use tokio::runtime::Handle;
@@ -8,7 +8,7 @@ pub(crate) fn is_running() -> bool {
     Handle::try_current().is_ok()
 }
 
-/// Refuses a call that would panic outside a tokio runtime.
+/// Returns an error outside a tokio runtime, where the call would panic.
 pub(crate) fn require(what: &str) -> Result<(), Error> {
     if is_running() {
         return Ok(());

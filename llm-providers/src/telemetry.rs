@@ -1,13 +1,14 @@
-//! Spans. The only place that knows OpenTelemetry's `gen_ai.*` names, which are still being renamed.
+//! Spans of calls to vendors. This is the only file with OpenTelemetry's `gen_ai.*` names, which are still being
+//! renamed.
 //!
-//! They hold no prompt, no response, no key and no tenant.
+//! Spans hold no prompt, no response, no key and no tenant.
 
 use std::future::Future;
 
 use llm_core::{Error, ErrorKind, Usage};
 use tracing::{Instrument, Span, field::Empty};
 
-/// The span of one call to a vendor.
+/// Span of one call to a vendor.
 #[derive(Clone, Debug)]
 pub(crate) struct CallSpan(Span);
 
@@ -26,7 +27,7 @@ impl CallSpan {
         ))
     }
 
-    /// Runs the call inside, and records how it fails.
+    /// Runs the call inside the span, and records its failure.
     pub(crate) async fn run<R>(&self, call: impl Future<Output = Result<R, Error>>) -> Result<R, Error> {
         call.instrument(self.0.clone()).await.inspect_err(|error| self.failed(error))
     }
@@ -65,7 +66,7 @@ pub(crate) fn word(kind: ErrorKind) -> &'static str {
         ErrorKind::DeadlineExceeded => "deadline_exceeded",
         ErrorKind::Malformed => "malformed",
         ErrorKind::Incomplete => "incomplete",
-        // OpenTelemetry's word for other errors.
+        // OpenTelemetry's value for other errors.
         _ => "_OTHER",
     }
 }

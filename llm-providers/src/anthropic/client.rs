@@ -6,9 +6,10 @@ use crate::client::Client;
 #[cfg(feature = "reqwest")]
 use crate::transport::Reqwest;
 
-/// A client of Anthropic.
+/// Client of Anthropic.
 ///
-/// It has no embeddings: asking for some is [`ErrorKind::Unsupported`](llm_core::ErrorKind::Unsupported).
+/// Anthropic has no embeddings, so a call for them returns
+/// [`ErrorKind::Unsupported`](llm_core::ErrorKind::Unsupported).
 ///
 /// ```
 /// # async fn ask() -> Result<(), llm_core::Error> {
@@ -23,13 +24,13 @@ use crate::transport::Reqwest;
 #[cfg(feature = "reqwest")]
 pub type Anthropic<T = Reqwest> = Client<AnthropicProtocol, T>;
 
-/// A client of Anthropic.
+/// Client of Anthropic.
 #[cfg(not(feature = "reqwest"))]
 pub type Anthropic<T> = Client<AnthropicProtocol, T>;
 
 impl<T> Client<AnthropicProtocol, T> {
-    /// Sets the bound on output tokens of requests that have none. Default: 4,096. The vendor requires one in each
-    /// request.
+    /// Sets the largest number of output tokens for requests that do not set one, because the vendor requires it in
+    /// each request. Default: 4,096.
     ///
     /// ```
     /// use llm_providers::Anthropic;
@@ -41,13 +42,13 @@ impl<T> Client<AnthropicProtocol, T> {
         self.edit_protocol(|protocol| protocol.options.max_tokens = most)
     }
 
-    /// Sends an approximation instead of an error for some features that the format lacks:
-    /// [`Options::approximate`](super::Options) says which.
+    /// Sends an approximation instead of returning an error for some features that the format lacks. The table of
+    /// [`Options::approximate`](super::Options) lists them.
     pub fn approximate(self, on: bool) -> Self {
         self.edit_protocol(|protocol| protocol.options.approximate = on)
     }
 
-    /// Opts in to one of the vendor's betas, by its name. Call it once for each beta.
+    /// Enables a beta feature of the vendor, by its name. Call this once for each feature.
     ///
     /// ```
     /// use llm_providers::Anthropic;

@@ -13,12 +13,12 @@ use crate::{
     protocol::{Decoded, EncodedRequest, Model, VendorProtocol},
 };
 
-/// The version of the format, sent with each request.
+/// Version of the format, which is sent with each request.
 const VERSION: HeaderValue = HeaderValue::from_static("2023-06-01");
-/// Largest number of models on one page of the list.
+/// Largest number of models on a page of the list of models.
 const PAGE: u32 = 1_000;
 
-/// Anthropic's messages format.
+/// Codec of Anthropic's messages format.
 #[derive(Clone, Debug, Default)]
 pub struct AnthropicProtocol {
     pub(super) options: Options,
@@ -26,14 +26,14 @@ pub struct AnthropicProtocol {
 }
 
 impl AnthropicProtocol {
-    /// Creates the format, with the settings of what a request leaves open.
+    /// Creates the codec with the settings for values that a request leaves open.
     pub fn new(options: Options) -> Self {
         Self { options, betas: Vec::new() }
     }
 
     fn headed(&self, mut encoded: EncodedRequest) -> EncodedRequest {
         encoded.headers.insert("anthropic-version", VERSION);
-        // Each name was checked when it was set.
+        // Every name was checked when it was set, so this always succeeds.
         if let (false, Ok(betas)) = (self.betas.is_empty(), HeaderValue::try_from(self.betas.join(","))) {
             encoded.headers.insert("anthropic-beta", betas);
         }
@@ -48,7 +48,7 @@ impl VendorProtocol for AnthropicProtocol {
     const BASE_URL: &'static str = "https://api.anthropic.com/v1";
 
     fn authorize(&self, key: &SecretString, headers: &mut HeaderMap) -> Result<(), Error> {
-        // The parts of a bad value are not shown: it is the key.
+        // The invalid value is not part of the message, because it is the key.
         let key = HeaderValue::try_from(key.expose_secret())
             .map_err(|_| Error::invalid("the api key has characters that cannot be in a header"))?;
         headers.insert("x-api-key", secret(key));
@@ -63,7 +63,8 @@ impl VendorProtocol for AnthropicProtocol {
         decode_chat(body)
     }
 
-    /// Reads a response. A region or speed that the vendor leaves out is taken from the request, whose price applies.
+    /// Reads a response. A region or speed that the response does not state is taken from the request, because it
+    /// decides the price.
     fn read_chat_for(&self, request: &ChatRequest, body: &[u8]) -> Result<Decoded<ChatResponse>, Error> {
         decode_response(request, body)
     }
@@ -121,7 +122,7 @@ fn no_embeddings() -> Error {
     Error::new(ErrorKind::Unsupported, "anthropic has no embeddings")
 }
 
-/// Escapes a value of a query.
+/// Escapes a value for the query of a URL.
 fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for byte in text.bytes() {

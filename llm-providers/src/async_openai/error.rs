@@ -5,7 +5,7 @@ use llm_core::{Error, ErrorKind, http as core_http};
 use super::readable::CLIENT;
 use crate::openai::serve::error::body;
 
-/// Returns the error in OpenAI's form.
+/// Returns an HTTP response for the error, in OpenAI's form.
 pub(super) fn response(error: &Error) -> reqwest::Response {
     let mut response = http::Response::new(Bytes::from(body(error, CLIENT).to_string()));
     *response.status_mut() = status(error);
@@ -21,7 +21,7 @@ pub(super) fn response(error: &Error) -> reqwest::Response {
 fn status(error: &Error) -> StatusCode {
     let stated = error.status().and_then(|status| StatusCode::from_u16(status).ok());
     let stated = stated.filter(|status| status.is_client_error() || status.is_server_error());
-    // The key and the account are those of the program above.
+    // The client is the operator's own program, so errors about the key and the account are its own.
     stated.unwrap_or_else(|| match error.kind() {
         ErrorKind::Authentication => StatusCode::UNAUTHORIZED,
         ErrorKind::PermissionDenied => StatusCode::FORBIDDEN,

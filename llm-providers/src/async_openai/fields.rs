@@ -17,7 +17,7 @@ pub(super) fn wrong(name: &str) -> Error {
     Error::invalid(format!("{name} is not what it has to be"))
 }
 
-/// Returns the fields that are not null: null means the same as a missing field.
+/// Returns the fields that are not null, because null means the same as a missing field.
 pub(super) fn given(mut fields: Fields) -> Fields {
     fields.retain(|_, value| !value.is_null());
     fields

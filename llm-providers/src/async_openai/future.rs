@@ -7,7 +7,7 @@ use std::{
 
 use ::async_openai::error::OpenAIError;
 
-/// The future of [`ProviderService`](super::ProviderService).
+/// Future that [`ProviderService`](super::ProviderService) returns.
 pub struct ResponseFuture(Pin<Box<dyn Future<Output = Result<reqwest::Response, OpenAIError>> + Send>>);
 
 impl ResponseFuture {

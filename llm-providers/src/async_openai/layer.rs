@@ -3,7 +3,7 @@ use std::{fmt, sync::Arc};
 use http::HeaderName;
 use llm_core::{Provider, Tenant};
 
-/// Puts a provider under `async-openai`. See [`ProviderService`](super::ProviderService).
+/// Layer that puts a provider below the client of `async-openai`. See [`ProviderService`](super::ProviderService).
 #[derive(Clone)]
 pub struct ProviderLayer {
     pub(super) provider: Arc<dyn Provider>,
@@ -12,19 +12,19 @@ pub struct ProviderLayer {
 }
 
 impl ProviderLayer {
-    /// Creates a layer that sends to this provider, for the tenant `default`.
+    /// Creates a layer that sends calls to this provider, for the tenant `default`.
     pub fn new(provider: Arc<dyn Provider>) -> Self {
         Self { provider, tenant: Tenant::from("default"), tenant_header: None }
     }
 
-    /// Sets the tenant of requests without a tenant of their own.
+    /// Sets the tenant of requests that do not name one.
     pub fn tenant(mut self, tenant: impl Into<Tenant>) -> Self {
         self.tenant = tenant.into();
         self
     }
 
-    /// Reads the tenant from this header, which `async-openai` sends if it is among a request's own
-    /// (`client.chat().header(..)`).
+    /// Sets the header from which the tenant of a request is read. `async-openai` sends it if it is among the request's
+    /// own headers (`client.chat().header(..)`).
     pub fn tenant_header(mut self, name: HeaderName) -> Self {
         self.tenant_header = Some(name);
         self

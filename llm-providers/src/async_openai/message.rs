@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::fields::{Fields, given, some, take, wrong};
 
-/// Reads one message, at its place in the conversation.
+/// Reads a message, whose index in the conversation is `at`.
 pub(super) fn read(value: Value, at: usize) -> Result<Message, Error> {
     let here = format!("messages[{at}]");
     let Value::Object(mut fields) = value else { return Err(wrong(&here)) };
@@ -50,7 +50,7 @@ pub(super) fn read(value: Value, at: usize) -> Result<Message, Error> {
     Ok(Message { role, parts, name, extra: Extra::from(given(fields)) })
 }
 
-/// Converts a part. An unknown kind of part stays as it is.
+/// Converts a part of a message. A part of an unknown kind is kept unchanged.
 fn part(value: Value) -> Part {
     match known(&value) {
         Some(part) => part,
@@ -81,8 +81,8 @@ fn known(value: &Value) -> Option<Part> {
     }
 }
 
-/// Returns an image's bytes if they are in its URL, so that the request is self-contained and its response can be
-/// cached.
+/// Returns the bytes of an image whose URL contains them, so that the request refers to nothing outside and its
+/// response can be cached.
 fn source(url: String) -> ImageSource {
     let inside = |url: &str| {
         let (media_type, text) = url.strip_prefix("data:")?.split_once(";base64,")?;

@@ -1,5 +1,5 @@
-//! Layers of this family under the `async-openai` crate's client: nothing changes above, and calls are cached, limited
-//! and counted below.
+//! Layers of this family below the client of the crate `async-openai`: the application's code stays as it is, and its
+//! calls are cached, limited and counted.
 //!
 //! `async-openai` hands its HTTP requests to any tower service (`Client::with_http_service`). [`ProviderService`] is one: it
 //! answers chat completions (whole and streamed) and embeddings with a [`Provider`](llm_core::Provider), and passes
@@ -27,23 +27,25 @@
 //!
 //! # How it decides
 //!
-//! - The path's end says what is asked: `/chat/completions` and `/embeddings` by `POST` come here.
-//! - The provider's own key and address count; those that `async-openai` was given are used for what is passed on.
-//! - Fields of a request without a name in [`ChatRequest`](llm_core::ChatRequest) pass through; so do unknown fields of
-//!   responses that `async-openai` can read. It reads no response with a word that it does not know, so an unknown
-//!   `service_tier` is left out, and `finish_reason` is null for an unknown end, whose word is `native_finish_reason`. A response's part that OpenAI's format cannot say (an image) is an error; seals and unknown fields
-//!   of a text, which it has no place for, are left out.
-//! - A stream that breaks off ends with an event that holds the error and without `[DONE]`. The usage comes as a last
+//! - The end of the path selects the operation: `POST` requests for `/chat/completions` and `/embeddings` are answered
+//!   by the provider.
+//! - The provider uses its own key and URL. Those of `async-openai` are used for requests that are passed on.
+//! - Fields of a request that [`ChatRequest`](llm_core::ChatRequest) does not have pass through, and so do unknown
+//!   fields of responses that `async-openai` can read. It refuses a response with a word that it does not know, so an
+//!   unknown `service_tier` is left out, and `finish_reason` is null for an unknown end, whose word is
+//!   `native_finish_reason`. A part of a response that OpenAI's format cannot express (an image) is an error;
+//!   signatures and unknown fields of a text, for which it has no field, are left out.
+//! - A stream that breaks off ends with an event that holds the error and without `[DONE]`. The usage is in a last
 //!   chunk if `stream_options.include_usage` asked for it.
-//! - `created` is 0 where the vendor stated no time.
+//! - `created` is 0 if the vendor stated no time.
 //!
-//! `with_http_service` replaces `async-openai`'s own retries, so there are none here but those of the provider's layers.
-//! Do not add its retry layer on top of ours: what failed for good would be asked again.
+//! `with_http_service` replaces `async-openai`'s own retries, so only the provider's layers retry. Do not add the retry
+//! layer of `async-openai` on top, because it would repeat calls that cannot succeed.
 //!
 //! # Errors
 //!
-//! OpenAI's: a status, a body `{"error": {message, type, param, code}}`, `retry-after` where the waiting time is known.
-//! Of 5xx statuses `async-openai` shows the body as it is.
+//! Errors have OpenAI's form: a status, a body `{"error": {message, type, param, code}}`, and `retry-after` if the
+//! waiting time is known. For 5xx statuses `async-openai` returns the body unparsed.
 
 mod error;
 mod fields;

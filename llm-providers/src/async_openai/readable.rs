@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 
 use crate::openai::serve::audience::{Audience, Fields, Object};
 
-/// The `async-openai` client above. It cannot read an object with an unknown word.
+/// Audience that is the `async-openai` client above. It cannot parse an object with a word that it does not know.
 pub(super) const CLIENT: Audience = Audience { keep: readable, is_operator: true };
 
 fn readable(object: Object, required: &Fields, unknown: &Extra) -> Fields {
@@ -22,10 +22,10 @@ fn readable(object: Object, required: &Fields, unknown: &Extra) -> Fields {
     }
 }
 
-/// Returns the unknown fields with which the client above can still read an object, tried on its own type `T`. What it
-/// cannot read would make it refuse a response that is paid.
+/// Returns the unknown fields with which the client above can still parse an object, which is tried with its own type
+/// `T`. A field that it cannot parse would make it refuse a response that is already paid.
 ///
-/// `required` are the fields without which it reads no such object at all.
+/// `required` are the fields without which the client cannot parse the object.
 fn tried<T: DeserializeOwned>(required: &Fields, unknown: &Extra) -> Fields {
     let mut tried = required.clone();
     let mut can_read = |name: &str, value: &serde_json::Value| {

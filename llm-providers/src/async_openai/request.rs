@@ -11,11 +11,11 @@ use super::{
     message,
 };
 
-/// A request, and the form of its response.
+/// Request that the client sent, and the form of response that it asks for.
 pub(super) struct Asked {
     pub(super) request: ChatRequest,
     pub(super) streamed: bool,
-    /// True if the stream must end with its usage.
+    /// True if the stream must end with a chunk that states its usage.
     pub(super) usage: bool,
 }
 
@@ -99,7 +99,7 @@ fn sampling(fields: &mut Fields) -> Result<Sampling, Error> {
     })
 }
 
-/// Converts a function without other fields. Anything else stays as it is.
+/// Converts a tool. A function with fields that this library does not know, or another kind of tool, is kept unchanged.
 fn tool(value: Value) -> Tool {
     match function(&value) {
         Some(function) => Tool::Function(function),
@@ -150,7 +150,7 @@ fn format(value: Value) -> Result<ResponseFormat, Error> {
     }
 }
 
-/// Returns the object in a field that has nothing but a type beside it.
+/// Returns the object in a field, if the only other field is `type`.
 fn only<'v>(value: &'v Value, field: &str) -> Option<&'v Fields> {
     let fields = value.as_object()?;
     let tagged = fields.len() == 2 && fields.get("type").is_some_and(|kind| kind == field);

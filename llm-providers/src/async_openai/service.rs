@@ -14,9 +14,9 @@ use tower_service::Service;
 use super::{ProviderLayer, ResponseFuture, error, readable::CLIENT, request};
 use crate::openai::serve::{EventStream, response};
 
-/// A service for `Client::with_http_service` that answers with a provider.
+/// Service for `Client::with_http_service` that answers requests with a provider.
 ///
-/// Always ready: it waits for the service below only when it passes a request on, and then calls a clone of it.
+/// Always ready. It passes requests for other operations on to a clone of the service below, for which it waits first.
 #[derive(Clone, Debug)]
 pub struct ProviderService<S> {
     pub(super) layer: ProviderLayer,
@@ -31,7 +31,7 @@ impl<S> Layer<S> for ProviderLayer {
     }
 }
 
-/// Operations that are served here.
+/// Operations that the provider serves.
 #[derive(Clone, Copy)]
 enum Path {
     Chat,

@@ -3,13 +3,13 @@ use std::sync::Arc;
 use http::Uri;
 use llm_core::Error;
 
-/// Address of a vendor.
+/// Base URL of a vendor's API.
 #[derive(Clone, Debug)]
 pub(super) struct BaseUrl(Arc<str>);
 
 impl BaseUrl {
-    /// Reads a base URL such as `https://api.openai.com/v1`. Errors never quote it, because a wrong one may hold a
-    /// secret.
+    /// Parses a base URL such as `https://api.openai.com/v1`. Error messages never quote it, because a wrong one may
+    /// hold a secret.
     pub(super) fn new(base: &str) -> Result<Self, Error> {
         let base = base.trim();
         if base.contains(['?', '#']) {
@@ -47,7 +47,7 @@ impl BaseUrl {
         }
     }
 
-    /// Returns the URL of a path below it.
+    /// Returns the URL of a path below the base URL.
     pub(super) fn below(&self, path: &str) -> Result<Uri, Error> {
         let address = format!("{}/{path}", self.0).parse();
         address.map_err(|_| Error::invalid("the model's name cannot stand in an address"))

@@ -1,4 +1,4 @@
-//! Reading bodies, never without a bound.
+//! Reading of bodies, always with a bound on their size.
 
 use std::{
     future::poll_fn,
@@ -17,10 +17,10 @@ use llm_core::{BoxError, Charge, Error, ErrorKind};
 
 use crate::deadline::Alarm;
 
-/// Longest body of an error that is read, in bytes.
+/// Largest number of bytes that are read of the body of an error response.
 const REFUSAL: usize = 64 << 10;
 
-/// Reads a whole body of at most `most` bytes.
+/// Reads a complete body of at most `most` bytes.
 pub(super) async fn read<B>(body: B, most: usize) -> Result<Vec<u8>, Error>
 where
     B: Body<Data = Bytes, Error: Into<BoxError>>,
@@ -29,8 +29,8 @@ where
     if whole { Ok(bytes) } else { Err(too_large(most)) }
 }
 
-/// Reads the beginning of a refusal's body. An error while reading ends it there, because the refusal is the error to
-/// report.
+/// Reads the beginning of the body of an error response. If reading fails, it returns the bytes so far, because the
+/// error response is the error to report.
 pub(super) async fn read_refusal<B>(body: B) -> Vec<u8>
 where
     B: Body<Data = Bytes, Error: Into<BoxError>>,
@@ -55,9 +55,11 @@ where
     Ok((bytes, true))
 }
 
-/// Bytes of a stream of events, until the call's deadline, bounded in total and for each event.
+/// Bytes of a stream of server-sent events, which ends at the call's deadline. Their number is bounded in total and for
+/// each event.
 ///
-/// A last event without its blank line is given one, and `cut` is set: it may be whole, or not.
+/// If the last event lacks the blank line that ends it, the line is added and `cut` is set, because the event may be
+/// incomplete.
 pub(super) struct EventBytes<B> {
     body: Option<Pin<Box<B>>>,
     alarm: Alarm,
@@ -67,7 +69,7 @@ pub(super) struct EventBytes<B> {
     cut: Arc<AtomicBool>,
 }
 
-/// Bounds in bytes.
+/// Bounds on the number of bytes.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
     pub(super) event: usize,
@@ -80,7 +82,7 @@ impl<B> EventBytes<B> {
         Self { body: Some(Box::pin(body)), alarm, event: EventSize::default(), left: limits.body, limits, cut }
     }
 
-    /// Returns a flag that is set if the bytes end within an event.
+    /// Returns a flag that is set if the bytes end inside an event.
     pub(super) fn cut(&self) -> Arc<AtomicBool> {
         Arc::clone(&self.cut)
     }
@@ -131,17 +133,17 @@ where
     }
 }
 
-/// Counts the bytes of an event, up to the blank line that ends it. Lines end with LF, CR or both.
+/// Number of bytes of the current event, up to the blank line that ends it. Lines end with LF, CR or both.
 #[derive(Debug, Default)]
 struct EventSize {
     size: usize,
-    /// True if the present line has a byte.
+    /// True if the current line has a byte.
     in_line: bool,
     after_cr: bool,
 }
 
 impl EventSize {
-    /// Returns true if no event among these bytes, with those before them, is larger than `most`.
+    /// Counts further bytes. Returns `true` if no event, including those that began before, is larger than `most`.
     fn pass(&mut self, data: &[u8], most: usize) -> bool {
         for byte in data {
             let after_cr = std::mem::replace(&mut self.after_cr, *byte == b'\r');
@@ -165,7 +167,7 @@ impl EventSize {
     }
 }
 
-/// Returns the error of a connection that failed before the response's end.
+/// Returns the error of a connection that failed before the end of the response.
 fn broke_off(error: BoxError) -> Error {
     let (kind, message) = match error.downcast_ref::<Error>().map(Error::kind) {
         Some(ErrorKind::Timeout) => (ErrorKind::Timeout, "the response stopped before its end"),

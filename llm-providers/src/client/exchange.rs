@@ -1,4 +1,4 @@
-//! One request and the head of its response.
+//! Sending of a request, and the head of its response.
 
 use std::sync::Arc;
 
@@ -32,20 +32,20 @@ use crate::{
 /// Head of a successful response.
 pub(super) struct Head {
     pub(super) headers: HeaderMap,
-    /// Returns the head of a response, before its body is read.
+    /// Accounting data that the head states, before the body is read.
     accounting: Accounting,
     pub(super) limits: Option<Arc<VendorLimits>>,
     pub(super) deadline: Deadline,
     clock: Arc<dyn Clock>,
-    /// Secrets, which are removed from errors inside the response.
+    /// Secrets to be removed from error messages inside the response.
     secrets: Vec<SecretString>,
 }
 
-/// Form of the response: whole, or a stream.
+/// Content type of a complete response, for the header `accept`.
 pub(super) const JSON: &str = "application/json";
 pub(super) const EVENTS: &str = "text/event-stream";
 
-/// Returns the remedy if the call cannot be sent.
+/// Returns the remedy, for an option that prevents the call from being sent.
 fn way_out(unread: Unread) -> Option<&'static str> {
     match unread {
         Unread::Refused { way_out } => Some(way_out),
@@ -54,11 +54,12 @@ fn way_out(unread: Unread) -> Option<&'static str> {
 }
 
 impl<W: VendorProtocol, T: Transport> Client<W, T> {
-    /// Names the vendor to the layer above, and refuses a call with an option that only a missing layer could serve.
+    /// Names the vendor to the layer above, and returns an error if the call has an option that only a missing layer
+    /// could serve.
     pub(super) fn accept<B>(&self, call: &Call<B>) -> Result<(), Error> {
         call.set_vendor(&self.config.name);
         let message = match call.extensions.get::<Pinned>() {
-            // This includes a call whose `Pinned` was read by a layer that is not a pool.
+            // This includes a call whose `Pinned` was read by a layer other than a key pool.
             Some(pinned) if call.extensions.get::<MemberId>().is_none() => {
                 let group = pinned.group();
                 format!(
@@ -106,7 +107,7 @@ impl<W: VendorProtocol, T: Transport> Client<W, T> {
         Err(self.refusal(response, limits, &deadline).await)
     }
 
-    /// Reads a whole response.
+    /// Reads a complete response.
     pub(super) async fn read<A>(
         &self,
         head: &Head,
@@ -128,7 +129,7 @@ impl<W: VendorProtocol, T: Transport> Client<W, T> {
         deadline: &Deadline,
     ) -> Error {
         let (parts, body) = response.into_parts();
-        // If the deadline passes meanwhile, the status alone is reported.
+        // If the deadline passes while the body is read, the error has the status alone.
         let body = deadline.bound(read_refusal(body)).await.unwrap_or_default();
         let (now, key) = (self.config.clock.now(), self.config.key());
         let error =
@@ -141,19 +142,19 @@ impl<W: VendorProtocol, T: Transport> Client<W, T> {
 }
 
 impl Head {
-    /// Returns the accounting data that the head of a response states.
+    /// Returns a receipt with the accounting data that the head of the response states.
     pub(super) fn receipt(&self) -> Receipt {
         Receipt::new(self.accounting.clone())
     }
 
-    /// Returns the surcharges: of this host, and of the response.
+    /// Returns the surcharges of this host and those that the response states.
     pub(super) fn surcharges(&self, stated: &[Arc<str>]) -> Vec<Arc<str>> {
         let mut all = self.accounting.surcharges.clone();
         add(&mut all, stated);
         all
     }
 
-    /// Adds to an error inside the response the waiting time that its own text or the headers state.
+    /// Adds to an error inside the response the waiting time that `text`, its own text, or the headers state.
     pub(super) fn with_wait(&self, error: Error, text: &[u8]) -> Error {
         if !may_pass(error.kind()) {
             return error;
@@ -164,7 +165,7 @@ impl Head {
         }
     }
 
-    /// Adds to an error the facts about the response that caused it.
+    /// Adds status, request id, limits and accounting data of the response to an error that it caused.
     pub(super) fn blame(&self, error: Error) -> Error {
         let mut accounting = self.accounting.clone();
         if let Some(stated) = error.accounting() {
@@ -187,14 +188,14 @@ impl Head {
         }
     }
 
-    /// Returns true if the response states this content type, such as `json`.
+    /// Returns `true` if the response states this content type, such as `json`.
     pub(super) fn is(&self, kind: &str) -> bool {
         let said = self.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
         said.to_ascii_lowercase().contains(kind)
     }
 }
 
-/// Removes secrets from an error's text, wherever the vendor repeats them.
+/// Removes secrets from an error's message, because vendors may repeat them.
 fn scrub(error: Error, secrets: &[SecretString]) -> Error {
     let scrubbed = |text: &str| {
         let known = secrets.iter().map(ExposeSecret::expose_secret);
@@ -229,7 +230,7 @@ impl<W> Config<W> {
     }
 }
 
-/// Puts on the receipt what a whole response stated.
+/// Puts on the receipt the values that a complete response states.
 pub(super) fn settle<A>(receipt: &Receipt, model: &Arc<str>, decoded: &Decoded<A>) {
     receipt.edit(|accounting| {
         if !model.is_empty() {
@@ -244,7 +245,7 @@ pub(super) fn settle<A>(receipt: &Receipt, model: &Arc<str>, decoded: &Decoded<A
     });
 }
 
-/// Adds surcharges that are not among the known ones.
+/// Adds surcharges that are not known yet.
 fn add(known: &mut Vec<Arc<str>>, stated: &[Arc<str>]) {
     for way in stated {
         if !known.contains(way) {

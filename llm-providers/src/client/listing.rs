@@ -15,12 +15,12 @@ use crate::{
 const PAGES: usize = 100;
 
 impl<W: VendorProtocol, T: Transport> Client<W, T> {
-    /// Asks the vendor how many input tokens a chat request takes, until a deadline. Vendors do not charge it, but
-    /// limit its pace.
+    /// Asks the vendor for the number of input tokens of a chat request, and waits until a deadline at most. Vendors do
+    /// not charge this, but limit its rate.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Unsupported`] where the vendor does not count; as the request itself, and as any exchange.
+    /// [`ErrorKind::Unsupported`] if the vendor does not count tokens. Otherwise the errors of a chat call.
     pub async fn count_tokens(&self, request: &ChatRequest, deadline: Option<Instant>) -> Result<u64, Error> {
         let (span, protocol) =
             (CallSpan::open("count_tokens", &self.config.name, &request.model), &self.config.protocol);
@@ -31,12 +31,12 @@ impl<W: VendorProtocol, T: Transport> Client<W, T> {
         .await
     }
 
-    /// Returns the models that the vendor lists for this key, all pages of them, until a deadline.
+    /// Returns all models that the vendor lists for this key, and waits until a deadline at most.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Unsupported`] where the vendor has no list; [`ErrorKind::Malformed`] if it does not end within a
-    /// hundred pages; as any exchange.
+    /// [`ErrorKind::Unsupported`] if the vendor has no list; [`ErrorKind::Malformed`] if it has more than a hundred
+    /// pages. Otherwise the errors of any request to the vendor.
     pub async fn models(&self, deadline: Option<Instant>) -> Result<Vec<Model>, Error> {
         CallSpan::open("list_models", &self.config.name, "").run(self.pages(deadline)).await
     }
@@ -66,7 +66,7 @@ impl<W: VendorProtocol, T: Transport> Client<W, T> {
         encoded: EncodedRequest,
         read: impl FnOnce(&[u8]) -> Result<A, Error>,
     ) -> Result<A, Error> {
-        // A listing is not charged, so no layer needs to know if it was sent.
+        // Vendors do not charge for lists, so no layer needs to know if the request was sent.
         let mut call = Call::new("", ());
         call.deadline = deadline;
         let response = async {

@@ -1,4 +1,4 @@
-//! Client of any vendor.
+//! Client that serves any vendor's format.
 
 mod base_url;
 mod body;

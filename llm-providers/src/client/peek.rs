@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame};
 use llm_core::BoxError;
 
-/// A body whose beginning was read ahead.
+/// Body whose first bytes have been read ahead.
 pub(super) struct Peeked<B> {
     body: Pin<Box<B>>,
     first: Option<Option<Result<Frame<Bytes>, BoxError>>>,
@@ -18,20 +18,21 @@ impl<B> Peeked<B>
 where
     B: Body<Data = Bytes, Error: Into<BoxError>>,
 {
-    /// Waits for the beginning of a body.
+    /// Waits for the first bytes of a body.
     pub(super) async fn new(body: B) -> Self {
         let mut body = Box::pin(body);
         let first = poll_fn(|cx| body.as_mut().poll_frame(cx)).await;
         Self { body, first: Some(first.map(|frame| frame.map_err(Into::into))) }
     }
 
-    /// Returns true if it begins as JSON does, and no line of a stream of events can. `None` if its beginning fits both.
+    /// Returns `true` if the body begins as JSON does and as no line of a stream of events can; `None` if its beginning
+    /// fits both.
     pub(super) fn is_whole(&self) -> Option<bool> {
         let frame = self.first.as_ref()?.as_ref()?.as_ref().ok()?;
         let data = frame.data_ref()?.strip_prefix("\u{feff}".as_bytes()).unwrap_or(frame.data_ref()?);
         match data.trim_ascii_start().first()? {
             b'{' | b'[' => Some(true),
-            // An HTML page, which its content type distinguishes.
+            // The body is an HTML page, which its content type tells.
             b'<' => None,
             _ => Some(false),
         }

@@ -9,12 +9,12 @@ use crate::protocol::VendorProtocol;
 #[cfg(feature = "reqwest")]
 use crate::transport::Reqwest;
 
-/// A client of one vendor: its [format](VendorProtocol) on a [transport](crate::transport).
+/// Client of one vendor: a [format](VendorProtocol) over a [transport](crate::transport).
 ///
-/// [`OpenAi`](crate::OpenAi) and its neighbours are names for one each. A client is a
-/// [`Provider`](llm_core::Provider), and a tower service for chat, streamed chat and embeddings, so it can stand at the
-/// bottom of a stack. Always ready: it bounds only the size of responses. Clones are cheap and share their
-/// connections.
+/// [`OpenAi`](crate::OpenAi), [`Anthropic`](crate::Anthropic) and [`Gemini`](crate::Gemini) are aliases for one vendor
+/// each. A client is a [`Provider`](llm_core::Provider), and a tower service for chat, streamed chat and embeddings, so
+/// it can stand at the bottom of a stack. It is always ready, and has no limits but those on the size of responses.
+/// Clones are cheap and share their connections.
 ///
 /// ```
 /// # async fn ask() -> Result<(), llm_core::Error> {
@@ -27,10 +27,10 @@ use crate::transport::Reqwest;
 /// # Ok(()) }
 /// ```
 ///
-/// Its [`Receipt`](llm_core::Receipt)s name the vendor at once, and the usage when the response has ended: before hooks
-/// of outer layers run. Where a stream breaks off or is dropped before the vendor stated its usage, that stays unknown,
-/// and [`usage_so_far`](llm_core::layer::Accounting::usage_so_far) holds what was stated. It knows no prices: the
-/// [ledger](crate::Ledger::attempts) does.
+/// Its [`Receipt`](llm_core::Receipt)s name the vendor at once. They state the usage when the response has ended,
+/// before hooks of outer layers run. If a stream breaks off or is dropped before the vendor stated its usage, the usage
+/// stays unknown, and [`usage_so_far`](llm_core::layer::Accounting::usage_so_far) holds the counts that were stated.
+/// The client knows no prices; the [ledger](crate::Ledger::attempts) does.
 pub struct Client<W, #[cfg(feature = "reqwest")] T = Reqwest, #[cfg(not(feature = "reqwest"))] T> {
     pub(super) transport: T,
     pub(super) config: Arc<Config<W>>,
@@ -45,27 +45,27 @@ pub(super) struct Config<W> {
     pub(super) max_event_bytes: usize,
     pub(super) max_body_bytes: usize,
     pub(super) clock: Arc<dyn Clock>,
-    /// The key, which is removed from messages.
+    /// API key, which is removed from messages.
     key: Option<SecretString>,
-    /// The values of added headers.
+    /// Values of the added headers, which are removed from messages.
     secrets: Vec<SecretString>,
 }
 
 #[cfg(feature = "reqwest")]
 impl<W: VendorProtocol + Default> Client<W> {
-    /// Makes a client of the vendor's own address with a key. It can be made anywhere, but its calls need a tokio
-    /// runtime and fail with [`ErrorKind::Other`](llm_core::ErrorKind::Other) outside of one.
+    /// Creates a client of the vendor's own API with a key. Its calls need a tokio runtime and fail with
+    /// [`ErrorKind::Other`](llm_core::ErrorKind::Other) outside of one; creating it does not.
     ///
     /// # Errors
     ///
     /// [`ErrorKind::InvalidRequest`](llm_core::ErrorKind::InvalidRequest) if the key is empty or has characters that no
-    /// key has, such as a line's end; as [`Reqwest::new`].
+    /// key has, such as a line break. Otherwise the errors of [`Reqwest::new`].
     pub fn new(key: impl Into<SecretString>) -> Result<Self, Error> {
         Self::with_transport(key, Reqwest::new()?)
     }
 
-    /// Makes a client without a key, for your own servers. Set its [`base_url`](Self::base_url). As that of
-    /// [`new`](Self::new), its calls need a tokio runtime.
+    /// Creates a client without a key, for your own servers. Set its [`base_url`](Self::base_url). Its calls need a
+    /// tokio runtime, as those of [`new`](Self::new) do.
     ///
     /// ```
     /// use llm_providers::OpenAi;
@@ -76,23 +76,23 @@ impl<W: VendorProtocol + Default> Client<W> {
     ///
     /// # Errors
     ///
-    /// As [`Reqwest::new`].
+    /// The errors of [`Reqwest::new`].
     pub fn keyless() -> Result<Self, Error> {
         Self::keyless_with_transport(Reqwest::new()?)
     }
 }
 
 impl<W: VendorProtocol + Default, T> Client<W, T> {
-    /// Makes a client as [`new`](Client::new) does, over your own transport.
+    /// Creates a client as [`new`](Client::new) does, over your own transport.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidRequest`](llm_core::ErrorKind::InvalidRequest) if the key cannot be one.
+    /// [`ErrorKind::InvalidRequest`](llm_core::ErrorKind::InvalidRequest) if the key is not valid.
     pub fn with_transport(key: impl Into<SecretString>, transport: T) -> Result<Self, Error> {
         Self::with_protocol(W::default(), Some(key.into()), transport)
     }
 
-    /// Makes a client as [`keyless`](Client::keyless) does, over your own transport.
+    /// Creates a client as [`keyless`](Client::keyless) does, over your own transport.
     ///
     /// # Errors
     ///
@@ -103,7 +103,7 @@ impl<W: VendorProtocol + Default, T> Client<W, T> {
 }
 
 impl<W: VendorProtocol, T> Client<W, T> {
-    /// Makes a client of any format, with or without a key, over any transport.
+    /// Creates a client of any format, with or without a key, over any transport.
     ///
     /// ```
     /// use llm_providers::{Client, openai::OpenAiProtocol, transport::Reqwest};
@@ -114,8 +114,8 @@ impl<W: VendorProtocol, T> Client<W, T> {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidRequest`](llm_core::ErrorKind::InvalidRequest) if the key, or the format's own base URL,
-    /// cannot be one.
+    /// [`ErrorKind::InvalidRequest`](llm_core::ErrorKind::InvalidRequest) if the key or the format's own base URL is
+    /// not valid.
     pub fn with_protocol(protocol: W, key: Option<SecretString>, transport: T) -> Result<Self, Error> {
         let mut headers = HeaderMap::new();
         if let Some(key) = &key {
@@ -138,7 +138,7 @@ impl<W: VendorProtocol, T> Client<W, T> {
         Ok(Self { transport, config: Arc::new(config) })
     }
 
-    /// Sets the address below which the vendor's paths are.
+    /// Sets the base URL, to which the vendor's paths are appended.
     ///
     /// ```
     /// use llm_providers::OpenAi;
@@ -150,14 +150,15 @@ impl<W: VendorProtocol, T> Client<W, T> {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidRequest`](llm_core::ErrorKind::InvalidRequest) if it is not a whole `http` or `https` URL,
-    /// or if it has a user, a query or a fragment: secrets in URLs leak. Its message does not quote the URL.
+    /// [`ErrorKind::InvalidRequest`](llm_core::ErrorKind::InvalidRequest) if it is not a complete `http` or `https`
+    /// URL, or if it has a user, a query or a fragment, because secrets in URLs leak. The message does not quote the
+    /// URL.
     pub fn base_url(mut self, url: &str) -> Result<Self, Error> {
         self.config().base_url = BaseUrl::new(url)?;
         Ok(self)
     }
 
-    /// Sets the vendor's name on receipts and spans, for compatible servers. Default: the format's own.
+    /// Sets the vendor's name on receipts and spans, for compatible servers. Default: the name that the format states.
     ///
     /// ```
     /// use llm_providers::OpenAi;
@@ -170,7 +171,7 @@ impl<W: VendorProtocol, T> Client<W, T> {
         self
     }
 
-    /// Sends an added header with every call, in place of one of the same name. Its value is treated as a secret.
+    /// Adds a header to every call, which replaces a header of the same name. Its value is treated as a secret.
     ///
     /// ```
     /// use llm_providers::OpenAi;
@@ -181,12 +182,12 @@ impl<W: VendorProtocol, T> Client<W, T> {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidRequest`](llm_core::ErrorKind::InvalidRequest) if the name or the value cannot be a
-    /// header's.
+    /// [`ErrorKind::InvalidRequest`](llm_core::ErrorKind::InvalidRequest) if the name or the value is not valid in a
+    /// header.
     pub fn header(mut self, name: &str, value: &str) -> Result<Self, Error> {
         let name = HeaderName::try_from(name).map_err(|_| Error::invalid("the name of a header is not one"))?;
         let words: Vec<&str> = value.split_ascii_whitespace().map(|word| word.trim_end_matches([';', ','])).collect();
-        // A scheme, such as Bearer, is no secret; what follows it is.
+        // A scheme, such as `Bearer`, is not a secret. The words after it are.
         let scheme = words.len() > 1 && words[0].bytes().all(|byte| byte.is_ascii_alphabetic());
         let value = HeaderValue::try_from(value)
             .map_err(|_| Error::invalid(format!("the value of header {name} has characters that no header has")))?;
@@ -196,7 +197,8 @@ impl<W: VendorProtocol, T> Client<W, T> {
         Ok(self)
     }
 
-    /// Sets the bound on one event of a stream, in bytes. Default: 1 MiB. A longer one ends the stream with an error.
+    /// Sets the largest size of an event of a stream, in bytes. Default: 1 MiB. A larger event ends the stream with an
+    /// error.
     ///
     /// ```
     /// use llm_providers::OpenAi;
@@ -209,7 +211,7 @@ impl<W: VendorProtocol, T> Client<W, T> {
         self
     }
 
-    /// Sets the bound on a whole response, in bytes. Default: 64 MiB. A longer one is an error.
+    /// Sets the largest size of a response, in bytes. Default: 64 MiB. A larger response is an error.
     ///
     /// ```
     /// use llm_providers::OpenAi;
@@ -222,7 +224,7 @@ impl<W: VendorProtocol, T> Client<W, T> {
         self
     }
 
-    /// Sets the clock that a `Retry-After` with a date is compared with. Default: the machine's.
+    /// Sets the clock with which a `Retry-After` that states a date is compared. Default: the machine's clock.
     pub fn clock(mut self, clock: impl Clock) -> Self {
         self.config().clock = Arc::new(clock);
         self
@@ -241,7 +243,7 @@ impl<W: VendorProtocol, T> Client<W, T> {
         &self.config.protocol
     }
 
-    /// Changes how the vendor's format is written.
+    /// Changes the settings of the vendor's format.
     pub(crate) fn edit_protocol(mut self, change: impl FnOnce(&mut W)) -> Self {
         change(&mut self.config().protocol);
         self
@@ -253,7 +255,7 @@ impl<W: VendorProtocol, T> Client<W, T> {
 }
 
 impl<W> Config<W> {
-    /// Returns the key and the values of added headers, which must be removed from messages.
+    /// Returns the key and the values of added headers, which are removed from messages.
     pub(super) fn secrets(&self) -> Vec<SecretString> {
         self.key.iter().chain(&self.secrets).cloned().collect()
     }
@@ -281,7 +283,7 @@ impl<W: fmt::Debug, T> fmt::Debug for Client<W, T> {
     }
 }
 
-/// Marks a header's value as secret, so that `Debug` does not show it.
+/// Marks a header's value as secret, so that its `Debug` output does not show it.
 pub(crate) fn secret(mut value: HeaderValue) -> HeaderValue {
     value.set_sensitive(true);
     value

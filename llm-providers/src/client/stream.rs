@@ -1,4 +1,4 @@
-//! A streamed response as it arrives: server-sent events, read by the vendor's decoder.
+//! Streamed response as it arrives: server-sent events, which the vendor's decoder reads.
 
 use std::{
     collections::VecDeque,
@@ -25,18 +25,18 @@ use super::{
 };
 use crate::{forward::EventSource, protocol::StreamDecoder, runtime};
 
-/// Longest wait for the body's end after the vendor's own end (`[DONE]`, `message_stop`), so that the connection can be
-/// reused.
+/// Longest wait for the end of the body after the vendor's own end of the stream (`[DONE]`, `message_stop`), so that
+/// the connection can be reused.
 const LINGER: Duration = Duration::from_millis(100);
 
-/// The events of a vendor's response as they arrive.
+/// Events of a vendor's response as they arrive.
 pub(super) struct Events<C> {
     source: Source,
     decoder: C,
     cut: Arc<AtomicBool>,
     head: Head,
     receipt: Receipt,
-    /// Usage on the receipt: of the part so far while the response grows, then of the whole.
+    /// Usage on the receipt: that of the part so far while the response grows, then that of the complete response.
     usage: Option<Usage>,
     so_far: Option<Usage>,
     tier: Option<Arc<str>>,
@@ -46,7 +46,7 @@ pub(super) struct Events<C> {
 
 enum Source {
     Open(ServerEvents),
-    /// The vendor's own end came, and the body's end did not. Without a runtime the body's end is not awaited.
+    /// The vendor's own end has arrived, and the end of the body has not. Outside of a runtime it is not awaited.
     Lingering(ServerEvents, Option<Pin<Box<Sleep>>>),
     Ended,
 }
@@ -65,7 +65,7 @@ impl<C: StreamDecoder> Events<C> {
         Self { source, decoder, cut, head, receipt, usage, so_far, tier, surcharges, unusable }
     }
 
-    /// Reads one event of the stream into pieces.
+    /// Decodes one server-sent event into events of the response.
     fn take(&mut self, name: Option<&str>, data: &str, out: &mut VecDeque<ChatEvent>) -> Result<(), Error> {
         let events = self.decoder.event(name, data);
         out.extend(events.map_err(|error| self.head.with_wait(error, data.as_bytes()))?);
@@ -102,7 +102,7 @@ impl<C: StreamDecoder> EventSource for Events<C> {
             },
             Source::Lingering(events, limit) => {
                 while let Poll::Ready(rest) = events.as_mut().poll_next(cx) {
-                    // Nothing after the vendor's own end counts, not even an error.
+                    // Data after the vendor's own end is ignored, even an error.
                     if !matches!(rest, Some(Ok(_))) {
                         return Poll::Ready(self.finish(out));
                     }
@@ -120,7 +120,7 @@ impl<C: StreamDecoder> EventSource for Events<C> {
         let so_far = self.decoder.usage();
         if so_far != self.so_far {
             self.so_far = so_far;
-            // A usage that was read as final, and grew afterwards.
+            // The usage was read as final, but grew afterwards.
             self.usage = self.usage.and(so_far);
             self.receipt.edit(|accounting| {
                 accounting.usage = accounting.usage.and(so_far);
@@ -147,10 +147,10 @@ impl<C: StreamDecoder> EventSource for Events<C> {
 
     fn fail(&mut self, error: Error) -> Error {
         self.source = Source::Ended;
-        // Before it becomes the source of another error.
+        // Details of the response are added before this error becomes the source of another one.
         let error = self.head.blame(error);
         let error = match error.kind() {
-            // The last event had no end, so it is incomplete rather than malformed.
+            // The last event had no end, so the response is incomplete rather than malformed.
             ErrorKind::Malformed if self.cut.load(Ordering::Acquire) => {
                 Error::new(ErrorKind::Incomplete, "the stream broke off within an event")
                     .with_charge(error.charge())
@@ -168,7 +168,7 @@ impl<C: StreamDecoder> EventSource for Events<C> {
 
 fn broken(error: sse_stream::Error) -> Error {
     match error {
-        // Our own error, in a box.
+        // The boxed error is one of this crate's own.
         sse_stream::Error::Body(error) => Error::from(error),
         other => Error::new(ErrorKind::Malformed, "an event of the stream is not UTF-8")
             .with_charge(Charge::Unknown)

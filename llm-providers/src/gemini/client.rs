@@ -3,9 +3,9 @@ use crate::client::Client;
 #[cfg(feature = "reqwest")]
 use crate::transport::Reqwest;
 
-/// A client of Gemini. The key goes in the header `x-goog-api-key`, never into an address.
+/// Client of Gemini. The key is sent in the header `x-goog-api-key`, never in a URL.
 ///
-/// Its address ends with the version of the interface: `v1beta` unless [`base_url`](Client::base_url) says `v1`.
+/// The base URL ends with the version of the API: `v1beta` unless [`base_url`](Client::base_url) sets one with `v1`.
 ///
 /// ```
 /// # async fn ask() -> Result<(), llm_core::Error> {
@@ -21,17 +21,17 @@ use crate::transport::Reqwest;
 #[cfg(feature = "reqwest")]
 pub type Gemini<T = Reqwest> = Client<GeminiProtocol, T>;
 
-/// A client of Gemini. The key goes in the header `x-goog-api-key`, never into an address.
+/// Client of Gemini. The key is sent in the header `x-goog-api-key`, never in a URL.
 #[cfg(not(feature = "reqwest"))]
 pub type Gemini<T> = Client<GeminiProtocol, T>;
 
 impl<T> Client<GeminiProtocol, T> {
-    /// Asks for summaries of the model's thoughts: [`Dialect::include_thoughts`](super::Dialect).
+    /// Requests summaries of the model's thoughts: [`Dialect::include_thoughts`](super::Dialect).
     pub fn include_thoughts(self, on: bool) -> Self {
         self.edit_protocol(|protocol| protocol.dialect.include_thoughts = on)
     }
 
-    /// Leaves out what another vendor's responses left in the conversation, in place of an error:
+    /// Leaves out fields of another vendor's responses in the conversation, instead of returning an error:
     /// [`Dialect::approximate`](super::Dialect).
     pub fn approximate(self, on: bool) -> Self {
         self.edit_protocol(|protocol| protocol.dialect.approximate = on)

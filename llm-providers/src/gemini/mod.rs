@@ -1,4 +1,4 @@
-//! Gemini, in its own format: `generateContent` and its neighbours.
+//! Gemini, in its own format: `generateContent`, `batchEmbedContents` and related methods.
 //!
 //! [`Gemini`] is the client, [`GeminiProtocol`] its format without input or output.
 //!
@@ -13,8 +13,9 @@
 //! | [`ImageSource::Url`](llm_core::chat::ImageSource::Url) | `fileData`, if it is a file that was uploaded to Gemini |
 //! | code that was run, files, sounds | [`Part::Other`](llm_core::Part::Other), both ways |
 //!
-//! Unknown fields of the request stand at the top (`safetySettings`, `cachedContent`, `serviceTier`); those in an object
-//! `generationConfig` among them stand there (`mediaResolution`, `responseModalities`, `thinkingConfig`).
+//! Unknown fields of the request become fields of the body (`safetySettings`, `cachedContent`, `serviceTier`). The
+//! fields of an object `generationConfig` among them are added to that object of the body (`mediaResolution`,
+//! `responseModalities`, `thinkingConfig`).
 //!
 //! - `reasoning_effort`: `none` is a `thinkingBudget` of 0, a number is that budget, any other word is that
 //!   `thinkingLevel`. Gemini refuses what its model does not have: 2.5 takes budgets, 3 takes levels.
@@ -24,7 +25,7 @@
 //!   calls of another model's the field `thoughtSignature` takes the value that its documentation has for them.
 //! - What another vendor's responses left in the conversation (signatures of reasoning, citations) is refused, or left out:
 //!   [`Dialect::approximate`]. Arguments and answers of tools go as they were written, to the last digit.
-//! - Responses that must follow a schema always do exactly; the schema's `name` is not sent to the model.
+//! - Responses always follow a given schema exactly. The schema's `name` is not sent.
 //!
 //! # Errors
 //!
@@ -56,13 +57,13 @@
 //! Quotas hold for a project, never for a key: the scope is the model if the quota's id has `PerModel` in it, else the
 //! group.
 //!
-//! The waiting time is that of `Retry-After`; without it the longer of `RetryInfo` and the message's own "retry in 48.9s",
-//! which the former rounds down. For a quota of the day it is the time to midnight in California, when those begin anew,
-//! however soon the vendor says to try again.
+//! The waiting time is that of `Retry-After`, otherwise the longer of `RetryInfo` and of "retry in 48.9s" in the
+//! message, because `RetryInfo` rounds down. For a daily quota it is the time until midnight in California, when these
+//! quotas are reset, even if the vendor advises to retry earlier.
 //!
-//! A status below 500 but 499, a 503 or a 529 is a refusal and costs nothing; of any other the charge is unknown. The code is
-//! the `reason` of the error's details, else its `status`. The message is the vendor's, at most 1,000 characters, without
-//! `key` and anything that looks like a key.
+//! A status below 500 except 499, a 503 or a 529 is a refusal and costs nothing; the charge of any other is unknown.
+//! The code is the `reason` in the error's details, otherwise its `status`. The message is the vendor's, at most 1,000
+//! characters, without `key` and anything that looks like a key.
 
 mod client;
 pub(crate) mod codec;

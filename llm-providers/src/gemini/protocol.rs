@@ -13,14 +13,14 @@ use crate::{
     protocol::{Decoded, EncodedRequest, Model, VendorProtocol},
 };
 
-/// Gemini's format.
+/// Codec of Gemini's format.
 #[derive(Clone, Debug, Default)]
 pub struct GeminiProtocol {
     pub(super) dialect: Dialect,
 }
 
 impl GeminiProtocol {
-    /// Creates the format with these settings.
+    /// Creates the codec with these options.
     pub fn new(dialect: Dialect) -> Self {
         Self { dialect }
     }
@@ -33,7 +33,7 @@ impl VendorProtocol for GeminiProtocol {
     const BASE_URL: &'static str = "https://generativelanguage.googleapis.com/v1beta";
 
     fn authorize(&self, key: &SecretString, headers: &mut HeaderMap) -> Result<(), Error> {
-        // The parts of a bad value are not shown: it is the key.
+        // The invalid value is not part of the message, because it is the key.
         let value = HeaderValue::from_str(key.expose_secret())
             .map_err(|_| Error::invalid("the api key has characters that cannot be in a header"))?;
         headers.insert("x-goog-api-key", secret(value));
@@ -88,12 +88,12 @@ impl VendorProtocol for GeminiProtocol {
         RULES.classify(status, headers, body, now, key)
     }
 
-    /// Returns none, because Gemini states its limits in refusals alone.
+    /// Returns `None`, because Gemini states its limits only in error responses.
     fn limits(&self, _: &HeaderMap, _: &Arc<str>, _: SystemTime) -> Option<VendorLimits> {
         None
     }
 
-    /// Returns none, because Gemini states it in the body: see [`ChatResponse::id`].
+    /// Returns `None`, because Gemini states the id of a request in the body: see [`ChatResponse::id`].
     fn request_id<'h>(&self, _: &'h HeaderMap) -> Option<&'h str> {
         None
     }

@@ -10,12 +10,12 @@ pub(super) fn unsupported(what: impl std::fmt::Display) -> Error {
     Error::new(ErrorKind::Unsupported, format!("{what} has no place in genai"))
 }
 
-/// Sets the charge of a request that was sent: unknown, unless its usage is known.
+/// Returns the charge of a request that was sent: its usage if known, otherwise unknown.
 pub(super) fn charge(usage: Option<Usage>) -> Charge {
     usage.map_or(Charge::Unknown, Charge::Known)
 }
 
-/// Converts an error from before the request was sent: no key, no such adapter.
+/// Converts an error that occurred before the request was sent, such as a missing key or an unknown adapter.
 pub(super) fn unresolved(error: GenaiError) -> Error {
     match error {
         GenaiError::RequiresApiKey { .. } | GenaiError::NoAuthResolver { .. } | GenaiError::NoAuthData { .. } => {
@@ -28,8 +28,8 @@ pub(super) fn unresolved(error: GenaiError) -> Error {
     }
 }
 
-/// Converts an error of `genai`. Its message and the error itself are dropped, because they
-/// hold prompts, responses and URLs.
+/// Converts an error of `genai`. Its message and the error itself are dropped, because they contain prompts, responses
+/// and URLs.
 pub(super) fn classify(error: GenaiError, kind: AdapterKind) -> Error {
     use GenaiError as G;
     match error {
@@ -63,7 +63,7 @@ fn of_call(error: WebError, kind: AdapterKind) -> Error {
     }
 }
 
-/// Converts a stream's error, which is boxed: a response with a status, or a connection that failed.
+/// Converts the boxed error of a stream: a response with an error status, or a connection that failed.
 fn of_stream(error: Box<dyn std::error::Error + Send + Sync>, kind: AdapterKind) -> Error {
     let error = match error.downcast::<GenaiError>() {
         Ok(error) => return classify(*error, kind),
@@ -104,7 +104,7 @@ fn refused(status: StatusCode, headers: &HeaderMap, body: &str, kind: AdapterKin
     }
 }
 
-/// Converts an `error` inside a successful response.
+/// Converts an `error` inside a response with a success status.
 fn inside(body: &Value) -> Error {
     let text = serde_json::json!({ "error": body }).to_string();
     let status = StatusCode::OK;

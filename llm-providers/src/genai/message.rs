@@ -12,13 +12,13 @@ use serde_json::Value;
 use super::error::unsupported;
 use crate::protocol;
 
-/// Name of the unknown field that keeps a call's signatures, which some vendors want back; and with signed reasoning
-/// the adapter that it came through, which alone takes it back.
+/// Name of the unknown field that keeps the signatures of a tool call, which some vendors require back. Beside signed
+/// reasoning it holds the adapter that the reasoning came through, because only that adapter accepts it back.
 pub(super) const SIGNATURES: &str = "thought_signatures";
 
-/// Converts one message; `here` is its place for errors.
+/// Converts a message, whose index in the conversation is `at`.
 ///
-/// With `approximate`, reasoning that cannot go there is left out.
+/// With `approximate`, reasoning that the adapter cannot send is left out.
 pub(super) fn message(
     message: &Message,
     at: usize,
@@ -62,7 +62,7 @@ fn pieces(part: &Part, role: &ChatRole, here: &str, kind: AdapterKind) -> Result
     }
 }
 
-/// Converts reasoning into a signature and the text that it signs, in the order of `genai`.
+/// Converts reasoning into a signature and the text that it signs, in the order that `genai` requires.
 fn thought(reasoning: &Reasoning, here: &str, kind: AdapterKind) -> Result<Vec<ContentPart>, Error> {
     let Reasoning { text, signature, extra } = reasoning;
     if let Some((name, _)) = extra.iter().find(|(name, _)| *name != SIGNATURES) {
@@ -71,7 +71,7 @@ fn thought(reasoning: &Reasoning, here: &str, kind: AdapterKind) -> Result<Vec<C
     if signature.is_some() && extra.get(SIGNATURES).is_none_or(|adapter| *adapter != kind.as_lower_str()) {
         return Err(unsupported(format!("{here}, reasoning that was not signed through genai's {kind} adapter,")));
     }
-    // OpenAI's own format has no place for reasoning, and genai would send it to every server that speaks that format.
+    // OpenAI's own format has no field for reasoning, but genai would send it to every server that uses the format.
     if kind == AdapterKind::OpenAI {
         return Err(unsupported(format!("{here}, reasoning for {kind},")));
     }
@@ -88,7 +88,7 @@ fn binary(image: &Image, here: &str) -> Result<Binary, Error> {
     }
     Ok(match source {
         ImageSource::Bytes { media_type, data } => Binary::from_base64(&**media_type, STANDARD.encode(data), None),
-        // The type is unknown here, and genai needs the type of an image.
+        // The media type of a URL is not known, and genai requires one that begins with `image`.
         ImageSource::Url { url } => Binary::from_url("image/*", &**url, None),
     })
 }

@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{deadline::Deadline, forward::Forward, runtime, telemetry::CallSpan};
 
-/// A `genai::Client` as a [`Provider`].
+/// [`Provider`] that sends calls through a `genai::Client`.
 ///
 /// Put layers on top with [`into_service`](llm_core::into_service). Always ready; clones share the client.
 #[derive(Clone)]
@@ -30,18 +30,18 @@ pub struct Genai {
 }
 
 impl Genai {
-    /// Creates a provider from a client, which keeps its keys, URLs and model names.
+    /// Creates a provider from a client, which keeps its own keys, URLs and model names.
     pub fn new(client: Client) -> Self {
         Self { client, approximate: false }
     }
 
-    /// Leaves reasoning of the conversation so far out where it cannot go, in place of an error: to OpenAI, or with a
-    /// signature that came through another adapter or not through `genai`.
+    /// Leaves out reasoning of the conversation so far that cannot be sent, instead of returning an error. That is all
+    /// reasoning for OpenAI, and reasoning with a signature that came through another adapter or not through `genai`.
     pub fn approximate(self, on: bool) -> Self {
         Self { approximate: on, ..self }
     }
 
-    /// Returns the vendor of a model, as `genai` resolves it.
+    /// Returns the vendor, URL and key that `genai` uses for a model.
     async fn target(&self, model: &str) -> Result<ServiceTarget, Error> {
         self.client.resolve_service_target(model).await.map_err(unresolved)
     }
@@ -124,7 +124,7 @@ impl Provider for Genai {
 }
 
 impl Genai {
-    /// Starts the span and the receipt of a call.
+    /// Opens the span of a call and creates its receipt.
     async fn begin<T>(&self, call: &Call<T>, model: &str) -> Result<(ServiceTarget, Deadline, Receipt), Error> {
         let deadline = Deadline::of(call);
         runtime::require("genai's client")?;
@@ -145,7 +145,7 @@ fn settle(receipt: &Receipt, model: &Arc<str>, usage: Option<llm_core::Usage>) {
     });
 }
 
-/// Returns the inputs, which `genai` takes as texts only.
+/// Returns the inputs as texts, because `genai` accepts nothing else.
 fn texts(request: &EmbedRequest) -> Result<Vec<String>, Error> {
     let unknown =
         request.extra.iter().map(|(name, _)| name).find(|name| !EmbedRequest::TRANSPORT_FIELDS.contains(name));
@@ -161,12 +161,12 @@ fn texts(request: &EmbedRequest) -> Result<Vec<String>, Error> {
 
 impl fmt::Debug for Genai {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // The client may hold keys.
+        // The client is not shown, because it may hold keys.
         f.write_str("Genai")
     }
 }
 
-/// Returns the vendor behind an adapter, by the name that price tables and this crate's own clients use.
+/// Returns the name of the vendor behind an adapter, as price tables and this crate's own clients write it.
 fn provider(kind: AdapterKind) -> &'static str {
     match kind {
         AdapterKind::OpenAIResp => AdapterKind::OpenAI.as_lower_str(),

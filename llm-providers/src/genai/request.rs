@@ -27,10 +27,10 @@ const OWN: [AdapterKind; 10] = [
     AdapterKind::Vertex,
 ];
 
-/// Adapters of their own that send unknown fields as they are.
+/// Adapters with a format of their own that send unknown fields unchanged.
 const EXTRA: [AdapterKind; 4] =
     [AdapterKind::Anthropic, AdapterKind::Gemini, AdapterKind::GeminiIx, AdapterKind::OpenAIResp];
-/// Adapters that send seeds.
+/// Adapters that send the field `seed`.
 const SEED: [AdapterKind; 5] = [
     AdapterKind::Gemini,
     AdapterKind::GeminiIx,
@@ -38,10 +38,10 @@ const SEED: [AdapterKind; 5] = [
     AdapterKind::OllamaCloud,
     AdapterKind::OpenAIResp,
 ];
-/// Adapters that send the choice of tools.
+/// Adapters that send the rule for the use of tools.
 const CHOICE: [AdapterKind; 4] =
     [AdapterKind::Anthropic, AdapterKind::Gemini, AdapterKind::GeminiIx, AdapterKind::OpenAIResp];
-/// Adapters that send the form of the response.
+/// Adapters that send the form that the response must have.
 const FORMAT: [AdapterKind; 6] = [
     AdapterKind::Anthropic,
     AdapterKind::Gemini,
@@ -51,7 +51,7 @@ const FORMAT: [AdapterKind; 6] = [
     AdapterKind::OpenAIResp,
 ];
 
-/// Converts the conversation and the tools.
+/// Converts the conversation and the tools of a request.
 pub(super) fn chat(request: &ChatRequest, kind: AdapterKind, approximate: bool) -> Result<GenaiRequest, Error> {
     request.validate()?;
     let messages = request.messages.iter().enumerate().map(|(at, one)| message::message(one, at, kind, approximate));
@@ -62,7 +62,7 @@ pub(super) fn chat(request: &ChatRequest, kind: AdapterKind, approximate: bool) 
     Ok(asked)
 }
 
-/// Converts all but the conversation and the tools.
+/// Converts all fields of a request but the conversation and the tools.
 pub(super) fn options(request: &ChatRequest, kind: AdapterKind) -> Result<ChatOptions, Error> {
     let ChatRequest {
         model: _,
@@ -165,7 +165,7 @@ fn format(format: &ResponseFormat) -> Result<Option<ChatResponseFormat>, Error> 
         ResponseFormat::Text => Ok(None),
         ResponseFormat::JsonObject => Ok(Some(ChatResponseFormat::JsonMode)),
         ResponseFormat::JsonSchema(JsonSchema { name, description, schema, strict }) => {
-            // genai always asks for strict schemas, and completes them so that they are.
+            // genai always asks for strict schemas, and adds what a schema needs to be strict.
             if *strict == Some(false) {
                 return Err(unsupported("response_format.strict that is off"));
             }
@@ -181,7 +181,7 @@ fn effort(effort: &str) -> Result<ReasoningEffort, Error> {
     ReasoningEffort::from_keyword(effort).ok_or_else(|| unsupported(format!("reasoning_effort {effort:?}")))
 }
 
-/// Returns the unknown fields, without those about streaming, which `genai` sets itself.
+/// Returns the unknown fields, except those about streaming, which `genai` sets itself.
 fn unknown_fields(extra: &Extra) -> Option<Value> {
     let ours = |name: &str| matches!(name, "stream" | "stream_options");
     let fields: Map<_, _> =

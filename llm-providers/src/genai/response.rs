@@ -14,7 +14,7 @@ use serde_json::Value;
 use super::{error::charge, message::SIGNATURES};
 use crate::protocol::{finish_reason, usage::output};
 
-/// Converts a response of `genai`.
+/// Converts a complete response of `genai`.
 pub(super) fn read_response(response: GenaiResponse) -> Result<ChatResponse, Error> {
     let spent = usage(&response.usage);
     let model: Arc<str> = Arc::from(&*response.provider_model_iden.model_name);
@@ -32,8 +32,9 @@ pub(super) fn read_response(response: GenaiResponse) -> Result<ChatResponse, Err
     Ok(ChatResponse::new(id, model, vec![Choice::new(0, parts, finish)]))
 }
 
-/// Converts the usage. Both sides count alike: cached tokens are part of the prompt's, reasoning of the
-/// completion's or beside it. Returns `None` if the vendor stated no usage, a prompt of zero or a negative count.
+/// Converts the usage. `genai` counts as this library does: cached tokens are part of the prompt's tokens, and
+/// reasoning is part of the completion's tokens or added to them. Returns `None` if the vendor stated no usage, a
+/// prompt of zero tokens or a negative count.
 pub(super) fn usage(stated: &GenaiUsage) -> Option<Usage> {
     let count = |stated: Option<i32>| stated.and_then(|stated| u64::try_from(stated).ok());
     let prompt = count(stated.prompt_tokens).filter(|prompt| *prompt > 0)?;
@@ -58,12 +59,12 @@ pub(super) fn usage(stated: &GenaiUsage) -> Option<Usage> {
     Some(usage)
 }
 
-/// Returns the reason for the end by the vendor's word, because `genai` reports some failures as ends.
+/// Returns the reason for the end of a response from the vendor's word, because `genai` reports some failures as ends.
 pub(super) fn finish(reason: Option<&StopReason>) -> FinishReason {
     reason.map_or(FinishReason::Unknown, |reason| finish_reason(reason.raw()))
 }
 
-/// Converts a tool call. Arguments that `genai` could not read stay the text that the model wrote.
+/// Converts a tool call. Arguments that `genai` could not parse are kept as the text that the model wrote.
 pub(super) fn called(call: GenaiCall) -> ToolCall {
     let GenaiCall { call_id, fn_name, fn_arguments, thought_signatures } = call;
     let arguments = match fn_arguments {
@@ -78,7 +79,7 @@ pub(super) fn called(call: GenaiCall) -> ToolCall {
     ToolCall { id: call_id.into(), name: fn_name.into(), arguments: arguments.into(), extra }
 }
 
-/// Returns the unknown fields of reasoning that was signed through an adapter.
+/// Returns the unknown fields that mark reasoning as signed through an adapter.
 pub(super) fn signed_through(kind: AdapterKind) -> Extra {
     let mut extra = Extra::default();
     extra.insert(SIGNATURES, kind.as_lower_str());
@@ -95,7 +96,7 @@ fn push(content: ContentPart, kind: AdapterKind, parts: &mut Vec<Part>) -> Resul
             extra: signed_through(kind),
         }),
         ContentPart::ReasoningContent(text) => {
-            // A signature comes right before the text that it signs.
+            // A signature arrives right before the text that it signs.
             if let Some(Part::Reasoning(signed)) = parts.last_mut()
                 && signed.text.is_empty()
             {

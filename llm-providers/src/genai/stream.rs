@@ -21,15 +21,15 @@ use crate::{
     forward::EventSource,
 };
 
-/// The events of a `genai` stream.
+/// Events of a `genai` stream.
 pub(super) struct Events {
     source: GenaiStream,
     kind: AdapterKind,
     model: Arc<str>,
     alarm: Alarm,
-    /// Event that opens the stream.
+    /// Event that opens the stream; `None` once it was returned.
     start: Option<ChatEvent>,
-    /// True if the last event was reasoning, which a signature may follow.
+    /// True if the last event was reasoning, after which a signature may follow.
     thinking: bool,
     ended: bool,
 }
@@ -58,7 +58,7 @@ impl Events {
         out.push_back(piece);
     }
 
-    /// Queues the tool calls, which `genai` has whole only at the end, and the end itself.
+    /// Queues the tool calls, which `genai` returns completely only at the end, and then the end itself.
     fn end(&mut self, end: StreamEnd, out: &mut VecDeque<ChatEvent>) {
         self.ended = true;
         if let Some(id) = &end.captured_response_id {
@@ -75,7 +75,8 @@ impl Events {
     }
 }
 
-/// Converts a signature: of the reasoning right before, otherwise of reasoning that is not shown.
+/// Converts a signature. It signs the reasoning right before it; if there is none, it signs reasoning that the vendor
+/// hides.
 fn signature(text: Arc<str>, kind: AdapterKind, thinking: bool) -> ChatEvent {
     let (signature, extra) = (Some(text), signed_through(kind));
     match thinking {

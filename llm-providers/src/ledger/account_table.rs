@@ -10,15 +10,15 @@ use super::{
     unknown_costs::UnknownCosts,
 };
 
-/// Accounts of a ledger, guarded by its lock: the totals, those of each month, and the unknown costs.
+/// Accounts of a ledger, guarded by its lock: the totals, the accounts of each month, and the counts of unknown costs.
 #[derive(Debug)]
 pub(super) struct AccountTable {
     pub(super) totals: Accounts,
     pub(super) unknown: UnknownCosts,
-    /// Accounts of each month, and lines of the request log, if the ledger has a file.
+    /// Accounts of each month, and lines of the request log; `None` if the ledger has no file.
     pub(super) months: Option<MonthTable>,
     pub(super) log: Option<RequestLog>,
-    /// Number of the last attempt.
+    /// Number of the attempt that was booked last.
     last_attempt: u64,
 }
 
@@ -37,8 +37,8 @@ impl AccountTable {
         self.each(keys, |row| row.call(outcome));
     }
 
-    /// Books an attempt by the shares of its members; `cause` is why its cost, or the bound of it, is unknown. Each row
-    /// counts it once.
+    /// Books an attempt in the rows of its members, each with its share. `cause` is the reason why the cost of the
+    /// attempt, or its upper bound, is unknown. Each row counts the attempt once.
     pub(super) fn attempt(&mut self, shares: &[(&Keys, &Attempt)], cause: Option<&UnknownCost>) {
         if let Some(cause) = cause {
             self.unknown.of(cause).attempts += 1;
@@ -50,7 +50,7 @@ impl AccountTable {
         }
     }
 
-    /// Settles an open amount because a caller used the response, or because no caller will.
+    /// Settles an open amount: a caller used the response, or no caller will. `lost` is the unused part.
     pub(super) fn settle(&mut self, keys: &Keys, amount: Usd, lost: Usd) {
         self.each(keys, |row| {
             row.open -= amount;
@@ -83,11 +83,11 @@ impl Row {
             Origin::Vendor => self.vendor += 1,
             Origin::Cache { .. } => self.hits += 1,
             Origin::Coalesced => self.coalesced += 1,
-            // Later kinds get their own count with what makes them.
+            // An origin that a later version adds needs a count of its own.
             _ => {}
         }
         self.units += u64::from(response.units);
-        // An implausible usage would make the total wrong for ever.
+        // An implausible usage would falsify the total for good.
         self.usage += response.usage.filter(Usage::is_plausible).unwrap_or_default();
         self.unpriced_responses += u64::from(!response.is_priced);
         match response.list {
@@ -104,7 +104,8 @@ impl Row {
     }
 
     fn attempt(&mut self, attempt: &Attempt, id: u64) {
-        // The shares of one attempt are booked one after the other.
+        // The shares of one attempt are booked one after the other, so a row with the same number has counted it
+        // already.
         let count = u64::from(self.last_attempt != id);
         self.last_attempt = id;
         self.attempts += count;

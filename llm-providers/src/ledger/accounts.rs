@@ -2,30 +2,30 @@ use std::{collections::HashMap, sync::Arc};
 
 use super::{Row, keys::Keys};
 
-/// Separator of a label's name and value in the key of its row.
+/// Separator between the name and the value of a label in the key of its row.
 pub(super) const SEPARATOR: &str = "\0";
 
-/// Rows of one period: the total, and those by name.
+/// Rows of one period: the total, and those of tenants, models and labels.
 #[derive(Clone, Debug)]
 pub(super) struct Accounts {
     pub(super) total: Row,
     pub(super) tenants: Rows,
     pub(super) labels: Rows,
     pub(super) models: Rows,
-    /// Reused, so that looking up a label's row allocates nothing.
+    /// Buffer for the key of a label's row, so that a look-up allocates nothing.
     label: String,
 }
 
-/// A bounded map of rows.
+/// Map of rows whose number is bounded.
 #[derive(Clone, Debug)]
 pub(super) struct Rows {
     pub(super) known: HashMap<Arc<str>, Row>,
-    /// Sum of the names beyond the bound.
+    /// Row of all names beyond the bound.
     pub(super) other: Option<Row>,
     pub(super) most: usize,
 }
 
-/// Names that have rows.
+/// Kinds of names that have rows, if an operator chose them.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Choice {
     pub(super) tenants: bool,
@@ -38,7 +38,7 @@ impl Accounts {
         Self::with_bounds([10_000, 1_000, 1_000])
     }
 
-    /// Returns empty accounts with the same bounds.
+    /// Creates empty accounts with the same bounds.
     pub(super) fn blank(&self) -> Self {
         Self::with_bounds([self.tenants.most, self.labels.most, self.models.most])
     }
@@ -60,7 +60,7 @@ impl Accounts {
         self.models.most = other.models.most;
     }
 
-    /// Books in the total, and in the rows of the chosen names, or of all names if there is no choice.
+    /// Books in the total, and in the rows of the chosen kinds of names, or of all kinds if there is no choice.
     pub(super) fn each(&mut self, keys: &Keys, choice: Option<&Choice>, book: &mut impl FnMut(&mut Row)) {
         book(&mut self.total);
         if choice.is_none_or(|choice| choice.tenants) {

@@ -1,11 +1,11 @@
-//! Amounts by cause in files: an object of the causes' names, with whole nano-dollars.
+//! Format of amounts by cause in files: an object whose keys are the causes' names, with whole nano-dollars.
 
 use std::collections::BTreeMap;
 
 use llm_core::Usd;
 use serde::{Deserialize, Deserializer, Serializer, de::Error};
 
-/// Reads amounts whose causes are found by `cause`.
+/// Reads amounts by cause. `cause` finds a cause by its name, `add` receives each amount.
 fn read<'de, D: Deserializer<'de>, C>(
     from: D,
     cause: impl Fn(&str) -> Option<C>,

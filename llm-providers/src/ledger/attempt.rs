@@ -6,8 +6,8 @@ use llm_core::{
     price::UnknownCost,
 };
 
-/// One finished attempt at a vendor, as [`Ledger::on_attempt`](super::Ledger::on_attempt) reports it; of a
-/// [merged call](llm_core::layer::Members) one member's share of it.
+/// One finished attempt at a vendor, as [`Ledger::on_attempt`](super::Ledger::on_attempt) reports it. An attempt of a
+/// [merged call](llm_core::layer::Members) is reported once for each member, with the member's share.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Attempt {
@@ -19,27 +19,27 @@ pub struct Attempt {
     pub model: Arc<str>,
     /// Model that responded, if one did.
     pub answered_by: Option<Arc<str>>,
-    /// Vendor, where the client names it.
+    /// Vendor, if the client names it.
     pub provider: Option<Arc<str>>,
-    /// Key pool's member that the attempt was sent to; `None` without a pool.
+    /// Member of the key pool that the attempt was sent to; `None` without a pool.
     pub member: Option<MemberId>,
-    /// Vendor's id of the request, if one arrived: it matches this attempt to the vendor's bill.
+    /// Vendor's id of the request, if the vendor stated one. It matches this attempt to the vendor's bill.
     pub request_id: Option<Arc<str>>,
-    /// End of the attempt.
+    /// Way in which the attempt ended.
     pub outcome: Outcome,
     /// Usage, if the vendor stated a plausible one.
     pub usage: Option<Usage>,
     /// Cost of the attempt.
     pub charged: Charged,
-    /// Upper bound of the cost, as estimated before it was sent; `None` for a model without a known price.
+    /// Upper bound of the cost, estimated before the attempt was sent; `None` for a model without a known price.
     pub bound: Option<Usd>,
-    /// Number of members of the call, each of which is reported with its share: 1 unless calls were merged. The shares
-    /// have one request id, and their usages, costs and bounds add up to the attempt's.
+    /// Number of members of the call: 1 unless calls were merged. The shares of all members have the same request id,
+    /// and their usages, costs and bounds add up to those of the attempt.
     pub members: usize,
 }
 
 impl Attempt {
-    /// Divides the attempt among the members of its call.
+    /// Splits the attempt among the members of its call.
     pub(super) fn split(&self, members: &Members) -> Vec<Self> {
         let weights = members.weights();
         let usages = self.usage.map(|usage| usage.split(&weights));
@@ -58,19 +58,19 @@ impl Attempt {
     }
 }
 
-/// Ends of an attempt.
+/// Way in which an attempt ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Outcome {
-    /// A whole response arrived.
+    /// A complete response arrived.
     Complete,
-    /// An error arrived, in place of a response or within it.
+    /// The attempt failed, before a response or while one arrived.
     Failed,
-    /// The caller dropped it before its end.
+    /// The caller dropped the attempt before its end.
     Abandoned,
 }
 
-/// Costs of an attempt.
+/// Cost of an attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Charged {
@@ -78,9 +78,9 @@ pub enum Charged {
     Nothing,
     /// The usage is charged, at this amount.
     Paid(Usd),
-    /// The usage is charged, and its cost is unknown for this cause.
+    /// The usage is charged, and its cost is unknown for this reason.
     Unpriced(UnknownCost),
-    /// The attempt was sent and its usage never came: it cost at most this, where a bound is known.
+    /// The attempt was sent, and its usage never arrived. It cost at most this amount; `None` if no bound is known.
     Unconfirmed(Option<Usd>),
 }
 

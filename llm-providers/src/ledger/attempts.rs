@@ -14,15 +14,16 @@ use super::{
     terms::Terms,
 };
 
-/// Layer that makes [`Attempts`]: see [`Ledger::attempts`].
+/// Layer that creates [`Attempts`]: see [`Ledger::attempts`].
 #[derive(Clone, Debug)]
 pub struct AttemptsLayer {
     ledger: Ledger,
 }
 
-/// Service that books every attempt at a vendor, with every end, and puts cost and [`CostShare`](llm_core::layer::CostShare) on the receipt.
+/// Service that books every attempt at a vendor, however it ends, and puts its cost and a
+/// [`CostShare`](llm_core::layer::CostShare) on the receipt.
 ///
-/// Its place is right above the client. Always ready; each call waits for its own clone of the inner service. Clones share
+/// Put it right above the client. Always ready; each call waits for its own clone of the inner service. Clones share
 /// the ledger.
 #[derive(Clone, Debug)]
 pub struct Attempts<S> {
@@ -31,7 +32,7 @@ pub struct Attempts<S> {
 }
 
 impl Ledger {
-    /// Returns the layer right above a client, which books every attempt at a vendor.
+    /// Returns the layer that books every attempt at a vendor. Put it right above the client.
     pub fn attempts(&self) -> AttemptsLayer {
         AttemptsLayer { ledger: self.clone() }
     }

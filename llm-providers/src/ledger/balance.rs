@@ -2,24 +2,25 @@ use llm_core::Usd;
 
 use super::Row;
 
-/// Differences in a row's account; the [module's docs](crate::ledger) state the identities.
+/// Differences between the two sides of the identities in a row's account, which the documentation of the
+/// [module](crate::ledger) states.
 ///
-/// NOTE: a response that ends is booked in two steps, so a snapshot taken in between can find `between` off by
-/// that response's amount. When no call is running, the account must be balanced.
+/// NOTE: the end of a response is booked in two steps. In a snapshot taken in between, `between` differs by that
+/// response's amount. While no call is running, the account must be balanced.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Balance {
-    /// `paid − used − wasted − open`: zero in every row.
+    /// `paid − used − wasted − open`, which is zero in every row.
     pub attempts: Usd,
-    /// `list + unlisted − useful − saved`: zero in every row.
+    /// `list + unlisted − useful − saved`, which is zero in every row.
     pub responses: Usd,
-    /// `used − useful`: zero in the total. In the row of a label or a model: the amount of its attempts that responses
-    /// of other rows used, less the amount that its responses used of theirs.
+    /// `used − useful`, which is zero in the total. In the row of a label or a model it is the cost of the row's
+    /// attempts that responses of other rows used, minus the cost of other rows' attempts that its responses used.
     pub between: Usd,
 }
 
 impl Balance {
-    /// Returns true if all differences are zero.
+    /// Returns `true` if all differences are zero.
     pub fn is_balanced(&self) -> bool {
         *self == Self::default()
     }

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use llm_core::{Origin, Savings, Usage, Usd, price::UnknownCost};
 
-/// Outcome of a call, as its caller saw it.
+/// Outcome of a call, as its caller got it.
 #[derive(Debug)]
 pub(super) enum CallOutcome {
     Answered(Box<BookedResponse>),
@@ -10,7 +10,7 @@ pub(super) enum CallOutcome {
     Dropped,
 }
 
-/// A whole response, as it is booked.
+/// Complete response, with the values that are booked.
 #[derive(Debug)]
 pub(super) struct BookedResponse {
     pub(super) origin: Origin,
@@ -21,7 +21,7 @@ pub(super) struct BookedResponse {
     pub(super) list: Result<Usd, UnknownCost>,
     pub(super) useful: Usd,
     pub(super) saved: Savings,
-    /// Model that answered, vendor and the vendor's id of the request, where they are known.
+    /// Model that answered, vendor and the vendor's id of the request, as far as they are known.
     pub(super) answered_by: Option<Arc<str>>,
     pub(super) provider: Option<Arc<str>>,
     pub(super) request_id: Option<Arc<str>>,

@@ -25,10 +25,10 @@ const COLUMNS: [&str; 13] = [
 
 impl Snapshot {
     /// Writes the accounts as comma-separated values (RFC 4180): a line of names, then one line for each tenant, model
-    /// and label, and the total. Amounts are whole nano-dollars, in columns that say so; the other columns count calls,
-    /// attempts, units and tokens. New columns may follow in later versions: read them by name.
+    /// and label, and the total. Amounts are whole nano-dollars, in columns whose names say so; the other columns count
+    /// calls, attempts, units and tokens. Later versions may add columns, so read them by name.
     ///
-    /// Names are written as they are. A spreadsheet takes a name that begins with `=`, `+`, `-` or `@` for a formula:
+    /// Names are written unchanged. A spreadsheet reads a name that begins with `=`, `+`, `-` or `@` as a formula, so
     /// import such columns as text.
     ///
     /// ```
@@ -42,13 +42,13 @@ impl Snapshot {
     ///
     /// # Errors
     ///
-    /// Those of `out`.
+    /// The errors of `out`.
     pub fn write_csv(&self, mut out: impl Write) -> io::Result<()> {
         header(&mut out, None)?;
         self.write_lines(&mut out, None)
     }
 
-    /// Writes the lines of the rows, each with `first` before its columns.
+    /// Writes one line for each row. `first` is an additional first column.
     pub(super) fn write_lines(&self, out: &mut impl Write, first: Option<&str>) -> io::Result<()> {
         for (name, row) in self.tenants() {
             cells(out, first, ["tenant", name, ""], row)?;
@@ -63,7 +63,7 @@ impl Snapshot {
     }
 }
 
-/// Writes the names of the columns, with `first` before them.
+/// Writes the line with the names of the columns. `first` is an additional first column.
 pub(super) fn header(out: &mut impl Write, first: Option<&str>) -> io::Result<()> {
     let row = Row::default();
     let amounts = amounts(&row).into_iter().map(|(name, _)| name + "_nano_usd");
@@ -128,7 +128,7 @@ fn line(
     write!(out, "{key}{cells}\r\n")
 }
 
-/// Quotes a name where a field needs it.
+/// Quotes a name if its characters require it.
 fn quoted(name: &str) -> Cow<'_, str> {
     match name.contains(['"', ',', '\r', '\n']) {
         true => format!("\"{}\"", name.replace('"', "\"\"")).into(),

@@ -12,14 +12,14 @@ use llm_core::{
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
-/// Call that is booked when its reply arrives, or when it is dropped.
+/// Call that is booked when its reply arrives or when it is dropped.
 pub trait Booking<T: Operation> {
-    /// Books a failed call. Returns the reply of any other with a hook that books its end.
+    /// Books a failed call. For any other call it returns the reply with a hook that books the end of the response.
     fn on_reply(self, reply: Result<Reply<T::Output>, Error>) -> Result<Reply<T::Output>, Error>;
 }
 
 pin_project! {
-    /// Future of a reply that is booked: it needs no box of its own.
+    /// Future of a call that is booked. It holds the inner future without a further box.
     pub struct Booked<T, S, B>
     where
         S: Service<Call<T>>,

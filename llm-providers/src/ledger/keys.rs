@@ -5,23 +5,23 @@ use llm_core::{
     layer::{Member, MemberId, Purpose},
 };
 
-/// The rows that a call is booked in.
+/// Names that select the rows in which a call is booked.
 #[derive(Clone, Debug)]
 pub(super) struct Keys {
     pub(super) tenant: Tenant,
     pub(super) labels: Labels,
-    /// Requested model, not the one that answered, because both layers know it however the call ends.
+    /// Requested model. The model that answered is not used, because it is unknown for a call that failed.
     pub(super) model: Arc<str>,
-    /// Purpose of a call that no caller waits for.
+    /// Purpose of the call, if a layer made it and no caller waits for it.
     pub(super) purpose: Option<Purpose>,
-    /// Key pool's member that it is sent to.
+    /// Member of the key pool that the call is sent to.
     pub(super) member: Option<MemberId>,
-    /// Time at which the call reached the ledger, if there is a file.
+    /// Time at which the call reached the ledger; `None` if the ledger has no file.
     pub(super) began: Option<SystemTime>,
 }
 
 impl Keys {
-    /// Returns the rows of a call that reached the ledger at `began`.
+    /// Returns the names for a call that reached the ledger at `began`.
     pub(super) fn of<T: Operation>(call: &Call<T>, began: Option<SystemTime>) -> Self {
         Self {
             tenant: call.tenant.clone(),
@@ -33,7 +33,7 @@ impl Keys {
         }
     }
 
-    /// Returns the rows that a caller's share of a merged call is booked in.
+    /// Returns the names for a member's share of a merged call.
     pub(super) fn of_caller(&self, caller: &Member) -> Self {
         let Member { tenant, labels, purpose, .. } = caller.clone();
         Self { tenant, labels, purpose, ..self.clone() }

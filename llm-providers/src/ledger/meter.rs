@@ -1,4 +1,4 @@
-//! Metrics of attempts, with feature `metrics`.
+//! Metrics of attempts, if the feature `metrics` is on.
 
 #[cfg(feature = "metrics")]
 pub(super) use self::recorded::Meter;
@@ -18,7 +18,7 @@ mod recorded {
         telemetry::word,
     };
 
-    /// Metrics of an attempt while it runs.
+    /// Metrics of one attempt, while it runs.
     pub(in crate::ledger) struct Meter {
         began: Instant,
         operation: &'static str,
@@ -28,7 +28,8 @@ mod recorded {
     }
 
     impl Meter {
-        /// Begins an attempt. A model without a row in the price table has no series of its own.
+        /// Begins an attempt. Models that the price table does not list share one series, so that the number of series
+        /// is bounded.
         pub(in crate::ledger) fn begin(
             operation: &'static str,
             is_streamed: bool,
@@ -41,7 +42,7 @@ mod recorded {
             Self { began: Instant::now(), operation, model, is_streamed, in_flight }
         }
 
-        /// Records the time of a stream's first content, which is there when the reply is.
+        /// Records the time of a stream's first content, which has arrived when the reply is returned.
         pub(in crate::ledger) fn replied(&self, provider: Option<&Arc<str>>) {
             if self.is_streamed {
                 histogram!("llm_providers_first_content_seconds", self.labels(provider)).record(self.began.elapsed());
@@ -78,7 +79,8 @@ mod recorded {
             }
         }
 
-        /// Returns the labels of all metrics of an ended attempt. Clients name the provider, not their callers.
+        /// Returns the labels that all metrics of an ended attempt have. The client, not the caller, decides the
+        /// provider's name.
         fn labels(&self, provider: Option<&Arc<str>>) -> Vec<Label> {
             let provider = provider.map_or("unknown".into(), |name| SharedString::from(Arc::clone(name)));
             vec![
@@ -121,7 +123,7 @@ mod silent {
 
     use crate::ledger::Attempt;
 
-    /// Records nothing.
+    /// Replacement that records nothing, without the feature `metrics`.
     #[derive(Debug)]
     pub(in crate::ledger) struct Meter;
 

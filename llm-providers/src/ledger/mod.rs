@@ -43,18 +43,19 @@
 //!
 //! # Terms
 //!
-//! Of attempts, one try at a vendor each:
+//! Of attempts, each of which is one try at a vendor:
 //!
 //! - **paid**: cost of the attempts whose usage arrived, at the table's prices for the service class they got.
-//! - **unconfirmed**: attempts that were sent and whose usage never came. They are no part of `paid` and are counted
-//!   apart at their *upper bound* ([`PriceTable::bound`](llm_core::price::PriceTable::bound)). The vendor bills some of them.
+//! - **unconfirmed**: attempts that were sent and whose usage never arrived. They are not part of `paid` and are
+//!   counted apart at their *upper bound* ([`PriceTable::bound`](llm_core::price::PriceTable::bound)). The vendor bills
+//!   some of them.
 //! - **used**: the part of `paid` whose response a caller used.
 //! - **wasted**: the part of `paid` whose response no caller used, by [cause](Waste).
 //! - **open**: the part of `paid` that is not settled yet, because the response has not reached its caller.
 //! - **unpriced attempts**: usage arrived, but its cost is unknown for a [cause](llm_core::price::UnknownCost) that
 //!   [`Snapshot::unknown_costs`] names. An amount with such a part prints as `unknown` or as a lower bound (`≥ $0.12`).
 //!
-//! Of responses, one call each, only those that arrived whole:
+//! Of responses, one for each call, and only those that arrived completely:
 //!
 //! - **list**: list price of the responses, which is the table's price of each as if bought alone at the standard service
 //!   class. That of a packed response is an estimate.
@@ -69,7 +70,8 @@
 //!
 //! # Identities
 //!
-//! Each amount is counted on its own, none is the rest of the others, so these can be checked ([`Row::balance`]):
+//! Each amount is counted independently and none is computed from the others, so that these identities can be checked
+//! ([`Row::balance`]):
 //!
 //! ```text
 //! paid = used + wasted + open        in every row
@@ -84,12 +86,13 @@
 //!
 //! - A call known not to have been sent costs nothing. An error that was sent costs what its
 //!   [`Charge`](llm_core::Charge) says; a stream that broke off costs the usage that arrived, else it is unconfirmed.
-//! - The price is that of the model that answered, if the table lists it for its provider; else that of the model asked,
-//!   if the response's name only extends it (`text-embedding-ada-002-v2`). Where the table lists neither, the amount that
-//!   the vendor states it billed counts (OpenRouter's `usage.cost`); else an alias
-//!   ([`PriceTable::alias`](llm_core::price::PriceTable::alias)). One provider's row never prices another's response. Rows of the
-//!   books stand under the model asked.
-//! - A usage that no response can have taken is none: the attempt is unconfirmed, and no total includes it.
+//! - The price is that of the model that answered, if the table lists it for its provider; else that of the model
+//!   asked, if the response's name only extends it (`text-embedding-ada-002-v2`). Where the table lists neither, the
+//!   amount that the vendor states it billed counts (OpenRouter's `usage.cost`); else an alias
+//!   ([`PriceTable::alias`](llm_core::price::PriceTable::alias)). A provider's prices never apply to another provider's
+//!   responses. The rows of the books stand under the model asked.
+//! - A usage larger than any response can have counts as no usage: the attempt is unconfirmed, and no total includes
+//!   it.
 //! - The service class is the one that the vendor names ([`ServiceTier::named`](llm_core::price::ServiceTier::named)); if it
 //!   names none, the one that a chat request asks for in its field `service_tier`; else standard. A class without a known
 //!   price for the model is unpriced and named, never taken for standard.
@@ -100,19 +103,21 @@
 //! - The bound is the dearer of standard service and the class asked for; of a request that asks for none,
 //!   [`Ledger::default_tier`]. Surcharges that a request asks for (`inference_geo`, `speed`) raise it, and so does
 //!   [`Ledger::default_surcharge`].
-//! - A call keeps the prices it began with, whatever [`Ledger::replace_prices`] does meanwhile.
-//! - A reply that came from a cache or another call is no attempt, wherever the layer is.
+//! - A call keeps the prices with which it began, even if [`Ledger::replace_prices`] replaces them meanwhile.
+//! - A reply from a cache or from another call is not an attempt, wherever the layer is.
 //! - An attempt of a [merged call](llm_core::layer::call_merged) is divided among its members by their estimated input. Each
 //!   share is booked under the member's tenant and labels, also if its caller has left. A row counts the attempt once.
-//! - A stack has one ledger: of two, the upper attempts layer takes the lower one's cost shares, and both are off.
-//! - With [`Tasks`](llm_core::Tasks), put the attempts layer below them: there the request is the one that is sent, and
+//! - A stack must have only one ledger. With two, the upper attempts layer takes the cost shares of the lower one, and
+//!   both have wrong amounts.
+//! - Put the attempts layer below [`Tasks`](llm_core::Tasks), where the request is the chat request that is sent, and
 //!   its bound is known.
 //!
 //! # Cloning and readiness
 //!
 //! Both services are always ready; each call waits for its own clone of the inner service. Clones of a ledger, its
-//! layers and its services share the same books. They are kept in memory, under one lock that is never held while
-//! anything else runs; a call costs a few map look-ups. A [`LedgerFile`] keeps the totals of each month over restarts. Maps are bounded: see [`Ledger::max_tenants`].
+//! layers and its services share the same books. They are kept in memory, under one lock that is never held while other
+//! code runs; a call costs a few map look-ups. A [`LedgerFile`] keeps the totals of each month over restarts. Maps are
+//! bounded: see [`Ledger::max_tenants`].
 
 mod account_table;
 mod accounts;

@@ -6,7 +6,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-/// A month of the Gregorian calendar, by UTC; written as `2026-11`.
+/// Month of the Gregorian calendar, in UTC, written as `2026-11`.
 ///
 /// ```
 /// use std::time::{Duration, UNIX_EPOCH};
@@ -23,16 +23,16 @@ pub struct Month {
     month: u8,
 }
 
-/// The text is not a month.
+/// Error of a text that is not a month.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} is not a month: write it like 2026-11")]
 pub struct ParseMonthError(String);
 
-/// A day of the Gregorian calendar: year, month, day.
+/// Day of the Gregorian calendar: year, month, day.
 pub(super) type Date = (u64, u64, u64);
 
 impl Month {
-    /// Returns the month of a time. A time before 1970 counts as 1970-01.
+    /// Returns the month of a time. Times before 1970 are in `1970-01`.
     pub fn of(time: SystemTime) -> Self {
         let (year, month, _) = date(seconds(time) / 86_400);
         Self { year: u16::try_from(year).unwrap_or(9_999).min(9_999), month: u8::try_from(month).unwrap_or(12) }
@@ -74,7 +74,7 @@ impl TryFrom<String> for Month {
     }
 }
 
-/// Writes a time by UTC, as RFC 3339 has it.
+/// Writes a time in UTC as RFC 3339 requires.
 pub(super) fn timestamp(time: SystemTime) -> String {
     let (seconds, millis) = (seconds(time), time.duration_since(UNIX_EPOCH).unwrap_or_default().subsec_millis());
     let ((year, month, day), of_day) = (date(seconds / 86_400), seconds % 86_400);
@@ -86,7 +86,8 @@ fn seconds(time: SystemTime) -> u64 {
     time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
-/// Returns the date of a number of days since 1970-01-01. Years are counted from March, so that the leap day comes last.
+/// Returns the date that is `days` days after 1970-01-01. Years begin in March in the computation, so that the leap day
+/// comes last.
 fn date(days: u64) -> Date {
     let days = days + 719_468;
     let (era, of_era) = (days / 146_097, days % 146_097);

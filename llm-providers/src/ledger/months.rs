@@ -22,17 +22,17 @@ use super::{
 #[derive(Clone, Debug, Default)]
 pub struct Months(pub(super) BTreeMap<Month, Arc<Accounts>>);
 
-/// Accounts of each month while calls are booked.
+/// Accounts of each month, to which calls are added.
 #[derive(Debug)]
 pub(super) struct MonthTable {
     pub(super) choice: Choice,
     pub(super) months: Months,
-    /// True if a row has changed since this was last set to false.
+    /// True if a row has changed since the field was last set to `false`.
     pub(super) is_changed: bool,
 }
 
 impl MonthTable {
-    /// Books a call in the month that it began in. A month's maps have the bounds of `all`.
+    /// Books a call in the month in which it began. A new month has the bounds of `all`.
     pub(super) fn each(&mut self, keys: &Keys, all: &Accounts, book: &mut impl FnMut(&mut Row)) {
         let Some(began) = keys.began else { return };
         let accounts = self.months.0.entry(Month::of(began)).or_insert_with(|| Arc::new(all.blank()));
@@ -52,7 +52,7 @@ impl Months {
         self.0.get(&month).map(|accounts| snapshot(accounts))
     }
 
-    /// Returns the account of a label over all months, such as of one job.
+    /// Returns the account of a label, such as that of one job, over all months.
     pub fn of_label(&self, name: &str, value: &str) -> Row {
         let mut sum = Row::default();
         let rows = self.iter().filter_map(|(_, snapshot)| snapshot.label(name, value).cloned());
@@ -65,7 +65,7 @@ impl Months {
     ///
     /// # Errors
     ///
-    /// Those of `out`.
+    /// The errors of `out`.
     pub fn write_csv(&self, mut out: impl Write) -> io::Result<()> {
         csv::header(&mut out, Some("month"))?;
         self.iter().try_for_each(|(month, snapshot)| snapshot.write_lines(&mut out, Some(&month.to_string())))

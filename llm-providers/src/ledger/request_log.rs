@@ -1,4 +1,4 @@
-//! Lines of JSON about requests. They hold texts of requests and responses only by choice.
+//! Lines of JSON about requests. They contain texts of requests and responses only on request.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -12,14 +12,14 @@ use super::{
     texts::Texts,
 };
 
-/// Largest number of bytes of lines that wait for a flush.
+/// Largest number of bytes in lines that wait for a flush.
 const MAX_BYTES: usize = 16 << 20;
 
 /// Lines that wait for a flush.
 #[derive(Debug, Default)]
 pub(super) struct RequestLog {
     pub(super) lines: String,
-    /// Number of lines beyond the bound.
+    /// Number of lines that were dropped because of the bound.
     pub(super) lost: u64,
 }
 
@@ -59,13 +59,13 @@ impl RequestLog {
         self.lines.extend([line, "\n"]);
     }
 
-    /// Puts lines that were taken and not written before those that came meanwhile.
+    /// Puts lines that were taken but not written back, before the lines that were added meanwhile.
     pub(super) fn put_back(&mut self, lines: String) {
         let newer = std::mem::replace(&mut self.lines, lines);
         newer.lines().for_each(|line| self.push(line));
     }
 
-    /// Takes the lines; the last one states how many were lost, if any.
+    /// Takes the lines. If lines were dropped, the last one states their number.
     pub(super) fn take(&mut self) -> String {
         let Self { mut lines, lost } = std::mem::take(self);
         if lost > 0 {
@@ -76,7 +76,7 @@ impl RequestLog {
     }
 }
 
-/// Returns the line of a request that ended, without the end of the line.
+/// Returns the line of a request that ended, without a line break.
 pub(super) fn line(keys: &Keys, outcome: &CallOutcome, texts: Option<Texts>) -> String {
     let (outcome, response) = match outcome {
         CallOutcome::Answered(booked) => ("answered", Some(response(booked))),

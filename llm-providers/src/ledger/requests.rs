@@ -18,7 +18,7 @@ use super::{
     texts::{RequestTexts, Texts, response_text},
 };
 
-/// Layer that makes [`Requests`]: see [`Ledger::requests`].
+/// Layer that creates [`Requests`]: see [`Ledger::requests`].
 #[derive(Clone, Debug)]
 pub struct RequestsLayer {
     ledger: Ledger,
@@ -26,7 +26,7 @@ pub struct RequestsLayer {
 
 /// Service that books the value of each call's response, and makes `paid` and `saved` on its receipt final.
 ///
-/// Its place is the top of a stack. Always ready; each call waits for its own clone of the inner service. Clones share the
+/// Put it at the top of a stack. Always ready; each call waits for its own clone of the inner service. Clones share the
 /// ledger.
 #[derive(Clone, Debug)]
 pub struct Requests<S> {
@@ -34,19 +34,19 @@ pub struct Requests<S> {
     ledger: Ledger,
 }
 
-/// A running call. If it is dropped, the caller dropped the call.
+/// Running call. If this value is dropped, the call counts as dropped by its caller.
 #[derive(Debug)]
 pub struct Pending {
     ledger: Ledger,
     keys: Keys,
     units: u32,
-    /// Texts of the request, if they are logged.
+    /// Texts of the request; `None` if they are not logged.
     texts: Option<RequestTexts>,
     ended: bool,
 }
 
 impl Ledger {
-    /// Returns the layer for the top of a stack, which books the responses that callers get.
+    /// Returns the layer that books the responses that callers get. Put it at the top of a stack.
     pub fn requests(&self) -> RequestsLayer {
         RequestsLayer { ledger: self.clone() }
     }
@@ -91,16 +91,16 @@ impl Pending {
     }
 
     fn value(&self, receipt: &Receipt) -> BookedResponse {
-        // Copied, so that neither the receipt nor the accounts are locked while the cost share is taken.
+        // A copy, so that neither the receipt nor the accounts are locked while the cost share is taken.
         let accounting = receipt.accounting();
-        // A vendor's response that no layer below priced stays unpriced.
+        // A vendor's response that no layer below has priced stays unpriced.
         let paid = (accounting.origin == Origin::Vendor).then_some(accounting.paid.clone());
         let Accounting { origin, usage, cost, list, unpriced, mut saved, cost_share, .. } = accounting;
         let Accounting { model: answered_by, provider, request_id, .. } = accounting;
         let taken = cost_share.as_ref().map(|share| share.take().ok_or(share.amount()));
         let useful = match taken {
             Some(Ok(amount)) => amount,
-            // Another response of the same attempt was counted before.
+            // Another response of the same attempt has taken the cost already.
             Some(Err(amount)) => {
                 if saved.of(Cause::Coalesced).is_zero() {
                     saved.add(Cause::Coalesced, amount);

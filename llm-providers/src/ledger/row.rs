@@ -3,54 +3,55 @@ use serde::{Deserialize, Serialize};
 
 use super::{WastedSpend, amounts};
 
-/// Account of a tenant, a label, a model, or in total. The [module's docs](crate::ledger) define each term.
+/// Account of one tenant, label or model, or of all calls. The documentation of the [module](crate::ledger) defines
+/// each term.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Row {
-    /// Calls that ended: completed, failed or dropped.
+    /// Number of calls that ended: completed, failed or dropped.
     pub calls: u64,
-    /// Calls whose response arrived whole.
+    /// Number of completed calls, whose response arrived completely.
     pub answered: u64,
-    /// Completed calls for which a vendor produced the response.
+    /// Number of completed calls for which a vendor produced the response.
     pub vendor: u64,
-    /// Completed calls that a cache served.
+    /// Number of completed calls that a cache served.
     pub hits: u64,
-    /// Calls that joined a running call.
+    /// Number of completed calls that joined a running call.
     pub coalesced: u64,
-    /// Calls that ended with an error, at the head or later.
+    /// Number of calls that failed, before or during the response.
     pub failed: u64,
-    /// Calls that their caller dropped.
+    /// Number of calls that their caller dropped.
     pub dropped: u64,
-    /// Units, which the application sells, of the completed calls.
+    /// Number of units (things that the application sells) of the completed calls.
     pub units: u64,
-    /// Tokens that the responses took when they were produced.
+    /// Tokens that the production of the responses took.
     pub usage: Usage,
-    /// List price of the responses: each alone, at the standard service class.
+    /// List price of the responses, each requested alone at the standard service class.
     #[serde(rename = "list_nano_usd")]
     pub list: Usd,
     /// Amount paid for the responses.
     #[serde(rename = "useful_nano_usd")]
     pub useful: Usd,
-    /// Amounts that did not have to be paid for the responses; negative for a service class that is dearer than
-    /// standard.
+    /// Amounts that did not have to be paid for the responses. An amount is negative for a service class dearer than
+    /// the standard one.
     #[serde(rename = "saved_nano_usd", with = "amounts::saved")]
     pub saved: Savings,
-    /// Responses whose cost is unknown.
+    /// Number of responses whose cost is unknown.
     pub unpriced_responses: u64,
-    /// Responses whose list price is unknown, those of `unpriced_responses` included.
+    /// Number of responses whose list price is unknown, including those of `unpriced_responses`.
     pub unlisted_responses: u64,
-    /// Part of `useful` and `saved` that is of `unlisted_responses`.
+    /// Part of `useful` and `saved` that belongs to `unlisted_responses`.
     #[serde(rename = "unlisted_nano_usd")]
     pub unlisted: Usd,
-    /// Attempts at a vendor that ended, also those that were not sent.
+    /// Number of attempts at a vendor that ended, including those that were not sent.
     pub attempts: u64,
     /// Tokens of all attempts whose usage arrived.
     pub usage_paid: Usage,
     /// Cost of the attempts whose usage arrived.
     #[serde(rename = "paid_nano_usd")]
     pub paid: Usd,
-    /// Part of `paid` whose response was used.
+    /// Part of `paid` whose response a caller used.
     #[serde(rename = "used_nano_usd")]
     pub used: Usd,
     /// Part of `paid` whose response has not reached its caller yet.
@@ -59,34 +60,34 @@ pub struct Row {
     /// Part of `paid` whose response no caller used.
     #[serde(rename = "wasted_nano_usd", with = "amounts::wasted")]
     pub wasted: WastedSpend,
-    /// Attempts that were sent and whose usage never came.
+    /// Attempts that were sent and whose usage never arrived.
     pub unconfirmed: Unconfirmed,
-    /// Attempts whose usage arrived and whose cost is unknown:
+    /// Number of attempts whose usage arrived and whose cost is unknown.
     /// [`Snapshot::unknown_costs`](super::Snapshot::unknown_costs) names the causes.
     pub unpriced_attempts: u64,
-    /// Attempts among `unpriced_attempts` that failed or were abandoned.
+    /// Number of the `unpriced_attempts` that failed or were abandoned.
     pub unpriced_wasted: u64,
-    /// Number of the last attempt that was counted here.
+    /// Number of the attempt that was counted last in this row.
     #[serde(skip)]
     pub(super) last_attempt: u64,
 }
 
-/// Attempts that were sent and whose usage never came.
+/// Attempts that were sent and whose usage never arrived.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Unconfirmed {
-    /// Number of these attempts.
+    /// Number of attempts.
     pub count: u64,
-    /// Upper bound of their cost, those `unpriced` not included.
+    /// Upper bound of their cost, without the attempts of `unpriced`.
     #[serde(rename = "amount_nano_usd")]
     pub amount: Usd,
-    /// Attempts among `count` without a known bound.
+    /// Number of attempts among `count` whose upper bound is unknown.
     pub unpriced: u64,
 }
 
 impl Row {
-    /// Adds the account of other calls.
+    /// Adds the account of other calls to this one.
     pub fn merge(&mut self, other: &Self) {
         self.calls += other.calls;
         self.answered += other.answered;
@@ -118,7 +119,7 @@ impl Row {
 }
 
 impl Unconfirmed {
-    /// Adds a share of an attempt; `count` is 1 for the first share of each attempt.
+    /// Adds a share of an attempt. `count` is 1 for the first share of an attempt, and 0 for the others.
     pub(super) fn add(&mut self, bound: Option<Usd>, count: u64) {
         self.count += count;
         match bound {

@@ -8,12 +8,12 @@ use llm_core::{
 
 use super::{Attempt, Charged, Ledger, Outcome, keys::Keys, meter::Meter, stack_faults::StackFault, terms::Terms};
 
-/// One attempt at a vendor while it runs. Dropped before its end, it is booked as abandoned.
+/// One attempt at a vendor, while it runs. If it is dropped before its end, it is booked as abandoned.
 #[derive(Debug)]
 pub struct RunningAttempt {
     ledger: Ledger,
     keys: Keys,
-    /// The callers of a merged call.
+    /// Members of the call, if it is a merged one.
     members: Option<Members>,
     sent: SentFlag,
     terms: Terms,
@@ -21,7 +21,7 @@ pub struct RunningAttempt {
     ended: bool,
 }
 
-/// Paid amount of a response that may still be used or wasted.
+/// Amount paid for a response that may still be used or wasted.
 struct Open {
     ledger: Ledger,
     keys: Keys,
@@ -41,7 +41,7 @@ impl RunningAttempt {
         Self { ledger: ledger.clone(), keys, members, sent, terms, meter, ended: false }
     }
 
-    /// Records that the reply has arrived. Its end follows.
+    /// Records that the reply has arrived. The response may still be running.
     pub(super) fn replied(&self) {
         if !self.sent.is_sent() {
             self.ledger.stack_faults().note(StackFault::UnmarkedCalls);
@@ -49,12 +49,12 @@ impl RunningAttempt {
         self.meter.replied(self.sent.vendor());
     }
 
-    /// Ends the attempt without booking it, because a layer below responded and not a vendor.
+    /// Ends the attempt without booking it, because a layer below answered the call and not a vendor.
     pub(super) fn skip(mut self) {
         self.ended = true;
     }
 
-    /// Ends the attempt with an error in place of a reply.
+    /// Books an attempt that failed without a reply.
     pub(super) fn refused(mut self, error: &Error) {
         self.meter.failed(self.sent.vendor(), error.kind());
         let accounting = error.accounting().cloned().unwrap_or_default();
@@ -71,7 +71,7 @@ impl RunningAttempt {
         self.book(attempt);
     }
 
-    /// Ends the attempt with the end of its reply.
+    /// Books an attempt whose response has ended.
     pub(super) fn ended<T: Operation>(mut self, end: &End<'_, Complete<T>>, receipt: &Receipt) {
         let outcome = match end {
             End::Complete(_) => Outcome::Complete,
@@ -109,7 +109,7 @@ impl RunningAttempt {
         if replaced.is_some() {
             self.ledger.stack_faults().note(StackFault::TwoAttemptsLayers);
         }
-        // Only now, when the receipt is free: its callback may want to see it.
+        // Dropped only here, when the receipt is not locked, because the share's callback may read the receipt.
         drop(replaced);
     }
 
@@ -125,14 +125,14 @@ impl RunningAttempt {
         costs.sum()
     }
 
-    /// Returns the cost of an attempt that used this much.
+    /// Returns the cost of an attempt with this usage.
     fn cost(&self, accounting: &Accounting, usage: Option<Usage>) -> Result<Usd, UnknownCost> {
         match (usage, accounting.cost, &accounting.unusable_usage, accounting.usage) {
             (Some(usage), ..) => self.terms.cost(&self.keys.model, accounting, &usage),
-            // A server that states zeros does not know the usage.
+            // A server that states only zeros does not know the usage.
             (None, Some(stated), ..) if !stated.is_zero() => Ok(stated),
             (None, _, Some(stated), _) => Err(UnknownCost::UnusableUsage { stated: stated.clone() }),
-            // An implausible usage has no cost, which the table reports.
+            // An implausible usage has no cost, and the price table returns the error for it.
             (None, _, None, Some(stated)) => self.terms.cost(&self.keys.model, accounting, &stated),
             (None, _, None, None) => Err(UnknownCost::NoUsage),
         }
@@ -142,12 +142,12 @@ impl RunningAttempt {
         match (cost, usage) {
             (Ok(cost), _) => Charged::Paid(*cost),
             (Err(cause), Some(_)) => Charged::Unpriced(cause.clone()),
-            // The call was sent, even if its client did not mark it.
+            // The call must have been sent, even if its client did not mark it.
             (Err(_), None) => Charged::Unconfirmed(self.terms.bound.clone().ok()),
         }
     }
 
-    /// Returns the share of the cost that the response may take: of a merged call each member's own.
+    /// Returns the cost share that the response may take. That of a merged call holds each member's own.
     fn share(&self, cost: Usd) -> CostShare {
         let share = |keys: Keys, amount: Usd| {
             let open = Open { ledger: self.ledger.clone(), keys, amount };
@@ -163,7 +163,7 @@ impl RunningAttempt {
         }
     }
 
-    /// Returns the charge of an attempt that ended without usage.
+    /// Returns the charge of an attempt that ended without a usage.
     fn unknown(&self) -> Charged {
         match self.sent.is_sent() {
             true => Charged::Unconfirmed(self.terms.bound.clone().ok()),
@@ -209,7 +209,7 @@ impl RunningAttempt {
 }
 
 impl Open {
-    /// Settles the whole amount. No caller used `lost`.
+    /// Settles the whole amount, of which `lost` was used by no caller.
     fn settle(self, lost: Usd) {
         self.ledger.account_table().settle(&self.keys, self.amount, lost);
     }

@@ -14,7 +14,8 @@ use super::{
     stack_faults::{ATTEMPTS_WITHOUT_REQUESTS, StackFault, StackFaults},
 };
 
-/// The ledger of a stack: see the [module's docs](crate::ledger) for terms and an example.
+/// Ledger of a stack, which counts costs and savings. The documentation of the [module](crate::ledger) has its terms
+/// and an example.
 ///
 /// Clones share the same accounts.
 #[derive(Clone)]
@@ -25,23 +26,23 @@ struct Inner {
     accounts: Mutex<AccountTable>,
     hooks: Mutex<Hooks>,
     default_service: Mutex<PriceOptions>,
-    /// Recording for a file, if the ledger has one.
+    /// Settings of the file, if the ledger has one.
     recording: OnceLock<Recording>,
     stack_faults: StackFaults,
 }
 
-/// Settings of a ledger with a file, which calls read without a lock.
+/// Settings of a ledger's file, which calls read without a lock.
 #[derive(Debug)]
 pub(super) struct Recording {
     pub(super) clock: Arc<dyn Clock>,
-    /// True if requests are logged with their texts; `None` if they are not logged.
+    /// True if the request log includes texts; `None` if there is no log.
     pub(super) request_log: Option<bool>,
 }
 
 type Hooks = Arc<Vec<Arc<dyn Fn(&Attempt) + Send + Sync>>>;
 
 impl Ledger {
-    /// Makes an empty ledger that values usage by `prices`: a table, or a [`Prices`] shared with others.
+    /// Creates an empty ledger that values usage by `prices`: a table, or [`Prices`] that other holders share.
     pub fn new(prices: impl Into<Prices>) -> Self {
         Self(Arc::new(Inner {
             prices: prices.into(),
@@ -53,15 +54,17 @@ impl Ledger {
         }))
     }
 
-    /// Sets the service class of requests that name none, as in your project's settings at the vendor. Default:
-    /// standard. It raises the bound of such requests, not their cost, which is what the vendor says.
+    /// Sets the service class for requests that name none, as the settings of your project at the vendor have it.
+    /// Default: standard. It raises the upper bound for such requests, but not their cost, because the vendor states
+    /// the class that it served.
     pub fn default_tier(self, tier: ServiceTier) -> Self {
         self.0.default_service.lock().unwrap_or_else(PoisonError::into_inner).tier = tier;
         self
     }
 
-    /// Adds a surcharge of requests that do not name it, such as `regional`, where your project at the
-    /// vendor has it. It raises the bound of requests whose model has it, not their cost, which is what the vendor says.
+    /// Adds a surcharge, such as `regional`, for requests that do not name it, as the settings of your project at the
+    /// vendor have it. It raises the upper bound for requests whose model has the surcharge, but not their cost,
+    /// because the vendor states the surcharges that it applied.
     ///
     /// ```
     /// use llm_providers::{Ledger, prices};
@@ -77,7 +80,7 @@ impl Ledger {
 
     /// Sets the number of tenants with a row of their own; the others share the row `(other)`. Default: 10,000.
     ///
-    /// Rows are never dropped, so the first come keep theirs. Set it before the first call.
+    /// Rows are never removed, so the first tenants keep theirs. Set the bound before the first call.
     ///
     /// ```
     /// use llm_providers::{Ledger, prices};
@@ -89,7 +92,8 @@ impl Ledger {
         self
     }
 
-    /// Sets the number of pairs of a label and its value with a row of their own, as with tenants. Default: 1,000.
+    /// Sets the number of label values (pairs of a name and a value) that have a row of their own, as
+    /// [`max_tenants`](Self::max_tenants) does for tenants. Default: 1,000.
     ///
     /// ```
     /// use llm_providers::{Ledger, prices};
@@ -101,7 +105,8 @@ impl Ledger {
         self
     }
 
-    /// Sets the number of models with a row of their own, as with tenants. Default: 1,000.
+    /// Sets the number of models that have a row of their own, as [`max_tenants`](Self::max_tenants) does for tenants.
+    /// Default: 1,000.
     ///
     /// ```
     /// use llm_providers::{Ledger, prices};
@@ -113,8 +118,8 @@ impl Ledger {
         self
     }
 
-    /// Calls `f` with every attempt at a vendor, once, when it has ended and is booked: to log it, or to match it with
-    /// the vendor's bill.
+    /// Sets a function that is called once with every attempt at a vendor, after the attempt has ended and is booked.
+    /// Use it to log attempts, or to match them with the vendor's bill.
     ///
     /// ```
     /// use llm_providers::{Charged, Ledger, prices};
@@ -127,7 +132,8 @@ impl Ledger {
     /// # let _ = ledger;
     /// ```
     ///
-    /// `f` runs where the attempt ends, which may be a `drop`: it must not block or panic. It may use this ledger.
+    /// `f` runs where the attempt ends, which may be inside a `drop`, so it must not block or panic. It may use this
+    /// ledger.
     pub fn on_attempt(self, f: impl Fn(&Attempt) + Send + Sync + 'static) -> Self {
         Arc::make_mut(&mut *self.0.hooks.lock().unwrap_or_else(PoisonError::into_inner)).push(Arc::new(f));
         self
@@ -149,15 +155,15 @@ impl Ledger {
         Snapshot::new(self.prices().as_of(), accounts, unknown).with_faults(self.stack_faults().all())
     }
 
-    /// Returns the current prices, which usage is valued by.
+    /// Returns the current prices, by which usage is valued.
     pub fn prices(&self) -> PriceTable {
         self.0.prices.current()
     }
 
-    /// Values calls from now on by `table`, and returns the previous table.
+    /// Replaces the prices for calls that begin from now on, and returns the previous table.
     ///
-    /// A call that is running keeps the prices it began with, so its bound and its cost are of one table. What is booked
-    /// stays. If the ledger was made of a [`Prices`], all who share it see the new table.
+    /// A running call keeps the prices with which it began, so that its bound and its cost come from one table. Booked
+    /// amounts do not change. If the ledger was created with [`Prices`], all holders of these get the new table.
     ///
     /// ```
     /// use llm_providers::{Ledger, prices};
@@ -170,17 +176,17 @@ impl Ledger {
         self.0.prices.replace(table)
     }
 
-    /// Begins to record for a file. Returns false if it did so before.
+    /// Connects the ledger to a file. Returns `false` if it already has one.
     pub(super) fn record(&self, recording: Recording) -> bool {
         self.0.recording.set(recording).is_ok()
     }
 
-    /// Returns the time now, if it is recorded.
+    /// Returns the time now; `None` if the ledger has no file.
     pub(super) fn time(&self) -> Option<SystemTime> {
         self.0.recording.get().map(|recording| recording.clock.now())
     }
 
-    /// Returns true if requests are logged with texts, false if without, and `None` if they are not logged.
+    /// Returns `true` if requests are logged with texts, `false` if without, and `None` if they are not logged.
     pub(super) fn request_log(&self) -> Option<bool> {
         self.0.recording.get()?.request_log
     }
@@ -189,7 +195,7 @@ impl Ledger {
         &self.0.stack_faults
     }
 
-    /// Books an attempt by the shares of its members.
+    /// Books an attempt in the rows of its members, each with its share.
     pub(super) fn book_attempt(&self, shares: &[(&Keys, &Attempt)], cause: Option<&UnknownCost>) {
         let (attempts, calls) = {
             let mut table = self.account_table();
@@ -201,16 +207,16 @@ impl Ledger {
         }
     }
 
-    /// Returns the service class and surcharges of requests that name none.
+    /// Returns the service class and surcharges for requests that name none.
     pub(super) fn default_service(&self) -> PriceOptions {
         self.0.default_service.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Locks the accounts.
     ///
-    /// NOTE: no code from outside the ledger may run under this lock: no receipt, no cost share, no hook.
+    /// NOTE: no code from outside the ledger (a receipt, a cost share, a hook) may run under this lock.
     pub(super) fn account_table(&self) -> MutexGuard<'_, AccountTable> {
-        // Rows are plain numbers, so a panic elsewhere leaves nothing half done that matters more than the panic.
+        // Rows are plain numbers, so that a panic elsewhere leaves at most one booking incomplete.
         self.0.accounts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -8,7 +8,7 @@ use super::{
     unknown_costs::UnknownCosts,
 };
 
-/// Copy of a ledger's accounts at one time. Prints as a table.
+/// Copy of a ledger's accounts at one moment. Its `Display` is a table.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
     prices_as_of: String,
@@ -20,11 +20,11 @@ pub struct Snapshot {
     stack_faults: Vec<StackFault>,
 }
 
-/// Rows by name, sorted; the row of the rest is the last.
+/// Rows by name, sorted. The row of the names beyond the bound is the last.
 type Named = Vec<(Arc<str>, Row)>;
 
 impl Snapshot {
-    /// Name of the row of all names beyond the bound of a map. It is the last.
+    /// Name of the row that names beyond a bound share. It is the last row.
     pub const OTHER: &str = "(other)";
 
     pub(super) fn new(prices_as_of: &str, accounts: Accounts, unknown: UnknownCosts) -> Self {
@@ -43,13 +43,13 @@ impl Snapshot {
         Self { stack_faults, ..self }
     }
 
-    /// Returns the faults in the stack's ledger layers that the ledger has noticed. Each is logged, too.
+    /// Returns the faults of the stack that the ledger has noticed. Each of them is also logged.
     pub fn stack_faults(&self) -> impl Iterator<Item = StackFault> + '_ {
         self.stack_faults.iter().copied()
     }
 
-    /// Returns the day of the prices that usage is valued by. It is empty in the copy of a month, whose calls may have been
-    /// valued by several tables.
+    /// Returns the day of the prices by which usage is valued. It is empty for the accounts of a month, whose calls may
+    /// have been valued by several tables.
     pub fn prices_as_of(&self) -> &str {
         &self.prices_as_of
     }
@@ -64,8 +64,8 @@ impl Snapshot {
         self.total.balance()
     }
 
-    /// Returns the causes of unknown costs, each with its number of attempts and of responses. At most 100 causes are
-    /// counted separately.
+    /// Returns the causes of unknown costs, each with the number of attempts and of responses that have it. At most 100
+    /// causes are counted separately.
     pub fn unknown_costs(&self) -> impl Iterator<Item = (&UnknownCost, u64, u64)> {
         self.unknown.causes.iter().map(|(cause, counts)| (cause, counts.attempts, counts.responses))
     }
@@ -75,7 +75,7 @@ impl Snapshot {
         self.tenants.iter().map(|(name, row)| (&**name, row))
     }
 
-    /// Returns a tenant's row.
+    /// Returns the row of a tenant.
     pub fn tenant(&self, name: &str) -> Option<&Row> {
         self.tenants().find(|(known, _)| *known == name).map(|(_, row)| row)
     }
@@ -88,7 +88,7 @@ impl Snapshot {
         })
     }
 
-    /// Returns a label's row.
+    /// Returns the row of a label.
     pub fn label(&self, name: &str, value: &str) -> Option<&Row> {
         self.labels().find(|(n, v, _)| (*n, *v) == (name, value)).map(|(.., row)| row)
     }
@@ -98,7 +98,7 @@ impl Snapshot {
         self.models.iter().map(|(name, row)| (&**name, row))
     }
 
-    /// Returns a model's row.
+    /// Returns the row of a requested model.
     pub fn model(&self, name: &str) -> Option<&Row> {
         self.models().find(|(known, _)| *known == name).map(|(_, row)| row)
     }

@@ -1,6 +1,6 @@
 use std::sync::atomic::{AtomicU8, Ordering};
 
-/// Fault of a stack that a ledger noticed while it booked.
+/// Fault in the order of a stack's layers, which a ledger notices while it books calls.
 ///
 /// ```
 /// use llm_providers::{Ledger, ledger::StackFault, prices};
@@ -22,7 +22,7 @@ pub enum StackFault {
     /// An attempt was booked twice.
     #[error("attempts are booked twice: keep the one `ledger.attempts()` that is right above the client")]
     TwoAttemptsLayers = 4,
-    /// A client responded and had not marked the call as sent.
+    /// A client responded without having marked the call as sent.
     #[error(
         "the client does not call `Call::mark_sent`, so calls that are dropped count as not sent: call it before sending"
     )]
@@ -34,10 +34,11 @@ pub enum StackFault {
     UnreadOption = 16,
 }
 
-/// Attempts after which a stack without a response has no layer that books them.
+/// Number of attempts after which a stack without any booked response counts as one without a layer that books
+/// responses.
 pub(super) const ATTEMPTS_WITHOUT_REQUESTS: u64 = 100;
 
-/// Faults that were noticed. Each is logged once.
+/// Faults that were noticed. Each of them is logged once.
 #[derive(Debug, Default)]
 pub(super) struct StackFaults(AtomicU8);
 

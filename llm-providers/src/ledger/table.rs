@@ -23,9 +23,9 @@ const COLUMNS: [&str; 16] = [
     "unconfirmed",
 ];
 
-/// The longest name that is printed whole.
+/// Longest name that is printed without being cut, in characters.
 const MAX_NAME: usize = 40;
-/// The longest cause of an unknown cost that is printed whole.
+/// Longest cause of an unknown cost that is printed without being cut, in characters.
 const MAX_CAUSE: usize = 400;
 
 type Cells = [String; COLUMNS.len()];
@@ -36,7 +36,7 @@ impl fmt::Display for Snapshot {
     }
 }
 
-/// Writes the rows of a snapshot as aligned plain text, then notes.
+/// Writes the rows of a snapshot as aligned plain text, followed by notes.
 fn write_table(snapshot: &Snapshot, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let mut lines = vec![COLUMNS.map(str::to_owned)];
     lines.extend(snapshot.tenants().map(|(name, row)| cells(&format!("tenant {name}"), row)));
@@ -79,7 +79,7 @@ fn cells(name: &str, row: &Row) -> Cells {
     ]
 }
 
-/// Formats an amount: as a lower bound, or as unknown, if `unpriced` of its parts have no known cost.
+/// Formats an amount. If `unpriced` of its parts have no known cost, it is a lower bound or unknown.
 fn money(amount: Usd, unpriced: u64) -> String {
     match unpriced {
         0 => format!("{amount:.6}"),
@@ -88,7 +88,7 @@ fn money(amount: Usd, unpriced: u64) -> String {
     }
 }
 
-/// Formats like [`money`], for an amount that its unknown part may lower too.
+/// Formats an amount as [`money`] does, for amounts that the unknown part may also lower.
 fn signed(amount: Usd, unknown: u64) -> String {
     match unknown {
         0 => format!("{amount:.6}"),
@@ -97,7 +97,8 @@ fn signed(amount: Usd, unknown: u64) -> String {
     }
 }
 
-/// Makes a name safe to print, because callers choose it: without line breaks, and cut to a length.
+/// Makes a name safe to print, because callers choose it: replaces control characters, and cuts it to `most`
+/// characters.
 fn printable(name: &str, most: usize) -> String {
     let mut text: String =
         name.chars().take(most).map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect();

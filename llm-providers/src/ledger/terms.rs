@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::Ledger;
 use crate::protocol::Settings;
 
-/// Terms of an attempt: the prices it began with, and the service it requested.
+/// Values that decide the cost of an attempt: the prices with which it began, and the service that it requested.
 #[derive(Debug)]
 pub(super) struct Terms {
     prices: PriceTable,
@@ -37,7 +37,7 @@ impl Terms {
                 ways.fold(PriceOptions::from(tier.clone()), |options, way| options.surcharge(Arc::clone(way)));
             prices.bound_with(model, &estimate, &options)
         };
-        // A model that lacks the default class or surcharge is served without it.
+        // A model that does not have the default class or surcharge is served without it.
         let tiers = match &asked.tier {
             Some(tier) => vec![tier.clone()],
             None => vec![defaults.tier.clone(), ServiceTier::Standard],
@@ -49,20 +49,20 @@ impl Terms {
         Self { prices, asked, bound }
     }
 
-    /// Returns true if the price table lists the model.
+    /// Returns `true` if the price table lists the model.
     pub(super) fn lists(&self, model: &str) -> bool {
         self.prices.model(model).is_some()
     }
 
-    /// Returns the cost of `usage` at what the vendor says of itself in `accounting`; where it names no class, at the
-    /// one asked for.
+    /// Returns the cost of `usage` at the service class that the vendor states in `accounting`. If it states none, the
+    /// requested class decides.
     pub(super) fn cost(&self, asked_model: &str, accounting: &Accounting, usage: &Usage) -> Result<Usd, UnknownCost> {
         let tier = self.asked.tier.clone().unwrap_or_default();
         self.prices.cost_of(asked_model, &tier, accounting, usage)
     }
 
-    /// Returns the list price of a response that cost `cost`: the same at the standard class, else the table's price of
-    /// its usage.
+    /// Returns the list price of a response that cost `cost`: the same amount if it was served at the standard class,
+    /// otherwise the price table's amount for its usage at that class.
     pub(super) fn list(
         &self,
         asked_model: &str,
@@ -80,13 +80,13 @@ impl Terms {
 }
 
 impl Asked {
-    /// Reads the terms of a chat request, where it asks in a form that this crate knows.
+    /// Reads the options of a chat request, as far as this crate knows their form.
     fn of<T: Operation>(body: &T) -> Self {
         let body: &dyn Any = body;
         let streamed = || body.downcast_ref::<Streamed<ChatRequest>>().map(|streamed| &streamed.0);
         let Some(request) = body.downcast_ref::<ChatRequest>().or_else(streamed) else { return Self::default() };
         let word = |name: &str| request.extra.get(name).and_then(Value::as_str);
-        // Gemini writes its fields in camel case.
+        // Gemini's format has field names in camel case.
         let tier = word("service_tier").or_else(|| word("serviceTier")).filter(|tier| !matches!(*tier, "auto" | ""));
         let mut settings = Settings::default();
         settings.take(|name| request.extra.get(name));

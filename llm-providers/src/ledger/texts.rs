@@ -17,8 +17,8 @@ pub(super) struct Texts {
     pub(super) response: Option<Value>,
 }
 
-/// Texts of a request: of a chat one for each message, of embeddings one for each text. An application's own operation has
-/// none.
+/// Texts of a request: one for each message of a chat, one for each text to embed, none for an application's own
+/// operation.
 #[derive(Debug, Serialize)]
 pub(super) struct RequestTexts(Vec<Value>);
 
@@ -34,8 +34,8 @@ impl RequestTexts {
     }
 }
 
-/// Returns the text of a response: of a chat the first choice's, of an application's own operation its JSON. Vectors have
-/// none.
+/// Returns the text of a response: that of the first choice of a chat, or the JSON of an application's own operation.
+/// Vectors have none.
 pub(super) fn response_text<C: Serialize + Any>(response: &C) -> Option<Value> {
     let any: &dyn Any = response;
     if any.is::<Embeddings>() {

@@ -2,7 +2,7 @@ use std::fmt;
 
 use llm_core::{Usd, layer::Purpose};
 
-/// Causes of paying for a response that no caller used.
+/// Reason why a paid response was used by no caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Waste {
@@ -67,12 +67,12 @@ impl WastedSpend {
         self.0[cause as usize]
     }
 
-    /// Returns the causes with an amount, and their amounts.
+    /// Returns the causes whose amount is not zero, with their amounts.
     pub fn iter(&self) -> impl Iterator<Item = (Waste, Usd)> + '_ {
         Waste::ALL.into_iter().map(|cause| (cause, self.of(cause))).filter(|(_, amount)| !amount.is_zero())
     }
 
-    /// Returns the sum.
+    /// Returns the sum of all amounts.
     pub fn total(&self) -> Usd {
         self.0.iter().copied().sum()
     }

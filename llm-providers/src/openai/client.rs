@@ -5,7 +5,7 @@ use crate::client::Client;
 #[cfg(feature = "reqwest")]
 use crate::transport::Reqwest;
 
-/// A client of OpenAI, or of any server that speaks its format.
+/// Client of OpenAI, or of any server that speaks its format.
 ///
 /// ```
 /// # async fn ask() -> Result<(), llm_core::Error> {
@@ -22,12 +22,12 @@ use crate::transport::Reqwest;
 #[cfg(feature = "reqwest")]
 pub type OpenAi<T = Reqwest> = Client<OpenAiProtocol, T>;
 
-/// A client of OpenAI, or of any server that speaks its format.
+/// Client of OpenAI, or of any server that speaks its format.
 #[cfg(not(feature = "reqwest"))]
 pub type OpenAi<T> = Client<OpenAiProtocol, T>;
 
 impl<T> Client<OpenAiProtocol, T> {
-    /// Sends every call in the name of an organisation.
+    /// Sets the organisation that every call is sent for.
     ///
     /// ```
     /// use llm_providers::OpenAi;
@@ -38,12 +38,12 @@ impl<T> Client<OpenAiProtocol, T> {
     ///
     /// # Errors
     ///
-    /// As [`header`](Self::header).
+    /// The errors of [`header`](Self::header).
     pub fn organization(self, id: &str) -> Result<Self, Error> {
         self.header("openai-organization", id)
     }
 
-    /// Sends every call in the name of a project.
+    /// Sets the project that every call is sent for.
     ///
     /// ```
     /// use llm_providers::OpenAi;
@@ -54,28 +54,29 @@ impl<T> Client<OpenAiProtocol, T> {
     ///
     /// # Errors
     ///
-    /// As [`header`](Self::header).
+    /// The errors of [`header`](Self::header).
     pub fn project(self, id: &str) -> Result<Self, Error> {
         self.header("openai-project", id)
     }
 
-    /// Asks for embeddings as base64, which is shorter: [`Dialect::base64_embeddings`](super::Dialect).
+    /// Requests embeddings as base64, which is shorter than numbers: [`Dialect::base64_embeddings`](super::Dialect).
     pub fn base64_embeddings(self, on: bool) -> Self {
         self.edit_protocol(|protocol| protocol.dialect.base64_embeddings = on)
     }
 
-    /// Bounds responses by `max_tokens`, for older servers: [`Dialect::legacy_max_tokens`](super::Dialect).
+    /// Sends the bound on output tokens as `max_tokens`, for older servers:
+    /// [`Dialect::legacy_max_tokens`](super::Dialect).
     pub fn legacy_max_tokens(self, on: bool) -> Self {
         self.edit_protocol(|protocol| protocol.dialect.legacy_max_tokens = on)
     }
 
-    /// Sends an approximation instead of an error for some features that the format lacks:
-    /// [`Dialect::approximate`](super::Dialect) says which.
+    /// Sends an approximation instead of returning an error for some features that the format lacks. The table of
+    /// [`Dialect::approximate`](super::Dialect) lists them.
     pub fn approximate(self, on: bool) -> Self {
         self.edit_protocol(|protocol| protocol.dialect.approximate = on)
     }
 
-    /// Sends `top_k`, for servers that have it: [`Dialect::top_k`](super::Dialect).
+    /// Sends `top_k`, for servers that know it: [`Dialect::top_k`](super::Dialect).
     pub fn top_k(self, on: bool) -> Self {
         self.edit_protocol(|protocol| protocol.dialect.top_k = on)
     }

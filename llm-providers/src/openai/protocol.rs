@@ -13,9 +13,10 @@ use crate::{
     protocol::{Decoded, EncodedRequest, Model, VendorProtocol},
 };
 
-/// OpenAI's format, as one server speaks it.
+/// Codec of OpenAI's format in the dialect of one server.
 ///
-/// It counts no tokens: OpenAI counts them only for requests to `/responses`, and no compatible server does.
+/// It cannot count tokens, because OpenAI counts them only for requests to `/responses`, and compatible servers do not
+/// count them.
 #[derive(Clone, Debug, Default)]
 pub struct OpenAiProtocol {
     pub(super) dialect: Dialect,
@@ -23,7 +24,7 @@ pub struct OpenAiProtocol {
 }
 
 impl OpenAiProtocol {
-    /// Creates the format as a server speaks it.
+    /// Creates the codec for the dialect of a server.
     pub fn new(dialect: Dialect) -> Self {
         Self { dialect, route: Route::Plain }
     }
@@ -41,7 +42,7 @@ impl VendorProtocol for OpenAiProtocol {
             KeyHeader::Bearer => (AUTHORIZATION, HeaderValue::try_from(format!("Bearer {key}"))),
             KeyHeader::ApiKey => (HeaderName::from_static("api-key"), HeaderValue::try_from(key)),
         };
-        // The parts of a bad value are not shown: it is the key.
+        // The invalid value is not part of the message, because it is the key.
         let value = value.map_err(|_| Error::invalid("the api key has characters that cannot be in a header"))?;
         headers.insert(name, secret(value));
         Ok(())

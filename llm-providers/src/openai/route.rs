@@ -24,7 +24,7 @@ impl Route {
         Ok(Self::Versioned(checked(version)?))
     }
 
-    /// Returns the path of a call about a model.
+    /// Returns the path of a request for a model.
     pub(super) fn path(&self, of: &str, model: &str) -> String {
         match self {
             Self::Plain => of.to_owned(),
@@ -33,7 +33,7 @@ impl Route {
         }
     }
 
-    /// Returns the path of a call about no model.
+    /// Returns the path of a request that is for no model.
     pub(super) fn general(&self, of: &str) -> String {
         match self {
             Self::Plain => of.to_owned(),
@@ -50,7 +50,7 @@ fn checked(version: &str) -> Result<Arc<str>, Error> {
     }
 }
 
-/// Escapes a name as one segment of a path.
+/// Escapes a name as a segment of a path.
 fn escaped(name: &str) -> String {
     let mut segment = String::with_capacity(name.len());
     for byte in name.bytes() {

@@ -10,8 +10,8 @@ use crate::transport::Reqwest;
 
 #[cfg(feature = "reqwest")]
 impl Client<OpenAiProtocol> {
-    /// Creates a client of Azure OpenAI by its newer addresses: `{endpoint}/openai/v1`, with the deployment's name as
-    /// the model. The endpoint is such as `https://example.openai.azure.com`.
+    /// Creates a client of Azure OpenAI by its newer URLs, `{endpoint}/openai/v1`. The model of a request is the
+    /// deployment's name. An endpoint looks like `https://example.openai.azure.com`.
     ///
     /// ```
     /// use llm_providers::OpenAi;
@@ -22,13 +22,14 @@ impl Client<OpenAiProtocol> {
     ///
     /// # Errors
     ///
-    /// As [`new`](Client::new) and [`base_url`](Client::base_url).
+    /// The errors of [`new`](Client::new) and [`base_url`](Client::base_url).
     pub fn azure(endpoint: &str, key: impl Into<SecretString>) -> Result<Self, Error> {
         Self::with_dialect(Dialect::AZURE, Some(key.into()), Reqwest::new()?)?.base_url(&below(endpoint, "openai/v1"))
     }
 
-    /// Creates a client of Azure OpenAI by the addresses of deployments:
-    /// `{endpoint}/openai/deployments/{model}/…?api-version={version}`, with the deployment's name as the model.
+    /// Creates a client of Azure OpenAI by its URLs for deployments,
+    /// `{endpoint}/openai/deployments/{model}/…?api-version={version}`. The model of a request is the deployment's
+    /// name.
     ///
     /// ```
     /// use llm_providers::OpenAi;
@@ -39,14 +40,15 @@ impl Client<OpenAiProtocol> {
     ///
     /// # Errors
     ///
-    /// As [`azure`](Self::azure), and if the version is not one.
+    /// The errors of [`azure`](Self::azure), and [`ErrorKind::InvalidRequest`](llm_core::ErrorKind::InvalidRequest) if
+    /// the version is not valid.
     pub fn azure_deployments(endpoint: &str, version: &str, key: impl Into<SecretString>) -> Result<Self, Error> {
         let client = Self::with_dialect(Dialect::AZURE, Some(key.into()), Reqwest::new()?)?;
         client.deployments(version)?.base_url(&below(endpoint, "openai"))
     }
 
-    /// Creates a client of models of any vendor at Azure: `{endpoint}/models/…?api-version={version}`, with an endpoint
-    /// such as `https://example.services.ai.azure.com`.
+    /// Creates a client of Azure AI Foundry, which serves models of several vendors:
+    /// `{endpoint}/models/…?api-version={version}`, with an endpoint such as `https://example.services.ai.azure.com`.
     ///
     /// ```
     /// use llm_providers::OpenAi;
@@ -57,13 +59,13 @@ impl Client<OpenAiProtocol> {
     ///
     /// # Errors
     ///
-    /// As [`azure_deployments`](Self::azure_deployments).
+    /// The errors of [`azure_deployments`](Self::azure_deployments).
     pub fn azure_foundry(endpoint: &str, version: &str, key: impl Into<SecretString>) -> Result<Self, Error> {
         let client = Self::with_dialect(Dialect::AZURE, Some(key.into()), Reqwest::new()?)?;
         client.api_version(version)?.base_url(&below(endpoint, "models"))
     }
 
-    /// Creates a client of Ollama on this machine, port 11434: [`Dialect::OLLAMA`]. For another place, set its
+    /// Creates a client of Ollama at port 11434 of this machine: [`Dialect::OLLAMA`]. For a server elsewhere, set
     /// [`base_url`](Client::base_url).
     ///
     /// ```
@@ -76,13 +78,13 @@ impl Client<OpenAiProtocol> {
     ///
     /// # Errors
     ///
-    /// As [`Reqwest::new`].
+    /// The errors of [`Reqwest::new`].
     pub fn ollama() -> Result<Self, Error> {
         Self::with_dialect(Dialect::OLLAMA, None, Reqwest::new()?)
     }
 
-    /// Creates a client of vLLM at an address such as `http://localhost:8000/v1`: [`Dialect::VLLM`]. If it wants a key,
-    /// begin with [`with_dialect`](Client::with_dialect).
+    /// Creates a client of vLLM at a base URL such as `http://localhost:8000/v1`: [`Dialect::VLLM`]. For a server that
+    /// requires a key, use [`with_dialect`](Client::with_dialect) instead.
     ///
     /// ```
     /// use llm_providers::OpenAi;
@@ -93,7 +95,7 @@ impl Client<OpenAiProtocol> {
     ///
     /// # Errors
     ///
-    /// As [`base_url`](Client::base_url).
+    /// The errors of [`base_url`](Client::base_url).
     pub fn vllm(base_url: &str) -> Result<Self, Error> {
         Self::with_dialect(Dialect::VLLM, None, Reqwest::new()?)?.base_url(base_url)
     }
@@ -109,7 +111,7 @@ impl Client<OpenAiProtocol> {
     ///
     /// # Errors
     ///
-    /// As [`new`](Client::new).
+    /// The errors of [`new`](Client::new).
     pub fn mistral(key: impl Into<SecretString>) -> Result<Self, Error> {
         Self::with_dialect(Dialect::MISTRAL, Some(key.into()), Reqwest::new()?)
     }
@@ -125,7 +127,7 @@ impl Client<OpenAiProtocol> {
     ///
     /// # Errors
     ///
-    /// As [`new`](Client::new).
+    /// The errors of [`new`](Client::new).
     pub fn groq(key: impl Into<SecretString>) -> Result<Self, Error> {
         Self::with_dialect(Dialect::GROQ, Some(key.into()), Reqwest::new()?)
     }
@@ -141,7 +143,7 @@ impl Client<OpenAiProtocol> {
     ///
     /// # Errors
     ///
-    /// As [`new`](Client::new).
+    /// The errors of [`new`](Client::new).
     pub fn deepseek(key: impl Into<SecretString>) -> Result<Self, Error> {
         Self::with_dialect(Dialect::DEEPSEEK, Some(key.into()), Reqwest::new()?)
     }
@@ -157,7 +159,7 @@ impl Client<OpenAiProtocol> {
     ///
     /// # Errors
     ///
-    /// As [`new`](Client::new).
+    /// The errors of [`new`](Client::new).
     pub fn openrouter(key: impl Into<SecretString>) -> Result<Self, Error> {
         Self::with_dialect(Dialect::OPENROUTER, Some(key.into()), Reqwest::new()?)
     }
@@ -173,14 +175,14 @@ impl Client<OpenAiProtocol> {
     ///
     /// # Errors
     ///
-    /// As [`new`](Client::new).
+    /// The errors of [`new`](Client::new).
     pub fn gemini(key: impl Into<SecretString>) -> Result<Self, Error> {
         Self::with_dialect(Dialect::GEMINI, Some(key.into()), Reqwest::new()?)
     }
 }
 
 impl<T> Client<OpenAiProtocol, T> {
-    /// Returns a client of a server that speaks OpenAI's format in its own way, with or without a key, over any
+    /// Creates a client of a server that speaks OpenAI's format in this dialect, with or without a key, over any
     /// transport.
     ///
     /// ```
@@ -192,27 +194,27 @@ impl<T> Client<OpenAiProtocol, T> {
     ///
     /// # Errors
     ///
-    /// As [`with_protocol`](Client::with_protocol).
+    /// The errors of [`with_protocol`](Client::with_protocol).
     pub fn with_dialect(dialect: Dialect, key: Option<SecretString>, transport: T) -> Result<Self, Error> {
         let client = Self::with_protocol(OpenAiProtocol::new(dialect), key, transport)?;
         client.name(dialect.name).base_url(dialect.base_url)
     }
 
-    /// Asks below `deployments/{model}/`, with an `api-version`, as Azure's older addresses want.
+    /// Sends requests to paths below `deployments/{model}/` with an `api-version`, as Azure's older URLs require.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidRequest`](llm_core::ErrorKind::InvalidRequest) if the version is not one.
+    /// [`ErrorKind::InvalidRequest`](llm_core::ErrorKind::InvalidRequest) if the version is not valid.
     pub fn deployments(self, version: &str) -> Result<Self, Error> {
         let route = Route::deployment(version)?;
         Ok(self.edit_protocol(|protocol| protocol.route = route))
     }
 
-    /// Adds an `api-version` to every address, as Azure's Foundry wants.
+    /// Adds an `api-version` to every URL, as Azure AI Foundry requires.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidRequest`](llm_core::ErrorKind::InvalidRequest) if the version is not one.
+    /// [`ErrorKind::InvalidRequest`](llm_core::ErrorKind::InvalidRequest) if the version is not valid.
     pub fn api_version(self, version: &str) -> Result<Self, Error> {
         let route = Route::versioned(version)?;
         Ok(self.edit_protocol(|protocol| protocol.route = route))

@@ -1,18 +1,18 @@
 //! Reads the table of model prices that LiteLLM publishes.
 //!
 //! A row's fields name a kind of token, a length of prompt and a service class:
-//! `cache_read_input_token_cost_above_200k_tokens_flex`. Each field becomes a rate of one [`PriceRow`]; what has no
-//! place in a [`PriceTable`] becomes an [`Omission`].
+//! `cache_read_input_token_cost_above_200k_tokens_flex`. Each field becomes a rate of one [`PriceRow`]. A field that a
+//! [`PriceTable`] cannot represent becomes an [`Omission`].
 
 use std::{collections::BTreeMap, fmt, io};
 
 use llm_core::price::{ModelPrice, Price, PriceRow, PriceTable, PriceTableError, Rate, ServiceTier};
 use serde_json::value::RawValue;
 
-/// A row by its fields, each as it is written, so that prices stay decimal.
+/// Fields of a row. Values are kept as they are written, so that prices stay decimal.
 type Fields = BTreeMap<String, Box<RawValue>>;
 
-/// Prices read from the table that LiteLLM publishes, by provider; see [`litellm`].
+/// Prices from the table that LiteLLM publishes, by provider; see [`litellm`].
 #[derive(Clone, Debug)]
 pub struct LiteLlmTable {
     empty: PriceTable,
@@ -20,7 +20,7 @@ pub struct LiteLlmTable {
     omissions: Vec<Omission>,
 }
 
-/// A row, or a field of one, that was left out.
+/// Row of LiteLLM's table, or field of a row, that was left out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Omission {
@@ -28,11 +28,11 @@ pub struct Omission {
     pub row: String,
     /// The field, if only the field was left out.
     pub field: Option<String>,
-    /// The reason.
+    /// Reason why it was left out.
     pub reason: String,
 }
 
-/// A kind of price that a field can state.
+/// Kind of price that a field can state.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Kind {
     Input,
@@ -44,15 +44,15 @@ enum Kind {
     Output,
     AudioOutput,
     ImageOutput,
-    /// Reasoning. A price table has no place for it, so its price must be that of output.
+    /// Reasoning. A price table has no price for it, so it must be equal to that of output.
     Reasoning,
-    /// Images. Their price must be that of input.
+    /// Images in the input. Their price must be equal to that of input.
     ImageInput,
-    /// Cache reads by their older name. Their price must be that of cache reads.
+    /// Cache reads by their older name. The price must be equal to that of cache reads.
     CacheHit,
 }
 
-/// Beginnings of field names. A longer one stands before a shorter one that it begins with.
+/// Prefixes of field names. A longer one must come before a shorter one that is its prefix.
 const STEMS: [(&str, Kind); 11] = [
     ("input_cost_per_token_cache_hit", Kind::CacheHit),
     ("input_cost_per_token", Kind::Input),
@@ -66,23 +66,24 @@ const STEMS: [(&str, Kind); 11] = [
     ("output_cost_per_image_token", Kind::ImageOutput),
     ("output_cost_per_reasoning_token", Kind::Reasoning),
 ];
-/// Charges that come with every request of a model, or with kinds of input that no usage counts: a row with one of them
-/// would price too low.
+/// Charges for each request of a model, or for kinds of input that no usage counts. A row with one of them is left out,
+/// because its other prices alone would be too low.
 const UNCOUNTED: [&str; 2] = ["input_cost_per_", "citation_cost_per_token"];
 const SOURCE: &str = "LiteLLM's table model_prices_and_context_window; not authoritative: the vendor's own pages are";
 
 /// Reads the table that LiteLLM publishes (`model_prices_and_context_window.json`), so that prices are current without
 /// a release of this crate.
 ///
-/// `as_of` is the day of the file, which does not hold it. The rows of each provider become a [`PriceTable`] of that
-/// provider's, by LiteLLM's name for it (`openai`, `azure`, `gemini`, `xai`), with models by their names without it:
-/// `gemini/gemini-2.5-pro` is `gemini-2.5-pro` at `gemini`. Plain, cached, written and audio tokens, images in the
-/// output, searches, service classes, prices of long prompts and surcharges are read, exactly, from the decimal text.
+/// `as_of` is the day of the file, which does not state it. The rows of each provider become a [`PriceTable`] for that
+/// provider, by LiteLLM's name for it (`openai`, `azure`, `gemini`, `xai`), with model names that do not contain the
+/// provider: `gemini/gemini-2.5-pro` is `gemini-2.5-pro` at `gemini`. Prices of plain, cached, written and audio
+/// tokens, of images in the output, of searches, of service classes and of long prompts, and surcharges are read
+/// exactly from the decimal text.
 ///
-/// [`omissions`](LiteLlmTable::omissions) names what a price table cannot represent, and nothing is guessed: rows priced by
-/// the character, second or request, a price of reasoning other than that of output, a model that is listed as free,
-/// which the source also writes for one whose price is not known. Where a row states no price for a kind of cached
-/// token, it costs what plain input costs, as in every [`Price`].
+/// Prices that a price table cannot represent are left out, never guessed, and [`omissions`](LiteLlmTable::omissions)
+/// names them: rows priced by the character, second or request, a price of reasoning other than that of output, and a
+/// model that is listed as free, because the source also writes 0 for an unknown price. A kind of cached token without
+/// a price in its row costs as much as plain input, as in every [`Price`].
 ///
 /// ```
 /// use llm_core::{Usage, price::PriceTable};
@@ -103,13 +104,14 @@ const SOURCE: &str = "LiteLLM's table model_prices_and_context_window; not autho
 ///
 /// # Errors
 ///
-/// The reader fails, or what it gives is no JSON object. A single row never makes the table unreadable.
+/// Returns an error if the reader fails or its content is not a JSON object. A fault in a single row never makes the
+/// table unreadable.
 pub fn litellm(reader: impl io::Read, as_of: &str) -> Result<LiteLlmTable, PriceTableError> {
     let rows: BTreeMap<String, Box<RawValue>> = serde_json::from_reader(reader)?;
     let head = serde_json::json!({"as_of": as_of, "source": SOURCE, "models": {}});
     let empty = PriceTable::from_json(&head.to_string())?;
     let mut table = LiteLlmTable { empty, providers: BTreeMap::new(), omissions: Vec::new() };
-    // A name with its provider's prefix comes before the same name without it.
+    // A name with its provider's prefix takes precedence over the same name without it.
     let (prefixed, plain): (Vec<_>, Vec<_>) = rows.iter().partition(|(name, _)| name.contains('/'));
     for (name, row) in prefixed.into_iter().chain(plain) {
         if let Err(reason) = table.take(name, row) {
@@ -120,18 +122,19 @@ pub fn litellm(reader: impl io::Read, as_of: &str) -> Result<LiteLlmTable, Price
 }
 
 impl LiteLlmTable {
-    /// Returns the prices of a provider's models, by LiteLLM's name for the provider; an empty table if it lists none.
+    /// Returns the prices of a provider's models, by LiteLLM's name for the provider. The table is empty if LiteLLM
+    /// lists none.
     pub fn provider(&self, name: &str) -> PriceTable {
         self.providers.get(name).unwrap_or(&self.empty).clone()
     }
 
-    /// Returns the prices of all providers' models. Many models are listed by several providers at different prices:
-    /// where the provider of a call is not known before it is sent, as in a limiter, take [`provider`](Self::provider).
+    /// Returns the prices of all providers' models. Many models are listed by several providers at different prices. If
+    /// the provider of a call is not known before it is sent, as in a limiter, use [`provider`](Self::provider).
     pub fn all(&self) -> PriceTable {
         self.providers.values().fold(self.empty.clone(), PriceTable::merged)
     }
 
-    /// Returns the providers' names, sorted.
+    /// Returns the names of the providers, sorted.
     pub fn providers(&self) -> impl Iterator<Item = &str> {
         self.providers.keys().map(String::as_str)
     }
@@ -163,7 +166,7 @@ impl LiteLlmTable {
     }
 }
 
-/// Prices of a model, and the fields that were left out, with the reasons.
+/// Returns the prices of a model, and the fields that were left out, with the reasons.
 fn model_price(fields: &Fields) -> Result<(ModelPrice, Vec<(String, String)>), String> {
     let mut omitted = Vec::new();
     let mut rates: BTreeMap<(ServiceTier, u64), BTreeMap<Kind, Rate>> = BTreeMap::new();
@@ -215,13 +218,14 @@ fn rows_of<'p>(price: &'p mut ModelPrice, tier: &ServiceTier) -> &'p mut Vec<Pri
     }
 }
 
-/// Returns one row's price. Refuses kinds that would have to cost the same as another, and do not.
+/// Returns the prices of one row. Returns an error for a kind whose price would have to be equal to that of another
+/// kind and is not.
 fn price_of(rates: &BTreeMap<Kind, Rate>, is_embedding: bool, search: Option<(Rate, bool)>) -> Result<Price, String> {
     let rate = |kind| rates.get(&kind).copied();
     let input = rate(Kind::Input).ok_or("states no price of input tokens")?;
     let output = rate(Kind::Output).or(is_embedding.then(Rate::default)).ok_or("states no price of output tokens")?;
     let cache_read = rate(Kind::CacheRead).or(rate(Kind::CacheHit));
-    // Embedding requests here carry text only.
+    // Embedding requests of this library contain only text.
     let equal = [
         (Kind::Reasoning, Some(output), "reasoning and other output cost different amounts"),
         (Kind::ImageInput, (!is_embedding).then_some(input), "images and other input cost different amounts"),
@@ -248,7 +252,7 @@ fn price_of(rates: &BTreeMap<Kind, Rate>, is_embedding: bool, search: Option<(Ra
     })
 }
 
-/// Reads a field's name: kind of token, service class, and the length of prompt above which it counts.
+/// Parses a field's name: kind of token, service class, and length of prompt above which the price applies.
 fn place(field: &str) -> Option<(Kind, ServiceTier, u64)> {
     let (mut rest, mut kind) = STEMS.iter().find_map(|(stem, kind)| Some((field.strip_prefix(stem)?, *kind)))?;
     let (mut tier, mut above) = (ServiceTier::Standard, 0);
@@ -271,7 +275,8 @@ fn place(field: &str) -> Option<(Kind, ServiceTier, u64)> {
     rest.is_empty().then_some((kind, tier, above))
 }
 
-/// Returns the price of a search, and whether it is that of a request with searches; `None` if the row states none.
+/// Returns the price of a search, and `true` if it is the price of a request with one or more searches; `None` if the
+/// row states no price.
 fn search(fields: &Fields) -> Result<Option<(Rate, bool)>, String> {
     let Some(sizes) = fields.get("search_context_cost_per_query") else { return Ok(None) };
     let sizes: Fields = serde_json::from_str(sizes.get()).map_err(|_| "is no JSON object".to_owned())?;
@@ -283,7 +288,7 @@ fn search(fields: &Fields) -> Result<Option<(Rate, bool)>, String> {
     if !rates.all(|rate| rate == Some(first)) {
         return Err("costs different amounts by the size of its context, which no usage counts".to_owned());
     }
-    // Gemini bills a request with searches, unless the row says otherwise.
+    // Gemini bills each request with searches, unless the row says otherwise.
     let is_gemini = text(fields, "litellm_provider").as_deref() == Some("gemini");
     match text(fields, "web_search_billing_unit").as_deref() {
         Some("per_query") => Ok(Some((first, false))),
@@ -292,8 +297,8 @@ fn search(fields: &Fields) -> Result<Option<(Rate, bool)>, String> {
     }
 }
 
-/// Reads factors in thousandths: `us` and `fast` of Anthropic's, `regional` of OpenAI's, where every region costs the
-/// same.
+/// Reads the surcharges' factors in thousandths: Anthropic's `us` and `fast`, and OpenAI's `regional`, if the price is
+/// the same in every region.
 fn surcharges(fields: &Fields, omitted: &mut Vec<(String, String)>) -> BTreeMap<String, u32> {
     let mut omit = |field: &str, reason: &str| omitted.push((field.to_owned(), reason.to_owned()));
     let own = fields.get("provider_specific_entry").and_then(|own| serde_json::from_str::<Fields>(own.get()).ok());
@@ -327,8 +332,8 @@ fn whole(fields: &Fields, field: &str) -> Option<u64> {
     serde_json::from_str(fields.get(field)?.get()).ok()
 }
 
-/// Converts dollars for one, as JSON writes them, to nano-dollars for a million; rounded to the nearest, because the
-/// source writes some prices as binary fractions (`7.500000000000001e-07`).
+/// Converts a JSON number of dollars for one token to nano-dollars for a million tokens. The result is rounded to the
+/// nearest, because the source writes some prices as binary fractions (`7.500000000000001e-07`).
 fn rate(json: &str) -> Option<Rate> {
     scaled(json, 15).map(Rate::from_nanos)
 }
@@ -337,7 +342,7 @@ fn thousandths(json: &str) -> Option<u32> {
     scaled(json, 3)?.try_into().ok()
 }
 
-/// Returns a decimal number × 10^`digits`, rounded; `None` if it is negative, no number, or out of range.
+/// Returns a decimal number × 10^`digits`, rounded; `None` if it is negative, not a number, or out of range.
 fn scaled(json: &str, digits: i32) -> Option<u64> {
     let (mantissa, exponent) = json.split_once(['e', 'E']).unwrap_or((json, "0"));
     let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));

@@ -1,8 +1,8 @@
 //! Dated price tables of vendors, as a starting point.
 //!
-//! They are those of the day that [`as_of`](llm_core::price::PriceTable::as_of) names, gathered from the place that
-//! [`source`](llm_core::price::PriceTable::source) names, and not authoritative: a vendor's own pages and your contract with it
-//! are. Put your own prices over them:
+//! The prices are those of the day that [`as_of`](llm_core::price::PriceTable::as_of) returns, from the source that
+//! [`source`](llm_core::price::PriceTable::source) returns. Only the vendor's own pages and your contract are
+//! authoritative. Replace the prices by your own as follows:
 //!
 //! ```
 //! use llm_core::price::{ModelPrice, Price, PriceTable, Rate};
@@ -22,9 +22,9 @@
 //!
 //! # Deployments, gateways, other hosts
 //!
-//! The rows of each table are its vendor's, and price no other provider's responses: the same model can cost several times
-//! as much elsewhere. Say what a deployment, or a name with a vendor's prefix, costs the same as, in the table that ledger
-//! and limiter share:
+//! The rows of each table are its vendor's, and price no other provider's responses: the same model can cost several
+//! times as much elsewhere. For a deployment, or a name with a vendor's prefix, name the model that has the same price,
+//! in the table that ledger and limiter share:
 //!
 //! ```
 //! use llm_providers::prices;
@@ -64,14 +64,13 @@
 //!
 //! Mistral's dated names (`mistral-large-2512`) have rows of their own.
 //!
-//! Left out, as that source does not state them for these models: prices of images and of audio in the output, and of
-//! searches of some models. A response that has some has no cost here
-//! ([`PriceTable::cost`](llm_core::price::PriceTable::cost) names what is missing), and its [`Bill`](llm_core::price::Bill) names what is
-//! without a price; put yours over them. Storage of an explicit cache is charged
-//! by the hour, apart from any response, and in no table. Left out, too: prices of image and video tokens of
-//! `gemini-embedding-2`, as embedding requests here carry text only;
-//! DeepSeek's price of 0 for written tokens, which are plain input to it. Reasoning costs what other output costs, with
-//! every model here.
+//! Prices of images and of audio in the output, and of searches of some models, are left out, because the source does
+//! not state them for these models. A response with such output or searches has an unknown cost
+//! ([`PriceTable::cost`](llm_core::price::PriceTable::cost) names what is missing), and its
+//! [`Bill`](llm_core::price::Bill) lists the kinds without a price, which you can add. Storage of an explicit cache is
+//! charged by the hour, apart from any response, and in no table. Left out, too: prices of image and video tokens of
+//! `gemini-embedding-2`, as embedding requests here carry text only; DeepSeek's price of 0 for written tokens, which
+//! are plain input to it. Reasoning costs what other output costs, with every model here.
 //!
 //! Some classes have no known price for long prompts (`gpt-5.4` and `gpt-5.5` with priority; `gpt-5.5-pro`,
 //! `gemini-2.5-pro` and `gemini-3.1-pro-preview` with flex): there the cost is `None`.
@@ -88,8 +87,8 @@
 //! | `fast` | Anthropic's `speed` | Opus 4.8, 5 and 5.5 | 2 |
 //! | `regional` | OpenAI's regional hosts, such as `eu.api.openai.com` | `gpt-5.6` and later | 1.1 |
 //!
-//! Of other models these are unknown, and so is then the cost. Where Anthropic's response does not say how it was processed,
-//! it counts as processed as the request asked.
+//! For other models these surcharges are unknown, and so is the cost of a response with one of them. If Anthropic's
+//! response does not state how it was processed, the setting of the request decides.
 
 mod file;
 mod litellm;

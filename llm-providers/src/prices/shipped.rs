@@ -4,9 +4,10 @@ use llm_core::price::PriceTable;
 
 /// Returns the prices of OpenAI's chat and embedding models.
 ///
-/// A model that is not listed is unknown, and so is `gpt-4o-2024-05-13`, which never had the price of `gpt-4o`.
+/// The price of a model that is not listed is unknown. So is that of `gpt-4o-2024-05-13`, which differed from that of
+/// `gpt-4o`.
 ///
-/// Parsed once, as every table here; each call gives a cheap clone.
+/// The table is parsed once, as all tables of this module are. Each call returns a cheap clone.
 pub fn openai() -> PriceTable {
     static TABLE: OnceLock<PriceTable> = OnceLock::new();
     table(&TABLE, include_str!("../../prices/openai.json"))
@@ -48,7 +49,7 @@ pub fn xai() -> PriceTable {
     table(&TABLE, include_str!("../../prices/xai.json"))
 }
 
-/// Returns all of these tables in one. No model is in two of them.
+/// Returns one table with the prices of all these vendors. No model is in the tables of two vendors.
 ///
 /// ```
 /// use llm_providers::prices;

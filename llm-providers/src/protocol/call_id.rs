@@ -1,13 +1,14 @@
 use std::borrow::Cow;
 
-/// Returns the id of a tool call as a server takes it: as it is if it fits, or else as `len` letters and digits
-/// computed from it, the same ones each time, so that calls and their results still find each other.
+/// Returns the id of a tool call in the form that a server accepts. An id for which `fits` returns `false` is replaced
+/// by `len` letters and digits that are computed from it, so that a call and its result still have equal ids.
 pub(crate) fn call_id(id: &str, len: usize, fits: impl Fn(&str) -> bool) -> Cow<'_, str> {
     const LETTERS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
     if fits(id) {
         return Cow::Borrowed(id);
     }
-    // FNV-1a in 128 bits: stable across versions. A collision helps no caller, because it stays within one conversation.
+    // FNV-1a with 128 bits: the same in all versions. A collision gives an attacker nothing, because it only affects
+    // their own conversation.
     let mut hash: u128 = 0x6c62_272e_07bb_0142_62b8_2175_6295_c58d;
     for byte in id.bytes() {
         hash = (hash ^ u128::from(byte)).wrapping_mul(0x0000_0000_0100_0000_0000_0000_0000_013b);

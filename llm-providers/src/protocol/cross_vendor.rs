@@ -1,11 +1,12 @@
-//! Cross-vendor fields: one vendor's responses leave them in a conversation, another vendor would refuse or misread them.
+//! Cross-vendor fields: fields of one vendor's responses in a conversation, which another vendor would refuse or
+//! misread.
 //!
-//! Such fields are known by their names: fields without a name here are the user's, and pass through.
+//! Such fields are recognised by the names listed here. All other unknown fields come from the user and pass through.
 
 use llm_core::{Error, ErrorKind, Extra, chat::Reasoning};
 use serde_json::Value;
 
-/// Fields that responses leave in parts, with their origin vendors.
+/// Fields that vendors' responses contain in parts, with the vendor that each comes from.
 const FIELDS: [(&str, &str); 11] = [
     ("caller", "anthropic"),
     ("citations", "anthropic"),
@@ -19,22 +20,22 @@ const FIELDS: [(&str, &str); 11] = [
     (THOUGHT_SIGNATURES, "genai"),
     ("thoughtSignature", "gemini"),
 ];
-/// Unknown fields of Gemini's signed reasoning.
+/// Unknown field that Gemini's signed reasoning has.
 const THOUGHT: &str = "thought";
 const THOUGHT_SIGNATURES: &str = "thought_signatures";
-/// Field of Claude's signature.
+/// Field in which Claude's responses have their signature.
 const SIGNATURE: &str = "signature";
 
-/// Types of blocks in Anthropic's responses, beside those that end like a tool's result.
+/// Types of blocks in Anthropic's responses, in addition to those whose names end with that of a tool's result.
 const ANTHROPIC: [&str; 5] = ["redacted_thinking", "server_tool_use", "mcp_tool_use", "container_upload", "compaction"];
-/// Types of parts in OpenAI's format, Mistral's among them.
+/// Types of parts in OpenAI's format, including Mistral's.
 const OPENAI: [&str; 4] = ["image_url", "input_audio", "refusal", "reference"];
-/// Fields of which a part of Gemini's holds one. Its parts have no `type`.
+/// Fields of which a Gemini part has exactly one. Gemini's parts have no `type`.
 const GEMINI: [&str; 6] =
     ["codeExecutionResult", "executableCode", "fileData", "functionCall", "functionResponse", "inlineData"];
 
-/// Refuses unknown fields of a part, at `here`, that a response of another vendor left: those that have an origin vendor
-/// and are not among the names that this one knows.
+/// Returns an error for unknown fields of a part, at the path `here`, that another vendor's response left: the fields
+/// listed here whose names are not in `known`, the names that this vendor accepts.
 pub(crate) fn refuse_fields(extra: &Extra, here: &str, known: &[&str]) -> Result<(), Error> {
     match extra.iter().find_map(|(name, _)| origin_of_field(name, known).map(|origin| (name, origin))) {
         Some((name, origin)) => Err(refusal(&format!("{here}.extra.{name}"), origin)),
@@ -42,12 +43,12 @@ pub(crate) fn refuse_fields(extra: &Extra, here: &str, known: &[&str]) -> Result
     }
 }
 
-/// Returns the unknown fields without those that a response of another vendor left.
+/// Returns the unknown fields, except those that another vendor's response left.
 pub(crate) fn own_fields<'e>(extra: &'e Extra, known: &'e [&str]) -> impl Iterator<Item = (&'e str, &'e Value)> {
     extra.iter().filter(|(name, _)| origin_of_field(name, known).is_none())
 }
 
-/// Refuses reasoning that another vendor signed.
+/// Returns an error for reasoning that another vendor signed.
 pub(crate) fn refuse_signature(reasoning: &Reasoning, here: &str, known: &[&str]) -> Result<(), Error> {
     match signature_field(reasoning) {
         Some(name) => match origin_of_field(name, known) {
@@ -58,7 +59,8 @@ pub(crate) fn refuse_signature(reasoning: &Reasoning, here: &str, known: &[&str]
     }
 }
 
-/// Returns the field that signs reasoning, if one does: one of the names that [`refuse_fields`] knows.
+/// Returns the name of the field that signs reasoning, if there is one, among the names that [`refuse_fields`]
+/// recognises.
 pub(crate) fn signature_field(reasoning: &Reasoning) -> Option<&'static str> {
     let Reasoning { text: _, signature, extra } = reasoning;
     let has = |name: &&'static str| extra.get(name).is_some();
@@ -66,7 +68,8 @@ pub(crate) fn signature_field(reasoning: &Reasoning) -> Option<&'static str> {
     field.or(signature.as_ref().map(|_| SIGNATURE))
 }
 
-/// Refuses a part of an unknown type that a response of another vendor left. It has content, so it cannot be omitted.
+/// Returns an error for a part of an unknown type that another vendor's response left. It cannot be left out, because
+/// it has content.
 pub(crate) fn refuse_part(value: &Value, here: &str, mine: &str) -> Result<(), Error> {
     match origin_of_part(value).filter(|origin| *origin != mine) {
         Some(origin) => Err(refusal(here, origin)),
@@ -74,7 +77,7 @@ pub(crate) fn refuse_part(value: &Value, here: &str, mine: &str) -> Result<(), E
     }
 }
 
-/// Returns the origin vendor of a part of an unknown type, by its shape.
+/// Returns the vendor that a part of an unknown type comes from, by its shape.
 fn origin_of_part(value: &Value) -> Option<&'static str> {
     match value.get("type").and_then(Value::as_str) {
         Some(kind) if ANTHROPIC.contains(&kind) || kind.ends_with("_tool_result") => Some("anthropic"),

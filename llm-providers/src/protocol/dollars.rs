@@ -1,18 +1,18 @@
 use llm_core::Usd;
 use serde_json::Value;
 
-/// Highest plausible cost of one response, in 10⁻¹² dollars: a million dollars.
+/// Largest plausible cost of a response, in 10⁻¹² dollars: a million dollars.
 const MOST: u128 = 1_000_000_000_000_000_000;
 
-/// Reads an amount of dollars that a vendor states as a JSON number, rounded up to the next nano-dollar. `None` if it is no
-/// number, negative, or more than one response can have cost.
+/// Reads an amount of dollars that a vendor states as a JSON number, rounded up to the next nano-dollar. Returns `None`
+/// if it is not a number, negative, or larger than any response can cost.
 ///
-/// Digits beyond 10⁻¹² dollars are noise of a binary fraction and are rounded off first.
+/// Digits below 10⁻¹² dollars are rounded off first, because they come from the conversion of a binary fraction.
 pub(crate) fn dollars(value: &Value) -> Option<Usd> {
     let text = value.as_number()?.to_string();
     let (mantissa, exponent) = text.split_once(['e', 'E']).unwrap_or((&text, "0"));
     let (whole, decimals) = mantissa.split_once('.').unwrap_or((mantissa, ""));
-    // A sign is not a digit of an unsigned number, so a negative amount is refused here.
+    // An unsigned number has no sign, so a negative amount fails to parse here.
     let digits: u128 = format!("{whole}{decimals}").parse().ok()?;
     let exponent = exponent.parse::<i32>().ok()?.checked_sub(i32::try_from(decimals.len()).ok()?)?.checked_add(12)?;
     let power = |exponent: u32| 10u128.checked_pow(exponent);

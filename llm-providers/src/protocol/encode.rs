@@ -4,12 +4,12 @@ use bytes::Bytes;
 use llm_core::{Error, ErrorKind, Extra};
 use serde::ser::SerializeMap;
 
-/// Refuses unknown fields that would stand beside a field of the same name.
+/// Returns an error if an unknown field has one of the names `taken`, which known fields have.
 pub(crate) fn no_shadow(of: &str, extra: &Extra, taken: &[&str]) -> Result<(), Error> {
     no_name_shadows(&format!("{of}extra."), names(extra), taken)
 }
 
-/// Refuses names that are taken, with the path that leads to them.
+/// Returns an error if one of `names` is taken. The error states the name behind `path`.
 pub(crate) fn no_name_shadows<'n>(
     path: &str,
     names: impl IntoIterator<Item = &'n str>,

@@ -1,17 +1,17 @@
-//! JSON of which one field is kept as it was written, down to its digits.
+//! JSON in which one field is kept exactly as it was written, with all digits.
 
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value, value::RawValue};
 
-/// Reads JSON, and keeps the value of `field` as text in objects directly under a key of `within`, or in lists there. A
-/// value that is a text is unescaped as usual.
+/// Reads JSON. The value of `field` is kept as text in objects directly under a key of `within`, or in lists there. A
+/// value that is a text already is unescaped as usual.
 #[derive(Clone, Copy)]
 pub(super) struct Exact<'n> {
     pub(super) within: &'n [&'n str],
     pub(super) field: &'n str,
-    /// True if this value is under such a key.
+    /// True while reading the value of a key of `within`.
     pub(super) here: bool,
 }
 

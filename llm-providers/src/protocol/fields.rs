@@ -1,4 +1,4 @@
-//! Taking known fields out of a JSON object; the rest becomes an `extra`.
+//! Removal of known fields from a JSON object, whose other fields become an `extra`.
 
 use std::sync::Arc;
 
@@ -10,12 +10,12 @@ use super::{exact::Exact, surrogate::readable};
 
 pub(crate) type Fields = Map<String, Value>;
 
-/// Returns the error of a response that breaks its format. The call was sent, so it may be charged.
+/// Returns the error for a response that violates its format. Its charge is unknown, because the call was sent.
 pub(crate) fn malformed(message: impl Into<Arc<str>>) -> Error {
     Error::new(ErrorKind::Malformed, message).with_charge(Charge::Unknown)
 }
 
-/// Creates accounting data of the facts that decide the price: the model, if it is named, and the service class.
+/// Creates accounting data with the values that decide the price: model, service class and surcharges.
 pub(crate) fn served(model: Option<&Value>, tier: Option<Arc<str>>, surcharges: &[Arc<str>]) -> Accounting {
     let mut accounting = Accounting::default();
     accounting.model = model.and_then(Value::as_str).filter(|model| !model.is_empty()).map(Arc::from);
@@ -24,13 +24,14 @@ pub(crate) fn served(model: Option<&Value>, tier: Option<Arc<str>>, surcharges: 
     accounting
 }
 
-/// Returns the object that `bytes` hold.
+/// Parses a JSON object.
 pub(crate) fn object(bytes: &[u8]) -> Result<Fields, Error> {
     read(bytes, |text| serde_json::from_str(text))
 }
 
-/// Reads like [`object`], but the values of `field` in objects under a key of `within`, or in lists there, are texts:
-/// the JSON as it was written, with all its digits. Where a value is a text itself, it stays that.
+/// Parses a JSON object as [`object`] does, but keeps the values of `field` as the JSON text that was received, with
+/// all digits, in objects under a key of `within` and in lists there. A value that is a text already is kept as that
+/// text.
 pub(crate) fn object_with(bytes: &[u8], within: &[&str], field: &str) -> Result<Fields, Error> {
     read(bytes, |text| {
         let mut json = serde_json::Deserializer::from_str(text);
@@ -39,7 +40,7 @@ pub(crate) fn object_with(bytes: &[u8], within: &[&str], field: &str) -> Result<
     })
 }
 
-/// Removes a field that is text, and returns it. A null is removed; any other value stays.
+/// Removes a text field and returns it. A null is removed too; any other value stays.
 pub(crate) fn take_text(fields: &mut Fields, name: &str) -> Option<String> {
     match fields.get_mut(name)? {
         Value::String(text) => {
@@ -55,7 +56,8 @@ pub(crate) fn take_text(fields: &mut Fields, name: &str) -> Option<String> {
     }
 }
 
-/// Removes a word and returns it: a text, or the JSON in its place. `None` for null and an empty text.
+/// Removes a field that names something, and returns it: a text, or the JSON text of another value. Returns `None` for
+/// null and an empty text.
 pub(crate) fn take_word(fields: &mut Fields, name: &str) -> Option<String> {
     match fields.remove(name)? {
         Value::String(word) => Some(word).filter(|word| !word.is_empty()),
@@ -64,7 +66,7 @@ pub(crate) fn take_word(fields: &mut Fields, name: &str) -> Option<String> {
     }
 }
 
-/// Removes an [`index`], and returns it. A null is removed; any other value stays.
+/// Removes an [`index`] and returns it. A null is removed too; any other value stays.
 pub(crate) fn take_index(fields: &mut Fields, name: &str) -> Option<u32> {
     let value = fields.get(name)?;
     let index = index(value);
@@ -74,7 +76,7 @@ pub(crate) fn take_index(fields: &mut Fields, name: &str) -> Option<u32> {
     index
 }
 
-/// Reads a number that counts from zero. Some servers write it as a float or as text.
+/// Reads an index, which some servers write as a float or as text.
 pub(crate) fn index(value: &Value) -> Option<u32> {
     const END: f64 = (u32::MAX as f64) + 1.0;
     match value {
@@ -87,7 +89,7 @@ pub(crate) fn index(value: &Value) -> Option<u32> {
     }
 }
 
-/// Removes a list, and returns it. A null is removed; any other value stays.
+/// Removes a list and returns it. A null is removed too; any other value stays.
 pub(crate) fn take_list(fields: &mut Fields, name: &str) -> Option<Vec<Value>> {
     match fields.get_mut(name)? {
         Value::Array(list) => {
@@ -103,7 +105,7 @@ pub(crate) fn take_list(fields: &mut Fields, name: &str) -> Option<Vec<Value>> {
     }
 }
 
-/// Removes an object, and returns it. A null is removed; any other value stays.
+/// Removes an object and returns it. A null is removed too; any other value stays.
 pub(crate) fn take_object(fields: &mut Fields, name: &str) -> Option<Fields> {
     match fields.get_mut(name)? {
         Value::Object(object) => {

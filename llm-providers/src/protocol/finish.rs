@@ -1,7 +1,7 @@
 use llm_core::FinishReason;
 
-/// Reads a vendor's word for why a response ended. One table for all vendors, codecs and bridges alike, because servers
-/// that imitate one vendor pass on the words of another.
+/// Converts a vendor's word for the reason why a response ended. All codecs and bridges share this table, because
+/// servers that imitate one vendor pass on the words of another.
 ///
 /// Only words that certainly end a complete response are [`FinishReason::Stop`] or [`FinishReason::ToolCalls`]. A word that
 /// is not in the table, such as Anthropic's `pause_turn`, is [`FinishReason::Other`].
@@ -9,7 +9,7 @@ pub(crate) fn finish_reason(word: &str) -> FinishReason {
     match word {
         "" | "FINISH_REASON_UNSPECIFIED" => FinishReason::Unknown,
         "stop" | "STOP" | "end_turn" | "stop_sequence" | "STOP_SEQUENCE" | "eos" | "eos_token" | "COMPLETE"
-        // The status of a complete response in OpenAI's Responses.
+        // Status of a complete response in OpenAI's Responses API.
         | "completed" => FinishReason::Stop,
         "tool_calls" | "tool_use" | "function_call" | "TOOL_CALL" => FinishReason::ToolCalls,
         "length" | "max_tokens" | "MAX_TOKENS" | "max_output_tokens" | "incomplete"

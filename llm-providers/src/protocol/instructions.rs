@@ -1,6 +1,7 @@
 use llm_core::{Extra, Message, Part, Role};
 
-/// Returns `true` if a message is instructions without content. Codecs leave it out, because vendors refuse empty blocks.
+/// Returns `true` if a message has the role of instructions and no content. Codecs leave it out, because vendors refuse
+/// empty blocks.
 pub(crate) fn is_blank_instruction(message: &Message) -> bool {
     let is_blank = |part: &Part| matches!(part, Part::Text { text, extra } if text.is_empty() && is_bare(extra));
     matches!(message.role, Role::System | Role::Developer)

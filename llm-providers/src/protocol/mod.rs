@@ -1,8 +1,8 @@
-//! Vendors' formats without any input or output: a [`VendorProtocol`] writes requests and reads responses.
+//! Codecs of vendors' formats, without I/O: a [`VendorProtocol`] writes requests and reads responses.
 //!
-//! A [`Client`](crate::Client) puts one on a [transport](crate::transport). Each vendor's module has its own, such as
-//! [`OpenAiProtocol`](crate::openai::OpenAiProtocol), and you can bring another. With your own HTTP client, use one
-//! directly:
+//! A [`Client`](crate::Client) combines a codec with a [transport](crate::transport). Each vendor's module has its
+//! codec, such as [`OpenAiProtocol`](crate::openai::OpenAiProtocol), and you can write another. With your own HTTP
+//! client, use a codec directly:
 //!
 //! ```
 //! use llm_core::{ChatRequest, Error};

@@ -2,13 +2,13 @@ use std::sync::Arc;
 
 use llm_core::Extra;
 
-/// A model that a vendor lists.
+/// Model in a vendor's list.
 #[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct Model {
-    /// The name to ask for.
+    /// Name of the model in requests.
     pub id: Arc<str>,
-    /// The name to show, where the vendor has one.
+    /// Name of the model for display, if the vendor states one.
     pub name: Option<Arc<str>>,
     /// Largest number of input tokens, if the vendor states it.
     pub input_limit: Option<u64>,
@@ -19,7 +19,7 @@ pub struct Model {
 }
 
 impl Model {
-    /// Creates a model of this name.
+    /// Creates a model with this name for requests.
     pub fn new(id: impl Into<Arc<str>>) -> Self {
         Self { id: id.into(), ..Self::default() }
     }

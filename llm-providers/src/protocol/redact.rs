@@ -1,18 +1,18 @@
-//! Vendors echo keys, whole or masked, in their messages. Ours hold none.
+//! Removal of API keys from vendors' messages, in which vendors repeat keys, complete or masked.
 
 use std::borrow::Cow;
 
-/// Longest vendor's message that is kept, in characters.
+/// Largest number of characters of a vendor's message that are kept.
 const MOST: usize = 1_000;
-/// Text in place of a key.
+/// Text that replaces a key.
 const GAP: &str = "[key]";
-/// Beginnings of vendors' keys.
+/// Prefixes of vendors' keys.
 const BEGINNINGS: [&str; 9] = ["sk-", "sk_", "pk-", "gsk_", "xai-", "hf_", "nvapi-", "AIza", "eyJ"];
 
-/// Returns `text` without `key`, without anything that looks like a key, and cut to a length.
+/// Returns `text` without `key` and without anything that looks like a key, cut to [`MOST`] characters.
 pub(crate) fn redact(text: &str, key: Option<&str>) -> String {
     let mut clean = clean(text, key);
-    // Cut only here, because a part of a key would not be recognised.
+    // The text is cut only after the removal, because a part of a key would not be recognised.
     if let Some((end, _)) = clean.char_indices().nth(MOST) {
         clean.truncate(end);
         clean.push('…');
@@ -20,8 +20,8 @@ pub(crate) fn redact(text: &str, key: Option<&str>) -> String {
     clean
 }
 
-/// Removes `key` and anything like a key from `text`. For code that does not know the key yet; the client, which does
-/// goes over it again, so nothing may have been cut.
+/// Removes `key` and anything that looks like a key from `text`. It does not cut the text, because code that does not
+/// know the key uses it first, and the client, which knows the key, removes keys again.
 pub(crate) fn clean(text: &str, key: Option<&str>) -> String {
     let text = match key.filter(|key| key.len() >= 4) {
         Some(key) => Cow::Owned(text.replace(key, GAP)),

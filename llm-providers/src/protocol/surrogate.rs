@@ -1,24 +1,24 @@
-//! JSON as some servers send it: with a byte order mark, with halves of UTF-16 surrogate pairs where they cut a character
-//! in two.
+//! Repair of JSON that some servers send with a byte order mark, or with unpaired halves of UTF-16 surrogates where
+//! they split a character.
 
 use std::borrow::Cow;
 
-/// Joins the halves of characters that were cut between two events of a stream.
+/// Joins the halves of surrogate pairs that were split between two events of a stream.
 ///
-/// A first half at the end of a JSON text waits for a JSON text that begins with the second half. Other lone halves are
-/// replaced by U+FFFD.
+/// A first half at the end of an event's text is kept until the text of a later event begins with the second half.
+/// Other unpaired halves are replaced by U+FFFD.
 #[derive(Debug, Default)]
 pub(crate) struct Halves(Option<String>);
 
 impl Halves {
-    /// Returns an event's JSON without a byte order mark and without lone halves.
+    /// Returns an event's JSON without a byte order mark and without unpaired halves.
     pub(crate) fn join<'d>(&mut self, json: &'d str) -> Cow<'d, str> {
         let json = without_mark(json);
         if has_surrogate(json) { Cow::Owned(mend(json, Some(&mut self.0))) } else { Cow::Borrowed(json) }
     }
 }
 
-/// Returns JSON without a byte order mark, and with every lone half replaced by U+FFFD.
+/// Returns JSON without a byte order mark, in which every unpaired half is replaced by U+FFFD.
 pub(crate) fn readable(json: &str) -> Cow<'_, str> {
     let json = without_mark(json);
     if has_surrogate(json) { Cow::Owned(mend(json, None)) } else { Cow::Borrowed(json) }
@@ -32,8 +32,8 @@ fn has_surrogate(json: &str) -> bool {
     json.match_indices("\\u").any(|(at, _)| matches!(json.as_bytes().get(at + 2), Some(b'd' | b'D')))
 }
 
-/// Copies JSON, whose escapes it treats one after another. Where there is a place for it, a first half at the end of a
-/// text waits there.
+/// Copies JSON and repairs its escapes one after another. If `waiting` is given, a first half at the end of a text is
+/// put there.
 fn mend(json: &str, mut waiting: Option<&mut Option<String>>) -> String {
     let mut out = String::with_capacity(json.len() + 8);
     let mut rest = json;
@@ -44,7 +44,7 @@ fn mend(json: &str, mut waiting: Option<&mut Option<String>>) -> String {
             (Some(0xd800..0xdc00), _) => (6, Some(Half::First)),
             (Some(0xdc00..0xe000), _) => (6, Some(Half::Second)),
             (Some(_), _) => (6, None),
-            // The backslash and the letter after it, which may be a backslash too.
+            // The backslash and the character after it, which may be a backslash too.
             (None, _) => (1 + escape[1..].chars().next().map_or(0, char::len_utf8), None),
         };
         let (escape, after) = escape.split_at(length);

@@ -1,4 +1,5 @@
-//! Counts of a vendor's usage, read in one way and merged over everything that the vendor states of one response.
+//! Counts of a vendor's usage, which are read in the same way for all vendors and merged over all statements about one
+//! response.
 
 use std::sync::Arc;
 
@@ -12,29 +13,29 @@ use super::fields::Fields;
 
 /// Usage of one response, merged from the statements of its vendor.
 ///
-/// A stream may state it several times, in parts and with zeros for what it does not repeat, so the largest of each count
-/// is kept.
+/// A stream may state it several times, in parts, and with zeros for counts that it does not repeat. The largest value
+/// of each count is therefore kept.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct StatedUsage {
     merged: Usage,
-    /// Calls beside the response's own.
+    /// Calls that the vendor made in addition to the response's own.
     side_calls: Vec<SideCall>,
     /// Tokens of the side calls that `merged` does not include.
     beside: Usage,
     unusable: Option<Arc<str>>,
 }
 
-/// Count that is no number of tokens. [`StatedUsage`] keeps its name and value.
+/// Error of a count that is not a number of tokens. [`StatedUsage`] keeps its name and value.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Unusable;
 
 impl StatedUsage {
-    /// Reads the count at a path: a name, or a group and a name as in `prompt_tokens_details.cached_tokens`. `None` where it
-    /// is absent or null.
+    /// Reads the count at a path, which is a name, or a group and a name as in `prompt_tokens_details.cached_tokens`.
+    /// Returns `None` if it is absent or null.
     ///
     /// # Errors
     ///
-    /// [`Unusable`] if it is negative, fractional, absurdly large or no number.
+    /// [`Unusable`] if the value is negative, fractional, absurdly large or not a number.
     pub(crate) fn count(&mut self, fields: &Fields, path: &str) -> Result<Option<u64>, Unusable> {
         match at(fields, path) {
             None | Some(Value::Null) => Ok(None),
@@ -45,19 +46,19 @@ impl StatedUsage {
         }
     }
 
-    /// Removes the count at a path from the fields. An unusable count stays.
+    /// Removes the count at a path from the fields. A value that cannot be a count stays.
     ///
     /// # Errors
     ///
-    /// As [`count`](Self::count).
+    /// The errors of [`count`](Self::count).
     pub(crate) fn take(&mut self, fields: &mut Fields, path: &str) -> Result<Option<u64>, Unusable> {
         let count = self.count(fields, path)?;
         discard(fields, path);
         Ok(count)
     }
 
-    /// Removes a part of `whole` that servers state under several names, and returns the largest of them, or zero. A
-    /// count above `whole` is not a part of it, and stays.
+    /// Removes a part of the count `whole` that servers state under several names, and returns the largest value, or
+    /// zero. A value above `whole` cannot be a part of it, and stays.
     pub(crate) fn take_part(&mut self, fields: &mut Fields, paths: &[&str], whole: u64) -> u64 {
         let mut part = 0;
         for path in paths {
@@ -72,7 +73,7 @@ impl StatedUsage {
         part
     }
 
-    /// Merges one more statement of the response's own usage, unless its sums are absurdly large.
+    /// Merges a further statement of the response's own usage, unless its sums are absurdly large.
     pub(crate) fn merge(&mut self, usage: Usage) {
         if usage.is_plausible() {
             self.merged = self.merged.max_each(usage);
@@ -81,16 +82,16 @@ impl StatedUsage {
         }
     }
 
-    /// Replaces the calls beside the response's own, unless a larger list was stated before. `beside` are their tokens that
-    /// the response's usage does not include.
+    /// Replaces the side calls, unless a longer list was stated before. `beside` are their tokens that the usage of the
+    /// response does not include.
     pub(crate) fn set_side_calls(&mut self, side_calls: Vec<SideCall>, beside: Usage) {
         if beside.total() >= self.beside.total() {
             (self.side_calls, self.beside) = (side_calls, beside);
         }
     }
 
-    /// Returns the usage with that of the side calls. `None` before a prompt was stated. No prompt is empty, so a
-    /// server that states zero does not know.
+    /// Returns the usage, including that of the side calls; `None` until a prompt was stated. A prompt of zero tokens
+    /// counts as not stated, because no prompt is empty.
     pub(crate) fn usage(&self) -> Option<Usage> {
         (self.merged.input > 0).then(|| self.merged + self.beside)
     }
@@ -103,17 +104,18 @@ impl StatedUsage {
         self.unusable.as_ref()
     }
 
-    /// Writes into the accounting of an error what decides the price of the usage.
+    /// Writes the values that decide the price of the usage into the accounting data of an error.
     pub(crate) fn describe(&self, accounting: &mut Accounting) {
         accounting.side_calls.clone_from(&self.side_calls);
         accounting.unusable_usage.clone_from(&self.unusable);
     }
 }
 
-/// Returns output and reasoning of a response whose vendor states completion, reasoning and perhaps the total.
+/// Returns the counts of output and reasoning for a response whose vendor states `completion`, `reasoning` and perhaps
+/// `total`.
 ///
-/// Reasoning is part of the completion, unless the total, which includes the prompt, or its mere size says that it stands
-/// beside it.
+/// Reasoning counts as part of the completion, unless it is larger than the completion, or the total, which includes
+/// the prompt, shows that it was added.
 pub(crate) fn output(prompt: u64, completion: u64, reasoning: u64, total: Option<u64>) -> (u64, u64) {
     let beside = match total {
         Some(total) => reasoning <= total.saturating_sub(prompt.saturating_add(completion)),
@@ -122,7 +124,7 @@ pub(crate) fn output(prompt: u64, completion: u64, reasoning: u64, total: Option
     if beside { (completion.saturating_add(reasoning), reasoning) } else { (completion, reasoning.min(completion)) }
 }
 
-/// Reads a count. Some serializers write a whole number as `19.0` or as text.
+/// Reads a count. Some servers write an integer as `19.0` or as text.
 pub(crate) fn number(value: &Value) -> Option<u64> {
     let count = match value {
         Value::Number(number) => number.as_u64().or_else(|| whole(number.as_f64()?)),
@@ -132,7 +134,7 @@ pub(crate) fn number(value: &Value) -> Option<u64> {
     count.filter(|count| *count <= Usage::MAX_PLAUSIBLE)
 }
 
-/// Removes the value at a path, and its group if nothing else is in that.
+/// Removes the value at a path, and its group if the group is then empty.
 pub(crate) fn discard(fields: &mut Fields, path: &str) {
     let Some((group, name)) = path.split_once('.') else {
         fields.remove(path);
@@ -151,7 +153,7 @@ pub(crate) fn discard(fields: &mut Fields, path: &str) {
     }
 }
 
-/// Removes the counts at these paths. An unusable count stays.
+/// Removes the counts at these paths. A value that cannot be a count stays.
 pub(crate) fn strip(fields: &mut Fields, paths: &[&str]) {
     for path in paths {
         if at(fields, path).is_none_or(|value| value.is_null() || number(value).is_some()) {
@@ -168,7 +170,7 @@ fn at<'f>(fields: &'f Fields, path: &str) -> Option<&'f Value> {
 }
 
 fn whole(number: f64) -> Option<u64> {
-    // Within the bound every whole float is exact.
+    // Within this bound every integer is exactly representable as a float.
     ((0.0..=Usage::MAX_PLAUSIBLE as f64).contains(&number) && number.fract() == 0.0).then_some(number as u64)
 }
 
@@ -179,7 +181,7 @@ fn describe(path: &str, value: &Value) -> Arc<str> {
     }
 }
 
-/// Adds to the error of a response what that states of its price.
+/// Adds the values that decide the price of a response to the error that it caused.
 pub(crate) fn charged(error: Error, stated: &StatedUsage, mut accounting: Accounting) -> Error {
     stated.describe(&mut accounting);
     let error = error.with_accounting(accounting);

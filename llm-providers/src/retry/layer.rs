@@ -7,12 +7,12 @@ use llm_core::layer::{Backoff, RetryBudget};
 /// | | default |
 /// |---|---|
 /// | attempts | 3, the first included |
-/// | wait, where the vendor does not say | up to 0.5 s, doubling up to 8 s |
+/// | waiting time, if the vendor states none | up to 0.5 s, doubling up to 8 s |
 /// | longest wait that a vendor may ask for | 60 s |
 /// | budget | 20 retries for a hundred calls, 10 to begin with |
 /// | retry of charged attempts | off |
 ///
-/// All services that one layer makes, and their clones, share its budget.
+/// All services that a layer creates, and their clones, share the layer's budget.
 ///
 /// ```
 /// use std::{num::NonZeroU32, time::Duration};
@@ -33,7 +33,7 @@ pub struct RetryLayer {
 }
 
 impl RetryLayer {
-    /// Returns a layer with the defaults.
+    /// Creates a layer with the defaults.
     pub fn new() -> Self {
         Self {
             attempts: NonZeroU32::new(3).expect("three is not zero"),
@@ -56,8 +56,8 @@ impl RetryLayer {
         Self { attempts, ..self }
     }
 
-    /// Sets the wait where the vendor states none: a random time up to `first` after the first attempt, up to
-    /// twice that after the second, and so on up to `most`.
+    /// Sets the waiting time for failures for which the vendor states none: a random time up to `first` after the first
+    /// attempt, up to twice that after the second, and so on up to `most`.
     ///
     /// ```
     /// use std::time::Duration;
@@ -69,12 +69,13 @@ impl RetryLayer {
         Self { backoff: Backoff::new(first, most), ..self }
     }
 
-    /// Seeds the random times, for tests.
+    /// Sets the seed of the random waiting times, for tests.
     pub fn seed(self, seed: u64) -> Self {
         Self { backoff: self.backoff.seeded(seed), ..self }
     }
 
-    /// Sets the longest wait that a vendor may ask for. A call that would wait longer returns the error at once.
+    /// Sets the longest waiting time that a vendor may ask for. If it asks for more, the call returns the error at
+    /// once.
     ///
     /// ```
     /// use std::time::Duration;
@@ -98,7 +99,7 @@ impl RetryLayer {
         Self { budget, ..self }
     }
 
-    /// Retries also where the failed attempt may be charged: a vendor's 5xx, a response that broke off, a time-out.
+    /// Retries also if the failed attempt may be charged: a vendor's 5xx, a response that broke off, a time-out.
     ///
     /// ```
     /// use llm_providers::retry::RetryLayer;

@@ -23,27 +23,30 @@
 //! A call is retried if all of these hold:
 //!
 //! - the error [is retryable](llm_core::Error::is_retryable), and the operation [repeatable](llm_core::Operation::is_repeatable);
-//! - nothing is charged for the failed attempt, or [`retry_charged`](RetryLayer::retry_charged) is on: a 429, a 503 and a
-//!   connection that never came about cost nothing; of a 500 or a connection that broke off the charge is unknown;
+//! - nothing is charged for the failed attempt, or [`retry_charged`](RetryLayer::retry_charged) is on: a 429, a 503 and
+//!   a connection that could not be opened cost nothing; the charge of a 500 or a connection that broke off is unknown;
 //! - there are [attempts](RetryLayer::attempts) left, and the [budget](RetryBudget) has a retry left: where most calls
 //!   fail, retries are the load that keeps a vendor down;
-//! - what the vendor asks to wait is at most [`max_retry_after`](RetryLayer::max_retry_after), and ends before the call's
-//!   deadline, which may be that of several callers ([`CallDeadline`](llm_core::layer::CallDeadline));
+//! - the waiting time that the vendor asks for is at most [`max_retry_after`](RetryLayer::max_retry_after), and ends
+//!   before the call's deadline, which may be that of several callers
+//!   ([`CallDeadline`](llm_core::layer::CallDeadline));
 //! - the layers above permit one more attempt ([`AttemptPermit`](llm_core::layer::AttemptPermit)).
 //!
-//! A stream is retried up to its first content, never after it. Otherwise the error is returned, with the
-//! charges of all attempts ([`Error::attempts`](llm_core::Error::attempts)).
+//! A stream is retried up to its first content, never after it. If a call is not retried, its error is returned with
+//! the charges of all attempts ([`Error::attempts`](llm_core::Error::attempts)).
 //!
 //! # Waiting times
 //!
-//! The time that the vendor states. Without one, a random time between zero and a bound that doubles with
-//! each attempt ("full jitter"), so that callers who failed together do not come back together.
+//! A retry waits for the time that the vendor states. If it states none, the retry waits for a random time between zero
+//! and a bound that doubles with each attempt ("full jitter"), so that callers who failed together do not retry
+//! together.
 //!
 //! # Position in the stack
 //!
-//! Above the ledger's [attempts layer](crate::Ledger::attempts), which then books every attempt, and below caches and limits. Not
-//! above or below another that retries: it marks calls with [`NestedRetry`](llm_core::layer::NestedRetry), and sends a marked
-//! call once. A key pool below it may still move a marked call to another key.
+//! Put the layer above the ledger's [attempts layer](crate::Ledger::attempts), which then books every attempt, and
+//! below caches and limits. Do not put it above or below another layer that retries. To prevent nested retries it marks
+//! calls with [`NestedRetry`](llm_core::layer::NestedRetry), and sends a marked call only once. A key pool below it may
+//! still move a marked call to another key.
 
 mod layer;
 mod service;

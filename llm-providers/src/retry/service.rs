@@ -11,7 +11,7 @@ use tower_service::Service;
 use super::layer::RetryLayer;
 use crate::{deadline::Deadline, runtime};
 
-/// Service that retries failed calls. The docs of the [module](super) say when and how.
+/// Service that retries failed calls. The documentation of the [module](super) says when and how.
 ///
 /// Always ready; each attempt waits for its own clone of the inner service. Clones share the budget. A call that is
 /// dropped while it waits is not sent again.
@@ -56,7 +56,7 @@ impl<S> Layer<S> for RetryLayer {
     }
 }
 
-/// Limits that a call sets beside the settings.
+/// Limits of a call in addition to the layer's settings.
 struct Bounds {
     is_repeatable: bool,
     deadline: Deadline,
@@ -64,9 +64,10 @@ struct Bounds {
 }
 
 impl RetryLayer {
-    /// Runs a call of any client, and runs it again as a service of this layer does. There is no deadline: drop the future.
+    /// Runs a call of any client, and retries it as a service of this layer does. There is no deadline: drop the future
+    /// to stop.
     ///
-    /// The call's error says by its kind and its charge if it is retried: see the [module](super).
+    /// The kind and the charge of the error that `call` returns decide if it is retried: see the [module](super).
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
@@ -118,7 +119,7 @@ impl RetryLayer {
             let all = earlier.iter().fold(error.clone(), Error::with_earlier_attempts);
             let Some((wait, retry)) = self.wait(bounds, &error, attempt) else { return Err(all) };
             tracing::debug!(attempt, kind = %error.kind(), ?wait, "the call failed and is asked again");
-            // The deadline may have moved nearer: callers of a shared call leave it.
+            // The deadline may have moved to an earlier time, because a caller of a shared call left.
             if bounds.deadline.bound(sleep(wait)).await.is_err() {
                 return Err(all);
             }
@@ -131,10 +132,11 @@ impl RetryLayer {
         }
     }
 
-    /// Returns the wait before the next attempt; `None` if there is none.
+    /// Returns the waiting time before the next attempt, and the retry taken from the budget; `None` if the call is not
+    /// retried.
     fn wait(&self, bounds: &Bounds, error: &Error, attempt: u32) -> Option<(Duration, RetryToken)> {
         let free = self.pay_twice || error.charge() == Charge::None;
-        // There are no timers outside a runtime.
+        // Outside a runtime there are no timers.
         if !runtime::is_running() {
             return None;
         }
@@ -146,7 +148,7 @@ impl RetryLayer {
             Some(asked) => asked,
             None => self.backoff.wait(attempt),
         };
-        // The budget is asked last, so that a call that is not retried takes nothing from it.
+        // The budget is asked last, so that a call that is not retried takes no retry from it.
         if bounds.deadline.is_within(wait) { None } else { Some((wait, self.budget.withdraw()?)) }
     }
 }

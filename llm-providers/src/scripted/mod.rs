@@ -1,4 +1,5 @@
-//! A provider that responds by rules, for your own tests: no network, no key, no waiting except where a rule says so.
+//! Provider that responds by rules, for your own tests. It needs no network and no key, and waits only if a rule says
+//! so.
 //!
 //! ```
 //! use std::time::Duration;
@@ -20,8 +21,8 @@
 //! # }
 //! ```
 //!
-//! It is not a vendor: it bills nothing, limits nothing and speaks no vendor's format. Its receipts name no provider, so that the
-//! rows of any price table price them.
+//! It does not simulate a vendor: it has no bills, no limits and no vendor's format. Its receipts name no provider, so
+//! that the prices of any provider in a table apply.
 
 mod paced;
 mod provider;

@@ -1,4 +1,4 @@
-//! Responses that rules make.
+//! Responses that rules produce.
 
 use std::{
     collections::VecDeque,
@@ -14,7 +14,7 @@ use tokio::time::{Sleep, sleep};
 
 use crate::{deadline::Alarm, forward::EventSource};
 
-/// Events that come one by one, with a pause between them.
+/// Events that are returned one by one, with a pause between them.
 pub(super) struct Paced {
     events: VecDeque<Result<ChatEvent, Error>>,
     pace: Duration,
@@ -48,7 +48,7 @@ impl EventSource for Paced {
     }
 }
 
-/// Counts a token for every four bytes, at least one.
+/// Estimates one token for every four bytes, at least one.
 pub(super) fn tokens(bytes: usize) -> u64 {
     bytes.div_ceil(4).max(1) as u64
 }
@@ -62,7 +62,7 @@ pub(super) fn spoken_bytes(response: &ChatResponse) -> usize {
     said.sum()
 }
 
-/// Returns the texts of an embeddings request, one a line; tokens as numbers.
+/// Returns the texts of an embeddings request, one in each line. Inputs that are tokens become numbers.
 pub(super) fn embedded_text(request: &EmbedRequest) -> String {
     let texts = request.inputs.iter().map(|input| match input {
         EmbedInput::Text(text) => text.to_string(),
@@ -71,13 +71,13 @@ pub(super) fn embedded_text(request: &EmbedRequest) -> String {
     texts.collect::<Vec<_>>().join("\n")
 }
 
-/// Computes a vector from the input alone: eight numbers from 0 to 1, or as many as requested.
+/// Computes a vector from the input alone. It has `dimensions` numbers from 0 to 1; eight by default.
 pub(super) fn vector(input: &EmbedInput, dimensions: Option<u32>) -> Arc<[f32]> {
     let bytes: Vec<u8> = match input {
         EmbedInput::Text(text) => text.bytes().collect(),
         EmbedInput::Tokens(tokens) => tokens.iter().flat_map(|token| token.to_le_bytes()).collect(),
     };
-    // FNV-1a: nothing here needs a better hash.
+    // FNV-1a, because no better hash is needed here.
     let step = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
     let start = bytes.into_iter().fold(0xcbf2_9ce4_8422_2325, step);
     let number = |at: u32| {

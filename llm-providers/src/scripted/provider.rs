@@ -18,11 +18,11 @@ use super::{
 };
 use crate::{deadline::Deadline, forward::Forward};
 
-/// A provider that responds by [`Rule`]s. Without a matching one, chat repeats the user's last message, and embeddings
-/// give vectors that follow from the texts.
+/// Provider that responds by [`Rule`]s. If no rule matches, a chat response repeats the user's last message, and
+/// embeddings are vectors computed from the texts.
 ///
 /// It is a [`Provider`] and a tower service for chat, streamed chat and embeddings. Always ready. Clones share rules
-/// and counts. Receipts name the vendor `scripted` and have a usage.
+/// and counts. Receipts have a usage.
 #[derive(Clone, Debug, Default)]
 pub struct Scripted {
     state: Arc<Mutex<State>>,
@@ -34,13 +34,13 @@ impl Scripted {
         Self::default()
     }
 
-    /// Adds a rule after the existing ones.
+    /// Adds a rule, which is tried after the existing ones.
     pub fn rule(self, rule: Rule) -> Self {
         self.add(rule);
         self
     }
 
-    /// Adds a rule to a provider that is in use.
+    /// Adds a rule to a provider that is in use, which is tried after the existing ones.
     pub fn add(&self, rule: Rule) {
         self.state().rules.push(rule);
     }
@@ -56,7 +56,7 @@ impl Scripted {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        // A test's own closure may panic; the counts stay what they were.
+        // The state stays consistent if the closure of a test panics.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -105,7 +105,7 @@ impl Scripted {
         Ok(Reply::new(ChatStream::new(forward), receipt))
     }
 
-    /// Chooses the rule, waits as it says, and starts the receipt.
+    /// Chooses the rule, waits as the rule says, and creates the receipt.
     async fn begin(&self, call: &Call<ChatRequest>, count: impl FnOnce(&mut Counts)) -> Result<(Rule, Receipt), Error> {
         let text = text_of(&call.body.messages);
         let asked = Asked { model: &call.body.model, text: &text, chat: Some(&call.body) };

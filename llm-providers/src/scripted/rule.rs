@@ -2,7 +2,8 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use llm_core::{ChatEvent, ChatRequest, ChatResponse, Choice, Error, FinishReason, Message, Part, Usage};
 
-/// A response, and the calls that it is for: all unless narrowed. The first rule that matches a call decides.
+/// Response, and the calls that get it: all calls, unless the rule is restricted. The first rule that matches a call
+/// decides.
 #[derive(Clone)]
 pub struct Rule {
     pub(super) act: Act,
@@ -18,7 +19,7 @@ pub struct Rule {
 type Test = Arc<dyn Fn(&Asked<'_>) -> bool + Send + Sync>;
 type Reply = Arc<dyn Fn(&ChatRequest) -> Result<ChatResponse, Error> + Send + Sync>;
 
-/// Actions of a rule.
+/// Action of a rule.
 #[derive(Clone)]
 pub(super) enum Act {
     Response(Reply),
@@ -28,7 +29,7 @@ pub(super) enum Act {
     Hang,
 }
 
-/// Properties of a call that rules distinguish.
+/// Properties of a call that rules match on.
 pub(super) struct Asked<'a> {
     pub(super) model: &'a str,
     pub(super) text: &'a str,
@@ -36,7 +37,7 @@ pub(super) struct Asked<'a> {
 }
 
 impl Rule {
-    /// Responds with a text.
+    /// Creates a rule that responds with a text.
     ///
     /// ```
     /// use llm_providers::scripted::{Rule, Scripted};
@@ -48,25 +49,25 @@ impl Rule {
         Self::respond_with(move |request| Ok(spoken(request, Arc::clone(&text))))
     }
 
-    /// Responds with a whole response.
+    /// Creates a rule that responds with this response.
     pub fn respond(response: ChatResponse) -> Self {
         Self::respond_with(move |_| Ok(response.clone()))
     }
 
-    /// Responds with the result of `response` for the request.
+    /// Creates a rule that responds with the result of `response` for the request.
     pub fn respond_with(
         response: impl Fn(&ChatRequest) -> Result<ChatResponse, Error> + Send + Sync + 'static,
     ) -> Self {
         Self::new(Act::Response(Arc::new(response)))
     }
 
-    /// Streams these pieces; an error breaks the stream off, and comes at the head if it is the first. A unary call
-    /// gets the pieces as one response.
+    /// Creates a rule that streams these events. An error breaks the stream off; as the first item it is the call's
+    /// error. A unary call gets the events as one response.
     pub fn stream(events: impl IntoIterator<Item = Result<ChatEvent, Error>>) -> Self {
         Self::new(Act::Events(Arc::new(events.into_iter().collect())))
     }
 
-    /// Responds to embeddings with these vectors.
+    /// Creates a rule that responds to embeddings with these vectors.
     ///
     /// ```
     /// use llm_providers::scripted::{Rule, Scripted};
@@ -100,7 +101,8 @@ impl Rule {
         Self::new(Act::Hang)
     }
 
-    /// Restricts the rule to calls whose text contains `part`: the texts of all messages, or of all inputs, one a line.
+    /// Restricts the rule to calls whose text contains `part`. The text consists of all messages, or of all inputs to
+    /// embed, each in a line of its own.
     ///
     /// ```
     /// use llm_providers::scripted::{Rule, Scripted};
@@ -124,9 +126,9 @@ impl Rule {
         self.test(move |asked| asked.model == model)
     }
 
-    /// Restricts the rule to chat, streamed or not, for which the function returns `true`.
+    /// Restricts the rule to chat calls, streamed or not, for which the function returns `true`.
     ///
-    /// NOTE: it runs while the provider's rules are locked, so it must not use that provider.
+    /// NOTE: the function runs while the provider's rules are locked, so it must not use that provider.
     ///
     /// ```
     /// use llm_providers::scripted::{Rule, Scripted};
@@ -137,7 +139,7 @@ impl Rule {
         self.test(move |asked| asked.chat.is_some_and(&fits))
     }
 
-    /// Restricts the rule to the call of this number, from 1, among those that fit.
+    /// Restricts the rule to the call with this number, counted from 1, among the calls that match.
     ///
     /// ```
     /// use llm_providers::scripted::{Rule, Scripted};
@@ -175,7 +177,7 @@ impl Rule {
         self
     }
 
-    /// Lets each piece of a stream but the first take this long.
+    /// Sets the pause before each event of a stream but the first.
     ///
     /// ```
     /// use std::time::Duration;
@@ -188,7 +190,7 @@ impl Rule {
         self
     }
 
-    /// Sets the usage of the response. Without it, a token is counted for every four bytes.
+    /// Sets the usage of the response. By default a token is counted for every four bytes.
     ///
     /// ```
     /// use llm_core::Usage;
@@ -206,7 +208,7 @@ impl Rule {
         Self { act, delay, pace, usage: None, fits: Vec::new(), first: 0, most: None, seen: 0 }
     }
 
-    /// Returns true if the rule decides this call. A call that matches is counted.
+    /// Returns `true` if the rule decides this call. Counts the call if it matches.
     pub(super) fn takes(&mut self, asked: &Asked<'_>) -> bool {
         let chats = matches!(self.act, Act::Response(_) | Act::Events(_));
         let embeds = matches!(self.act, Act::Vectors(_));
@@ -227,13 +229,13 @@ impl Rule {
     }
 }
 
-/// Returns a response of one text.
+/// Returns a response with a single text.
 pub(super) fn spoken(request: &ChatRequest, text: Arc<str>) -> ChatResponse {
     let choice = Choice::new(0, vec![Part::text(text)], FinishReason::Stop);
     ChatResponse::new("scripted", request.model.clone(), vec![choice])
 }
 
-/// Returns the texts of messages, one a line.
+/// Returns the texts of messages, one in each line.
 pub(super) fn text_of(messages: &[Message]) -> String {
     let parts = messages.iter().flat_map(|message| &message.parts);
     let mut texts = Vec::new();

@@ -1,25 +1,25 @@
 use super::rule::{Asked, Rule};
 
-/// Numbers of calls, failed ones included.
+/// Numbers of calls by kind, including failed ones.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Counts {
-    /// Chats in one piece.
+    /// Number of chat calls that were not streamed.
     pub chat: u64,
-    /// Streamed chats.
+    /// Number of streamed chat calls.
     pub streamed: u64,
-    /// Embeddings.
+    /// Number of calls for embeddings.
     pub embed: u64,
 }
 
 impl Counts {
-    /// Returns the sum.
+    /// Returns the number of all calls.
     pub fn total(&self) -> u64 {
         self.chat + self.streamed + self.embed
     }
 }
 
-/// Rules, and the calls that arrived.
+/// Rules, and the numbers of calls that arrived.
 #[derive(Debug, Default)]
 pub(super) struct State {
     pub(super) counts: Counts,
@@ -27,7 +27,7 @@ pub(super) struct State {
 }
 
 impl State {
-    /// Returns the first rule that matches this call and applies. Matching rules before it count the call.
+    /// Returns the first rule that matches this call and applies. Matching rules before it only count the call.
     pub(super) fn decide(&mut self, asked: &Asked<'_>) -> Option<Rule> {
         self.rules.iter_mut().find_map(|rule| rule.takes(asked).then(|| rule.clone()))
     }

@@ -1,4 +1,5 @@
-//! Causes of failed connections, in words that say what to do. An error's own words may hold addresses.
+//! Causes of failed connections, in words that say what to do. The error's own text is not used, because it may contain
+//! addresses.
 
 use std::{error::Error as StdError, io, iter::successors};
 
@@ -6,7 +7,7 @@ use std::{error::Error as StdError, io, iter::successors};
 pub(crate) fn cause(error: &(dyn StdError + 'static)) -> Option<&'static str> {
     successors(Some(error), |&error| error.source()).find_map(|error| {
         let kind = error.downcast_ref::<io::Error>().map(io::Error::kind);
-        // The errors of certificates and of name look-ups have no type here, only words.
+        // Errors of certificates and of name look-ups have no type that is accessible here, only a text.
         of_certificate(&error.to_string()).or_else(|| kind.and_then(of_io)).or_else(|| of_look_up(&error.to_string()))
     })
 }

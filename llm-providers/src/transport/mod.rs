@@ -19,11 +19,11 @@ pub use self::reqwest::{Reqwest, ReqwestBody};
 /// A tower service that sends an HTTP request and streams the response's body.
 ///
 /// Every `Service<http::Request<Bytes>, Response = http::Response<B>>` with `B: http_body::Body<Data = Bytes>` that is
-/// `Clone + Send + Sync` is one; there is nothing to implement. An error that is an [`llm_core::Error`] keeps its kind
-/// and charge; of any other it is not known whether the request was sent. A transport must not follow redirects: they
-/// would take the key elsewhere.
+/// `Clone + Send + Sync` implements this trait. An [`llm_core::Error`] keeps its kind and charge; after any other error
+/// it is unknown if the request was sent. A transport must not follow redirects, because they would send the key to
+/// another server.
 pub trait Transport: Clone + Send + Sync + 'static {
-    /// The response's body.
+    /// Body of the response.
     type Body: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static;
 
     /// Waits until a request can be sent.

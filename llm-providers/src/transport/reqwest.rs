@@ -15,20 +15,21 @@ use tower_service::Service;
 use super::cause::with_cause;
 use crate::runtime;
 
-/// HTTP by the crate `reqwest`, with connections kept for reuse: HTTP/1.1, and with the feature `http2` also HTTP/2
-/// where the server offers it.
+/// Transport over HTTP by the crate `reqwest`, which reuses connections. It speaks HTTP/1.1, and with the feature
+/// `http2` also HTTP/2 if the server offers it.
 ///
 /// It follows no redirect, retries nothing, reads no proxy from the environment, and its errors hold no URL. Time-outs:
 ///
 /// | | default | |
 /// |---|---|---|
-/// | connect | 10 s | name look-up, TCP and TLS together; nothing was sent, so it costs nothing |
-/// | read | 300 s | between two pieces of a response, and before the first: a model that thinks long and answers whole sends nothing meanwhile |
-/// | total | none | would cut long responses off; a call's own deadline is the better bound |
+/// | connect | 10 s | for name look-up, TCP and TLS together; nothing was sent, so a time-out costs nothing |
+/// | read | 300 s | before the first piece of a response and between two pieces; a model that thinks for a long time
+/// sends nothing meanwhile | | total | none | it would cut long responses off, so use a call's deadline instead |
 ///
 /// Idle connections are kept for 90 s, any number of them.
 ///
-/// Always ready; clones share their connections. Each setter makes new ones, so set all before the first call.
+/// Always ready; clones share their connections. Each setter drops the connections, so call all setters before the
+/// first call.
 ///
 /// Its calls need a tokio runtime with its drivers enabled (`#[tokio::main]`, `Builder::enable_all`). Outside of a runtime
 /// they fail with [`ErrorKind::Other`].
@@ -62,7 +63,7 @@ struct Settings {
 }
 
 impl Reqwest {
-    /// Makes a transport with the default time-outs. It can be made anywhere, but its calls need a tokio runtime.
+    /// Creates a transport with the default time-outs. Its calls need a tokio runtime; creating it does not.
     ///
     /// # Errors
     ///
@@ -94,12 +95,12 @@ impl Reqwest {
     ///
     /// # Errors
     ///
-    /// As [`new`](Self::new).
+    /// The errors of [`new`](Self::new).
     pub fn connect_timeout(self, connect: Duration) -> Result<Self, Error> {
         Self::build(Settings { connect, ..self.settings })
     }
 
-    /// Sets the longest wait for each next piece of a response.
+    /// Sets the longest time before the first piece of a response, and between two pieces.
     ///
     /// ```
     /// use std::time::Duration;
@@ -111,12 +112,12 @@ impl Reqwest {
     ///
     /// # Errors
     ///
-    /// As [`new`](Self::new).
+    /// The errors of [`new`](Self::new).
     pub fn read_timeout(self, read: Duration) -> Result<Self, Error> {
         Self::build(Settings { read, ..self.settings })
     }
 
-    /// Sets the longest time of a whole call, from the connection to the response's last byte.
+    /// Sets the longest time of a call, from opening the connection to the last byte of the response.
     ///
     /// ```
     /// use std::time::Duration;
@@ -128,12 +129,12 @@ impl Reqwest {
     ///
     /// # Errors
     ///
-    /// As [`new`](Self::new).
+    /// The errors of [`new`](Self::new).
     pub fn total_timeout(self, total: Duration) -> Result<Self, Error> {
         Self::build(Settings { total: Some(total), ..self.settings })
     }
 
-    /// Sets the time that an idle connection is kept; with `None` the server decides.
+    /// Sets the time for which an idle connection is kept. With `None` it is kept until the server closes it.
     ///
     /// ```
     /// use std::time::Duration;
@@ -145,12 +146,12 @@ impl Reqwest {
     ///
     /// # Errors
     ///
-    /// As [`new`](Self::new).
+    /// The errors of [`new`](Self::new).
     pub fn idle_timeout(self, idle: Option<Duration>) -> Result<Self, Error> {
         Self::build(Settings { idle, ..self.settings })
     }
 
-    /// Sets the number of idle connections that are kept to one host; 0 for a new one with every call.
+    /// Sets the largest number of idle connections to one host. With 0 every call opens a new connection.
     ///
     /// ```
     /// use llm_providers::transport::Reqwest;
@@ -161,13 +162,13 @@ impl Reqwest {
     ///
     /// # Errors
     ///
-    /// As [`new`](Self::new).
+    /// The errors of [`new`](Self::new).
     pub fn max_idle_connections(self, most_idle: usize) -> Result<Self, Error> {
         Self::build(Settings { most_idle, ..self.settings })
     }
 
-    /// Sends everything through a proxy, such as `http://proxy.example:3128`. A user and a password may be in its URL;
-    /// it is shown nowhere.
+    /// Sets a proxy for all requests, such as `http://proxy.example:3128`. Its URL may contain a user and a password,
+    /// and is never shown.
     ///
     /// ```
     /// use llm_providers::transport::Reqwest;
@@ -179,7 +180,8 @@ impl Reqwest {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidRequest`] if it is not a URL, without quoting it; as [`new`](Self::new).
+    /// [`ErrorKind::InvalidRequest`] if it is not a URL, which the message does not quote. Otherwise the errors of
+    /// [`new`](Self::new).
     pub fn proxy(self, url: &str) -> Result<Self, Error> {
         let proxy = reqwest::Proxy::all(url).map_err(|_| Error::invalid("the proxy is not a URL"))?;
         Self::build(Settings { proxy: Some(proxy), ..self.settings })
@@ -189,7 +191,7 @@ impl Reqwest {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidRequest`] if there is none in it, or a wrong one.
+    /// [`ErrorKind::InvalidRequest`] if `pem` contains no certificate or an invalid one.
     #[cfg(feature = "rustls")]
     pub fn root_certificates(self, pem: &[u8]) -> Result<Self, Error> {
         let wrong = || Error::invalid("the root certificates are not PEM");
@@ -199,16 +201,16 @@ impl Reqwest {
         }
         let mut settings = self.settings;
         settings.roots.extend(more);
-        // The settings so far were accepted before.
+        // The other settings were accepted before, so the certificates must be the cause.
         Self::build(settings).map_err(|error| wrong().with_source(error))
     }
 
-    /// Speaks HTTP/2 without negotiation, even to plain `http` addresses. By default it is negotiated in the TLS
-    /// handshake.
+    /// Uses HTTP/2 without negotiation, even for plain `http` URLs. By default the TLS handshake negotiates the
+    /// version.
     ///
     /// # Errors
     ///
-    /// As [`new`](Self::new).
+    /// The errors of [`new`](Self::new).
     #[cfg(feature = "http2")]
     pub fn only_http2(self, only_http2: bool) -> Result<Self, Error> {
         Self::build(Settings { only_http2, ..self.settings })
@@ -249,7 +251,7 @@ impl Reqwest {
 
 impl fmt::Debug for Settings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // A proxy's URL may hold a password.
+        // The URL of a proxy may contain a password, so it is not shown.
         let Self { connect, read, total, idle, most_idle, proxy, .. } = self;
         f.debug_struct("Settings")
             .field("connect", connect)
@@ -282,7 +284,7 @@ impl Service<Request<Bytes>> for Reqwest {
     }
 }
 
-/// Body of a response, as it arrives.
+/// Body of a response, read as it arrives.
 pub struct ReqwestBody(Pin<Box<reqwest::Body>>);
 
 impl Body for ReqwestBody {
@@ -309,7 +311,7 @@ impl fmt::Debug for ReqwestBody {
 }
 
 fn adopt(error: reqwest::Error) -> Error {
-    // URLs may hold secrets: the base URL is the user's.
+    // The URL is removed, because the user's base URL may contain secrets.
     let error = error.without_url();
     let (kind, charge, message) = if error.is_builder() {
         (ErrorKind::InvalidRequest, Charge::None, "the HTTP request cannot be built".to_owned())

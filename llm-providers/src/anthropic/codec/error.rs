@@ -6,11 +6,11 @@ use llm_core::{
 
 use crate::protocol::error::{NO_STATUS, Rules, Sign, limit, money, row};
 
-/// Words of messages about money that have no code of their own.
+/// Words in messages about money, for errors without a code of their own.
 const MONEY: &[&str] =
     &["reached your specified api usage limits", "credit balance is too low", "reached your api usage limits"];
 
-/// Classification of errors; the docs of [`anthropic`](crate::anthropic) have the table.
+/// Classification of errors, as the table in the documentation of [`anthropic`](crate::anthropic) states it.
 pub(crate) const RULES: Rules = Rules {
     restated: &[
         (&[NO_STATUS], Sign::Typed(&["invalid_request_error"]), 400),
@@ -25,7 +25,7 @@ pub(crate) const RULES: Rules = Rules {
         (&[NO_STATUS], Sign::Typed(&["overloaded_error"]), 529),
     ],
     rows: &[
-        // A server error is the vendor's failure, even if its body says otherwise.
+        // A server error is a failure of the vendor, even if its body says otherwise.
         money(300..=499, Sign::CodeEnds("spend_limit_reached")),
         money(300..=499, Sign::Named(&["billing_error"])),
         money(300..=499, Sign::Says(MONEY)),
@@ -37,7 +37,7 @@ pub(crate) const RULES: Rules = Rules {
         row(400..=499, Sign::Says(&["content filtering policy"]), ErrorKind::ContentFiltered),
     ],
     request_id,
-    // This vendor sends `Retry-After` even with errors that waiting does not cure.
+    // This vendor sends `Retry-After` even with errors that waiting does not help against.
     waits_below_500: false,
     fixed_wait: |_, _| None,
 };
@@ -45,7 +45,7 @@ const RAMP: LimitScope = LimitScope::Group(LimitWindow::Minute);
 const DAY: LimitScope = LimitScope::Model(LimitWindow::Day);
 const MINUTE: LimitScope = LimitScope::Model(LimitWindow::Minute);
 
-/// Returns the vendor's id of a request.
+/// Returns the vendor's id of a request, from the headers.
 pub(crate) fn request_id(headers: &HeaderMap) -> Option<&str> {
     let id = headers.get("request-id")?.to_str().ok()?;
     (!id.is_empty() && id.len() <= 200 && id.bytes().all(|byte| byte.is_ascii_graphic())).then_some(id)

@@ -1,4 +1,4 @@
-//! Limits in response headers.
+//! Limits that response headers state.
 
 use std::{sync::Arc, time::SystemTime};
 
@@ -7,15 +7,16 @@ use llm_core::layer::{VendorLimit, VendorLimits};
 
 use crate::protocol::{identity, time_until};
 
-/// Service classes that have limits of their own.
+/// Service classes that have their own limits.
 const CLASSES: [&str; 2] = ["fast", "priority"];
 
-/// Returns the limits that `anthropic-ratelimit-{requests,tokens,input-tokens,output-tokens}-{limit,remaining,reset}`
-/// tell, for the model that was asked, under their classes those of `anthropic-priority-…` and `anthropic-fast-…`, and
-/// the organisation of the key, which is the group; `None` without any.
+/// Returns the limits on the requested model that the headers
+/// `anthropic-ratelimit-{requests,tokens,input-tokens,output-tokens}-{limit,remaining,reset}` state, with those of
+/// service classes (`anthropic-priority-…`, `anthropic-fast-…`), and the organisation of the key as the group. Returns
+/// `None` if no header states any.
 ///
-/// Resets are instants (RFC 3339), counted here from `now`; one that has passed is no time at all. `tokens` is the
-/// tightest of the vendor's token limits. All of them count over a minute, as the vendor documents.
+/// The headers state resets as times (RFC 3339), which become durations from `now`, zero for a time that has passed.
+/// `tokens` is the tightest of the vendor's token limits. All limits count over a minute, as the vendor documents.
 pub(crate) fn vendor_limits(headers: &HeaderMap, model: &Arc<str>, now: SystemTime) -> Option<VendorLimits> {
     let mut limits = read(headers, "ratelimit", now);
     let classes = CLASSES.into_iter().map(|class| (class.into(), read(headers, class, now)));

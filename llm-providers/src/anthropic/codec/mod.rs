@@ -1,4 +1,4 @@
-//! Anthropic's format without any input or output: requests to bytes, bytes to responses, errors and limits.
+//! Codec of Anthropic's format, without I/O: requests to bytes, bytes to responses, errors and limits.
 
 mod decode;
 mod encode;

@@ -1,4 +1,4 @@
-/// Values of settings that a request leaves open and this format requires.
+/// Settings of the codec, for values that this format requires and a request may leave open.
 ///
 /// ```
 /// use llm_providers::anthropic::{AnthropicProtocol, Options};
@@ -8,10 +8,11 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct Options {
-    /// Bound on output tokens of requests that have none; 4,096 by default. The vendor requires one in each request.
+    /// Largest number of output tokens for requests that do not set one; 4,096 by default. The vendor requires it in
+    /// each request.
     pub max_tokens: u64,
-    /// Sends what is nearest where the format has no place for a wish that only steers the response, in place of an
-    /// error:
+    /// True to send the nearest request that the format allows, instead of returning an error, if the format lacks a
+    /// field that only influences the response:
     ///
     /// | field | instead |
     /// |---|---|
@@ -32,12 +33,13 @@ impl Default for Options {
 }
 
 impl Options {
-    /// Sets the bound on output tokens of requests that have none.
+    /// Sets the largest number of output tokens for requests that do not set one.
     pub fn max_tokens(self, most: u64) -> Self {
         Self { max_tokens: most, ..self }
     }
 
-    /// Sends the nearest request that the format allows in place of some errors: see [`approximate`](Self::approximate).
+    /// Sends the nearest request that the format allows, instead of returning some errors: see
+    /// [`approximate`](Self::approximate).
     pub fn approximate(self, on: bool) -> Self {
         Self { approximate: on, ..self }
     }

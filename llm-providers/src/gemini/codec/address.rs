@@ -1,15 +1,15 @@
 use llm_core::Error;
 
-/// Number of models in a page of the list; the most that Gemini allows.
+/// Number of models on a page of the list, which is the largest that Gemini allows.
 const PAGE: u32 = 1_000;
 
 /// Returns the path of a model's method below the base URL: `models/gemini-3-flash:generateContent`.
 ///
-/// A model with a directory in its name, such as `tunedModels/mine`, stands there; others stand in `models`.
+/// A model name with a directory, such as `tunedModels/mine`, is used unchanged; other names are put in `models`.
 ///
 /// # Errors
 ///
-/// [`ErrorKind::InvalidRequest`](llm_core::ErrorKind::InvalidRequest) if the name has characters that no model's name
+/// [`ErrorKind::InvalidRequest`](llm_core::ErrorKind::InvalidRequest) if the name has a character that no model name
 /// has.
 pub(crate) fn address(model: &str, verb: &str) -> Result<String, Error> {
     let name = resource(model);
@@ -23,7 +23,7 @@ pub(crate) fn address(model: &str, verb: &str) -> Result<String, Error> {
     Ok(format!("{name}:{verb}"))
 }
 
-/// Returns the path of a page of the list of models below the base URL.
+/// Returns the path of a page of the list of models, below the base URL.
 pub(crate) fn models_path(page: Option<&str>) -> String {
     let mut path = format!("models?pageSize={PAGE}");
     if let Some(page) = page {
@@ -38,7 +38,7 @@ pub(crate) fn models_path(page: Option<&str>) -> String {
     path
 }
 
-/// Returns a model's whole name: `models/gemini-3-flash`.
+/// Returns a model's full name: `models/gemini-3-flash`.
 pub(super) fn resource(model: &str) -> String {
     if model.contains('/') { model.to_owned() } else { format!("models/{model}") }
 }

@@ -1,12 +1,12 @@
-/// Prefix of ids that this crate creates.
+/// Prefix of the ids that this crate creates.
 const MADE: &str = "gemini_";
-/// Length of a response's id within the ids of its calls.
+/// Largest number of bytes of a response's id in the ids of its tool calls.
 const MOST: usize = 24;
 
-/// Ids for the tool calls of a candidate that came without one.
+/// Creates ids for tool calls of a candidate to which the vendor gave none.
 ///
-/// They name the response, the candidate and the call's number in it, so that the same response gives the same ids and
-/// two responses of one conversation do not.
+/// An id consists of the response's id, the candidate's index and the call's index in it. So the same response always
+/// has the same ids, and two responses of a conversation have different ones.
 #[derive(Debug, Default)]
 pub(super) struct CallIds {
     candidate: u32,
@@ -20,7 +20,7 @@ impl CallIds {
         Self { candidate, calls: 0, malformed: false }
     }
 
-    /// Returns the id of the next call.
+    /// Returns the id of the next call: the one that the vendor stated, otherwise a new one.
     pub(super) fn next(&mut self, response: &str, stated: Option<String>) -> String {
         let nth = self.calls;
         self.calls += 1;
@@ -34,12 +34,12 @@ impl CallIds {
         }
     }
 
-    /// Records a function call without a name.
+    /// Records that a function call has no name.
     pub(super) fn note_malformed(&mut self) {
         self.malformed = true;
     }
 
-    /// Returns `true` if a function call without a name came.
+    /// Returns `true` if a function call had no name.
     pub(super) fn has_malformed(&self) -> bool {
         self.malformed
     }
@@ -50,7 +50,7 @@ impl CallIds {
     }
 }
 
-/// Returns the id that the vendor knows; `None` if this crate created it.
+/// Returns the id if the vendor knows it; `None` if this crate created it.
 pub(super) fn sent(id: &str) -> Option<&str> {
     (!id.is_empty() && !id.starts_with(MADE)).then_some(id)
 }

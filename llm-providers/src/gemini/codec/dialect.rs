@@ -1,4 +1,4 @@
-/// Options of writing requests.
+/// Options for the encoding of requests.
 ///
 /// ```
 /// use llm_providers::gemini::{Dialect, GeminiProtocol};
@@ -9,13 +9,15 @@
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Dialect {
-    /// Asks for summaries of the model's thoughts: `includeThoughts`. They come as
-    /// [`Reasoning`](llm_core::chat::Reasoning). Models that do not think refuse it.
+    /// Requests summaries of the model's thoughts (`includeThoughts`), which arrive as
+    /// [`Reasoning`](llm_core::chat::Reasoning). Models that do not think refuse the option.
     pub include_thoughts: bool,
-    /// Writes schemas as `parameters` and `responseSchema`, which take a part of OpenAPI's schemas, instead of
-    /// `parametersJsonSchema` and `responseJsonSchema`, which take JSON schemas. Schemas are sent as they are.
+    /// Sends schemas in the fields `parameters` and `responseSchema`, which accept a subset of OpenAPI's schemas,
+    /// instead of `parametersJsonSchema` and `responseJsonSchema`, which accept JSON schemas. The schemas themselves
+    /// are sent unchanged.
     pub openapi_schemas: bool,
-    /// Leaves out, in place of an error, what another vendor's responses left in the conversation and has no place here:
+    /// Leaves out fields of another vendor's responses in the conversation that Gemini's format does not have, instead
+    /// of returning an error:
     ///
     /// | field | instead |
     /// |---|---|

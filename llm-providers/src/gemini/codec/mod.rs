@@ -1,4 +1,4 @@
-//! Gemini's format without any input or output: requests to bytes, bytes to responses and errors.
+//! Codec of Gemini's format, without I/O: requests to bytes, bytes to responses and errors.
 
 mod address;
 mod call_id;

@@ -9,7 +9,7 @@ use llm_core::{Clock, SystemClock};
 use super::{LedgerFile, LedgerFileError, disk::Disk, files::LedgerFiles, thread::FlushThread};
 use crate::ledger::{Ledger, accounts::Choice, months::MonthTable, request_log::RequestLog, shared::Recording};
 
-/// Settings of a [`LedgerFile`].
+/// Settings of a [`LedgerFile`], before it is opened.
 #[derive(Debug)]
 #[must_use]
 pub struct LedgerFileBuilder {
@@ -21,7 +21,7 @@ pub struct LedgerFileBuilder {
 }
 
 impl LedgerFile {
-    /// Returns the settings of a file at this path.
+    /// Creates the settings of a ledger's file at this path.
     pub fn builder(path: impl Into<PathBuf>) -> LedgerFileBuilder {
         LedgerFileBuilder::new(path.into())
     }
@@ -50,16 +50,16 @@ impl LedgerFileBuilder {
         self
     }
 
-    /// Appends a line of JSON for each request to the file at this path; see [the form](LedgerFile#request-log).
-    /// Default: no log.
+    /// Appends a line of JSON for each request to the file at this path. The documentation of
+    /// [`LedgerFile`](LedgerFile#request-log) describes the lines. Default: no log.
     pub fn request_log(mut self, path: impl Into<PathBuf>) -> Self {
         self.log = Some(path.into());
         self.with_texts = false;
         self
     }
 
-    /// Appends lines as [`request_log`](Self::request_log) does, with the texts of requests and responses: a reader of
-    /// the file reads what users wrote. Words that look like a vendor's key are written as `[key]`.
+    /// Appends lines as [`request_log`](Self::request_log) does, including the texts of requests and responses. A
+    /// reader of the file can then read what users wrote. Words that look like a vendor's key are written as `[key]`.
     ///
     /// ```
     /// use llm_providers::{Ledger, ledger::LedgerFile, prices};
@@ -77,16 +77,17 @@ impl LedgerFileBuilder {
         self
     }
 
-    /// Sets the clock that months are read from. Default: the machine's.
+    /// Sets the clock that decides the month of a call. Default: the machine's clock.
     pub fn clock(mut self, clock: impl Clock) -> Self {
         self.clock = Arc::new(clock);
         self
     }
 
-    /// Reads the file, or makes it if there is none, and lets the ledger book into it from now on. It blocks for as long
-    /// as the disk takes. Nothing is written before [`LedgerFile::flush`].
+    /// Reads the file, or creates it if it does not exist, and connects the ledger to it. It blocks until the disk has
+    /// answered. Calls that are booked later are written by [`LedgerFile::flush`].
     ///
-    /// Open it before the first call: what was booked before is not in it. Set the ledger's bounds before, too.
+    /// Open the file before the first call, because calls that were booked earlier are not written to it. Set the
+    /// bounds of the ledger before, too.
     ///
     /// # Errors
     ///
@@ -109,12 +110,12 @@ impl LedgerFileBuilder {
         Ok(LedgerFile { files: Arc::new(files), thread: None })
     }
 
-    /// Opens like [`open`](Self::open), and **starts a thread** that flushes at each period. It flushes a last time and ends when
-    /// the file is closed or dropped, which waits for it.
+    /// Opens the file as [`open`](Self::open) does, and **starts a thread** that flushes it periodically. When the file
+    /// is closed or dropped, the thread flushes a last time and ends, and the caller waits for it.
     ///
     /// # Errors
     ///
-    /// As [`open`](Self::open), and [`LedgerFileError::Write`] if there can be no thread.
+    /// The errors of [`open`](Self::open), and [`LedgerFileError::Write`] if the thread cannot be started.
     pub fn start(self, ledger: &Ledger, every: Duration) -> Result<LedgerFile, LedgerFileError> {
         let path = self.path.clone();
         let mut file = self.open(ledger)?;

@@ -1,4 +1,4 @@
-//! The form of the file: JSON, one row for each account.
+//! Format of the file: JSON, with one row for each account.
 
 use std::{
     fmt,
@@ -18,7 +18,7 @@ use crate::ledger::{
 const FORMAT: &str = "llm-providers ledger";
 const VERSION: u64 = 1;
 
-/// Beginning of a file of any version.
+/// First fields of a file, which every version has.
 #[derive(Deserialize)]
 struct Head {
     format: String,
@@ -62,7 +62,8 @@ impl Months {
     ///
     /// # Errors
     ///
-    /// [`LedgerFileError::Open`] if it cannot be read or does not exist, [`LedgerFileError::Newer`].
+    /// [`LedgerFileError::Open`] if the file cannot be read or does not exist; [`LedgerFileError::Newer`] if a later
+    /// version of this crate wrote it.
     pub fn read(path: impl AsRef<Path>) -> Result<Self, LedgerFileError> {
         let path = path.as_ref();
         let bytes = std::fs::read(path)
@@ -70,18 +71,18 @@ impl Months {
         parse(path, &bytes)
     }
 
-    /// Writes the accounts as JSON, in the form of the file: an object with a list `rows` of objects with `month`, `kind`,
-    /// `name`, `value` (of a label) and `account`, whose amounts are whole nano-dollars.
+    /// Writes the accounts as JSON, in the format of the file: an object with a list `rows` of objects with `month`,
+    /// `kind`, `name`, `value` (of a label) and `account`, whose amounts are whole nano-dollars.
     ///
     /// # Errors
     ///
-    /// Those of `out`.
+    /// The errors of `out`.
     pub fn write_json(&self, mut out: impl Write) -> io::Result<()> {
         out.write_all(&write(self))
     }
 }
 
-/// Writes one row a line, so that files can be compared.
+/// Writes one row in each line, so that files can be compared.
 pub(super) fn write(months: &Months) -> Vec<u8> {
     let rows: Vec<Record> = months.0.iter().flat_map(|(month, accounts)| records(*month, accounts)).collect();
     let rows: Vec<String> = rows.iter().map(|row| serde_json::to_string(row).expect(WRITABLE)).collect();
@@ -142,7 +143,7 @@ pub(super) fn parse(path: &Path, bytes: &[u8]) -> Result<Months, LedgerFileError
     Ok(months)
 }
 
-/// Adds a row. Returns false if it exists already.
+/// Adds a row. Returns `false` if it exists already.
 fn add(accounts: &mut Accounts, Record { kind, name, value, account, .. }: Record) -> bool {
     let named = |rows: &mut Rows, name: Arc<str>, row| rows.known.insert(name, row).is_none();
     match kind {

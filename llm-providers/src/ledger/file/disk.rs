@@ -9,22 +9,22 @@ use std::{
 use super::{LedgerFileError, contents};
 use crate::ledger::Months;
 
-/// The files of a ledger. One flush uses them at a time.
+/// Files of a ledger. One flush at a time uses them.
 #[derive(Debug)]
 pub(super) struct Disk {
     path: PathBuf,
-    /// State of the file after this process wrote it.
+    /// State of the file right after this process wrote it, by which a change by another process is noticed.
     stamp: Option<Stamp>,
     log: Option<PathBuf>,
-    /// Lock that is held until this is dropped or the process ends; `None` on a file system without locks.
+    /// Lock that is held until this value is dropped or the process ends; `None` on a file system without locks.
     _lock: Option<File>,
 }
 
-/// Length, time of the last change, and on Unix the number of the file, which each replacement changes.
+/// Length of a file, time of its last change, and on Unix its inode number, which differs after each replacement.
 type Stamp = (u64, Option<SystemTime>, u64);
 
 impl Disk {
-    /// Reads the totals, or creates an empty file.
+    /// Reads the totals of each month, or creates an empty file.
     pub(super) fn open(path: PathBuf, log: Option<PathBuf>) -> Result<(Self, Months), LedgerFileError> {
         let lock = lock(&path)?;
         let failed = |error: io::Error| LedgerFileError::Open { path: path.clone(), message: error.to_string() };
@@ -41,7 +41,7 @@ impl Disk {
         Ok((disk, months))
     }
 
-    /// Replaces the file in one step: a process that is killed leaves the old file or the new one.
+    /// Replaces the file in one step. If the process is killed, either the old or the new file exists.
     pub(super) fn replace(&mut self, months: &Months) -> Result<(), LedgerFileError> {
         let failed = |error: io::Error| LedgerFileError::Write { path: self.path.clone(), message: error.to_string() };
         let found = stamp(&self.path).map_err(failed)?;
@@ -52,7 +52,7 @@ impl Disk {
         Ok(())
     }
 
-    /// Appends lines to the request log, if there is one: all of them or none.
+    /// Appends lines to the request log, if there is one. On an error none of them is in the log.
     pub(super) fn append(&self, lines: &str) -> Result<(), LedgerFileError> {
         let Some(path) = &self.log else { return Ok(()) };
         append(path, lines.as_bytes())
@@ -60,7 +60,7 @@ impl Disk {
     }
 }
 
-/// Locks the file beside the one at `path`, which a flush replaces.
+/// Locks a separate lock file next to the one at `path`, because a flush replaces the latter.
 fn lock(path: &Path) -> Result<Option<File>, LedgerFileError> {
     let failed = |error: io::Error| LedgerFileError::Write { path: path.into(), message: error.to_string() };
     let mut beside = OsString::from(path);
@@ -99,7 +99,7 @@ fn write(path: &Path, bytes: &[u8]) -> io::Result<Option<Stamp>> {
     file.write_all(bytes)?;
     file.sync_all()?;
     std::fs::rename(&beside, path)?;
-    // The directory is synced so that a power failure does not undo the renaming.
+    // The directory is synced, so that a power failure does not undo the renaming.
     #[cfg(unix)]
     if let Some(directory) = path.parent() {
         let directory = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
@@ -108,8 +108,8 @@ fn write(path: &Path, bytes: &[u8]) -> io::Result<Option<Stamp>> {
     stamp(path)
 }
 
-/// Appends whole lines: the rest of a line that a killed process left is ended first, and one of a failed write is
-/// removed.
+/// Appends complete lines. An incomplete line that a killed process left is ended first. If the write fails, its lines
+/// are removed.
 fn append(path: &Path, lines: &[u8]) -> io::Result<()> {
     let mut file = private().read(true).open(path)?;
     let length = file.seek(SeekFrom::End(0))?;
@@ -129,7 +129,7 @@ fn end_line(file: &mut File, length: u64) -> io::Result<()> {
     if last == [b'\n'] { Ok(()) } else { file.write_all(b"\n") }
 }
 
-/// Returns options of a file that only its owner can read.
+/// Returns options for a file that only its owner can read.
 fn private() -> OpenOptions {
     let mut options = OpenOptions::new();
     options.write(true).create(true);

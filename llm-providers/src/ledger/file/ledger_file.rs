@@ -3,12 +3,12 @@ use std::{fmt, sync::Arc};
 use super::{LedgerFileError, files::LedgerFiles, thread::FlushThread};
 use crate::ledger::Months;
 
-/// Keeps a ledger's totals of each month in a file, so that the cost of a job is known after a crash and a restart.
+/// File that keeps a ledger's totals for each month, so that the cost of a job is known after a crash and a restart.
 ///
-/// Months are those of UTC. A call is booked in the month in which it reached the ledger. Beside the total of a month, the
-/// file has rows by tenant, by model and by the labels that the application lists, each by choice, with the bounds of the
-/// ledger ([`Ledger::max_tenants`](crate::Ledger::max_tenants) and the like) for each month. The request log has a line of
-/// JSON for each request, by choice.
+/// A call is booked in the month (UTC) in which it reached the ledger. The file has a total for each month. On request
+/// it also has rows by tenant, by model and by labels that the application lists, with the bounds of the ledger
+/// ([`Ledger::max_tenants`](crate::Ledger::max_tenants) and others) for each month. An optional request log has a line
+/// of JSON for each request.
 ///
 /// ```
 /// use llm_providers::{Ledger, ledger::LedgerFile, prices};
@@ -32,20 +32,21 @@ use crate::ledger::Months;
 /// - A flush writes the rows of all months, about 1 KB each.
 /// - An amount that was `open` when the process was killed stays so, because it is not known whether a caller got the
 ///   response.
-/// - One process has the file open: a second one gets [`LedgerFileError::InUse`]. The lock is on a file beside it, named
-///   with `.lock` at the end, and ends with the process. [`Months::read`] needs no lock.
-/// - A file that cannot be read, is of another program or of a later version is an error and is never overwritten. So is
-///   one that was changed meanwhile, which a disk without locks allows.
-/// - Rows that are no longer chosen stay in the file as they are.
+/// - Only one process can open the file: a second one gets [`LedgerFileError::InUse`]. The lock is on a separate file,
+///   named with `.lock` at the end, and is released when the process ends. [`Months::read`] needs no lock.
+/// - A file that cannot be read, is of another program or of a later version is an error and is never overwritten. So
+///   is a file that another process changed meanwhile, which is possible on a disk without locks.
+/// - Rows that are no longer requested stay in the file unchanged.
 ///
 /// # Request log
 ///
 /// Each line has the time, tenant, labels, model and outcome (`answered`, `failed`, `dropped`) of a request, and of a
 /// response its origin, the model that answered, the vendor and its id of the request, tokens and amounts as whole
-/// nano-dollars. It has no text of a request or a response, unless that is
-/// [chosen](super::LedgerFileBuilder::request_log_with_texts): then `texts` has `request`, of a chat a `role` and a `text`
-/// for each message, of embeddings their texts, and `response`, a text or an own operation's JSON. Lines are appended at a flush, before the totals; at most
-/// 16 MiB wait for one, and a line `{"lost_lines":…}` counts those beyond.
+/// nano-dollars. It has no text of a request or a response, unless
+/// [`request_log_with_texts`](super::LedgerFileBuilder::request_log_with_texts) is used: then `texts` has `request`, of
+/// a chat a `role` and a `text` for each message, of embeddings their texts, and `response`, a text or an own
+/// operation's JSON. Lines are appended at a flush, before the totals; at most 16 MiB wait for one, and a line
+/// `{"lost_lines":…}` counts those beyond.
 #[must_use = "dropped, it is flushed only if it was started"]
 pub struct LedgerFile {
     pub(super) files: Arc<LedgerFiles>,
@@ -53,7 +54,7 @@ pub struct LedgerFile {
 }
 
 impl LedgerFile {
-    /// Writes all that was booked before. It blocks for as long as the disk takes.
+    /// Writes all calls that have been booked. It blocks until the disk has answered.
     ///
     /// # Errors
     ///
@@ -62,16 +63,16 @@ impl LedgerFile {
         self.files.flush()
     }
 
-    /// Returns a copy of the accounts, those of earlier processes included.
+    /// Returns a copy of the accounts, including those of earlier processes.
     pub fn months(&self) -> Months {
         self.files.ledger.account_table().months.as_ref().map(|table| table.months.clone()).unwrap_or_default()
     }
 
-    /// Flushes a last time and ends the thread, if there is one. What is booked later is not written.
+    /// Flushes a last time and ends the thread, if there is one. Calls that are booked later are not written.
     ///
     /// # Errors
     ///
-    /// As [`flush`](Self::flush).
+    /// The errors of [`flush`](Self::flush).
     pub fn close(mut self) -> Result<(), LedgerFileError> {
         drop(self.thread.take());
         self.flush()

@@ -1,7 +1,7 @@
 //! Totals of a ledger in a file, and the log of its requests.
 //!
-//! `builder.rs` opens the file and makes the ledger book into it; `files.rs` flushes what was booked, on request or by `thread.rs`;
-//! `disk.rs` replaces the file, in the form of `contents.rs`.
+//! `builder.rs` opens the file and connects the ledger to it. `files.rs` flushes booked calls, on request or when
+//! `thread.rs` asks for it. `disk.rs` replaces the file, in the format that `contents.rs` defines.
 
 mod builder;
 mod contents;

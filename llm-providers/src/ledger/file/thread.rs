@@ -10,9 +10,9 @@ use std::{
 
 use super::files::LedgerFiles;
 
-/// Thread that flushes at each period. Dropped, it flushes a last time and ends.
+/// Thread that flushes periodically. When this value is dropped, the thread flushes a last time and ends.
 pub(super) struct FlushThread {
-    /// Dropped first, which ends the thread.
+    /// Dropped before the thread is joined, because that ends the thread.
     end: Option<Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -32,7 +32,7 @@ impl FlushThread {
     }
 }
 
-/// Writes the files. Returns true on failure; only the first failure in a row is logged.
+/// Writes the files. Returns `true` on failure. Only the first of several failures in a row is logged.
 fn flush(files: &LedgerFiles, was_failing: bool) -> bool {
     match files.flush() {
         Ok(()) => false,
@@ -49,7 +49,7 @@ impl Drop for FlushThread {
     fn drop(&mut self) {
         drop(self.end.take());
         if let Some(thread) = self.thread.take() {
-            // The thread panics only where the ledger does, and that panic was reported there.
+            // The thread panics only where the ledger itself panics, and that panic was reported there.
             let _ = thread.join();
         }
     }

@@ -1,8 +1,9 @@
-/// Differences of a server from OpenAI: a row of the table of those that speak its format.
+/// Differences between OpenAI and one of the servers that speak its format.
 ///
-/// Every such server is served by one codec and one of these. Rows are constants; change a field for a server that is
-/// like one of them but for that. A message of [`Role::Developer`](llm_core::Role::Developer) goes as `system` where
-/// the server does not know the newer name: both mean the same.
+/// One codec serves all these servers, each with a dialect. There is a constant for each known server. For a similar
+/// server, take that constant and change the fields that differ. A message of
+/// [`Role::Developer`](llm_core::Role::Developer) is sent as `system` if the server does not know the newer name,
+/// because both mean the same.
 ///
 /// ```
 /// use llm_providers::openai::{Dialect, OpenAiProtocol};
@@ -15,22 +16,22 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct Dialect {
-    /// The server's name, on receipts and in messages.
+    /// Name of the server on receipts and in messages.
     pub name: &'static str,
-    /// The server's address.
+    /// Base URL of the server.
     pub base_url: &'static str,
-    /// Header that holds the key.
+    /// Header that holds the API key.
     pub key: KeyHeader,
-    /// Sends the bound on output tokens as `max_tokens`, for servers that do not know `max_completion_tokens`.
+    /// True to send the bound on output tokens as `max_tokens`, for servers that do not know `max_completion_tokens`.
     pub legacy_max_tokens: bool,
-    /// Sends `top_k`, which OpenAI does not have and many compatible servers do. Otherwise a request with it is
+    /// True to send `top_k`, which many compatible servers have and OpenAI does not. Otherwise a request with it is
     /// refused.
     pub top_k: bool,
-    /// Asks for embeddings as base64 of little-endian 32-bit floats, a fifth of the bytes of decimal numbers.
-    /// Both forms are understood in responses whatever was asked for.
+    /// True to request embeddings as base64 of little-endian 32-bit floats, which takes a fifth of the bytes of decimal
+    /// numbers. Responses are read in both forms in any case.
     pub base64_embeddings: bool,
-    /// Requests the usage of streams by `stream_options`. False for servers that state it in any case and refuse the
-    /// field.
+    /// True to request the usage of streams by `stream_options`. False for servers that state the usage in any case and
+    /// refuse the field.
     pub stream_options: bool,
     /// True if the server knows messages of the role `developer`.
     pub developer: bool,
@@ -40,21 +41,20 @@ pub struct Dialect {
     pub dimensions: &'static str,
     /// Word of `tool_choice` that requires a call of a tool.
     pub required: &'static str,
-    /// Sends ids of tool calls as this many letters and digits, the only ones the server takes. Other ids are replaced
-    /// by ones computed from them, in calls and results alike.
+    /// Number of letters and digits that the id of a tool call must have for this server; `None` if any id is accepted.
+    /// Other ids are replaced by ids computed from them, in calls and results alike.
     pub call_id_len: Option<usize>,
     /// Form in which reasoning of the conversation so far is sent back.
     pub reasoning: ReasoningFormat,
-    /// Counts the excess of `total_tokens` over input and output as reasoning, for a server that bills its hidden
-    /// thinking there.
+    /// True to count the excess of `total_tokens` over input and output as reasoning, for a server that bills its
+    /// hidden thinking there.
     pub hidden_reasoning: bool,
-    /// Unknown fields that come from the server's own responses, and that are sent back to it. Those of other vendors'
-    /// responses are
-    /// refused: Gemini's `thoughtSignature`, Claude's `citations`, and their like. Fields that no vendor's responses
-    /// leave are sent as they are.
+    /// Unknown fields that the server's own responses contain, and that are sent back to it. Fields that only other
+    /// vendors' responses contain (Gemini's `thoughtSignature`, Claude's `citations`) are refused. Fields that no
+    /// vendor's responses contain are sent unchanged.
     pub own_fields: &'static [&'static str],
-    /// Sends what is nearest where the server has no place for a wish that only steers the response, or for what
-    /// another vendor's response left in the conversation, in place of an error:
+    /// True to send the nearest request that the server supports, instead of returning an error, if it lacks a field
+    /// that only influences the response or that another vendor's response left in the conversation:
     ///
     /// | field | instead |
     /// |---|---|
@@ -63,11 +63,11 @@ pub struct Dialect {
     /// | reasoning that cannot be sent back, or has another vendor's signature | left out |
     /// | unknown fields of parts that another vendor's response left | left out |
     pub approximate: bool,
-    /// Features that the server does not have. A request that needs one is refused before it is sent.
+    /// Features that the server does not support. A request that needs one of them is refused before it is sent.
     pub missing: &'static [MissingFeature],
 }
 
-/// Header that holds the key.
+/// Header that holds the API key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum KeyHeader {
@@ -81,24 +81,26 @@ pub enum KeyHeader {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ReasoningFormat {
-    /// The format has no field for reasoning. It is refused, or left out with [`Dialect::approximate`].
+    /// The format has no field for reasoning. A request with reasoning is refused, or sent without it if
+    /// [`Dialect::approximate`] is set.
     Refused,
-    /// `reasoning_content` of messages that call tools, for a server that requires it there. It is left out of other
-    /// messages, where the server refuses or ignores it.
+    /// The field `reasoning_content`, in messages that call tools, for a server that requires it there. It is left out
+    /// of other messages, in which the server refuses or ignores it.
     WithCalls,
-    /// `reasoning`, and `reasoning_details` with the signatures of the model's vendor where the server has them.
+    /// The field `reasoning`, and `reasoning_details` with the signatures of the model's vendor for servers that know
+    /// them.
     Details,
     /// Parts of the content of type `thinking`.
     Parts,
 }
 
-/// Feature of OpenAI that another server does not have.
+/// Feature of OpenAI that another server does not support.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum MissingFeature {
     /// `sampling.seed`.
     Seed,
-    /// `sampling.n` above one.
+    /// `sampling.n` greater than one.
     Choices,
     /// `sampling.logprobs` and `sampling.top_logprobs`.
     Logprobs,
@@ -108,18 +110,18 @@ pub enum MissingFeature {
     ParallelToolCalls,
     /// `response_format` with a schema.
     JsonSchema,
-    /// Images.
+    /// Images of any kind.
     Images,
-    /// Images at an address; by their bytes they are taken.
+    /// Images by URL; images as bytes are supported.
     ImageAddresses,
-    /// Names of messages.
+    /// Names of the speakers of messages.
     Names,
     /// Embeddings.
     Embeddings,
 }
 
 impl Dialect {
-    /// OpenAI itself.
+    /// OpenAI.
     pub const OPENAI: Self = Self {
         name: "openai",
         base_url: "https://api.openai.com/v1",
@@ -140,11 +142,11 @@ impl Dialect {
         missing: &[],
     };
 
-    /// Azure OpenAI: its own header for the key. Its addresses differ too: see
+    /// Azure OpenAI, which has another header for the key. Its URLs differ too: see
     /// [`OpenAi::azure`](crate::OpenAi#method.azure).
     pub const AZURE: Self = Self { name: "azure", key: KeyHeader::ApiKey, ..Self::OPENAI };
 
-    /// Ollama's own server: it fetches no images, and ignores settings that it does not know.
+    /// Ollama, which fetches no images, and ignores settings that it does not know.
     pub const OLLAMA: Self = Self {
         name: "ollama",
         base_url: "http://localhost:11434/v1",
@@ -160,11 +162,11 @@ impl Dialect {
         ..Self::OPENAI
     };
 
-    /// vLLM: it takes `top_k`.
+    /// vLLM, which supports `top_k`.
     pub const VLLM: Self = Self { name: "vllm", base_url: "http://localhost:8000/v1", top_k: true, ..Self::OPENAI };
 
-    /// Mistral: some fields under other names, no fields that it does not know, ids of nine characters, thinking among
-    /// the parts of the content.
+    /// Mistral, which has other names for some fields, refuses fields that it does not know, requires ids of nine
+    /// characters, and returns its thinking as parts of the content.
     pub const MISTRAL: Self = Self {
         name: "mistral",
         base_url: "https://api.mistral.ai/v1",
@@ -180,7 +182,8 @@ impl Dialect {
         ..Self::OPENAI
     };
 
-    /// Groq: one response a request, no probabilities, no names, no embeddings; it takes its reasoning back.
+    /// Groq, which returns one response for a request, and has no probabilities, names or embeddings. It accepts its
+    /// reasoning back.
     pub const GROQ: Self = Self {
         name: "groq",
         base_url: "https://api.groq.com/openai/v1",
@@ -194,7 +197,8 @@ impl Dialect {
         ..Self::OPENAI
     };
 
-    /// DeepSeek: text only, no schema, one response a request; it wants its reasoning back beside tool calls.
+    /// DeepSeek, which takes only text, supports no schema, and returns one response for a request. It requires its
+    /// reasoning back beside tool calls.
     pub const DEEPSEEK: Self = Self {
         name: "deepseek",
         base_url: "https://api.deepseek.com",
@@ -212,8 +216,9 @@ impl Dialect {
         ..Self::OPENAI
     };
 
-    /// OpenRouter: it takes `top_k`, and reasoning back with its signatures. What one of its models cannot do, it drops
-    /// or refuses itself; `provider: {"require_parameters": true}` among the request's unknown fields makes it refuse.
+    /// OpenRouter, which supports `top_k`, and accepts reasoning back with its signatures. It drops or refuses options
+    /// that a model does not support; with `provider: {"require_parameters": true}` among the request's unknown fields
+    /// it always refuses.
     pub const OPENROUTER: Self = Self {
         name: "openrouter",
         base_url: "https://openrouter.ai/api/v1",
@@ -223,7 +228,7 @@ impl Dialect {
         ..Self::OPENAI
     };
 
-    /// Gemini behind OpenAI's format: its thinking is in the total alone.
+    /// Gemini behind OpenAI's format, in which only the total includes the tokens of its thinking.
     pub const GEMINI: Self = Self {
         name: "gemini",
         base_url: "https://generativelanguage.googleapis.com/v1beta/openai",

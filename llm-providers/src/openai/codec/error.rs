@@ -6,7 +6,7 @@ use llm_core::{
 
 use crate::protocol::error::{ErrorBody, NO_STATUS, Rules, Sign, limit, money, row};
 
-/// Codes and types of used up money.
+/// Codes and types of errors which say that money or quota is used up.
 const MONEY: &[&str] = &[
     "insufficient_quota",
     "credit_balance_exhausted",
@@ -31,7 +31,7 @@ const RATE: &[&str] = &[
     "requests",
     "tokens",
 ];
-/// Names of limits on one model.
+/// Codes and types of rate limits that hold for one model.
 const BY_MODEL: &[&str] = &["requests", "tokens", "slow_down", "RateLimitReached"];
 const BUSY: &[&str] = &[
     "server_is_overloaded",
@@ -42,10 +42,10 @@ const BUSY: &[&str] = &[
 ];
 const DENIED: &[&str] = &["permission_error", "permission_denied", "PermissionDeniedError"];
 const INVALID: &[&str] = &["invalid_request_error", "BadRequestError"];
-/// Groq's code of a tool call that the model wrote wrongly. Sent again, the request may succeed.
+/// Groq's code for a tool call that the model wrote incorrectly. Sent again, the request may succeed.
 const TOOL_USE: &[&str] = &["tool_use_failed"];
 
-/// Classification of errors; the docs of [`openai`](crate::openai) have the table.
+/// Classification of errors, as the table in the documentation of [`openai`](crate::openai) states it.
 pub(crate) const RULES: Rules = Rules {
     restated: &[
         (&[NO_STATUS], Sign::Named(MONEY), 402),
@@ -60,11 +60,11 @@ pub(crate) const RULES: Rules = Rules {
         (&[NO_STATUS], Sign::Named(BUSY), 503),
         (&[NO_STATUS], Sign::Named(DENIED), 403),
         (&[NO_STATUS], Sign::Named(&["timeout_error", "timeout"]), 504),
-        // DeepSeek's code is `invalid_request_error` for every error, so its type counts first.
+        // DeepSeek's code is `invalid_request_error` for every error, so the type is compared first.
         (&[NO_STATUS], Sign::Typed(INVALID), 400),
     ],
     rows: &[
-        // A server error is the vendor's failure, even if its body says otherwise.
+        // A server error is a failure of the vendor, even if its body says otherwise.
         money(300..=499, Sign::Named(MONEY)),
         money(402..=402, Sign::Any),
         row(300..=499, Sign::Named(FILTERED), ErrorKind::ContentFiltered),
@@ -72,15 +72,15 @@ pub(crate) const RULES: Rules = Rules {
         row(300..=499, Sign::Named(TOOL_USE), ErrorKind::Malformed),
         limit(429..=429, Sign::Says(&["request too large"]), ErrorKind::InvalidRequest, REQUEST),
         limit(429..=429, Sign::Test(requests_more_than_limit), ErrorKind::InvalidRequest, REQUEST),
-        // OpenRouter counts all of its free models together.
+        // OpenRouter counts the requests to all of its free models together.
         limit(429..=429, Sign::Says(&["free-models-per-day"]), ErrorKind::RateLimited, GROUP_DAY),
         limit(429..=429, Sign::Says(&["free-models-per-min"]), ErrorKind::RateLimited, GROUP_MINUTE),
-        // OpenAI counts each model of an organisation apart, Azure each deployment, Groq each model.
+        // OpenAI counts separately for each model of an organisation, Azure for each deployment, Groq for each model.
         limit(429..=429, Sign::Says(&["per day", "per-day", "perday"]), ErrorKind::RateLimited, DAY),
         limit(429..=429, Sign::Says(&["per min", "rate limit of your current"]), ErrorKind::RateLimited, MINUTE),
         limit(429..=429, Sign::Named(BY_MODEL), ErrorKind::RateLimited, MINUTE),
         row(429..=429, Sign::Any, ErrorKind::RateLimited),
-        // Local servers say it with a 500 too.
+        // Local servers report a prompt that is too long with status 500 too.
         row(300..=u16::MAX, Sign::TooLong, ErrorKind::ContextTooLong),
         row(400..=400, Sign::Named(KEY), ErrorKind::Authentication),
         row(400..=400, Sign::Named(UNKNOWN), ErrorKind::NotFound),
@@ -96,13 +96,13 @@ const MINUTE: LimitScope = LimitScope::Model(LimitWindow::Minute);
 const GROUP_DAY: LimitScope = LimitScope::Group(LimitWindow::Day);
 const GROUP_MINUTE: LimitScope = LimitScope::Group(LimitWindow::Minute);
 
-/// Returns the vendor's id of a request.
+/// Returns the vendor's id of a request, from the headers.
 pub(crate) fn request_id(headers: &HeaderMap) -> Option<&str> {
     let id = headers.get("x-request-id").or_else(|| headers.get("apim-request-id"))?.to_str().ok()?;
     (!id.is_empty() && id.len() <= 200).then_some(id)
 }
 
-/// Returns true if "Limit 30000, … Requested 40000" requests more than the limit ever has.
+/// Returns `true` if a message such as "Limit 30000, … Requested 40000" says that the request is larger than the limit.
 fn requests_more_than_limit(body: &ErrorBody) -> bool {
     let message = body.message.as_deref().unwrap_or_default();
     let number = |after: &str| -> Option<u64> {

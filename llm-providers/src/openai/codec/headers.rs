@@ -1,4 +1,4 @@
-//! Limits and waiting times in response headers.
+//! Limits and waiting times that response headers state.
 
 use std::{
     sync::Arc,
@@ -10,12 +10,12 @@ use llm_core::layer::{VendorLimit, VendorLimits};
 
 use crate::protocol::{identity, time_until};
 
-/// Suffixes of header names that state the window of a limit. The empty suffix comes first.
+/// Suffixes of header names that state the window of a limit, with the window. The empty suffix must come first.
 const WINDOWS: [(&str, Option<Duration>); 4] =
     [("", None), ("-minute", Some(VendorLimit::MINUTE)), ("-hour", Some(HOUR)), ("-day", Some(VendorLimit::DAY))];
 const HOUR: Duration = Duration::from_secs(60 * 60);
 
-/// Headers of one limit.
+/// Values of the headers of one limit.
 #[derive(Clone, Copy, Default)]
 struct Stated<'h> {
     limit: Option<u64>,
@@ -24,12 +24,13 @@ struct Stated<'h> {
     renewal: Option<u64>,
 }
 
-/// Returns the limits that `x-ratelimit-{limit,remaining,reset}-{requests,tokens}` state, for the model that was asked, and
-/// the organisation and the project of the key; `None` without any.
+/// Returns the limits on the requested model that the headers `x-ratelimit-{limit,remaining,reset}-{requests,tokens}`
+/// state, with the organisation and the project of the key. Returns `None` if no header states any.
 ///
 /// Resets are Go durations (OpenAI, Groq), bare seconds (Azure) or timestamps, counted from `now`: see
-/// [`time_until`](crate::protocol::time_until). A limit that names its window (`…-requests-day`, Mistral's `…-req-minute`)
-/// is read too. OpenAI's organisation is the group: its limits hold for all of its projects' keys.
+/// [`time_until`](crate::protocol::time_until). Limits whose header names the window (`…-requests-day`, Mistral's
+/// `…-req-minute`) are read too. OpenAI's organisation is the group, because its limits hold for the keys of all its
+/// projects.
 pub(crate) fn vendor_limits(headers: &HeaderMap, model: &Arc<str>, now: SystemTime) -> Option<VendorLimits> {
     let stated = stated(headers);
     let [requests, tokens] = stated.map(|windows| {
@@ -82,9 +83,10 @@ impl Stated<'_> {
         Some(limit)
     }
 
-    /// Returns the window of a limit that refills steadily: the one in which the whole limit refills, if what is used now
-    /// refills until the reset. OpenAI and Groq count so, by the minute or by the day, and print resets as Go does. Of a
-    /// server that counts in another way the times do not agree, and nothing is known.
+    /// Returns the window of a limit that refills steadily, which is the time in which the whole limit refills,
+    /// computed from the used part and the time until the reset. OpenAI and Groq count in this way, by the minute or by
+    /// the day, and print resets as Go durations. For a server that counts in another way the times do not match, and
+    /// the window is unknown.
     fn refill_window(self, reset: Duration) -> Option<Duration> {
         let (limit, remaining) = (self.limit?, self.remaining?);
         let used = limit.checked_sub(remaining).filter(|used| *used > 0)?;
@@ -153,13 +155,13 @@ mod tests {
             ("2000000", "1999980", "0s", Some(VendorLimit::MINUTE)),
             ("14400", "14370", "3m0s", Some(VendorLimit::DAY)),
             ("200", "199", "7m12s", Some(VendorLimit::DAY)),
-            // Nothing is used, so the reset shows no window.
+            // Nothing is used, so the reset does not tell the window.
             ("500", "500", "0s", None),
-            // The time until a fixed window ends.
+            // The reset is the time until a fixed window ends.
             ("500", "499", "31s", None),
-            // Other forms of a reset are not OpenAI's, though the times agree.
+            // A reset in another form is not OpenAI's, although the times match.
             ("60", "30", "30", None),
-            // As recorded: little of a large limit, which refills in less than the rounding.
+            // Recorded values: little of a large limit is used, and refills in less time than the rounding.
             ("180000000", "179999990", "0s", Some(VendorLimit::MINUTE)),
             // So large that a minute and a day cannot be distinguished.
             ("90000000000", "89999999999", "0s", None),

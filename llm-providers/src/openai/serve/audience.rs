@@ -4,16 +4,17 @@ use serde_json::{Map, Value};
 /// Fields of a JSON object.
 pub(crate) type Fields = Map<String, Value>;
 
-/// Reader of a response in OpenAI's form.
+/// Kind of client that reads a response in OpenAI's form.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Audience {
-    /// Returns the unknown fields of an object that the reader can take, beside its required fields.
+    /// Function that returns the unknown fields of an object which the client can read in addition to the required
+    /// fields.
     pub(crate) keep: fn(Object, &Fields, &Extra) -> Fields,
-    /// True for the operator's own program, which may read messages that are not for clients.
+    /// True for the operator's own program, which may read error messages that are not for clients.
     pub(crate) is_operator: bool,
 }
 
-/// Kinds of objects that have unknown fields.
+/// Kind of object that can have unknown fields.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Object {
     Response,
@@ -26,11 +27,11 @@ pub(crate) enum Object {
 }
 
 impl Audience {
-    /// Any client of the service. It gets all unknown fields that leave the required ones as they are.
+    /// Any client of the service. It gets all unknown fields whose names differ from those of the required ones.
     pub(crate) const CLIENTS: Self = Self { keep: beside, is_operator: false };
 }
 
-/// Returns the unknown fields whose names no field of the object has, in this chunk or in others.
+/// Returns the unknown fields that do not have the name of a known field of the object, in this chunk or in others.
 fn beside(object: Object, required: &Fields, unknown: &Extra) -> Fields {
     let taken: &[&str] = match object {
         Object::Response => &["choices", "usage"],
@@ -41,7 +42,7 @@ fn beside(object: Object, required: &Fields, unknown: &Extra) -> Fields {
         Object::Delta => &["role", "content", "refusal", "tool_calls", "reasoning_content"],
         Object::ToolCallChunk => &["id", "type", "function"],
     };
-    // The vendor's time replaces ours.
+    // The vendor's time replaces the one that this library writes.
     let is_free = |name: &str| name == "created" || !(required.contains_key(name) || taken.contains(&name));
     let fields = unknown.iter().filter(|(name, _)| is_free(name));
     fields.map(|(name, value)| (name.to_owned(), value.clone())).collect()

@@ -12,7 +12,7 @@ use super::EventStream;
 
 /// Body of a response: JSON, or server-sent events.
 ///
-/// It is an [`http_body::Body`], so that axum, hyper and tonic send it as it is.
+/// It implements [`http_body::Body`], so axum, hyper and tonic can send it.
 ///
 /// ```
 /// use http_body::Body as _;
@@ -28,7 +28,7 @@ pub struct Body(Inner);
 #[derive(Debug)]
 enum Inner {
     Whole(Option<Bytes>),
-    // Boxed, so that the body of a whole response stays small.
+    // Boxed, so that the body of a response that is not streamed stays small.
     Events(Box<EventStream>),
 }
 

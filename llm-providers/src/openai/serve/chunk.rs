@@ -8,16 +8,16 @@ use super::{
     response::{called, finish, head, native, placeless, usage_fields},
 };
 
-/// Type of a chunk.
+/// Value of the field `object` in a chunk.
 const CHUNK: &str = "chat.completion.chunk";
 
-/// Turns events of a stream into OpenAI's chunks.
+/// Turns events of a streamed response into OpenAI's chunks.
 #[derive(Debug)]
 pub(super) struct Chunker {
     audience: Audience,
     id: String,
     model: String,
-    /// Unknown fields of the response, and those of them that its audience gets, which stand in every chunk.
+    /// Unknown fields of the response. The ones that the client can read are in every chunk.
     stated: Extra,
     unknown: Fields,
     choices: BTreeMap<u32, Open>,
@@ -26,11 +26,11 @@ pub(super) struct Chunker {
 
 #[derive(Debug, Default)]
 struct Open {
-    /// True after a chunk that named the role.
+    /// True after a chunk that stated the role.
     named_role: bool,
-    /// Tool calls so far.
+    /// Number of tool calls so far.
     calls: u32,
-    /// Number of the last tool call, if it was the last event.
+    /// Index of the last tool call, if the last event belonged to it.
     last: Option<u32>,
 }
 
@@ -40,7 +40,7 @@ impl Chunker {
         Self { audience, id, model, stated, unknown, choices, usage }
     }
 
-    /// Returns the chunk that an event makes, if it makes one.
+    /// Returns the chunk for an event; `None` if the event makes no chunk.
     pub(super) fn event(&mut self, event: ChatEvent) -> Result<Option<Value>, Error> {
         let (choice, delta) = match event {
             ChatEvent::Start { id, model } => {
@@ -74,7 +74,7 @@ impl Chunker {
                     call.extend(self.shown(Object::ToolCallChunk, &call, &extra));
                     (choice, json!({ "tool_calls": [call] }))
                 }
-                // Signatures and cache marks of text have no place, and no client of this format looks for them.
+                // The format has no field for signatures and cache marks of a text, and no client expects one.
                 _ => return Ok(None),
             },
             ChatEvent::Finish { choice, reason } => {
@@ -102,7 +102,7 @@ impl Chunker {
         Ok(Some(self.chunk(choice, delta, None, Map::new())))
     }
 
-    /// Returns the last chunk, which has the usage.
+    /// Returns the last chunk, which states the usage.
     pub(super) fn usage(&self) -> Option<Value> {
         let mut fields = self.head();
         fields.insert("choices".into(), Value::Array(Vec::new()));
@@ -116,7 +116,7 @@ impl Chunker {
             Part::ToolCall(call) => {
                 let mut fields = called(&call);
                 if fields.contains_key("custom") {
-                    // Clients know only one type.
+                    // Clients know only one type of tool call.
                     fields.remove("type");
                 }
                 fields.insert("index".into(), open.calls.into());

@@ -3,17 +3,17 @@ use serde_json::{Value, json};
 
 use super::audience::Audience;
 
-/// Returns `{"error": …}`.
+/// Returns the body `{"error": …}` for an error.
 pub(crate) fn body(error: &Error, audience: Audience) -> Value {
     let message = if audience.is_operator { error.message().into() } else { http::message(error) };
-    // Clients see one name for all failures that are not their own.
+    // Clients get one message for all failures that they did not cause.
     let is_public = audience.is_operator || http::status(error).is_client_error();
     let (kind, code) = if is_public { names(error.kind()) } else { ("server_error", None) };
     let code = error.code().filter(|_| is_public).or(code);
     json!({ "error": { "message": message, "type": kind, "param": null, "code": code } })
 }
 
-/// Returns OpenAI's words for a kind of error: a type, and the code where none was stated.
+/// Returns OpenAI's words for a kind of error: the type, and the code for errors that state none.
 fn names(kind: ErrorKind) -> (&'static str, Option<&'static str>) {
     match kind {
         ErrorKind::InvalidRequest | ErrorKind::Unsupported => ("invalid_request_error", None),

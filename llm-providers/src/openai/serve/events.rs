@@ -13,8 +13,8 @@ use super::{audience::Audience, chunk::Chunker, error};
 
 /// A streamed response as server-sent events in OpenAI's form: an event for each chunk, then `[DONE]`.
 ///
-/// A stream that breaks off ends with an event that holds the error, and without `[DONE]`. When it is dropped, because
-/// the client has left, the response ends too.
+/// A stream that breaks off ends with an event that holds the error, and without `[DONE]`. When the client disconnects
+/// and the events are dropped, the response is dropped too.
 ///
 /// ```
 /// use futures_util::TryStreamExt;
@@ -49,13 +49,13 @@ impl EventStream {
         Self { source: Some(source), chunker: Chunker::new(audience), audience, usage: false }
     }
 
-    /// Adds a last chunk that has the usage and no choice, as `stream_options.include_usage` asks for. It is off by
-    /// default, because many clients expect a choice in every chunk.
+    /// Adds a last chunk that states the usage and has no choice, as `stream_options.include_usage` requests. It is off
+    /// by default, because many clients expect a choice in every chunk.
     pub fn include_usage(self, on: bool) -> Self {
         Self { usage: on, ..self }
     }
 
-    /// Ends the stream: returns the usage, if wanted, and `[DONE]`.
+    /// Ends the stream: returns the chunk with the usage if it was requested, and `[DONE]`.
     fn end(&mut self) -> Bytes {
         self.source = None;
         let mut text = String::new();

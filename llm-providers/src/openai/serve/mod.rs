@@ -1,7 +1,7 @@
-//! Responses of a service in OpenAI's form: replies whole and streamed, and errors.
+//! HTTP responses in OpenAI's form, for a service of your own: complete replies, streamed replies, and errors.
 //!
-//! The status and the headers are those of [`llm_core::http`]. A handler of any web framework on the crate `http` returns
-//! them as they are:
+//! The status and the headers are those of [`llm_core::http`]. A handler of any web framework that uses the crate
+//! `http` can return them directly:
 //!
 //! ```
 //! use std::sync::Arc;
@@ -16,8 +16,9 @@
 //! }
 //! ```
 //!
-//! Messages about the vendor, the keys and the accounts are for the operator: clients get those about their request and
-//! their limits, and of other failures the kind. Parts that the format has no place for, such as images, are an error.
+//! Messages about the vendor, the keys and the accounts are for the operator. Clients get messages about their request
+//! and their limits, and only the kind of other failures. A part that the format cannot express, such as an image, is
+//! an error.
 
 pub(crate) mod audience;
 mod body;
@@ -35,7 +36,7 @@ use self::audience::Audience;
 pub use self::body::Body;
 pub use self::events::EventStream;
 
-/// Returns the response for a whole reply or its error.
+/// Returns the HTTP response for a complete reply or its error.
 ///
 /// ```
 /// use llm_core::{ChatResponse, Choice, Error, FinishReason, Part, Receipt, Reply};
@@ -54,8 +55,8 @@ pub fn chat(result: Result<Reply<ChatResponse>, Error>) -> Response<Body> {
     encoded.map_or_else(|failed| error(&failed), |(headers, body)| json(StatusCode::OK, headers, &body))
 }
 
-/// Returns the response for a streamed reply or its error: server-sent events. Give an [`EventStream`] in place of the
-/// [`ChatStream`](llm_core::ChatStream) to set options.
+/// Returns the HTTP response for a streamed reply, as server-sent events, or for its error. To set options, pass an
+/// [`EventStream`] in place of the [`ChatStream`](llm_core::ChatStream).
 ///
 /// ```
 /// use llm_core::{ChatStream, Error, ErrorKind, Receipt, Reply};
@@ -78,7 +79,7 @@ pub fn chat_stream(result: Result<Reply<impl Into<EventStream>>, Error>) -> Resp
     }
 }
 
-/// Returns the response for a reply to embeddings or its error, with the vectors as numbers.
+/// Returns the HTTP response for a reply with embeddings, whose vectors are written as numbers, or for its error.
 ///
 /// ```
 /// use llm_core::{Embeddings, Receipt, Reply};
@@ -97,7 +98,7 @@ pub fn embed(result: Result<Reply<Embeddings>, Error>) -> Response<Body> {
     }
 }
 
-/// Returns the response for an error: status, headers, and `{"error": {"message", "type", "param", "code"}}`.
+/// Returns the HTTP response for an error: status, headers, and `{"error": {"message", "type", "param", "code"}}`.
 ///
 /// ```
 /// use std::time::Duration;

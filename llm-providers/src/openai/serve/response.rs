@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::audience::{Audience, Fields, Object};
 
-/// Returns the response to a chat completion.
+/// Returns the body for the response to a chat request.
 pub(crate) fn chat(response: &ChatResponse, usage: Option<Usage>, audience: Audience) -> Result<Value, Error> {
     let choices = response.choices.iter().map(|one| choice(one, audience)).collect::<Result<Vec<_>, _>>()?;
     let mut fields = head("chat.completion", &response.id, &response.model);
@@ -19,7 +19,7 @@ pub(crate) fn chat(response: &ChatResponse, usage: Option<Usage>, audience: Audi
     Ok(Value::Object(fields))
 }
 
-/// Returns the response to a request for embeddings.
+/// Returns the body for the response to an embeddings request.
 pub(crate) fn embeddings(response: &Embeddings, usage: Option<Usage>, base64: bool) -> Value {
     let vector = |vector: &[f32]| match base64 {
         true => STANDARD.encode(vector.iter().flat_map(|number| number.to_le_bytes()).collect::<Vec<_>>()).into(),
@@ -39,8 +39,8 @@ pub(crate) fn embeddings(response: &Embeddings, usage: Option<Usage>, base64: bo
     })
 }
 
-/// Returns the fields that every response and every chunk begins with. `created` has to be there; the vendor's replaces
-/// it.
+/// Returns the fields with which every response and every chunk begins. Clients require `created`; the vendor's value
+/// replaces it.
 pub(super) fn head(object: &str, id: &str, model: &str) -> Fields {
     let mut fields = Map::new();
     fields.insert("id".into(), id.into());
@@ -50,7 +50,7 @@ pub(super) fn head(object: &str, id: &str, model: &str) -> Fields {
     fields
 }
 
-/// Returns the usage in OpenAI's words, beside what else the vendor stated under `usage`.
+/// Returns the usage in OpenAI's form, with the other fields that the vendor stated under `usage`.
 pub(super) fn usage_fields(usage: Usage, stated: &Extra) -> Value {
     let known = json!({
         "prompt_tokens": usage.input,
@@ -74,7 +74,7 @@ pub(super) fn usage_fields(usage: Usage, stated: &Extra) -> Value {
     }
 }
 
-/// Returns a finish reason in OpenAI's words; `None` for the other reasons, which its clients cannot read.
+/// Returns a finish reason in OpenAI's words; `None` for reasons that OpenAI's clients cannot read.
 pub(super) fn finish(reason: &FinishReason) -> Option<&'static str> {
     match reason {
         FinishReason::Stop => Some("stop"),
@@ -85,7 +85,8 @@ pub(super) fn finish(reason: &FinishReason) -> Option<&'static str> {
     }
 }
 
-/// Returns the vendor's word for an end that OpenAI has no word for, under the name that routers give it.
+/// Returns the vendor's word for an end that OpenAI has no word for, in the field `native_finish_reason` that routers
+/// use.
 pub(super) fn native(reason: &FinishReason) -> Option<(String, Value)> {
     match reason {
         FinishReason::Failed(word) | FinishReason::Other(word) => {
@@ -95,7 +96,7 @@ pub(super) fn native(reason: &FinishReason) -> Option<(String, Value)> {
     }
 }
 
-/// Returns a tool call as OpenAI writes it.
+/// Returns a tool call in OpenAI's form.
 pub(super) fn called(call: &ToolCall) -> Fields {
     let ToolCall { id, name, arguments, extra } = call;
     let custom = extra.get("type").is_some_and(|kind| kind == "custom");
@@ -113,7 +114,7 @@ pub(super) fn called(call: &ToolCall) -> Fields {
     fields
 }
 
-/// Returns the error of a part that OpenAI's responses cannot hold.
+/// Returns the error for a part that a response in OpenAI's form cannot hold.
 pub(super) fn placeless(what: &str) -> Error {
     Error::new(ErrorKind::Unsupported, format!("{what} in the response has no place in OpenAI's format"))
 }

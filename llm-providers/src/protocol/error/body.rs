@@ -8,7 +8,7 @@ use crate::protocol::{
     wait::{self, BodyWaits},
 };
 
-/// The body of an error, whichever server wrote it.
+/// Body of an error response, in the form of any of the known servers.
 ///
 /// It reads `{"error": {…}}` of OpenAI, Anthropic and Google, `{"error": "…"}` of Ollama, `{"object": "error", …}` of
 /// vLLM, `{"detail": …}` of FastAPI, `{"errors": […]}` and `{"message": …}` of gateways, any of them in a list;
@@ -16,19 +16,19 @@ use crate::protocol::{
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct ErrorBody {
     pub(crate) message: Option<String>,
-    /// Anthropic's code among the details, otherwise the error's own.
+    /// Anthropic's code in the details, otherwise the error's own code.
     pub(crate) code: Option<String>,
-    /// The type, or Google's canonical name.
+    /// Type of the error, or Google's canonical name.
     pub(crate) kind: Option<String>,
-    /// The HTTP status that the body states.
+    /// HTTP status that the body states.
     pub(crate) status: Option<u16>,
-    /// A reason in the details, as Google gives (`API_KEY_INVALID`).
+    /// Reason in the details, as Google states it (`API_KEY_INVALID`).
     pub(crate) reason: Option<String>,
-    /// OpenRouter's moderation refused the prompt.
+    /// True if OpenRouter's moderation refused the prompt.
     pub(crate) flagged: bool,
     /// Ids and values of Google's quotas that were exceeded.
     pub(crate) quotas: Vec<(String, Option<String>)>,
-    /// Fields that state waiting times, by their names in lower case.
+    /// Fields that state waiting times, as pairs of a name in lower case and a value.
     pub(crate) waits: Vec<(String, String)>,
     pub(crate) request_id: Option<String>,
 }
@@ -44,7 +44,8 @@ impl ErrorBody {
         }
     }
 
-    /// Reads the error that a successful response holds in place of `content`, or `None` if it holds no error.
+    /// Reads the error that a successful response contains in place of the field `content`; `None` if it contains no
+    /// error.
     pub(crate) fn in_response(fields: &Fields, content: &str) -> Option<Self> {
         let has_content = match fields.get(content) {
             None | Some(Value::Null) => None,
@@ -54,7 +55,7 @@ impl ErrorBody {
         match has_content {
             Some(true) => None,
             Some(false) => Self::in_event(fields),
-            // The body has no field of a response, so a bare message is an error.
+            // The body has no field of a response, so a message alone counts as an error.
             None => Self::in_event(fields).or_else(|| {
                 let body = Self::of_fields(fields);
                 body.message.is_some().then_some(body)
@@ -62,12 +63,13 @@ impl ErrorBody {
         }
     }
 
-    /// Reads the error that stands beside `content` or in place of it, or `None` if there is no error.
+    /// Reads the error in a chunk, which may be beside the field `content` or in place of it; `None` if there is no
+    /// error.
     pub(crate) fn in_chunk(fields: &Fields, content: &str) -> Option<Self> {
         Self::in_event(fields).or_else(|| Self::in_response(fields, content))
     }
 
-    /// Reads the error that an event of a stream holds, whatever stands beside it, or `None` if it holds no error.
+    /// Reads the error in an event of a stream, whatever other fields it has; `None` if there is no error.
     pub(crate) fn in_event(fields: &Fields) -> Option<Self> {
         let is = |name: &str| fields.get(name).and_then(Value::as_str) == Some("error");
         let stated = fields.get("error").is_some_and(states_error) || fields.get("detail").is_some_and(states_error);
@@ -104,9 +106,9 @@ impl ErrorBody {
         let code = error.get("code");
         let numbers = [code, error.get("status"), error.get("status_code"), error.get("statusCode")];
         let status = numbers.into_iter().flatten().find_map(status_number);
-        // FastAPI's list of a request's faults.
+        // FastAPI's list of the faults of a request.
         let status = status.or_else(|| error.get("detail")?.is_array().then_some(422));
-        // Azure states its filter's findings in an inner object. Its code for bad requests is too general.
+        // Azure states the result of its filter in an inner object. The outer code for bad requests is too general.
         let inner = error.get("innererror").and_then(|inner| inner.get("code")?.as_str());
         let own = code.and_then(Value::as_str).filter(|code| inner.is_none() || *code == "content_filter").or(inner);
         let detailed = error.get("details").and_then(|details| details.get("error_code")?.as_str());
@@ -125,34 +127,34 @@ impl ErrorBody {
         body
     }
 
-    /// Returns true if the code, the type or the reason is one of these.
+    /// Returns `true` if the code, the type or the reason is one of `names`.
     pub(crate) fn is(&self, names: &[&str]) -> bool {
         [&self.code, &self.kind, &self.reason].into_iter().flatten().any(|name| names.contains(&name.as_str()))
     }
 
-    /// Returns the parts that may state a waiting time.
+    /// Returns the parts of the body that may state a waiting time.
     pub(crate) fn waits(&self) -> BodyWaits<'_> {
         BodyWaits { message: self.message.as_deref(), fields: &self.waits }
     }
 
-    /// Returns true if the message contains one of these, in any case.
+    /// Returns `true` if the message contains one of `words`, in upper or lower case.
     pub(crate) fn says(&self, words: &[&str]) -> bool {
         let message = self.message.as_deref().unwrap_or_default().to_ascii_lowercase();
         words.iter().any(|words| message.contains(words))
     }
 
-    /// Returns true if the prompt is longer than the model's context.
+    /// Returns `true` if the error says that the prompt is longer than the model's context.
     pub(crate) fn is_too_long(&self) -> bool {
         [&self.code, &self.kind].into_iter().flatten().any(|name| words::is_too_long_name(name))
             || self.message.as_deref().is_some_and(words::says_too_long)
     }
 
-    /// Returns the kind of error that the message states by its words alone.
+    /// Returns the kind of error that the words of the message state.
     pub(crate) fn kind_in_words(&self) -> Option<ErrorKind> {
         self.message.as_deref().and_then(words::kind_of)
     }
 
-    /// Returns the vendor's own name of the error.
+    /// Returns the vendor's name for the error: its code, type or reason.
     pub(crate) fn name(&self) -> Option<&str> {
         [&self.code, &self.reason, &self.kind].into_iter().flatten().next().map(String::as_str)
     }
@@ -176,7 +178,8 @@ impl ErrorBody {
     }
 }
 
-/// Returns true if a field states an error: servers put null, false and empty ones beside good responses.
+/// Returns `true` if a field states an error. Servers also put null, `false` and empty values beside successful
+/// responses.
 fn states_error(value: &Value) -> bool {
     match value {
         Value::Null => false,
@@ -191,12 +194,13 @@ fn states_error(value: &Value) -> bool {
 fn message(error: &Fields) -> Option<String> {
     let own = ["message", "msg", "detail", "error_description"].into_iter().find_map(|name| match error.get(name)? {
         Value::Null => None,
-        // Mistral wraps what FastAPI finds.
+        // Mistral wraps FastAPI's list of faults.
         Value::Object(message) if name == "message" => message.get("detail").map(detailed),
         value if name == "detail" || value.is_string() => Some(detailed(value)),
         _ => None,
     });
-    // OpenRouter's own message is a generic text if a vendor behind it refused.
+    // If a vendor behind OpenRouter refused the request, the vendor's message is in `raw`, and OpenRouter's own is
+    // generic.
     let raw = error.get("metadata").and_then(|metadata| metadata.get("raw")?.as_str()).filter(|raw| !raw.is_empty());
     match (own, raw) {
         (Some(message), Some(raw)) if message != raw => Some(format!("{message}: {raw}")),
@@ -204,7 +208,7 @@ fn message(error: &Fields) -> Option<String> {
     }
 }
 
-/// Reads `detail` of Mistral and FastAPI: a text, or a list of faults with their places.
+/// Reads the field `detail` of Mistral and FastAPI: a text, or a list of faults with their places in the request.
 fn detailed(detail: &Value) -> String {
     let wrong = |item: &Value| {
         let at: Vec<_> = item["loc"].as_array()?.iter().map(|step| step.to_string().replace('"', "")).collect();
@@ -230,7 +234,7 @@ fn word(fields: &Fields, name: &str) -> Option<String> {
     short(fields.get(name)?.as_str()?)
 }
 
-/// Returns a text for an error, if it is short and one word.
+/// Returns a text if it is short and a single word, as codes are.
 fn short(text: &str) -> Option<String> {
     let word = !text.is_empty() && text.len() <= 200 && text.bytes().all(|byte| byte.is_ascii_graphic());
     word.then(|| text.to_owned())

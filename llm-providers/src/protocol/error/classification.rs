@@ -4,7 +4,7 @@ use llm_core::{Error, ErrorKind, layer::LimitScope};
 use super::ErrorBody;
 use crate::protocol::{clean, redact};
 
-/// The kind of an error, and the scope of the limit that was hit.
+/// Kind of an error, and scope of the limit that was hit.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Classification {
     pub(crate) kind: ErrorKind,
@@ -12,7 +12,7 @@ pub(crate) struct Classification {
 }
 
 impl Classification {
-    /// Returns true if the vendor did no work, so that an error inside a successful response costs nothing.
+    /// Returns `true` if the vendor did no work, so that such an error inside a successful response costs nothing.
     pub(crate) fn is_refusal(self) -> bool {
         use ErrorKind::{Authentication, ContextTooLong, InvalidRequest, NotFound, Overloaded, PermissionDenied};
         use ErrorKind::{QuotaExhausted, RateLimited};
@@ -30,8 +30,8 @@ impl Classification {
     }
 }
 
-/// Makes an error of a body and its classification. `status` is `None` inside a successful response: its client, which knows the
-/// secrets, then redacts the message once more.
+/// Creates an error from a body and its classification. `status` is `None` for an error inside a successful response.
+/// The client, which knows the secrets, then redacts the message again.
 pub(super) fn build(body: &ErrorBody, found: Classification, status: Option<StatusCode>, key: Option<&str>) -> Error {
     let message = match (body.message.as_deref().map(str::trim).filter(|message| !message.is_empty()), status) {
         (Some(message), Some(_)) => redact(message, key),
@@ -52,13 +52,13 @@ pub(super) fn build(body: &ErrorBody, found: Classification, status: Option<Stat
     }
 }
 
-/// Returns true if waiting may help against an error of this kind.
+/// Returns `true` if waiting may help against this kind of error.
 pub(crate) fn may_pass(kind: ErrorKind) -> bool {
     use ErrorKind::{Overloaded, QuotaExhausted, RateLimited, Server, Timeout};
     matches!(kind, Overloaded | QuotaExhausted | RateLimited | Server | Timeout)
 }
 
-/// Sets what `x-should-retry` says, except for errors that no retry cures.
+/// Makes the error retryable or not as `x-should-retry` states, except for errors against which a retry cannot help.
 pub(super) fn with_should_retry(error: Error, again: Option<bool>) -> Error {
     match again {
         Some(again) if !matches!(error.kind(), ErrorKind::QuotaExhausted | ErrorKind::ContextTooLong) => {

@@ -1,4 +1,4 @@
-//! Errors as vendors state them: reading their bodies, and the words that every vendor's classification looks for.
+//! Classification of vendors' errors: reading of their bodies, and the words that every vendor's rules look for.
 
 mod body;
 mod classification;

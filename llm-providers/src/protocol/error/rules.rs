@@ -16,71 +16,72 @@ use crate::protocol::{
     wait::{should_retry, stated_wait},
 };
 
-/// Status of an error that comes without one, inside a successful response.
+/// Status of an error that has none, because it is inside a successful response.
 pub(crate) const NO_STATUS: u16 = 0;
 
-/// One vendor's classification of errors, as data.
+/// Rules by which one vendor's errors are classified.
 pub(crate) struct Rules {
-    /// Statuses that an error has in place of its own, such as [`NO_STATUS`], by its body. The first match counts.
+    /// Replacements of statuses such as [`NO_STATUS`], for errors whose body matches. The first match decides.
     pub(crate) restated: &'static [(&'static [u16], Sign, u16)],
-    /// Classifications by status and body. The first match counts; without one, those that all vendors share.
+    /// Classifications by status and body. The first match decides. If none matches, the rows that all vendors share
+    /// are tried.
     pub(crate) rows: &'static [Row],
-    /// Reads the vendor's id of a request from headers.
+    /// Reads the vendor's id of a request from the headers.
     pub(crate) request_id: fn(&HeaderMap) -> Option<&str>,
-    /// False if a stated waiting time is ignored with a status below 500 other than 429.
+    /// False if a stated waiting time is ignored for statuses below 500 other than 429.
     pub(crate) waits_below_500: bool,
-    /// Waiting time that replaces the stated one for a kind of limit.
+    /// Returns a waiting time that replaces the stated one, for some limits of the vendor.
     pub(crate) fixed_wait: fn(Classification, SystemTime) -> Option<Duration>,
 }
 
-/// One row of a table: the statuses and the body that it is for, and the classification.
+/// Row of a table of rules: the statuses and the body that it matches, and the resulting classification.
 pub(crate) struct Row {
     statuses: RangeInclusive<u16>,
     sign: Sign,
     classification: Classification,
 }
 
-/// A sign in an error's body.
+/// Property of an error's body that a rule looks for.
 #[derive(Clone, Copy)]
 pub(crate) enum Sign {
     /// Matches every body.
     Any,
-    /// Code, type or reason is one of these.
+    /// Matches if the code, type or reason is one of these.
     Named(&'static [&'static str]),
-    /// Type, or the code of an error without a type, is one of these.
+    /// Matches if the type, or the code of an error without a type, is one of these.
     Typed(&'static [&'static str]),
-    /// The code ends with this.
+    /// Matches if the code ends with this.
     CodeEnds(&'static str),
-    /// The message contains one of these, in lower case.
+    /// Matches if the message contains one of these, which are in lower case.
     Says(&'static [&'static str]),
-    /// The prompt is longer than the model's context.
+    /// Matches if the prompt is longer than the model's context.
     TooLong,
-    /// A moderation refused the prompt.
+    /// Matches if a moderation refused the prompt.
     Flagged,
-    /// Matches if one of Google's quotas has all of these in its id.
+    /// Matches if the id of one of Google's quotas contains all of these.
     Quota(&'static [&'static str]),
-    /// Matches if one of Google's quotas is zero, because the plan does not have the model.
+    /// Matches if one of Google's quotas is zero, because the plan does not include the model.
     ZeroQuota,
-    /// Another property of the body.
+    /// Matches if the function returns `true`.
     Test(fn(&ErrorBody) -> bool),
 }
 
-/// Makes a row without a scope.
+/// Creates a row without a scope.
 pub(crate) const fn row(statuses: RangeInclusive<u16>, sign: Sign, kind: ErrorKind) -> Row {
     Row { statuses, sign, classification: Classification { kind, scope: None } }
 }
 
-/// Makes a row with the scope of the limit that was hit.
+/// Creates a row with the scope of the limit that was hit.
 pub(crate) const fn limit(statuses: RangeInclusive<u16>, sign: Sign, kind: ErrorKind, scope: LimitScope) -> Row {
     Row { statuses, sign, classification: Classification { kind, scope: Some(scope) } }
 }
 
-/// Makes a row for money that is used up: waiting does not help.
+/// Creates a row for money that is used up, against which waiting does not help.
 pub(crate) const fn money(statuses: RangeInclusive<u16>, sign: Sign) -> Row {
     limit(statuses, sign, ErrorKind::QuotaExhausted, LimitScope::Group(LimitWindow::Money))
 }
 
-/// Rows that all vendors share, after their own.
+/// Rows that all vendors share. They are tried after the vendor's own.
 const SHARED: [Row; 13] = [
     row(300..=399, Sign::Any, ErrorKind::NotFound),
     row(401..=401, Sign::Any, ErrorKind::Authentication),
@@ -98,7 +99,8 @@ const SHARED: [Row; 13] = [
 ];
 
 impl Rules {
-    /// Makes an error of a response with an error status. Its message holds neither `key` nor anything like a key.
+    /// Creates the error for a response with an error status. The error's message contains neither `key` nor anything
+    /// that looks like a key.
     pub(crate) fn classify(
         &self,
         status: StatusCode,
@@ -110,7 +112,7 @@ impl Rules {
         let body = ErrorBody::read(body);
         let code = status.as_u16();
         let found = self.find(if status.is_success() { NO_STATUS } else { code }, &body);
-        // A response that failed or was cancelled after output may be charged.
+        // A response that failed or was cancelled after output had begun may be charged.
         let refused = code < 500 && !matches!(found.kind, ErrorKind::Malformed | ErrorKind::Cancelled);
         let charge = if refused || matches!(code, 503 | 529) { Charge::None } else { Charge::Unknown };
         let mut error = build(&body, found, Some(status), key).with_status(code).with_charge(charge);
@@ -126,8 +128,8 @@ impl Rules {
         }
     }
 
-    /// Makes an error of one inside a successful response. `has_content` says that content came before it. The client
-    /// adds the waiting time, because a decoder has no clock.
+    /// Creates the error for an error inside a successful response. `has_content` says that content arrived before it.
+    /// The client adds the waiting time, because a decoder has no clock.
     pub(crate) fn classify_inner(&self, body: &ErrorBody, has_content: bool) -> Error {
         let found = self.find(body.status.unwrap_or(NO_STATUS), body);
         let charge = if found.is_refusal() && !has_content { Charge::None } else { Charge::Unknown };
@@ -170,7 +172,7 @@ impl Sign {
     }
 }
 
-/// Returns the HTTP status that an error would have by the words of its message, if it has no name.
+/// Returns the HTTP status that corresponds to the words of a message, for an error without a name.
 fn status_in_words(body: &ErrorBody) -> u16 {
     match body.kind_in_words().filter(|_| body.name().is_none() && !body.is_too_long()) {
         Some(ErrorKind::Authentication) => 401,

@@ -1,6 +1,6 @@
 use llm_core::ErrorKind;
 
-/// Codes and types of a prompt that is too long, in lower case.
+/// Codes and types of errors for a prompt that is too long, in lower case.
 const TOO_LONG_NAMES: [&str; 6] = [
     "context_length_exceeded",
     "context_window_exceeded",
@@ -9,11 +9,12 @@ const TOO_LONG_NAMES: [&str; 6] = [
     "model_max_prompt_tokens_exceeded",
     "prompt_too_long",
 ];
-/// The room that a prompt must fit into, and words that say it does not. A message with one of each means that.
+/// Words for the space that a prompt must fit into, and words which say that it does not fit. A message with one of
+/// each reports a prompt that is too long.
 const ROOM: [&str; 4] = ["context length", "context window", "context size", "context limit"];
 const NO_ROOM: [&str; 8] =
     ["exceed", "maximum", "greater than", "longer than", "too long", "too large", "not enough", "overflow"];
-/// Messages that say it in other words. Each needs all of its parts.
+/// Parts of messages that report a prompt that is too long in other words. A message must contain all parts of a row.
 const TOO_LONG: [&[&str]; 17] = [
     &["context_length_exceeded"],
     &["prompt is too long"],
@@ -33,7 +34,8 @@ const TOO_LONG: [&[&str]; 17] = [
     &["`inputs` must have less than", "tokens"],
     &["too many tokens:"],
 ];
-/// Messages of errors that come without a status or a name. Each needs all of its parts.
+/// Parts of messages of errors without a status or a name, with the kind of error. A message must contain all parts of
+/// a row.
 const KINDS: [(&[&str], ErrorKind); 19] = [
     (&["rate limit"], ErrorKind::RateLimited),
     (&["ratelimit"], ErrorKind::RateLimited),
@@ -56,19 +58,19 @@ const KINDS: [(&[&str], ErrorKind); 19] = [
     (&["timeout"], ErrorKind::Timeout),
 ];
 
-/// Returns true if a code or a type says that the prompt is too long.
+/// Returns `true` if a code or a type reports a prompt that is too long.
 pub(super) fn is_too_long_name(name: &str) -> bool {
     TOO_LONG_NAMES.contains(&name.to_ascii_lowercase().as_str())
 }
 
-/// Returns true if a message says that the prompt is too long.
+/// Returns `true` if a message reports a prompt that is too long.
 pub(super) fn says_too_long(message: &str) -> bool {
     let message = message.to_ascii_lowercase();
     let has = |words: &[&str]| words.iter().any(|words| message.contains(words));
     (has(&ROOM) && has(&NO_ROOM)) || TOO_LONG.iter().any(|parts| parts.iter().all(|part| message.contains(part)))
 }
 
-/// Returns the kind of error that a message states by its words alone.
+/// Returns the kind of error that the words of a message state.
 pub(super) fn kind_of(message: &str) -> Option<ErrorKind> {
     let message = message.to_ascii_lowercase();
     let found = KINDS.iter().find(|(parts, _)| parts.iter().all(|part| message.contains(part)));

@@ -26,7 +26,8 @@ const FIELDS: [&str; 14] = [
     "quotaresettimestamp",
 ];
 const MILLISECONDS: [&str; 2] = ["retryafterms", "retryaftermilliseconds"];
-/// Parts of an error's body in which such fields stand. A router passes its upstream's headers on in `metadata.headers`.
+/// Parts of an error's body in which such fields occur. A router passes the headers of its upstream on in
+/// `metadata.headers`.
 const PARTS: [&str; 4] = ["error", "metadata", "details", "headers"];
 
 /// Collects the fields of an error's body that state waiting times, with their values as text.
@@ -63,7 +64,7 @@ pub(super) fn field_wait(fields: &[(String, String)], now: SystemTime) -> Option
     waits.max().filter(|wait| !wait.is_zero())
 }
 
-/// Returns when the limits that headers in the body call used up are free again.
+/// Returns the time until the limits that are used up, according to headers repeated in the body, are reset.
 pub(super) fn used_up_reset(fields: &[(String, String)], now: SystemTime) -> Option<Duration> {
     let find = |name: &str| fields.iter().find(|(known, _)| known == name).map(|(_, text)| text.as_str());
     longest_used_up(fields.iter().map(|(name, _)| name.as_str()), find, now)

@@ -2,10 +2,10 @@ use std::time::Duration;
 
 const NANOS: u128 = 1_000_000_000;
 
-/// Reads a duration in Go's form (`6m0s`, `4ms`, `1h2m3.5s`) or as bare seconds (`60`, `1.5`).
+/// Parses a duration in Go's form (`6m0s`, `4ms`, `1h2m3.5s`) or as bare seconds (`60`, `1.5`).
 ///
-/// `None` if it is neither, negative, or beyond 64 bits of seconds. Digits below a nanosecond are cut off. A bare
-/// number may be a timestamp: [`time_until`](super::time_until) tells them apart.
+/// Returns `None` for another form, a negative value, or more seconds than 64 bits hold. Digits below a nanosecond are
+/// cut off. A bare number may also be a timestamp: [`time_until`](super::time_until) distinguishes the two.
 ///
 /// ```
 /// use std::time::Duration;
@@ -38,11 +38,11 @@ pub fn duration(text: &str) -> Option<Duration> {
         rest = next;
     }
     let seconds = u64::try_from(total / NANOS).ok()?;
-    // A remainder is below 10^9, so it fits.
+    // The remainder is smaller than 10⁹, so it fits.
     Some(Duration::new(seconds, (total % NANOS) as u32))
 }
 
-/// A decimal number: a whole part, and nano-parts of the next unit.
+/// Decimal number: an integer part, and a fraction in billionths.
 pub(super) struct Decimal {
     whole: u128,
     nanos: u128,
@@ -54,7 +54,7 @@ impl Decimal {
     }
 }
 
-/// Reads the decimal number at the beginning of `text`, and returns what follows.
+/// Parses the decimal number at the beginning of `text`, and returns the rest of the text too.
 pub(super) fn number(text: &str) -> Option<(Decimal, &str)> {
     let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (whole, rest) = text.split_at(end);

@@ -4,11 +4,11 @@ use http::{HeaderMap, HeaderName, header::RETRY_AFTER};
 
 use super::{duration, time_until};
 
-/// Parts of the names of headers about limits.
+/// Substrings of the names of headers about limits.
 pub(super) const LIMITS: [&str; 2] = ["ratelimit-", "rate-limit-"];
 
-/// Returns how long the vendor asks the caller to wait: `retry-after-ms`, else `retry-after` as seconds, as a timestamp or
-/// as an HTTP date after `now`.
+/// Returns the waiting time that the vendor asks for: `retry-after-ms`, otherwise `retry-after` as seconds, as a
+/// timestamp or as an HTTP date after `now`.
 ///
 /// Zero, or a time that is not in the future, counts as not stated, as in the official clients: Azure sends
 /// `retry-after-ms: 0` beside `retry-after: 1`.
@@ -20,7 +20,7 @@ pub fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     millis().filter(positive).or_else(|| seconds().filter(positive))
 }
 
-/// Reads milliseconds without a unit, unless they are a timestamp.
+/// Parses milliseconds without a unit, unless the number is a timestamp.
 pub(super) fn milliseconds(text: &str, now: SystemTime) -> Option<Duration> {
     let number = duration(text).filter(|_| text.ends_with(|c: char| c.is_ascii_digit() || c == '.'))?;
     match number.as_secs() {
@@ -29,13 +29,13 @@ pub(super) fn milliseconds(text: &str, now: SystemTime) -> Option<Duration> {
     }
 }
 
-/// Returns when the limits that the headers call used up are free again.
+/// Returns the time until the limits that are used up, according to the headers, are reset.
 pub(super) fn used_up_reset(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     longest_used_up(headers.keys().map(HeaderName::as_str), |name| headers.get(name)?.to_str().ok(), now)
 }
 
-/// Returns the longest of the resets of limits that are used up: `x-ratelimit-reset-tokens` counts if
-/// `x-ratelimit-remaining-tokens` is 0, and `x-ratelimit-reset` also if nothing says how much remains.
+/// Returns the longest time until the reset of a limit that is used up. `x-ratelimit-reset-tokens` counts if
+/// `x-ratelimit-remaining-tokens` is 0. `x-ratelimit-reset` also counts if no header states the remaining amount.
 pub(super) fn longest_used_up<'a, 'v>(
     names: impl Iterator<Item = &'a str>,
     value: impl Fn(&str) -> Option<&'v str>,
@@ -52,7 +52,7 @@ pub(super) fn longest_used_up<'a, 'v>(
     resets.max().filter(|wait| !wait.is_zero())
 }
 
-/// Reads the vendor's advice to retry or not to.
+/// Reads the header by which the vendor advises the caller to retry or not.
 pub(crate) fn should_retry(headers: &HeaderMap) -> Option<bool> {
     headers.get("x-should-retry")?.to_str().ok()?.trim().parse().ok()
 }
@@ -95,7 +95,7 @@ mod tests {
     #[test]
     fn retry_after_reads_timestamps() {
         for text in ["784111777", "784111777000"] {
-            // Below 10⁹ seconds it is a duration, whatever it may have meant.
+            // Below 10⁹ seconds the value counts as a duration, whatever was meant.
             assert!(wait_of(&[("retry-after", text)]).is_none_or(|wait| wait < Duration::from_secs(1_000_000_000)));
         }
         let now = UNIX_EPOCH + Duration::from_secs(1_787_150_055);

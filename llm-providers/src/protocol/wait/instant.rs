@@ -1,6 +1,6 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// Reads an instant after 1970 as RFC 3339 writes it: `2026-08-19T14:34:15Z`, with a fraction or an offset if need be.
+/// Parses a time after 1970 in the form of RFC 3339: `2026-08-19T14:34:15Z`, optionally with a fraction or an offset.
 pub(super) fn instant(text: &str) -> Option<SystemTime> {
     let (date, time) = text.split_once(['T', 't', ' '])?;
     let at = time.find(['Z', 'z', '+', '-'])?;
@@ -20,7 +20,7 @@ pub(super) fn instant(text: &str) -> Option<SystemTime> {
     UNIX_EPOCH.checked_add(Duration::new(u64::try_from(seconds).ok()?, nanos))
 }
 
-/// Reads three numbers of at most four digits.
+/// Parses three numbers of at most four digits.
 fn numbers(text: &str, separator: char) -> Option<[i64; 3]> {
     let mut parts = text.split(separator).map(|part| {
         let plain = (1..=4).contains(&part.len()) && part.bytes().all(|digit| digit.is_ascii_digit());
@@ -30,7 +30,7 @@ fn numbers(text: &str, separator: char) -> Option<[i64; 3]> {
     parts.next().is_none().then_some(three)
 }
 
-/// Returns the seconds by which a zone is ahead of UTC.
+/// Returns the offset of a time zone from UTC in seconds.
 fn offset(zone: &str) -> Option<i64> {
     if zone.eq_ignore_ascii_case("z") {
         return Some(0);
@@ -40,7 +40,8 @@ fn offset(zone: &str) -> Option<i64> {
     (hours < 24 && minutes < 60).then_some(sign * (hours * 60 + minutes) * 60)
 }
 
-/// Returns the days from 1970-01-01 to a date. Years are counted from March, so that the leap day comes last.
+/// Returns the number of days from 1970-01-01 to a date. Years begin in March in the computation, so that the leap day
+/// comes last.
 fn days(year: i64, month: i64, day: i64) -> i64 {
     let year = if month <= 2 { year - 1 } else { year };
     let (era, of_era) = (year.div_euclid(400), year.rem_euclid(400));

@@ -1,4 +1,4 @@
-//! Reading waiting times, in every form in which vendors state them. Readers take `now` and read no clock.
+//! Reading of waiting times in every form in which vendors state them. The functions take `now` and read no clock.
 
 mod body;
 mod duration;
@@ -24,16 +24,16 @@ pub(crate) struct BodyWaits<'b> {
     pub(crate) fields: &'b [(String, String)],
 }
 
-/// Returns how long a vendor asks the caller of a refused request to wait.
+/// Returns the waiting time that a vendor asks for when it refuses a request.
 ///
-/// The first of these that states a time decides: the `Retry-After` headers; the error's own fields and its message,
-/// the longer of both, because fields are often rounded down; the resets of used-up limits.
+/// The first of these that states a time decides: the `Retry-After` headers; the longer of the times in the error's
+/// fields and in its message, because fields are often rounded down; the resets of limits that are used up.
 pub(crate) fn stated_wait(headers: &HeaderMap, body: &BodyWaits<'_>, now: SystemTime) -> Option<Duration> {
     let wait = retry_after(headers, now).or_else(|| body_wait(body, now));
     wait.or_else(|| headers::used_up_reset(headers, now)).filter(until::is_believable)
 }
 
-/// Returns the waiting time that the body of an error states by itself, in its fields or its message.
+/// Returns the waiting time that the fields or the message of an error's body state.
 fn body_wait(body: &BodyWaits<'_>, now: SystemTime) -> Option<Duration> {
     let words = body.message.and_then(|message| words::wait_in_words(message, now));
     let wait = body::field_wait(body.fields, now).max(words).or_else(|| body::used_up_reset(body.fields, now));

@@ -2,18 +2,18 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::{duration, instant::instant};
 
-/// Smallest bare number that is a timestamp and no duration, and the number of seconds (31 years) that no vendor asks a
+/// Smallest bare number that counts as a timestamp. As a number of seconds it is 31 years, which no vendor asks a
 /// caller to wait.
 const TIMESTAMP: u64 = 1_000_000_000;
 
-/// Reads how long it is until a limit is free again: a [`duration`], or the time from `now` to a timestamp, which is
-/// zero if that has passed.
+/// Parses the time until a limit is reset: a [`duration`], or a timestamp, for which the time from `now` is returned,
+/// or zero if it has passed.
 ///
-/// Timestamps are RFC 3339, HTTP dates, and bare numbers from 10⁹ on: by their size, seconds, milliseconds,
+/// Timestamps are RFC 3339, HTTP dates, and bare numbers from 10⁹ on: which by their size are seconds, milliseconds,
 /// microseconds or nanoseconds since 1970. A smaller bare number is a duration in seconds.
 ///
-/// Returns `None` for anything else, and for a number that would be a time of 31 years or more: that is a timestamp
-/// which was misread or mistyped.
+/// Returns `None` for anything else, and for a result of 31 years or more, because it comes from a timestamp that was
+/// misread or mistyped.
 ///
 /// ```
 /// use std::time::{Duration, UNIX_EPOCH};
@@ -34,17 +34,18 @@ pub fn time_until(text: &str, now: SystemTime) -> Option<Duration> {
     }
 }
 
-/// Returns true if a vendor may ask a caller to wait for so long.
+/// Returns `true` if a vendor may ask a caller to wait for this time.
 pub(super) fn is_believable(wait: &Duration) -> bool {
     wait.as_secs() < TIMESTAMP
 }
 
-/// Returns the time that a number since 1970 stands for; `None` if it has a unit, such as seconds.
+/// Returns the time that a timestamp stands for; `None` if the text ends with a unit, such as `s`, so that it is a
+/// duration.
 fn epoch(text: &str, number: Duration) -> Option<SystemTime> {
     if text.ends_with(char::is_alphabetic) {
         return None;
     }
-    // Three digits more for each thousandth of a second.
+    // A unit a thousand times smaller adds three digits.
     let steps = (number.as_secs().ilog10() - TIMESTAMP.ilog10()) / 3;
     UNIX_EPOCH.checked_add(number / 1_000_u32.pow(steps.min(3)))
 }
@@ -78,11 +79,11 @@ mod tests {
             ("1787150099000000000", seconds(44)),
             ("2026-08-19T14:34:59Z", seconds(44)),
             ("Wed, 19 Aug 2026 14:34:59 GMT", seconds(44)),
-            // What has passed.
+            // Timestamps that have passed.
             ("1787150000", seconds(0)),
             ("1787150000000", seconds(0)),
             ("2026-08-19T14:34:14Z", seconds(0)),
-            // Neither.
+            // Neither a duration nor a timestamp.
             ("soon", None),
             ("-5", None),
             ("", None),

@@ -2,7 +2,7 @@ use std::time::{Duration, SystemTime};
 
 use super::{duration::number, time_until, until::is_believable};
 
-/// Words before a waiting time, in lower case.
+/// Words before a waiting time in a message, in lower case.
 const BEFORE: [&str; 12] = [
     "try again in ",
     "try again after ",
@@ -17,7 +17,7 @@ const BEFORE: [&str; 12] = [
     "reset after ",
     "available in ",
 ];
-/// Words that may stand between those and the number.
+/// Words that may stand between the words of [`BEFORE`] and the number.
 const FILLERS: [&str; 7] = ["about ", "approximately ", "around ", "another ", "at least ", "up to ", "~"];
 const UNITS: [(&[&str], u128); 7] = [
     (&["ns", "nanosecond", "nanoseconds"], 1),
@@ -45,7 +45,7 @@ pub(super) fn wait_in_words(message: &str, now: SystemTime) -> Option<Duration> 
     wait.filter(|wait| !wait.is_zero() && is_believable(wait))
 }
 
-/// Reads "2m59.56s", "33 seconds", "1 hour, 5 minutes and 2 seconds".
+/// Parses a time such as "2m59.56s", "33 seconds" or "1 hour, 5 minutes and 2 seconds".
 fn amount(text: &str) -> Option<Duration> {
     let (mut rest, mut total) = (text, None::<u128>);
     while let Some((figure, after)) = number(rest) {

@@ -7,11 +7,11 @@ use crate::protocol::fields::{Fields, take_text};
 
 /// Reads a block of a response; `None` if it is an empty text.
 ///
-/// The `input` of a tool call may be its JSON text, which keeps digits that no number of ours holds.
+/// The `input` of a tool call may be its JSON text, which keeps digits that a JSON number of this library cannot hold.
 ///
-/// A block without a name here (a vendor's own tools, their results) stays as the vendor wrote it, but for digits that
-/// a JSON number here cannot hold (a double, or 64 bits). Redacted thinking is reasoning whose text is hidden: its data
-/// is the signature, and its `type` an unknown field.
+/// A block of a kind that this library does not know (a vendor's own tools and their results) is kept as the vendor
+/// wrote it, except for digits that a JSON number cannot hold (64-bit integers and doubles). Redacted thinking becomes
+/// reasoning without text: its `data` is the signature, and its `type` an unknown field.
 pub(crate) fn read_block(block: Value) -> Option<Part> {
     let Value::Object(mut fields) = block else { return Some(Part::Other { value: Arc::new(block) }) };
     let text = |name: &str| fields.get(name).is_some_and(Value::is_string);
@@ -55,7 +55,7 @@ fn tool_call(mut fields: Fields) -> ToolCall {
     ToolCall { id, name, arguments, extra: Extra::from(fields) }
 }
 
-/// Restores the input of a block other than a tool call from text to JSON.
+/// Turns the JSON text in the `input` of a block that is not a tool call back into JSON.
 fn whole(fields: &mut Fields) {
     if let Some(Value::String(text)) = fields.get("input")
         && text.starts_with(['{', '['])
@@ -65,7 +65,7 @@ fn whole(fields: &mut Fields) {
     }
 }
 
-/// Returns the unknown fields of a text. An empty list of citations is left out.
+/// Returns the unknown fields of a text block. An empty list of citations is left out.
 fn unknown_fields(mut fields: Fields) -> Extra {
     if fields.get("citations").is_some_and(|list| list.is_null() || list.as_array().is_some_and(Vec::is_empty)) {
         fields.remove("citations");

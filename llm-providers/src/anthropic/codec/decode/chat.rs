@@ -14,25 +14,26 @@ use crate::protocol::{
 
 /// Reads the response to a message request.
 ///
-/// Fields without a name in [`ChatResponse`] stay in the `extra` of the response or of the part they came with, those of
-/// `usage` too; `stop_sequence` and `stop_details` stay with the choice. `type`, `role` and null carry no information
-/// and are dropped.
+/// Fields that [`ChatResponse`] does not have are kept in the `extra` of the response or of their part, including those
+/// of `usage`. `stop_sequence` and `stop_details` are kept in the `extra` of the choice. `type`, `role` and nulls carry
+/// no information and are dropped.
 ///
 /// # Errors
 ///
-/// [`ErrorKind::Malformed`](llm_core::ErrorKind::Malformed) if it is not UTF-8, not JSON (a proxy's page), or has no
-/// content: it was sent, so its charge is unknown, or known if it says its usage. If it holds an `error` instead, that.
+/// [`ErrorKind::Malformed`](llm_core::ErrorKind::Malformed) if the body is not UTF-8, not JSON (such as a proxy's
+/// page), or has no content. The charge is the stated usage, or unknown without one, because the request was sent. If
+/// the body holds an `error` instead, that error is returned.
 pub(crate) fn decode_chat(body: &[u8]) -> Result<Decoded<ChatResponse>, Error> {
     decode(body, ResponseUsage::default())
 }
 
-/// Decodes like [`decode_chat`], and reads from the request the surcharges that the response does not state.
+/// Decodes as [`decode_chat`] does, and reads the surcharges that the response does not state from the request.
 pub(crate) fn decode_response(request: &ChatRequest, body: &[u8]) -> Result<Decoded<ChatResponse>, Error> {
     decode(body, ResponseUsage::asked(request))
 }
 
-/// Removes the reason for a response's end, and its details, from the fields. If two reasons share one name here, the
-/// vendor's word stays among the fields.
+/// Removes the reason for the end of a response, and its details, from the fields. If several of the vendor's reasons
+/// map to one [`FinishReason`], the vendor's word is kept among the fields.
 pub(crate) fn settle(fields: &mut Fields) -> (FinishReason, Extra) {
     let reason = take_word(fields, "stop_reason");
     let mut unknown = Fields::new();

@@ -7,11 +7,12 @@ use crate::protocol::{
     usage::number,
 };
 
-/// Reads how many input tokens were counted. Counting is free.
+/// Reads the response to a request to count input tokens, which the vendor does not charge.
 ///
 /// # Errors
 ///
-/// [`ErrorKind::Malformed`](llm_core::ErrorKind::Malformed) if it does not say; if it holds an `error` instead, that.
+/// [`ErrorKind::Malformed`](llm_core::ErrorKind::Malformed) if the body has no count. If it holds an `error` instead,
+/// that error is returned.
 pub(crate) fn decode_count(body: &[u8]) -> Result<u64, Error> {
     let fields = object(body).map_err(free)?;
     match (fields.get("input_tokens").and_then(number), ErrorBody::in_response(&fields, "input_tokens")) {

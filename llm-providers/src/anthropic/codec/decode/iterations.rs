@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::counts::{counts, usage};
 use crate::protocol::{fields::Fields, usage::StatedUsage};
 
-/// Model calls behind one response (`usage.iterations`). The counts of `usage` itself leave some of them out.
+/// Model calls behind one response (`usage.iterations`). The counts of `usage` itself omit some of them.
 pub(super) struct Iterations(Vec<Iteration>);
 
 struct Iteration {
@@ -21,12 +21,12 @@ enum Kind {
     Message,
     /// Call of the fallback model that responded.
     Fallback,
-    /// Compaction, advisor or another call that the vendor counts separately.
+    /// Compaction, advisor or another call that the vendor counts separately from the response.
     Apart,
 }
 
 impl Iterations {
-    /// Reads the list, if there is one. An iteration without usable counts is left out.
+    /// Reads the list of iterations, if there is one. An iteration without usable counts is left out.
     pub(super) fn read(fields: &Fields, stated: &mut StatedUsage) -> Option<Self> {
         let list = fields.get("iterations")?.as_array()?;
         let read = |iteration: &Value| {
@@ -48,7 +48,8 @@ impl Iterations {
         self.0.iter().find(|one| one.kind == Kind::Fallback)?.model.clone()
     }
 
-    /// Returns the calls beside the response's own, and their tokens that the `stated` usage does not include.
+    /// Returns the calls in addition to the response's own, and the part of their tokens that the `stated` usage does
+    /// not include.
     pub(super) fn side_calls(&self, stated: &Usage) -> (Vec<SideCall>, Usage) {
         let messages: Usage = self.0.iter().filter(|one| one.kind != Kind::Apart).map(|one| one.usage).sum();
         let included = messages.input <= stated.input && messages.output <= stated.output;
@@ -56,7 +57,7 @@ impl Iterations {
         let (mut calls, mut beside) = (Vec::new(), Usage::default());
         for Iteration { kind, model, usage } in &self.0 {
             let declined = *kind == Kind::Message && served_by.is_some() && model.is_some() && *model != served_by;
-            // The vendor does not charge for a model that declined before it wrote anything.
+            // The vendor does not charge for a model that declined before it produced any output.
             let charged = included || usage.output > 0;
             if !(*kind == Kind::Apart || declined && charged) {
                 continue;

@@ -10,11 +10,13 @@ use crate::protocol::{
     fields::{Fields, malformed, object, take_list, take_text},
 };
 
-/// Reads a page of the list of models, and after which model the next page begins unless it was the last.
+/// Reads a page of the list of models, and the id of the model after which the next page begins; `None` on the last
+/// page.
 ///
 /// # Errors
 ///
-/// [`ErrorKind::Malformed`](llm_core::ErrorKind::Malformed) if it is no list; if it holds an `error` instead, that.
+/// [`ErrorKind::Malformed`](llm_core::ErrorKind::Malformed) if the body is not a list. If it holds an `error` instead,
+/// that error is returned.
 pub(crate) fn decode_models(body: &[u8]) -> Result<(Vec<Model>, Option<String>), Error> {
     page(body).map_err(|error| error.with_charge(Charge::None))
 }
@@ -29,7 +31,7 @@ fn page(body: &[u8]) -> Result<(Vec<Model>, Option<String>), Error> {
     };
     let models = list.into_iter().map(model).collect::<Result<Vec<_>, _>>()?;
     let more = fields.get("has_more") == Some(&Value::Bool(true));
-    // An empty page is the last, so that the listing ends.
+    // An empty page counts as the last one, so that the listing always ends.
     let next = take_text(&mut fields, "last_id").filter(|_| more && !models.is_empty());
     Ok((models, next))
 }

@@ -13,11 +13,11 @@ use crate::protocol::{
     usage::{StatedUsage, strip},
 };
 
-/// Usage and service that a response has stated so far.
+/// Usage and service class that a response has stated so far.
 #[derive(Debug, Default)]
 pub(crate) struct ResponseUsage {
     stated: StatedUsage,
-    /// Largest counts so far, for statements that leave some out.
+    /// Largest value of each count so far, because some statements leave counts out.
     counts: Counts,
     served_by: Option<Arc<str>>,
     service_tier: Option<Arc<str>>,
@@ -25,11 +25,12 @@ pub(crate) struct ResponseUsage {
     surcharges: Vec<Arc<str>>,
 }
 
-/// Number of counts that are removed once they are read.
+/// Number of the [`COUNTS`] that are removed from the fields once they are read.
 const READ: usize = 7;
 
 impl ResponseUsage {
-    /// Reads from the request the surcharges that its response does not state.
+    /// Creates the usage of a response to `request`, from which it reads the surcharges that the response does not
+    /// state.
     pub(crate) fn asked(request: &ChatRequest) -> Self {
         let mut usage = Self::default();
         usage.settings.take(|name| request.extra.get(name));
@@ -37,7 +38,7 @@ impl ResponseUsage {
         usage
     }
 
-    /// Reads a usage, or a piece of one.
+    /// Reads a usage, or a part of one.
     pub(crate) fn read(&mut self, fields: &Fields) {
         let tier = fields.get("service_tier").and_then(Value::as_str).map(Arc::from);
         self.service_tier = tier.or(self.service_tier.take());
@@ -55,8 +56,8 @@ impl ResponseUsage {
         }
     }
 
-    /// Takes out of a usage what is read of it. What has no place in [`Usage`] (the service class, a vendor's own
-    /// tools) stays behind; all of it does where the usage is not known.
+    /// Removes from a usage the fields that were read. Fields that have no place in [`Usage`] (the service class, a
+    /// vendor's own tools) are kept. If the usage is unknown, all fields are kept.
     pub(crate) fn strip(&self, fields: &mut Fields) {
         if self.usage().is_some() {
             strip(fields, &COUNTS[..READ]);

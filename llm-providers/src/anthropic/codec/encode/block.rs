@@ -13,17 +13,17 @@ use super::{
 use crate::protocol::encode::entry;
 use crate::protocol::{arguments, call_id, cross_vendor};
 
-/// A part as it is sent.
+/// Part of a message in the form in which it is sent.
 pub(super) struct Block<'a> {
     part: &'a Part,
-    /// The message's `cache_control`.
+    /// Value of `cache_control`, which the message gives to its last block.
     mark: Option<&'a Value>,
 }
 
 struct Content<'a>(&'a [Part]);
 
 impl<'a> Block<'a> {
-    /// Checks a part; returns `None` if it is not sent.
+    /// Checks a part, at the path `here` for errors; returns `None` if the part is not sent.
     pub(super) fn of(part: &'a Part, here: &str, options: Options) -> Result<Option<Self>, Error> {
         match part {
             Part::Text { extra, .. } => check_fields(extra, here, &["type", "text"], options)?,
@@ -63,7 +63,7 @@ impl<'a> Block<'a> {
         Ok(Some(Self { part, mark: None }))
     }
 
-    /// Adds the message's `cache_control`, unless the part has one or cannot have one.
+    /// Adds the message's `cache_control`. Returns `false` if the block already has one or cannot have one.
     pub(super) fn mark(&mut self, mark: &'a Value) -> bool {
         let own = match self.part {
             Part::Text { extra, .. } => extra.get("cache_control").is_some(),
@@ -78,7 +78,7 @@ impl<'a> Block<'a> {
         !own
     }
 
-    /// Returns the text of a part that has only text.
+    /// Returns the text of the part, if it has nothing else.
     pub(super) fn plain(&self) -> Option<&'a str> {
         match self {
             Self { part, mark: None } => plain(part),
@@ -86,13 +86,13 @@ impl<'a> Block<'a> {
         }
     }
 
-    /// Returns true for an empty text.
+    /// Returns `true` for an empty text.
     pub(super) fn is_empty(&self) -> bool {
         self.plain() == Some("")
     }
 }
 
-/// Returns the kind of a part, in words.
+/// Returns a few words that name the kind of a part.
 pub(super) fn kind(part: &Part) -> &'static str {
     match part {
         Part::Text { .. } => "text",
@@ -142,7 +142,7 @@ impl Serialize for Block<'_> {
             Part::Reasoning(reasoning) => write_reasoning(reasoning, &mut map)?,
             Part::Other { value } => match &**value {
                 Value::Object(fields) => fields.iter().try_for_each(|(k, v)| map.serialize_entry(k, v))?,
-                // A block is an object. Another value is sent as it is, and the vendor refuses it.
+                // A block must be an object. Another value is sent unchanged, and the vendor refuses it.
                 value => map.serialize_entry("value", value)?,
             },
         }
@@ -163,7 +163,7 @@ impl Serialize for Content<'_> {
 fn write_reasoning<M: SerializeMap>(reasoning: &Reasoning, map: &mut M) -> Result<(), M::Error> {
     let Reasoning { text, signature, extra } = reasoning;
     if is_redacted(extra) {
-        // The block's type is among its unknown fields.
+        // The block's `type` is among its unknown fields.
         map.serialize_entry("data", signature)?;
     } else {
         map.serialize_entry("type", "thinking")?;
@@ -185,7 +185,7 @@ fn plain(part: &Part) -> Option<&str> {
     }
 }
 
-/// Returns the arguments exactly as they were written, digits and order of fields included.
+/// Returns the arguments exactly as they were written, with all digits and in the same order.
 fn input(call: &ToolCall) -> Result<&RawValue, &'static str> {
     match serde_json::from_str::<&RawValue>(arguments(call)) {
         Ok(json) if json.get().starts_with('{') => Ok(json),
@@ -193,7 +193,7 @@ fn input(call: &ToolCall) -> Result<&RawValue, &'static str> {
     }
 }
 
-/// Returns the id of a call in the form that the vendor accepts.
+/// Returns the id of a tool call in the form that the vendor accepts.
 fn sent(id: &str) -> Cow<'_, str> {
     let fits = |id: &str| !id.is_empty() && id.bytes().all(|c| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'_'));
     call_id(id, 24, fits)

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::protocol::encode::{bytes, entry, no_shadow};
 
-/// Names that unknown fields cannot take.
+/// Names of known fields, which unknown fields must not have.
 const TAKEN: [&str; 11] = [
     "model",
     "messages",
@@ -25,21 +25,22 @@ const TAKEN: [&str; 11] = [
     "stop_sequences",
     "stream",
 ];
-/// Unknown fields that do not change the number of input tokens. The endpoint that counts refuses them.
+/// Unknown fields that do not change the number of input tokens. The endpoint that counts tokens refuses them.
 const UNCOUNTED: [&str; 5] = ["metadata", "service_tier", "container", "inference_geo", "speed"];
 
-/// Writes a chat request; the module docs of the vendor say in which form.
+/// Writes a chat request, in the form that the documentation of the module [`anthropic`](crate::anthropic) describes.
 pub(crate) fn encode_chat(request: &ChatRequest, options: Options, streamed: bool) -> Result<Bytes, Error> {
     check_sampling(&request.sampling, options)?;
     encode(request, options, Purpose::Response { streamed })
 }
 
 /// Returns the body of a request to count input tokens: that of [`encode_chat`] without the fields that do not change
-/// the number of input tokens (bound, sampling, `metadata`, `service_tier`, `container`, `inference_geo`, `speed`).
+/// the number of input tokens (`max_tokens`, sampling, `metadata`, `service_tier`, `container`, `inference_geo`,
+/// `speed`).
 ///
 /// # Errors
 ///
-/// As [`encode_chat`].
+/// The errors of [`encode_chat`].
 pub(crate) fn encode_count(request: &ChatRequest, options: Options) -> Result<Bytes, Error> {
     encode(request, options, Purpose::Count)
 }

@@ -7,7 +7,7 @@ use serde::{Serialize, Serializer, ser::SerializeMap};
 
 use super::{super::Options, fields::check_fields, unsupported::unsupported};
 
-/// Source of an image, as it is sent. A `data:` address is sent as the bytes that it holds.
+/// Source of an image in the form in which it is sent. A `data:` URL is sent as the bytes that it contains.
 pub(super) struct Source<'a>(pub(super) &'a ImageSource);
 
 pub(super) fn check(image: &Image, here: &str, options: Options) -> Result<(), Error> {
@@ -57,7 +57,7 @@ impl Serialize for Shown<'_> {
     }
 }
 
-/// Returns media type and base64 text of a `data:` address.
+/// Returns the media type and the base64 text of a `data:` URL.
 fn data(url: &str) -> Option<(&str, &str)> {
     let (head, data) = url.strip_prefix("data:")?.split_once(',')?;
     let media_type = head.strip_suffix(";base64")?;

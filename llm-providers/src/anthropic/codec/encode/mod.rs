@@ -1,4 +1,4 @@
-//! Requests.
+//! Encoding of requests.
 
 mod block;
 mod chat;

@@ -15,7 +15,7 @@ pub(super) struct Plan<'a> {
     pub(super) output_config: Option<Cow<'a, Value>>,
 }
 
-/// Beginnings of the names of models without levels of effort.
+/// Prefixes of the names of models that have no levels of reasoning effort.
 const WITHOUT_EFFORT: [&str; 10] = [
     "claude-2",
     "claude-3",
@@ -82,7 +82,7 @@ impl<'a> Plan<'a> {
         }
     }
 
-    /// Adds to `output_config`, which may be among the request's unknown fields too.
+    /// Adds a value to the object `output_config`, which may be among the request's unknown fields too.
     fn configure(&mut self, name: &str, field: &str, value: Value) -> Result<(), Error> {
         let config = self.output_config.get_or_insert_with(|| Cow::Owned(Value::Object(Map::new()))).to_mut();
         let Value::Object(config) = config else {

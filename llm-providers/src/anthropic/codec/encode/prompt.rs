@@ -10,13 +10,13 @@ use super::{
 use crate::protocol::encode::no_shadow;
 use crate::protocol::is_blank_instruction;
 
-/// A conversation as it is sent.
+/// Conversation in the form in which it is sent.
 pub(super) struct Prompt<'a> {
     pub(super) system: Vec<Block<'a>>,
     pub(super) turns: Vec<Turn<'a>>,
 }
 
-/// Turn of one role, made of one or several messages.
+/// Consecutive messages of one role, which are sent as one.
 pub(super) struct Turn<'a> {
     role: &'static str,
     blocks: Vec<Block<'a>>,
@@ -97,7 +97,7 @@ fn blocks<'a>(message: &'a Message, at: usize, options: Options) -> Result<Vec<B
     Ok(blocks)
 }
 
-/// Moves the message's `cache_control` to its last block.
+/// Moves the message's `cache_control` to its last block that can have one.
 fn mark<'a>(blocks: &mut [Block<'a>], mark: Option<&'a Value>, of: &str) -> Result<(), Error> {
     let (Some(mark), Some(last)) = (mark, blocks.last_mut()) else { return Ok(()) };
     if last.mark(mark) {

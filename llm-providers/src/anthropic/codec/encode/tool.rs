@@ -9,17 +9,17 @@ use serde_json::{Value, json};
 
 use crate::protocol::encode::{entries, entry, no_shadow};
 
-/// A tool as it is sent.
+/// Tool in the form in which it is sent.
 pub(super) struct EncodedTool<'a>(pub(super) &'a Tool);
 
-/// The choice of tools as it is sent.
+/// Rule for the use of tools in the form in which it is sent.
 pub(super) struct EncodedChoice<'a> {
     choice: &'a ToolChoice,
-    /// Allows at most one call.
+    /// True if at most one tool call is allowed at a time.
     single: bool,
 }
 
-/// Schema of a function without parameters, because the vendor requires one.
+/// Schema of a function without parameters, which the vendor requires to have one.
 static NOTHING: LazyLock<Value> = LazyLock::new(|| json!({"type": "object", "properties": {}}));
 
 pub(super) fn check(tool: &Tool, at: usize) -> Result<(), Error> {

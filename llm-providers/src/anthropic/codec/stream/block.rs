@@ -6,20 +6,20 @@ use serde_json::Value;
 use super::super::decode::read_block;
 use crate::protocol::fields::{Fields, malformed, take_text};
 
-/// Number of the only choice in this vendor's responses.
+/// Index of the choice: this vendor's responses have only one.
 pub(super) const CHOICE: u32 = 0;
 
-/// A block whose pieces are coming.
+/// Block of which pieces are still arriving.
 #[derive(Debug)]
 pub(super) struct OpenBlock {
     kind: Kind,
-    /// True if a piece of the block was returned.
+    /// True if an event for the block has been returned.
     shown: bool,
-    /// Fields of the block, without those that came in pieces.
+    /// Fields of the block, except those that arrive in pieces.
     fields: Fields,
-    /// JSON text of a tool's input so far, if it is not returned in pieces.
+    /// JSON text of a tool's input so far, if it is not returned piece by piece.
     input: String,
-    /// The signature so far.
+    /// Signature so far, which arrives in pieces.
     signature: String,
 }
 
@@ -27,14 +27,14 @@ pub(super) struct OpenBlock {
 pub(super) enum Kind {
     Text,
     Thinking,
-    /// A call, with its number.
+    /// Tool call, with its index.
     Tool(u32),
-    /// A block that arrives in one piece.
+    /// Block that is returned in one piece, when it ends.
     Held,
 }
 
 impl OpenBlock {
-    /// Begins a block. `calls` counts the tool calls.
+    /// Begins a block. `calls` counts the tool calls; `last` is the kind of the part before.
     pub(super) fn begin(mut fields: Fields, calls: &mut u32, last: Option<Kind>, events: &mut Vec<ChatEvent>) -> Self {
         let kind = match fields.get("type").and_then(Value::as_str) {
             Some("text") => Kind::Text,
@@ -56,7 +56,7 @@ impl OpenBlock {
                 let id = take_text(&mut fields, "id").unwrap_or_default().into();
                 let name = take_text(&mut fields, "name").unwrap_or_default().into();
                 events.push(ChatEvent::ToolCall { choice: CHOICE, index, id, name });
-                // Usually empty here; the text follows in pieces.
+                // The text is usually empty here, and follows in pieces.
                 input = take_text(&mut fields, "input").unwrap_or_default();
             }
             Kind::Held => {}
@@ -69,7 +69,7 @@ impl OpenBlock {
         block
     }
 
-    /// Reads a piece of the block.
+    /// Reads a piece of the block, and adds events for it.
     pub(super) fn delta(
         &mut self,
         mut delta: Fields,
@@ -99,7 +99,7 @@ impl OpenBlock {
         Ok(())
     }
 
-    /// Ends the block. Returns the kind of part that a following block of the same kind would be merged with, if any.
+    /// Ends the block. Returns the kind of its part if a following part of the same kind would be merged with it.
     pub(super) fn end(mut self, last: Option<Kind>, events: &mut Vec<ChatEvent>) -> Option<Kind> {
         if let Kind::Tool(index) = self.kind
             && !self.shown
@@ -138,7 +138,7 @@ impl OpenBlock {
         });
     }
 
-    /// Returns a block of which no piece was returned, unless it is empty.
+    /// Returns the complete block if no event for it was returned before, unless the block is empty.
     fn whole(mut self, events: &mut Vec<ChatEvent>) -> bool {
         let mut put = |name: &str, value: Value| drop(self.fields.insert(name.to_owned(), value));
         match self.kind {
@@ -152,7 +152,7 @@ impl OpenBlock {
                 put("signature", self.signature.into());
             }
             Kind::Held if !self.input.is_empty() => {
-                // Text that is not JSON stays text.
+                // Text that is not JSON is kept as text.
                 let input = serde_json::from_str(&self.input).unwrap_or(Value::String(self.input));
                 put("input", input);
             }
@@ -164,7 +164,7 @@ impl OpenBlock {
         says
     }
 
-    /// Keeps fields of a piece that have no name here.
+    /// Keeps the fields of a piece that this library does not know.
     fn keep_unknown(&mut self, delta: Fields) {
         for (name, value) in delta.into_iter().filter(|(_, value)| !value.is_null()) {
             match (self.fields.get_mut(&name), value) {

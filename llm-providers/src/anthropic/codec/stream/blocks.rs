@@ -5,18 +5,17 @@ use llm_core::{ChatEvent, Error};
 use super::block::{Kind, OpenBlock};
 use crate::protocol::fields::{Fields, malformed};
 
-/// The blocks of a stream, of which several may be open.
+/// Blocks of a streamed response, several of which may be open at the same time.
 ///
-/// Pieces of the first open block are returned at once. Those of the others wait until the blocks before have ended, so
-/// that
-/// the parts of the response are whole and in order.
+/// Pieces of the first open block are returned at once. Pieces of other blocks wait until the blocks before them have
+/// ended, so that the parts of the response arrive in order and undivided.
 #[derive(Debug, Default)]
 pub(super) struct Blocks {
     first: Option<(u32, OpenBlock)>,
     waiting: BTreeMap<u32, Waiting>,
-    /// Kind of the last part, if a further part of that kind would be merged with it.
+    /// Kind of the last part, if a following part of the same kind would be merged with it.
     last: Option<Kind>,
-    /// Number of tool calls that have begun.
+    /// Number of tool calls so far.
     calls: u32,
 }
 
@@ -28,8 +27,8 @@ struct Waiting {
 }
 
 impl Blocks {
-    /// Begins a block. A block that is open under the same index ends, because some servers do not send the end of
-    /// blocks.
+    /// Begins a block. A block that is still open at the same index ends, because some servers do not send the end of a
+    /// block.
     pub(super) fn start(&mut self, index: u32, block: Fields, events: &mut Vec<ChatEvent>) -> Result<(), Error> {
         match &self.first {
             Some((open, _)) if *open != index => {
@@ -59,7 +58,7 @@ impl Blocks {
         }
     }
 
-    /// Ends a block: without an index, the first open one.
+    /// Ends the block at an index, or the first open block if there is no index.
     pub(super) fn stop(&mut self, index: Option<u32>, events: &mut Vec<ChatEvent>) -> Result<(), Error> {
         if let Some(waiting) = index.and_then(|index| self.waiting.get_mut(&index)) {
             waiting.has_ended = true;
@@ -78,7 +77,8 @@ impl Blocks {
         self.advance(true, events)
     }
 
-    /// Returns the blocks that have waited, up to the first open one. With `all`, every block counts as ended.
+    /// Returns the events of blocks that have waited, up to the first open block. With `all`, every block counts as
+    /// ended.
     fn advance(&mut self, all: bool, events: &mut Vec<ChatEvent>) -> Result<(), Error> {
         while self.first.is_none() {
             let Some((index, waiting)) = self.waiting.pop_first() else { break };

@@ -19,15 +19,16 @@ use crate::protocol::{
     fields::{Fields, malformed, object_with, take_index, take_list, take_object, take_text},
 };
 
-/// Turns the data of a stream's events into pieces of the response, one event at a time.
+/// Turns the data of server-sent events into [`ChatEvent`]s, one event at a time.
 ///
-/// Put together, they give the response that comes whole, but for the spaces in tool arguments, which stay as the model
-/// wrote them. Blocks that have no pieces here (a vendor's own tools) come whole, and the response's unknown fields
-/// come at its end. Usage is cumulative: the largest figures count, and those before the end are lower bounds.
+/// Collected, they are equal to the response that is not streamed, except that white space in tool arguments is kept as
+/// the model wrote it. Blocks of kinds that this library does not know (a vendor's own tools) are returned in one
+/// piece, and the response's unknown fields at its end. Usage is cumulative: the largest counts decide, and those
+/// before the end are lower bounds.
 #[derive(Debug, Default)]
 pub struct EventDecoder {
     started: bool,
-    /// True if content came, even if it is still held back.
+    /// True if content has arrived, even if it is still held back.
     has_content: bool,
     id: Arc<str>,
     model: Arc<str>,
@@ -35,28 +36,29 @@ pub struct EventDecoder {
     halves: Halves,
     blocks: Blocks,
     finish: FinishReason,
-    /// Unknown fields of the response and of its usage, and the usage itself.
+    /// Unknown fields of the response and of its usage, and the fields of the usage itself.
     unknown_fields: Fields,
     unknown_usage_fields: Fields,
     response_usage: ResponseUsage,
     usage: Option<Usage>,
-    /// The usage of the whole response, once that is known.
+    /// Usage of the complete response, once it is known.
     total: Option<Usage>,
 }
 
 impl EventDecoder {
-    /// Creates the decoder of the response to this request, which states the surcharges that the response does not.
+    /// Creates a decoder of the response to `request`, which states the surcharges that the response does not state.
     pub(crate) fn of(request: &ChatRequest) -> Self {
         Self { response_usage: ResponseUsage::asked(request), ..Self::default() }
     }
 
-    /// Returns the pieces in one event's data. After `message_stop` there are none; kinds of events without a name here
-    /// are passed over, as the vendor asks.
+    /// Returns the events for the data of one server-sent event. Data after `message_stop` and unknown kinds of events
+    /// are ignored, as the vendor demands.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Malformed`] if it is not JSON or not an event, or belongs to no block; if it is an `error`, that.
-    /// The charge is unknown, or known if the whole response's usage came before.
+    /// [`ErrorKind::Malformed`] if the data is not JSON, not an event, or belongs to no block. An `error` event is
+    /// returned as that error. The charge is the usage of the complete response if it has arrived, otherwise it is
+    /// unknown.
     fn decode(&mut self, data: &str) -> Result<Vec<ChatEvent>, Error> {
         if self.done {
             return Ok(Vec::new());
@@ -83,7 +85,7 @@ impl EventDecoder {
             "message_delta" => self.message_delta(fields, events),
             "message_stop" => self.stop(events),
             "error" => Err(RULES.classify_inner(&ErrorBody::of(&serde_json::Value::Object(fields)), self.has_content)),
-            // An unknown kind of event may have an error message.
+            // An event of an unknown kind may hold an error.
             kind => {
                 let nameless = || ErrorBody::in_chunk(&fields, "content").filter(|_| kind.is_empty());
                 let error = ErrorBody::in_event(&fields).or_else(nameless);
@@ -115,7 +117,7 @@ impl EventDecoder {
             .ok_or_else(|| malformed("a content_block_start of the stream has no content_block"))?;
         self.started = true;
         self.respond_by(fallback_model(&block), events);
-        // An empty text is not content yet, and a block that arrives in one piece has no pieces.
+        // An empty text is not content yet. A block of another kind that arrives in one piece is.
         self.has_content |= !block.get("type").is_some_and(|kind| kind == "text" || kind == "thinking");
         self.blocks.start(index, block, events)
     }
@@ -138,7 +140,7 @@ impl EventDecoder {
         Ok(())
     }
 
-    /// Reads the message's fields, at its beginning and when they change.
+    /// Reads the fields of the message, at its beginning and when they change.
     fn message(&mut self, mut message: Fields, events: &mut Vec<ChatEvent>) {
         let usage = take_object(&mut message, "usage").unwrap_or_default();
         let (finish, unknown) = settle(&mut message);
@@ -158,8 +160,8 @@ impl EventDecoder {
         }
     }
 
-    /// Emits a second start with the name of the fallback model that responds, so that the response has that model's
-    /// price.
+    /// Adds a second [`ChatEvent::Start`] with the name of the fallback model that responds, so that the response is
+    /// priced by that model.
     fn respond_by(&mut self, model: Option<Arc<str>>, events: &mut Vec<ChatEvent>) {
         if let Some(model) = model.filter(|model| *model != self.model) {
             self.model = Arc::clone(&model);
@@ -167,7 +169,7 @@ impl EventDecoder {
         }
     }
 
-    /// Merges a usage, or a piece of one.
+    /// Merges a usage, or a part of one, into the usage so far.
     fn read_usage(&mut self, fields: Fields) {
         self.response_usage.read(&fields);
         merge(&mut self.unknown_usage_fields, fields);
@@ -206,11 +208,11 @@ impl StreamDecoder for EventDecoder {
         self.decode(data)
     }
 
-    /// Ends the stream and returns the pieces that were held back for the end.
+    /// Ends the stream and returns the events that were held back for its end.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Incomplete`] unless `message_stop` came, or the response has a reason of its end.
+    /// [`ErrorKind::Incomplete`] if neither `message_stop` nor the reason for the end of the response has arrived.
     fn finish(&mut self) -> Result<Vec<ChatEvent>, Error> {
         if !self.done && !self.is_finished() {
             let what = if self.started { "before its end" } else { "before it began" };
@@ -249,13 +251,13 @@ impl StreamDecoder for EventDecoder {
     }
 }
 
-/// Returns the model that a `fallback` block names.
+/// Returns the model that a block of type `fallback` names.
 fn fallback_model(block: &Fields) -> Option<Arc<str>> {
     let is_fallback = block.get("type").is_some_and(|kind| kind == "fallback");
     block.get("to").filter(|_| is_fallback)?.get("model").and_then(Value::as_str).map(Arc::from)
 }
 
-/// Replaces earlier fields by later ones, unless those are null.
+/// Replaces earlier fields by later ones that are not null.
 fn merge(known: &mut Fields, later: Fields) {
     known.extend(later.into_iter().filter(|(_, value)| !value.is_null()));
 }

@@ -3,7 +3,7 @@ use llm_core::{ChatResponse, Error};
 use super::super::{ChunkDecoder, fields::malformed};
 use crate::protocol::{Decoded, StreamDecoder};
 
-/// Reads the pieces of a streamed response that came as one list, and puts them together.
+/// Reads the chunks of a streamed response that arrived as one JSON list, and puts them together.
 pub(super) fn decode(body: &[u8]) -> Result<Decoded<ChatResponse>, Error> {
     let text = std::str::from_utf8(body).map_err(|error| malformed("the response is not UTF-8").with_source(error))?;
     let mut decoder = ChunkDecoder::default();

@@ -3,7 +3,7 @@ use serde_json::Value;
 
 use super::super::fields::Fields;
 
-/// Returns the error of a prompt that was blocked, so that there are no candidates.
+/// Returns the error for a prompt that was blocked, so that the response has no candidates.
 pub(crate) fn blocked(fields: &Fields) -> Option<Error> {
     let any = fields.get("candidates").and_then(Value::as_array).is_some_and(|list| !list.is_empty());
     let feedback = fields.get("promptFeedback").filter(|_| !any)?;

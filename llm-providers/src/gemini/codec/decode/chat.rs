@@ -14,20 +14,20 @@ use super::{
 use crate::protocol::usage::charged;
 use crate::protocol::{Decoded, error::ErrorBody};
 
-/// Reads the response to `generateContent`; also the list of pieces that `streamGenerateContent` answers with where
-/// a proxy drops its `alt=sse`.
+/// Reads the response to `generateContent`, or the list of chunks with which `streamGenerateContent` responds if a
+/// proxy drops `alt=sse`.
 ///
-/// Fields without a name in [`ChatResponse`] stay in the `extra` of the response, the choice or the message they came
-/// with: `safetyRatings` in the choice's, what [`Usage`](llm_core::Usage) has no place for under the response's
-/// `usageMetadata`. The word of a filter that stopped a candidate stays as `finishReason` in the choice's. A response may
-/// have no candidates (thinking took all there was): no choices then.
+/// Fields that [`ChatResponse`] does not have are kept in the `extra` of their response, choice or message:
+/// `safetyRatings` in that of the choice, counts that [`Usage`](llm_core::Usage) does not have under `usageMetadata` in
+/// that of the response. The word of a filter that stopped a candidate is kept as `finishReason` in the choice's
+/// `extra`. A response without candidates (because thinking took all output tokens) has no choices.
 ///
 /// # Errors
 ///
-/// [`ErrorKind::ContentFiltered`], with the reason as code, if the prompt was blocked: there is no response then. Its charge
-/// is known if the usage is stated. [`ErrorKind::Malformed`] if it is not UTF-8, not JSON, or no response; its charge is
-/// unknown, or known if it says its usage. If it holds an `error` instead, that. [`ErrorKind::Incomplete`] for a list of
-/// pieces without an end.
+/// [`ErrorKind::ContentFiltered`], with the reason as code, if the prompt was blocked; the charge is the stated usage.
+/// [`ErrorKind::Malformed`] if the body is not UTF-8, not JSON, or not a response; the charge is the stated usage, or
+/// unknown without one. [`ErrorKind::Incomplete`] if a list of chunks has no end. If the body holds an `error` instead,
+/// that error is returned.
 pub(crate) fn decode_chat(body: &[u8]) -> Result<Decoded<ChatResponse>, Error> {
     if body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body).trim_ascii_start().first() == Some(&b'[') {
         return array::decode(body);
@@ -66,7 +66,8 @@ fn response(mut fields: Fields) -> Result<ChatResponse, Error> {
     Ok(response)
 }
 
-/// Reads a candidate. A second candidate of one index continues the first, as in a stream.
+/// Reads a candidate, the one at position `at`. A second candidate with the same index continues the first, as in a
+/// stream.
 fn choice(choices: &mut BTreeMap<u32, (Choice, CallIds)>, response: &str, value: Value, at: u32) -> Result<(), Error> {
     let Value::Object(mut fields) = value else {
         return Err(malformed("a candidate of the response is not an object"));

@@ -13,14 +13,15 @@ use super::{
 use crate::protocol::usage::charged;
 use crate::protocol::{Decoded, error::ErrorBody};
 
-/// Reads the response to `batchEmbedContents` with this many inputs, in their order; also that to `embedContent`.
+/// Reads the response to `batchEmbedContents` with `inputs` inputs, in the order of the inputs, or the response to
+/// `embedContent`.
 ///
-/// Gemini does not tell the model, and its usage not always.
+/// Gemini does not state the model, and does not always state the usage.
 ///
 /// # Errors
 ///
-/// [`ErrorKind::Malformed`](llm_core::ErrorKind::Malformed) if it is not JSON, if a vector is missing or no vector; its
-/// charge is known if it says its usage. If it holds an `error` instead, that.
+/// [`ErrorKind::Malformed`](llm_core::ErrorKind::Malformed) if the body is not JSON, or a vector is missing or invalid;
+/// the charge is the stated usage. If the body holds an `error` instead, that error is returned.
 pub(crate) fn decode_embeddings(body: &[u8], inputs: usize) -> Result<Decoded<Embeddings>, Error> {
     let mut fields = object(body)?;
     if let Some(error) = ErrorBody::in_chunk(&fields, "embeddings") {
@@ -49,6 +50,6 @@ fn vectors(fields: &mut Fields, inputs: usize) -> Result<Vec<Arc<[f32]>>, Error>
 fn vector(item: &Value, at: usize) -> Result<Arc<[f32]>, Error> {
     let bad = || malformed(format!("the vector of input {at} is not one"));
     let numbers = item.get("values").and_then(Value::as_array).filter(|list| !list.is_empty()).ok_or_else(bad)?;
-    // Vendors compute in 32 bits or fewer, so no precision is lost.
+    // Vendors compute with 32 bits or fewer, so the conversion loses no precision.
     numbers.iter().map(|number| number.as_f64().map(|number| number as f32).ok_or_else(bad)).collect()
 }

@@ -7,7 +7,7 @@ use super::super::{
 };
 use crate::protocol;
 
-/// The vendor's words by their numbers, which some proxies send.
+/// Words of the vendor for the end of a candidate, in the order of their numbers, which some proxies send instead.
 const NUMBERED: [&str; 12] = [
     "FINISH_REASON_UNSPECIFIED",
     "STOP",
@@ -23,9 +23,8 @@ const NUMBERED: [&str; 12] = [
     "IMAGE_SAFETY",
 ];
 
-/// Removes the reason for a candidate's end from the fields. A candidate that calls functions ends with `STOP` like any
-/// other. The word of a filter stays: it
-/// says which filter it was.
+/// Removes the reason for a candidate's end from the fields. The vendor's reason is `STOP` also for a candidate that
+/// calls functions. The word of a filter is kept among the fields, because it tells which filter it was.
 pub(crate) fn take_finish(fields: &mut Fields, calls: &CallIds) -> FinishReason {
     let Some(word) = take_word(fields, "finishReason") else { return FinishReason::Unknown };
     let numbered = word.parse::<usize>().ok().and_then(|number| NUMBERED.get(number).copied());

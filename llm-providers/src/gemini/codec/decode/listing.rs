@@ -11,24 +11,24 @@ use crate::protocol::{Model, error::ErrorBody, usage::number};
 ///
 /// # Errors
 ///
-/// [`ErrorKind::Malformed`](llm_core::ErrorKind::Malformed) if there is no number in it. If it holds an `error`
-/// instead, that.
+/// [`ErrorKind::Malformed`](llm_core::ErrorKind::Malformed) if the body has no count. If it holds an `error` instead,
+/// that error is returned.
 pub(crate) fn decode_count(body: &[u8]) -> Result<u64, Error> {
     let fields = read(body, "totalTokens")?;
     let count = fields.get("totalTokens").and_then(number);
     count.ok_or_else(|| malformed("the response does not say how many tokens there are"))
 }
 
-/// Reads a page of the list of models, and the token of the next page unless it was the last.
+/// Reads a page of the list of models, and the token of the next page; `None` on the last page.
 ///
 /// # Errors
 ///
-/// [`ErrorKind::Malformed`](llm_core::ErrorKind::Malformed) if a model has no name. If it holds an `error` instead,
-/// that.
+/// [`ErrorKind::Malformed`](llm_core::ErrorKind::Malformed) if a model has no name. If the body holds an `error`
+/// instead, that error is returned.
 pub(crate) fn decode_models(body: &[u8]) -> Result<(Vec<Model>, Option<String>), Error> {
     let mut fields = read(body, "models")?;
     let next = take_text(&mut fields, "nextPageToken").filter(|next| !next.is_empty());
-    // An empty list is left out.
+    // The vendor leaves an empty list out.
     let models = take_list(&mut fields, "models").unwrap_or_default();
     Ok((models.into_iter().map(model).collect::<Result<_, _>>()?, next))
 }
@@ -58,7 +58,7 @@ fn take_whole(fields: &mut Fields, name: &str) -> Option<u64> {
     Some(number)
 }
 
-/// Reads a whole number, which protocol buffers may write as text.
+/// Reads an integer, which protocol buffers may write as text.
 fn whole(value: &Value) -> Option<u64> {
     value.as_u64().or_else(|| value.as_str()?.parse().ok())
 }

@@ -22,8 +22,8 @@ const SIGNATURE: &str = "thoughtSignature";
 
 /// Reads a part of a candidate of a response.
 ///
-/// An empty text or thought without other fields is dropped. A part of a kind that this library
-/// has no name for stays as the vendor wrote it.
+/// An empty text or thought without other fields is dropped. A part of a kind that this library does not know is kept
+/// as the vendor wrote it.
 pub(crate) fn read_part(value: Value, response: &str, ids: &mut CallIds) -> Option<Part> {
     match value {
         Value::Object(fields) if fields.get("functionCall").is_some_and(is_call) => Some(call(fields, response, ids)),
@@ -43,7 +43,7 @@ fn is_call(call: &Value) -> bool {
     call.get("name").is_some_and(Value::is_string)
 }
 
-/// Restores the arguments of an unknown kind of call from text to JSON.
+/// Turns the JSON text in the arguments of an unknown kind of call back into JSON.
 fn whole(part: &mut Value) {
     let Some(Value::Object(call)) = part.get_mut("functionCall") else { return };
     if let Some(Value::String(text)) = call.get("args")
@@ -54,15 +54,15 @@ fn whole(part: &mut Value) {
     }
 }
 
-/// Reads a call. The part's own unknown fields, its signature among them, are the call's extra; those of the call
-/// itself stand there in an object `functionCall`.
+/// Reads a function call. Unknown fields of the part, such as its signature, become the call's `extra`. Unknown fields
+/// of the call are put into an object `functionCall` in the `extra`.
 fn call(mut part: Fields, response: &str, ids: &mut CallIds) -> Part {
     let mut call = take_object(&mut part, "functionCall").unwrap_or_default();
     let id = ids.next(response, take_text(&mut call, "id")).into();
     let name = take_text(&mut call, "name").unwrap_or_default().into();
     let arguments = match call.remove("args") {
         None | Some(Value::Null) => "{}".into(),
-        // The arguments' text as it was read, so that no digit is lost.
+        // The text of the arguments as it was received, so that no digit is lost.
         Some(Value::String(args)) => args.into(),
         Some(args) => args.to_string().into(),
     };
@@ -79,7 +79,7 @@ fn text(mut part: Fields) -> Option<Part> {
     if thought {
         let signature = take_text(&mut part, SIGNATURE).map(Into::into);
         if signature.is_some() {
-            // The field distinguishes this signature from other vendors'.
+            // This field marks the signature as Gemini's.
             part.insert("thought".to_owned(), true.into());
         }
         let says = !text.is_empty() || signature.is_some() || !part.is_empty();
@@ -95,7 +95,7 @@ fn image(part: &Fields) -> Option<Part> {
     let blob = part.get("inlineData")?.as_object().filter(|blob| only(blob, &["mimeType", "data"]))?;
     let media_type = blob.get("mimeType")?.as_str().filter(|kind| kind.starts_with("image/"))?.into();
     let data = blob.get("data")?.as_str()?;
-    // Both alphabets of base64 are allowed.
+    // Both alphabets of base64 are accepted.
     let alphabet = if data.contains(['-', '_']) { URL_SAFE } else { STANDARD };
     let data = GeneralPurpose::new(&alphabet, LENIENT).decode(data).ok()?.into();
     let unknown = part.iter().filter(|(name, _)| *name != "inlineData");

@@ -4,29 +4,31 @@ use serde_json::{Map, Value};
 use super::super::fields::{Fields, malformed, take_list};
 
 const CALL: &str = "functionCall";
-/// Largest depth and largest length of a list that pieces may fill.
+/// Largest depth of the arguments, and largest length of a list in them, that pieces may fill.
 const MOST: usize = 100;
 
-/// A function call whose arguments come in pieces, as the vendor streams them if `streamFunctionCallArguments` asks for it:
-/// a call with `willContinue`, pieces of its arguments (`partialArgs`) by JSON path, and a call without `willContinue`.
+/// Function call whose arguments arrive in pieces, if the request set `streamFunctionCallArguments`: a call with
+/// `willContinue`, then pieces of its arguments (`partialArgs`) with JSON paths, and finally a call without
+/// `willContinue`.
 #[derive(Debug, Default)]
 pub(crate) struct PartialCall(Option<Open>);
 
 #[derive(Debug)]
 struct Open {
-    /// The part without its arguments.
+    /// Fields of the part, without the arguments.
     part: Fields,
     arguments: Value,
 }
 
-/// A step of a JSON path.
+/// Step of a JSON path.
 enum Step<'p> {
     Field(&'p str),
     Item(usize),
 }
 
 impl PartialCall {
-    /// Reads a part of a response. Returns the part, or the call that it completes; `None` while a call is open.
+    /// Reads a part of a response. Returns the part, or the complete call if the part completes one; `None` while a
+    /// call is open.
     ///
     /// # Errors
     ///
@@ -49,13 +51,13 @@ impl PartialCall {
         Ok(if continues { None } else { self.0.take().map(|open| open.close(Value::to_string)) })
     }
 
-    /// Returns true while a call is open.
+    /// Returns `true` while a call is open.
     pub(crate) fn is_open(&self) -> bool {
         self.0.is_some()
     }
 
-    /// Returns the call that is open at the end of a response. Its arguments lack their end, so that they cannot be
-    /// read as complete.
+    /// Returns the call that is still open at the end of a response. The end of its arguments is missing, so they do
+    /// not parse.
     pub(crate) fn broken_off(&mut self) -> Option<Value> {
         self.0.take().map(|open| {
             open.close(|arguments| {
@@ -102,7 +104,7 @@ impl Open {
     }
 }
 
-/// Inserts a piece into the arguments. A piece of an existing text is appended to it.
+/// Inserts a piece into the arguments. A piece of text is appended to the text at its path.
 fn put(arguments: &mut Value, piece: &Value) -> Result<(), Error> {
     let path = piece.get("jsonPath").and_then(Value::as_str).unwrap_or_default();
     let bad =
@@ -132,7 +134,7 @@ fn put(arguments: &mut Value, piece: &Value) -> Result<(), Error> {
     match (place, value) {
         (Value::String(text), Some(Value::String(more))) => text.push_str(more),
         (place, Some(value)) => *place = value.clone(),
-        // `nullValue`, or a piece that only announces another.
+        // The piece is `nullValue`, or only announces another one.
         (_, None) => {}
     }
     Ok(())

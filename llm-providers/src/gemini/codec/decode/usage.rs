@@ -9,15 +9,15 @@ use crate::protocol::{
     usage::{StatedUsage, discard, number},
 };
 
-/// Usage that a response has stated so far: a count that a later piece leaves out stays as it was.
+/// Usage that a response has stated so far. A count that a later chunk leaves out keeps its value.
 #[derive(Debug, Default)]
 pub(crate) struct ResponseUsage {
     counts: [u64; 5],
-    /// Tokens of audio and of images, by list of details.
+    /// Tokens of audio and of images, for each list of details.
     details: [[u64; 2]; 5],
     stated: StatedUsage,
     service_tier: Option<Arc<str>>,
-    /// Number of searches, which the candidates state.
+    /// Number of searches, which the vendor states in the candidates.
     pub(crate) searches: u64,
 }
 
@@ -37,9 +37,8 @@ const DETAILS: [&str; 5] = [
 ];
 
 impl ResponseUsage {
-    /// Removes the usage from the fields of a response or a piece of one. Counts that have no place in [`Usage`]
-    /// (documents, video)
-    /// stay behind under `usageMetadata`.
+    /// Removes the usage from the fields of a response or a chunk. Counts that have no place in [`Usage`] (documents,
+    /// video) are kept under `usageMetadata`.
     pub(crate) fn take(&mut self, fields: &mut Fields) {
         let Some(mut usage) = take_object(fields, "usageMetadata") else { return };
         let tier = usage.get("serviceTier").and_then(Value::as_str).map(Arc::from);
@@ -53,7 +52,7 @@ impl ResponseUsage {
                 *known = ["AUDIO", "IMAGE"].map(|kind| modality(rows, kind));
             }
         }
-        // An empty one stays, because it distinguishes a response from other JSON.
+        // An empty object is kept, because it distinguishes a response from other JSON.
         fields.insert("usageMetadata".to_owned(), usage.into());
         if counts.iter().all(Result::is_ok) {
             for (known, count) in self.counts.iter_mut().zip(counts) {
@@ -63,8 +62,8 @@ impl ResponseUsage {
         }
     }
 
-    /// Adds up the counts. Input is the prompt with its cached tokens, and beside it what the vendor's own tools found;
-    /// output is the candidates' tokens, and beside them the thoughts.
+    /// Computes the usage. The input is the prompt, including its cached tokens, plus the tokens that the vendor's own
+    /// tools added. The output is the candidates' tokens plus those of the thoughts.
     fn merge(&mut self) {
         let [prompt, found, cached, said, thought] = self.counts;
         if prompt == 0 {
@@ -81,7 +80,7 @@ impl ResponseUsage {
         self.stated.merge(usage);
     }
 
-    /// Returns the usage, with the searches. `None` while no prompt was stated.
+    /// Returns the usage with the number of searches; `None` until the vendor has stated the size of the prompt.
     pub(crate) fn usage(&self) -> Option<Usage> {
         Some(Usage { searches: self.searches, ..self.stated.usage()? })
     }
@@ -90,7 +89,7 @@ impl ResponseUsage {
         &self.stated
     }
 
-    /// Joins a response with its stated usage.
+    /// Returns a response together with its stated usage.
     pub(crate) fn decoded<A>(&self, response: A, tier: Option<Arc<str>>) -> Decoded<A> {
         Decoded { usage: self.usage(), ..Decoded::stated(response, &self.stated, tier) }
     }
@@ -100,16 +99,16 @@ impl ResponseUsage {
     }
 }
 
-/// Field of the sources of a candidate, its searches included.
+/// Name of the field that holds a candidate's sources, including its searches.
 pub(crate) const GROUNDS: &str = "groundingMetadata";
 
-/// Returns the number of searches in a candidate's unknown fields.
+/// Returns the number of searches that a candidate's `groundingMetadata` states.
 pub(crate) fn searches(grounds: Option<&Value>) -> u64 {
     let queries = grounds.and_then(|grounds| grounds.get("webSearchQueries")?.as_array());
     queries.map_or(0, |queries| queries.len() as u64)
 }
 
-/// Returns the number of tokens of a kind in the details.
+/// Returns the number of tokens of one modality, such as audio, in a list of details.
 fn modality(rows: &[Value], kind: &str) -> u64 {
     let counts = rows.iter().filter(|row| row["modality"] == kind).filter_map(|row| number(row.get("tokenCount")?));
     counts.fold(0, u64::saturating_add)

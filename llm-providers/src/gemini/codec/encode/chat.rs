@@ -14,7 +14,7 @@ use super::{
 };
 use crate::protocol::encode::{bytes, no_shadow};
 
-/// Names that unknown fields cannot take.
+/// Names of known fields, which unknown fields must not have.
 const TAKEN: [&str; 8] = [
     "contents",
     "generation_config",
@@ -26,16 +26,16 @@ const TAKEN: [&str; 8] = [
     "tools",
 ];
 
-/// Writes a chat request; the module docs of the vendor say in which form.
+/// Writes a chat request, in the form that the documentation of the module [`gemini`](crate::gemini) describes.
 pub(crate) fn encode_chat(request: &ChatRequest, dialect: Dialect) -> Result<Bytes, Error> {
     bytes(&Body::new(request, dialect)?)
 }
 
-/// A whole request.
+/// Complete request in the form in which it is sent.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Body<'a> {
-    /// Model, written where the request stands inside another.
+    /// Name of the model, which is written only if the request is inside another one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) model: Option<String>,
     pub(super) contents: Vec<Content<'a>>,
@@ -81,7 +81,7 @@ impl<'a> Body<'a> {
         })
     }
 
-    /// Returns true if the request has no field but its contents.
+    /// Returns `true` if the request has no other field than `contents`.
     pub(super) fn is_bare(&self) -> bool {
         self.system_instruction.is_none()
             && self.tools.is_empty()

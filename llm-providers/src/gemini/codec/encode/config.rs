@@ -7,11 +7,11 @@ use serde_json::{Map, Value, json};
 use super::{super::Dialect, unsupported::unsupported};
 use crate::protocol::encode::no_name_shadows;
 
-/// Name of the object, in requests and among unknown fields.
+/// Name of the object with the settings of the response, in requests and among unknown fields.
 pub(super) const NAME: &str = "generationConfig";
 const THINKING: &str = "thinkingConfig";
 
-/// Encodes the settings of the response, with the unknown fields that belong beside them.
+/// Encodes the settings of the response, together with the unknown fields that belong into the same object.
 pub(super) fn generation(request: &ChatRequest, dialect: Dialect) -> Result<Map<String, Value>, Error> {
     let mut ours = sampling(&request.sampling);
     if let Some(format) = &request.response_format {
@@ -78,7 +78,7 @@ fn form(to: &mut Map<String, Value>, format: &ResponseFormat, dialect: Dialect) 
     let schema = match format {
         ResponseFormat::Text => return Ok(()),
         ResponseFormat::JsonObject => None,
-        // Responses always follow it exactly, and its name is a label.
+        // Gemini's responses always follow the schema exactly, and the format has no field for the schema's name.
         ResponseFormat::JsonSchema(JsonSchema { name: _, description, schema, strict: _ }) => {
             Some(described(schema, description.as_deref())?)
         }
@@ -91,7 +91,7 @@ fn form(to: &mut Map<String, Value>, format: &ResponseFormat, dialect: Dialect) 
     Ok(())
 }
 
-/// Returns a schema with the response's description, which has no other place.
+/// Returns a schema with the description of the response, for which the format has no other field.
 fn described(schema: &Value, description: Option<&str>) -> Result<Value, Error> {
     let mut schema = schema.clone();
     let Some(description) = description else { return Ok(schema) };
@@ -104,7 +104,7 @@ fn described(schema: &Value, description: Option<&str>) -> Result<Value, Error> 
     }
 }
 
-/// Converts the effort of thinking: a budget in tokens, or a level.
+/// Converts the reasoning effort: a number is a budget in tokens, any other word a level.
 fn effort(effort: &str) -> Map<String, Value> {
     let config = match (effort, effort.parse::<i64>()) {
         ("none", _) => json!({"thinkingBudget": 0}),

@@ -9,11 +9,11 @@ use super::{
 };
 use crate::protocol::encode::bytes;
 
-/// Returns the body of `countTokens`: the conversation alone, or the whole request if there is more to it.
+/// Returns the body of `countTokens`: only the conversation, or the complete request if it has other fields.
 ///
 /// # Errors
 ///
-/// As [`encode_chat`](super::encode_chat).
+/// The errors of [`encode_chat`](super::encode_chat).
 pub(crate) fn encode_count(request: &ChatRequest, dialect: Dialect) -> Result<Bytes, Error> {
     let mut whole = Body::new(request, dialect)?;
     if whole.is_bare() {

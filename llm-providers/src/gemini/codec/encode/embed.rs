@@ -5,13 +5,13 @@ use serde::Serialize;
 use super::{super::address::resource, unsupported::unsupported};
 use crate::protocol::encode::{bytes, no_shadow};
 
-/// Returns the body of `batchEmbedContents`, one request for each input. Unknown fields (`taskType`, `title`) stand in
-/// each.
+/// Returns the body of `batchEmbedContents`, with one request for each input. Unknown fields (`taskType`, `title`) are
+/// in each of them.
 ///
 /// # Errors
 ///
-/// [`ErrorKind::InvalidRequest`](llm_core::ErrorKind::InvalidRequest) as [`EmbedRequest::validate`], or if an unknown
-/// field shadows one of the request; [`ErrorKind::Unsupported`](llm_core::ErrorKind::Unsupported) for inputs that are
+/// [`ErrorKind::InvalidRequest`](llm_core::ErrorKind::InvalidRequest) if [`EmbedRequest::validate`] fails or an unknown
+/// field has the name of a known one; [`ErrorKind::Unsupported`](llm_core::ErrorKind::Unsupported) for inputs that are
 /// tokens.
 pub(crate) fn encode_embed(request: &EmbedRequest) -> Result<Bytes, Error> {
     request.validate()?;

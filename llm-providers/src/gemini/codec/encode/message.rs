@@ -14,10 +14,10 @@ use super::{
 use crate::protocol::encode::{names, no_name_shadows, no_shadow};
 use crate::protocol::{arguments, cross_vendor, is_blank_instruction};
 
-/// Fields of which a part holds one, so that its unknown fields cannot.
+/// Fields of which a part must have exactly one, so that unknown fields must not have these names.
 const KINDS: [&str; 5] = ["text", "inlineData", "fileData", "functionCall", "functionResponse"];
 
-/// A turn of the conversation.
+/// Consecutive messages of one role, which are sent as one content.
 #[derive(Serialize)]
 pub(super) struct Content<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -25,7 +25,7 @@ pub(super) struct Content<'a> {
     parts: Vec<EncodedPart<'a>>,
     #[serde(flatten)]
     extra: Extra,
-    /// True if it holds results of tools, which stand together.
+    /// True if the content holds results of tools, which are sent without other parts.
     #[serde(skip)]
     responses: bool,
 }
@@ -58,7 +58,7 @@ pub(super) fn conversation(
         no_shadow(&of, &message.extra, &["role", "parts"])?;
         let turn = turn(message, &messages[..at], &of, dialect)?;
         if turn.parts.is_empty() && !message.parts.is_empty() {
-            // All parts were left out, and a turn without parts must not be sent.
+            // All parts were left out, and Gemini refuses a content without parts.
             continue;
         }
         match contents.last_mut() {
@@ -125,7 +125,8 @@ fn turn<'a>(message: &'a Message, before: &'a [Message], of: &str, dialect: Dial
     Ok(content)
 }
 
-/// Refuses unknown fields of a part that it has itself, and those that another vendor's response left.
+/// Returns an error for unknown fields of a part that have the name of a known one, or that another vendor's response
+/// left.
 fn check(part: &Part, here: &str, dialect: Dialect) -> Result<(), Error> {
     let of = format!("{here}.");
     let extra = match part {
@@ -134,7 +135,7 @@ fn check(part: &Part, here: &str, dialect: Dialect) -> Result<(), Error> {
             extra
         }
         Part::ToolCall(call) => {
-            // Unknown fields of the call itself are in an object of that name.
+            // Unknown fields of the call itself are in an object with the name `functionCall`.
             no_name_shadows(&format!("{of}extra."), names(&call.extra).filter(|name| *name != "functionCall"), &KINDS)?;
             &call.extra
         }
@@ -158,11 +159,11 @@ fn check(part: &Part, here: &str, dialect: Dialect) -> Result<(), Error> {
     if dialect.approximate { Ok(()) } else { cross_vendor::refuse_fields(extra, here, &OWN) }
 }
 
-/// Returns a tool call of the conversation so far. Its unknown fields are those of its part; those of the call itself
-/// are in an object `functionCall` among them.
+/// Encodes a tool call of the conversation so far. The unknown fields of the call become fields of its part, except
+/// those in an object `functionCall`, which become fields of the call.
 fn called<'a>(call: &'a ToolCall, here: &str) -> Result<EncodedPart<'a>, Error> {
     let ToolCall { id, name, arguments: _, extra } = call;
-    // The model's own text, so that digits and the order of fields stay.
+    // The model's own text is sent, so that digits and the order of fields are kept.
     let args = match serde_json::from_str::<&RawValue>(arguments(call)) {
         Ok(args) if args.get().starts_with('{') => args,
         _ => return Err(Error::invalid(format!("{here}.arguments is not a JSON object, as gemini wants it"))),

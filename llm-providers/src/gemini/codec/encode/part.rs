@@ -10,10 +10,10 @@ use serde_json::{Map, Value, value::RawValue};
 use super::unsupported::unsupported;
 use crate::protocol::cross_vendor;
 
-/// Unknown fields that come from this vendor's own responses.
+/// Unknown fields that this vendor's own responses contain.
 pub(super) const OWN: [&str; 3] = ["functionCall", "thought", "thoughtSignature"];
 
-/// A part as it is sent.
+/// Part in the form in which it is sent.
 #[derive(Serialize)]
 #[serde(untagged)]
 pub(super) enum EncodedPart<'a> {
@@ -79,7 +79,7 @@ pub(super) struct Answered<'a> {
     pub(super) extra: Map<String, Value>,
 }
 
-/// Result of a tool, as the object that it must be: as it is, or under a name.
+/// Result of a tool, which Gemini requires to be an object: another value is put into one, under a name.
 pub(super) struct Response {
     pub(super) under: Option<&'static str>,
     pub(super) said: Said,
@@ -98,12 +98,12 @@ enum Base64<'a> {
 }
 
 impl<'a> EncodedPart<'a> {
-    /// Creates a part with unknown fields.
+    /// Creates a part with its unknown fields.
     pub(super) fn with(data: Payload<'a>, extra: &Extra) -> Self {
         Self::Known(Box::new(Known { data, thought: false, thought_signature: None, extra: object(extra) }))
     }
 
-    /// Creates an image: its bytes, or a file that was uploaded to the vendor.
+    /// Creates an image part: from bytes, or from a file that was uploaded to Gemini.
     pub(super) fn image(image: &'a Image, here: &str) -> Result<Self, Error> {
         let Image { source, detail, extra } = image;
         if let Some(detail) = detail.as_deref().filter(|detail| *detail != "auto") {
@@ -145,19 +145,19 @@ impl Serialize for Base64<'_> {
     }
 }
 
-/// Returns the fields as an object that can be changed.
+/// Returns a copy of the fields as a JSON object.
 pub(super) fn object(extra: &Extra) -> Map<String, Value> {
     cross_vendor::own_fields(extra, &OWN).map(|(name, value)| (name.to_owned(), value.clone())).collect()
 }
 
-/// Returns the media type and the base64 of a `data:` address, which holds what it names.
+/// Returns the media type and the base64 text of a `data:` URL.
 fn inline(url: &str) -> Option<(&str, &str)> {
     let (kind, data) = url.strip_prefix("data:")?.split_once(',')?;
     let kind = kind.strip_suffix(";base64")?;
     Some((kind.split(';').next().filter(|kind| !kind.is_empty())?, data))
 }
 
-/// Returns true for the address of a file uploaded to Gemini.
+/// Returns `true` for the URL of a file that was uploaded to Gemini.
 fn is_uploaded(url: &str) -> bool {
     let path = url.strip_prefix("https://generativelanguage.googleapis.com/");
     path.is_some_and(|path| path.split_once('/').is_some_and(|(_, file)| file.starts_with("files/")))

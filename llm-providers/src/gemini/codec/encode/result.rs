@@ -8,7 +8,7 @@ use super::{
 };
 use crate::protocol::encode::no_shadow;
 
-/// Encodes the result of a tool. Gemini wants the function's name, which the earlier call has.
+/// Encodes the result of a tool. Gemini requires the function's name, which is taken from the earlier call in `before`.
 pub(super) fn answered<'a>(
     result: &'a ToolResult,
     before: &'a [Message],
@@ -35,7 +35,7 @@ pub(super) fn answered<'a>(
     Ok(EncodedPart::with(Payload::FunctionResponse(answered), &Extra::default()))
 }
 
-/// Returns the name of the function that the latest call with this id calls.
+/// Returns the name of the function in the latest tool call with this id.
 fn called<'a>(id: &str, before: &'a [Message]) -> Option<&'a str> {
     let parts = before.iter().rev().flat_map(|message| message.parts.iter().rev());
     parts.into_iter().find_map(|part| match part {
@@ -44,7 +44,7 @@ fn called<'a>(id: &str, before: &'a [Message]) -> Option<&'a str> {
     })
 }
 
-/// Returns a tool's result as the object that Gemini requires, with its digits as they were.
+/// Returns a tool's result as the object that Gemini requires, with all of its digits.
 fn response(text: String, is_error: bool) -> Response {
     let name = if is_error { "error" } else { "result" };
     match serde_json::from_str::<Box<RawValue>>(&text) {

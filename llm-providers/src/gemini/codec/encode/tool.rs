@@ -8,10 +8,10 @@ use serde_json::{Value, json};
 use super::{super::Dialect, unsupported::unsupported};
 use crate::protocol::encode::no_shadow;
 
-/// Names that a function's unknown fields cannot take.
+/// Names of known fields of a function, which unknown fields must not have.
 const TAKEN: [&str; 5] = ["name", "description", "parameters", "parametersJsonSchema", "parameters_json_schema"];
 
-/// An entry of `tools`: functions that stand side by side, or a tool of the vendor's own.
+/// Entry of `tools`: consecutive functions, or a tool of the vendor.
 #[derive(Serialize)]
 #[serde(untagged)]
 pub(super) enum ToolEntry<'a> {
@@ -39,7 +39,7 @@ struct Declaration<'a> {
     extra: &'a Extra,
 }
 
-/// Encodes the tools, in their order.
+/// Encodes the tools in their order.
 pub(super) fn entries(tools: &[Tool], dialect: Dialect) -> Result<Vec<ToolEntry<'_>>, Error> {
     let mut entries = Vec::new();
     for (at, tool) in tools.iter().enumerate() {
@@ -57,7 +57,7 @@ pub(super) fn entries(tools: &[Tool], dialect: Dialect) -> Result<Vec<ToolEntry<
     Ok(entries)
 }
 
-/// Encodes a choice of tools. Another form is the whole `toolConfig`.
+/// Encodes the rule for the use of tools. A rule that this library does not know is sent as the whole `toolConfig`.
 pub(super) fn config(choice: &ToolChoice) -> Value {
     let mode = |mode: &str| json!({"functionCallingConfig": {"mode": mode}});
     match choice {

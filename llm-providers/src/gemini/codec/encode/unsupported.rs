@@ -2,7 +2,7 @@ use llm_core::Error;
 
 use crate::protocol::encode;
 
-/// Creates the error of a request that this format cannot express.
+/// Creates the error of a request that Gemini's format cannot express.
 pub(super) fn unsupported(what: impl std::fmt::Display) -> Error {
     encode::unsupported(what, "gemini's format")
 }

@@ -3,34 +3,35 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 const HOUR: i64 = 3_600;
 const DAY: i64 = 24 * HOUR;
 
-/// Returns the time to the next midnight in California, where quotas of a day begin anew.
+/// Returns the time until the next midnight in California, when daily quotas are reset.
 pub(super) fn until_midnight(now: SystemTime) -> Duration {
     let utc = now.duration_since(UNIX_EPOCH).map_or(0, |since| i64::try_from(since.as_secs()).unwrap_or(0));
     let local = |utc: i64| utc - if is_summer(utc - 8 * HOUR) { 7 * HOUR } else { 8 * HOUR };
     let midnight = (local(utc).div_euclid(DAY) + 1) * DAY;
-    // The clocks change at two in the morning: by either offset this is before that, and says which one holds.
+    // The clocks change at two in the morning, so midnight comes before, and decides which offset holds.
     let next = if is_summer(midnight) { midnight + 7 * HOUR } else { midnight + 8 * HOUR };
     Duration::from_secs(u64::try_from(next - utc).unwrap_or(0))
 }
 
-/// Returns true during summer time, at this many seconds of Pacific standard time since 1970: from the second Sunday of
-/// March to the first of November, two in the morning.
+/// Returns `true` during summer time. `standard` is the Pacific standard time in seconds since 1970. Summer time lasts
+/// from the second Sunday of March to the first Sunday of November, each at two in the morning.
 fn is_summer(standard: i64) -> bool {
     let year = year_of(standard.div_euclid(DAY));
     let begins = sunday(year, 3, 8) * DAY + 2 * HOUR;
-    // At two of summer time it is one of standard time.
+    // Two o'clock in summer time is one o'clock in standard time.
     let ends = sunday(year, 11, 1) * DAY + HOUR;
     (begins..ends).contains(&standard)
 }
 
-/// Returns the first Sunday not before a day, as days since 1970.
+/// Returns the first Sunday on or after a day, in days since 1970.
 fn sunday(year: i64, month: i64, day: i64) -> i64 {
     let first = days(year, month, day);
     // The first of January 1970 was a Thursday.
     first + (3 - first).rem_euclid(7)
 }
 
-/// Returns the days from 1970 to a date. Years are counted from March, so that the leap day comes last.
+/// Returns the number of days from 1970 to a date. Years begin in March in the computation, so that the leap day comes
+/// last.
 fn days(year: i64, month: i64, day: i64) -> i64 {
     let year = if month <= 2 { year - 1 } else { year };
     let era = year.div_euclid(400);
@@ -40,7 +41,7 @@ fn days(year: i64, month: i64, day: i64) -> i64 {
 }
 
 fn year_of(day: i64) -> i64 {
-    // Wrong by at most one near the new year.
+    // The guess is wrong by at most one year, near the new year.
     let guess = 1970 + day.div_euclid(365);
     (0..).map(|less| guess - less).find(|year| days(*year, 1, 1) <= day).unwrap_or(guess)
 }

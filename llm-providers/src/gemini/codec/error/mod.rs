@@ -15,7 +15,7 @@ const KEY_WORDS: &[&str] =
     &["api key not valid", "api key expired", "api key was reported as leaked", "unregistered callers"];
 const MONEY_WORDS: &[&str] = &["credits are depleted", "spending cap", "spend limit", "billing account is not active"];
 
-/// Classification of errors; the docs of [`gemini`](crate::gemini) have the table.
+/// Classification of errors, as the table in the documentation of [`gemini`](crate::gemini) states it.
 pub(crate) const RULES: Rules = Rules {
     restated: &[
         (&[NO_STATUS], Sign::Typed(&["INVALID_ARGUMENT", "FAILED_PRECONDITION", "OUT_OF_RANGE"]), 400),
@@ -36,7 +36,7 @@ pub(crate) const RULES: Rules = Rules {
         row(400..=403, Sign::Says(KEY_WORDS), ErrorKind::Authentication),
         money(429..=429, Sign::Says(MONEY_WORDS)),
         money(429..=429, Sign::ZeroQuota),
-        // The longest wait decides.
+        // The quota with the longest waiting time decides.
         limit(429..=429, Sign::Quota(&["PerDay", "PerModel"]), ErrorKind::RateLimited, MODEL_DAY),
         limit(429..=429, Sign::Quota(&["PerDay"]), ErrorKind::RateLimited, GROUP_DAY),
         limit(429..=429, Sign::Quota(&["PerMinute", "PerModel"]), ErrorKind::RateLimited, MODEL_MINUTE),
@@ -55,7 +55,8 @@ const GROUP_DAY: LimitScope = LimitScope::Group(LimitWindow::Day);
 const MODEL_MINUTE: LimitScope = LimitScope::Model(LimitWindow::Minute);
 const GROUP_MINUTE: LimitScope = LimitScope::Group(LimitWindow::Minute);
 
-/// Returns the time to midnight in California, when quotas of a day begin anew, however soon a retry is advised.
+/// Returns the time until midnight in California, when daily quotas are reset, even if the vendor advises to retry
+/// earlier.
 fn until_new_day(found: Classification, now: SystemTime) -> Option<Duration> {
     matches!(found.scope, Some(MODEL_DAY | GROUP_DAY)).then(|| until_midnight(now))
 }

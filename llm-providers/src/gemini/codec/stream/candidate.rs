@@ -15,19 +15,19 @@ use super::{
     unknown_fields::UnknownFields,
 };
 
-/// A kind of part that pieces of more than one chunk make up.
+/// Kind of part that may extend over several chunks.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Growing {
     Text,
     Reasoning,
 }
 
-/// A candidate whose pieces are coming.
+/// Candidate of which pieces are still arriving.
 #[derive(Debug)]
 pub(super) struct OpenCandidate {
     index: u32,
     ids: CallIds,
-    /// True if content came.
+    /// True if content has arrived.
     has_content: bool,
     growing: Option<Growing>,
     partial: PartialCall,
@@ -55,7 +55,7 @@ impl OpenCandidate {
         self.finish != FinishReason::Unknown
     }
 
-    /// Returns true if content came, or the reason of its end.
+    /// Returns `true` if content or the reason for the candidate's end has arrived.
     pub(super) fn has_begun(&self) -> bool {
         self.has_content || self.partial.is_open() || self.is_finished()
     }
@@ -65,11 +65,11 @@ impl OpenCandidate {
         searches(self.unknown_fields.get(GROUNDS))
     }
 
-    /// Returns the pieces in one chunk's candidate, of the response with this id.
+    /// Returns the events for a chunk of this candidate. `response` is the id of the response.
     ///
     /// # Errors
     ///
-    /// Arguments of a call in pieces that cannot be put together.
+    /// The arguments of a call arrived in pieces that cannot be put together.
     pub(super) fn chunk(
         &mut self,
         response: &str,
@@ -96,13 +96,13 @@ impl OpenCandidate {
         Ok(())
     }
 
-    /// Emits the pieces that were held back for the end.
+    /// Emits the events that were held back for the end.
     pub(super) fn emit(&mut self, events: &mut Vec<ChatEvent>) {
         self.unknown_fields.emit(ExtraOf::Choice(self.index), events);
         self.unknown_message_fields.emit(ExtraOf::Message(self.index), events);
     }
 
-    /// Records the reason for the candidate's end. A function call that comes after the end changes it.
+    /// Records the reason for the candidate's end. A function call that arrives after the end changes it.
     fn end(&mut self, finish: FinishReason, events: &mut Vec<ChatEvent>) {
         let finish = match (&self.finish, finish) {
             (FinishReason::Stop, FinishReason::Unknown) if self.ids.calls() > 0 => FinishReason::ToolCalls,
@@ -121,8 +121,8 @@ impl OpenCandidate {
         }
     }
 
-    /// Turns a part into pieces; `number` is a call's. A part with a signature or unknown fields is not merged with its
-    /// neighbours.
+    /// Turns a part into events. `number` is the index of a tool call. A part with a signature or unknown fields is not
+    /// merged with its neighbours.
     fn piece(&mut self, number: u32, part: Part, events: &mut Vec<ChatEvent>) {
         let choice = self.index;
         let before = self.growing.take();

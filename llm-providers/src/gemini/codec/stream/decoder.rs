@@ -14,15 +14,15 @@ use super::{
 };
 use crate::protocol::{Halves, StreamDecoder, error::ErrorBody};
 
-/// A field whose text is kept, and the object that it stands in.
+/// Field whose JSON text is kept, in the object `functionCall`.
 const ARGS: &str = "args";
 const CALL: &str = "functionCall";
 
-/// Turns the data of a stream's events into pieces of the response, one `data:` field at a time.
+/// Turns the data of server-sent events into [`ChatEvent`]s, one `data:` field at a time.
 ///
-/// Every chunk is a response of its own; put together they are the unary one. Function calls are given whole, also
-/// those whose arguments come in pieces (`partialArgs`). Fields without a name, and the usage, are returned at the
-/// [end](Self::finish): of several usages the last counts.
+/// Every chunk is a response of its own; together they form the response that is not streamed. Function calls are
+/// returned in one piece, even if their arguments arrive in several (`partialArgs`). Unknown fields and the usage are
+/// returned at the [end](Self::finish). If several chunks state the usage, the last one decides.
 #[derive(Debug, Default)]
 pub struct ChunkDecoder {
     started: Option<(String, String)>,
@@ -36,18 +36,18 @@ pub struct ChunkDecoder {
 }
 
 impl ChunkDecoder {
-    /// Creates a decoder for a request for `asked` candidates. The response is incomplete until all of them have ended.
+    /// Creates a decoder for a request of `asked` candidates. The response is incomplete until all of them have ended.
     pub(crate) fn candidates(asked: u32) -> Self {
         Self { asked: usize::try_from(asked).unwrap_or(usize::MAX), ..Self::default() }
     }
 
-    /// Returns the pieces in one event's data: a chunk, or a list of them. Gemini has no `[DONE]`; after one there are
-    /// none.
+    /// Returns the events for the data of one server-sent event, which is a chunk or a list of chunks. Gemini sends no
+    /// `[DONE]`; if a proxy does, data after it is ignored.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Malformed`] if it is not JSON or not a chunk; [`ErrorKind::ContentFiltered`] if the prompt was
-    /// blocked, its charge known if the usage is stated; if it is an `error`, that.
+    /// [`ErrorKind::Malformed`] if the data is not JSON or not a chunk; [`ErrorKind::ContentFiltered`] if the prompt
+    /// was blocked, with the stated usage as its charge. An `error` in the data is returned as that error.
     pub(crate) fn decode(&mut self, data: &str) -> Result<Vec<ChatEvent>, Error> {
         let mut events = Vec::new();
         let data = &*self.halves.join(data);
@@ -66,7 +66,7 @@ impl ChunkDecoder {
         Ok(events)
     }
 
-    /// Returns what was stated of the usage.
+    /// Returns the usage that has been stated so far.
     pub(crate) fn response_usage(&self) -> &ResponseUsage {
         &self.response_usage
     }
@@ -99,7 +99,7 @@ impl ChunkDecoder {
         Ok(())
     }
 
-    /// Begins the response; fields that are missing at first may come later.
+    /// Begins the response. Fields that are missing in the first chunk may arrive later.
     fn start(&mut self, fields: &mut Fields, speaks: bool, events: &mut Vec<ChatEvent>) {
         let id = take_text(fields, "responseId").unwrap_or_default();
         let model = take_text(fields, "modelVersion").unwrap_or_default();
@@ -131,12 +131,12 @@ impl StreamDecoder for ChunkDecoder {
         self.decode(data)
     }
 
-    /// Ends the stream and returns the pieces that were held back for the end: unknown fields and the usage.
+    /// Ends the stream and returns the events that were held back for its end: unknown fields and the usage.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Incomplete`] unless there was a candidate, or as many as were [asked for](Self::candidates), and
-    /// each that began has a reason of its end.
+    /// [`ErrorKind::Incomplete`] if fewer candidates than were [requested](Self::candidates) have arrived (or none, if
+    /// the number is not known), or one that began has no reason for its end.
     fn finish(&mut self) -> Result<Vec<ChatEvent>, Error> {
         if self.candidates.len() < self.asked.max(1) || !self.candidates.values().all(OpenCandidate::is_finished) {
             let what = if self.started.is_none() { "before it began" } else { "before its end" };

@@ -3,17 +3,17 @@ use serde_json::Value;
 
 use super::super::fields::Fields;
 
-/// Field that every piece repeats in full.
+/// Field that every chunk repeats in full.
 const REPEATED: &str = "safetyRatings";
-/// Field of which pieces repeat parts.
+/// Field that chunks repeat in part.
 const PARTLY: &str = "usageMetadata";
 
-/// Unknown fields of the pieces of a stream. They are emitted once, at the end.
+/// Unknown fields of the chunks of a stream. They are emitted once, at the end of the stream.
 #[derive(Debug, Default)]
 pub(super) struct UnknownFields(Fields);
 
 impl UnknownFields {
-    /// Adds the fields of a piece. Objects merge. A list is appended, unless it repeats the known one.
+    /// Adds the fields of a chunk. Objects are merged. A list is appended, unless it repeats the known list.
     pub(super) fn take(&mut self, fields: Fields) {
         for (name, value) in fields {
             match (self.0.get_mut(&name), value) {
@@ -27,7 +27,7 @@ impl UnknownFields {
         }
     }
 
-    /// Returns the part of a field that has arrived.
+    /// Returns the value of a field as far as it has arrived.
     pub(super) fn get(&self, name: &str) -> Option<&Value> {
         self.0.get(name)
     }

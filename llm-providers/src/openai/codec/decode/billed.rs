@@ -3,13 +3,13 @@ use serde_json::Value;
 
 use crate::protocol::{dollars, fields::Fields};
 
-/// Returns the amount that the server states it billed, in `usage.cost`, as OpenRouter and gateways like it do. `None`
-/// if it states no amount, or if the caller's own key was billed an unknown rest.
+/// Returns the amount that the server states it billed, in `usage.cost`, as OpenRouter and similar gateways do. Returns
+/// `None` if it states no amount, or if the caller's own key was also billed, by an unknown amount.
 pub(crate) fn billed(fields: &Fields) -> Option<Usd> {
     let usage = fields.get("usage")?;
     let cost = dollars(usage.get("cost")?)?;
     match usage.get("is_byok") {
-        // The server's own fee. The vendor behind it bills the caller's key.
+        // `cost` is only the server's own fee, because the vendor behind it bills the caller's key.
         Some(Value::Bool(true)) => Some(cost + dollars(usage.get("cost_details")?.get("upstream_inference_cost")?)?),
         _ => Some(cost),
     }

@@ -17,15 +17,15 @@ use crate::protocol::{error::ErrorBody, finish_reason, usage::StatedUsage};
 
 /// Reads the response to a chat completion.
 ///
-/// Fields without a name in [`ChatResponse`] stay in the `extra` of the response, the choice or the message they came
-/// with; `object`, the message's `role` and an empty list of `annotations` carry no information and are dropped. Usage
-/// may be missing.
-/// Fewer choices than were asked for are what the vendor gave: they were paid for, and are no error.
+/// Fields that [`ChatResponse`] does not have are kept in the `extra` of their response, choice or message; `object`,
+/// the message's `role` and an empty list of `annotations` carry no information and are dropped. The usage may be
+/// missing. Fewer choices than requested are not an error, because they were paid for.
 ///
 /// # Errors
 ///
-/// [`ErrorKind::Malformed`](llm_core::ErrorKind::Malformed) if it is not UTF-8, not JSON (a proxy's page), or has no
-/// choices: it was sent, so its charge is unknown, or known if it says its usage. If it holds an `error` instead, that.
+/// [`ErrorKind::Malformed`](llm_core::ErrorKind::Malformed) if the body is not UTF-8, not JSON (such as a proxy's
+/// page), or has no choices. The charge is the stated usage, or unknown without one, because the request was sent. If
+/// the body holds an `error` instead, that error is returned.
 pub(crate) fn chat(body: &[u8], dialect: &Dialect) -> Result<Decoded<ChatResponse>, Error> {
     let mut fields = object_with(body, &["function"], "arguments")?;
     if let Some(error) = ErrorBody::in_response(&fields, "choices") {
@@ -41,7 +41,7 @@ pub(crate) fn chat(body: &[u8], dialect: &Dialect) -> Result<Decoded<ChatRespons
     Ok(Decoded::stated(response, &stated, service_tier).with_billed(billed))
 }
 
-/// Reads the service class, which OpenAI states beside the usage and Mistral in it.
+/// Reads the service class, which OpenAI states beside the usage and Mistral inside it.
 pub(crate) fn service_tier<'f>(field: impl Fn(&str) -> Option<&'f Value>) -> Option<&'f str> {
     let beside = field("service_tier").and_then(Value::as_str);
     beside.or_else(|| field("usage")?.get("service_tier")?.as_str())
@@ -51,7 +51,7 @@ pub(crate) fn service_tier<'f>(field: impl Fn(&str) -> Option<&'f Value>) -> Opt
 ///
 /// # Errors
 ///
-/// The error of a server that failed: such a response is not whole.
+/// The error of a server that failed while it responded, because such a response is incomplete.
 pub(crate) fn take_finish(choice: &mut Fields) -> Result<FinishReason, Error> {
     let Some(word) = take_word(choice, "finish_reason") else { return Ok(FinishReason::Unknown) };
     let kind = match word.as_str() {
@@ -84,7 +84,7 @@ fn choice(value: Value, at: u32) -> Result<Choice, Error> {
         return Err(RULES.classify_inner(&ErrorBody::of(error), false));
     }
     let finish = take_finish(&mut fields)?;
-    // Azure's filter takes the whole message away.
+    // Azure's filter removes the whole message.
     let filtered = finish == FinishReason::ContentFilter;
     let mut message = match take_object(&mut fields, "message") {
         Some(message) => message,

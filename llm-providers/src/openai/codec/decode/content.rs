@@ -7,8 +7,8 @@ use super::super::fields::{Fields, malformed, take_list, take_text};
 
 /// Removes reasoning, text and refusal from a message or a delta, in this order.
 ///
-/// Reasoning is `reasoning_content` (DeepSeek, vLLM) or `reasoning` (OpenRouter, Groq); a server that sends both sends
-/// the same text in both. `content` is a text, or a list of parts (Mistral). Empty texts give no part.
+/// Reasoning is in `reasoning_content` (DeepSeek, vLLM) or `reasoning` (OpenRouter, Groq); a server that sends both
+/// sends the same text in both. `content` is a text, or a list of parts (Mistral). An empty text makes no part.
 pub(crate) fn split_content(message: &mut Fields) -> Result<Vec<Part>, Error> {
     let mut parts = Vec::new();
     let reasoning = take_text(message, "reasoning_content");
@@ -42,7 +42,7 @@ fn push_reasoning(parts: &mut Vec<Part>, text: Option<String>) {
     }
 }
 
-/// Adds one part of a list. A part with more fields than its text stays as the vendor wrote it.
+/// Adds a part of a list. A part that has other fields than its text is kept as the vendor wrote it.
 fn push_part(parts: &mut Vec<Part>, part: Value) {
     let plain = part.as_object().is_some_and(|fields| fields.len() == 2);
     let kind = part.get("type").and_then(Value::as_str);
@@ -51,7 +51,7 @@ fn push_part(parts: &mut Vec<Part>, part: Value) {
         (Some("refusal"), true) if part["refusal"].is_string() => {
             parts.push(Part::Refusal { text: text(&part["refusal"]).into() });
         }
-        // Mistral marks its thinking as closed or open. Every part of a response is closed.
+        // Mistral states if its thinking is closed. In a complete response every part is closed.
         (Some("thinking"), _) if plain || only(&part, &["type", "thinking", "closed"]) => {
             match thoughts(&part["thinking"]) {
                 Some(text) => push_reasoning(parts, Some(text)),
@@ -66,8 +66,8 @@ fn only(part: &Value, names: &[&str]) -> bool {
     part.as_object().is_some_and(|fields| fields.keys().all(|name| names.contains(&name.as_str())))
 }
 
-/// Removes OpenRouter's `reasoning_details`, the reasoning with the signatures of the model's vendor. The part has no
-/// text, because its text came in another field.
+/// Removes OpenRouter's `reasoning_details`, which hold the reasoning with the signatures of the model's vendor. The
+/// part has no text, because the same text arrives in another field.
 pub(crate) fn take_details(message: &mut Fields) -> Option<Part> {
     let list = take_list(message, "reasoning_details")?;
     (!list.is_empty()).then(|| details_part(list))
@@ -79,7 +79,7 @@ pub(crate) fn details_part(list: Vec<Value>) -> Part {
     Part::Reasoning(Reasoning { extra, ..Reasoning::default() })
 }
 
-/// Reads Mistral's thinking: a text, or a list of text parts.
+/// Reads Mistral's thinking, which is a text or a list of text parts.
 fn thoughts(thinking: &Value) -> Option<String> {
     match thinking {
         Value::String(text) => Some(text.clone()),

@@ -15,13 +15,14 @@ use super::{
 use crate::protocol::usage::charged;
 use crate::protocol::{error::ErrorBody, usage::StatedUsage};
 
-/// Reads the response to an embeddings request with this many inputs: one vector for each, in the order of the inputs,
-/// whatever order they came in. Vectors may be lists of numbers or base64 of little-endian 32-bit floats.
+/// Reads the response to an embeddings request with `inputs` inputs. Returns one vector for each, in the order of the
+/// inputs, even if the vendor sent them in another order. A vector may be a list of numbers, or base64 of little-endian
+/// 32-bit floats.
 ///
 /// # Errors
 ///
-/// [`ErrorKind::Malformed`](llm_core::ErrorKind::Malformed) if it is not JSON, if a vector is missing, doubled or no
-/// vector; its charge is known if it says its usage. If it holds an `error` instead, that.
+/// [`ErrorKind::Malformed`](llm_core::ErrorKind::Malformed) if the body is not JSON, or a vector is missing, duplicate
+/// or invalid; the charge is the stated usage. If the body holds an `error` instead, that error is returned.
 pub(crate) fn vectors(body: &[u8], inputs: usize, dialect: &Dialect) -> Result<Decoded<Embeddings>, Error> {
     let mut fields = object(body)?;
     if let Some(error) = ErrorBody::in_response(&fields, "data") {
@@ -44,7 +45,7 @@ fn embeddings(mut fields: Fields, inputs: usize) -> Result<Embeddings, Error> {
     }
     let mut vectors: Vec<Option<Arc<[f32]>>> = vec![None; inputs];
     for (at, item) in data.iter().enumerate() {
-        // An index that is not a number is ignored. Then the vectors are in the order of the inputs.
+        // An index that is not a number is ignored, and the vectors then have the order of the inputs.
         let stated = item.get("index").and_then(index).and_then(|index| usize::try_from(index).ok());
         let index = stated.unwrap_or(at);
         match vectors.get_mut(index) {
@@ -55,7 +56,7 @@ fn embeddings(mut fields: Fields, inputs: usize) -> Result<Embeddings, Error> {
     }
     let model = take_text(&mut fields, "model").unwrap_or_default();
     fields.remove("object");
-    // There are as many vectors as places, and none came twice, so every place is filled.
+    // There are as many vectors as inputs, and no index occurred twice, so every input has a vector.
     let mut response = Embeddings::new(model, vectors.into_iter().flatten().collect());
     response.extra = Extra::from(fields);
     Ok(response)
@@ -64,14 +65,14 @@ fn embeddings(mut fields: Fields, inputs: usize) -> Result<Embeddings, Error> {
 fn vector(item: &Value, index: usize) -> Result<Arc<[f32]>, Error> {
     let bad = || malformed(format!("the vector of input {index} is not one"));
     let vector = numbers(item, bad)?;
-    // No vendor's vector is empty, and each value is a number.
+    // A valid vector is not empty, and each of its values is a finite number.
     let sound = !vector.is_empty() && vector.iter().all(|number| number.is_finite());
     sound.then_some(vector).ok_or_else(bad)
 }
 
 fn numbers(item: &Value, bad: impl Fn() -> Error) -> Result<Arc<[f32]>, Error> {
     match item.get("embedding") {
-        // Vendors compute in 32 bits or fewer, so no precision is lost.
+        // Vendors compute with 32 bits or fewer, so the conversion loses no precision.
         Some(Value::Array(numbers)) => {
             numbers.iter().map(|number| number.as_f64().map(|number| number as f32).ok_or_else(&bad)).collect()
         }

@@ -1,4 +1,4 @@
-//! Whole responses.
+//! Decoding of complete responses.
 
 mod billed;
 mod chat;

@@ -22,7 +22,8 @@ fn model(value: Value) -> Option<Model> {
     let mut model = Model::new(take_text(&mut fields, "id")?);
     fields.remove("object");
     model.name = take_text(&mut fields, "name").map(Into::into);
-    // OpenRouter, vLLM and Mistral tell the context, each by its own name; OpenRouter also the longest response.
+    // OpenRouter, vLLM and Mistral state the length of the context, each under another name. OpenRouter also states the
+    // length of the longest response.
     let context = ["context_length", "max_model_len", "max_context_length", "context_window"];
     model.input_limit = context.iter().find_map(|name| fields.get(*name)?.as_u64());
     let response = |field: &Value| field.get("max_completion_tokens")?.as_u64();

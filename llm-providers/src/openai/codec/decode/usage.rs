@@ -21,25 +21,26 @@ const CACHE_WRITE: [&str; 3] = [
 ];
 const REASONING: &str = "completion_tokens_details.reasoning_tokens";
 const SEARCHES: [&str; 2] = ["num_search_queries", "server_tool_use.web_search_requests"];
-/// Counts that are sums of other counts.
+/// Counts that are the sum of other counts.
 const REPEATED: [&str; 3] = [
     "prompt_cache_miss_tokens",
     "completion_tokens_details.accepted_prediction_tokens",
     "completion_tokens_details.rejected_prediction_tokens",
 ];
 
-/// Removes the usage from a response or a chunk, and merges it into `stated`. Returns `true` if there was one
-/// with a prompt. Its fields that have no place in [`Usage`] (OpenRouter's `cost`, Groq's timings) stay behind.
+/// Removes the usage from a response or a chunk, and merges it into `stated`. Returns `true` if a usage with a count
+/// for the prompt was found. Fields that [`Usage`] does not have (OpenRouter's `cost`, Groq's timings) are kept.
 ///
-/// Cached and cache-written tokens are part of `prompt_tokens`. Reasoning is part of `completion_tokens` or stands beside
-/// it, as `total_tokens` says. Where the server hides its thinking, the excess of `total_tokens` is reasoning too.
+/// Tokens read from and written to the cache are part of `prompt_tokens`. Reasoning is either part of
+/// `completion_tokens` or counted in addition, which `total_tokens` tells. If the server hides its thinking, the excess
+/// of `total_tokens` is reasoning too.
 pub(crate) fn take_usage(fields: &mut Fields, dialect: &Dialect, stated: &mut StatedUsage) -> bool {
     let mut any = take_from(fields, dialect, stated);
-    // Groq's streams.
+    // The usage in Groq's streams.
     if let Some(Value::Object(groq)) = fields.get_mut("x_groq") {
         any |= take_from(groq, dialect, stated);
     }
-    // Moonshot's streams.
+    // The usage in Moonshot's streams.
     for choice in fields.get_mut("choices").and_then(Value::as_array_mut).into_iter().flatten() {
         any |= choice.as_object_mut().is_some_and(|choice| take_from(choice, dialect, stated));
     }
@@ -58,7 +59,7 @@ fn take_from(fields: &mut Fields, dialect: &Dialect, stated: &mut StatedUsage) -
 
 fn read(fields: &mut Fields, dialect: &Dialect, stated: &mut StatedUsage) -> Result<Option<Usage>, Unusable> {
     let Some(prompt) = stated.take(fields, "prompt_tokens")? else { return Ok(None) };
-    // Embeddings have no output, and some servers leave a zero out.
+    // Embeddings have no output, and some servers leave out a count of zero.
     let completion = stated.take(fields, "completion_tokens")?.unwrap_or(0);
     let total = stated.take(fields, "total_tokens").ok().flatten();
     let reasoning = stated.take(fields, REASONING).ok().flatten().unwrap_or(0);

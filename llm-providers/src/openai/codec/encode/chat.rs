@@ -14,7 +14,7 @@ use super::{
 };
 use crate::protocol::encode::{bytes, entry, no_shadow};
 
-/// Names that unknown fields cannot take.
+/// Names of known fields, which unknown fields must not have.
 const TAKEN: [&str; 21] = [
     "model",
     "messages",
@@ -39,7 +39,7 @@ const TAKEN: [&str; 21] = [
     "stream",
 ];
 
-/// Writes a chat request; the module docs of the vendor say in which form.
+/// Writes a chat request, in the form that the documentation of the module [`openai`](crate::openai) describes.
 pub(crate) fn encode_chat(request: &ChatRequest, dialect: Dialect, streamed: bool) -> Result<Bytes, Error> {
     request.validate()?;
     no_shadow("", &request.extra, &TAKEN)?;
@@ -53,7 +53,7 @@ pub(crate) fn encode_chat(request: &ChatRequest, dialect: Dialect, streamed: boo
     bytes(&Body { request, dialect, streamed })
 }
 
-/// Refuses features that the server does not have.
+/// Returns an error for features that the server does not support.
 fn check(request: &ChatRequest, dialect: &Dialect) -> Result<(), Error> {
     let Sampling { top_k, seed, n, logprobs, top_logprobs, .. } = &request.sampling;
     let exact = !dialect.approximate;
@@ -163,7 +163,7 @@ impl Body<'_> {
     }
 }
 
-/// Adds the request for usage, because without it the cost of a stream is unknown.
+/// Adds the option that requests the usage, because the cost of a stream is unknown without it.
 fn stream_options(given: Option<&Value>) -> Value {
     let mut options = match given {
         Some(Value::Object(options)) => options.clone(),

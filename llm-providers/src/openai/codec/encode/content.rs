@@ -13,7 +13,7 @@ use super::{
 use crate::protocol::encode::entry;
 use crate::protocol::{arguments, cross_vendor::own_fields};
 
-/// The content of a message: one text as itself, anything else as a list of parts.
+/// Content of a message: a single text is sent as a string, anything else as a list of parts.
 pub(super) struct Content<'a>(pub(super) Vec<&'a Part>, pub(super) &'a Dialect);
 
 /// A tool call of the conversation so far.
@@ -27,12 +27,12 @@ struct Function<'a> {
     input: &'a str,
 }
 
-/// Returns the field that holds a call's name and input, and the name of the input.
+/// Returns the name of the field that holds a call's name and input, and the name of the input in it.
 pub(super) fn form(call: &ToolCall) -> (&'static str, &'static str) {
     if is_custom(call) { ("custom", "input") } else { ("function", "arguments") }
 }
 
-/// Returns true for a call of a tool whose input is free text.
+/// Returns `true` for a call of a custom tool, whose input is free text.
 pub(super) fn is_custom(call: &ToolCall) -> bool {
     call.extra.get("type").is_some_and(|kind| kind == "custom")
 }
@@ -56,13 +56,13 @@ impl Serialize for Piece<'_> {
             Part::Image(image) => piece(serializer, "image_url", &ImageUrl(image), &image.extra, self.1),
             Part::Other { value } => value.serialize(serializer),
             Part::Reasoning(reasoning) => Thinking(reasoning).serialize(serializer),
-            // `message::check` has refused all other parts.
+            // `message::check` has refused all other parts before.
             part => Err(serde::ser::Error::custom(format!("a part that is no content: {part:?}"))),
         }
     }
 }
 
-/// Writes `{"type": kind, kind: value}` and unknown fields.
+/// Writes `{"type": kind, kind: value}` with the unknown fields.
 fn piece<S: Serializer>(
     serializer: S,
     kind: &str,
@@ -117,7 +117,7 @@ impl Serialize for Function<'_> {
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("name", &call.name)?;
         map.serialize_entry(input, if is_custom(call) { &*call.arguments } else { arguments(call) })?;
-        // The vendor's other fields of that object.
+        // The vendor's other fields of that object are kept.
         let fields = call.extra.get(within).and_then(Value::as_object).into_iter().flatten();
         fields.into_iter().try_for_each(|(name, value)| map.serialize_entry(name, value))?;
         map.end()

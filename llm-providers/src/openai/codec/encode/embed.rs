@@ -7,14 +7,14 @@ use crate::protocol::encode::{bytes, entries, entry, no_shadow};
 
 /// Returns the body of an embeddings request.
 ///
-/// Vectors are asked for as numbers, or as base64 if the dialect says so; an `encoding_format` among the request's
-/// unknown fields wins.
+/// The body requests vectors as numbers, or as base64 if the dialect says so. An `encoding_format` among the request's
+/// unknown fields takes precedence.
 ///
 /// # Errors
 ///
-/// [`ErrorKind::Unsupported`] if the server has none; [`ErrorKind::InvalidRequest`] as [`EmbedRequest::validate`], if
-/// an unknown field shadows one of the request, or if some inputs are texts and others tokens: the format takes one
-/// kind at a time.
+/// [`ErrorKind::Unsupported`] if the server has no embeddings; [`ErrorKind::InvalidRequest`] if
+/// [`EmbedRequest::validate`] fails, an unknown field has the name of a known one, or some inputs are texts and others
+/// tokens, because the format allows only one kind in a request.
 pub(crate) fn encode_embed(request: &EmbedRequest, dialect: Dialect) -> Result<Bytes, Error> {
     request.validate()?;
     if dialect.is_missing(MissingFeature::Embeddings) {

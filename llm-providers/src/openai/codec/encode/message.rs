@@ -16,16 +16,16 @@ use super::{
 use crate::protocol::encode::{entries, entry, no_name_shadows, no_shadow};
 use crate::protocol::{cross_vendor, is_blank_instruction};
 
-/// Names that a message's unknown fields cannot take.
+/// Names of known fields of a message, which unknown fields must not have.
 const TAKEN: [&str; 6] = ["role", "content", "name", "tool_calls", "tool_call_id", "refusal"];
 
-/// Messages as they are sent: a tool's message once for each result in it.
+/// Messages in the form in which they are sent: a tool's message becomes one message for each result in it.
 pub(super) struct Messages<'a>(pub(super) &'a [Message], pub(super) &'a Dialect);
 
 struct PlainMessage<'a>(&'a Message, &'a Dialect);
 struct ToolMessage<'a>(&'a Message, &'a ToolResult, &'a Dialect);
 
-/// Refuses messages that the format cannot express.
+/// Returns an error for a message that the format cannot express.
 pub(super) fn check(message: &Message, at: usize, dialect: &Dialect) -> Result<(), Error> {
     let of = format!("messages[{at}].");
     no_shadow(&of, &message.extra, &TAKEN)?;
@@ -101,7 +101,7 @@ fn check_call(call: &ToolCall, here: &str, dialect: &Dialect) -> Result<(), Erro
     }
 }
 
-/// Refuses unknown fields of a part that stand beside a field of the same name, or that another vendor's response left.
+/// Returns an error if an unknown field of a part has the name of a known one, or comes from another vendor's response.
 fn check_extra(extra: &Extra, here: &str, taken: &[&str], dialect: &Dialect) -> Result<(), Error> {
     no_shadow(&format!("{here}."), extra, taken)?;
     if dialect.approximate { Ok(()) } else { cross_vendor::refuse_fields(extra, here, dialect.own_fields) }
@@ -187,7 +187,7 @@ impl Serialize for PlainMessage<'_> {
     }
 }
 
-/// Returns the speaker's name, where the server has a place for it.
+/// Returns the speaker's name, if the server supports names.
 fn name<'a>(message: &'a Message, dialect: &Dialect) -> Option<&'a Arc<str>> {
     message.name.as_ref().filter(|_| !dialect.is_missing(MissingFeature::Names))
 }

@@ -1,4 +1,4 @@
-//! Parts that only some servers take: reasoning of the conversation so far, ids of a fixed length.
+//! Encoding of parts that only some servers accept: reasoning of the conversation so far, ids of a fixed length.
 
 use std::borrow::Cow;
 
@@ -14,7 +14,7 @@ use crate::protocol::cross_vendor;
 
 const DETAILS: &str = "reasoning_details";
 
-/// Reasoning as a part of the content.
+/// Reasoning as a part of a message's content.
 pub(super) struct Thinking<'a>(pub(super) &'a Reasoning);
 
 #[derive(Serialize)]
@@ -32,7 +32,7 @@ impl Serialize for Thinking<'_> {
     }
 }
 
-/// Refuses reasoning that the server has no place for, or that another vendor signed.
+/// Returns an error for reasoning that the server's format has no field for, or that another vendor signed.
 pub(super) fn check(reasoning: &Reasoning, here: &str, dialect: &Dialect) -> Result<(), Error> {
     let Reasoning { text, signature: _, extra } = reasoning;
     if dialect.approximate {
@@ -48,12 +48,12 @@ pub(super) fn check(reasoning: &Reasoning, here: &str, dialect: &Dialect) -> Res
     Ok(())
 }
 
-/// Returns true if the reasoning has a text that may be sent, which is one that no other vendor signed.
+/// Returns `true` if the reasoning has a text, and no other vendor signed it.
 pub(super) fn says(reasoning: &Reasoning, dialect: &Dialect) -> bool {
     !reasoning.text.is_empty() && is_own(reasoning, dialect)
 }
 
-/// Writes a message's reasoning, unless it also has a field for it among its unknown ones.
+/// Writes the reasoning of a message, unless the message has the field for it among its unknown fields already.
 pub(super) fn thoughts<M: SerializeMap>(map: &mut M, message: &Message, dialect: &Dialect) -> Result<(), M::Error> {
     let Message { parts, extra, .. } = message;
     let reasonings = |parts| reasonings(parts, dialect);

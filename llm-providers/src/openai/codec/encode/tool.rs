@@ -6,14 +6,14 @@ use serde::{Serialize, Serializer, ser::SerializeMap};
 
 use crate::protocol::encode::{entry, no_shadow};
 
-/// Unknown field of a function that belongs beside the function's object, not inside it.
+/// Unknown field of a function that is sent beside the object `function`, not inside it.
 const BESIDE: &str = "cache_control";
 
-/// A tool as it is sent.
+/// Tool in the form in which it is sent.
 pub(super) struct EncodedTool<'a>(pub(super) &'a Tool);
-/// The choice of tools as it is sent, with the server's word for "any of them".
+/// Rule for the use of tools in the form in which it is sent, with the server's word for "at least one tool".
 pub(super) struct EncodedChoice<'a>(pub(super) &'a ToolChoice, pub(super) &'a str);
-/// The form of the response as it is sent.
+/// Form of the response, as it is sent.
 pub(super) struct EncodedFormat<'a>(pub(super) &'a ResponseFormat);
 
 struct Function<'a>(&'a FunctionTool);

@@ -1,4 +1,4 @@
-/// Progress of a JSON text, by its brackets.
+/// Progress of a JSON text that arrives in fragments, by its brackets.
 #[derive(Debug, Default)]
 pub(super) struct Brackets {
     depth: u32,
@@ -29,7 +29,7 @@ impl Brackets {
         !self.has_begun
     }
 
-    /// Returns `true` if more must come.
+    /// Returns `true` if a value has begun and is not complete.
     pub(super) fn is_open(&self) -> bool {
         self.in_text || self.depth > 0
     }

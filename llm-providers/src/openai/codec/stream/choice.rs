@@ -11,16 +11,16 @@ use super::{
     tool::OpenCalls,
 };
 
-/// A choice whose pieces are coming.
+/// Choice of which pieces are still arriving.
 #[derive(Debug, Default)]
 pub(super) struct OpenChoice {
-    /// Reason for the choice's end, as of now.
+    /// Reason for the choice's end, as stated so far.
     finish: FinishReason,
-    /// True if content came after a reason, so that this server's reasons do not mark the end.
+    /// True if content arrived after a reason for the end, so that the reasons of this server do not mark the end.
     went_on: bool,
-    /// True if content came.
+    /// True if content has arrived.
     has_content: bool,
-    /// Names of unknown fields that were passed on: of the choice, of the message.
+    /// Names of unknown fields that were emitted: those of the choice and those of the message.
     choice_names: BTreeSet<String>,
     message_names: BTreeSet<String>,
     calls: OpenCalls,
@@ -33,18 +33,18 @@ impl OpenChoice {
         self.finish != FinishReason::Unknown
     }
 
-    /// Returns true if content came, or the reason for the choice's end.
+    /// Returns `true` if content or the reason for the choice's end has arrived.
     pub(super) fn has_begun(&self) -> bool {
         self.has_content || self.is_finished()
     }
 
-    /// Returns true if the choice has a reason for its end, and no content came after it. Some servers send a reason in
-    /// every chunk.
+    /// Returns `true` if the choice has a reason for its end, and no content arrived after it. Some servers send a
+    /// reason in every chunk.
     pub(super) fn is_ended(&self) -> bool {
         self.is_finished() && !self.went_on
     }
 
-    /// Returns the pieces in one chunk's choice.
+    /// Returns the events for a chunk of this choice.
     pub(super) fn chunk(&mut self, choice: u32, mut fields: Fields, events: &mut Vec<ChatEvent>) -> Result<(), Error> {
         let mut delta = take_object(&mut fields, "delta").unwrap_or_default();
         delta.remove("role");
@@ -70,11 +70,11 @@ impl OpenChoice {
         Ok(())
     }
 
-    /// Returns the pieces that were held back for the end, and the reason for the end.
+    /// Returns the events that were held back for the end, and the reason for the end.
     pub(super) fn close(&mut self, choice: u32, events: &mut Vec<ChatEvent>) {
         self.calls.flush(choice, events);
         events.extend(self.details.take().map(|part| ChatEvent::Part { choice, part }));
-        // Sent even without a reason, because it tells readers that this choice exists.
+        // The event is sent even without a reason, because it tells readers that the choice exists.
         events.push(ChatEvent::Finish { choice, reason: self.finish.clone() });
     }
 }
@@ -88,7 +88,7 @@ fn piece(choice: u32, part: Part) -> ChatEvent {
     }
 }
 
-/// Emits unknown fields. A null is emitted only the first time.
+/// Emits unknown fields. A null is emitted only if the field is new.
 fn unknown_fields(of: ExtraOf, mut fields: Fields, names: &mut BTreeSet<String>, events: &mut Vec<ChatEvent>) {
     fields.retain(|name, value| !(value.is_null() && names.contains(name)));
     names.extend(fields.keys().cloned());

@@ -14,35 +14,36 @@ use super::{
 };
 use crate::protocol::{Halves, StreamDecoder, error::ErrorBody, usage::StatedUsage};
 
-/// Turns the data of a stream's events into pieces of the response, one `data:` field at a time.
+/// Turns the data of server-sent events into [`ChatEvent`]s, one `data:` field at a time.
 ///
-/// Fields that repeat in every chunk (`created`, `system_fingerprint`) are passed on once, and again when they change;
-/// `object` and random padding (`obfuscation`, Mistral's `p`) are dropped, so that a streamed response, put
-/// together, is the unary one. A tool call that carries fields of its own, or has no name yet, comes whole at the
-/// stream's end. So does the reason for a choice's end: some servers tell one in every chunk, of which the last counts.
+/// Fields that repeat in every chunk (`created`, `system_fingerprint`) are emitted once, and again when they change.
+/// `object` and random padding (`obfuscation`, Mistral's `p`) are dropped, so that the collected events are equal to
+/// the response that is not streamed. A tool call with unknown fields, or without a name so far, is emitted in one
+/// piece at the end of the stream. So is the reason for a choice's end, because some servers state one in every chunk,
+/// of which the last one counts.
 #[derive(Debug)]
 pub struct ChunkDecoder {
     started: Option<(String, String)>,
-    /// Last state of the response's unknown fields.
+    /// Latest values of the response's unknown fields.
     known: Fields,
     choices: BTreeMap<u32, OpenChoice>,
     /// Number of choices that were requested.
     asked: usize,
     halves: Halves,
     done: bool,
-    /// True after the pieces that were held back for the end were returned.
+    /// True after the events that were held back for the end have been returned.
     closed: bool,
     stated: StatedUsage,
-    /// Usage that was emitted as the whole response's.
+    /// Usage that was emitted last, as that of the complete response.
     settled: Option<Usage>,
     dialect: Dialect,
     service_tier: Option<Arc<str>>,
-    /// Largest usage that was stated.
+    /// Largest amount that the server has stated it billed.
     billed: Option<Usd>,
 }
 
 impl ChunkDecoder {
-    /// Creates the decoder of a server that differs from OpenAI.
+    /// Creates a decoder for a server, by its dialect.
     pub(crate) fn new(dialect: Dialect) -> Self {
         Self {
             started: None,
@@ -60,20 +61,20 @@ impl ChunkDecoder {
         }
     }
 
-    /// Sets the number of requested choices. Default: 1. A stream that is cut before so many have come is not
-    /// whole.
+    /// Sets the number of requested choices. Default: 1. A stream that ends before so many choices have arrived is
+    /// incomplete.
     pub(crate) fn choices(mut self, asked: u32) -> Self {
         self.asked = usize::try_from(asked).unwrap_or(usize::MAX).max(1);
         self
     }
 
-    /// Returns the pieces in one event's data. After `[DONE]` there are none.
+    /// Returns the events for the data of one server-sent event. Data after `[DONE]` is ignored.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Malformed`] if it is not JSON or not a chunk; if it is an `error`, that, unless every choice had
-    /// said why it ended: then the response is whole, and keeps the error as an unknown field. The charge is unknown,
-    /// or known if the usage came before.
+    /// [`ErrorKind::Malformed`] if the data is not JSON or not a chunk. An `error` in the data is returned as that
+    /// error, unless every choice has a reason for its end: then the response is complete, and keeps the error as an
+    /// unknown field. The charge is the usage if it has arrived, otherwise it is unknown.
     fn decode(&mut self, data: &str) -> Result<Vec<ChatEvent>, Error> {
         if self.done {
             return Ok(Vec::new());
@@ -86,14 +87,14 @@ impl ChunkDecoder {
         self.chunk(&data).map_err(|error| self.charged(error))
     }
 
-    /// Reads the data of an event that says by its name that it is an error, whether there is an `error` in it or not.
+    /// Reads the data of an event whose name says that it is an error, even if the data has no `error`.
     fn decode_error(&mut self, data: &str) -> Result<Vec<ChatEvent>, Error> {
         let fields = object(data.as_bytes()).unwrap_or_default();
         let body = ErrorBody::of(&Value::Object(fields));
         Err(self.charged(RULES.classify_inner(&body, self.has_begun())))
     }
 
-    /// Emits the pieces that were held back for the end, once.
+    /// Emits the events that were held back for the end, once.
     fn close(&mut self) -> Vec<ChatEvent> {
         let mut events = Vec::new();
         if std::mem::replace(&mut self.closed, true) {
@@ -102,7 +103,7 @@ impl ChunkDecoder {
         for (index, choice) in &mut self.choices {
             choice.close(*index, &mut events);
         }
-        // The last of the running totals are those of the whole response.
+        // The last of the cumulative counts are those of the complete response.
         self.settle(&mut events);
         events
     }
@@ -116,7 +117,7 @@ impl ChunkDecoder {
         if let Some(error) = ErrorBody::in_chunk(&fields, "choices").or_else(groq)
             && !self.is_told()
         {
-            // No further usage follows an error.
+            // After an error no further usage arrives.
             self.settled = self.stated.usage().filter(|_| stated);
             return Err(RULES.classify_inner(&error, self.has_begun()));
         }
@@ -136,14 +137,14 @@ impl ChunkDecoder {
             let index = take_index(&mut fields, "index").unwrap_or(at);
             self.choices.entry(index).or_default().chunk(index, fields, &mut events)?;
         }
-        // Figures beside an unfinished choice may still grow.
+        // Counts that arrive while a choice is unfinished may still grow.
         if stated && (last || self.is_told()) {
             self.settle(&mut events);
         }
         Ok(events)
     }
 
-    /// Emits the usage of the whole response, unless the same was emitted before.
+    /// Emits the usage of the complete response, unless the same usage was emitted before.
     fn settle(&mut self, events: &mut Vec<ChatEvent>) {
         let usage = self.stated.usage();
         if usage != self.settled {
@@ -152,7 +153,7 @@ impl ChunkDecoder {
         }
     }
 
-    /// Begins the response. Azure's first chunk has an empty id and model, so they may come later.
+    /// Begins the response. The id and the model may arrive later, because Azure's first chunk has empty ones.
     fn start(&mut self, fields: &mut Fields, speaks: bool, events: &mut Vec<ChatEvent>) {
         let id = take_text(fields, "id").unwrap_or_default();
         let model = take_text(fields, "model").unwrap_or_default();
@@ -180,12 +181,12 @@ impl ChunkDecoder {
         }
     }
 
-    /// Emits the changed fields among the response's unknown fields.
+    /// Emits the unknown fields of the response that have changed.
     fn emit_unknown(&mut self, fields: Fields, events: &mut Vec<ChatEvent>) {
         let mut new = Fields::new();
         for (name, value) in fields {
             let known = self.known.get(&name);
-            // Null replaces nothing, as when pieces are put together.
+            // Null replaces nothing, as in the aggregation of events.
             if known == Some(&value) || (known.is_some() && value.is_null()) {
                 continue;
             }
@@ -200,12 +201,12 @@ impl ChunkDecoder {
         }
     }
 
-    /// Returns true if content came, even if it is still held back.
+    /// Returns `true` if content has arrived, even if it is still held back.
     fn has_begun(&self) -> bool {
         self.choices.values().any(OpenChoice::has_begun)
     }
 
-    /// Returns true if all requested choices have come.
+    /// Returns `true` if all requested choices have arrived and have ended.
     fn is_told(&self) -> bool {
         self.choices.len() >= self.asked.max(1) && self.choices.values().all(OpenChoice::is_ended)
     }
@@ -232,13 +233,13 @@ impl StreamDecoder for ChunkDecoder {
         }
     }
 
-    /// Ends the stream and returns the pieces that were held back for the end.
+    /// Ends the stream and returns the events that were held back for its end.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Incomplete`] unless every choice that began has a reason of its end, and either so many choices
-    /// came as were asked for, or `[DONE]`: with that, fewer are what the vendor gave, as in a response that is not
-    /// streamed. With `[DONE]` and a usage, a response whose server tells no reasons is complete as well; it ends with
+    /// [`ErrorKind::Incomplete`] unless every choice that began has a reason for its end, and either all requested
+    /// choices or `[DONE]` have arrived. After `[DONE]`, fewer choices are no error, as in a response that is not
+    /// streamed. A response with `[DONE]` and a usage is also complete if its server states no reasons. It ends with
     /// [`FinishReason::Unknown`](llm_core::FinishReason::Unknown).
     fn finish(&mut self) -> Result<Vec<ChatEvent>, Error> {
         if !self.is_whole() {

@@ -3,13 +3,13 @@ use serde_json::{Map, Value};
 
 use super::super::{decode::details_part, fields::malformed};
 
-/// OpenRouter's `reasoning_details` as their fragments come: what has the same number and type is one detail.
+/// OpenRouter's `reasoning_details` as their fragments arrive. Fragments with the same index and type form one detail.
 #[derive(Debug, Default)]
 pub(super) struct OpenDetails(Vec<Map<String, Value>>);
 
-/// Largest number of details of one choice, because each fragment searches them for its own.
+/// Largest number of details of a choice, because each fragment is compared with all of them.
 const MOST: usize = 1_024;
-/// Fields whose fragments are concatenated. Of other fields the last value is kept.
+/// Fields whose fragments are concatenated. Other fields have the value of the last fragment.
 const GROWING: [&str; 3] = ["text", "summary", "data"];
 
 impl OpenDetails {
@@ -17,7 +17,7 @@ impl OpenDetails {
     ///
     /// # Errors
     ///
-    /// There are more details than any response has.
+    /// There are more than [`MOST`] details.
     pub(super) fn fragments(&mut self, list: Vec<Value>) -> Result<(), Error> {
         for fragment in list {
             let Value::Object(fragment) = fragment else { continue };

@@ -1,4 +1,4 @@
-//! Streamed responses.
+//! Decoding of streamed responses.
 
 mod brackets;
 mod choice;

@@ -9,19 +9,20 @@ use super::{
     brackets::Brackets,
 };
 
-/// The tool calls of a choice as their fragments come. Their numbers here are their order.
+/// Tool calls of a choice, as their fragments arrive. The index of a call in the emitted events is its position here.
 #[derive(Debug, Default)]
 pub(super) struct OpenCalls(Vec<OpenCall>);
 
 #[derive(Debug)]
 struct OpenCall {
-    /// The vendor's number; some servers give every call the same one.
+    /// Index that the vendor states. Some servers give every call the same one.
     number: u32,
     id: String,
     name: String,
-    /// Progress of its arguments.
+    /// Progress of the call's arguments.
     arguments: Brackets,
-    /// Call so far, if it must be emitted whole because it has no name yet, or fields that pieces cannot hold.
+    /// Call so far, if it must be emitted in one piece, because it has no name yet or has fields that pieces cannot
+    /// hold.
     held: Option<Held>,
 }
 
@@ -31,9 +32,9 @@ struct Held {
     extra: Extra,
 }
 
-/// Largest number of tool calls of one choice, because each piece searches them for its own.
+/// Largest number of tool calls of a choice, because each piece is compared with all of them.
 const MOST: usize = 1_024;
-/// Number that no call in the current form has.
+/// Index of a call in the deprecated form `function_call`, which no call in the current form has.
 const DEPRECATED: u32 = u32::MAX;
 
 impl OpenCalls {
@@ -41,7 +42,7 @@ impl OpenCalls {
     ///
     /// # Errors
     ///
-    /// There are more calls than any response has.
+    /// There are more than [`MOST`] calls.
     pub(super) fn fragment(
         &mut self,
         choice: u32,
@@ -70,7 +71,7 @@ impl OpenCalls {
     ///
     /// # Errors
     ///
-    /// As [`fragment`](Self::fragment).
+    /// The errors of [`fragment`](Self::fragment).
     pub(super) fn deprecated(
         &mut self,
         choice: u32,
@@ -83,7 +84,7 @@ impl OpenCalls {
         self.take(choice, fragment, events)
     }
 
-    /// Emits the calls that must be emitted whole.
+    /// Emits the calls that must be emitted in one piece.
     pub(super) fn flush(&mut self, choice: u32, events: &mut Vec<ChatEvent>) {
         for call in &mut self.0 {
             let Some(Held { arguments, extra }) = call.held.take() else { continue };
@@ -130,13 +131,13 @@ impl OpenCalls {
         Ok(())
     }
 
-    /// Returns the index of the call that a fragment belongs to; `None` if it begins a call, or may belong to several.
-    /// Such a
-    /// fragment becomes a call without a name, which is kept for the caller but makes no complete response.
+    /// Returns the position of the call that a fragment belongs to; `None` if the fragment begins a call, or may belong
+    /// to several. In the latter case it becomes a call without a name, which the caller gets although it makes the
+    /// response incomplete.
     fn place(&self, fragment: &Fragment) -> Option<usize> {
         let Fragment { number, .. } = fragment;
         let Some(at) = self.0.iter().rposition(|call| call.number == *number) else {
-            // Some servers give the same number to every call that they begin, and count only the fragments.
+            // Some servers give the same index to every call that they begin, and count only the fragments.
             let last = self.0.len().checked_sub(1)?;
             return (fragment.is_bare() && number_of(last) == *number).then_some(last);
         };
@@ -166,7 +167,7 @@ impl OpenCalls {
 }
 
 impl OpenCall {
-    /// Returns `true` if a fragment with the same number begins another call.
+    /// Returns `true` if a fragment with the same index begins another call.
     fn ends_before(&self, fragment: &Fragment) -> bool {
         let Fragment { id, name, text, .. } = fragment;
         if !self.id.is_empty() && !id.is_empty() {
@@ -183,13 +184,13 @@ impl OpenCall {
     }
 }
 
-/// Numbers a call by its place. A choice does not have four billion calls.
+/// Returns the index for a position. No choice has four billion calls.
 fn number_of(at: usize) -> u32 {
     u32::try_from(at).unwrap_or(u32::MAX)
 }
 
-/// Returns the piece of fields that came after the call began. They belong to the message, because a call's later
-/// pieces have no fields.
+/// Returns the event for fields that arrive after a call began. They are added to the message, because later pieces of
+/// a call cannot hold fields.
 fn late(choice: u32, index: u32, mut extra: Fields) -> Option<ChatEvent> {
     if extra.is_empty() {
         return None;
@@ -209,7 +210,7 @@ struct Fragment {
 }
 
 impl Fragment {
-    /// Returns `true` if the piece has no field but the number of its call.
+    /// Returns `true` if the fragment has no field but the index of its call.
     fn is_bare(&self) -> bool {
         self.id.is_empty() && self.name.is_empty()
     }
