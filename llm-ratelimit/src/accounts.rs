@@ -63,6 +63,11 @@ pub(crate) trait Accounts: fmt::Debug + Send + Sync {
     /// Forgets all idle accounts.
     fn sweep(&self, now: u64);
 
+    /// Returns the greatest amount of a limit that is counted exactly.
+    fn greatest_limit(&self) -> u64 {
+        u64::MAX
+    }
+
     /// Sets the receiver of results that become known after a settlement was sent, and of accounts that may have room.
     fn connect(&self, _listener: Listener) {}
 

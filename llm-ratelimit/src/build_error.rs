@@ -36,10 +36,22 @@ pub enum BuildError {
         /// Text of the limit.
         limit: String,
     },
+    /// A limit is greater than the accounts can count exactly.
+    #[error(
+        "the limit {limit} is above {greatest} (of money in nano-dollars), up to which the accounts count exactly: lower \
+         it, or leave it out if it is to bound nothing"
+    )]
+    TooLarge {
+        /// Text of the limit.
+        limit: String,
+        /// Greatest amount that a limit can have, in tokens, nano-dollars, calls or units.
+        greatest: u64,
+    },
 }
 
-/// Refuses plans with a limit that cannot be enforced: its unit is unknown, or it counts money and nothing is priced.
-pub(crate) fn check(plans: &Plans, declared: &[UnitName], has_prices: bool) -> Result<(), BuildError> {
+/// Refuses plans with a limit that cannot be enforced: its unit is unknown, it counts money and nothing is priced, or it is
+/// above the greatest amount that the accounts count exactly.
+pub(crate) fn check(plans: &Plans, declared: &[UnitName], has_prices: bool, greatest: u64) -> Result<(), BuildError> {
     let own = plans.iter().flat_map(|(_, plan)| plan.limits.iter().chain(&plan.shared));
     for limit in plans.global().iter().chain(own) {
         match limit.quota().unit() {
@@ -48,6 +60,9 @@ pub(crate) fn check(plans: &Plans, declared: &[UnitName], has_prices: bool) -> R
                 return Err(BuildError::UnknownUnit { limit, unit: unit.shown(), nearest });
             }
             Unit::Money if !has_prices => return Err(BuildError::NoPrices { limit: limit.to_string() }),
+            _ if limit.quota().amount().max(limit.quota().most()) > greatest => {
+                return Err(BuildError::TooLarge { limit: limit.to_string(), greatest });
+            }
             _ => {}
         }
     }

@@ -199,14 +199,16 @@ impl LimiterBuilder {
     ///
     /// # Errors
     ///
-    /// [`BuildError::UnknownUnit`] and [`BuildError::NoPrices`] for plans with a limit that could not be enforced,
-    /// [`BuildError::Unit`] for a unit that cannot be declared, [`BuildError::AlertShare`] for an alert share of zero.
+    /// [`BuildError::UnknownUnit`], [`BuildError::NoPrices`] and [`BuildError::TooLarge`] for plans with a limit that could not
+    /// be enforced, [`BuildError::Unit`] for a unit that cannot be declared, [`BuildError::AlertShare`] for an alert share of
+    /// zero.
     pub fn build(self) -> Result<Limiter, BuildError> {
         self.units.iter().try_for_each(check_unit)?;
         if self.alert_shares.contains(&0) {
             return Err(BuildError::AlertShare);
         }
-        check(&self.plans, &self.units, self.unknown_price.has_prices(self.prices.as_ref()))?;
+        let greatest = self.accounts.as_ref().map_or(u64::MAX, |accounts| accounts.greatest_limit());
+        check(&self.plans, &self.units, self.unknown_price.has_prices(self.prices.as_ref()), greatest)?;
         let inner = Arc::new(self.inner());
         let limiter = Arc::downgrade(&inner);
         inner.accounts.connect(Box::new(move |settled| {

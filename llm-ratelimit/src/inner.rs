@@ -70,7 +70,8 @@ pub(crate) struct Counts {
 impl Inner {
     /// Refuses plans with a limit that this limiter cannot enforce.
     pub(crate) fn check(&self, plans: &Plans) -> Result<(), BuildError> {
-        check(plans, &self.units, self.unknown_price.has_prices(self.prices.as_ref()))
+        let has_prices = self.unknown_price.has_prices(self.prices.as_ref());
+        check(plans, &self.units, has_prices, self.accounts.greatest_limit())
     }
 
     /// Returns the rules for a tenant.

@@ -208,8 +208,8 @@ impl Limiter {
     ///
     /// # Errors
     ///
-    /// [`BuildError::UnknownUnit`] and [`BuildError::NoPrices`], as from [`LimiterBuilder::build`](crate::LimiterBuilder::build). Then nothing has
-    /// changed.
+    /// [`BuildError::UnknownUnit`], [`BuildError::NoPrices`] and [`BuildError::TooLarge`], as from
+    /// [`LimiterBuilder::build`](crate::LimiterBuilder::build). Then nothing has changed.
     ///
     /// ```
     /// use llm_ratelimit::{Demand, Limiter, Plans, Settlement};

@@ -305,6 +305,10 @@ impl Accounts for RedisAccounts {
 
     fn connect(&self, listener: Listener) {
         self.shared.connect(listener);
+    fn greatest_limit(&self) -> u64 {
+        layout::MOST
+    }
+
     }
 
     fn redis_stats(&self) -> crate::RedisStats {

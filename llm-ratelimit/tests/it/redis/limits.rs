@@ -7,7 +7,7 @@ use std::{
 
 use futures_util::future::join_all;
 use llm_core::Usd;
-use llm_ratelimit::{Event, Limiter, Reason, RedisError, Settlement};
+use llm_ratelimit::{BuildError, Event, Limiter, Plans, Reason, RedisError, Settlement};
 use llm_testkit::redis::RedisServer;
 
 use super::{accounts, ask, build, level, open, open_with, settled, until, used};
@@ -124,4 +124,27 @@ async fn redis_server_that_evicts_is_refused() {
     assert_eq!(refused, RedisError::Evicts("allkeys-lfu".into()));
     assert!(refused.to_string().contains("noeviction"));
     accounts(&server.url()).allow_eviction().open().await.unwrap();
+}
+
+#[tokio::test]
+async fn redis_limit_beyond_exact_numbers_is_refused() {
+    const GREATEST: u64 = (1 << 53) - 1;
+    let server = RedisServer::spawn();
+    let running = open(&server, &["1 tokens/month"]).await;
+    for (most, beyond) in [
+        ("9007199254740991 tokens/month", "9007199254740992 tokens/month"),
+        ("9007199254740991/minute", "9007199254740992/minute"),
+        ("1/minute burst 9007199254740991", "1/minute burst 9007199254740992"),
+        ("9007199254740991 concurrent", "9007199254740992 concurrent"),
+        ("$9007199.254740991/day", "$9007199.254740992/day"),
+    ] {
+        open(&server, &[most]).await;
+        let plans = Plans::uniform([beyond]).expect("it is a limit");
+        let builder = || Limiter::builder(plans.clone()).prices(llm_core::price::PriceTable::default());
+        builder().build().expect("memory counts it exactly");
+        let accounts = accounts(&server.url()).open().await.expect("the server is there");
+        let refused = builder().redis(accounts).build().unwrap_err();
+        assert!(matches!(&refused, BuildError::TooLarge { greatest: GREATEST, .. }), "{beyond}: {refused:?}");
+        assert!(matches!(running.replace(&plans), Err(BuildError::TooLarge { .. } | BuildError::NoPrices { .. })));
+    }
 }
