@@ -114,7 +114,8 @@ impl RedisAccounts {
         }
     }
 
-    /// Settles what a call was granted while the server was away. What it used is charged when the server is back.
+    /// Settles what a call was granted while the server was away. What it used is charged when the server is back, and the
+    /// server's reply then says which alert shares it reached.
     fn settle_local(
         &self,
         (questions, local): (Vec<Question>, Holds),
@@ -122,7 +123,8 @@ impl RedisAccounts {
         now: u64,
         alert_shares: &[u8],
     ) -> Settled {
-        let mut settled = self.local.table.settle(&local, settlement, now, alert_shares);
+        let mut settled = Settled::default();
+        self.local.table.settle(&local, settlement, now, &[]);
         let accounts = questions.iter().flat_map(|question| &question.rules).map(|need| need.account_ref);
         settled.awaited = accounts.filter(|at| self.shared.is_awaited(*at)).collect();
         settled.awaited.dedup();
@@ -303,12 +305,12 @@ impl Accounts for RedisAccounts {
 
     fn sweep(&self, _: u64) {}
 
-    fn connect(&self, listener: Listener) {
-        self.shared.connect(listener);
     fn greatest_limit(&self) -> u64 {
         layout::MOST
     }
 
+    fn connect(&self, listener: Listener) {
+        self.shared.connect(listener);
     }
 
     fn redis_stats(&self) -> crate::RedisStats {

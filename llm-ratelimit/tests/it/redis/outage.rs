@@ -1,8 +1,14 @@
 //! A server that is away, stalls or comes back.
 
-use std::{num::NonZeroU32, time::Duration};
+use std::{
+    num::NonZeroU32,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
-use llm_ratelimit::{Limiter, OutagePolicy, Reason, RedisAccounts, Settlement, llm_redis::Redis};
+use llm_ratelimit::{
+    Event, Limiter, OutagePolicy, Reason, RedisAccounts, RedisAccountsBuilder, Settlement, llm_redis::Redis,
+};
 use llm_testkit::redis::RedisServer;
 
 use super::{ask, build, level, open, settled, until, used};
@@ -19,6 +25,10 @@ async fn open_impatient(
     policy: Option<OutagePolicy>,
     max_settlements: usize,
 ) -> Limiter {
+    build(impatient(server, policy, max_settlements), limits, |builder| builder).await
+}
+
+fn impatient(server: &RedisServer, policy: Option<OutagePolicy>, max_settlements: usize) -> RedisAccountsBuilder {
     let client = Redis::builder(server.url()).call_timeout(Duration::from_secs(5));
     let client = client
         .probe_backoff(Duration::from_millis(5), Duration::from_millis(20))
@@ -27,11 +37,10 @@ async fn open_impatient(
     let accounts =
         RedisAccounts::builder(client, NonZeroU32::new(2).expect("it is not zero")).max_settlements(max_settlements);
     let accounts = accounts.decision_timeout(Duration::from_secs(5));
-    let accounts = match policy {
+    match policy {
         Some(policy) => accounts.on_outage(move |_| policy),
         None => accounts,
-    };
-    build(accounts, limits, |builder| builder).await
+    }
 }
 
 async fn granted(limiter: &Limiter, calls: usize) -> usize {
@@ -87,6 +96,26 @@ async fn outage_allowed_calls_become_debt() {
     let status = limiter.usage("a").await.iter().next().unwrap();
     assert_eq!((status.used, status.debt), (34, 24), "beyond the limit it is debt");
     assert_eq!(limiter.stats().redis.allowed_in_outage, 30);
+}
+
+#[tokio::test]
+async fn outage_alerts_fire_once_when_charged() {
+    for (policy, calls, shares) in [(OutagePolicy::LocalShare, 5, &[50][..]), (OutagePolicy::Allow, 12, &[50, 80, 100])]
+    {
+        let (mut server, events) = (durable(), Arc::<Mutex<Vec<u8>>>::default());
+        let accounts = impatient(&server, Some(policy), 100);
+        let sink = {
+            let events = Arc::clone(&events);
+            move |event: &Event| events.lock().unwrap().push(event.percent)
+        };
+        let limiter = build(accounts, &["10 tokens/month"], |builder| builder.sink(sink)).await;
+        server.kill();
+        assert_eq!(granted(&limiter, calls).await, calls);
+        assert!(events.lock().unwrap().is_empty(), "{policy:?}: a share of the limit is not the limit");
+        server.restart();
+        settled(&limiter).await;
+        assert_eq!(*events.lock().unwrap(), shares, "{policy:?}");
+    }
 }
 
 #[tokio::test]
