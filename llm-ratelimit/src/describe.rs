@@ -23,7 +23,8 @@ pub fn describe_metrics() {
     describe_counter!(
         "llm_ratelimit_debt_total",
         Unit::Count,
-        "Usage beyond the limit of a calendar window, money in nano-dollars"
+        "Usage beyond the limit of a calendar window at its settlement, money in nano-dollars; what is given back later lowers the \
+         debt, not this count"
     );
     describe_counter!("llm_ratelimit_outage_decisions_total", Unit::Count, "Decisions while Redis was away");
     describe_counter!(

@@ -128,7 +128,7 @@ local function changes(time)
     note(r.id, text, lasts)
   end
 
-  -- Remembers for a while that a reservation has ended, and what its settlement reached.
+  -- Remembers for a while that a reservation has ended, and for longer what its settlement reached.
   function of.remember(id, events)
     local text = #events > 0 and 'x' .. to_bytes('<d', 0) or 'x'
     for _, event in ipairs(events) do
@@ -136,7 +136,7 @@ local function changes(time)
       name = name .. to_bytes('<dd', used, until_)
       text = text .. to_bytes(HOLD, #name, name, from, to, debt)
     end
-    note(id, text, of.REMEMBERED)
+    note(id, text, #events > 0 and of.UNSETTLED or of.REMEMBERED)
   end
 
   -- Calls `how` with each counter that a reservation holds something of, and writes the counters.
@@ -155,6 +155,7 @@ local function changes(time)
   function of.give_back(c, hold, n)
     if c.kind == 'w' and hold.mark == c.ends then
       c.reserved = max(0, c.reserved - n)
+      c.debt = min(c.debt, of.over(c))
     elseif c.kind == 'w' and hold.mark == c.before then
       c.carried = max(0, c.carried - n)
     elseif c.kind == 'b' then

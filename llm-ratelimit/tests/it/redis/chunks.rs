@@ -174,3 +174,20 @@ async fn chunks_of_busy_tenant_are_exact() {
     one.close().await.unwrap();
     assert_eq!(super::level(&other, "busy").await, (2_700, 0));
 }
+
+#[tokio::test]
+async fn chunks_returned_unused_lower_debt() {
+    let (server, limits, lease) = (RedisServer::spawn(), ["100 tokens/month"], Duration::from_millis(600));
+    let (one, other) = (open_leased(&server.url(), &limits, lease).await, open(&server.url(), &limits).await);
+    for tokens in [1, 1, 1, 1, 2, 2, 4] {
+        one.reserve(&ask("a").tokens(tokens, 0)).await.expect("there is room").settle(used(tokens));
+    }
+    // The first renewal settles these calls, and leases a part of what is free again.
+    until(|| async { level(&other).await.0 == 12 }).await;
+    other.reserve(&ask("a").tokens(10, 0)).await.expect("there is room").settle(used(95));
+    assert_eq!(other.close().await, Ok(0));
+    // The second one gives it back.
+    until(|| async { level(&other).await == (107, 0) }).await;
+    let debt = other.usage("a").await.iter().next().map(|status| status.debt);
+    assert_eq!(debt, Some(7), "what was leased and not used is no debt");
+}

@@ -2,7 +2,10 @@
 
 use std::{
     collections::HashSet,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering::SeqCst},
+    },
 };
 
 use llm_ratelimit::Event;
@@ -10,9 +13,9 @@ use llm_testkit::redis::RedisServer;
 use metrics_util::debugging::{DebugValue, DebuggingRecorder};
 
 use super::{
-    TIMEOUT, ask, build,
+    TIMEOUT, accounts_with, ask, build, client, level,
     phantom::{ReplyOutcome, accounts, lossy},
-    settled, used,
+    settled, until, used,
 };
 
 #[tokio::test]
@@ -22,6 +25,42 @@ async fn alerts_survive_lost_settlement_replies() {
         assert_eq!(reported, [50, 80, 100], "chunked: {is_chunked}");
         assert!(!debts.is_empty(), "chunked: {is_chunked}");
         assert_eq!((reported, debts), self::reported(is_chunked, false).await, "chunked: {is_chunked}");
+    }
+}
+
+#[tokio::test]
+async fn alerts_survive_settlement_retried_late() {
+    for is_chunked in [false, true] {
+        let (server, loses, lost) =
+            (RedisServer::spawn(), Arc::new(AtomicBool::new(true)), Arc::new(AtomicBool::new(false)));
+        let outcome = {
+            let (loses, lost) = (Arc::clone(&loses), Arc::clone(&lost));
+            move |reply: &[u8]| {
+                let is_lost = reply.starts_with(b"*1\r\n*6\r\n") && loses.load(SeqCst);
+                lost.fetch_or(is_lost, SeqCst);
+                if is_lost { ReplyOutcome::Lost } else { ReplyOutcome::Passes }
+            }
+        };
+        let shares = Arc::<Mutex<Vec<u8>>>::default();
+        let sink = {
+            let shares = Arc::clone(&shares);
+            move |event: &Event| lock(&shares).push(event.percent)
+        };
+        let accounts = accounts(&lossy(&server, outcome).await, is_chunked).decision_timeout(TIMEOUT);
+        let limiter = build(accounts, &["100 tokens/month"], |builder| builder.sink(sink)).await;
+        limiter.reserve(&ask("a").tokens(60, 0)).await.expect("there is room").settle(used(90));
+        let close = limiter.close();
+        let retry = async {
+            until(|| async { lost.load(SeqCst) }).await;
+            // Half an hour later another process forgets ids that it need not remember.
+            let redis = client(&server.url());
+            redis.set_clock_offset(1_800_000_000);
+            let other = build(accounts_with(redis), &["100 tokens/month"], |builder| builder).await;
+            assert_eq!(level(&other, "a").await, (90, 0), "chunked: {is_chunked}");
+            loses.store(false, SeqCst);
+        };
+        assert_eq!(tokio::join!(close, retry).0, Ok(0));
+        assert_eq!(*lock(&shares), [50, 80], "chunked: {is_chunked}");
     }
 }
 
