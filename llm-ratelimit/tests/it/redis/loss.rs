@@ -115,3 +115,22 @@ async fn loss_leases_slots_in_use_again() {
     assert!(more.len() <= 2, "{} and the 8 that are held are more than 10", more.len());
     drop(held);
 }
+
+#[tokio::test]
+async fn loss_leases_slots_in_use_beyond_limit() {
+    let (server, limits) = (RedisServer::spawn(), ["10 concurrent"]);
+    let accounts = accounts(&server.url()).chunked(|_, _| true).lease(Duration::from_millis(600));
+    let holder = build(accounts, &limits, |builder| builder).await;
+    let held = join_all((0..8).map(|_| async { holder.reserve(&ask("a")).await.expect("there is room") })).await;
+    let other = open(&server, &limits).await;
+    assert_eq!(server.command(&["FLUSHALL"]).as_deref(), Ok("OK"));
+    let mut more = Vec::new();
+    while let Ok(reservation) = other.reserve(&ask("a")).await {
+        more.push(reservation);
+    }
+    println!("{} beside the 8 that are held", more.len());
+    until(|| async { level(&other, "a").await.1 == 8 + more.len() as u64 }).await;
+    assert!(other.reserve(&ask("a")).await.is_err(), "more run than the limit allows");
+    drop(held);
+    until(|| async { level(&other, "a").await.1 == more.len() as u64 }).await;
+}
