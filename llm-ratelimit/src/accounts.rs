@@ -11,6 +11,7 @@ use crate::{
     counter::DecisionTime,
     hold::{Held, Hold},
     kind::Kind,
+    refusal::Cause,
     rules::{Names, PlanRules, Rule},
     window::{ImportMode, ReachedShares},
 };
@@ -124,6 +125,8 @@ pub(crate) struct Decision {
     pub(crate) blocked: Option<Blocked>,
     /// Reason to refuse the call even if there is room.
     pub(crate) refused: Option<Reason>,
+    /// Cause of the refusal, if there is more to say than the reason.
+    pub(crate) cause: Option<Box<Cause>>,
 }
 
 /// Alert shares that a window reached.
@@ -161,6 +164,6 @@ impl Decision {
     #[inline]
     pub(crate) fn new(request: &DecisionRequest<'_>) -> Self {
         let statuses = LimitStatuses::new(Arc::clone(request.plan), request.at);
-        Self { held: Held::default(), statuses, blocked: None, refused: None }
+        Self { held: Held::default(), statuses, blocked: None, refused: None, cause: None }
     }
 }

@@ -26,9 +26,19 @@ use crate::{Limit, LimitStatuses, NoRuntime, blocked::Blocked, counter::Wait, li
 pub struct Refusal {
     reason: Reason,
     pub(crate) blocked: Option<Blocked>,
-    unpriced: Option<Box<UnknownCost>>,
+    pub(crate) cause: Option<Box<Cause>>,
     pub(crate) retry_after: Option<Duration>,
     pub(crate) statuses: LimitStatuses,
+}
+
+/// Cause behind the reason of a refusal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Cause {
+    /// Reason why the cost of the call is unknown.
+    UnknownCost(UnknownCost),
+    /// Error of the Redis server, or of the connection to it.
+    #[cfg(feature = "redis")]
+    Outage(Box<str>),
 }
 
 /// Kind of a refusal.
@@ -71,7 +81,7 @@ pub enum Reason {
 impl Refusal {
     #[inline]
     pub(crate) fn new(reason: Reason, statuses: LimitStatuses) -> Self {
-        Self { reason, blocked: None, unpriced: None, retry_after: None, statuses }
+        Self::blocked(reason, None, None, statuses)
     }
 
     /// Creates a refusal that names the blocking limit, if there is one.
@@ -82,7 +92,7 @@ impl Refusal {
         retry_after: Option<Duration>,
         statuses: LimitStatuses,
     ) -> Self {
-        Self { reason, blocked, unpriced: None, retry_after, statuses }
+        Self { reason, blocked, cause: None, retry_after, statuses }
     }
 
     /// Removes the statuses, for callers who must not see the limits of others.
@@ -97,7 +107,7 @@ impl Refusal {
 
     /// Adds the reason why the cost of the call is unknown.
     pub(crate) fn with_unknown_cost(self, cause: UnknownCost) -> Self {
-        Self { unpriced: Some(Box::new(cause)), ..self }
+        Self { cause: Some(Box::new(Cause::UnknownCost(cause))), ..self }
     }
 
     pub(crate) fn because(self, reason: Reason) -> Self {
@@ -135,7 +145,20 @@ impl Refusal {
 
     /// Returns the reason why the cost of the call is unknown, if it is.
     pub fn unknown_cost(&self) -> Option<&UnknownCost> {
-        self.unpriced.as_deref()
+        match self.cause.as_deref()? {
+            Cause::UnknownCost(cause) => Some(cause),
+            #[cfg(feature = "redis")]
+            Cause::Outage(_) => None,
+        }
+    }
+
+    /// Returns the error of the Redis server, or of the connection to it, behind [`Reason::Unavailable`].
+    #[cfg(feature = "redis")]
+    pub fn outage(&self) -> Option<&str> {
+        match self.cause.as_deref()? {
+            Cause::Outage(error) => Some(error),
+            Cause::UnknownCost(_) => None,
+        }
     }
 
     /// Returns the status of all limits of the call.
@@ -182,7 +205,7 @@ impl fmt::Display for Refusal {
             Reason::TooLate => write!(f, "{limit} has no room for the call in time")?,
             Reason::Unpriced => {
                 f.write_str("a limit counts money by the table given to .prices(…): ")?;
-                match &self.unpriced {
+                match self.unknown_cost() {
                     Some(cause) => write!(f, "{cause}")?,
                     None => f.write_str("the call has no known cost")?,
                 }
@@ -192,14 +215,20 @@ impl fmt::Display for Refusal {
             Reason::Shed => f.write_str("calls of this kind are shed for now")?,
             Reason::CacheOnly => f.write_str("only stored responses are served at present")?,
             Reason::Unrecorded => f.write_str("what calls use cannot be recorded for now: look at the store's disk")?,
-            Reason::Unavailable => f.write_str(
-                "the accounts in Redis cannot be reached, and a limit of the call refuses then: look at the server, or set \
-                 another policy with .on_outage(…)",
-            )?,
+            Reason::Unavailable => {
+                f.write_str("the accounts in Redis cannot be reached, and a limit of the call refuses then")?;
+                #[cfg(feature = "redis")]
+                if let Some(outage) = self.outage() {
+                    write!(f, " ({outage})")?;
+                }
+                f.write_str(": look at the server, or set another policy with .on_outage(…)")?;
+            }
             Reason::Busy => f.write_str(
                 "too many decisions wait for Redis: raise max_in_flight of its client, or send fewer calls at a time",
             )?,
-            Reason::Remote => f.write_str("the accounts are in Redis, so a decision needs a round trip: use reserve")?,
+            Reason::Remote => {
+                f.write_str("the accounts are in Redis, so a decision needs a round trip: use reserve")?
+            }
             Reason::Closed => f.write_str("the limiter was closed")?,
             Reason::NoRuntime => write!(f, "the call would have to wait: {NoRuntime}")?,
         }

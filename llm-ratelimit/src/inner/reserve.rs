@@ -231,8 +231,10 @@ type Obstacle = (Reason, Option<Duration>);
 
 /// Creates the refusal of a call that has taken nothing.
 #[inline]
-fn refusal(Decision { statuses, blocked, .. }: Decision, (reason, retry_after): Obstacle) -> Refusal {
-    Refusal::blocked(reason, blocked, retry_after, statuses)
+fn refusal(Decision { statuses, blocked, cause, .. }: Decision, (reason, retry_after): Obstacle) -> Refusal {
+    let mut refusal = Refusal::blocked(reason, blocked, retry_after, statuses);
+    refusal.cause = cause;
+    refusal
 }
 
 /// Adds a missing cost to a demand.

@@ -6,7 +6,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use llm_redis::ErrorKind;
+use llm_redis::Error;
 use smallvec::SmallVec;
 use tokio::sync::Notify;
 
@@ -54,8 +54,8 @@ struct Chunk {
     awaited: bool,
     /// True while a request is on its way.
     reporting: bool,
-    /// Kind of the error of the last attempt, if it failed.
-    failing: Option<ErrorKind>,
+    /// Error of the last attempt, if it failed.
+    failing: Option<Error>,
     /// Time until which a refusal is remembered, by the server's clock, unless settlements are on their way.
     refused_until: u64,
     settling: usize,
@@ -119,7 +119,7 @@ pub(super) enum Taking {
     Lacks(AccountRef, Arc<Notify>),
     Blocked(Blocked),
     /// The server cannot be asked.
-    Fails(ErrorKind),
+    Fails(Error),
 }
 
 /// Mark of what is taken from a chunk, beside the number of the lease.
@@ -263,9 +263,9 @@ impl Chunks {
     }
 
     /// Notes that an attempt to send a request has failed. It is tried again.
-    pub(super) fn fail(&mut self, at: AccountRef, kind: ErrorKind) {
+    pub(super) fn fail(&mut self, at: AccountRef, error: Error) {
         if let Some(chunk) = self.accounts.get_mut(&at) {
-            chunk.failing = Some(kind);
+            chunk.failing = Some(error);
             chunk.replied.notify_waiters();
         }
     }
@@ -276,10 +276,10 @@ impl Chunks {
     }
 
     /// Notes that a request has been given up.
-    pub(super) fn give_up(&mut self, at: AccountRef, kind: ErrorKind) {
-        self.fail(at, kind);
+    pub(super) fn give_up(&mut self, at: AccountRef) {
         if let Some(chunk) = self.accounts.get_mut(&at) {
             chunk.reporting = false;
+            chunk.replied.notify_waiters();
         }
     }
 
@@ -393,9 +393,9 @@ impl Chunk {
             let n = n.max(1);
             pool.pending = Needs { sum: pool.pending.sum.saturating_add(n), most: pool.pending.most.max(n) };
         }
-        match self.failing {
+        match &self.failing {
             _ if !lacks => None,
-            Some(kind) if self.reporting => Some(Taking::Fails(kind)),
+            Some(error) if self.reporting => Some(Taking::Fails(error.clone())),
             _ => Some(Taking::Lacks(at, Arc::clone(&self.replied))),
         }
     }

@@ -1,9 +1,12 @@
 //! Decisions in Redis, and from chunks.
 
-use std::sync::{Arc, atomic::Ordering::Relaxed};
+use std::{
+    fmt::Display,
+    sync::{Arc, atomic::Ordering::Relaxed},
+};
 
 use futures_util::future::join_all;
-use llm_redis::ErrorKind;
+use llm_redis::{Error, ErrorKind};
 use tokio::{
     sync::futures::OwnedNotified,
     time::{Instant, timeout_at},
@@ -25,6 +28,7 @@ use crate::{
     accounts::{Decision, DecisionRequest, Standing},
     counter::{DecisionTime, Level, Levels, Wait},
     hold::{Hold, Holds},
+    refusal::Cause,
     rules::Group,
 };
 
@@ -36,7 +40,7 @@ enum Lack {
     /// An account has too little. The server has been asked for more when this is ready.
     Room(AccountRef, OwnedNotified),
     /// The server cannot be asked.
-    Server(ErrorKind),
+    Server(Error),
 }
 
 /// Amounts taken for a call that has not been granted yet. Dropped, they go back.
@@ -91,7 +95,7 @@ impl RedisAccounts {
         let mut chunks = lock(&self.shared.chunks);
         match chunks.take(request, groups.clone(), times, tag_of, &mut decision.held.holds) {
             Taking::Lacks(at, replied) => return Some(Lack::Room(at, replied.notified_owned())),
-            Taking::Fails(kind) => return Some(Lack::Server(kind)),
+            Taking::Fails(error) => return Some(Lack::Server(error)),
             Taking::Blocked(blocked) => decision.blocked = Some(blocked),
             Taking::Taken => {}
         }
@@ -140,22 +144,20 @@ impl RedisAccounts {
         let _deciding = self.shared.begin_decision();
         let timeout = Instant::now() + self.shared.settings.decision_timeout;
         for _ in 0..REFILLS {
-            let kind = match self.decide_by_chunks(request, decision) {
+            let error: &dyn Display = match self.decide_by_chunks(request, decision) {
                 None if decision.blocked.is_some() => return,
                 None => return self.decide_by_question(request, decision).await,
                 Some(Lack::Room(at, replied)) => {
                     self.shared.report(at);
                     match timeout_at(timeout, replied).await {
                         Ok(()) => continue,
-                        Err(_) => ErrorKind::Timeout,
+                        Err(_) => &"no chunk came within the decision timeout",
                     }
                 }
-                Some(Lack::Server(kind)) => kind,
+                Some(Lack::Server(error)) if error.kind() == ErrorKind::Busy => break,
+                Some(Lack::Server(error)) => &error.clone(),
             };
-            if kind == ErrorKind::Busy {
-                break;
-            }
-            return self.decide_locally(self.questions(request, |_| true), request, decision, &kind);
+            return self.decide_locally(self.questions(request, |_| true), request, decision, error);
         }
         decision.refused = Some(Reason::Busy);
     }
@@ -221,9 +223,9 @@ impl RedisAccounts {
         questions: Vec<Question>,
         request: &DecisionRequest<'_>,
         decision: &mut Decision,
-        error: &dyn std::fmt::Debug,
+        error: &dyn Display,
     ) {
-        tracing::debug!(?error, "redis cannot decide");
+        tracing::debug!(%error, "redis cannot decide");
         let needs: Vec<&RuleNeed> = questions.iter().flat_map(|question| &question.rules).collect();
         let outcome = self.local.decide(&needs, request, decision, &*self.shared.settings.policy);
         let counts = &self.shared.counts;
@@ -237,6 +239,9 @@ impl RedisAccounts {
         metrics::counter!("llm_ratelimit_outage_decisions_total", "outcome" => name).increment(1);
         #[cfg(not(feature = "metrics"))]
         let _ = name;
+        if decision.refused.is_some() {
+            decision.cause = Some(Box::new(Cause::Outage(error.to_string().into())));
+        }
         if decision.refused.is_some() || decision.blocked.is_some() {
             return self.remember_rooms(&questions, decision);
         }

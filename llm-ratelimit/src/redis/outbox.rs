@@ -110,7 +110,7 @@ impl Shared {
     pub(super) fn report(self: &Arc<Self>, account_ref: AccountRef) {
         let begins = lock(&self.chunks).begin(account_ref);
         if begins && !self.try_push(Job::Lease(account_ref)) {
-            lock(&self.chunks).give_up(account_ref, ErrorKind::Busy);
+            lock(&self.chunks).give_up(account_ref);
         }
     }
 
@@ -229,9 +229,9 @@ impl Shared {
                 Err(error) => error,
             };
             tracing::debug!(%error, "chunks cannot be leased");
-            lock(&self.chunks).fail(account_ref, error.kind());
-            if let Err(error) = pause.after(error, self).await {
-                lock(&self.chunks).give_up(account_ref, error.kind());
+            lock(&self.chunks).fail(account_ref, error.clone());
+            if pause.after(error, self).await.is_err() {
+                lock(&self.chunks).give_up(account_ref);
                 return Settled::default();
             }
         }

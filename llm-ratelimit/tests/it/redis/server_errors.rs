@@ -1,41 +1,54 @@
 //! A server that answers with errors: limits keep their policies, no call hangs, and afterwards accounts and ledger agree.
 
-use std::time::Duration;
+use std::{io::Write, net::TcpStream, time::Duration};
 
-use llm_ratelimit::{
-    OutagePolicy, Reason, Settlement,
-    llm_redis::{Redis, Script},
-};
+use llm_ratelimit::{OutagePolicy, Reason, Settlement, llm_redis::Redis};
 use llm_testkit::redis::RedisServer;
 use tokio::time::timeout;
 
-use super::{TIMEOUT, accounts_with, ask, build, client, client_builder, level, settled, until, used};
+use super::{TIMEOUT, accounts_with, ask, build, client_builder, level, settled, until, used};
 
 /// An error that all writes get, or all calls.
 struct State {
     name: &'static str,
     begin: &'static [&'static [&'static str]],
     end: &'static [&'static [&'static str]],
+    /// What the cause of a refusal says.
+    cause: &'static str,
 }
 
-const STATES: [State; 5] = [
+const STATES: [State; 6] = [
     State {
         name: "full",
         begin: &[&["CONFIG", "SET", "maxmemory", "1"]],
         end: &[&["CONFIG", "SET", "maxmemory", "0"]],
+        cause: "memory is full",
     },
-    State { name: "read-only", begin: &[&["REPLICAOF", "127.0.0.1", "1"]], end: &[&["REPLICAOF", "NO", "ONE"]] },
+    State {
+        name: "read-only",
+        begin: &[&["REPLICAOF", "127.0.0.1", "1"]],
+        end: &[&["REPLICAOF", "NO", "ONE"]],
+        cause: "read-only replica",
+    },
     State {
         name: "wrong password",
         begin: &[&["ACL", "SETUSER", "shop", "resetpass", ">other"], &["CLIENT", "KILL", "USER", "shop"]],
         end: &[&["ACL", "SETUSER", "shop", "resetpass", ">right"]],
+        cause: "user and password",
     },
     State {
         name: "no permission",
         begin: &[&["ACL", "SETUSER", "shop", "-hset"]],
         end: &[&["ACL", "SETUSER", "shop", "+hset"]],
+        cause: "run this command",
     },
-    State { name: "busy with a script", begin: &[], end: &[&["SCRIPT", "KILL"]] },
+    State { name: "busy with a script", begin: &[], end: &[&["SCRIPT", "KILL"]], cause: "BUSY" },
+    State {
+        name: "loading",
+        begin: &[&["DEBUG", "POPULATE", "2000", "key", "2048"], &["CONFIG", "SET", "key-load-delay", "20000"]],
+        end: &[&["CONFIG", "SET", "key-load-delay", "0"]],
+        cause: "LOADING",
+    },
 ];
 
 /// Clients that connect again soon.
@@ -45,14 +58,12 @@ fn impatient(server: &RedisServer) -> Redis {
     client.spawn().expect("the settings are right")
 }
 
-/// Keeps the server busy with a script that does not end.
-async fn occupy(server: &RedisServer) {
-    let redis = client(&server.url());
-    tokio::spawn(async move {
-        let endless = Script::new("while true do end").with_keys(&[&redis.key_space().tag("endless").key("endless")]);
-        let _ = redis.run(endless).await;
-    });
-    until(|| async { server.command(&["GET", "x"]).is_err_and(|error| error.contains("BUSY")) }).await;
+/// Keeps the server busy with a command, for as long as the returned connection lives, until it answers others with an error.
+async fn occupy(server: &RedisServer, command: &str, error: &str) -> TcpStream {
+    let mut connection = TcpStream::connect(("127.0.0.1", server.port())).expect("the server is there");
+    connection.write_all(command.as_bytes()).expect("it is sent");
+    until(|| async { server.command(&["GET", "x"]).is_err_and(|text| text.contains(error)) }).await;
+    connection
 }
 
 fn run(server: &RedisServer, commands: &[&[&str]]) {
@@ -63,8 +74,10 @@ fn run(server: &RedisServer, commands: &[&[&str]]) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn server_errors_keep_policies_and_ledger() {
-    let server = RedisServer::builder().line("busy-reply-threshold 1").line("user shop on >right ~* &* +@all").spawn();
-    for State { name, begin, end } in &STATES {
+    let server = RedisServer::builder().line("busy-reply-threshold 1").line("user shop on >right ~* &* +@all");
+    let server = server.line("enable-debug-command yes").line("loading-process-events-interval-bytes 1024");
+    let server = server.line("rdbcompression no").spawn();
+    for State { name, begin, end, cause } in &STATES {
         let open = |limit: &'static str, policy: Option<OutagePolicy>| {
             let accounts = accounts_with(impatient(&server));
             let accounts = match policy {
@@ -83,9 +96,11 @@ async fn server_errors_keep_policies_and_ledger() {
         };
         let held = budget.reserve(&ask(name).tokens(10, 0)).await.expect("there is room");
         run(&server, begin);
-        if begin.is_empty() {
-            occupy(&server).await;
-        }
+        let _busy = match *name {
+            "busy with a script" => Some(occupy(&server, "EVAL \"while true do end\" 0\r\n", cause).await),
+            "loading" => Some(occupy(&server, "DEBUG RELOAD\r\n", cause).await),
+            _ => None,
+        };
         held.settle(used(4));
         let mut passed = [0; 2];
         for _ in 0..20 {
@@ -95,6 +110,8 @@ async fn server_errors_keep_policies_and_ledger() {
             }
         }
         assert_eq!(passed, [5, 20], "{name}: half of the rate, and all");
+        let refusal = budget.reserve(&demand).await.expect_err("a budget refuses");
+        assert!(refusal.to_string().contains(cause), "{name}: {refusal}");
         run(&server, end);
         until(|| async { call(&budget).await.is_ok() }).await;
         for (limiter, spent) in [(&budget, 5), (&rate, 5), (&allowed, 20)] {
