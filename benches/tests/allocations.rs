@@ -21,7 +21,7 @@ use llm_ratelimit::Demand;
 use tower::{Layer, Service};
 
 #[test]
-fn a_memory_hit_takes_at_most_four_allocations() {
+fn memory_hit_takes_at_most_four_allocations() {
     let mut warm = Warm::new();
     drop(warm.ask(warm.call.clone()));
     let call = warm.call.clone();

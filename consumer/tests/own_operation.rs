@@ -46,7 +46,7 @@ impl Task for NameProduct {
 }
 
 #[tokio::test(start_paused = true)]
-async fn own_operation_is_cached_booked_and_not_renamed() {
+async fn own_operation_is_cached_and_booked() {
     let vendor = Vendor::new();
     let cache = Cache::builder("products").ttl(Duration::from_secs(60)).build().expect("the settings agree");
     let ledger = Ledger::new(prices::openai());

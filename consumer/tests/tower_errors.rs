@@ -31,7 +31,7 @@ async fn ask(provider: &dyn Provider) -> Result<String, Error> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn tower_timeout_is_a_timeout_of_unknown_charge() {
+async fn tower_timeout_has_unknown_charge() {
     let vendor = Vendor::new();
     vendor.script(Rule::new(Fault::NoResponse));
     let error = ask(&*stack(&vendor, &ManualClock::default())).await.expect_err("the vendor does not answer");
@@ -39,7 +39,7 @@ async fn tower_timeout_is_a_timeout_of_unknown_charge() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn stale_if_error_serves_expired_entry_on_tower_timeout() {
+async fn stale_if_error_serves_entry_on_tower_timeout() {
     let (vendor, clock) = (Vendor::new(), ManualClock::default());
     let provider = stack(&vendor, &clock);
     let stored = ask(&*provider).await.expect("the vendor answers");

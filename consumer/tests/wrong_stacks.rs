@@ -40,7 +40,7 @@ fn compile() -> Vec<String> {
 }
 
 #[test]
-fn wrong_stacks_do_not_compile_and_say_why() {
+fn wrong_stacks_fail_to_compile_with_reason() {
     let messages = compile();
     let all = messages.join("\nerror");
     for (stack, sentences) in WRONG {

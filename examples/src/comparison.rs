@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn comparison_of_demo_ends_with_books_in_agreement() {
+    async fn comparison_of_demo_agrees_with_bills() {
         let rows =
             compare(vec![demo::source()], &BTreeSet::new(), Keeping::default(), 10).await.expect("the books agree");
         assert_eq!(rows.map(|(name, _)| name), ["neither", "cache", "packing", "both"]);
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn saved_share_is_negative_when_more_is_spent() {
+    fn saved_share_is_negative_above_cost() {
         assert_eq!([saved(1, 3), saved(3, 3), saved(4, 3), saved(0, 0)], ["66.6 %", "0.0 %", "-33.3 %", "0.0 %"]);
     }
 }

@@ -38,7 +38,7 @@ mod tests {
     }
 
     #[test]
-    fn the_rank_is_rounded_up() {
+    fn percentile_rank_is_rounded_up() {
         let five = millis([15, 20, 35, 40, 50]);
         for (percent, expected) in
             [(0, 15), (5, 15), (20, 15), (21, 20), (30, 20), (40, 20), (50, 35), (95, 50), (100, 50), (101, 50)]
@@ -54,7 +54,7 @@ mod tests {
     }
 
     #[test]
-    fn one_sample_is_every_percentile_and_none_is_none() {
+    fn percentile_of_one_sample_is_itself() {
         let one = Duration::from_millis(7);
         assert_eq!(Latency::of(vec![one]), Some(Latency { p50: one, p95: one }));
         assert_eq!(Latency::of(Vec::new()), None);

@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn the_bar_grows_and_is_removed() {
+    fn progress_bar_grows_and_is_removed() {
         assert_eq!(
             drawn(true, 2, 2),
             "\rdemo [..............................]   0 % of 2 calls\
@@ -93,17 +93,17 @@ mod tests {
     }
 
     #[test]
-    fn it_is_drawn_once_per_percent() {
+    fn progress_is_drawn_once_per_percent() {
         assert_eq!(drawn(true, 100_000, 100_000).matches("demo").count(), 101);
     }
 
     #[test]
-    fn nothing_is_drawn_where_there_is_no_terminal() {
+    fn progress_is_not_drawn_without_terminal() {
         assert_eq!(drawn(false, 10, 10), "");
     }
 
     #[test]
-    fn no_calls_and_too_many_calls_are_all_of_them() {
+    fn progress_of_zero_calls_is_complete() {
         assert_eq!(drawn(true, 0, 1).matches("100 %").count(), 1);
         assert_eq!(drawn(true, 1, 3).matches("100 %").count(), 1);
     }

@@ -105,7 +105,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rust_files_come_in_path_order_without_build_output() {
+    fn tree_lists_rust_files_without_build_output() {
         let scratch = Scratch::new();
         for path in
             ["b.rs", "a/z.rs", "a/b/c.rs", "a/target/t.rs", "a.txt", "target/x.rs", ".git/y.rs", "vendor/v/src/lib.rs"]
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn a_directory_that_is_not_there_is_named() {
+    fn tree_error_names_missing_directory() {
         let scratch = Scratch::new();
         let error = rust_files(&scratch.path().join("none")).expect_err("missing");
         assert!(error.to_string().contains("none"), "{error}");

@@ -126,14 +126,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_prompt_is_the_instruction_and_the_text_alone() {
+    fn workload_prompt_is_instruction_and_text() {
         let request = Request::new("org", "fn f() {}").at(SystemTime::UNIX_EPOCH);
         assert_eq!(request.prompt(), format!("{INSTRUCTION}\n\nfn f() {{}}"));
         assert_eq!(Request { instructed: false, ..request }.prompt(), "fn f() {}");
     }
 
     #[test]
-    fn a_source_yields_its_requests_in_order_and_keeps_its_size() {
+    fn workload_source_yields_requests_in_order() {
         let mut source = Source::of("two", vec![Request::new("a", "1"), Request::new("b", "2")]).note("said");
         assert_eq!(source.next().map(|r| r.expect("in memory").text), Some("1".into()));
         assert_eq!((source.name(), source.calls(), source.notes().len()), ("two", 2, 1));

@@ -79,7 +79,7 @@ fn ledger_prints_table_and_csv() {
 }
 
 #[test]
-fn own_operation_serves_no_old_entry_to_new_version() {
+fn own_operation_separates_versions() {
     prints(
         env!("CARGO_BIN_EXE_own_operation"),
         &["v1: ", "(Vendor)", "v1: ", "(Cache", "v2: ", "(Vendor)", "v1: ", "(Cache"],

@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn header_that_is_no_header_is_left_out() {
+    fn http_leaves_out_invalid_header() {
         let error = Error::invalid("odd").with_header_fields(|_| {
             vec![("x y".into(), "1".into()), ("x-bad".into(), "a\nb".into()), ("x-good".into(), "1".into())]
         });

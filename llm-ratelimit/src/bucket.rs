@@ -269,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn bucket_clock_set_back_neither_fills_nor_freezes() {
+    fn bucket_survives_clock_set_back() {
         let rate = Rate { amount: 1, period: SECOND, burst: 1 };
         let mut bucket = Bucket::new(rate, 1_000 * SECOND);
         bucket.take(1);

@@ -291,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn learned_estimates_input_by_model_output_by_tenant() {
+    fn learned_estimates_by_model_and_tenant() {
         let learned = Learned::new();
         let estimate = request().estimate();
         assert_eq!(ask(&learned, "a", request()), (estimate.input, estimate.output));

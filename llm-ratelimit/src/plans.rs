@@ -370,7 +370,7 @@ mod tests {
     }
 
     #[test]
-    fn wrong_plans_are_refused() {
+    fn plans_with_errors_are_refused() {
         for (json, what) in [
             (r#"{"default": "gold"}"#, ""),
             (r#"{"default": "gold", "plans": {"free": {}}}"#, "no plan \"gold\""),

@@ -73,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn tasks_and_their_options_are_read_in_any_order() {
+    fn args_come_in_any_order() {
         let test = |full, dry_run| Ok(Task::Test { full, dry_run });
         assert_eq!(parsed("test"), test(false, false));
         assert_eq!(parsed("test --full"), test(true, false));
@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_known_is_named_in_the_error() {
+    fn args_error_names_unknown_option() {
         for (line, culprit) in [
             ("", "no task"),
             ("tests", "`tests`"),

@@ -73,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn the_intended_arrows_pass() {
+    fn arrows_as_intended_pass() {
         let metadata = workspace(&[
             ("llm-core", &["serde", "tower", "dev:tokio", "dev:llm-testkit"]),
             ("llm-cache", &["llm-core", "llm-redis", "tokio", "dev:llm-providers"]),
@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn each_forbidden_arrow_is_found_and_explained() {
+    fn arrows_forbidden_are_explained() {
         for (from, to, why) in [
             ("llm-core", "tokio", "vocabulary"),
             ("llm-core", "reqwest", "vocabulary"),
@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn a_private_package_may_depend_on_the_testkit() {
+    fn arrows_allow_testkit_for_private_packages() {
         let json = br#"{"packages":[{"name":"examples","publish":[],"features":{},
             "dependencies":[{"name":"llm-testkit","kind":null},{"name":"llm-cache","kind":null}]}]}"#;
         let metadata = Metadata::parse(json).expect("the JSON above has the right shape");

@@ -76,7 +76,7 @@ fn metrics_page_lists_every_recorded_metric() {
 }
 
 #[test]
-fn every_metric_macro_names_a_known_ending() {
+fn metric_macros_name_known_endings() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace");
     for member in CRATES {
         let mut files = Vec::new();

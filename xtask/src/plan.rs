@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn features_are_checked_one_by_one_in_published_packages_only() {
+    fn plan_checks_each_feature_of_published_packages() {
         let json = br#"{"packages":[
             {"name":"llm-a","publish":null,"dependencies":[],"features":{"redis":["dep:x"],"metrics":[]}},
             {"name":"llm-b","publish":null,"dependencies":[],"features":{}},
@@ -162,25 +162,25 @@ mod tests {
     }
 
     #[test]
-    fn the_normal_run_is_a_dev_build_and_removes_a_stray_llm_full() {
+    fn plan_normal_run_is_dev_build() {
         let run = test(false, Lock::Open, &[]);
         assert_eq!(run.to_string(), "cargo test --workspace --all-features");
         assert_eq!(run.env, [("LLM_FULL", None)]);
     }
 
     #[test]
-    fn the_full_run_is_a_release_build_with_large_sizes() {
+    fn plan_full_run_is_release_build() {
         let run = test(true, Lock::Open, &[]);
         assert_eq!(run.to_string(), "LLM_FULL=1 cargo test --workspace --all-features --release");
     }
 
     #[test]
-    fn the_consumer_is_tested_as_a_package_of_its_own() {
+    fn plan_tests_consumer_as_own_package() {
         assert_eq!(consumer().to_string(), "cargo test --manifest-path consumer/Cargo.toml --target-dir target");
     }
 
     #[test]
-    fn the_ci_tests_what_the_lock_file_states() {
+    fn plan_ci_uses_lock_file() {
         let run = test(false, Lock::Locked, &[]);
         assert_eq!(run.to_string(), "cargo test --locked --workspace --all-features");
     }

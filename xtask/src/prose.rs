@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn words_are_found_whole_in_any_case_across_lines() {
+    fn prose_finds_whole_words_across_lines() {
         let text = "Nobody is told, and what stands\nalone is not a standalone.\n```\nlet told = 1;\n```\nUnited.";
         assert_eq!(words_in(text), ["told", "nobody", "stands alone"]);
     }

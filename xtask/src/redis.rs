@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_that_is_here_is_used() {
+    fn redis_installed_server_is_used() {
         for uid in [0, 1000] {
             let ready = Plan::Ready("/opt/bin/redis-server".into());
             assert_eq!(planned(uid, &["/bin/apt-get", "/opt/bin/redis-server"], None), ready);
@@ -106,13 +106,13 @@ mod tests {
     }
 
     #[test]
-    fn a_variable_that_names_nothing_stops() {
+    fn redis_variable_without_file_stops() {
         let Plan::Stop(text) = planned(0, &["/bin/redis-server"], Some("/gone")) else { panic!("it does not stop") };
         assert!(text.contains(VARIABLE) && text.contains("/gone"), "{text}");
     }
 
     #[test]
-    fn root_installs_with_the_manager_that_is_there() {
+    fn redis_is_installed_by_root() {
         let apt = Plan::Install(&["apt-get update", "apt-get install -y redis-server"]);
         assert_eq!(planned(0, &["/bin/apt-get"], None), apt);
         assert_eq!(planned(0, &["/bin/apk"], None), Plan::Install(&["apk add --no-cache redis"]));
@@ -126,14 +126,14 @@ mod tests {
     }
 
     #[test]
-    fn brew_installs_for_a_user_and_not_for_root() {
+    fn redis_is_installed_by_brew_unprivileged() {
         assert_eq!(planned(501, &["/opt/bin/brew"], None), Plan::Install(&["brew install redis"]));
         let Plan::Stop(text) = planned(0, &["/opt/bin/brew"], None) else { panic!("it does not stop") };
         assert!(text.contains("not root") && text.contains("brew install redis"), "{text}");
     }
 
     #[test]
-    fn a_machine_without_a_manager_stops_with_what_is_needed() {
+    fn redis_missing_stops_with_command() {
         let Plan::Stop(text) = planned(0, &[], None) else { panic!("it does not stop") };
         assert!(text.contains(PROGRAM) && text.contains(VARIABLE), "{text}");
     }

@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn a_relative_directory_becomes_absolute() {
+    fn suites_make_directory_absolute() {
         let suites = find(|name| (name == "LLM_CASSETTES").then(|| "src".into())).expect("it exists");
         let value = suites[0].value().expect("it is set");
         assert!(Path::new(&value).is_absolute() && value.ends_with("src"), "{value}");
@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_that_is_no_directory_is_refused_by_its_variable() {
+    fn suites_error_names_variable() {
         for value in ["does-not-exist", "Cargo.toml"] {
             let error = find(|_| Some(value.into())).expect_err(value);
             assert!(error.contains("LLM_CASSETTES") && error.contains(value), "{error}");

@@ -46,7 +46,7 @@ mod tests {
     }
 
     #[test]
-    fn it_drops_what_is_needed_last() {
+    fn belady_evicts_entry_needed_last() {
         // A loop that is one longer than the room: LRU has always just dropped what comes next.
         let series = asked(&[1, 2, 3, 1, 2, 3, 1, 2, 3]);
         assert_eq!((optimal(&series, 2), Naive::new(2, None).hits(&series)), (4, 0));
@@ -55,12 +55,12 @@ mod tests {
     }
 
     #[test]
-    fn it_does_not_take_what_never_comes_again() {
+    fn belady_admits_no_entry_without_later_use() {
         assert_eq!(optimal(&asked(&[1, 9, 1, 8, 1]), 1), 2);
     }
 
     #[test]
-    fn no_choice_of_victims_does_better() {
+    fn belady_is_no_worse_than_any_choice() {
         for seed in 0..200_u32 {
             let series: Vec<u32> = (0..9).map(|n| (seed.wrapping_mul(2_654_435_761) >> (3 * n)) % 4).collect();
             let series = asked(&series);

@@ -71,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn one_seed_makes_one_series() {
+    fn generator_repeats_series_of_same_seed() {
         assert_eq!(ZIPF.workload().asked, ZIPF.workload().asked);
         assert_ne!(ZIPF.workload().asked, Zipf { seed: 8, ..ZIPF }.workload().asked);
         assert_eq!(ZIPF.workload().span(), Duration::from_secs(49_999));

@@ -60,7 +60,7 @@ mod tests {
     }
 
     #[test]
-    fn the_least_recently_used_goes_first() {
+    fn lru_evicts_least_recently_used_first() {
         let series = asked(&[(0, 1), (0, 2), (0, 1), (0, 3), (0, 1), (0, 2)]);
         let mut naive = Naive::new(2, None);
         let hits: Vec<bool> = series.iter().map(|asked| naive.ask(asked)).collect();
@@ -68,7 +68,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_ends_when_its_time_is_over_and_use_does_not_lengthen_it() {
+    fn lru_ttl_is_not_extended_by_use() {
         let ttl = Some(Duration::from_secs(10));
         let series = asked(&[(0, 1), (9, 1), (10, 1), (19, 1), (20, 1)]);
         let mut naive = Naive::new(9, ttl);

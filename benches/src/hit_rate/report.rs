@@ -88,7 +88,7 @@ mod tests {
     use crate::hit_rate::Zipf;
 
     #[test]
-    fn a_series_becomes_a_table_whose_figures_agree() {
+    fn report_table_agrees_with_series() {
         let zipf = Zipf { exponent: 1.0, keys: 25, requests: 100, apart: Duration::from_secs(900), seed: 1 };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
         let mut steps = 0;

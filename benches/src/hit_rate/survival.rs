@@ -64,7 +64,7 @@ mod tests {
     }
 
     #[test]
-    fn the_least_recently_used_go_unless_they_are_asked_again_in_time() {
+    fn survival_keeps_entries_requested_in_time() {
         assert_eq!(measured(0), Survival { left: 0, asked: 0, answered: 0 });
         // Ten warm ones and ten scanned ones are as many as there is room for.
         assert_eq!(measured(1), Survival { left: 10, asked: 200, answered: 200 });

@@ -142,12 +142,12 @@ mod tests {
         {\"timestamp\": 9, \"input_length\": 601, \"hash_ids\": [0, 2]}\n";
 
     #[test]
-    fn each_meaning_of_a_question_is_a_series() {
+    fn traces_split_series_by_key_kind() {
         assert_eq!(series("good", [TABLE, LOG, REQUESTS]), Ok(vec![(3, 3), (3, 2), (2, 1), (3, 2), (6, 3)]));
     }
 
     #[test]
-    fn what_cannot_be_read_is_told_with_its_line() {
+    fn traces_error_names_unreadable_line() {
         let error = |name, files| series(name, files).expect_err("it is wrong");
         let broken = TABLE.replace("7,1,", "7,x,");
         assert!(

@@ -292,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_means_the_repository() {
+    fn args_default_to_the_repository() {
         assert_eq!(parsed(""), run(Workload::Repository));
         assert_eq!(parsed("--demo"), run(Workload::Demo));
         assert_eq!(parsed("--demo --help"), Ok(Command::Help));
@@ -300,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn a_trace_takes_texts_and_a_key_in_any_order() {
+    fn args_of_trace_come_in_any_order() {
         let trace = |texts: &[&str], key| {
             run(Workload::Trace { trace: "t".into(), texts: texts.iter().map(PathBuf::from).collect(), key })
         };
@@ -310,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn ones_own_history_and_log_are_replayed_as_the_cache_is_told_to_keep() {
+    fn args_set_cache_of_history_and_log() {
         let git = |globs: &[&str]| Workload::Git {
             directory: "d".into(),
             globs: globs.iter().map(|glob| (*glob).to_owned()).collect(),
@@ -338,7 +338,7 @@ mod tests {
     }
 
     #[test]
-    fn what_makes_no_sense_is_said() {
+    fn args_errors_name_contradictions() {
         for (args, message) in [
             ("--dmeo", "unknown argument: --dmeo"),
             ("file", "unknown argument: file"),
@@ -371,7 +371,7 @@ mod tests {
     }
 
     #[test]
-    fn every_option_is_in_the_usage() {
+    fn args_usage_lists_every_option() {
         let options = [
             "--demo",
             "--trace",

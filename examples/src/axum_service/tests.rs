@@ -47,7 +47,7 @@ impl Drop for Running {
 }
 
 #[tokio::test]
-async fn equal_questions_get_equal_answers_and_one_call() {
+async fn axum_service_calls_once_for_equal_requests() {
     let running = Running::start().await;
     let plain = running.ask("/before", "acme", "a login form").await;
     let first = running.ask("/test-cases", "acme", "a login form").await;
@@ -59,7 +59,7 @@ async fn equal_questions_get_equal_answers_and_one_call() {
 }
 
 #[tokio::test]
-async fn other_questions_and_other_organisations_are_asked_anew() {
+async fn axum_service_separates_requests_and_tenants() {
     let running = Running::start().await;
     for (organisation, scenario) in [("acme", "a login form"), ("acme", "a search field"), ("other", "a login form")] {
         running.ask("/test-cases", organisation, scenario).await;
@@ -68,7 +68,7 @@ async fn other_questions_and_other_organisations_are_asked_anew() {
 }
 
 #[tokio::test]
-async fn two_hundred_at_once_make_one_call() {
+async fn axum_service_joins_two_hundred_equal_calls() {
     let running = Running::start().await;
     let all = join_all((0..200).map(|_| running.ask("/test-cases", "acme", "a login form"))).await;
     assert!(all.iter().all(|answer| *answer == all[0]));
@@ -76,7 +76,7 @@ async fn two_hundred_at_once_make_one_call() {
 }
 
 #[tokio::test]
-async fn an_organisation_over_its_limit_is_told_when_to_come_back_and_others_are_served() {
+async fn axum_service_limit_states_retry_after() {
     let running = Running::start().await;
     for _ in 0..2 {
         running.ask("/limited", "acme", "a login form").await;
@@ -96,7 +96,7 @@ async fn an_organisation_over_its_limit_is_told_when_to_come_back_and_others_are
 }
 
 #[tokio::test]
-async fn a_failure_is_passed_on_and_not_kept() {
+async fn axum_service_stores_no_failure() {
     let running = Running::start().await;
     running
         .vendor

@@ -49,7 +49,7 @@ fn items(history: &History) -> Vec<&str> {
 }
 
 #[test]
-fn each_item_of_a_changed_file_is_asked_about_again_oldest_first() {
+fn history_requests_items_of_changed_files_again() {
     let scratch = Scratch::new();
     let Some(git) = repository(&scratch, "r") else { return };
     scratch.file("r/a.rs", "pub fn a() { 1 }\npub fn b() {}\n");
@@ -70,7 +70,7 @@ fn each_item_of_a_changed_file_is_asked_about_again_oldest_first() {
 }
 
 #[test]
-fn a_directory_inside_a_repository_has_its_own_history_only() {
+fn history_of_directory_leaves_out_others() {
     let scratch = Scratch::new();
     let Some(git) = repository(&scratch, "r") else { return };
     scratch.file("r/a.rs", "pub fn outside() {}\n");
@@ -90,7 +90,7 @@ fn fallback(reader: &Repository, root: &Path) -> String {
 }
 
 #[test]
-fn without_a_readable_history_the_working_tree_stands_in() {
+fn history_unreadable_falls_back_to_working_tree() {
     let scratch = Scratch::new();
     let Some(git) = repository(&scratch, "r") else { return };
     scratch.file("r/a.rs", "pub fn a() {}\n");
@@ -108,7 +108,7 @@ fn without_a_readable_history_the_working_tree_stands_in() {
 }
 
 #[test]
-fn without_git_the_working_tree_stands_in() {
+fn history_without_git_reads_working_tree() {
     let scratch = Scratch::new();
     scratch.file("a.rs", "pub fn a() {}\n");
     let reader = Repository::new(scratch.path()).program("no-such-program-here");
@@ -116,7 +116,7 @@ fn without_git_the_working_tree_stands_in() {
 }
 
 #[test]
-fn the_calls_are_capped_and_the_cut_is_said() {
+fn history_cap_on_calls_is_reported() {
     let mut history = History::empty(5);
     let items = |count| vec!["pub fn f() {}".to_owned(); count];
     assert!(history.ask(items(4), None) && !history.cut);
@@ -134,7 +134,7 @@ fn exactly_the_cap_is_no_cut() {
 }
 
 #[test]
-fn files_of_any_language_are_asked_about_at_their_commits_times() {
+fn history_of_any_language_has_commit_times() {
     let scratch = Scratch::new();
     let Some(mut git) = repository(&scratch, "r") else { return };
     let commit_at = |git: &mut Git, seconds: u64| {
@@ -167,7 +167,7 @@ fn files_of_any_language_are_asked_about_at_their_commits_times() {
 }
 
 #[test]
-fn a_directory_without_a_history_is_told_with_what_to_do() {
+fn history_error_says_what_to_do() {
     let scratch = Scratch::new();
     if repository(&scratch, "r").is_none() {
         return;

@@ -92,7 +92,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn uploads_in_spike_are_ten_times_as_many() {
+    fn uploads_in_spike_are_tenfold() {
         let size = Size::plan();
         let uploads = draw(&size, 1);
         let within = |minutes: Range<u32>| {

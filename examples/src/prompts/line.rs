@@ -72,7 +72,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_line_must_be_is_said() {
+    fn line_error_states_expected_form() {
         for (line, message) in [
             ("[1]", "it is no object"),
             ("{\"prompt\": \"a\"", "it is no JSON (column 14)"),
@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn times_are_seconds_or_text_with_an_offset() {
+    fn line_time_is_seconds_or_timestamp() {
         let at = |ts: &str| {
             let request = request(&format!("{{\"prompt\": \"a\", \"ts\": {ts}}}")).expect(ts);
             request.at.map(|at| at.duration_since(SystemTime::UNIX_EPOCH).expect("after 1970"))

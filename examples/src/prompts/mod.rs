@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_become_requests_in_the_order_of_their_times() {
+    fn prompts_are_requested_in_time_order() {
         let log = "{\"prompt\": \"later\", \"ts\": \"1970-01-01T00:01:00Z\", \"tenant\": 7, \"model\": \"m\"}\n\n\
             {\"prompt\": \"sooner\", \"ts\": 5.5, \"status\": 200}\n";
         let prompts = read(log).expect("it is right");
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn without_times_the_order_is_the_files() {
+    fn prompts_without_times_keep_file_order() {
         let prompts = read("{\"prompt\": \"b\"}\n{\"prompt\": \"a\"}\n").expect("it is right");
         assert!(!prompts.are_timed());
         let asked: Vec<_> = prompts.into_source().map(|request| request.expect("in memory").text).collect();
@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_told_with_its_line() {
+    fn prompts_error_names_line() {
         let some = "{\"prompt\": \"a\", \"ts\": 1}\n{\"prompt\": \"a\"}\n";
         assert_eq!(
             read(some),

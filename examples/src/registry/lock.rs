@@ -68,13 +68,13 @@ version = "2.0.0"
 "#;
 
     #[test]
-    fn the_highest_version_is_by_number() {
+    fn lock_compares_versions_by_number() {
         assert_eq!(highest_version(LOCK, "http"), Some("1.10.0"));
         assert_eq!(highest_version(LOCK, "http-body"), Some("2.0.0"));
     }
 
     #[test]
-    fn dependencies_and_parts_of_names_are_no_packages() {
+    fn lock_matches_whole_package_names_only() {
         assert_eq!(highest_version(LOCK, "bytes"), None);
         assert_eq!(highest_version(LOCK, "htt"), None);
         assert_eq!(highest_version("", "http"), None);

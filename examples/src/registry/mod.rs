@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn crates_are_read_from_cargos_home_or_vendor_and_the_others_listed() {
+    fn registry_reads_cargo_home_or_vendor_directory() {
         let scratch = Scratch::new();
         scratch.file("w/Cargo.lock", lock(&[("bytes", "1.2.3"), ("http", "1.0.0"), ("url", "2.0.0")]));
         scratch.file("home/registry/src/any/bytes-1.2.3/src/lib.rs", "pub fn a() {}\npub fn b() {}\n");
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn items_are_capped_in_path_order_and_counted_in_all() {
+    fn registry_caps_items_in_path_order() {
         let scratch = Scratch::new();
         scratch.file("src/b.rs", "pub fn last() {}\n".repeat(60));
         scratch.file("src/a.rs", "pub fn first() {}\n".repeat(60));
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn a_workspace_without_a_lock_file_is_an_error() {
+    fn registry_without_lock_file_is_error() {
         let scratch = Scratch::new();
         let error = FirstGeneration::read(scratch.path(), |_| None).expect_err("no lock file");
         assert!(error.to_string().contains("Cargo.lock"), "{error}");

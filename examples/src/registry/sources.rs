@@ -48,7 +48,7 @@ mod tests {
     }
 
     #[test]
-    fn cargo_home_comes_first_and_an_empty_one_is_none() {
+    fn sources_prefer_cargo_home_unless_empty() {
         assert_eq!(home(&[("CARGO_HOME", "c"), ("HOME", "h")]), Some("c".into()));
         assert_eq!(home(&[("CARGO_HOME", ""), ("HOME", "h")]), Some(Path::new("h").join(".cargo")));
         assert_eq!(home(&[("USERPROFILE", "u")]), Some(Path::new("u").join(".cargo")));
@@ -56,7 +56,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unversioned_vendor_directory_counts_at_its_own_version_only() {
+    fn sources_check_version_of_unversioned_vendor_directory() {
         let scratch = Scratch::new();
         scratch.file("vendor/bytes/src/lib.rs", "");
         scratch.file("vendor/bytes/Cargo.toml", "[package]\nversion = \"1.0.0\"\n");
@@ -65,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn any_registry_of_the_home_will_do() {
+    fn sources_search_every_registry_of_home() {
         let scratch = Scratch::new();
         scratch.file("registry/src/a/other-1.0.0/src/lib.rs", "");
         scratch.file("registry/src/b/bytes-1.0.0/src/lib.rs", "");

@@ -51,7 +51,7 @@ async fn replay(directory: &Path, key: Key) -> (u64, u64) {
 }
 
 #[tokio::test]
-async fn hits_on_the_public_trace_are_those_of_a_naive_count() {
+async fn trace_hits_equal_naive_count() {
     #[expect(clippy::disallowed_methods, reason = "a test's edge")]
     let Some(directory) = std::env::var_os("LLM_TRACES").filter(|path| !path.is_empty()) else {
         eprintln!("skipped: LLM_TRACES names no directory of traces");
@@ -62,7 +62,7 @@ async fn hits_on_the_public_trace_are_those_of_a_naive_count() {
 }
 
 #[tokio::test]
-async fn the_whole_stack_answers_the_demo_over_http_and_its_books_agree() {
+async fn demo_over_http_agrees_with_bills() {
     let simulation = start(llm_core::SystemClock, Keeping::default(), &BTreeSet::new()).await;
     let table = super::in_order(&simulation, None, demo::source()).await.expect("nothing fails");
     assert!(table.contains("in all") && table.contains("Elm Street Library"), "{table}");
@@ -73,7 +73,7 @@ async fn the_whole_stack_answers_the_demo_over_http_and_its_books_agree() {
 }
 
 #[tokio::test]
-async fn a_replay_keeps_answers_as_it_is_told_and_prices_each_model() {
+async fn replay_applies_ttl_and_model_prices() {
     let clock = ManualClock::default();
     let models = BTreeSet::from(["gpt-4o".into(), "a-model-of-my-own".into()]);
     let day = Duration::from_secs(86_400);

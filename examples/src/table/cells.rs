@@ -47,7 +47,7 @@ mod tests {
     }
 
     #[test]
-    fn dollars_are_rounded_to_the_nearest_with_halves_away_from_zero() {
+    fn dollars_round_half_away_from_zero() {
         assert_eq!(
             [0, 49_999, 50_000, 149_999, 999_950_000].map(dollars),
             ["$0.0000", "$0.0000", "$0.0001", "$0.0001", "$1.0000"]

@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_for_each_organisation_and_one_in_all() {
+    fn table_has_row_for_each_organisation() {
         let rows = [
             Row { calls: 9, tokens_in: 10, ..Row::new("ñandú") },
             Row {
@@ -135,7 +135,7 @@ in all        1,234,576  1,000,000          3   81.00 %      5,010          70  
     }
 
     #[test]
-    fn beyond_twenty_organisations_the_smallest_share_a_line() {
+    fn table_combines_organisations_beyond_twenty() {
         let rows: Vec<_> = (1..=22)
             .map(|n| Row { calls: n, hits: 1, latency: latency(1, 1), ..Row::new(format!("org {n}")) })
             .collect();
@@ -150,7 +150,7 @@ in all        1,234,576  1,000,000          3   81.00 %      5,010          70  
     }
 
     #[test]
-    fn without_calls_there_is_the_sum_alone() {
+    fn table_without_calls_has_sum_only() {
         let text = render(&[], None);
         assert_eq!(text.lines().count(), 3);
         assert_eq!(

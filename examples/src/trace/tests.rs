@@ -25,7 +25,7 @@ fn requests(trace: Trace) -> Vec<Request> {
 }
 
 #[test]
-fn rows_become_requests_in_order_with_their_time() {
+fn trace_rows_become_requests_in_order() {
     let scratch = Scratch::new();
     let (rows, texts) = (scratch.file("t.csv.gz", gzip(TRACE)), scratch.file("s.jsonl.gz", gzip(TEXTS)));
     let trace = Trace::open(&rows, &[texts], Key::Scenario).expect("readable");
@@ -41,7 +41,7 @@ fn rows_become_requests_in_order_with_their_time() {
 }
 
 #[test]
-fn the_full_text_is_the_headers_and_the_scenarios() {
+fn trace_full_text_joins_headers_and_scenarios() {
     let scratch = Scratch::new();
     let (rows, texts) = (scratch.file("t.csv", TRACE), scratch.file("s.jsonl", TEXTS));
     let asked = requests(Trace::open(&rows, &[texts], Key::Full).expect("readable"));
@@ -52,7 +52,7 @@ fn the_full_text_is_the_headers_and_the_scenarios() {
 }
 
 #[test]
-fn without_texts_all_scenarios_are_made_and_counted() {
+fn trace_without_texts_makes_scenarios() {
     let scratch = Scratch::new();
     let trace = Trace::open(&scratch.file("t.csv", TRACE), &[], Key::Scenario).expect("readable");
     assert_eq!(trace.synthesised(), 2);
@@ -95,7 +95,7 @@ fn bad_files_are_told_with_their_line() {
 }
 
 #[test]
-fn a_missing_file_is_named() {
+fn trace_error_names_missing_file() {
     let message = Trace::open(Path::new("no-such-file.csv"), &[], Key::Full).expect_err("missing").to_string();
     assert!(message.starts_with("no-such-file.csv: "), "{message}");
 }
@@ -134,14 +134,14 @@ fn hits(trace: Trace, key_of: impl Fn(&Row) -> u64) -> usize {
 }
 
 #[test]
-fn full_texts_of_the_public_trace_repeat_as_its_keys_do() {
+fn trace_full_texts_repeat_like_keys() {
     let Some(trace) = public(Key::Full, &["bdd_scenarios_mit.jsonl.gz"]) else { return };
     assert_eq!((trace.rows(), trace.synthesised()), (100_630, 352));
     assert_eq!(hits(trace, |row| row.key_full), 67_789);
 }
 
 #[test]
-fn scenario_texts_of_the_public_trace_repeat_as_its_keys_do() {
+fn trace_scenario_texts_repeat_like_keys() {
     let Some(trace) = public(Key::Scenario, &["bdd_scenarios_mit.jsonl.gz", "bdd_scenarios_es_mpl.jsonl.gz"]) else {
         return;
     };

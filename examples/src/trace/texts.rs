@@ -77,7 +77,7 @@ mod tests {
     use std::collections::HashSet;
 
     #[test]
-    fn made_texts_have_their_length_and_differ_by_key() {
+    fn texts_made_differ_by_key() {
         assert_eq!(made(12, 30).len(), 30);
         assert_eq!(made(12, 30), made(12, 30));
         assert_eq!((made(4_796, 8).as_str(), made(0, 8).as_str()), ("#4796 co", "#0 the s"));

@@ -37,7 +37,7 @@ fn extra(fields: Value) -> Extra {
 }
 
 #[tokio::test]
-async fn unknown_words_do_not_fail_the_client() {
+async fn async_openai_reads_unknown_words() {
     for (reason, known) in [
         (FinishReason::Stop, Some(Known::Stop)),
         (FinishReason::Length, Some(Known::Length)),

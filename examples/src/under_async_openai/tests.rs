@@ -87,7 +87,7 @@ fn prune(value: &mut Value) {
 }
 
 #[tokio::test]
-async fn answers_are_those_of_the_plain_client_and_the_second_costs_no_call() {
+async fn async_openai_returns_plain_clients_response() {
     let (application, vendor, server) = start(Vendor::builder().cached_percent(50).build()).await;
     for request in [question(), with_tools()] {
         let before = vendor.calls();
@@ -103,7 +103,7 @@ async fn answers_are_those_of_the_plain_client_and_the_second_costs_no_call() {
 }
 
 #[tokio::test]
-async fn streams_say_the_same_and_the_second_costs_no_call() {
+async fn async_openai_serves_second_stream_from_cache() {
     let (application, vendor, server) = start(Vendor::new()).await;
     for request in [question(), with_tools()] {
         let before = vendor.calls();
@@ -119,7 +119,7 @@ async fn streams_say_the_same_and_the_second_costs_no_call() {
 }
 
 #[tokio::test]
-async fn a_stored_answer_serves_a_stream_and_the_other_way_round() {
+async fn async_openai_cache_serves_streams_and_responses() {
     let (application, vendor, _server) = start(Vendor::new()).await;
     let whole = application.client.chat().create(question()).await.unwrap();
     assert_eq!(said(&stream(&application.client, question()).await).0, text(&whole));
@@ -132,7 +132,7 @@ async fn a_stored_answer_serves_a_stream_and_the_other_way_round() {
 }
 
 #[tokio::test]
-async fn the_usage_comes_with_a_stream_that_asks_for_it_and_with_no_other() {
+async fn async_openai_stream_usage_only_on_request() {
     let (application, vendor, _server) = start(Vendor::new()).await;
     let usages = |chunks: &[Result<CreateChatCompletionStreamResponse, OpenAIError>]| -> Vec<_> {
         chunks.iter().filter_map(|chunk| chunk.as_ref().unwrap().usage.clone()).collect()
@@ -162,7 +162,7 @@ async fn embeddings_are_those_of_the_plain_client() {
 }
 
 #[tokio::test]
-async fn a_refusal_is_openais_and_nobody_asks_again() {
+async fn async_openai_refusal_is_not_retried() {
     let (application, vendor, _server) = start(Vendor::new()).await;
     vendor.script(Rule::new(Fault::rate_limited(Duration::from_millis(1), RetryForm::Seconds)));
     let error = application.client.chat().create(question()).await.unwrap_err();
@@ -174,7 +174,7 @@ async fn a_refusal_is_openais_and_nobody_asks_again() {
 }
 
 #[tokio::test]
-async fn a_stream_that_breaks_off_ends_with_an_error() {
+async fn async_openai_broken_stream_ends_with_error() {
     let (application, vendor, _server) = start(Vendor::new()).await;
     vendor.script(Rule::new(Fault::CutAfter(4)));
     let chunks = stream(&application.client, question()).await;
@@ -183,7 +183,7 @@ async fn a_stream_that_breaks_off_ends_with_an_error() {
 }
 
 #[tokio::test]
-async fn a_request_that_is_wrong_is_refused_before_the_call() {
+async fn async_openai_refuses_invalid_request_unsent() {
     let (application, vendor, _server) = start(Vendor::new()).await;
     let empty: CreateChatCompletionRequest = read(json!({"model": "gpt-4o-mini", "messages": []}));
     let error = application.client.chat().create(empty).await.unwrap_err();
@@ -192,7 +192,7 @@ async fn a_request_that_is_wrong_is_refused_before_the_call() {
 }
 
 #[tokio::test]
-async fn a_header_says_who_asks() {
+async fn async_openai_header_names_tenant() {
     let vendor = Vendor::new();
     let server = vendor.serve().await;
     let cache = Cache::builder("tenants").ttl(llm_cache::Ttl::unlimited()).build().unwrap();

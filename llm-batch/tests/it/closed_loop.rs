@@ -35,7 +35,7 @@ async fn run(pause: impl Fn(u32, u32) -> Duration) -> (Vec<Duration>, usize) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn closed_loop_takes_as_long_as_one_by_one() {
+async fn closed_loop_is_no_slower_than_unbatched() {
     let (times, requests) = run(|_, _| Duration::ZERO).await;
     println!("{CALLERS} callers: {requests} requests, the last response after {:?}", times.iter().max());
     // The first batches wait for more callers, until their number is known.
@@ -44,7 +44,7 @@ async fn closed_loop_takes_as_long_as_one_by_one() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn closed_loop_with_pauses_waits_for_callers_alone() {
+async fn closed_loop_with_pauses_waits_for_callers() {
     // Each caller works for up to 5 ms before its next call.
     let (times, requests) = run(|caller, round| MS * ((caller * 7 + round * 13) % 6)).await;
     println!("with pauses of up to 5 ms: {requests} requests, the last response after {:?}", times.iter().max());
@@ -53,7 +53,7 @@ async fn closed_loop_with_pauses_waits_for_callers_alone() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn closed_loop_of_fewer_callers_is_known_again() {
+async fn closed_loop_recognizes_fewer_callers() {
     // Half of the callers leave for a minute after 20 rounds.
     let leaves =
         |caller: u32, round: u32| Duration::from_secs(if round == 20 && caller.is_multiple_of(2) { 60 } else { 0 });

@@ -49,7 +49,7 @@ async fn further(bad: &[usize]) -> usize {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_bad_item_takes_twelve_further_requests() {
+async fn halving_of_bad_item_takes_twelve_requests() {
     assert_eq!(further(&[]).await, 0);
     for bad in [0, 17, 31, 32, 63] {
         assert!(further(&[bad]).await <= 12);
@@ -133,7 +133,7 @@ async fn responses_with_missing_parts_are_halved() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn good_items_do_not_wait_for_all_halves() {
+async fn halving_returns_good_items_early() {
     let requests = Requests::default();
     let batch = layer(&requests, bad_one);
     let times = |text: &'static str| {

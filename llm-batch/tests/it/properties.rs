@@ -143,7 +143,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(256))]
 
     #[test]
-    fn each_caller_is_answered_once_and_parts_add_up(
+    fn batch_answers_each_caller_once(
         callers in prop::collection::vec(
             (0u64..120, prop::collection::vec(0u8..30, 1..4), 0u8..2, prop::option::weighted(0.2, 0u64..90)),
             1..40,

@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn single_flight_serves_stored_items_despite_failed_call() {
+    async fn single_flight_failure_leaves_stored_items() {
         let cache = Cache::builder("t").build().unwrap();
         let inner = tower::service_fn(embed);
         let call = |texts: &[&str]| Call::new("acme", EmbedRequest::new("m", texts.iter().copied()));

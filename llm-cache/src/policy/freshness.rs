@@ -267,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn freshness_turns_from_fresh_to_stale_to_expired() {
+    fn freshness_ends_in_stale_then_expired() {
         let judge = |after, directive| freshness().judge(&expiry(NOON), NOON + after, &directive);
         let plain = Directive::new;
         assert_eq!(judge(HOUR - Duration::from_nanos(1), plain()), FRESH);
@@ -287,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn revalidate_applies_only_to_calls_that_accept_stale() {
+    fn revalidate_needs_call_that_accepts_stale() {
         let freshness = Freshness { revalidate: HOUR / 4, ..freshness() };
         let judge = |after, directive| freshness.judge(&expiry(NOON), NOON + after, &directive);
         let plain = Directive::new;
@@ -302,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn ttl_jitter_spreads_expiry_and_never_lengthens_it() {
+    fn ttl_jitter_only_shortens_ttl() {
         let freshness = Freshness { ttl: Ttl::new(HOUR).jitter(10), ..freshness() };
         let ends: Vec<_> = (0..200).filter_map(|_| freshness.fresh_until(NOON, Some(HOUR))).collect();
         assert!(ends.iter().all(|end| (NOON + HOUR * 9 / 10..=NOON + HOUR).contains(end)));

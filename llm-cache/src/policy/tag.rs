@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn tag_of_label_cannot_be_forged_by_value() {
+    fn tag_of_label_resists_forged_value() {
         assert_ne!(Tag::label("a", "b=c"), Tag::label("a=b", "c"));
         assert_ne!(Tag::named("x"), Tag::tenant("x"));
     }

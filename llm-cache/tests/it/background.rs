@@ -227,7 +227,7 @@ async fn background_spending_is_overhead_in_balanced_ledger() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn complete_on_disconnect_finishes_call_and_admits_joiners() {
+async fn complete_on_disconnect_admits_later_callers() {
     for streamed in [false, true] {
         // Before the head, and in the middle of the stream.
         for leave in [HEAD / 2, HEAD + STEP * 5 / 2] {

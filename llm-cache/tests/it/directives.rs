@@ -45,7 +45,7 @@ async fn directive_no_store_bypasses_no_cache_replaces() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn directive_max_age_max_stale_only_if_cached() {
+async fn directive_bounds_age_and_staleness() {
     let (upstream, clock) = (Upstream::default(), ManualClock::default());
     let provider = provider(&upstream, &cache(&clock, stale_allowed()));
     let only = || Directive::new().only_if_cached();
@@ -65,7 +65,7 @@ async fn directive_max_age_max_stale_only_if_cached() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn directive_policy_no_bypass_max_ttl_limit_directives() {
+async fn directive_policy_limits_bypass_and_ttl() {
     let (upstream, clock) = (Upstream::default(), ManualClock::default());
     let caps = stale_allowed().no_bypass().max_stale(HOUR / 4).max_ttl(HOUR * 2);
     let provider = provider(&upstream, &cache(&clock, caps));
@@ -111,7 +111,7 @@ async fn single_flight_separates_priorities_but_shares_entries() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn is_self_contained_false_requests_are_not_cached() {
+async fn is_self_contained_false_is_not_cached() {
     let upstream = Upstream::default();
     let cache = cache(&ManualClock::default(), stale_allowed());
     let provider = provider(&upstream, &cache);
@@ -136,7 +136,7 @@ async fn is_self_contained_false_requests_are_not_cached() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn cache_if_and_max_response_bytes_reject_responses() {
+async fn cache_if_and_max_response_bytes_reject() {
     let upstream = Upstream::default();
     let cache = Cache::builder("tests")
         .cache_if(|response: &ChatResponse, _| !response.text().contains("not sure"))

@@ -90,7 +90,7 @@ async fn get_or_call_panic_fails_all_callers() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn get_or_call_keeps_kind_of_own_error() {
+async fn get_or_call_keeps_own_errors_kind() {
     let cache = cache(&ManualClock::default());
     let busy = || async { Err::<u64, _>(Error::from_status(429).with_retry_after(Duration::from_secs(7))) };
     let error = cache.get_or_call(&key(1), busy).await.unwrap_err();
@@ -104,7 +104,7 @@ async fn get_or_call_keeps_kind_of_own_error() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn get_or_call_closure_borrows_and_runs_if_leading() {
+async fn get_or_call_runs_borrowing_closure_if_leading() {
     let cache = cache(&ManualClock::default());
     let (question, asked) = (String::from("seven"), std::cell::Cell::new(0));
     let ask = || {
@@ -124,7 +124,7 @@ async fn get_or_call_closure_borrows_and_runs_if_leading() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn get_or_call_panic_of_closure_fails_waiters() {
+async fn get_or_call_panic_fails_waiters() {
     let cache = cache(&ManualClock::default());
     let leader = {
         let cache = cache.clone();
@@ -137,7 +137,7 @@ async fn get_or_call_panic_of_closure_fails_waiters() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn get_or_call_across_threads_makes_one_call() {
+async fn get_or_call_across_threads_calls_once() {
     let cache = Cache::builder("threads").build().unwrap();
     for round in 0..200 {
         let calls = Arc::new(AtomicU64::new(0));
@@ -160,7 +160,7 @@ async fn get_or_call_across_threads_makes_one_call() {
 }
 
 #[tokio::test]
-async fn get_or_call_with_directive_limits_ttl_and_tags() {
+async fn get_or_call_with_directive_sets_ttl() {
     let clock = ManualClock::default();
     let policy = DirectivePolicy::none().max_ttl(Duration::from_secs(30));
     let cache = Cache::builder("t").ttl(Duration::from_secs(600)).directive_policy(policy).clock(clock.clone());
@@ -189,7 +189,7 @@ async fn get_or_call_with_directive_limits_ttl_and_tags() {
 }
 
 #[tokio::test]
-async fn get_or_call_misses_entry_of_other_type() {
+async fn get_or_call_misses_other_type() {
     let cache = cache(&ManualClock::default());
     cache.get_or_call(&key(1), || async { Ok::<_, io::Error>(1u64) }).await.unwrap();
     let text = cache.get_or_call(&key(1), || async { Ok::<_, io::Error>("one".to_owned()) }).await.unwrap();

@@ -120,7 +120,7 @@ fn ledger() -> Ledger {
 }
 
 #[tokio::test(start_paused = true)]
-async fn saved_by_every_cause_adds_up_to_list_price() {
+async fn saved_amounts_add_up_to_list_price() {
     for (served, streamed) in SERVED.into_iter().flat_map(|served| [(served, false), (served, true)]) {
         let (ledger, cache) = (ledger(), Cache::builder("t").build().unwrap());
         let provider = served.provider(&ledger, &cache);

@@ -47,7 +47,7 @@ async fn next(stream: &mut ChatStream, pieces: usize) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn max_response_bytes_closes_large_stream_to_joiners() {
+async fn max_response_bytes_closes_stream_to_joiners() {
     let word: Arc<str> = WORD.into();
     // A piece counts as 138 bytes here.
     let cache = Cache::builder("t").max_response_bytes(13_800).build().unwrap();
@@ -85,7 +85,7 @@ async fn max_response_bytes_closes_large_stream_to_joiners() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn max_response_bytes_leaves_unary_waiter_whole_response() {
+async fn max_response_bytes_completes_unary_waiter() {
     let cache = Cache::builder("t").max_response_bytes(13_800).build().unwrap();
     let layers = ServiceBuilder::new().layer(CacheLayer::new(cache));
     let provider = into_provider(layers.service(into_service(Arc::new(Repeats(WORD.into())))));

@@ -186,7 +186,7 @@ mod file {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn max_bytes_smaller_than_response_counts_dropped_writes() {
+    async fn max_bytes_too_small_counts_dropped_writes() {
         let store = TestStore::file();
         let cache = store.open_small(1_024);
         let key = cache.key("acme", "op", "q").unwrap();

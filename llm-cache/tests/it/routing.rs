@@ -39,7 +39,7 @@ fn pinned(group: &str) -> Call<ChatRequest> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn no_fallback_serves_no_entry_of_stand_in() {
+async fn no_fallback_skips_entry_of_stand_in() {
     let cache = Cache::builder("t").cache_fallbacks().build().unwrap();
     let provider = over_pool(&cache);
     let ask = async |call| {
@@ -58,7 +58,7 @@ fn ask_any() -> Call<ChatRequest> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn single_flight_joins_only_calls_of_equal_routing() {
+async fn single_flight_joins_equal_routing_only() {
     let calls = || [ask_any(), no_fallback(), pinned("eu"), pinned("us")];
     for (at, one) in calls().into_iter().enumerate() {
         for (other_at, other) in calls().into_iter().enumerate() {

@@ -51,7 +51,7 @@ async fn ends(provider: &dyn Provider, start: Instant, at: u32, own: Option<u32>
 }
 
 #[tokio::test(start_paused = true)]
-async fn shared_call_goes_on_for_waiter_with_later_deadline() {
+async fn shared_call_outlives_leaders_deadline() {
     for waiter in [Some(60), None] {
         let (vendor, provider) = stack(new());
         let start = Instant::now();
@@ -62,7 +62,7 @@ async fn shared_call_goes_on_for_waiter_with_later_deadline() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn shared_call_ends_with_deadline_of_last_waiter() {
+async fn shared_call_ends_at_last_deadline() {
     let (vendor, provider) = stack(new());
     let start = Instant::now();
     let (leader, waiter) = tokio::join!(ends(&*provider, start, 0, Some(2)), ends(&*provider, start, 1, Some(3)));
@@ -111,7 +111,7 @@ async fn deadlines_below(builder: CacheBuilder) -> Vec<Option<std::time::Instant
 }
 
 #[tokio::test(start_paused = true)]
-async fn shared_deadline_moves_as_waiters_join_and_leave() {
+async fn shared_deadline_follows_its_waiters() {
     let (soon, later) = (after(2), after(9));
     assert_eq!(deadlines_below(Cache::builder("t")).await, [soon, later, None, later, soon, None]);
 }

@@ -186,7 +186,7 @@ async fn nested_caches_keep_ledger_balanced() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn get_or_call_shares_call_despite_error_types() {
+async fn get_or_call_shares_across_error_types() {
     let (cache, calls, key) = (cache(), Arc::new(AtomicU64::new(0)), key(1));
     let counted = |calls: &Arc<AtomicU64>| {
         let calls = Arc::clone(calls);

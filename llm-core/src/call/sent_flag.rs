@@ -222,7 +222,7 @@ mod tests {
     use crate::Call;
 
     #[test]
-    fn sent_flag_is_per_attempt_and_reaches_layers_above() {
+    fn sent_flag_reaches_layers_above() {
         let mut call = Call::new("t", ());
         let above = call.track();
         let (mut first, mut second) = (call.clone(), call);
@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn sent_flag_of_merged_call_reaches_all_members() {
+    fn sent_flag_of_merged_call_reaches_members() {
         let tracked = || {
             let mut call = Call::new("t", ());
             let limiter = call.track();

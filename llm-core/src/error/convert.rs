@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn error_of_another_type_keeps_text_and_source() {
+    fn error_conversion_keeps_text_and_source() {
         let error = Error::from(BoxError::from("disk on fire"));
         assert_eq!((error.kind(), error.message()), (ErrorKind::Other, "disk on fire"));
         assert_eq!(error.charge(), Charge::Unknown);

@@ -289,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn accounting_split_list_price_adds_up_in_every_part() {
+    fn accounting_split_keeps_list_price_sum() {
         for (cost, list) in [(11, 25), (25, 11), (7, 7)] {
             let mut whole = Accounting::default();
             whole.set_prices(Ok(Usd::from_nanos(cost)), Ok(Usd::from_nanos(list)));

@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn cost_share_of_members_hands_each_its_own() {
+    fn cost_share_divides_among_members() {
         let settled = [Settled::default(), Settled::default()];
         let nanos = |share: &CostShare| share.amount().nanos();
         let whole = || CostShare::each(vec![share(3, &settled[0]), share(7, &settled[1])]);
@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn cost_share_parts_are_taken_and_lost_separately() {
+    fn cost_share_parts_are_independent() {
         let settled = Settled::default();
         let whole = share(10, &settled);
         let copy = whole.clone();

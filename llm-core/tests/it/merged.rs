@@ -135,7 +135,7 @@ async fn merged_again_keeps_members_of_each() {
 }
 
 #[tokio::test]
-async fn merged_call_asks_each_member_for_an_attempt() {
+async fn merged_call_needs_every_members_permit() {
     let asked = Arc::new(Mutex::new(Vec::new()));
     let permit = |name: &'static str, budget: u64| {
         let asked = Arc::clone(&asked);
@@ -227,7 +227,7 @@ async fn merged_call_with_missing_responses_is_charged() {
 }
 
 #[tokio::test]
-async fn merged_call_of_unlike_requests_is_not_sent() {
+async fn merged_call_refuses_unlike_requests() {
     let service =
         tower::service_fn(|_: Call<EmbedRequest>| async { Err::<Reply<Embeddings>, _>(Error::invalid("it was sent")) });
     let other = Call::new("acme", EmbedRequest::new("another", ["b"]));
@@ -300,7 +300,7 @@ impl Operation for Own {
 }
 
 #[tokio::test]
-async fn merge_key_is_none_unless_operation_has_one() {
+async fn merge_key_defaults_to_none() {
     assert_eq!((Own.merge_key(), ChatRequest::new("m").user("hello").merge_key()), (None, None));
     assert_eq!(EmbedRequest::new("m", Vec::<&str>::new()).merge_key(), None, "it is refused alone");
     let sized = |dimensions| EmbedRequest { dimensions, ..EmbedRequest::new("m", ["a"]) };
@@ -374,7 +374,7 @@ fn callers<S: LlmService<EmbedRequest>>(service: S, mut calls: Vec<Call<EmbedReq
 }
 
 #[tokio::test(start_paused = true)]
-async fn member_that_leaves_is_settled_by_its_share() {
+async fn member_that_leaves_settles_by_share() {
     let (mut callers, settled) = callers(tower::service_fn(vendor), vec![call(&["aaaaaaa"]), call(&["bbb"])]);
     let leaving = callers.pop().unwrap();
     let staying = callers.pop().unwrap();
@@ -387,7 +387,7 @@ async fn member_that_leaves_is_settled_by_its_share() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn member_keeps_its_reservation_until_the_call_ends() {
+async fn member_holds_reservation_until_call_ends() {
     let (mut callers, settled) = callers(tower::service_fn(vendor), vec![call(&["a"]), call(&["b"])]);
     assert!(timeout(50 * MS, callers.pop().unwrap()).await.is_err());
     assert!(settled[1].lock().unwrap().is_empty(), "the other caller waits on");

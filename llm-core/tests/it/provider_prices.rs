@@ -122,7 +122,7 @@ fn unknown_model_names_alias_line() {
 }
 
 #[test]
-fn vendor_name_that_extends_asked_has_its_price() {
+fn price_of_extended_vendor_name_applies() {
     let table = table("mistral", &[("mistral-large-latest", 1), ("m", 2)]);
     let of = |asked: &str, answered: &str| cost(&table, asked, &response(Some("mistral"), answered, None)).ok();
     assert_eq!(of("mistral-large-latest", "mistral-large-2512"), Some(at(1)));
@@ -195,7 +195,7 @@ fn implausible_usage_has_no_cost() {
 }
 
 #[test]
-fn cached_and_written_beyond_input_cost_what_is_stated() {
+fn price_of_cached_beyond_input_counts() {
     let table = table("openrouter", &[("m", 1)]);
     let cost = |cache_write, stated| {
         let usage = Usage { cache_read: 800, cache_write, ..USAGE };

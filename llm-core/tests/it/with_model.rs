@@ -26,7 +26,7 @@ impl Operation for Summarize {
 }
 
 #[test]
-fn with_model_is_none_unless_operation_implements_it() {
+fn with_model_defaults_to_none() {
     let summary = Summarize("a text".into());
     assert!(summary.with_model("other".into()).is_none());
     assert_eq!((summary.model(), summary.affinity()), ("gpt-4o-mini", 0));

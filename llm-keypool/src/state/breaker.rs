@@ -57,7 +57,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn breaker_opens_after_five_failures_in_a_row() {
+    fn breaker_opens_after_five_consecutive_failures() {
         let mut breaker = Breaker::default();
         assert!((0..4).all(|_| !breaker.failed(0)));
         breaker.responded(0);

@@ -359,7 +359,7 @@ fn replace_reuses_places_of_ended_members() {
 }
 
 #[test]
-fn replace_gives_added_member_one_call_at_a_time() {
+fn replace_starts_added_member_slowly() {
     let mut state = state(false, 7);
     state.replace(vec![Member::new("new", ()).spec], SECOND);
     let first = go(&mut state, "m", SECOND + 1);
@@ -411,7 +411,7 @@ fn forbidden_twice_by_model_parks_member() {
 }
 
 #[test]
-fn not_found_of_last_member_needs_second_one() {
+fn not_found_of_last_member_needs_confirmation() {
     let mut state = state(false, 7);
     state.replace(vec![Member::new("x", ()).spec], 0);
     let mut doubted = |now: Time| {

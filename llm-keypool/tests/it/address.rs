@@ -12,7 +12,7 @@ const SECOND: Duration = Duration::from_secs(1);
 const KEYS: usize = 20;
 
 #[tokio::test(start_paused = true)]
-async fn throttled_address_pauses_pool_and_parks_no_key() {
+async fn throttled_address_parks_no_key() {
     let latency = Latency::fixed(Duration::from_millis(200), Duration::ZERO);
     let vendor = Vendor::builder().limit_each_address(100, 10 * SECOND).rate_limits(None).latency(latency).build();
     let member = |key: usize| {

@@ -39,7 +39,7 @@ async fn cached_share(builder: KeyPoolBuilder<OpenAi<Transport>>, organisations:
 }
 
 #[tokio::test(start_paused = true)]
-async fn affinity_reads_prompt_cache_as_one_organisation_does() {
+async fn affinity_reads_prompt_cache_like_one_organisation() {
     let one = cached_share(KeyPool::builder(), 1).await;
     let eight = cached_share(KeyPool::builder().affinity(true), 8).await;
     let turns = cached_share(KeyPool::builder().round_robin(true), 8).await;

@@ -21,7 +21,7 @@ fn call() -> Call<ChatRequest> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn pool_waits_for_readiness_of_its_own_clone() {
+async fn pool_waits_for_own_clones_readiness() {
     let (probe, handle) = Probe::new(into_service(Arc::new(Scripted::new())));
     let pool = KeyPool::builder().member(Member::new("a", probe)).build().unwrap();
     for _ in 0..3 {
@@ -98,7 +98,7 @@ async fn replace_while_running_serves_all_calls() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn unreachable_vendor_pauses_pool_until_it_is_back() {
+async fn unreachable_vendor_pauses_pool() {
     let vendor = Vendor::new((1, 5), Headers::None);
     let pool = pool(["a", "b", "c"].map(|name| vendor.key(name, name, None))).build().unwrap();
     let back = Duration::from_secs(20);
@@ -130,7 +130,7 @@ async fn verdict_function_replaces_meaning() {
 
 /// Calls that hang stay counted at members of their names, also if a name was gone in between.
 #[tokio::test(start_paused = true)]
-async fn replace_by_same_names_keeps_attempts_in_flight() {
+async fn replace_keeps_attempts_in_flight() {
     let members = |names: &'static [&'static str]| names.iter().map(|name| Member::new(*name, *name).max_in_flight(1));
     let pool = KeyPool::builder().members(members(&["a", "b"])).build().unwrap();
     let request = LeaseRequest::new("m");

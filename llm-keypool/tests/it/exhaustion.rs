@@ -22,7 +22,7 @@ fn keys(vendor: &Vendor) -> [Key; 3] {
 }
 
 #[tokio::test(start_paused = true)]
-async fn unavailable_counts_reasons_when_all_keys_are_rejected() {
+async fn unavailable_counts_reasons_of_rejected_keys() {
     let vendor = Vendor::new((1, 5), Headers::None);
     let pool = pool(keys(&vendor)).build().unwrap();
     for name in ["a", "b", "c"] {
@@ -63,7 +63,7 @@ async fn common_cause_sends_one_attempt_per_pause() {
 
 /// Refusals at two of three groups pause the pool until the third serves an attempt that was sent after them.
 #[tokio::test(start_paused = true)]
-async fn common_cause_ends_if_later_attempt_is_served() {
+async fn common_cause_ends_with_served_attempt() {
     for (first, is_paused) in [("c", true), ("a", false)] {
         let members = ["a", "b", "c"].map(|name| Member::new(name, name));
         let pool = KeyPool::builder().members(members).seed(7).build().unwrap();
@@ -82,7 +82,7 @@ async fn common_cause_ends_if_later_attempt_is_served() {
 
 /// The use before an outage does not look like a limit that was reached, because after the pause a part of it has left.
 #[tokio::test(start_paused = true)]
-async fn common_cause_after_traffic_sends_one_attempt_per_pause() {
+async fn common_cause_tests_once_per_pause() {
     for latency in [(1, 5), (200, 1_000)] {
         let vendor = Vendor::new(latency, Headers::None);
         let pool = pool(keys(&vendor)).max_wait(Duration::from_secs(300)).build().unwrap();
@@ -120,7 +120,7 @@ async fn retry_budget_bounds_attempts_in_outage() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn moves_try_every_key_in_outage_of_two() {
+async fn moves_reach_third_key_in_outage() {
     for code in [401, 429] {
         let vendor = Vendor::new((1, 5), Headers::None);
         let pool = pool(keys(&vendor)).retry_budget(RetryBudget::new(0, 0)).build().unwrap();
@@ -134,7 +134,7 @@ async fn moves_try_every_key_in_outage_of_two() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn waiting_calls_are_served_in_order_of_arrival() {
+async fn waiting_calls_keep_order_of_arrival() {
     let limit = Group::new("a").limit("m", requests_per_minute(10));
     let pool = KeyPool::builder().member(Member::new("a", "key")).group(limit).max_wait(200 * SECOND).build().unwrap();
     let mut order = tokio::task::JoinSet::new();
@@ -165,7 +165,7 @@ async fn waiting_calls_are_served_in_order_of_arrival() {
 
 /// Background calls get one turn in sixteen, whether interactive ones wait before them or arrive when there is room.
 #[tokio::test(start_paused = true)]
-async fn background_call_is_served_beside_endless_interactive_ones() {
+async fn background_call_is_not_starved() {
     for waits in [true, false] {
         let pool = KeyPool::builder().member(Member::new("a", "key").max_in_flight(1)).build().unwrap();
         let held = pool.lease(&LeaseRequest::new("m")).await.unwrap();
@@ -193,7 +193,7 @@ async fn background_call_is_served_beside_endless_interactive_ones() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn limited_call_fails_at_once_if_return_is_late() {
+async fn limited_call_fails_if_return_late() {
     let limit = Group::new("a").limit("m", requests_per_minute(1));
     let pool = KeyPool::builder().member(Member::new("a", "key")).group(limit).build().unwrap();
     let request = LeaseRequest::new("m");
@@ -251,7 +251,7 @@ async fn unavailable_names_at_most_eight_members() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn waiting_call_takes_first_return_of_thousand_members() {
+async fn waiting_call_takes_first_of_thousand() {
     let (mut prng, mut at) = (crate::support::Prng(1), Duration::ZERO);
     let arrivals = (0..2_000).map(|call| {
         at += if call % 50 == 0 { Duration::from_millis(prng.below(2_000)) } else { Duration::ZERO };
@@ -262,7 +262,7 @@ async fn waiting_call_takes_first_return_of_thousand_members() {
 
 /// The arrivals of the trace, four times as fast, are more than the members can take.
 #[tokio::test(start_paused = true)]
-async fn waiting_call_of_azure_trace_takes_first_return() {
+async fn waiting_call_on_azure_trace_is_prompt() {
     if let Some(trace) = crate::support::trace() {
         check_first_returns(trace.iter().take(5_000).map(|request| request.arrived_at / 4).collect()).await;
     }

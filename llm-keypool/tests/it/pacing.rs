@@ -114,7 +114,7 @@ async fn learned_limit_with_room_ends_parking() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn exhausted_limit_of_unknown_window_waits_for_reset() {
+async fn exhausted_limit_waits_for_stated_reset() {
     let pool = pool(Group::new("a"));
     let reset = 10 * MINUTE;
     let stated = VendorLimit::new(Some(1_000), Some(0), Some(reset)).unwrap();
@@ -128,7 +128,7 @@ async fn exhausted_limit_of_unknown_window_waits_for_reset() {
 
 /// A reset of days may be wrong: one call tries each quarter of an hour.
 #[tokio::test(start_paused = true)]
-async fn exhausted_limit_of_days_is_tried_each_quarter() {
+async fn exhausted_limit_of_days_is_probed() {
     let pool = KeyPool::builder().member(Member::new("a", "sk-a")).max_wait(60 * MINUTE).seed(7).build().unwrap();
     let exhausted = |remaining| VendorLimit::new(Some(1_000), Some(remaining), Some(9_360 * MINUTE)).unwrap();
     let start = Instant::now();

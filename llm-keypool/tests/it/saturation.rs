@@ -137,7 +137,7 @@ async fn saturation_of_one_given_group_serves_all() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn saturation_of_group_named_by_vendor_serves_all() {
+async fn saturation_of_vendor_named_group() {
     check(Headers::LimitsAndGroup, 19_800, 20, |vendor| pool(together(vendor), None)).await;
 }
 
@@ -147,12 +147,12 @@ async fn saturation_of_unknown_group_serves_nearly_all() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn saturation_of_unknown_group_with_headers_serves_nearly_all() {
+async fn saturation_of_unknown_group_with_headers() {
     check(Headers::Limits, 19_600, 400, |vendor| pool(together(vendor), None)).await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn saturation_hundred_calls_at_once_wait_for_nothing() {
+async fn saturation_burst_of_hundred_waits_not() {
     let vendor = Vendor::new(LATENCY, Headers::None);
     let pool = pool(apart(&vendor), None).group(given("a")).build().unwrap();
     let leases: Vec<_> = (0..100).map(|_| pool.try_lease(&LeaseRequest::new("gpt-4o")).unwrap()).collect();

@@ -83,7 +83,7 @@ async fn no_fallback_fails_with_vendors_error() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn request_stand_in_cannot_express_returns_first_error() {
+async fn stand_in_unable_returns_first_error() {
     let stack = stack(RefusalKind::ServerError);
     // Above the range of the other vendor.
     let error = ask(&stack, Call::new("acme", request().temperature(1.5))).await.unwrap_err();
@@ -92,7 +92,7 @@ async fn request_stand_in_cannot_express_returns_first_error() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn first_choice_is_used_again_when_it_is_back() {
+async fn stand_in_ends_when_first_returns() {
     let stack = stack(RefusalKind::ServerError);
     for _ in 0..10 {
         ask(&stack, Call::new("acme", request())).await.unwrap();

@@ -156,17 +156,17 @@ async fn check(seeds: Range<u64>, reserves: bool, group: Group, sizes: Option<&A
 }
 
 #[tokio::test(start_paused = true)]
-async fn token_limit_of_reserved_tokens_is_used_up() {
+async fn token_limit_on_reserved_tokens_saturates() {
     check(seeds(), true, reserved(), None).await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn token_limits_of_used_tokens_are_used_up() {
+async fn token_limits_on_used_tokens_saturate() {
     check(seeds(), false, used(), None).await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn token_limits_of_azure_trace_are_used_up() {
+async fn token_limits_on_azure_trace_saturate() {
     if let Some(sizes) = Size::of_trace().map(Arc::new) {
         check(seeds(), true, reserved(), Some(&sizes)).await;
         // One seed alone: the stated maximum of what is in flight is a multiple of its output, which costs up to 7 % of this limit.

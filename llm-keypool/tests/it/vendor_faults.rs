@@ -44,7 +44,7 @@ fn parked(status: &PoolStatus) -> Vec<(Reason, Option<Arc<str>>)> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn fault_of_one_model_leaves_key_to_others() {
+async fn fault_of_model_spares_other_models() {
     for (fault, reason) in [
         (Fault::Refused(RefusalKind::Forbidden), Reason::Forbidden),
         (Fault::Refused(RefusalKind::NoAccess), Reason::NotFound),
@@ -92,7 +92,7 @@ async fn forbidden_models_park_their_key() {
 
 /// The vendor states a wait of days, in each of the headers that it has, and heals after ten minutes.
 #[tokio::test(start_paused = true)]
-async fn hint_of_days_that_heals_is_tried_each_quarter() {
+async fn hint_of_days_is_probed_quarterly() {
     for (index, name) in ["openai", "anthropic"].iter().enumerate() {
         let vendor = Vendor::new();
         vendor.script(Rule::new(Fault::day_limited(156 * 60 * MINUTE)).key("sk-a"));
@@ -117,7 +117,7 @@ async fn hint_of_days_that_heals_is_tried_each_quarter() {
 
 /// All keys of the vendor are overloaded, and the retry budget bounds what is sent.
 #[tokio::test(start_paused = true)]
-async fn overload_of_all_keys_is_bounded_and_ends() {
+async fn overload_of_all_keys_is_bounded() {
     let vendor = Vendor::new();
     vendor.script(Rule::new(Fault::Refused(RefusalKind::Overloaded)));
     let [_, anthropic] = pools(&vendor);

@@ -82,7 +82,7 @@ fn context_too_long_is_known_by_name() {
 }
 
 #[test]
-fn context_too_long_is_not_retried_on_request() {
+fn context_too_long_is_not_retried() {
     let headers = HeaderMap::from_iter([("x-should-retry".parse().unwrap(), "true".parse().unwrap())]);
     let [openai, anthropic, gemini] = classified(500, &headers, r#"{"error": "Context size has been exceeded."}"#);
     assert!(!openai.is_retryable() && !anthropic.is_retryable() && !gemini.is_retryable());

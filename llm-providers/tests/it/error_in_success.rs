@@ -97,7 +97,7 @@ fn error_in_success_states_waiting_time() {
 }
 
 #[test]
-fn error_in_success_inside_array_states_waiting_time() {
+fn error_in_success_array_states_wait() {
     let body = json!([{"error": {"status": "RESOURCE_EXHAUSTED", "message": "Please retry in 1.5s."}}]);
     for (form, error) in errors(&body).into_iter().filter(|(form, _)| form == "gemini, whole") {
         let found = (error.kind(), error.retry_after().map(|wait| wait.as_millis()));

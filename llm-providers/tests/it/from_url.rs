@@ -20,7 +20,7 @@ fn message(url: &str, lookup: impl Fn(&str) -> Option<String>) -> String {
 }
 
 #[tokio::test]
-async fn from_url_asks_every_vendor_at_its_address() {
+async fn from_url_reaches_every_vendors_address() {
     type Address = fn(&Server) -> String;
     let base: Address = |server| server.base_url();
     let rows: [(_, _, Address, _); 12] = [
@@ -51,7 +51,7 @@ async fn from_url_asks_every_vendor_at_its_address() {
 }
 
 #[test]
-fn from_url_without_address_takes_vendors_own_key() {
+fn from_url_uses_vendors_own_key() {
     for (vendor, variable) in [
         ("openai", "OPENAI_API_KEY"),
         ("anthropic", "ANTHROPIC_API_KEY"),
@@ -76,7 +76,7 @@ fn from_url_without_address_takes_vendors_own_key() {
 }
 
 #[tokio::test]
-async fn from_url_sends_no_vendor_key_over_plain_http() {
+async fn from_url_protects_key_from_http() {
     let vendor = Vendor::builder().keys([KEY]).build();
     let server = vendor.serve().await;
     for scheme in ["http:", "HTTP:", "hTTp:"] {

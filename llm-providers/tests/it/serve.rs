@@ -59,7 +59,7 @@ fn plain(response: &ChatResponse) -> Vec<(u32, Vec<Part>, FinishReason)> {
 }
 
 #[test]
-fn serve_responses_are_read_back_whole_and_streamed() {
+fn serve_responses_round_trip() {
     for response in responses() {
         let whole = bytes(serve::chat(Ok(Reply::new(response.clone(), Receipt::default()))));
         assert_eq!(plain(&decode_chat(&whole).unwrap().output), plain(&response));
@@ -76,7 +76,7 @@ fn serve_responses_are_read_back_whole_and_streamed() {
 }
 
 #[test]
-fn serve_stream_that_breaks_ends_with_error_event() {
+fn serve_broken_stream_ends_with_error() {
     let pieces = [
         Ok(ChatEvent::Text { choice: 0, text: "half".into() }),
         Err(Error::new(ErrorKind::Transport, "connection to 10.0.0.7 reset")),
@@ -90,7 +90,7 @@ fn serve_stream_that_breaks_ends_with_error_event() {
 }
 
 #[test]
-fn serve_errors_show_clients_their_own_matters_alone() {
+fn serve_errors_hide_internal_details() {
     use ErrorKind::*;
     let kinds = [
         (InvalidRequest, 400, true),

@@ -172,7 +172,7 @@ async fn stream_refused_after_content_has_unknown_charge() {
 
 /// Tokens were written, although the call is not shown before it is whole.
 #[tokio::test(start_paused = true)]
-async fn stream_refused_after_hidden_call_has_unknown_charge() {
+async fn stream_refused_late_has_unknown_charge() {
     let calls = [
         "data: {\"id\":\"1\",\"model\":\"m\",\"choices\":[{\"index\":0,\"delta\":{\"tool_calls\":[{\"index\":0,\"id\":\"c\",\"function\":{\"arguments\":\"{\"}}]}}]}\n\n",
         "event: content_block_start\ndata: {\"type\":\"content_block_start\",\"index\":0,\"content_block\":{\"type\":\"server_tool_use\",\"id\":\"c\",\"name\":\"web_search\",\"input\":{}}}\n\n",

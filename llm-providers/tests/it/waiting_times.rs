@@ -77,7 +77,7 @@ fn waiting_times_are_read_from_fields() {
 }
 
 #[test]
-fn waiting_times_are_read_from_used_up_limits() {
+fn waiting_times_come_from_exhausted_limits() {
     let body = message("slow down");
     let millis = |millis| Some(Duration::from_millis(millis));
     for (pairs, expected) in [

@@ -91,7 +91,7 @@ fn empty_file_is_a_new_store() {
 }
 
 #[tokio::test]
-async fn cache_file_is_refused_as_balances_and_reverse() {
+async fn cache_file_is_refused_as_balances() {
     let scratch = Scratch::new();
     let (balances, cache) = (scratch.path().join("balances"), scratch.path().join("cache"));
     written(&balances);

@@ -45,7 +45,7 @@ fn forget_leaves_labels_named_like_dimensions() {
 }
 
 #[test]
-fn forget_finds_tenants_beside_labels_named_like_dimensions() {
+fn forget_tells_tenants_from_labels() {
     for name in NAMES {
         let limiter = limiter([daily(1).per(label(name)).per(Dimension::Tenant)]);
         let call = demand("acme", [(name, "other")]);

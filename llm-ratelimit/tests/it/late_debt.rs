@@ -80,7 +80,7 @@ fn raised_limit_covers_debt_of_its_window() {
 
 /// What a window pays is decided by its own limit, not by that of the next one.
 #[test]
-fn raised_limit_pays_no_debt_of_windows_before() {
+fn raised_limit_pays_no_earlier_debt() {
     let clock = noon();
     let plans = |tokens: u64| Plans::uniform([format!("{tokens} tokens/day").as_str()]).unwrap();
     let limiter = Limiter::builder(plans(10)).clock(clock.clone()).build().unwrap();

@@ -67,7 +67,7 @@ fn settlement_counts_every_outcome() {
 }
 
 #[test]
-fn debt_of_excess_is_paid_by_next_window() {
+fn debt_is_paid_by_next_window() {
     let clock = noon();
     let limiter = limits(["1000 tokens/day"]).clock(clock.clone()).build().unwrap();
     let take = |tokens| limiter.try_reserve(&ask("a").tokens(tokens, 0));

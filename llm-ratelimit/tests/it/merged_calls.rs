@@ -171,7 +171,7 @@ fn tokens_used(limiter: &Limiter, tenant: &str) -> u64 {
 
 /// Two calls of 1,001 estimated tokens each are sent as one, and the second caller leaves. The vendor charges both.
 #[tokio::test(start_paused = true)]
-async fn merged_call_counts_share_of_caller_that_left() {
+async fn merged_call_counts_departed_callers_share() {
     let vendor = vendor(1);
     let limiter = limits(["100k tokens/day"]).clock(noon()).prices(prices::openai()).build().unwrap();
     let ledger = Ledger::new(prices::openai());

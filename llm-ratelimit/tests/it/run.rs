@@ -34,7 +34,7 @@ async fn limiter_run_settles_by_outcome() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn set_plan_moves_one_tenant_with_its_usage() {
+async fn set_plan_keeps_tenants_usage() {
     let plan = |limit: &str| Plan::with_limits([limit]).unwrap();
     let plans = Plans::new("free", plan("1k tokens/day")).unwrap().with("pro", plan("10k tokens/day")).unwrap();
     let limiter = Limiter::builder(plans).build().unwrap();

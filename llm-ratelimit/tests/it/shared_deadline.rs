@@ -79,7 +79,7 @@ async fn shared_deadline_bounds_waiting_while_it_moves() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn cached_call_without_room_in_time_is_refused_at_once() {
+async fn cached_call_without_room_is_refused() {
     let limiter = limiter("60/hour burst 1");
     limiter.try_reserve(&ask("acme")).unwrap().settle(crate::support::used(0, 0));
     let cache = Cache::builder("t").build().unwrap();
@@ -90,7 +90,7 @@ async fn cached_call_without_room_in_time_is_refused_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn cache_waiter_with_later_deadline_keeps_queued_call() {
+async fn cache_waiter_extends_queued_calls_deadline() {
     let limiter = limiter("1 concurrent");
     let slot = limiter.try_reserve(&ask("acme")).unwrap();
     let cache = Cache::builder("t").build().unwrap();

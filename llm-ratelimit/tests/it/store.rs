@@ -224,7 +224,7 @@ mod file {
     use crate::scratch::Scratch;
 
     #[test]
-    fn a_file_keeps_what_was_written_and_serves_one_at_a_time() {
+    fn file_store_keeps_balances_for_one_process() {
         let scratch = Scratch::new();
         let url = format!("file://{}", scratch.path().join("my books").display()).replace(' ', "%20");
         let store = Store::open(&url).unwrap();
@@ -246,7 +246,7 @@ mod file {
     }
 
     #[test]
-    fn what_is_no_such_file_is_refused_by_name() {
+    fn file_store_refuses_other_files() {
         let scratch = Scratch::new();
         let path = scratch.path().join("notes");
         std::fs::write(&path, "these are no books").unwrap();
@@ -258,7 +258,7 @@ mod file {
     }
 
     #[test]
-    fn a_file_of_a_later_version_is_left_alone() {
+    fn file_store_refuses_newer_version() {
         let scratch = Scratch::new();
         let path = scratch.path().join("books");
         let database = redb::Database::create(&path).unwrap();
@@ -271,7 +271,7 @@ mod file {
     }
 
     #[test]
-    fn fields_of_a_later_version_are_passed_over() {
+    fn file_store_skips_unknown_fields() {
         let scratch = Scratch::new();
         let path = scratch.path().join("books");
         let store = Store::file(&path).unwrap();

@@ -62,7 +62,7 @@ fn quota_words_are_read_without_case() {
 }
 
 #[test]
-fn misspelt_unit_is_refused_by_build_and_replace() {
+fn misspelt_unit_is_refused() {
     for (text, expected) in MISSPELT {
         let limiter = builder("1000000 proposals/month").build().expect("a declared unit");
         let in_plans = [
@@ -100,7 +100,7 @@ fn declared_unit_is_printed_as_written() {
 }
 
 #[test]
-fn unit_that_no_quota_can_name_is_refused() {
+fn unit_without_possible_quota_is_refused() {
     for word in ["", "tokens", "Requests", "usd", "rpm", "a/b", "cases per day", "offers for sale"] {
         let error = Limiter::builder(Plans::default()).unit(word).build().expect_err(word);
         assert_eq!(error, BuildError::Unit(word.into()));

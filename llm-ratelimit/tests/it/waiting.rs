@@ -258,7 +258,7 @@ async fn waiting_pays_by_replaced_plans() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn close_within_bounds_the_wait_for_running_calls() {
+async fn close_within_bounds_wait_for_calls() {
     let limiter = limits(["2 concurrent"]).close_within(Duration::from_secs(5)).build().unwrap();
     let running = limiter.try_reserve(&ask("a")).unwrap();
     let began = tokio::time::Instant::now();

@@ -136,7 +136,7 @@ mod tests {
     use super::public_functions;
 
     #[test]
-    fn an_item_is_docs_attributes_signature_and_body() {
+    fn functions_include_docs_and_attributes() {
         let source = "use x;\n\n/// Adds.\n#[must_use]\n#[cfg_attr(\n    any(a, b),\n    doc = \"]\",\n)]\n\
             pub fn add(a: u8) -> u8 {\n    if a > 0 { a } else { 0 }\n}\n\nfn private() {}\n";
         let item = source.split_once("\n\n").expect("two parts").1.split_once("\n\nfn").expect("two parts").0;
@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn every_qualifier_counts_and_narrower_visibility_does_not() {
+    fn functions_with_qualifiers_count() {
         let source = "pub const fn a() {}\npub async unsafe fn b() {}\npub extern \"C\" fn c() {}\n\
             pub(crate) fn d() {}\npub struct E;\npub fn $name() {}\npub fn _f() {}\n";
         let names: Vec<_> = public_functions(source);
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn braces_in_comments_strings_and_characters_do_not_end_a_body() {
+    fn functions_ignore_braces_in_text() {
         let source = "pub fn f() {\n    // }\n    let a = \"}\"; let b = '}'; let c = r#\"}\"#; /* } */\n    done()\n\
             }\npub fn g() {}";
         let items = public_functions(source);
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn array_lengths_and_where_clauses_belong_to_the_signature() {
+    fn functions_keep_array_lengths_and_where_clauses() {
         let source = "pub fn f<T>(a: [u8; 4]) -> [T; 2]\nwhere\n    T: Copy,\n{\n    x\n}";
         assert_eq!(public_functions(source), [source]);
         let source = "pub fn f(a: A<{ 1 }>) -> B<{ N + 1 }, { 2 }> {\n    g(|x| { x })\n}";
@@ -172,21 +172,21 @@ mod tests {
     }
 
     #[test]
-    fn functions_without_a_body_or_an_end_are_left_out() {
+    fn functions_without_body_are_skipped() {
         assert!(public_functions("extern \"C\" {\n    pub fn f(a: u8);\n}\npub fn open() {\n    {").is_empty());
         assert!(public_functions("/// pub fn doc() {}\nconst X: &str = \"\npub fn text() {}\n\";").is_empty());
         assert!(public_functions("").is_empty());
     }
 
     #[test]
-    fn what_is_not_directly_above_is_not_taken() {
+    fn functions_skip_distant_comments() {
         let source = "//! Module.\n/// Other.\n\n// why\n/// Mine.\n// note\n#[inline]\npub fn f() {}\n\
             let a = [1];\npub fn g() {}\n";
         assert_eq!(public_functions(source), ["/// Mine.\n// note\n#[inline]\npub fn f() {}", "pub fn g() {}"]);
     }
 
     #[test]
-    fn methods_keep_their_indentation_and_windows_line_ends_do_not_matter() {
+    fn functions_keep_indentation_of_methods() {
         let source = "impl A {\r\n    /// Doc.\r\n    pub fn f(&self) {\r\n    }\r\n}\r\n";
         assert_eq!(public_functions(source), ["    /// Doc.\r\n    pub fn f(&self) {\r\n    }"]);
     }

@@ -38,7 +38,7 @@ fn request_equality_ignores_delivery_alone() {
 }
 
 #[test]
-fn each_form_of_request_is_read() {
+fn formats_read_every_request_form() {
     let forms = [
         json!({"request": {"model": "gpt-4o-mini", "input": "hello", "instructions": "be brief"}}),
         json!({"request": {"model": "text-embedding-3-small", "input": ["a", "b"]}}),

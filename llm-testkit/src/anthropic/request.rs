@@ -118,7 +118,7 @@ mod tests {
     use crate::openai::response_hash;
 
     #[test]
-    fn equal_conversation_has_equal_response_hash() {
+    fn response_hash_is_equal_for_equal_conversations() {
         let control = json!({"type": "ephemeral"});
         let body = json!({"model": "m", "max_tokens": 9, "stop_sequences": ["x"],
             "system": [{"type": "text", "text": "be brief", "cache_control": control}],

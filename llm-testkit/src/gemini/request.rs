@@ -175,7 +175,7 @@ mod tests {
     use crate::openai::response_hash;
 
     #[test]
-    fn equal_conversation_has_equal_response_hash() {
+    fn response_hash_is_equal_for_equal_conversations() {
         let body = json!({"systemInstruction": {"parts": [{"text": "be brief"}]},
             "contents": [
                 {"role": "user", "parts": [{"text": "hi"}, {"inlineData": {"mimeType": "image/png", "data": "AA=="}}]},

@@ -66,7 +66,7 @@ async fn prompt_cache_expires_unless_used() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn prompt_cache_holds_no_short_or_refused_prompt() {
+async fn prompt_cache_skips_short_and_refused_prompts() {
     let vendor = vendor();
     let short = json!({"model": "m", "messages": [{"role": "user", "content": "hello"}]});
     for _ in 0..2 {

@@ -132,7 +132,7 @@ async fn throttled_states_nothing_but_status() {
 
 /// Vendors say in place of a 403 that a model does not exist.
 #[tokio::test]
-async fn no_access_is_not_found_in_each_format() {
+async fn no_access_is_not_found() {
     let vendor = Vendor::new();
     vendor.script(Rule::new(Fault::Refused(RefusalKind::NoAccess)).key("sk-a").model("m"));
     let message = with(prompt("one"), json!({"max_tokens": 5}));

@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn circles_find_exported_macros_where_they_are_defined() {
+    fn circles_resolve_exported_macros() {
         let files = [
             file("", "mod a; mod b; pub use self::a::A;"),
             file("a", "pub use crate::rules; pub struct A;"),

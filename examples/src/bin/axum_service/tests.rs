@@ -66,7 +66,7 @@ async fn axum_service_streams_then_serves_from_cache() {
 }
 
 #[tokio::test]
-async fn axum_service_refuses_over_limit_in_openai_form() {
+async fn axum_service_refusal_has_openai_form() {
     let running = Running::start(MINUTE).await;
     for _ in 0..3 {
         assert!(running.ask("a login form", false).await.status().is_success());
@@ -80,7 +80,7 @@ async fn axum_service_refuses_over_limit_in_openai_form() {
 }
 
 #[tokio::test]
-async fn axum_service_hides_refused_key_and_times_out() {
+async fn axum_service_hides_key_and_times_out() {
     let running = Running::start(MINUTE).await;
     let fault = Fault::status(axum::http::StatusCode::UNAUTHORIZED, r#"{"error":{"message":"bad key sk-1"}}"#);
     running.vendor.script(Rule::new(fault).once());

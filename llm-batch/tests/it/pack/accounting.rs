@@ -113,7 +113,7 @@ async fn failed_check_is_on_the_receipt() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn failed_check_of_a_failed_pack_is_charged() {
+async fn failed_pack_charges_its_failed_check() {
     let requests = Requests::default();
     let fail =
         |charge: u64| Error::new(ErrorKind::Server, "it broke").with_charge(Charge::Known(Usage::new(charge, 0)));

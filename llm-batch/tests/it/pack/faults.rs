@@ -130,7 +130,7 @@ fn obeys(prompts: &[Prompt]) -> Said {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_poison_takes_twelve_further_requests() {
+async fn pack_halving_of_poison_takes_twelve_requests() {
     for vendor in [refuses as fn(&[Prompt]) -> Said, obeys] {
         assert_eq!(further(&[], vendor).await, 0);
         for at in [0, 17, 31, 32, 63] {

@@ -53,7 +53,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn packed_callers_are_answered_once_and_parts_add_up(
+    fn pack_answers_each_caller_once(
         callers in prop::collection::vec((0u64..200, "[0-9a-z\"{}\\[\\] ]{0,12}", prop::option::weighted(0.2, 0u64..200)), 1..40),
         size in 1usize..10,
         sampled in prop::sample::select(vec![0.0, 0.3, 1.0]),

@@ -21,7 +21,7 @@ fn wrong_from(place: usize) -> impl Fn(&[Prompt]) -> Said + Clone + Send + Sync 
 }
 
 #[tokio::test(start_paused = true)]
-async fn size_grows_and_returns_to_the_largest_good_one() {
+async fn pack_size_returns_to_largest_good() {
     let requests = Requests::default();
     // A pack of six has one wrong answer, of which a tenth is tolerated.
     let pack = checked(4, 1, Check::new(1.0, 0.1)).layer(requests.vendor(wrong_from(5)));
@@ -129,7 +129,7 @@ const REFUSALS: [(&str, Refusal); 3] = [
 ];
 
 #[tokio::test(start_paused = true)]
-async fn refused_form_turns_packing_off_for_a_day() {
+async fn refused_form_disables_packing_for_day() {
     for (name, refuse) in REFUSALS {
         let requests = Requests::default();
         let pack = checked(8, 1, Check::new(0.0, 0.1)).layer(requests.vendor(refuse));

@@ -119,7 +119,7 @@ proptest! {
 }
 
 #[test]
-fn at_rest_rejects_other_name_secret_or_key() {
+fn at_rest_rejects_other_name_or_key() {
     for (codec, _, bytes, _) in written() {
         assert_eq!(
             codec.read(&codec.name(&key(2)), &bytes).err(),
@@ -193,7 +193,7 @@ fn at_rest_omits_origin_and_payment() {
 }
 
 #[test]
-fn seal_separates_scope_from_tenant_of_same_name() {
+fn seal_separates_scope_and_tenant() {
     let public = Partition::scope("public");
     let record = Record { partition: public.clone(), ..record(&key(1), "1") };
     let keys = KeyRing::new();
@@ -289,7 +289,7 @@ fn handwritten(name: &Name, flags: u8, text: &str) -> Vec<u8> {
 }
 
 #[test]
-fn at_rest_rejects_unknown_flag_and_oversized_body() {
+fn at_rest_rejects_unknown_flag_oversized_body() {
     let (secret, codec) = (Secret::new([0; 32]), AtRest::new(None, None));
     let check = secret.derive("llm-cache 2026-11 check of stored entries v1");
     let long = format!("\"{}\"", "x".repeat(1 << 20));

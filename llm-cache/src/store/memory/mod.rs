@@ -140,7 +140,7 @@ mod tests {
 
     /// Compares the table with a list in the order of use: both hold the same entries and bytes after each step.
     #[test]
-    fn policy_lru_matches_list_in_order_of_use() {
+    fn policy_lru_matches_list_by_use() {
         let (memory, mut list) = (Memory::new(30_000, EvictionPolicy::Lru), Vec::<(u32, u32)>::new());
         let mut seed = 7_u32;
         for _ in 0..5_000 {
@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn memory_put_and_removed_by_many_threads_counts_exactly() {
+    fn memory_counts_exactly_across_threads() {
         for memory in POLICIES.map(|policy| Memory::new(60_000, policy)) {
             std::thread::scope(|scope| {
                 for thread in 0..4_u32 {

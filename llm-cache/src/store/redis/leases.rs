@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn closed_waits_for_leases_open_at_its_start() {
+    async fn closed_waits_for_leases_open_before() {
         let leases = Leases::new(10 * SECOND);
         leases.hold(&key(1), &ticket(1));
         leases.hold(&key(2), &ticket(2));
@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn left_leases_count_until_the_server_drops_them() {
+    async fn left_leases_count_until_server_expiry() {
         let leases = Leases::new(10 * SECOND);
         leases.hold(&key(1), &ticket(1));
         assert!(leases.take(&key(1), &ticket(1)));

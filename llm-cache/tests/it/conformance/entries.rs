@@ -186,7 +186,7 @@ pub(crate) async fn single_flight_coalesces_callers(store: TestStore) {
     assert_eq!(upstream.calls(), 1);
 }
 
-pub(crate) async fn get_or_call_misses_entry_of_other_type(store: TestStore) {
+pub(crate) async fn get_or_call_misses_other_type(store: TestStore) {
     let cache = store.open();
     let key = cache.key("acme", "op", "q").unwrap();
     for _ in 0..2 {

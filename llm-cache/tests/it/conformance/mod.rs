@@ -188,7 +188,7 @@ conformance! {
         max_stale_and_stale_if_error_serve_expired_entry
         directives_no_store_no_cache_only_if_cached
         single_flight_coalesces_callers
-        get_or_call_misses_entry_of_other_type;
+        get_or_call_misses_other_type;
     policies:
         revalidate_serves_stale_entry_and_replaces_it
         verification_covers_every_tier

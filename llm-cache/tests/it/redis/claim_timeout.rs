@@ -44,7 +44,7 @@ async fn claim_timeout_outlasts_redis_timeout() {
 }
 
 #[tokio::test]
-async fn claim_timeout_is_not_waited_for_while_redis_is_away() {
+async fn claim_timeout_is_skipped_during_outage() {
     let mut server = RedisServer::spawn();
     server.kill();
     let options = RedisOptions::new().redis_timeout(TIMEOUT).claim_timeout(10 * TIMEOUT);

@@ -63,7 +63,7 @@ async fn close_waits_for_lease_of_running_call() {
 }
 
 #[test]
-fn close_reports_entries_and_leases_of_ended_runtime() {
+fn close_reports_losses_of_ended_runtime() {
     let mut server = RedisServer::spawn();
     let first = runtime();
     let cache = first.block_on(async { open(&server, |builder| builder) });

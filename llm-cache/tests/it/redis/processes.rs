@@ -89,7 +89,7 @@ impl Drop for BusyLoops {
 /// By default, look-ups may take 50 ms and claims a second. All rounds are so where full sizes are wanted; else claims may
 /// take what a busy machine needs.
 #[tokio::test(flavor = "multi_thread")]
-async fn claim_timeout_keeps_one_payment_beside_busy_loops() {
+async fn claim_timeout_pays_once_under_load() {
     let (rounds, parameters) = if is_full() { (25, "") } else { (2, "claim_timeout=20s") };
     let (server, vendor) = (RedisServer::spawn(), Vendor::new());
     vendor.set_latency(Latency::fixed(Duration::from_millis(300), Duration::ZERO));

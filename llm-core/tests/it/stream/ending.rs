@@ -230,7 +230,7 @@ fn complete_fails_with_stream_error() {
 
 /// Content was paid for, whatever the error of the vendor or of a cut says; before it the error decides.
 #[test]
-fn on_end_charge_after_content_is_never_none() {
+fn on_end_after_content_may_charge() {
     let busy = |charge| Error::new(ErrorKind::Overloaded, "busy").with_charge(charge);
     let used = Charge::Known(Usage::new(3, 1));
     let start = || ChatEvent::Start { id: "1".into(), model: "m".into() };

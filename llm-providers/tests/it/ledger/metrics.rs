@@ -67,7 +67,7 @@ fn metrics_count_attempts_tokens_and_money() {
 }
 
 #[test]
-fn metrics_name_provider_of_failed_and_abandoned_attempts() {
+fn metrics_name_provider_of_failed_attempts() {
     let vendor = Vendor::new();
     vendor.script(Rule::new(Fault::status(http::StatusCode::BAD_REQUEST, "{}")).once());
     vendor.script(Rule::new(Fault::NoResponse).once());

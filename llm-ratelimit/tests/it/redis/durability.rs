@@ -84,7 +84,7 @@ async fn everysec_power_loss_passes_lost_second_twice() {
 }
 
 #[tokio::test]
-async fn everysec_power_loss_is_repaired_by_running_calls() {
+async fn everysec_loss_is_repaired_by_calls() {
     let twice = lose_power(10).await;
     println!("{LAST} granted since the last write, 10 of them running: {twice} of {BUDGET} granted twice");
     assert!(twice <= 1, "{twice}: what both processes saw is known again");

@@ -46,7 +46,7 @@ async fn redis_settlement_is_seen_by_all() {
 }
 
 #[tokio::test]
-async fn redis_excess_is_debt_and_thresholds_are_told_once() {
+async fn redis_excess_is_debt_with_alerts() {
     let (server, events) = (RedisServer::spawn(), Arc::new(Mutex::new(Vec::new())));
     let open = |events: Arc<Mutex<Vec<u8>>>| {
         let sink = move |event: &Event| events.lock().unwrap().push(event.percent);
@@ -98,7 +98,7 @@ async fn redis_slots_of_lost_process_come_back() {
 }
 
 #[tokio::test]
-async fn redis_try_reserve_says_that_it_needs_round_trip() {
+async fn redis_try_reserve_is_refused_as_remote() {
     let server = RedisServer::spawn();
     let limiter = open(&server, &["10/minute"]).await;
     let refusal = limiter.try_reserve(&ask("a")).unwrap_err();

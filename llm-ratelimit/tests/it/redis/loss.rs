@@ -9,7 +9,7 @@ use llm_testkit::redis::RedisServer;
 use super::{accounts, ask, build, level, open, settled, until, used};
 
 #[tokio::test]
-async fn loss_of_accounts_keeps_levels_that_processes_saw() {
+async fn loss_of_accounts_keeps_seen_levels() {
     let server = RedisServer::spawn();
     let limits = ["100 tokens/month", "2 concurrent"];
     let (one, other) = (open(&server, &limits).await, open(&server, &limits).await);

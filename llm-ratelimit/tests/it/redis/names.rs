@@ -93,7 +93,7 @@ async fn levels(limiter: &Limiter, steps: &[(u64, u64)]) -> Vec<(bool, u64, u64,
 }
 
 #[tokio::test]
-async fn names_of_sizes_near_greatest_number_count_exactly() {
+async fn names_near_greatest_size_count_exactly() {
     const MOST: u64 = (1 << 53) - 1;
     let server = RedisServer::spawn();
     let steps = [(MOST - 10, MOST - 10), (11, 11), (7, 6), (5, 5), (4, 4), (1, 1), (0, 0)];

@@ -69,7 +69,7 @@ async fn outage_budget_refuses_by_default() {
 }
 
 #[tokio::test]
-async fn outage_rate_has_local_share_and_is_charged() {
+async fn outage_local_share_is_charged_later() {
     let mut server = durable();
     let limiter = open_impatient(&server, &["10 requests/day burst 10"], None, 100).await;
     assert_eq!(granted(&limiter, 3).await, 3);

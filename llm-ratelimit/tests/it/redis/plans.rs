@@ -24,7 +24,7 @@ async fn spend(limiter: &Limiter, tenant: &str) -> (u64, Reason) {
 }
 
 #[tokio::test]
-async fn plans_with_other_amount_share_what_is_used() {
+async fn plans_with_other_amount_share_usage() {
     let server = RedisServer::spawn();
     let pairs =
         [(["100 tokens/month"], ["300 tokens/month"]), (["100 tokens/day burst 100"], ["300 tokens/day burst 300"])];
@@ -49,7 +49,7 @@ async fn plans_with_other_amount_share_what_is_used() {
 }
 
 #[tokio::test]
-async fn plans_with_one_more_limit_share_the_others() {
+async fn plans_with_added_limit_share_others() {
     let server = RedisServer::spawn();
     for is_chunked in [false, true] {
         let tenant = format!("more {is_chunked}");

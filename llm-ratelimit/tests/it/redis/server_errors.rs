@@ -123,7 +123,7 @@ async fn server_errors_keep_policies_and_ledger() {
 }
 
 #[tokio::test]
-async fn server_errors_of_one_account_delay_no_other() {
+async fn server_errors_delay_no_other_account() {
     let server = RedisServer::spawn();
     let limits = ["10000 tokens/month"];
     let (limiter, other) = (super::open(&server, &limits).await, super::open(&server, &limits).await);
