@@ -6,7 +6,6 @@ use std::{
     time::Duration,
 };
 
-use arc_swap::ArcSwap;
 use llm_core::{Clock, price::Prices};
 use tokio::sync::Notify;
 
@@ -16,6 +15,7 @@ use crate::{
     accounts::Accounts,
     build_error::{check, check_unit},
     controls::Controls,
+    current_rules::CurrentRules,
     flush_watchdog::FlushWatchdog,
     inner::{Counts, Inner},
     queue::Queue,
@@ -246,7 +246,7 @@ impl LimiterBuilder {
         let names = Names::default();
         Inner {
             accounts: accounts.unwrap_or_else(|| Box::new(AccountTable::new(max_accounts))),
-            rules: ArcSwap::from_pointee(Rules::new(&plans, &names)),
+            rules: CurrentRules::new(Rules::new(&plans, &names)),
             names,
             units,
             queue: Queue::new(waiting),

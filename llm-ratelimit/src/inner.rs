@@ -9,12 +9,11 @@ use std::{
     fmt,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicBool, Ordering::Relaxed},
     },
     time::Duration,
 };
 
-use arc_swap::ArcSwap;
 use llm_core::{
     Usage, Usd,
     layer::Accounting,
@@ -29,18 +28,20 @@ use crate::{
     build_error::check,
     controls::Controls,
     counter::DecisionTime,
+    current_rules::CurrentRules,
     flush_watchdog::FlushWatchdog,
     queue::Queue,
     quota::Span,
-    rules::{Names, PlanRules, Rules},
+    rules::{Names, PlanRules},
     telemetry,
+    thread_counter::ThreadCounter,
     time::Time,
 };
 
 /// State of a limiter.
 pub(crate) struct Inner {
     pub(crate) accounts: Box<dyn Accounts>,
-    pub(crate) rules: ArcSwap<Rules>,
+    pub(crate) rules: CurrentRules,
     pub(crate) names: Names,
     /// The units that the application declared.
     pub(crate) units: Vec<UnitName>,
@@ -62,9 +63,9 @@ pub(crate) struct Inner {
 
 #[derive(Debug, Default)]
 pub(crate) struct Counts {
-    pub(crate) granted: AtomicU64,
-    pub(crate) refused: AtomicU64,
-    pub(crate) waited: AtomicU64,
+    pub(crate) granted: ThreadCounter,
+    pub(crate) refused: ThreadCounter,
+    pub(crate) waited: ThreadCounter,
 }
 
 impl Inner {
@@ -72,11 +73,6 @@ impl Inner {
     pub(crate) fn check(&self, plans: &Plans) -> Result<(), BuildError> {
         let has_prices = self.unknown_price.has_prices(self.prices.as_ref());
         check(plans, &self.units, has_prices, self.accounts.greatest_limit())
-    }
-
-    /// Returns the rules for a tenant.
-    pub(crate) fn plan_of(&self, tenant: &str) -> Arc<PlanRules> {
-        Arc::clone(self.rules.load().of(tenant))
     }
 
     /// Returns the cost of a demand that states no cost, if a limit counts money.
@@ -108,7 +104,7 @@ impl Inner {
     }
 
     pub(crate) async fn limit_statuses(&self, demand: &Demand) -> LimitStatuses {
-        let (plan, at) = (self.plan_of(&demand.tenant), self.decision_time());
+        let (plan, at) = (self.rules.of(&demand.tenant), self.decision_time());
         self.accounts.levels(DecisionRequest { demand, plan: &plan, at, standing: Standing::New }).await
     }
 
@@ -121,7 +117,7 @@ impl Inner {
     }
 
     pub(crate) fn refused(&self, refusal: &Refusal) {
-        self.counts.refused.fetch_add(1, Relaxed);
+        self.counts.refused.increment();
         telemetry::refused(refusal);
     }
 

@@ -16,6 +16,7 @@ mod calendar;
 mod conformance;
 mod controls;
 mod counter;
+mod current_rules;
 mod demand;
 #[cfg(feature = "metrics")]
 mod describe;
@@ -49,6 +50,7 @@ mod scope;
 mod service;
 mod store;
 mod telemetry;
+mod thread_counter;
 mod time;
 #[cfg(feature = "tokenizer")]
 mod tokenizer;

@@ -4,10 +4,7 @@
 
 use std::{
     fmt,
-    sync::{
-        Arc,
-        atomic::{Ordering::Relaxed, Ordering::SeqCst},
-    },
+    sync::{Arc, atomic::Ordering::SeqCst},
 };
 
 use llm_core::{BoxError, Charge, Error};
@@ -160,12 +157,12 @@ impl Limiter {
 
     /// Returns true if a limit of a tenant counts in calendar windows.
     pub(crate) fn counts_windows(&self, tenant: &str) -> bool {
-        self.0.rules.load().of(tenant).has_windows()
+        self.0.rules.read().of(tenant).has_windows()
     }
 
     /// Returns a refusal for a reason other than a lack of room, and counts it.
     pub(crate) fn refuse(&self, demand: &Demand, reason: Reason) -> Refusal {
-        let refusal = self.0.refuse(reason, self.0.rules.load().of(&demand.tenant));
+        let refusal = self.0.refuse(reason, self.0.rules.read().of(&demand.tenant));
         self.0.refused(&refusal);
         refusal
     }
@@ -198,7 +195,7 @@ impl Limiter {
 
     /// Returns the name of a tenant's plan; the default plan's if the tenant has no other.
     pub fn plan_of(&self, tenant: &str) -> Arc<str> {
-        Arc::clone(&self.0.rules.load().of(tenant).name)
+        Arc::clone(&self.0.rules.read().of(tenant).name)
     }
 
     /// Replaces the plans. Used amounts stay used if a limit still counts the same unit over the same time: if five
@@ -223,7 +220,7 @@ impl Limiter {
     /// ```
     pub fn replace(&self, plans: &Plans) -> Result<(), BuildError> {
         self.0.check(plans)?;
-        self.0.rules.store(Arc::new(Rules::new(plans, &self.0.names)));
+        self.0.rules.store(Rules::new(plans, &self.0.names));
         self.0.drain_all();
         Ok(())
     }
@@ -246,15 +243,7 @@ impl Limiter {
     ///
     /// [`PlanError::NoSuchPlan`]. Then nothing has changed.
     pub fn set_plan(&self, tenant: &str, plan: &str) -> Result<(), PlanError> {
-        let mut is_known = true;
-        self.0.rules.rcu(|rules| match rules.with_tenant(tenant, plan) {
-            Some(changed) => Arc::new(changed),
-            None => {
-                is_known = false;
-                Arc::clone(rules)
-            }
-        });
-        if !is_known {
+        if !self.0.rules.set_plan(tenant, plan) {
             return Err(PlanError::NoSuchPlan(plan.to_owned()));
         }
         self.0.drain_all();
@@ -276,9 +265,9 @@ impl Limiter {
     pub fn stats(&self) -> Stats {
         let Counts { granted, refused, waited } = &self.0.counts;
         Stats {
-            granted: granted.load(Relaxed),
-            refused: refused.load(Relaxed),
-            waited: waited.load(Relaxed),
+            granted: granted.total(),
+            refused: refused.total(),
+            waited: waited.total(),
             waiting: self.0.queue.waiting() as u64,
             accounts: self.0.accounts.len() as u64,
             #[cfg(feature = "redis")]

@@ -26,7 +26,7 @@ use crate::{
 impl Inner {
     /// Reserves at once or not at all, from what this process knows, and reports a refusal.
     pub(crate) fn try_reserve(self: &Arc<Self>, demand: &Demand) -> Result<Reservation, Refusal> {
-        let rules = self.rules.load();
+        let mut rules = self.rules.read();
         let plan = rules.of(&demand.tenant);
         let refusal = match self.admit(demand, plan) {
             Ok(cost) => {
@@ -54,7 +54,7 @@ impl Inner {
         demand: &Demand,
         standing: Standing,
     ) -> Option<Result<Reservation, Refusal>> {
-        let rules = self.rules.load();
+        let mut rules = self.rules.read();
         let plan = rules.of(&demand.tenant);
         let demand = match self.admit(demand, plan) {
             Ok(cost) => &*priced(demand, cost),
@@ -74,7 +74,7 @@ impl Inner {
 
     /// Reserves or refuses, after a round trip if the decision needs one.
     pub(crate) async fn reserve(self: &Arc<Self>, demand: &Demand, standing: Standing) -> Result<Reservation, Refusal> {
-        let plan = self.plan_of(&demand.tenant);
+        let plan = self.rules.of(&demand.tenant);
         let demand = &*priced(demand, self.admit(demand, &plan)?);
         let request = DecisionRequest { demand, plan: &plan, at: self.decision_time(), standing };
         let mut reservation = Reservation(Decision::new(&request));
@@ -89,7 +89,7 @@ impl Inner {
 
     /// Counts a call that is sent although it was refused.
     pub(crate) async fn record(self: &Arc<Self>, demand: &Demand) -> Reservation {
-        let plan = self.plan_of(&demand.tenant);
+        let plan = self.rules.of(&demand.tenant);
         let demand = &*priced(demand, self.missing_cost(demand, &plan).unwrap_or(None));
         let (at, standing) = (self.decision_time(), Standing::Regardless);
         let request = DecisionRequest { demand, plan: &plan, at, standing };
@@ -144,7 +144,7 @@ impl Inner {
     /// Counts a granted call, and makes it hold the amounts that it took.
     #[inline]
     fn grant(self: &Arc<Self>, request: &DecisionRequest<'_>, held: &mut Held) {
-        self.counts.granted.fetch_add(1, Relaxed);
+        self.counts.granted.increment();
         telemetry::granted(&request.plan.name);
         self.hold(request, held);
     }
@@ -153,7 +153,9 @@ impl Inner {
     /// price it.
     #[inline]
     fn hold(self: &Arc<Self>, request: &DecisionRequest<'_>, held: &mut Held) {
-        held.models = request.plan.priced.then(|| request.demand.priced_as());
+        if request.plan.priced {
+            held.models = Some(request.demand.priced_as());
+        }
         held.limiter = Some(Arc::<Self>::clone(self));
     }
 

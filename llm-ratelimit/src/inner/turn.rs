@@ -70,7 +70,7 @@ impl<'a> Turn<'a> {
                 // The call had its turn here, but another account has no room: it moves to that account's queue.
                 queue.remove(place);
                 queues.leave(&waiter.demand);
-                let plan = inner.plan_of(&waiter.demand.tenant);
+                let plan = inner.rules.of(&waiter.demand.tenant);
                 let place = queues.place(&waiter.demand, &plan, &blocked);
                 queues.enter(&*inner.accounts, waiter, place, &blocked, after);
                 after.drain.push(*account_ref);

@@ -3,11 +3,7 @@
 //! A call that gives an amount back to an account drains the account's queue. Decisions are made outside of the queues'
 //! lock, one at a time for each queue: see [`Turn`].
 
-use std::{
-    sync::{Arc, atomic::Ordering::Relaxed},
-    task::Waker,
-    time::Duration,
-};
+use std::{sync::Arc, task::Waker, time::Duration};
 
 use tokio::time::Instant;
 
@@ -52,10 +48,10 @@ impl Inner {
         let ticket = self
             .join(demand, &settings, &blocked, refusal.statuses.plan())
             .map_err(|reason| refusal.because(reason))?;
-        self.counts.waited.fetch_add(1, Relaxed);
+        self.counts.waited.increment();
         let began = Instant::now();
         let outcome = ticket.wait().await;
-        telemetry::waited(&self.plan_of(&demand.tenant).name, began.elapsed());
+        telemetry::waited(&self.rules.of(&demand.tenant).name, began.elapsed());
         outcome
     }
 
@@ -145,7 +141,7 @@ impl Inner {
             self.accounts.set_awaited(account_ref, false);
             for waiter in wait_queue.into_waiters() {
                 lines.leave(&waiter.demand);
-                let refusal = self.refuse(reason, self.rules.load().of(&waiter.demand.tenant));
+                let refusal = self.refuse(reason, self.rules.read().of(&waiter.demand.tenant));
                 after.wake.extend(waiter.end(Err(refusal)));
             }
         }
