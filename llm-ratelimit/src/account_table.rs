@@ -3,9 +3,12 @@
 mod requirement;
 mod shard;
 
-use std::sync::{
-    Arc, Mutex, MutexGuard, PoisonError,
-    atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
+use std::{
+    cmp::Ordering::{Equal, Greater, Less},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
+    },
 };
 
 use foldhash::fast::RandomState;
@@ -17,8 +20,7 @@ use crate::{
     account::Account,
     account_ref::AccountRef,
     accounts::{Accounts, Alert, Decision, DecisionRequest, RoundTrip, Settled},
-    blocked::Blocked,
-    counter::{Counter, DecisionTime, Level, Levels, State},
+    counter::{Counter, State},
     hold::{Hold, Holds},
     rules::{Names, PlanRules},
     scope::Scope,
@@ -40,7 +42,7 @@ pub(crate) struct AccountTable {
 }
 
 type Requirements<'a> = SmallVec<[Requirement<'a>; 4]>;
-type Guards<'a> = SmallVec<[(usize, MutexGuard<'a, Shard>); 4]>;
+type Guards<'a> = SmallVec<[MutexGuard<'a, Shard>; 4]>;
 
 const SHARDS: usize = 64;
 
@@ -60,54 +62,49 @@ impl AccountTable {
     }
 
     fn decide_at_once(&self, request: &DecisionRequest<'_>, decision: &mut Decision) {
-        let DecisionRequest { demand, plan, at, standing } = *request;
+        let DecisionRequest { demand, plan, at, .. } = *request;
         let mut requirements = Requirements::new();
         self.add_requirements(demand, plan, &mut requirements);
         let mut guards = Guards::new();
-        self.lock(&requirements, &mut guards);
-        let mut worst: Option<Blocked> = None;
+        self.lock(&mut requirements, &mut guards);
         for requirement in &mut requirements {
-            let shard = guard(&mut guards, requirement.shard);
+            let shard = &mut guards[requirement.guard];
             requirement.find(shard, self.most, demand, &plan.name, at);
-            if let Some(blocked) = requirement.check(shard, demand, at, standing)
-                && worst.is_none_or(|worst| blocked.wait >= worst.wait)
+            if let Some(blocked) = requirement.check(shard, request)
+                && decision.blocked.is_none_or(|worst| blocked.wait >= worst.wait)
             {
-                worst = Some(blocked);
+                decision.blocked = Some(blocked);
             }
         }
-        let mut sweeps = false;
-        if worst.is_none() {
-            self.take(&mut requirements, &mut guards, request, &mut decision.held.holds);
-            for (_, shard) in &mut guards {
-                sweeps |= shard.count_use();
+        let is_granted = decision.blocked.is_none();
+        for requirement in &mut requirements {
+            let shard = &mut guards[requirement.guard];
+            if is_granted && requirement.holds(request) {
+                self.take(requirement, shard, request, &mut decision.held.holds);
             }
+            requirement.add_levels(shard, at, &mut decision.statuses.levels);
         }
-        add_levels(&requirements, &mut guards, plan, at, &mut decision.statuses.levels);
+        let is_sweep_due = is_granted && guards.iter_mut().fold(false, |due, shard| shard.count_use() | due);
         drop(guards);
-        if sweeps {
+        if is_sweep_due {
             self.sweep_some(at.now);
         }
-        decision.blocked = worst;
     }
 
     #[inline]
     fn take(
         &self,
-        requirements: &mut Requirements<'_>,
-        guards: &mut Guards<'_>,
+        requirement: &mut Requirement<'_>,
+        shard: &mut Shard,
         request: &DecisionRequest<'_>,
         holds: &mut Holds,
     ) {
-        let DecisionRequest { demand, plan, .. } = *request;
         let is_persisted = self.is_persisted.load(Relaxed);
-        for requirement in requirements.iter_mut().filter(|requirement| requirement.holds(request)) {
-            let shard = guard(guards, requirement.shard);
-            shard.changed |= is_persisted;
-            let account = requirement.account(shard, self.most, demand, &plan.name);
-            let account_ref = AccountRef::new(requirement.shard, requirement.index.expect("the account is there"));
-            account.take(account_ref, requirement.group, request, holds);
-            account.changed |= is_persisted;
-        }
+        shard.changed |= is_persisted;
+        let account = requirement.account(shard, self.most, request.demand, &request.plan.name);
+        let account_ref = AccountRef::new(requirement.shard, requirement.index.expect("the account is there"));
+        account.take(account_ref, requirement.group, request, holds);
+        account.changed |= is_persisted;
     }
 
     fn forget_tenant(&self, tenant: &str, names: &Names) {
@@ -202,24 +199,30 @@ impl AccountTable {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn add_requirements<'a>(&self, demand: &Demand, plan: &'a PlanRules, requirements: &mut Requirements<'a>) {
         for (number, group) in plan.groups.iter().enumerate() {
             if group.scope.includes(demand, &plan.name) {
                 let hash = Account::hash(&self.hasher, group, demand, &plan.name);
-                requirements.push(Requirement { group, number, hash, shard: shard_of(hash), index: None });
+                requirements.push(Requirement { group, number, hash, shard: shard_of(hash), guard: 0, index: None });
             }
         }
     }
 
     /// Locks the shards of all requirements, each once. All calls lock in ascending order, so that no two wait for each
     /// other.
-    #[inline]
-    fn lock<'g>(&'g self, requirements: &[Requirement<'_>], guards: &mut Guards<'g>) {
+    #[inline(always)]
+    fn lock<'g>(&'g self, requirements: &mut [Requirement<'_>], guards: &mut Guards<'g>) {
         let mut next = requirements.iter().map(|requirement| requirement.shard).min();
-        while let Some(number) = next {
-            guards.push((number, self.shard(number)));
-            next = requirements.iter().map(|requirement| requirement.shard).filter(|other| *other > number).min();
+        while let Some(number) = next.take() {
+            for requirement in &mut *requirements {
+                match requirement.shard.cmp(&number) {
+                    Less => {}
+                    Equal => requirement.guard = guards.len(),
+                    Greater => next = Some(next.map_or(requirement.shard, |least| requirement.shard.min(least))),
+                }
+            }
+            guards.push(self.shard(number));
         }
     }
 
@@ -247,13 +250,13 @@ impl Accounts for AccountTable {
             let mut requirements = Requirements::new();
             self.add_requirements(demand, plan, &mut requirements);
             let mut guards = Guards::new();
-            self.lock(&requirements, &mut guards);
+            self.lock(&mut requirements, &mut guards);
             for requirement in &mut requirements {
-                let shard = guard(&mut guards, requirement.shard);
+                let shard = &mut guards[requirement.guard];
                 requirement.find(shard, self.most, demand, &plan.name, at);
                 requirement.advance(shard, at);
+                requirement.add_levels(shard, at, &mut statuses.levels);
             }
-            add_levels(&requirements, &mut guards, plan, at, &mut statuses.levels);
             statuses
         })
     }
@@ -339,33 +342,7 @@ impl Accounts for AccountTable {
     }
 }
 
-/// Adds the levels of a plan's rules. The accounts of the requirements have been found and advanced, and are locked.
-#[inline]
-fn add_levels(
-    requirements: &Requirements<'_>,
-    guards: &mut Guards<'_>,
-    plan: &PlanRules,
-    at: DecisionTime,
-    levels: &mut Levels,
-) {
-    let mut requirements = requirements.iter().peekable();
-    for (number, group) in plan.groups.iter().enumerate() {
-        let requirement = requirements.next_if(|requirement| requirement.number == number);
-        let requirement = requirement.map(|requirement| (requirement, guard(guards, requirement.shard)));
-        for rule in &group.rules {
-            levels.push(
-                requirement.as_ref().map_or(Level::Unused, |(requirement, shard)| requirement.level(shard, rule, at)),
-            );
-        }
-    }
-}
-
 fn shard_of(hash: u64) -> usize {
     // The table uses the low bits and the top seven.
     (hash >> 40) as usize % SHARDS
-}
-
-fn guard<'g>(guards: &'g mut Guards<'_>, number: usize) -> &'g mut Shard {
-    let at = guards.iter().position(|(locked, _)| *locked == number).expect("all that is needed is locked");
-    &mut guards[at].1
 }

@@ -23,7 +23,8 @@ pub(crate) enum Time {
 #[derive(Debug)]
 pub(crate) struct Counted {
     counter: quanta::Clock,
-    base: quanta::Instant,
+    /// Reading of the counter to which all others relate.
+    base: u64,
     /// Counter at the last reading of the wall clock, in nanoseconds since the base.
     read_at: AtomicU64,
     /// The wall clock's time at the base, in nanoseconds since 1970.
@@ -59,15 +60,14 @@ impl Time {
 impl Counted {
     fn new(goes_back: bool) -> Self {
         let counter = quanta::Clock::new();
-        let base = counter.now();
+        let base = counter.raw();
         let counted = Self { counter, base, read_at: AtomicU64::new(0), offset: AtomicU64::new(0), goes_back };
         counted.read(0);
         counted
     }
 
     fn now(&self) -> u64 {
-        let passed = self.counter.now().duration_since(self.base);
-        let passed = u64::try_from(passed.as_nanos()).unwrap_or(u64::MAX);
+        let passed = self.counter.delta_as_nanos(self.base, self.counter.raw());
         if passed.saturating_sub(self.read_at.load(Relaxed)) >= STRETCH {
             self.read(passed);
         }
@@ -127,6 +127,6 @@ mod tests {
         let counted = Counted::new(goes_back);
         counted.offset.fetch_add(HOUR, Relaxed);
         assert!(counted.now() > nanos(SystemClock.now()) + HOUR / 2);
-        Counted { base: counted.base - std::time::Duration::from_secs(1), ..counted }
+        Counted { base: counted.base.saturating_sub(1_000_000_000), ..counted }
     }
 }

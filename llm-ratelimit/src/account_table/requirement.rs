@@ -7,9 +7,9 @@ use crate::{
     account_ref::AccountRef,
     accounts::{DecisionRequest, Standing},
     blocked::Blocked,
-    counter::{Counter, DecisionTime, Level, Wait},
+    counter::{Counter, DecisionTime, Level, Levels, Wait},
     quota::scaled,
-    rules::{Group, Rule},
+    rules::Group,
 };
 
 /// An account that a call needs.
@@ -18,12 +18,15 @@ pub(super) struct Requirement<'a> {
     pub(super) number: usize,
     pub(super) hash: u64,
     pub(super) shard: usize,
+    /// Position of the shard's lock among those of the call.
+    pub(super) guard: usize,
+    /// Position of the account in the shard; `None` before it is found, and if there is none.
     pub(super) index: Option<u32>,
 }
 
 impl Requirement<'_> {
     /// Finds the requirement's account, or the catch-all account if the shard has no room for another.
-    #[inline]
+    #[inline(always)]
     pub(super) fn find(&mut self, shard: &mut Shard, most: usize, demand: &Demand, plan: &str, at: DecisionTime) {
         self.index = shard.find(self.hash, self.group, demand, plan);
         if self.index.is_none() && !shard.has_room(most, at.now) {
@@ -39,12 +42,16 @@ impl Requirement<'_> {
         }
     }
 
-    /// Returns the level of a rule in its account, which has been advanced to the present.
-    #[inline]
-    pub(super) fn level(&self, shard: &Shard, rule: &Rule, at: DecisionTime) -> Level {
+    /// Adds the levels of the group's rules at their place among the plan's. The counters have been advanced to the present.
+    #[inline(always)]
+    pub(super) fn add_levels(&self, shard: &Shard, at: DecisionTime, levels: &mut Levels) {
         let account = self.index.and_then(|index| shard.slots[index as usize].as_ref());
-        let counter = account.and_then(|account| account.counters.iter().find(|counter| counter.id == rule.id));
-        counter.map_or_else(|| Counter::new(rule, at).level(), Counter::level)
+        // Groups that do not include the call.
+        levels.resize(self.group.first, Level::Unused);
+        for rule in &self.group.rules {
+            let counter = account.and_then(|account| account.counters.iter().find(|counter| counter.id == rule.id));
+            levels.push(counter.map_or_else(|| Counter::new(rule, at).level(), Counter::level));
+        }
     }
 
     /// Returns true if the call will hold an amount in the requirement's account, which may be zero.
@@ -61,13 +68,8 @@ impl Requirement<'_> {
     /// Returns the rule that blocks the call, if one does. Advances the counters of the requirement's account to the
     /// present.
     #[inline]
-    pub(super) fn check(
-        &self,
-        shard: &mut Shard,
-        demand: &Demand,
-        at: DecisionTime,
-        standing: Standing,
-    ) -> Option<Blocked> {
+    pub(super) fn check(&self, shard: &mut Shard, request: &DecisionRequest<'_>) -> Option<Blocked> {
+        let DecisionRequest { demand, at, standing, .. } = *request;
         let account_ref = self.index.map(|index| AccountRef::new(self.shard, index));
         let mut account = self.index.and_then(|index| shard.slots[index as usize].as_mut());
         if let Some(account) = &mut account {
