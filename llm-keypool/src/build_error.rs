@@ -2,7 +2,7 @@ use std::{collections::HashSet, sync::Arc};
 
 use llm_core::{Error, ErrorKind};
 
-use crate::Member;
+use crate::{Group, GroupLimit, Member, member::MemberSpec, settings::Settings, time::nanos};
 
 /// Error of building a pool from invalid members or keys.
 ///
@@ -21,6 +21,12 @@ pub enum BuildError {
     /// Two members have one name.
     #[error("two members have the name {0:?}: give each a name of its own")]
     SameName(Arc<str>),
+    /// Two descriptions are of one group.
+    #[error("the group {0:?} is described twice: put all of its limits into one Group")]
+    SameGroup(Arc<str>),
+    /// A limit, share, weight, time-out or number of attempts is 0; the text names it.
+    #[error("{0} is 0, so that nothing could be sent: leave the setting out, or leave out the member or model")]
+    Zero(String),
     /// The environment has no keys.
     #[error("the variable {0} holds no key: set it to one or more keys, separated by commas")]
     NoKeys(String),
@@ -41,10 +47,44 @@ impl BuildError {
             return Err(Self::NoMembers);
         }
         let mut names = HashSet::new();
-        match members.iter().find(|member| !names.insert(&member.spec.name)) {
-            Some(member) => Err(Self::SameName(Arc::clone(&member.spec.name))),
-            None => Ok(()),
+        for MemberSpec { name, weight, max_in_flight, .. } in members.iter().map(|member| &member.spec) {
+            if !names.insert(name) {
+                return Err(Self::SameName(Arc::clone(name)));
+            }
+            Self::check_zero(*weight, || format!("the weight of member {name:?}"))?;
+            Self::check_zero(*max_in_flight, || format!("max_in_flight of member {name:?}"))?;
         }
+        Ok(())
+    }
+
+    /// Refuses descriptions of groups that let nothing be sent, or that contradict each other.
+    fn check_groups(groups: &[Group]) -> Result<(), Self> {
+        let mut names = HashSet::new();
+        for Group { name, limits, share } in groups {
+            if !names.insert(name) {
+                return Err(Self::SameGroup(Arc::clone(name)));
+            }
+            Self::check_zero(*share, || format!("the share of group {name:?}"))?;
+            for (model, GroupLimit { unit, amount }) in limits {
+                let limit = ["requests", "tokens", "input_tokens", "output_tokens"][*unit as usize];
+                Self::check_zero(*amount, || format!("{limit}_per_minute of group {name:?} for model {model:?}"))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Refuses settings with which no pool works.
+    pub(crate) fn check_settings(settings: &Settings) -> Result<(), Self> {
+        let Settings { groups, first_content_timeout, response_timeout, .. } = settings;
+        Self::check_groups(groups)?;
+        let timeouts = [("first_content_timeout", first_content_timeout), ("response_timeout", response_timeout)];
+        timeouts
+            .into_iter()
+            .try_for_each(|(name, timeout)| Self::check_zero(timeout.map_or(1, nanos), || name.to_owned()))
+    }
+
+    fn check_zero(value: impl Into<u64>, setting: impl FnOnce() -> String) -> Result<(), Self> {
+        if value.into() == 0 { Err(Self::Zero(setting())) } else { Ok(()) }
     }
 }
 

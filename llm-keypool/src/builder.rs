@@ -214,8 +214,18 @@ impl<S> KeyPoolBuilder<S> {
     ///
     /// # Errors
     ///
-    /// There is no member, or two have one name.
+    /// There is no member, two members have one name, a group is described twice, or a limit, share, weight, time-out or
+    /// number of attempts is 0.
+    ///
+    /// ```
+    /// use llm_keypool::{BuildError, Group, KeyPool, Member, requests_per_minute};
+    ///
+    /// let none = Group::new("acme").limit("gpt-4o", requests_per_minute(0));
+    /// let refused = KeyPool::builder().member(Member::new("a", "sk-a").group("acme")).group(none).build();
+    /// assert!(matches!(refused, Err(BuildError::Zero(_))));
+    /// ```
     pub fn build(self) -> Result<KeyPool<S>, BuildError> {
+        BuildError::check_settings(&self.settings)?;
         let pool = KeyPool::empty(self.settings);
         pool.replace(self.members)?;
         Ok(pool)

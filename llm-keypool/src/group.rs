@@ -47,17 +47,19 @@ impl Group {
         Self { name: name.into(), limits: Vec::new(), share: 100 }
     }
 
-    /// Adds a limit for a model, named as the vendor names it. A call must fit all limits of its model.
+    /// Adds a limit for a model, named as the vendor names it. A call must fit all limits of its model. A limit of 0 is an error
+    /// of the build: [`Member::serves`](crate::Member::serves) states the models that a member may serve.
     #[must_use]
     pub fn limit(mut self, model: impl Into<Arc<str>>, limit: GroupLimit) -> Self {
         self.limits.push((model.into(), limit));
         self
     }
 
-    /// Sets the share of every limit that the pool may use, in percent (1 to 100). The rest is for other processes.
+    /// Sets the share of every limit that the pool may use, in percent. The rest is for other processes. More than 100 counts as
+    /// 100, and 0 is an error of the build.
     #[must_use]
     pub fn share(self, percent: u8) -> Self {
-        Self { share: percent.clamp(1, 100), ..self }
+        Self { share: percent.min(100), ..self }
     }
 }
 

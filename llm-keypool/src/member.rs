@@ -71,17 +71,18 @@ impl<S> Member<S> {
         self
     }
 
-    /// Sets the weight, from 1 to 100: a group is chosen in proportion to the weights of its members.
+    /// Sets the weight, from 1 to 100; more counts as 100, and 0 is an error of the build. A group is chosen in proportion to the weights of its members.
     #[must_use]
     pub fn weight(mut self, weight: u32) -> Self {
-        self.spec.weight = weight.clamp(1, MAX_WEIGHT);
+        self.spec.weight = weight.min(MAX_WEIGHT);
         self
     }
 
     /// Sets the largest number of attempts that run at one time. The attempt of a stream runs until the stream ends.
+    /// 0 is an error of the build: [`KeyPool::disable_for`](crate::KeyPool::disable_for) keeps calls away for a time.
     #[must_use]
     pub fn max_in_flight(mut self, attempts: u32) -> Self {
-        self.spec.max_in_flight = attempts.max(1);
+        self.spec.max_in_flight = attempts;
         self
     }
 

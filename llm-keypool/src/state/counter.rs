@@ -212,12 +212,12 @@ impl Counter {
         (self.stated, self.learned.map(|learned| (learned.amount, learned.at)))
     }
 
-    /// Sets the limits that an earlier pool knew. A limit that was learned later than now by this pool's clock was
-    /// learned now.
+    /// Sets the limits that an earlier pool knew. A stated limit of 0 is none. A limit that was learned later than now by this
+    /// pool's clock was learned now.
     pub(crate) fn restore(&mut self, stated: Option<u64>, learned: Option<(u64, Time)>, now: Time) {
         let learned =
             learned.map(|(amount, at)| Learned { amount: amount.max(1), at: at.min(now), ..Learned::default() });
-        (self.stated, self.learned) = (stated.or(self.stated), learned.or(self.learned));
+        (self.stated, self.learned) = (stated.filter(|stated| *stated > 0).or(self.stated), learned.or(self.learned));
     }
 
     /// Returns the usage by other processes that is still in the window.

@@ -120,9 +120,8 @@ impl Quota {
     /// Records the limits that the vendor stated with the response to an attempt. Returns the longest time for which
     /// nothing is left of a limit whose window is not a minute, because the pool does not count such windows.
     pub(crate) fn observe(&mut self, limits: &VendorLimits, taken: &Taken, now: Time) -> Option<Duration> {
-        let stated = [limits.requests, limits.tokens, limits.input_tokens, limits.output_tokens];
         let mut exhausted = None;
-        for (unit, limit) in stated.into_iter().enumerate() {
+        for (unit, limit) in stated(limits).into_iter().enumerate() {
             let Some(limit) = limit else { continue };
             if limit.window.map(nanos) == Some(MINUTE) {
                 self.counter(unit).observe(limit.limit, limit.remaining, taken.own[unit], now);
@@ -137,9 +136,7 @@ impl Quota {
     /// Learns from the refusal of an attempt: the limit of each unit of which the vendor states that nothing is left,
     /// or else the limit of requests. Returns `true` if a limit that was learned before explains the refusal.
     pub(crate) fn learn(&mut self, error: &Error, taken: &Taken, may_be_common: bool, now: Time) -> bool {
-        let limits = error.limits();
-        let stated = limits.map(|limits| [limits.requests, limits.tokens, limits.input_tokens, limits.output_tokens]);
-        let stated = stated.unwrap_or_default();
+        let stated = error.limits().map(stated).unwrap_or_default();
         let is_exhausted = |limit: &Option<VendorLimit>| limit.is_some_and(|limit| limit.remaining == Some(0));
         let any = stated.iter().any(is_exhausted);
         let mut is_explained = false;
@@ -165,4 +162,11 @@ impl Quota {
             }
         }
     }
+}
+
+/// Returns the limits that a vendor stated, by [`Unit`]. A limit of 0 states none: servers send it where they do not limit, and
+/// an account that may send nothing is refused.
+fn stated(limits: &VendorLimits) -> [Option<VendorLimit>; 4] {
+    let VendorLimits { requests, tokens, input_tokens, output_tokens, .. } = limits;
+    [requests, tokens, input_tokens, output_tokens].map(|limit| limit.filter(|limit| limit.limit != Some(0)))
 }

@@ -7,7 +7,7 @@ use llm_core::{
     layer::{VendorLimit, VendorLimits},
 };
 use llm_keypool::{
-    Group, GroupLimit, KeyPool, LeaseRequest, Member, Outcome, QuotaStatus, input_tokens_per_minute,
+    BuildError, Group, GroupLimit, KeyPool, LeaseRequest, Member, Outcome, QuotaStatus, input_tokens_per_minute,
     output_tokens_per_minute, requests_per_minute, tokens_per_minute,
 };
 use tokio::time::Instant;
@@ -46,6 +46,57 @@ async fn share_uses_part_of_limit() {
     });
     println!("of 200: {served:?}");
     assert_eq!(served, [2, 66, 160, 200, 200]);
+}
+
+#[test]
+fn zero_setting_is_refused_by_build() {
+    let member = || Member::new("a", "sk-a");
+    let given = |limit| KeyPool::builder().member(member()).group(Group::new("a").limit("m", limit));
+    let builders = [
+        (given(requests_per_minute(0)), r#"requests_per_minute of group "a" for model "m""#),
+        (given(tokens_per_minute(0)), r#"tokens_per_minute of group "a" for model "m""#),
+        (given(input_tokens_per_minute(0)), r#"input_tokens_per_minute of group "a" for model "m""#),
+        (given(output_tokens_per_minute(0)), r#"output_tokens_per_minute of group "a" for model "m""#),
+        (KeyPool::builder().member(member()).group(Group::new("a").share(0)), r#"the share of group "a""#),
+        (KeyPool::builder().member(member().weight(0)), r#"the weight of member "a""#),
+        (KeyPool::builder().member(member().max_in_flight(0)), r#"max_in_flight of member "a""#),
+        (KeyPool::builder().member(member()).response_timeout(Duration::ZERO), "response_timeout"),
+        (KeyPool::builder().member(member()).first_content_timeout(Duration::ZERO), "first_content_timeout"),
+    ];
+    for (builder, setting) in builders {
+        let message = builder.build().map(drop).unwrap_err().to_string();
+        assert!(message.starts_with(&format!("{setting} is 0, ")), "{message}");
+    }
+    let pool = given(requests_per_minute(1)).build().unwrap();
+    let replaced = pool.replace([member().weight(0)]);
+    assert!(matches!(replaced, Err(BuildError::Zero(_))), "{replaced:?}");
+}
+
+#[test]
+fn group_described_twice_is_refused_by_build() {
+    let group = |model| Group::new("a").limit(model, requests_per_minute(1));
+    let pool = KeyPool::builder().member(Member::new("a", "sk-a")).group(group("m")).group(group("n")).build();
+    assert!(matches!(pool, Err(BuildError::SameGroup(name)) if &*name == "a"));
+}
+
+/// Servers send 0 where they do not limit. Each of their responses contradicts it.
+#[tokio::test(start_paused = true)]
+async fn stated_limit_of_zero_is_none() {
+    for window in [None, Some(MINUTE), Some(24 * 60 * MINUTE)] {
+        for (remaining, reset) in [(None, None), (Some(0), None), (Some(0), Some(MINUTE)), (Some(7), Some(MINUTE))] {
+            let mut limit = VendorLimit::new(Some(0), remaining, reset).unwrap();
+            limit.window = window;
+            let mut limits = VendorLimits::default();
+            (limits.requests, limits.tokens) = (Some(limit), Some(limit));
+            (limits.input_tokens, limits.output_tokens) = (Some(limit), Some(limit));
+            let pool = pool(Group::new("a"));
+            for _ in 0..20 {
+                let lease = pool.try_lease(&LeaseRequest::new("m").tokens(600, 300)).unwrap();
+                lease.report(Outcome::success().limits(limits.clone()));
+            }
+            assert_eq!((quota(&pool).requests, quota(&pool).tokens), ((20, None), None), "{limit:?}");
+        }
+    }
 }
 
 #[tokio::test(start_paused = true)]
