@@ -108,7 +108,8 @@ pub fn input_tokens_per_minute(amount: u64) -> GroupLimit {
     GroupLimit { unit: Unit::InputTokens, amount }
 }
 
-/// Returns a limit of output tokens a minute, counted when a response has ended.
+/// Returns a limit of output tokens a minute, counted when a response has ended. Until then an attempt takes the share of its
+/// largest output that the group's responses for the model have lately used, at first the whole.
 pub fn output_tokens_per_minute(amount: u64) -> GroupLimit {
     GroupLimit { unit: Unit::OutputTokens, amount }
 }

@@ -24,6 +24,8 @@ pub(crate) struct Counter {
     others: Others,
     /// Last time at which the vendor stated that little was left.
     scarce_at: Time,
+    /// Share of the amounts of attempts that they are expected to use, of [`WHOLE`].
+    expected: u32,
 }
 
 /// Limit that was learned from a refusal.
@@ -97,7 +99,7 @@ impl Learned {
 impl Counter {
     /// Creates a counter without limits. `share` is the percentage of a later limit that may be used.
     pub(crate) fn new(share: u8) -> Self {
-        Self { share, ..Self::default() }
+        Self { share, expected: WHOLE, ..Self::default() }
     }
 
     /// Sets a limit that an operator gave. The smallest of several applies.
@@ -116,10 +118,21 @@ impl Counter {
         Some(((u128::from(known) * u128::from(self.share) / 100) as u64).max(1))
     }
 
-    /// Returns the amount that counts for an attempt: 0 if it exceeds the whole limit, so that the vendor itself
-    /// refuses the attempt.
+    /// Returns the amount that counts for an attempt: the expected share of it, and 0 if that exceeds the whole limit, so that
+    /// the vendor itself refuses the attempt.
     pub(crate) fn counted(&self, amount: u64) -> u64 {
+        let amount = (u128::from(amount) * u128::from(self.expected)).div_ceil(WHOLE.into()) as u64;
         if self.known_limit().is_some_and(|limit| amount > limit) { 0 } else { amount }
+    }
+
+    /// Learns from the use of an attempt what share of their amounts others will use. One that uses more than expected counts
+    /// four times as much as one that uses less.
+    pub(crate) fn expect(&mut self, amount: u64, used: u64) {
+        let used = u128::from(used.min(amount)) * u128::from(WHOLE);
+        let Some(share) = used.checked_div(amount.into()) else { return };
+        let before = u128::from(self.expected);
+        let attempts = if share > before { 16 } else { 64 };
+        self.expected = ((before * (attempts - 1) + share) / attempts) as u32;
     }
 
     /// Returns the room for an amount: under the known limit beside the use by others, and under the learned one, unless

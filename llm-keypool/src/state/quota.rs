@@ -36,6 +36,8 @@ pub(crate) struct Taken {
     /// Time at which the attempt was sent.
     pub(crate) sent_at: Time,
     amounts: Amounts,
+    /// Largest output that the request states.
+    output: u64,
     /// Own usage when the attempt was sent. It includes the attempt, unless the vendor refused it.
     own: Amounts,
 }
@@ -85,7 +87,8 @@ impl Quota {
 
     /// Counts an attempt.
     pub(crate) fn take(&mut self, amounts: &Amounts, now: Time) -> Taken {
-        let mut taken = Taken { sent_at: now, ..Taken::default() };
+        let output = amounts[Unit::OutputTokens as usize];
+        let mut taken = Taken { sent_at: now, output, ..Taken::default() };
         for (unit, counter) in self.counters() {
             taken.amounts[unit] = counter.counted(amounts[unit]);
             taken.own[unit] = counter.own.add(taken.amounts[unit], now);
@@ -103,7 +106,8 @@ impl Quota {
     }
 
     /// Settles the tokens of an attempt by its usage. Total tokens stay as they were reserved. Input tokens count
-    /// without cached reads, at the time at which the attempt was sent. Output tokens count at its end.
+    /// without cached reads, at the time at which the attempt was sent. Output tokens count at its end, and teach which share of
+    /// their largest outputs further attempts will use.
     pub(crate) fn settle(&mut self, taken: &Taken, usage: &Usage, now: Time) {
         let [_, _, input, output] = &mut self.counters;
         if let Some(counter) = input {
@@ -114,6 +118,7 @@ impl Quota {
             let unit = Unit::OutputTokens as usize;
             counter.own.change(taken.sent_at, taken.amounts[unit], 0);
             counter.own.add(usage.output, now);
+            counter.expect(taken.output, usage.output);
         }
     }
 

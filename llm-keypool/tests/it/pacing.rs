@@ -193,6 +193,34 @@ async fn exhausted_limit_of_days_is_probed() {
     assert_eq!((start.elapsed().as_secs(), serve_all(&pool)), (3_600, 10_000));
 }
 
+/// What is in flight takes the share of its largest output that the last responses took, and never less than they did.
+#[tokio::test(start_paused = true)]
+async fn output_reservation_follows_use_of_responses() {
+    let pool = of_model([output_tokens_per_minute(100_000)]);
+    let request = LeaseRequest::new("m").tokens(10, 1_000);
+    let in_flight = || {
+        let leases: Vec<_> =
+            std::iter::repeat_with(|| pool.try_lease(&request)).take(20_000).map_while(Result::ok).collect();
+        leases.len()
+    };
+    assert_eq!(in_flight(), 100, "of the first attempts the whole counts");
+    tokio::time::sleep(2 * MINUTE).await;
+    let mut room = Vec::new();
+    for output in [100, 100, 600, 1_000, 5_000, 0] {
+        for _ in 0..400 {
+            tokio::time::sleep(Duration::from_secs(20)).await;
+            pool.try_lease(&request).unwrap().report(Outcome::success().usage(Usage::new(10, output)));
+        }
+        tokio::time::sleep(2 * MINUTE).await;
+        room.push(in_flight());
+        tokio::time::sleep(2 * MINUTE).await;
+    }
+    println!("{room:?}");
+    assert!((900..=1_000).contains(&room[1]) && (160..=167).contains(&room[2]), "{room:?}");
+    assert_eq!(room[3..5], [100, 100], "{room:?}");
+    assert!(room[5] > 10_000, "{room:?}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn tokens_are_settled_as_vendors_count_them() {
     let pool = of_model([tokens_per_minute(9_000), input_tokens_per_minute(9_000), output_tokens_per_minute(9_000)]);

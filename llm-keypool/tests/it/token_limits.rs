@@ -90,6 +90,8 @@ async fn serve(pool: &KeyPool<Arc<Mutex<Vendor>>>, size: Size, latency: Duration
     loop {
         let lease = pool.lease(&LeaseRequest::new("m").tokens(size.input, size.most)).await?;
         let vendor = Arc::clone(lease.key());
+        // Its way to the vendor.
+        tokio::time::sleep(Duration::from_millis(100)).await;
         let admitted = vendor.lock().unwrap().admit(size);
         tokio::time::sleep(latency).await;
         match admitted {
@@ -148,11 +150,13 @@ fn used() -> Group {
 }
 
 async fn check(seeds: Range<u64>, reserves: bool, group: Group, sizes: Option<&Arc<Vec<Size>>>) {
+    let mut bad = Vec::new();
     for seed in seeds {
         let (served, refused) = saturate(reserves, group.clone(), sizes.cloned(), seed).await;
         println!("seed {seed}: {served} ‰ served, {refused} ‰ refused");
-        assert!(served >= 950 && refused <= 5, "seed {seed}: {served} ‰ served, {refused} ‰ refused");
+        bad.extend((served < 950 || refused > 5).then_some((seed, served, refused)));
     }
+    assert!(bad.is_empty(), "seed, ‰ served, ‰ refused: {bad:?}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -169,7 +173,6 @@ async fn token_limits_on_used_tokens_saturate() {
 async fn token_limits_on_azure_trace_saturate() {
     if let Some(sizes) = Size::of_trace().map(Arc::new) {
         check(seeds(), true, reserved(), Some(&sizes)).await;
-        // One seed alone: the stated maximum of what is in flight is a multiple of its output, which costs up to 7 % of this limit.
-        check(0..1, false, used(), Some(&sizes)).await;
+        check(seeds(), false, used(), Some(&sizes)).await;
     }
 }
