@@ -51,7 +51,8 @@ impl State {
         let parking = |member: &u32| self.members[*member as usize].parking.as_ref();
         let is_valid = |member: &u32| parking(member).is_none_or(|parking| parking.is_timed);
         let valid = self.groups.iter().filter(|group| group.members.iter().any(is_valid));
-        self.groups.iter().filter(is_signed).count() >= valid.count().div_ceil(2).max(2)
+        let signed = self.groups.iter().filter(is_signed).count();
+        signed >= 2 && 2 * signed >= valid.count()
     }
 
     /// Ends the pause because an attempt was served that was sent before the pause, but after the attempts whose

@@ -4,8 +4,8 @@
 //! A tier keeps the set of routes that can take calls, and a route the set of such members, so that a choice costs the
 //! same however many members are parked. Two routes are drawn by weight; the one with the larger share of its limits
 //! left is chosen, and in it the member with the fewest attempts in flight.
-//! If neither has room, the choice tries all other routes that can take calls, and then computes from the remaining
-//! routes when the first of them takes calls again. It tries a later tier only if that time is too late.
+//! If neither has room, the choice tries all other routes that can take calls, and then computes from those that return by
+//! time when the first of them takes calls again. It tries a later tier only if that time is too late.
 
 use std::{cmp::Reverse, sync::Arc};
 
@@ -178,9 +178,9 @@ impl State {
         }
         best.map_err(|first| {
             let of_tier = &self.models[want.model as usize].tiers[tier];
-            let closed = of_tier.routes.iter().filter(|route| !of_tier.open.contains(*route));
-            let closed = closed.map(|route| &self.routes[*route as usize]).filter(|route| self.is_allowed(route, want));
-            closed.map(|route| self.route_return(route, want, now)).fold(first, Time::min)
+            let returning = of_tier.returning.iter().map(|route| &self.routes[*route as usize]);
+            let returning = returning.filter(|route| self.is_allowed(route, want));
+            returning.map(|route| self.route_return(route, want, now)).fold(first, Time::min)
         })
     }
 
@@ -234,20 +234,9 @@ impl State {
     /// Returns the time at which a closed route takes calls again, so far as it is known now.
     fn route_return(&self, route: &Route, want: &Want<'_>, now: Time) -> Time {
         let own = self.quotas[route.quota as usize].model;
-        let member_return = |id: u32| {
-            let member = &self.members[id as usize];
-            let busy = match () {
-                () if member.has_slot(now) => 0,
-                () if member.in_flight < member.spec.max_in_flight => member.starting_until,
-                () => RELEASE,
-            };
-            let parts = [Part::Member(id), Part::Permission(id, own)];
-            parts.map(|part| self.return_of(part, now)).into_iter().fold(busy, Time::max)
-        };
-        let members = route.members.iter().filter(|id| !want.exclude.contains(id));
-        let first = members.map(|id| member_return(*id)).min().unwrap_or(NEVER);
-        let parts = [Part::Group(route.group), Part::Quota(route.quota)];
-        parts.map(|part| self.return_of(part, now)).into_iter().fold(first, Time::max)
+        let members = route.open.iter().chain(&route.returning).filter(|id| !want.exclude.contains(id));
+        let first = members.map(|id| self.member_return(*id, own, now)).min().unwrap_or(NEVER);
+        self.return_of_all([Part::Group(route.group), Part::Quota(route.quota)], first, now)
     }
 
     /// Returns a member of the group that served this beginning last, or the time at which that group has room; `None`

@@ -1,6 +1,6 @@
 //! Errors of calls for which no member is chosen.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use indexmap::IndexMap;
 use llm_core::{Error, ErrorKind};
@@ -19,21 +19,29 @@ const NAMES: usize = 8;
 
 impl State {
     /// Returns the error of a call for which no member will take calls again at a known time. It counts the members by
-    /// reason.
-    pub(crate) fn unavailable(&self, want: &Want<'_>) -> Error {
-        let error = |message: String| Error::new(ErrorKind::Unavailable, message);
+    /// reason, and its message is kept until one of the model's members or groups changes.
+    pub(crate) fn unavailable(&mut self, want: &Want<'_>) -> Error {
         if let Some(pinned) = want.request.pinned.as_ref().filter(|pinned| !self.group_ids.contains_key(pinned.group()))
         {
-            return error(format!("the call is pinned to group {:?}, which the pool does not have", pinned.group()));
+            let message = format!("the call is pinned to group {:?}, which the pool does not have", pinned.group());
+            return Error::new(ErrorKind::Unavailable, message);
         }
-        let model = &self.models[want.model as usize];
+        let known = self.models[want.model as usize].unavailable.take();
+        let message = known.unwrap_or_else(|| self.reasons(want.model).into());
+        self.models[want.model as usize].unavailable = Some(Arc::clone(&message));
+        Error::new(ErrorKind::Unavailable, message)
+    }
+
+    /// Returns a message with the counts of the reasons for which members take no calls for a model.
+    pub(super) fn reasons(&self, model: u32) -> String {
+        let model = &self.models[model as usize];
         let (mut counts, mut names) = (IndexMap::<Reason, usize>::new(), Vec::new());
         for route in model.tiers.iter().flat_map(|tier| &tier.routes).map(|route| &self.routes[*route as usize]) {
             let own = self.quotas[route.quota as usize].model;
             for member in route.members.iter().copied() {
                 let parts = Place { member, own, group: route.group, quota: route.quota }.parts();
                 let mut parts = parts.into_iter().filter(|part| *part != Part::Pool);
-                if let Some(parking) = parts.find_map(|part| self.parking(part)) {
+                if let Some(parking) = parts.find_map(|part| self.parking(part).filter(|parking| parking.step > 0)) {
                     *counts.entry(parking.reason).or_default() += 1;
                     names.push(&*self.members[member as usize].spec.name);
                 }
@@ -47,7 +55,7 @@ impl State {
             true => "the last one was refused".to_owned(),
             false => format!("{} ({})", counts.join(", "), names.join(", ")),
         };
-        error(format!("no member of the pool can take calls for model {:?}: {why}", model.name))
+        format!("no member of the pool can take calls for model {:?}: {why}", model.name)
     }
 
     /// Returns the error of a call that cannot wait until a member takes calls again at `at`.

@@ -23,6 +23,8 @@ use crate::{
 /// Largest number of models with a state of their own. All further ones share one state, so that invented names cost
 /// little memory.
 const MAX_MODELS: usize = 1_000;
+/// Largest number of models times members, each of which takes up to half a kilobyte.
+const MAX_MODELS_OF_MEMBERS: usize = 1_000_000;
 /// Name of the model that stands for all further ones. No vendor has a model of this name.
 const OTHER_MODELS: &str = "(other models)";
 /// Time for which an added member takes one call at a time.
@@ -97,13 +99,13 @@ impl State {
     pub(crate) fn model_id(&mut self, name: &Arc<str>, now: Time) -> u32 {
         match self.model_ids.get(name) {
             Some(id) => *id,
-            None if self.models.len() >= MAX_MODELS && &**name != OTHER_MODELS => {
+            None if self.models.len() >= most_models(self.members.len()) && &**name != OTHER_MODELS => {
                 self.model_id(&OTHER_MODELS.into(), now)
             }
             None => {
-                let id = self.intern(name);
+                let (id, first_route) = (self.intern(name), self.routes.len());
                 self.build_model(id);
-                (0..self.members.len() as u32).for_each(|member| self.refresh_member(member, now));
+                self.refresh_routes(first_route, now);
                 id
             }
         }
@@ -171,7 +173,7 @@ impl State {
         }
         // Stable: equal tiers keep the order of their members.
         routes.sort_by_key(|(tier, ..), _| *tier);
-        self.models[model as usize].tiers.clear();
+        (self.models[model as usize].tiers, self.models[model as usize].unavailable) = Default::default();
         routes.into_iter().for_each(|((tier, ..), route)| self.add_route(tier, route));
     }
 
@@ -203,10 +205,14 @@ impl State {
         let parked = self.parked().map(|(part, parking)| (parking.opens_at(), part));
         let starts = self.live_members().map(|id| (self.members[id as usize].starting_until, Part::Member(id)));
         self.returns = parked.chain(starts).map(Reverse).collect();
-        (0..self.members.len() as u32).for_each(|member| self.refresh_member(member, now));
-        (0..self.groups.len() as u32).for_each(|group| self.refresh_group(group, now));
+        self.refresh_routes(0, now);
         self.queues.wake_heads();
     }
+}
+
+/// Returns the largest number of models with a state of their own.
+pub(super) fn most_models(members: usize) -> usize {
+    MAX_MODELS.min(MAX_MODELS_OF_MEMBERS / members.max(1))
 }
 
 /// Returns the ids of the parts that meet a condition, in descending order.

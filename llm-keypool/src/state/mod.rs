@@ -37,10 +37,16 @@ use self::{
     queue::Queues,
     quota::Quota,
 };
-use crate::{Event, Parked, Reason, member::MemberSpec, random::Random, settings::Settings, time::Time};
+use crate::{
+    Event, Parked, Reason,
+    member::MemberSpec,
+    random::Random,
+    settings::Settings,
+    time::{NEVER, RELEASE, Time},
+};
 
 type Ids = HashMap<Arc<str>, u32, RandomState>;
-/// Ids of members or routes that can take calls. A random one is found in constant time.
+/// Ids of members or routes that can take calls, or will. A random one is found in constant time.
 type Open = IndexSet<u32, RandomState>;
 
 /// State of a pool. An id is a position in a list; the ids of removed parts are given again.
@@ -142,6 +148,8 @@ struct Route {
     open: Open,
     /// Sum of the weights of the open members.
     weight: u32,
+    /// Members that return by time, or when an attempt ends.
+    returning: Open,
 }
 
 /// Model, by a name under which callers request it or members serve it.
@@ -151,6 +159,8 @@ pub(crate) struct Model {
     tiers: Vec<Tier>,
     /// Last message of a refusal, which the error of a call without a member quotes.
     pub(crate) message: Option<Arc<str>>,
+    /// Message for callers for whom no member returns by time, until one of its members or groups changes.
+    unavailable: Option<Arc<str>>,
 }
 
 #[derive(Debug, Default)]
@@ -159,6 +169,8 @@ struct Tier {
     routes: Vec<u32>,
     /// Routes that can take calls.
     open: Open,
+    /// Routes that return by time, or when an attempt ends.
+    returning: Open,
     max_weight: u32,
     cursor: usize,
 }
@@ -240,13 +252,7 @@ impl State {
         }
     }
 
-    /// Returns `true` if a part's parking lets it take calls.
-    fn is_open(&self, part: Part, now: Time) -> bool {
-        self.parking(part).is_none_or(|parking| parking.opens_at() <= now)
-    }
-
-    /// Returns the time at which a part takes calls again: 0 if it takes them now, [`NEVER`](crate::time::NEVER) if no
-    /// time is known.
+    /// Returns the time at which a part takes calls again: 0 if it takes them now, [`NEVER`] if no time is known.
     fn return_of(&self, part: Part, now: Time) -> Time {
         self.parking(part).map_or(0, |parking| parking.returns_at(now))
     }
@@ -278,18 +284,25 @@ impl State {
     }
 
     fn refresh_member(&mut self, id: u32, now: Time) {
-        let MemberState { spec, routes, .. } = &self.members[id as usize];
-        let (weight, routes) = (spec.weight, routes.len());
-        let is_free = self.is_open(Part::Member(id), now) && self.members[id as usize].has_slot(now);
-        for at in 0..routes {
-            let route_id = self.members[id as usize].routes[at];
-            let own = self.quotas[self.routes[route_id as usize].quota as usize].model;
-            let can_take = is_free && self.is_open(Part::Permission(id, own), now);
-            let route = &mut self.routes[route_id as usize];
-            if set(&mut route.open, id, can_take) {
-                route.weight = if can_take { route.weight + weight } else { route.weight - weight };
-                self.refresh_route(route_id, now);
-            }
+        for at in 0..self.members[id as usize].routes.len() {
+            self.refresh_in(self.members[id as usize].routes[at], id, now);
+        }
+    }
+
+    /// Puts a member into the indexes of one of its routes, or takes it out.
+    fn refresh_in(&mut self, route_id: u32, id: u32, now: Time) {
+        let own = self.quotas[self.routes[route_id as usize].quota as usize].model;
+        let returns_at = self.member_return(id, own, now);
+        let route = &mut self.routes[route_id as usize];
+        let (has_opened, is_returning) = (set(&mut route.open, id, returns_at == 0), is_return(returns_at));
+        if has_opened {
+            let weight = self.members[id as usize].spec.weight;
+            route.weight = if returns_at == 0 { route.weight + weight } else { route.weight - weight };
+        }
+        if set(&mut route.returning, id, is_returning) || has_opened {
+            self.refresh_route(route_id, now);
+        } else {
+            self.models[route.model as usize].unavailable = None;
         }
     }
 
@@ -299,11 +312,47 @@ impl State {
         }
     }
 
+    /// Puts the routes from a position on, and their members, into the indexes, or takes them out.
+    fn refresh_routes(&mut self, first: usize, now: Time) {
+        for id in first..self.routes.len() {
+            for at in 0..self.routes[id].members.len() {
+                self.refresh_in(id as u32, self.routes[id].members[at], now);
+            }
+            self.refresh_route(id as u32, now);
+        }
+    }
+
     fn refresh_route(&mut self, id: u32, now: Time) {
-        let Route { model, tier, group, quota, ref open, .. } = self.routes[id as usize];
-        let can_take =
-            !open.is_empty() && self.is_open(Part::Group(group), now) && self.is_open(Part::Quota(quota), now);
-        set(&mut self.models[model as usize].tiers[tier as usize].open, id, can_take);
+        let Route { model, tier, group, quota, ref open, ref returning, .. } = self.routes[id as usize];
+        let members = if !open.is_empty() {
+            0
+        } else if !returning.is_empty() {
+            RELEASE
+        } else {
+            NEVER
+        };
+        let returns_at = self.return_of_all([Part::Group(group), Part::Quota(quota)], members, now);
+        let model = &mut self.models[model as usize];
+        let tier = &mut model.tiers[tier as usize];
+        set(&mut tier.open, id, returns_at == 0);
+        set(&mut tier.returning, id, is_return(returns_at));
+        model.unavailable = None;
+    }
+
+    /// Returns the time at which a member takes calls for a model, by its own name.
+    fn member_return(&self, id: u32, own: u32, now: Time) -> Time {
+        let member = &self.members[id as usize];
+        let busy = match () {
+            () if member.has_slot(now) => 0,
+            () if member.in_flight < member.spec.max_in_flight => member.starting_until,
+            () => RELEASE,
+        };
+        self.return_of_all([Part::Member(id), Part::Permission(id, own)], busy, now)
+    }
+
+    /// Returns the latest of a time and the ends of the parkings of two parts.
+    fn return_of_all(&self, parts: [Part; 2], at: Time, now: Time) -> Time {
+        parts.into_iter().fold(at, |at, part| at.max(self.return_of(part, now)))
     }
 
     /// Parks a part after the outcome of an attempt. Does nothing and returns `false` if the attempt was sent before
@@ -364,6 +413,11 @@ impl MemberState {
     fn has_slot(&self, now: Time) -> bool {
         self.in_flight < if now < self.starting_until { 1 } else { self.spec.max_in_flight }
     }
+}
+
+/// Returns `true` if a time is that of a return.
+fn is_return(at: Time) -> bool {
+    at > 0 && at < NEVER
 }
 
 /// Puts an id into a set, or takes it out. Returns `true` if that changes the set.

@@ -189,23 +189,30 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 /// Compares each index with its definition.
 fn check_indexes(state: &mut State, now: Time) {
     state.find_returned(now);
+    let is_open = |part: Part| state.parking(part).is_none_or(|parking| parking.opens_at() <= now);
+    let is_timed = |part: Part| is_open(part) || state.parking(part).is_some_and(|parking| parking.is_timed);
     for model in &state.models {
         for tier in &model.tiers {
             for route_id in &tier.routes {
                 let route = &state.routes[*route_id as usize];
                 let own = state.quotas[route.quota as usize].model;
-                let mut weight = 0;
+                let (mut weight, mut returning) = (0, 0);
                 for id in &route.members {
                     let member = &state.members[*id as usize];
                     let parts = [Part::Member(*id), Part::Permission(*id, own)];
-                    let can_take = member.has_slot(now) && parts.iter().all(|part| state.is_open(*part, now));
+                    let can_take = member.has_slot(now) && parts.into_iter().all(is_open);
+                    let returns = !can_take && parts.into_iter().all(is_timed);
                     assert_eq!(route.open.contains(id), can_take, "{} at {now}", member.spec.name);
+                    assert_eq!(route.returning.contains(id), returns, "{} at {now}", member.spec.name);
+                    returning += usize::from(returns);
                     weight += if can_take { member.spec.weight } else { 0 };
                 }
                 let parts = [Part::Group(route.group), Part::Quota(route.quota)];
-                let is_open = weight > 0 && parts.iter().all(|part| state.is_open(*part, now));
+                let can_take = weight > 0 && parts.into_iter().all(is_open);
+                let returns = !can_take && weight as usize + returning > 0 && parts.into_iter().all(is_timed);
                 assert_eq!(route.weight, weight);
-                assert_eq!(tier.open.contains(route_id), is_open, "group {} at {now}", route.group);
+                assert_eq!(tier.open.contains(route_id), can_take, "group {} at {now}", route.group);
+                assert_eq!(tier.returning.contains(route_id), returns, "group {} at {now}", route.group);
             }
         }
     }
@@ -267,6 +274,11 @@ fn play(round_robin: bool, seed: u64, steps: Vec<Step>) {
             }
         }
         check_indexes(&mut state, now);
+        for model in 0..state.models.len() as u32 {
+            let mut want = want(&mut state, MODELS[0], now);
+            want.model = model;
+            assert_eq!(state.unavailable(&want).message(), state.reasons(model), "at {now}");
+        }
     }
 }
 
@@ -425,4 +437,35 @@ fn not_found_of_last_member_needs_confirmation() {
     assert!(!doubted(4 * SECOND + MINUTE));
     let mut again = want(&mut state, "m", 5 * SECOND + MINUTE);
     assert!(matches!(state.choose(&mut again, 0, 5 * SECOND + MINUTE), Err(NEVER)));
+}
+
+/// Members that do not return by time are in no index, and the message that counts them is written once.
+#[test]
+fn unavailable_counts_dead_members_once() {
+    let mut state = state(false, 7);
+    state
+        .replace((0..500).map(|id| Member::new(format!("{id}"), ()).group(format!("of {}", id / 2)).spec).collect(), 0);
+    for now in 2 * SECOND..2 * SECOND + 500 {
+        let mut attempt = go(&mut state, "m", now);
+        refuse(&mut state, &mut attempt, Verdict::Unauthorized, None, now);
+        state.release(&attempt, None, now);
+    }
+    let mut again = want(&mut state, "m", 3 * SECOND);
+    assert!(matches!(state.choose(&mut again, 0, 3 * SECOND), Err(NEVER)));
+    let tier = &state.models[again.model as usize].tiers[0];
+    assert_eq!((tier.routes.len(), tier.open.len(), tier.returning.len()), (250, 0, 0));
+    let (first, second) = (state.unavailable(&again), state.unavailable(&again));
+    assert!(first.message().contains("500 unauthorized") && std::ptr::eq(first.message(), second.message()), "{first}");
+    state.reset(7, 4 * SECOND);
+    assert!(state.unavailable(&again).message().contains("499 unauthorized"));
+}
+
+#[test]
+fn made_up_models_share_one_state() {
+    assert_eq!([0, 3, 1_000, 30_000, 2_000_000].map(members::most_models), [1_000, 1_000, 1_000, 33, 0]);
+    let mut state = state(false, 7);
+    let models: Vec<_> = (0..1_100).map(|name| want(&mut state, &format!("made up {name}"), 1).model).collect();
+    assert_eq!((state.models.len(), models[999], models[1_099]), (1_001, 999, 1_000));
+    let mut other = want(&mut state, "made up 1099", 1);
+    assert!(state.choose(&mut other, 0, 1).is_ok());
 }
