@@ -238,8 +238,14 @@ impl Shared {
     }
 
     /// Reports the levels of accounts that the server has lost, as far as this process has seen them, and its open
-    /// reservations. Of what several processes report, the highest remains.
-    pub(super) async fn restore(&self, tag: &Tag) -> Result<(), Error> {
+    /// reservations, unless another call has done so since the process knew the hash to have begun at this time. Of what
+    /// several processes report, the highest remains. After an error, the next call reports again.
+    pub(super) async fn restore(&self, tag: &Tag, born: u64) -> Result<(), Error> {
+        let reporting = lock(&self.marks).reporting(tag);
+        let _reporting = reporting.lock().await;
+        if lock(&self.marks).born(tag) != born {
+            return Ok(());
+        }
         let (windows, open) = (lock(&self.marks).lost(tag), lock(&self.open).unwindowed(tag));
         // Accounts of which nothing is known here may have expired.
         if windows.len() + open.len() > 0 {
@@ -255,6 +261,7 @@ impl Shared {
             let call = self.call(&question, Mode::Force, number, 0);
             self.redis.run_with_timeout(ATTEMPT, call).await?;
         }
+        lock(&self.marks).reported(tag);
         Ok(())
     }
 
@@ -268,7 +275,7 @@ impl Shared {
                 let call = numbers.iter().fold(call, |call, number| call.arg(&self.id(*number)[..]));
                 let reply = self.redis.run_with_timeout(self.settings.lease / 3, call).await.and_then(Value::into_int);
                 let renewed = match reply {
-                    Ok(5) => self.restore(&tag).await,
+                    Ok(5) => self.restore(&tag, born).await,
                     reply => reply.map(drop),
                 };
                 if let Err(error) = renewed {

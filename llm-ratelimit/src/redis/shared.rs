@@ -128,7 +128,7 @@ impl Shared {
                     return Ok(decided);
                 }
                 Answer::OutOfTime(now) => self.learn_time(now),
-                Answer::Lost => self.restore(&question.tag).await?,
+                Answer::Lost => self.restore(&question.tag, born).await?,
             }
         }
         Err(Error::refused_by_script("the server's time leaps: check its clock"))

@@ -30,6 +30,43 @@ async fn loss_of_accounts_keeps_seen_levels() {
     assert_eq!(slots, 0);
 }
 
+/// Reads of levels, and decisions of other processes, leave it to the next decision to notice the loss.
+#[tokio::test]
+async fn loss_is_noticed_after_levels_are_read() {
+    let server = RedisServer::spawn();
+    let limits = ["100 tokens/month"];
+    for (tenant, others_decide) in [("alone", false), ("shared", true)] {
+        let (one, other) = (open(&server, &limits).await, open(&server, &limits).await);
+        one.reserve(&ask(tenant).tokens(60, 0)).await.unwrap().settle(used(60));
+        settled(&one).await;
+        assert_eq!(server.command(&["FLUSHALL"]).as_deref(), Ok("OK"));
+        if others_decide {
+            other.reserve(&ask(tenant).tokens(1, 0)).await.unwrap().settle(used(1));
+            settled(&other).await;
+        }
+        level(&one, tenant).await;
+        let refusal = one.reserve(&ask(tenant).tokens(50, 0)).await.expect_err("60 are used");
+        assert_eq!((refusal.reason(), level(&other, tenant).await), (Reason::UsedUp, (60, 0)), "{tenant}");
+    }
+}
+
+#[tokio::test]
+async fn loss_is_reported_again_after_failure() {
+    let server = RedisServer::builder().line("user shop on >right ~* &* +@all").spawn();
+    let url = format!("redis://shop:right@127.0.0.1:{}", server.port());
+    let limiter = build(accounts(&url), &["100 tokens/month"], |builder| builder).await;
+    limiter.reserve(&ask("a").tokens(60, 0)).await.unwrap().settle(used(60));
+    settled(&limiter).await;
+    for command in [&["FLUSHALL"][..], &["ACL", "SETUSER", "shop", "-hset"]] {
+        assert_eq!(server.command(command).as_deref(), Ok("OK"));
+    }
+    let refusal = limiter.reserve(&ask("a").tokens(50, 0)).await.expect_err("nothing can be written");
+    assert_eq!(refusal.reason(), Reason::Unavailable);
+    assert_eq!(server.command(&["ACL", "SETUSER", "shop", "+hset"]).as_deref(), Ok("OK"));
+    let refusal = limiter.reserve(&ask("a").tokens(50, 0)).await.expect_err("60 are used");
+    assert_eq!((refusal.reason(), level(&limiter, "a").await), (Reason::UsedUp, (60, 0)));
+}
+
 #[tokio::test]
 async fn loss_under_load_passes_few_twice() {
     const BUDGET: u64 = 400;
