@@ -76,6 +76,9 @@ pub(crate) fn call_error(error: &RedisError, command: &str, address: &Address) -
         _ if text.contains("-OOM") || text.contains("command not allowed when used memory") => {
             own(ErrorKind::OutOfMemory, FULL.to_owned())
         }
+        _ if text.contains("can't run this command or subcommand") => {
+            own(ErrorKind::NotPermitted, NOT_PERMITTED.to_owned())
+        }
         _ if text.contains("unknown command") || text.contains("Unknown Redis command") => own(
             ErrorKind::MissingCommand,
             "the server does not know this command; use Redis 7 or compatible, with no command renamed".to_owned(),

@@ -46,8 +46,12 @@ async fn error_names_unknown_or_forbidden_command() {
     assert_eq!(error.kind(), ErrorKind::MissingCommand, "{error}");
 
     let server = RedisServer::builder().line("user default on nopass ~* &* +@all -set").spawn();
-    let error = set(&open(&server.url())).await;
+    let redis = open(&server.url());
+    let error = set(&redis).await;
     assert!(error.kind() == ErrorKind::NotPermitted && !error.is_outage(), "{error}");
+    let script = Script::new("redis.call('SET', KEYS[1], 'v')").with_keys(&[&key]);
+    let error = redis.run(script).await.unwrap_err();
+    assert!(error.kind() == ErrorKind::NotPermitted && error.to_string().contains("docs/fleet.md"), "{error}");
 }
 
 /// Runs the command that docs/fleet.md tells operators to type.
