@@ -167,7 +167,7 @@ impl Limiter {
         refusal
     }
 
-    /// Returns the status of a call's limits, without reserving anything.
+    /// Returns the status of a call's limits, without reserving anything. There is none while Redis cannot be asked.
     ///
     /// ```
     /// use llm_ratelimit::{Demand, Limiter, Plans};

@@ -66,7 +66,7 @@ pub enum Reason {
     CacheOnly,
     /// The reservation cannot be recorded at present: see [`BalancePersister`](crate::BalancePersister).
     Unrecorded,
-    /// The accounts in Redis cannot be reached, and the outage policy refuses.
+    /// Redis cannot be reached or refuses, and the outage policy refuses.
     Unavailable,
     /// The connection to Redis has too many decisions in flight.
     Busy,
@@ -216,7 +216,7 @@ impl fmt::Display for Refusal {
             Reason::CacheOnly => f.write_str("only stored responses are served at present")?,
             Reason::Unrecorded => f.write_str("what calls use cannot be recorded for now: look at the store's disk")?,
             Reason::Unavailable => {
-                f.write_str("the accounts in Redis cannot be reached, and a limit of the call refuses then")?;
+                f.write_str("Redis cannot be reached or refuses, and so does a limit of the call")?;
                 #[cfg(feature = "redis")]
                 if let Some(outage) = self.outage() {
                     write!(f, " ({outage})")?;

@@ -1,7 +1,7 @@
 //! Settlements, reports and renewals on their way to the server.
 
 use std::{
-    sync::{Arc, Weak, atomic::Ordering::Relaxed},
+    sync::{Arc, Weak},
     time::Duration,
 };
 
@@ -65,9 +65,7 @@ impl Pause {
         if error.kind() == ErrorKind::Closed || is_last {
             return Err(error);
         }
-        if !error.is_outage() && shared.counts.failed.fetch_add(1, Relaxed) == 0 {
-            tracing::warn!(%error, "a settlement failed, trying again");
-        }
+        shared.log_refusal(&error);
         sleep(self.0).await;
         self.0 = (2 * self.0).min(LONGEST_PAUSE);
         Ok(())

@@ -59,6 +59,8 @@ pub(super) struct Shared {
     clock: Time,
     /// Nanoseconds by which the server's clock is ahead of this process's.
     ahead: AtomicI64,
+    /// Time from which the next refusal of the server is logged, by this process's clock.
+    next_warning: AtomicU64,
     /// The time that a test passes in place of the server's.
     exact: AtomicU64,
 }
@@ -67,7 +69,6 @@ pub(super) struct Shared {
 #[derive(Debug, Default)]
 pub(super) struct Counts {
     pub(super) dropped: AtomicU64,
-    pub(super) failed: AtomicU64,
     pub(super) refused: AtomicU64,
     pub(super) allowed: AtomicU64,
     pub(super) local: AtomicU64,
@@ -88,6 +89,8 @@ struct Room {
 const REMEMBERED: usize = 10_000;
 /// Number of times that a question is sent whose time was wrong: the first reply says the server's.
 const TIMES: usize = 4;
+/// Time between two warnings that the server refuses, in nanoseconds.
+const WARNED_EACH: u64 = 60_000_000_000;
 
 impl Shared {
     pub(super) fn new(redis: Redis, settings: Settings, runtime: Handle) -> Self {
@@ -111,12 +114,27 @@ impl Shared {
             marks,
             clock: Time::forward(),
             ahead: AtomicI64::new(0),
+            next_warning: AtomicU64::new(0),
             exact: AtomicU64::new(u64::MAX),
         }
     }
 
     /// Asks the server, again if its time was not known or if it has lost the accounts.
     pub(super) async fn ask(&self, question: &Question, mode: Mode, number: u64) -> Result<Decided, Error> {
+        let decided = self.try_ask(question, mode, number).await;
+        decided.inspect_err(|error| self.log_refusal(error))
+    }
+
+    /// Logs why the server refuses what the limiter needs, at most once a minute. Outages are logged by the client.
+    pub(super) fn log_refusal(&self, error: &Error) {
+        let now = self.local_now();
+        let due = |at| (now >= at).then_some(now.saturating_add(WARNED_EACH));
+        if !error.is_outage() && self.next_warning.fetch_update(Relaxed, Relaxed, due).is_ok() {
+            tracing::warn!(%error, "redis refuses what limits need: calls are decided as in an outage, settlements are retried");
+        }
+    }
+
+    async fn try_ask(&self, question: &Question, mode: Mode, number: u64) -> Result<Decided, Error> {
         for _ in 0..TIMES {
             let born = lock(&self.marks).born(&question.tag);
             let call = self.call(question, mode, number, born);

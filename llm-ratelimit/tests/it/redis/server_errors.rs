@@ -3,7 +3,7 @@
 use std::{io::Write, net::TcpStream, time::Duration};
 
 use llm_ratelimit::{OutagePolicy, Reason, Settlement, llm_redis::Redis};
-use llm_testkit::redis::RedisServer;
+use llm_testkit::{Trace, Traces, redis::RedisServer};
 use tokio::time::timeout;
 
 use super::{TIMEOUT, accounts_with, ask, build, client_builder, level, settled, until, used};
@@ -40,7 +40,7 @@ const STATES: [State; 6] = [
         name: "no permission",
         begin: &[&["ACL", "SETUSER", "shop", "-hset"]],
         end: &[&["ACL", "SETUSER", "shop", "+hset"]],
-        cause: "run this command",
+        cause: "has no permission",
     },
     State { name: "busy with a script", begin: &[], end: &[&["SCRIPT", "KILL"]], cause: "BUSY" },
     State {
@@ -139,4 +139,25 @@ async fn server_errors_delay_no_other_account() {
     assert!(limiter.stats().redis.pending_settlements >= 200, "they are tried again");
     run(&server, &[&["DEL", &account]]);
     settled(&limiter).await;
+}
+
+#[tokio::test]
+async fn server_refusal_is_logged_once_a_minute() {
+    for State { name, begin, cause, .. } in &STATES {
+        // The client logs outages.
+        if !["full", "read-only", "no permission"].contains(name) {
+            continue;
+        }
+        let traces = Traces::record();
+        let server = RedisServer::builder().line("user shop on >right ~* &* +@all").spawn();
+        let limiter = build(accounts_with(impatient(&server)), &["100 tokens/month", "9/minute"], |b| b).await;
+        run(&server, begin);
+        for _ in 0..3 {
+            let refusal = limiter.reserve(&ask("a").tokens(1, 0)).await.expect_err("nothing can be written");
+            assert_eq!(refusal.reason(), Reason::Unavailable);
+        }
+        let warns = |trace: &Trace| trace.fields.iter().any(|(_, value)| value.starts_with("redis refuses"));
+        let warnings = traces.take().into_iter().filter(warns).collect::<Vec<_>>();
+        assert!(warnings.len() == 1 && format!("{warnings:?}").contains(cause), "{name}: {warnings:?}");
+    }
 }
