@@ -7,10 +7,10 @@ use bytes::Bytes;
 use crate::Key;
 
 /// Defines `now()` in every script. The last argument is the clock offset, which it removes from `ARGV`.
-const PRELUDE: &str = "local clock_offset = tonumber(table.remove(ARGV))\n\
+const PRELUDE: &str = "local clock_offset = table.remove(ARGV)\n\
 local function now()\n\
 local t = redis.call('TIME')\n\
-return tonumber(t[1]) * 1000000 + tonumber(t[2]) + clock_offset\n\
+return t[1] * 1000000 + t[2] + clock_offset\n\
 end\n";
 
 /// Lua script that the server executes atomically.
