@@ -60,6 +60,17 @@ pub(super) struct Lease {
     pub(super) waits: bool,
 }
 
+impl Lease {
+    /// Encodes it for the server, behind the rules.
+    fn numbers(&self) -> Vec<u8> {
+        let head = [u64::from(self.waits), self.parts, u64::from(self.is_ended)];
+        let kept = self.kept.iter().flat_map(|(taken, sure)| [*taken, *sure]);
+        let numbers: Vec<f64> = head.into_iter().chain(kept).map(double).collect();
+        let before = self.before.as_ref().map_or(&[][..], |id| &id[..]);
+        [&bytes(&numbers), before].concat()
+    }
+}
+
 /// Purpose of a question.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Mode {
@@ -169,69 +180,68 @@ impl Question {
         self.rules.iter().filter(|need| need.take.is_some())
     }
 
-    /// Encodes it as an argument of the server's script.
+    /// Encodes it for the server's script.
     pub(super) fn call(&self, mode: Mode, id: &Id, lease: u64, at: AskedAt) -> ScriptCall {
         let mode = match mode {
-            Mode::Take => "take",
-            Mode::Look => "look",
-            Mode::Wait => "wait",
+            Mode::Take => "takes",
+            Mode::Look => "looks",
+            Mode::Wait => "waits",
             Mode::Force => "force",
             Mode::Lease => "lease",
         };
         let is_calendar = self.rules.iter().any(|need| need.rule.limit.quota().windows().is_some());
-        let before = self.lease.as_ref().and_then(|lease| lease.before.as_ref()).map_or(&[][..], |id| &id[..]);
-        let [parts, waits, is_ended] = self
-            .lease
-            .as_ref()
-            .map_or([0; 3], |lease| [lease.parts, u64::from(lease.waits), u64::from(lease.is_ended)]);
-        let head = bytes(&[
+        let mut numbers = mode.as_bytes().to_vec();
+        numbers.extend(bytes(&[
             double(lease),
             double(at.now / 1_000 + LATEST),
             double(at.exact.map(|now| now / 1_000)),
             double(KEPT[usize::from(!is_calendar)]),
             double(at.born),
-            double(parts),
-            double(waits),
-            double(is_ended),
-        ]);
-        let call = DECIDE.with_keys(&self.tag.keys());
-        let mut call = call.arg(mode).arg(&id[..]).arg(before).arg(head);
-        for need in &self.rules {
-            call = call.arg(&*need.field);
-        }
-        for (number, need) in self.rules.iter().enumerate() {
-            let (kept, sure) = self.lease.as_ref().map_or((0, 0), |lease| lease.kept[number]);
-            call = call.arg(need.parameters(self.per_mille, at.now, [double(kept), double(sure)]));
-        }
-        call
+        ]));
+        numbers.extend(self.rules.iter().flat_map(|need| need.numbers(self.per_mille, at.now)));
+        let [accounts, ends, channel] = self.tag.keys();
+        let call = match &self.lease {
+            Some(lease) => {
+                numbers.extend(lease.numbers());
+                DECIDE.with_keys(&[accounts, ends, channel])
+            }
+            None => DECIDE.with_keys(&[accounts, ends]),
+        };
+        let call = call.arg(&id[..]).arg(numbers);
+        self.rules.iter().fold(call, |call, need| call.arg(&*need.field))
     }
 
     /// Reads the server's reply.
     pub(super) fn answer(&self, reply: Value) -> Result<Answer, Error> {
         let mut items = reply.into_list()?.into_iter();
         let mut next = || items.next().unwrap_or(Value::Nil);
-        let mut number = || next().into_int().map(|number| u64::try_from(number).unwrap_or(0));
-        let (status, now) = (number()?, number()?.saturating_mul(1_000));
+        let now = u64::try_from(next().into_int()?).unwrap_or(0).saturating_mul(1_000);
         let refused = |message: &'static str| Err(Error::refused_by_script(message));
-        match status {
-            0 | 1 => {}
-            2 => return Ok(Answer::OutOfTime(now)),
-            3 => return refused("the reservation has ended before it began"),
-            5 => return Ok(Answer::Lost),
-            _ => return refused(LATER),
-        }
-        let (born, rooms) = (number()?, next().into_bytes()?.unwrap_or_default());
-        let leased = next().into_bytes()?.unwrap_or_default();
-        let leased = leased.as_chunks::<8>().0.iter().map(|amount| layout::whole(f64::from_le_bytes(*amount)));
+        let born = match next().into_int()? {
+            -2 => return Ok(Answer::OutOfTime(now)),
+            -3 => return refused("the reservation has ended before it began"),
+            -5 => return Ok(Answer::Lost),
+            born => u64::try_from(born),
+        };
+        let Ok(born) = born else { return refused(LATER) };
         let at = DecisionTime { now, per_mille: self.per_mille };
-        let mut rules = Vec::with_capacity(rooms.len());
-        for (room, need) in rooms.iter().zip(&self.rules) {
+        let mut rules = Vec::with_capacity(self.rules.len());
+        for need in &self.rules {
             let value = next().into_bytes()?.unwrap_or_default();
             // A value that is not read here is of a later version: it refuses.
             let Some(state) = layout::state(&value, &need.rule, at) else { return refused(LATER) };
-            rules.push((*room == b'1', state));
+            rules.push((true, state));
         }
-        Ok(Answer::Decided(Decided { taken: status == 0, now, born, rules, leased: leased.collect() }))
+        let lacks = next().into_bytes()?.unwrap_or_default();
+        for number in lacks.as_chunks::<2>().0 {
+            if let Some((has_room, _)) = rules.get_mut(usize::from(u16::from_le_bytes(*number))) {
+                *has_room = false;
+            }
+        }
+        let leased = next().into_bytes()?.unwrap_or_default();
+        let leased = leased.as_chunks::<8>().0.iter().map(|amount| layout::whole(f64::from_le_bytes(*amount)));
+        let taken = lacks.is_empty() || self.lease.is_some();
+        Ok(Answer::Decided(Decided { taken, now, born, rules, leased: leased.collect() }))
     }
 
     /// Returns the obstacle, of several the one that lasts longest, and of those the last.
@@ -275,25 +285,24 @@ impl RuleNeed {
     }
 
     /// Encodes the amounts and the limit for a server whose time is about `now`, in nanoseconds since 1970.
-    fn parameters(&self, per_mille: u32, now: u64, [kept, sure]: [f64; 2]) -> Vec<u8> {
+    fn numbers(&self, per_mille: u32, now: u64) -> Vec<u8> {
         let quota = self.rule.limit.quota();
         // What is more than the limit ever allows has room in no state.
         let need = self.need.map(|need| if need > quota.most() { MOST + 1 } else { need.min(MOST) });
-        let limit = double(scaled(quota.amount(), per_mille).min(MOST));
-        let none = double(0);
-        let (kind, [a, b, ordinal, longest]) = match quota.span() {
+        let limit = scaled(quota.amount(), per_mille).min(MOST);
+        let (kind, [a, b, c, d]) = match quota.span() {
             Span::Bucket { period, burst } => {
-                (b"b", [double(*period) / 1_000.0, double(scaled(*burst, per_mille).min(MOST)), none, none])
+                (b"b", [double(*period) / 1_000.0, double(scaled(*burst, per_mille).min(MOST)), 0.0, 0.0])
             }
             Span::Calendar(calendar) => {
                 let bounds = calendar.bounds(now);
                 let longest = 2 * calendar.unit().longest() / 1_000;
                 (b"w", [bounds.start / 1_000, bounds.end / 1_000, bounds.ordinal, longest].map(double))
             }
-            Span::Concurrent => (b"s", [none; 4]),
+            Span::Concurrent => (b"s", [0.0; 4]),
         };
-        let take = double(self.take.map(|take| take.min(MOST)));
-        [&kind[..], &bytes(&[take, double(need), limit, a, b, ordinal, longest, kept, sure])].concat()
+        let take = self.take.map(|take| take.min(MOST));
+        [&kind[..], &bytes(&[double(take), double(need), double(limit), a, b, c, d])].concat()
     }
 
     /// Returns the time until there is room for an amount that had none.

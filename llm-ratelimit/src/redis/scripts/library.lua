@@ -236,5 +236,51 @@ local function changes(time)
     return true
   end
 
+  -- Cuts the lease before. Returns the function that grants an amount of a rule in its place, of what is free: at most a part
+  -- beyond the need. Returns nil if the time is not within a window.
+  --
+  -- Behind the rules, the numbers are 1 if calls wait for the lease, the number of parts of what is free of which it has one,
+  -- and 1 if calls took nothing of the lease before; then for each rule the amount that calls took of that one, and the amount
+  -- of it that the process goes on to use; and its id.
+  function of.lease(lasts, numbers, rules)
+    local held, kept, sure, at, kind, starts, until_, parts, is_ended, _ = {}, {}, {}, rules
+    for _ = 3, #ARGV do
+      kind, _, _, _, starts, until_, _, _, at = to_numbers('<c1ddddddd', numbers, at)
+      if kind == 'w' and (time < starts or time >= until_) then return end
+    end
+    _, parts, is_ended, at = to_numbers('<ddd', numbers, at)
+    for n = 3, #ARGV do kept[ARGV[n]], sure[ARGV[n]], at = to_numbers('<dd', numbers, at) end
+    local last = of.reservation(sub(numbers, at))
+    local was_leased = last and last.state == 'l'
+    if last then
+      for _, hold in ipairs(last.holds) do held[hold.name] = {taken = hold.taken, mark = hold.mark} end
+      of.change(last, function(c, hold, r) of.cut(c, hold, r, kept[hold.name] or hold.taken) end)
+      last.state = 'l'
+      if is_ended == 1 then of.remember(last.id, {}) else of.keep(last, lasts) end
+    end
+    return function(name, kind, take, need, free, end_)
+      local before, in_use, goes_on = held[name], kind == 's' and kept[name] or 0, sure[name]
+      if not before or end_ and before.mark ~= end_ or not end_ and not was_leased then goes_on = in_use end
+      local spare = max(0, max(0, free) - goes_on)
+      local has_room, amount = need <= goes_on + spare, goes_on
+      if has_room and take > goes_on then
+        amount = goes_on + min(take - goes_on, spare, max(need - goes_on, math.floor(spare / parts)))
+      end
+      if before and amount + kept[name] - in_use < before.taken then of.announce() end
+      return has_room, amount
+    end
+  end
+
+  -- Returns the numbers of the rules for which an open lease has too little, and its amounts.
+  function of.leased(id, numbers, rules)
+    local lacks, leased, at, need, _ = '', '', rules
+    for n, hold in ipairs(of.reservation(id).holds) do
+      _, _, need, _, _, _, _, _, at = to_numbers('<c1ddddddd', numbers, at)
+      if need > hold.taken then lacks = lacks .. to_bytes('<I2', n - 1) end
+      leased = leased .. to_bytes('<d', hold.taken)
+    end
+    return lacks, leased
+  end
+
   return of
 end

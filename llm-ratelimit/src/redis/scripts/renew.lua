@@ -1,5 +1,4 @@
--- Renews reservations. One that had lost its slots has them again. Returns 5 if the hash or one of them was lost, as a
--- decision does.
+-- Renews reservations. One that had lost its slots has them again. Returns 5 if the hash or one of them was lost.
 --
 -- Keys: hash, set. Arguments: lease, the time at which the process knows the hash to have begun, or 0, ids.
 local time, lease, known_born = now(), tonumber(ARGV[1]), tonumber(ARGV[2])
