@@ -8,9 +8,10 @@ use crate::{
     gather::{Deliver, Groups, Results, Size},
 };
 
-/// Sends items of any type in batches, by any client.
+/// Batcher for items of any type and for any client.
 ///
-/// All items of one batcher may share a request: make one for each model, tenant and priority. Clones share the batches.
+/// Any items of a batcher may be sent in one request, so create a batcher for each model, tenant and priority. Clones
+/// share the batches.
 ///
 /// ```
 /// use llm_batch::{Batcher, llm_core::{Error, layer::BatchLimits}};
@@ -32,15 +33,15 @@ pub struct Batcher<I, O> {
     send: Arc<Function<I, O>>,
 }
 
-/// Function that sends items. Nothing divides usage or cost among them.
+/// Function that sends items. Usage and cost are not split among the items.
 type Function<I, O> = dyn Fn(Vec<I>) -> BoxFuture<'static, Result<Vec<O>, Error>> + Send + Sync;
 
 impl<I: Clone + Send + 'static, O: Send + 'static> Batcher<I, O> {
     /// Creates a batcher that sends the items of each batch by a function, which returns one response for each item, in order.
     ///
-    /// The settings are those of a layer, or just [limits](llm_core::layer::BatchLimits). The items of a call that failed
-    /// because of the request itself ([`ErrorKind`]: `InvalidRequest`, `ContextTooLong`, `ContentFiltered`, `Malformed`) are
-    /// sent again in halves. Any other error is that of all items.
+    /// `settings` is a [`BatchLayer`], or only its [limits](llm_core::layer::BatchLimits). If `send` fails because of
+    /// the request itself ([`ErrorKind`]: `InvalidRequest`, `ContextTooLong`, `ContentFiltered`, `Malformed`), the
+    /// items are sent again in two halves. Any other error is returned to all callers of the batch.
     ///
     /// ```
     /// use std::time::Duration;
@@ -58,7 +59,7 @@ impl<I: Clone + Send + 'static, O: Send + 'static> Batcher<I, O> {
         Self { groups, tokens: Arc::new(|_| 0), send: Arc::new(move |items| send(items).boxed()) }
     }
 
-    /// Sets the function that estimates the input tokens of an item: 0 by default.
+    /// Sets the function that estimates the input tokens of an item. By default the estimate is 0.
     ///
     /// ```
     /// use llm_batch::{Batcher, llm_core::layer::BatchLimits};
@@ -74,12 +75,14 @@ impl<I: Clone + Send + 'static, O: Send + 'static> Batcher<I, O> {
         self
     }
 
-    /// Sends an item, with others that come at about the same time. A dropped future affects no other item.
+    /// Sends an item, together with items that other callers submit at about the same time. Dropping the future affects
+    /// no other item.
     ///
     /// # Errors
     ///
-    /// The error of the function; [`ErrorKind::Malformed`] if it returned not one response for each item,
-    /// [`ErrorKind::Overloaded`] if too many items are pending, and [`ErrorKind::Closed`] after [`close`](Self::close).
+    /// The error of the function that sends the items; [`ErrorKind::Malformed`] if it did not return one response for
+    /// each item, [`ErrorKind::Overloaded`] if too many items are pending, and [`ErrorKind::Closed`] after
+    /// [`close`](Self::close).
     ///
     /// ```
     /// use llm_batch::{Batcher, llm_core::{Error, ErrorKind, layer::BatchLimits}};
@@ -98,12 +101,12 @@ impl<I: Clone + Send + 'static, O: Send + 'static> Batcher<I, O> {
     pub async fn submit(&self, item: I) -> Result<O, Error> {
         let size = Size { items: 1, tokens: (self.tokens)(&item), output: 0 };
         let most = size.room(&self.groups.shared.settings.limits);
-        // All items are of one group.
+        // All items of a batcher belong to one group, so the merge key is empty.
         Arc::clone(&self.groups).submit(Vec::new(), Call::new("", item), size, most, self.clone()).await
     }
 
-    /// Refuses further items, has the open batch sent, and waits until all items have ended. The callers drive the batches, so
-    /// their futures must be polled meanwhile.
+    /// Refuses further items, closes the open batch so that it is sent, and waits until every item has its result. The
+    /// futures of the callers must be polled meanwhile, because they drive the batches.
     ///
     /// ```
     /// use llm_batch::{Batcher, llm_core::{ErrorKind, layer::BatchLimits}};
@@ -119,7 +122,7 @@ impl<I: Clone + Send + 'static, O: Send + 'static> Batcher<I, O> {
         self.groups.shared.close().await;
     }
 
-    /// Returns the counts since the batcher was made.
+    /// Returns the counts since the batcher was created.
     pub fn stats(&self) -> Stats {
         *self.groups.shared.stats()
     }

@@ -5,19 +5,19 @@ use std::{
 
 use llm_core::{Error, Origin, Reply};
 
-/// Used tokens per estimated token of each model, in thousandths.
+/// Correction of estimates by model: used tokens for each estimated token, in thousandths.
 ///
-/// A factor rises at once and falls slowly, because a batch that is too large costs further requests and one that is too
-/// small costs little.
+/// A factor rises at once and falls slowly, because a batch that is too large fails and is sent again, while a batch
+/// that is too small costs little.
 #[derive(Debug, Default)]
 pub(crate) struct Factors(Mutex<HashMap<Arc<str>, u64>>);
 
 impl Factors {
-    /// Number of models beyond which all factors are forgotten.
+    /// Number of models above which all factors are dropped.
     const MODELS: usize = 1_024;
     const ONE: u64 = 1_000;
 
-    /// Returns the likely tokens of an estimate.
+    /// Returns the likely number of tokens for an estimate.
     pub(crate) fn scale(&self, model: &str, estimated: u64) -> u64 {
         match self.lock().get(model) {
             Some(factor) => estimated.saturating_mul(*factor).div_ceil(Self::ONE),
@@ -25,7 +25,7 @@ impl Factors {
         }
     }
 
-    /// Learns how far the estimate of a request was off, if the vendor stated the usage of all responses.
+    /// Updates the factor of a model from the usage of a request, if the vendor stated it for all responses.
     pub(crate) fn learn<O>(&self, model: &Arc<str>, estimated: u64, replies: &[Result<Reply<O>, Error>]) {
         let used = |reply: &Result<Reply<O>, Error>| {
             let receipt = &reply.as_ref().ok()?.receipt;
@@ -33,7 +33,7 @@ impl Factors {
         };
         let used = replies.iter().try_fold(0, |sum: u64, reply| Some(sum.saturating_add(used(reply)?)));
         let Some(used @ 1..) = used.filter(|_| estimated > 0) else { return };
-        // An absurd usage must not stop all merging.
+        // The factor is bounded, so that an absurd usage does not stop all merging.
         let seen = (used.saturating_mul(Self::ONE) / estimated).clamp(Self::ONE / 4, Self::ONE * 16);
         let mut factors = self.lock();
         if factors.len() >= Self::MODELS && !factors.contains_key(model) {

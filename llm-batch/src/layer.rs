@@ -2,9 +2,9 @@ use std::time::Duration;
 
 use llm_core::layer::BatchLimits;
 
-/// Merges small calls of a service into few requests.
+/// Layer that merges small calls into few requests.
 ///
-/// Each service that it makes has batches of its own, which the service's clones share.
+/// Each service that the layer creates has its own batches, which the service's clones share.
 ///
 /// ```
 /// use llm_batch::BatchLayer;
@@ -35,14 +35,15 @@ pub struct BatchLayer {
     pub(crate) max_wait: Duration,
     pub(crate) max_pending: (usize, u64),
     pub(crate) is_shadow: bool,
-    /// Sends a call at once if nothing of its group is waiting or in flight.
+    /// True to send a call at once if no other call of its group is waiting or in flight.
     pub(crate) sends_idle: bool,
 }
 
 impl BatchLayer {
-    /// Creates a layer for requests within these limits, such as those of `llm_providers::batch_limits`.
+    /// Creates a layer that keeps requests within these limits, such as those of `llm_providers::batch_limits`.
     ///
-    /// Pass the vendor's own limits: a batch stays 10 % below the limit of tokens without a further setting.
+    /// Pass the vendor's own limits. The layer keeps batches 10 % below the limit of tokens by itself, because tokens
+    /// are estimated.
     ///
     /// ```
     /// use llm_batch::{BatchLayer, llm_core::layer::BatchLimits};
@@ -57,8 +58,8 @@ impl BatchLayer {
 
     /// Sets the longest time that a call waits for others: 10 ms by default.
     ///
-    /// Most calls wait less: see the crate's docs on the wait. Timers have a resolution of a millisecond. More than a day counts as a
-    /// day.
+    /// Most calls wait for a shorter time, which the section on waiting in the crate's documentation explains. Timers
+    /// have a resolution of a millisecond. More than a day counts as a day.
     ///
     /// ```
     /// use std::time::Duration;
@@ -72,9 +73,9 @@ impl BatchLayer {
         self
     }
 
-    /// Sets the most items and estimated input tokens of calls that wait or are in flight: 10,000 and 10,000,000 by default.
-    /// A call beyond them is refused as [`Overloaded`](llm_core::ErrorKind::Overloaded), unless it is the only one. More than
-    /// `u32::MAX` of either counts as that many.
+    /// Sets the largest number of items, and of their estimated input tokens, that wait or are in flight: 10,000 and
+    /// 10,000,000 by default. Beyond these bounds a call is refused as [`Overloaded`](llm_core::ErrorKind::Overloaded),
+    /// unless it is the only one. Values above `u32::MAX` count as `u32::MAX`.
     ///
     /// ```
     /// use llm_batch::{BatchLayer, llm_core::layer::BatchLimits};
@@ -87,7 +88,8 @@ impl BatchLayer {
         self
     }
 
-    /// Counts the requests that batches would need, and sends each call at once and unchanged.
+    /// Switches to shadow mode: each call is sent at once and unchanged, and the requests that batches would need are
+    /// only counted.
     ///
     /// ```
     /// use llm_batch::{BatchLayer, llm_core::layer::BatchLimits};
@@ -103,7 +105,7 @@ impl BatchLayer {
     }
 }
 
-/// The settings of [`BatchLayer::new`], for a [`Batcher`](crate::Batcher) without further ones.
+/// Creates the settings of [`BatchLayer::new`], for a [`Batcher`](crate::Batcher) that needs no others.
 impl From<BatchLimits> for BatchLayer {
     fn from(limits: BatchLimits) -> Self {
         Self::new(limits)

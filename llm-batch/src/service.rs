@@ -13,10 +13,10 @@ use crate::{
     gather::{Deliver, Groups, Results, Size, may_wait},
 };
 
-/// A service whose small calls are merged: see [`BatchLayer`](crate::BatchLayer).
+/// Service that merges small calls: see [`BatchLayer`](crate::BatchLayer).
 ///
-/// Always ready: a call waits, bounded, inside its future. It is then sent by a clone of the inner service. Clones share the
-/// batches.
+/// The service is always ready. A call waits inside its future, for a bounded time, and is then sent by a clone of the
+/// inner service. Clones share the batches.
 ///
 /// ```
 /// use llm_batch::{BatchLayer, llm_core::{ErrorKind, layer::BatchLimits}};
@@ -47,13 +47,14 @@ impl<S> Layer<S> for BatchLayer {
 }
 
 impl<S> Batch<S> {
-    /// Returns the counts since the service was made, of all clones and operations.
+    /// Returns the counts of the service and its clones, for all operations, since it was created.
     pub fn stats(&self) -> Stats {
         *self.groups.shared.stats()
     }
 
-    /// Refuses further calls that could be merged ([`Closed`](llm_core::ErrorKind::Closed)), has the open batches sent, and
-    /// waits until all pending calls have ended. The callers drive the batches, so their futures must be polled meanwhile.
+    /// Refuses further calls that could be merged ([`Closed`](llm_core::ErrorKind::Closed)), closes the open batches so
+    /// that they are sent, and waits until no call is pending. The futures of the callers must be polled meanwhile,
+    /// because they drive the batches.
     pub async fn close(&self) {
         self.groups.shared.close().await;
     }
@@ -73,9 +74,9 @@ impl<T: Operation, S: LlmService<T>> Service<Call<T>> for Batch<S> {
     }
 }
 
-/// Sends calls by the inner service, merged, and learns from their usage.
+/// Merges calls, sends them by the inner service, and learns from their usage how far estimates are off.
 ///
-/// [`call_merged`] sends one call as it is, so that a lone call of a batch passes unchanged.
+/// [`call_merged`] sends a single call unchanged, so a lone call passes through.
 impl<T: Operation, S: LlmService<T>> Deliver<T, Reply<T::Output>> for Batch<S> {
     async fn deliver(self, calls: Vec<Call<T>>, deadline: SharedDeadline) -> Results<Reply<T::Output>> {
         let model = calls[0].body.shared_model();

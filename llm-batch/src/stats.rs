@@ -1,4 +1,5 @@
-/// Counts since a batcher or service was made. In shadow mode `requests` are those that batches would have needed.
+/// Counts since a batcher or service was created. In shadow mode `requests` is the number that batches would have
+/// needed.
 ///
 /// ```
 /// use llm_batch::{BatchLayer, llm_core::layer::BatchLimits};
@@ -10,21 +11,21 @@
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {
-    /// Calls that could be merged, without refused ones.
+    /// Number of calls that could be merged, without refused ones.
     pub calls: u64,
-    /// Requests that they were sent in, without further ones.
+    /// Number of requests in which these calls were sent, without repeated ones.
     pub requests: u64,
-    /// Further requests, with halves of a batch whose request failed.
+    /// Number of repeated requests, for the halves of a batch whose request failed.
     pub further_requests: u64,
-    /// Batches and halves that were halved.
+    /// Number of times that a batch, or a half of one, was split into halves.
     pub halvings: u64,
-    /// Calls that were refused because too many were pending.
+    /// Number of calls that were refused because too many were pending.
     pub refused: u64,
 }
 
 impl Stats {
-    /// Returns the number of requests that were saved: calls without the requests that they took, further ones included. 0 if
-    /// failures took more than batches saved.
+    /// Returns the number of requests that were saved: the number of calls minus the number of all requests that they
+    /// took. It is 0 if failures took more requests than batches saved.
     ///
     /// ```
     /// use llm_batch::{Batcher, llm_core::{Error, layer::BatchLimits}};

@@ -1,4 +1,4 @@
-//! A batch of callers, from the one that opens it to the last result.
+//! Batch of callers, from the call that opens it to the last result.
 
 use std::{
     future::Future,
@@ -30,47 +30,48 @@ pub(crate) type Results<O> = Vec<Result<O, Error>>;
 
 /// Sends the requests of several callers as one.
 pub(crate) trait Deliver<T, O>: Clone + Send + 'static {
-    /// Returns one result for each call, in order. If the request fails, each is its error.
+    /// Sends the calls and returns one result for each, in order. If the request fails, every result is its error.
     ///
-    /// Calls whose error is one of the request itself are sent again in halves, unless the call was alone.
+    /// If the error is one of the request itself, the batch sends the calls again in two halves, unless there was only
+    /// one.
     fn deliver(self, calls: Vec<Call<T>>, deadline: SharedDeadline) -> impl Future<Output = Results<O>> + Send;
 
-    /// Returns the value that sends the halves.
+    /// Returns the value that delivers the halves of a failed batch.
     fn halves(self) -> Self {
         self
     }
 }
 
-/// Caller of a batch, until it has its result.
+/// Caller in a batch, until it has its result.
 pub(super) struct Member<T, O> {
     pub(super) call: Call<T>,
-    /// Number of its items, at least 1, and their tokens.
+    /// Number of its items, at least 1, with their tokens.
     pub(super) size: Size,
-    /// Time at which it came.
+    /// Time at which the caller joined.
     pub(super) since: Instant,
-    /// Closed if the caller has left.
+    /// Sender of the result. Its receiver is dropped when the caller leaves.
     pub(super) reply: oneshot::Sender<Result<O, Error>>,
-    /// Errors of the attempts before.
+    /// Error of the earlier attempts, if the caller's request was sent before and failed.
     pub(super) failed: Option<Error>,
-    /// Held until the call is answered, so that its group counts it.
+    /// Held until the caller has its result, so that its group counts the call as pending.
     pub(super) _pending: Arc<()>,
 }
 
-/// Batch that callers join until it is to be sent.
+/// Batch that callers can join until it is sent.
 pub(super) struct Batch<T, O> {
     shared: Arc<Shared>,
-    /// Deadlines of its callers.
+    /// Deadlines of the batch's callers.
     pub(super) deadline: SharedDeadline,
     gathered: Mutex<Gathered<T, O>>,
-    /// Notified if the batch is due earlier than it was.
+    /// Notified if the batch must be sent earlier than was known.
     earlier: Notify,
 }
 
-/// Window of a batch and its callers; `None` once they are taken, to be sent.
+/// Window of a batch, with its callers; `None` in place of the callers once they are taken to be sent.
 type Gathered<T, O> = (Window, Option<Vec<Member<T, O>>>);
 
 impl<T: Clone + Send + 'static, O: Send + 'static> Batch<T, O> {
-    /// Creates a batch with the caller that opens it.
+    /// Creates a batch with its first caller.
     pub(super) fn new(shared: &Arc<Shared>, window: Window, member: Member<T, O>) -> Arc<Self> {
         let (shared, gathered) = (Arc::clone(shared), Mutex::new((window, Some(vec![member]))));
         Arc::new(Self { shared, deadline: SharedDeadline::new(), gathered, earlier: Notify::new() })
@@ -80,7 +81,8 @@ impl<T: Clone + Send + 'static, O: Send + 'static> Batch<T, O> {
     ///
     /// # Errors
     ///
-    /// The caller, if the batch is sent or overdue, or has no room. It is sent at once then.
+    /// Returns the caller if the batch has been sent, is overdue, or has no room for it. A batch without room is sent
+    /// at once.
     pub(super) fn join(&self, member: Member<T, O>, arrivals: &mut Arrivals) -> Result<(), Member<T, O>> {
         let (window, Some(members)) = &mut *self.lock() else { return Err(member) };
         let due = window.due.0;
@@ -95,12 +97,12 @@ impl<T: Clone + Send + 'static, O: Send + 'static> Batch<T, O> {
         Ok(())
     }
 
-    /// Waits for callers, sends the batch, and sends what fails again, until each caller has its result.
+    /// Waits for callers, sends the batch, and sends failed parts of it again, until each caller has its result.
     pub(super) async fn run(self: Arc<Self>, deliver: impl Deliver<T, O>) {
         self.send(deliver, self.due().await).await;
     }
 
-    /// Waits until the batch is to be sent, and takes its callers.
+    /// Waits until the batch must be sent, and takes its callers.
     async fn due(&self) -> Vec<Member<T, O>> {
         loop {
             let (closing, moved) = (self.shared.closing.acquire(), self.deadline.changed());
@@ -118,7 +120,8 @@ impl<T: Clone + Send + 'static, O: Send + 'static> Batch<T, O> {
         }
     }
 
-    /// Sends one request for the callers that are left, and what fails again, in halves.
+    /// Sends one request for the callers that have not left. If it fails because of the request itself, sends it again
+    /// in two halves.
     fn send(&self, deliver: impl Deliver<T, O>, mut members: Vec<Member<T, O>>) -> BoxFuture<'_, ()> {
         async move {
             members.retain(|member| !member.reply.is_closed());
@@ -157,14 +160,14 @@ impl<T: Clone + Send + 'static, O: Send + 'static> Batch<T, O> {
     }
 
     fn lock(&self) -> MutexGuard<'_, Gathered<T, O>> {
-        // Nothing foreign runs inside, and the state is whole after every statement.
+        // No code of callers runs inside the lock, and the state is consistent after every statement.
         self.gathered.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl<T, O> Member<T, O> {
-    /// Asks the caller's permit for a further attempt. Returns the caller if it has not left and the permit is granted; otherwise
-    /// gives it the error.
+    /// Asks the caller's permit for a further attempt, after `error`. Returns the caller if it has not left and the
+    /// permit is granted. Otherwise the caller gets the error.
     async fn permitted(mut self, error: Error) -> Option<Self> {
         if self.reply.is_closed() {
             return None;
@@ -179,20 +182,20 @@ impl<T, O> Member<T, O> {
         Some(self)
     }
 
-    /// Gives the caller its result, which is dropped if it has left.
+    /// Gives the caller its result. If the caller has left, the result is dropped.
     fn end(self, result: Result<O, Error>) {
         let result = result.map_err(|error| self.all(error));
         let _ = self.reply.send(result);
     }
 
-    /// Returns an error with those of the attempts before.
+    /// Returns the error together with the caller's earlier attempts.
     fn all(&self, error: Error) -> Error {
         self.failed.iter().fold(error, Error::with_earlier_attempts)
     }
 }
 
-/// Returns `true` if the request itself is at fault, so that a part of it may succeed. After an error of the vendor, halves
-/// would only multiply the load.
+/// Returns `true` if the request itself caused the error, so that a half of the batch may succeed. After an error of
+/// the vendor, halves would only multiply the load.
 fn is_of_request(error: &Error) -> bool {
     use ErrorKind::{ContentFiltered, ContextTooLong, InvalidRequest, Malformed};
     use LimitScope::{Group, Key, Model};

@@ -26,54 +26,59 @@ use super::{
 };
 use crate::BatchLayer;
 
-/// Groups of all operations of a batcher or service, and of its clones.
+/// Groups of calls, for all operations of a batcher or a service and its clones.
 pub(crate) struct Groups {
     pub(crate) shared: Arc<Shared>,
     groups: Mutex<HashMap<GroupKey, Group>>,
 }
 
-/// Operation, merge key, tenant, priority and pinned group of calls that may share a request.
+/// Key of a group of calls that may share a request: operation, merge key, tenant, priority and pinned group of a key
+/// pool.
 ///
-/// One tenant a batch, so that no tenant's errors, prices or waits are another's; and one priority, so that background work does
-/// not delay a user.
+/// A batch has only one tenant, so that tenants do not share errors, prices or waiting times, and only one priority, so
+/// that background work does not delay a user.
 type GroupKey = (TypeId, Vec<u8>, Tenant, Priority, Option<Pinned>);
 
-/// State of the calls with one key. A group without calls is forgotten if there are many groups.
+/// Calls with one key. If there are many groups, groups without calls are removed.
 struct Group {
     arrivals: Arrivals,
-    /// Run of the batch that was opened last, and the batch. Both are dropped with the batch's callers.
+    /// Broadcast that runs the batch opened last, and the batch itself. Both are dropped with the batch's callers.
     open: Option<(Weak<Broadcast<Run>>, Weak<AnyBatch>)>,
-    /// Window of the batch that would be open, in shadow mode.
+    /// Window of the batch that would be open, if shadow mode did not send each call at once.
     shadow: Option<Window>,
 }
 
-/// Future that gathers and sends a batch, as a stream of one item.
+/// Future that gathers and sends a batch, as a stream of one item that its callers poll.
 type Run = Once<BoxFuture<'static, ()>>;
 
-/// [`Batch`] of any operation.
+/// [`Batch`] of any operation, to be downcast.
 type AnyBatch = dyn Any + Send + Sync;
 
-/// Place of a caller in a batch: the run that it drives, the batch's deadlines, and its result. Dropped, the caller has left.
+/// Place of a caller in a batch: a reader that drives the batch, the batch's deadlines, and the receiver of the result.
+/// Dropping it means that the caller leaves.
 type Place<O> = (Reader<Run>, SharedDeadline, oneshot::Receiver<Result<O, Error>>);
 
-/// Returns `true` if a call may be merged with others: it can be sent again, as a half must be, and is no merged call itself.
+/// Returns `true` if a call may be merged with others: it may be sent more than once, because halves of a failed batch
+/// are, and it is not a merged call itself.
 pub(crate) fn may_wait<T: Operation>(call: &Call<T>) -> bool {
     call.body.is_repeatable() && call.extensions.get::<Members>().is_none()
 }
 
 impl Groups {
-    /// Number of groups beyond which idle ones are forgotten.
+    /// Number of groups above which idle ones are removed.
     const MOST: usize = 1_024;
 
     pub(crate) fn new(settings: &BatchLayer) -> Arc<Self> {
         Arc::new(Self { shared: Shared::new(settings), groups: Mutex::default() })
     }
 
-    /// Sends a call, alone or with others of its group. `most` is the room of the batch that it opens.
+    /// Sends a call, alone or with others of its group. `size` is the size of the call, `most` that of the largest
+    /// batch if it opens one.
     ///
     /// # Errors
     ///
-    /// `Closed` and `Overloaded` before it waits; the error of its request, or of a run that panicked.
+    /// Returns `Closed` or `Overloaded` before the call waits; otherwise the error of its request, or the error of a
+    /// batch that panicked.
     pub(crate) async fn submit<T: Clone + Send + 'static, O: Send + 'static>(
         self: Arc<Self>,
         merge_key: Vec<u8>,
@@ -86,7 +91,7 @@ impl Groups {
         let deadline = CallDeadline::of(&call);
         let (reader, deadlines, mut response) = self.join(merge_key, call, size, most, deliver);
         let _waits = deadlines.join(deadline);
-        // Each caller drives the batch while no other does.
+        // Each caller drives the batch while no other caller does.
         let result = match select(&mut response, pin!(reader.last())).await {
             Either::Left((result, _)) => result.ok(),
             Either::Right(_) => response.try_recv().ok(),
@@ -97,7 +102,7 @@ impl Groups {
         })
     }
 
-    /// Adds a call to the open batch of its group, or to a new one.
+    /// Adds a call to the open batch of its group. If there is none, opens one.
     fn join<T: Clone + Send + 'static, O: Send + 'static>(
         &self,
         merge_key: Vec<u8>,
@@ -110,17 +115,18 @@ impl Groups {
         let (since, (reply, response)) = (Instant::now(), oneshot::channel());
         let pinned = call.extensions.get().cloned();
         let key = (TypeId::of::<Batch<T, O>>(), merge_key, call.tenant.clone(), call.priority, pinned);
-        // Declared before the lock, so dropped after it: the drop of the callers' values may call the batcher.
+        // Declared before the lock guard, so that it is dropped after the guard, because dropping the callers' values
+        // may call the batcher.
         let _refused;
         let mut groups = self.groups.lock().unwrap_or_else(PoisonError::into_inner);
-        // The next group would make the map grow.
+        // Another group would make the map allocate, so idle groups are removed first.
         if groups.len() >= Self::MOST && groups.len() == groups.capacity() {
             groups.retain(|_, group| group.arrivals.pending() > 0);
         }
         let new = || Group { arrivals: Arrivals::new(max_wait, sends_idle), open: None, shadow: None };
         let group = groups.entry(key).or_insert_with(new);
         let mut member = Member { call, size, since, reply, failed: None, _pending: group.arrivals.arrive(since) };
-        // Without a runtime there is no timer to wait by.
+        // Without a runtime there is no timer, so the call cannot wait.
         let is_idle = sends_idle && group.arrivals.pending() == 1 || Handle::try_current().is_err();
         let mut alone = if size.is_oversize(most) { Some("oversize") } else { is_idle.then_some("idle") };
         if is_shadow {
@@ -150,7 +156,8 @@ impl Groups {
 }
 
 impl Group {
-    /// Counts a call of shadow mode as if it were gathered. No timer runs, so that a batch is reported when the next one opens.
+    /// Counts a call in shadow mode as if it joined a batch. No timer runs, so the batch is reported when the next one
+    /// opens.
     fn watch(&mut self, now: Instant, size: Size, most: Size, alone: Option<Cause>, shared: &Shared) {
         let Self { arrivals, shadow, .. } = self;
         if alone.is_none() && shadow.as_mut().is_some_and(|window| window.join(now, size, arrivals)) {

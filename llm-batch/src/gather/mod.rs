@@ -1,10 +1,13 @@
-//! Gathers calls, sends them together and halves what fails, for any way to make one request of several calls.
+//! Engine that gathers calls, sends them in one request, and sends a failed batch again in halves. A [`Deliver`]
+//! defines how several calls become one request.
 //!
-//! A call joins the open batch of its group, or opens one (`groups`). The batch is sent when it is full or due (`window`), by the
-//! callers that wait for it, because no task runs. `batch` holds them, sends their calls by a [`Deliver`], gives each caller its
-//! result, and sends in halves the calls whose request was at fault. `shared` bounds and counts the calls of all groups.
+//! A call joins the open batch of its group, or opens one (`groups`). The batch is sent when it is full or due
+//! (`window`), by the callers that wait for it, because no task runs. `batch` holds the callers, sends their calls by
+//! the [`Deliver`], gives each caller its result, and sends the calls of a faulty request again in halves. `shared`
+//! bounds and counts the calls of all groups.
 //!
-//! No lock is held over an await. They are taken in one order: groups, then a batch, then its deadlines or the counts.
+//! No lock is held across an await. Locks are taken in this order: groups, then a batch, then its deadlines or the
+//! counts.
 
 mod batch;
 mod groups;

@@ -11,17 +11,18 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::window::{Size, Window};
 use crate::{BatchLayer, Stats};
 
-/// State that all batches of a batcher or service share.
+/// State that all batches of a batcher or a service share.
 pub(crate) struct Shared {
     pub(crate) settings: BatchLayer,
     stats: Mutex<Stats>,
     items: Room,
     tokens: Room,
-    /// Semaphore without permits. It is closed with the batcher, and ends the wait of those who ask for one.
+    /// Semaphore without permits. When the batcher is closed, it is closed too, which wakes the batches that wait to be
+    /// sent.
     pub(super) closing: Semaphore,
 }
 
-/// The most that may be pending, and the part of it that is free.
+/// Largest amount that may be pending, and a semaphore with the part of it that is free.
 type Room = (u32, Arc<Semaphore>);
 
 impl Shared {
@@ -36,19 +37,19 @@ impl Shared {
         Arc::new(Self { settings, stats: Mutex::default(), items, tokens, closing: Semaphore::new(0) })
     }
 
-    /// Takes room for a call until the permits are dropped. A call that needs more than all room takes all, so that it is admitted
-    /// if it is the only one.
+    /// Takes the permits for a call, which is pending until they are dropped. A call larger than the bound takes all
+    /// permits, so that it is admitted if it is the only one.
     ///
     /// # Errors
     ///
-    /// `Closed` after [`close`](Self::close), and `Overloaded` if too much is pending.
+    /// Returns `Closed` after [`close`](Self::close), and `Overloaded` if too many calls are pending.
     pub(super) fn admit(&self, size: Size) -> Result<(OwnedSemaphorePermit, OwnedSemaphorePermit), Error> {
         let take = |(most, free): &Room, part: u64| {
             let part = u32::try_from(part).map_or(*most, |part| part.min(*most));
             Arc::clone(free).try_acquire_many_owned(part).ok()
         };
         let permits = take(&self.items, size.items).zip(take(&self.tokens, size.tokens));
-        // Asked after the items are taken, so that `close` waits for the call, or the call is refused.
+        // Checked after the permits are taken, so that `close` either waits for the call or the call is refused.
         if self.closing.is_closed() {
             return Err(Error::new(ErrorKind::Closed, "the batcher was closed: make another one for further calls"));
         }
@@ -69,20 +70,20 @@ impl Shared {
         Err(Error::new(ErrorKind::Overloaded, message))
     }
 
-    /// Refuses further calls, has the open batches sent, and waits until no call is pending. Their callers must be polled
-    /// meanwhile, because they drive the batches.
+    /// Refuses further calls, closes the open batches so that they are sent, and waits until no call is pending. The
+    /// futures of the callers must be polled meanwhile, because they drive the batches.
     pub(crate) async fn close(&self) {
         self.closing.close();
         let _all = self.items.1.acquire_many(self.items.0).await;
     }
 
-    /// Locks the counts since the batcher or service was made.
+    /// Locks and returns the counts since the batcher or service was created.
     pub(crate) fn stats(&self) -> MutexGuard<'_, Stats> {
         self.stats.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Reports a batch that is sent, or would be in shadow mode, with its number of items and the time that each call waited. No
-    /// tenant is in the event or the metrics.
+    /// Reports a batch that is sent, or in shadow mode would be sent, with its number of items and the waiting time of
+    /// each call. The event and the metrics do not contain tenants.
     pub(super) fn flushed(&self, window: &Window, items: u64, waits: &[Duration]) {
         let (cause, most, shadow) = (window.due.1, window.most.items, self.settings.is_shadow);
         let (calls, wait) = (waits.len(), waits.iter().max().copied().unwrap_or_default());

@@ -1,74 +1,77 @@
 //! Decides when a batch is sent. The time is an argument.
 //!
-//! The wait of a batch is the expected time until its free places are taken, because a caller gains nothing from a wait that fills
-//! the batch no further: free places × moving average of the gaps between arrivals, at most the longest wait after the batch was
-//! opened. So a burst is sent after a millisecond, and a lone caller beside a long call waits for the longest wait.
+//! A batch waits for the expected time until it is full, which is the number of its free places × the moving average of
+//! the gaps between arrivals, but no longer than the longest wait after it was opened. So a burst is sent after a
+//! millisecond, and a single caller beside a long call waits for the longest wait.
 //!
-//! No further call is expected from callers that each wait for a response before they send again, once all of them wait. They are
-//! known by their number: the last three batches of the group each left with as many calls waiting or in flight.
+//! If every caller waits for its response before it sends again, no further call comes once all of them wait. Such
+//! callers are recognised by their number: when each of the last three batches of the group was sent, as many calls
+//! were waiting or in flight.
 
 use std::{sync::Arc, time::Duration};
 
 use llm_core::layer::BatchLimits;
 use tokio::time::Instant;
 
-/// Size of a call, of a batch, or of the room in one.
+/// Size of a call or a batch, or the largest size of a batch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Size {
     /// Number of items.
     pub(crate) items: u64,
-    /// Their likely input tokens.
+    /// Likely number of their input tokens.
     pub(crate) tokens: u64,
-    /// Bound on their output tokens: 0 if their output has none.
+    /// Sum of the bounds on their output tokens; 0 if the operation has no such bound.
     pub(crate) output: u64,
 }
 
-/// Arrivals of a group: the moving average of the times between them, and how many calls are pending at one time.
+/// Statistics of a group's arrivals: the moving average of the gaps between calls, and the numbers of pending calls.
 ///
-/// The average begins at the longest wait, so that the first calls of a group wait for others that long.
+/// The average begins at the longest wait, so that the first calls of a group wait for others for that time.
 pub(crate) struct Arrivals {
     longest: Duration,
     /// True if a batch is sent as soon as all known callers wait. Otherwise it waits for further callers.
     counts_callers: bool,
     last: Option<Instant>,
     gap: Duration,
-    /// Held by each call that waits or is in flight.
+    /// Each call that waits or is in flight holds a clone.
     pending: Arc<()>,
-    /// Numbers of calls that were pending when the last call of each of the latest batches came, the latest batch first.
+    /// Numbers of pending calls when the last call of each of the latest four batches joined, beginning with the latest
+    /// batch.
     levels: [usize; 4],
 }
 
-/// Cause to send a batch, by its name in metrics.
+/// Reason why a batch is sent, by its name in metrics.
 ///
-/// - `idle`: nothing of the group was gathered or in flight.
-/// - `oversize`: the call takes a whole request, or more.
-/// - `items`, `tokens`: the batch has as many items as a request may have, or the next item does not fit its tokens, of input or of
-///   output.
-/// - `wait`: the wait is over.
+/// - `idle`: no other call of the group was waiting or in flight.
+/// - `oversize`: the call alone fills a request or is too large for one.
+/// - `items`, `tokens`: the batch has as many items as a request may have, or the tokens of the next item (of input or
+///   of output) do not fit.
+/// - `wait`: the waiting time is over.
 /// - `deadline`: the deadline of a caller is near.
 /// - `close`: the batcher was closed.
 pub(crate) type Cause = &'static str;
 
-/// Room and time of a batch that gathers.
+/// Capacity of an open batch, and the time until which it waits.
 #[derive(Clone, Copy)]
 pub(crate) struct Window {
     opened: Instant,
     pub(crate) used: Size,
     pub(crate) most: Size,
-    /// Time at which it is to be sent, and why. It takes no further call after that.
+    /// Time at which the batch must be sent, with the reason. No call can join after that time.
     pub(crate) due: (Instant, Cause),
 }
 
 impl Size {
-    /// Returns the room of the batch that a call of this size opens: 10 % below the limit of tokens, because they are estimates. A
-    /// call with an item that is larger than an item may be has room for no tokens, so that it is sent alone.
+    /// Returns the largest size of the batch that a call of this size opens. It is 10 % below the limit of tokens,
+    /// because tokens are estimated. For a call with an item larger than the limit for an item it has no tokens, so
+    /// that the call is sent alone.
     pub(crate) fn room(self, limits: &BatchLimits) -> Self {
         let tokens = limits.tokens.map_or(u64::MAX, |tokens| tokens - tokens / 10);
         let is_too_large = limits.tokens_per_item.is_some_and(|most| self.tokens / self.items.max(1) > most);
         Self { items: limits.items as u64, tokens: if is_too_large { 0 } else { tokens }, output: u64::MAX }
     }
 
-    /// Returns the sum.
+    /// Returns the sum of two sizes.
     pub(crate) fn plus(self, other: Self) -> Self {
         Self {
             items: self.items.saturating_add(other.items),
@@ -77,17 +80,17 @@ impl Size {
         }
     }
 
-    /// Returns `true` if no part is more than `most`.
+    /// Returns `true` if every part of the size is at most that of `most`.
     pub(crate) fn fits(self, most: Self) -> bool {
         self.items <= most.items && self.tokens <= most.tokens && self.output <= most.output
     }
 
-    /// Returns `true` if it takes a whole request, or more.
+    /// Returns `true` if a call of this size fills a batch of the size `most` alone, or is too large for it.
     pub(crate) fn is_oversize(self, most: Self) -> bool {
         !self.plus(Self { items: 1, tokens: 1, output: 1 }).fits(most)
     }
 
-    /// Returns how many further items of the average size fit.
+    /// Returns the number of further items of the average size that fit into a batch of the size `most`.
     fn free(self, most: Self) -> u64 {
         let items = self.items.max(1);
         let of = |most: u64, used: u64| most.saturating_sub(used) / (used / items).max(1);
@@ -102,8 +105,8 @@ impl Arrivals {
         Self { longest, counts_callers, last: None, gap: longest, pending: Arc::default(), levels: [0; 4] }
     }
 
-    /// Counts a call, which is pending until the returned value is dropped. A gap counts as no longer than the longest wait, so
-    /// that a burst is soon known as one.
+    /// Counts a call, which is pending until the returned value is dropped. A gap counts as at most the longest wait,
+    /// so that a burst is recognised soon.
     pub(crate) fn arrive(&mut self, now: Instant) -> Arc<()> {
         if let Some(last) = self.last.replace(now) {
             let gap = now.saturating_duration_since(last).min(self.longest);
@@ -117,7 +120,7 @@ impl Arrivals {
         Arc::strong_count(&self.pending) - 1
     }
 
-    /// Returns the expected time until so many calls have come after the latest one.
+    /// Returns the expected time until this number of further calls has arrived.
     fn expected(&self, calls: u64) -> Duration {
         // Three batches that left with as many calls pending show how many callers there are.
         if self.counts_callers && self.levels[1..] == [self.levels[0]; 3] {
@@ -129,18 +132,19 @@ impl Arrivals {
 }
 
 impl Window {
-    /// Opens the window of a batch with its first call, which waits for others, unless there is a cause to send it alone.
+    /// Opens the window of a batch with its first call. `alone` is the reason to send that call alone, if there is one.
     pub(crate) fn open(now: Instant, size: Size, most: Size, alone: Option<Cause>, arrivals: &mut Arrivals) -> Self {
         let mut window = Self { opened: now, used: size, most, due: (now, alone.unwrap_or("wait")) };
         if alone.is_none() {
-            // The batch before is complete.
+            // The previous batch is complete.
             arrivals.levels.rotate_right(1);
             window.wait(now, arrivals);
         }
         window
     }
 
-    /// Adds a call that just came. Returns `false` if the batch is overdue or has no room. Without room it is due at once.
+    /// Adds a call that has just arrived. Returns `false` if the batch is overdue or the call does not fit. In the
+    /// latter case the batch must be sent at once.
     pub(crate) fn join(&mut self, now: Instant, size: Size, arrivals: &mut Arrivals) -> bool {
         let all = self.used.plus(size);
         let is_open = now <= self.due.0;
@@ -154,7 +158,7 @@ impl Window {
         joins
     }
 
-    /// Sets the time at which it is due, by the calls that have come and those that are expected.
+    /// Sets the time at which the batch must be sent, from the calls that have arrived and those that are expected.
     fn wait(&mut self, now: Instant, arrivals: &mut Arrivals) {
         arrivals.levels[0] = arrivals.pending();
         self.due = match self.used.free(self.most) {
@@ -163,8 +167,8 @@ impl Window {
         };
     }
 
-    /// Returns when and why the batch is to be sent, with the earliest deadline of its callers: half of the time until then is
-    /// left for the call itself.
+    /// Returns the time at which the batch must be sent, with the reason. `earliest` is the earliest deadline of its
+    /// callers; half of the time until then is left for the request itself.
     pub(crate) fn due(&self, earliest: Option<Instant>, is_closed: bool) -> (Instant, Cause) {
         let half = earliest.map(|at| (self.opened + at.saturating_duration_since(self.opened) / 2, "deadline"));
         let closed = is_closed.then_some((self.opened, "close"));
@@ -180,7 +184,8 @@ mod tests {
     const LONGEST: Duration = Duration::from_millis(10);
     const ONE: Size = Size { items: 1, tokens: 10, output: 0 };
 
-    /// Opens a window by calls at these gaps, none of which is answered. Returns it with the time of the last call.
+    /// Opens a window with calls at these gaps, none of which gets a response. Returns it with the time of the last
+    /// call.
     fn filled(arrivals: &mut Arrivals, first: Instant, gap: Duration, calls: u32) -> (Window, Instant) {
         let mut held = vec![arrivals.arrive(first)];
         let mut window = Window::open(first, ONE, ONE.room(&BatchLimits::of_items(2_048)), None, arrivals);
@@ -195,7 +200,7 @@ mod tests {
     fn wait_ends_when_all_callers_wait() {
         let (mut arrivals, mut now) = (Arrivals::new(LONGEST, true), Instant::now());
         let mut waits = Vec::new();
-        // The same callers, round after round, and then fewer.
+        // The same number of callers in each round, and later fewer.
         for callers in [64, 64, 64, 64, 64, 60, 60, 60, 60] {
             let (window, last) = filled(&mut arrivals, now, Duration::from_micros(20), callers);
             waits.push(window.due(None, false).0.saturating_duration_since(last).as_millis());

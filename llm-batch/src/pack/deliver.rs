@@ -28,9 +28,10 @@ pub(super) struct State {
     stats: Mutex<PackStats>,
 }
 
-/// Share of a response in its packed request, in the [`extensions`](Reply::extensions) of the reply.
+/// Position of a response in its packed request, and the tokens that packing saved, in the
+/// [`extensions`](Reply::extensions) of the reply.
 ///
-/// The money that packing saved is on the receipt, by the cause [`Packed`](llm_core::Cause::Packed).
+/// The receipt has the money that packing saved, with the cause [`Packed`](llm_core::Cause::Packed).
 ///
 /// ```
 /// use llm_batch::pack::PackShare;
@@ -44,23 +45,24 @@ pub(super) struct State {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PackShare {
-    /// Number of prompts in the request.
+    /// Number of prompts in the packed request.
     pub prompts: usize,
-    /// Place of this one, counted from 0.
+    /// Position of this prompt in the packed request, counted from 0.
     pub place: usize,
-    /// Estimated input tokens of the frame that this response did not pay: all but its part of the one frame that was sent.
+    /// Estimated input tokens of the frame that this response did not pay: all tokens of the frame except this
+    /// response's part of the one frame that was sent.
     pub prefix_tokens: u64,
 }
 
-/// Sends what was gathered: one prompt as it is, several as one.
+/// Deliverer of gathered prompts: sends a single prompt unchanged, and several prompts as one request.
 #[derive(Clone)]
 pub(super) struct Packs<S> {
     pub(super) inner: S,
     pub(super) packer: Arc<dyn Packer>,
     pub(super) state: Arc<State>,
-    /// Prompts of a full pack.
+    /// Number of prompts in a full pack.
     pub(super) size: usize,
-    /// True for halves of a pack that failed.
+    /// True for the halves of a pack that failed.
     pub(super) is_half: bool,
 }
 
@@ -103,7 +105,7 @@ impl<S: LlmService<ChatRequest>> Deliver<ChatRequest, Reply<ChatResponse>> for P
         let mut replies = self.unpack(&form, packed);
         let refuses = |error: &Error| matches!(error.kind(), ErrorKind::InvalidRequest | ErrorKind::Malformed);
         let is_answered = replies.iter().any(Result::is_ok);
-        // Halves of a refused pack are no further refusals.
+        // The refusal of a half is not counted, because that of the whole pack was.
         if is_answered || !self.is_half && replies.iter().flat_map(|reply| reply.as_ref().err()).all(refuses) {
             self.state.sizes.note_form(self.packer.name(), &form.request.model, is_answered);
         }
@@ -121,7 +123,7 @@ impl<S: LlmService<ChatRequest>> Deliver<ChatRequest, Reply<ChatResponse>> for P
 }
 
 impl<S> Packs<S> {
-    /// Turns the reply of each item into a reply to its request.
+    /// Turns the replies to the items of a packed request into replies to the items' own requests.
     fn unpack(&self, form: &Form, packed: Results<Reply<Vec<Option<ChatResponse>>>>) -> Replies {
         let own = |reply: &Result<Reply<Vec<Option<ChatResponse>>>, Error>| match reply {
             Ok(reply) => reply.output.iter().flatten().map(|response| response.text().len() as u64).sum(),
@@ -136,7 +138,7 @@ impl<S> Packs<S> {
             let Reply { mut output, receipt, limits, mut extensions, .. } = reply;
             let Some(response) = output.pop().flatten() else { return Err(missing(&receipt.accounting())) };
             let request = &form.items[item];
-            // As many tokens for each estimated one as the packed request took.
+            // The vendor's usage decides how many tokens an estimated token stands for.
             let input = u128::from(request.estimate().input) * u128::from(whole.input) / u128::from(estimated);
             let alone = Usage::new(u64::try_from(input).unwrap_or(u64::MAX), shown.output);
             if let Some(prices) = &self.state.settings.prices {
@@ -157,8 +159,8 @@ impl<S> Packs<S> {
         packed.into_iter().zip(shown).enumerate().map(unpacked).collect()
     }
 
-    /// Compares the packed response to an item with the one that came for it alone. The caller gets the latter, and pays for
-    /// both, also for one that failed.
+    /// Compares the packed response to an item with the response to the item's lone request. The caller gets the latter
+    /// and pays for both requests, even if one of them failed.
     fn check(
         &self,
         form: &Form,
@@ -194,7 +196,7 @@ impl<S> Packs<S> {
         *packed = Ok(alone);
     }
 
-    /// Returns the accounting of one of an item's requests, also of one that failed.
+    /// Returns the accounting of one of the two requests of an item, which may have failed.
     fn share(&self, model: &str, reply: &Result<Reply<ChatResponse>, Error>) -> Accounting {
         let error = match reply {
             Ok(reply) => return reply.receipt.accounting(),
@@ -221,14 +223,14 @@ impl<S> Packs<S> {
     }
 }
 
-/// Code of the error of an item that has no answer in a packed response.
+/// Error code of an item that has no answer in a packed response.
 const MISSING: &str = "packed_answer_missing";
 
-/// Returns the error of an item without an answer, which is asked again. Its share was paid.
+/// Returns the error of an item without an answer, which is requested again. Its share of the packed request was paid.
 fn missing(share: &Accounting) -> Error {
     let mut accounting = Accounting::default();
     accounting.copy_response(share);
-    // Dropped with the error, it is wasted.
+    // The cost share counts as wasted when the error is dropped.
     accounting.cost_share.clone_from(&share.cost_share);
     Error::new(ErrorKind::Malformed, "the response to a packed request has no usable answer to this prompt")
         .with_static_code(MISSING)
@@ -240,14 +242,14 @@ fn is_missing(error: &Error) -> bool {
     error.code() == Some(MISSING)
 }
 
-/// Adds the other of an item's two requests to the accounting of the response that its caller gets, which pays both: so packing
-/// saved less, or less than nothing.
+/// Adds the accounting of an item's other request to that of the response that the caller gets, which pays for both.
+/// Packing then saved less, or a negative amount.
 fn add_request(kept: &mut Accounting, other: Accounting, has_come: bool) {
     let tier = other.saved.of(Cause::Tier);
     kept.usage = kept.usage.zip(other.usage).map(|(kept, other)| kept + other);
     kept.cost = kept.cost.zip(other.cost).map(|(kept, other)| kept + other);
     match other.cost {
-        // A request that failed saved nothing, and its cost is wasted already.
+        // A request that failed saved nothing, and its cost already counts as wasted.
         _ if !has_come => {}
         Some(cost) => {
             kept.saved.add(Cause::Tier, tier);

@@ -1,4 +1,4 @@
-//! Several prompts written as one, and its response read.
+//! Form of a packed request: several prompts are written as one, and the response is split.
 //!
 //! The last message of a packed request, with two items and the decoy among them in random order:
 //!
@@ -21,7 +21,7 @@
 //! {"answers": [{"id": "5d41402abc4b2a76", "answer": "plumbing"}, {"id": "b9719d911017c592", "answer": "98c1eb4ee93476743"}, ...]}
 //! ```
 //!
-//! An item cannot write the fence of another one, because it does not know its id.
+//! The text of an item cannot forge the delimiters of another item, because it does not contain that item's random id.
 
 use std::{collections::HashMap, fmt::Write, sync::Arc};
 
@@ -39,31 +39,31 @@ use super::{
 /// Source of random numbers.
 pub(super) type Random = Arc<dyn Fn() -> u64 + Send + Sync>;
 
-/// Output tokens that the form itself takes for an item, and for the decoy.
+/// Output tokens that the form itself takes for each item, and for the decoy.
 pub(super) const FORM_TOKENS: u64 = 32;
 
-/// A packed request, and what is needed to read its response.
+/// Packed request, with the values that are needed to read its response.
 pub(super) struct Form {
     pub(super) request: ChatRequest,
     pub(super) items: Vec<ChatRequest>,
-    /// Number of each id, in the order of the items. The decoy has the last one.
+    /// Index of the item for each id. The decoy has the last index.
     ids: HashMap<String, usize>,
-    /// Place of each item in the prompt, and of the decoy.
+    /// Position of each item in the prompt. The last entry is that of the decoy.
     places: Vec<usize>,
-    /// The only right answer of the decoy.
+    /// The only correct answer to the decoy.
     nonce: String,
 }
 
-/// Answers that a packed response holds.
+/// Answers in a packed response.
 pub(super) struct Answers {
-    /// Response of each item; `None` if it is missing, there twice, or not in the item's form.
+    /// Response to each item; `None` if it is missing, occurs twice, or does not have the item's form.
     pub(super) responses: Vec<Option<ChatResponse>>,
-    /// True if the decoy has the answer that it asks for. If it has another, no answer counts.
+    /// True if the answer to the decoy is correct. If it is wrong, no answer may be used.
     pub(super) is_trusted: bool,
 }
 
 impl Form {
-    /// Writes several requests with one frame as one, in random order.
+    /// Writes several requests with the same frame as one request, in random order.
     pub(super) fn new(packer: &dyn Packer, items: Vec<ChatRequest>, has_schema: bool, random: &Random) -> Self {
         let hex = || format!("{:016x}", random());
         let (nonce, names): (String, Vec<String>) = (hex(), (0..=items.len()).map(|_| hex()).collect());
@@ -106,13 +106,13 @@ impl Form {
         Self { request, items, ids, places, nonce }
     }
 
-    /// Returns the place of an item among all items, counted from 0, the decoy left out.
+    /// Returns the position of an item among all items, counted from 0, without the decoy.
     pub(super) fn place(&self, item: usize) -> usize {
         let (place, decoy) = (self.places[item], self.places[self.items.len()]);
         place - usize::from(place > decoy)
     }
 
-    /// Reads a response.
+    /// Reads the response to the packed request.
     pub(super) fn read(&self, response: &ChatResponse) -> Answers {
         let text = response.text();
         let is_refused = response.choices.first().is_none_or(|choice| choice.refusal().is_some());
@@ -122,7 +122,7 @@ impl Form {
                 found[*number].push(answer);
             }
         }
-        // An item that is answered twice has no answer.
+        // If an item is answered twice, neither answer is used.
         let mut found: Vec<Option<Value>> =
             found.into_iter().map(|mut all| all.pop().filter(|_| all.is_empty())).collect();
         let decoy = found.pop().flatten();
@@ -134,12 +134,12 @@ impl Form {
     }
 }
 
-/// Returns the most output tokens that an item takes in a packed response.
+/// Returns the largest number of output tokens that an item takes in a packed response.
 pub(super) fn output(item: &ChatRequest) -> u64 {
     item.sampling.max_output_tokens.unwrap_or_default().saturating_add(FORM_TOKENS)
 }
 
-/// Returns the text before the items.
+/// Returns the text that precedes the items.
 fn instruction(packer: &dyn Packer, has_item_schema: bool, schema: Option<&Value>) -> String {
     let answer = if has_item_schema { "a JSON value in the form of its answers" } else { "a string with its answer" };
     let mut text = format!(
@@ -156,7 +156,8 @@ fn instruction(packer: &dyn Packer, has_item_schema: bool, schema: Option<&Value
     text
 }
 
-/// Returns the entries of a response, as far as it can be read: one that is cut short has all that are whole.
+/// Returns the entries of a response as far as it can be parsed. A response that was cut off has all entries before the
+/// cut.
 fn answers(text: &str) -> impl Iterator<Item = (String, Value)> {
     let named = text.find("\"answers\"").map_or(text, |start| &text[start..]);
     let mut rest = named.find('[').map_or("", |start| &named[start + 1..]);
@@ -173,7 +174,7 @@ fn answers(text: &str) -> impl Iterator<Item = (String, Value)> {
     })
 }
 
-/// Returns the response of one item; `None` if it is empty or not in the item's form.
+/// Returns the response to one item; `None` if the answer is empty or does not have the item's form.
 fn item_response(item: &ChatRequest, answer: Value, whole: &ChatResponse) -> Option<ChatResponse> {
     let response = |text: String| {
         let choice = Choice::new(0, vec![Part::text(text)], FinishReason::Stop);
@@ -181,7 +182,7 @@ fn item_response(item: &ChatRequest, answer: Value, whole: &ChatResponse) -> Opt
         item.conforms(&response).then_some(response)
     };
     match (&item.response_format, answer) {
-        // Models without an enforced schema write an answer's JSON as a string, too.
+        // If the schema is not enforced, models also write the JSON of an answer as a string.
         (Some(ResponseFormat::JsonSchema(_)), Value::String(text)) => {
             response(Value::from(text.as_str()).to_string()).or_else(|| response(text))
         }

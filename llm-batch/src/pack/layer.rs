@@ -16,10 +16,10 @@ use super::{
 };
 use crate::BatchLayer;
 
-/// Puts several prompts with one frame into one request.
+/// Layer that packs several prompts with the same frame into one request.
 ///
-/// It is for prompts of one owner: a model that obeys one item's text about another one cannot be kept from it. A layer of
-/// [`Tasks`](llm_core::Tasks) stands above it, so that applications' own operations are packed, too.
+/// Use it for prompts of one owner only, because nothing can keep a model from obeying an instruction in one item about
+/// another item. Put [`Tasks`](llm_core::Tasks) above it, so that an application's own operations are packed too.
 ///
 /// ```
 /// use llm_batch::pack::{Check, PackLayer};
@@ -50,7 +50,7 @@ pub struct PackLayer {
 }
 
 impl PackLayer {
-    /// Creates a layer that begins with four prompts a request, for each packer and model.
+    /// Creates a layer that begins with four prompts in a request, for each packer and model.
     ///
     /// ```
     /// use llm_batch::pack::{Check, PackLayer};
@@ -73,12 +73,12 @@ impl PackLayer {
             packers: vec![Arc::new(ChatPacker)],
             prices: None,
             has_schema: true,
-            // Unlike a clock, it cannot be guessed by one who writes an item.
+            // Unlike the time, it cannot be guessed by the author of an item.
             random: Arc::new(move || hasher.hash_one(count.fetch_add(1, Relaxed))),
         }
     }
 
-    /// Adds a packer before those that are there. The first one that accepts a request packs it.
+    /// Adds a packer, which is asked before those added earlier. The first packer that accepts a request packs it.
     ///
     /// ```
     /// use llm_batch::pack::{Check, PackLayer, Packer};
@@ -105,7 +105,8 @@ impl PackLayer {
         self
     }
 
-    /// Sets the most prompts of a request before its size was judged: 4 by default. 1 turns packing off.
+    /// Sets the largest number of prompts in a request until a larger size has been judged as good: 4 by default. 1
+    /// turns packing off.
     ///
     /// ```
     /// use llm_batch::pack::{Check, PackLayer};
@@ -119,7 +120,7 @@ impl PackLayer {
         self
     }
 
-    /// Sets the most prompts of a request that a size may grow to: 64 by default.
+    /// Sets the largest number of prompts in a request that packing may grow to: 64 by default.
     ///
     /// ```
     /// use llm_batch::pack::{Check, PackLayer};
@@ -132,7 +133,7 @@ impl PackLayer {
         self
     }
 
-    /// Sets the most estimated input tokens of a packed request: 100,000 by default.
+    /// Sets the largest number of estimated input tokens of a packed request: 100,000 by default.
     ///
     /// ```
     /// use llm_batch::pack::{Check, PackLayer};
@@ -146,8 +147,9 @@ impl PackLayer {
         self
     }
 
-    /// Sets the most output tokens that a packed request may ask for: 16,384 by default. Vendors refuse a request whose bound is
-    /// above the model's own, and the bound of a packed request is the sum of its prompts' bounds.
+    /// Sets the largest bound on output tokens that a packed request may have: 16,384 by default. Vendors refuse a
+    /// request whose bound is above the model's own, and the bound of a packed request is the sum of its prompts'
+    /// bounds.
     ///
     /// ```
     /// use llm_batch::pack::{Check, PackLayer};
@@ -161,8 +163,9 @@ impl PackLayer {
         self
     }
 
-    /// Sets the longest time that a call waits for others: 50 ms by default. Unlike one of a micro-batch, a call waits also if
-    /// nothing of its group is in flight, because alone it saves nothing.
+    /// Sets the longest time that a call waits for others: 50 ms by default. In contrast to
+    /// [`BatchLayer`](crate::BatchLayer), a call also waits if no other call of its group is in flight, because a lone
+    /// prompt saves nothing.
     ///
     /// ```
     /// use std::time::Duration;
@@ -176,8 +179,8 @@ impl PackLayer {
         self
     }
 
-    /// Sets the most calls, and estimated input tokens of their items, that wait or are in flight: 10,000 and 10,000,000 by
-    /// default.
+    /// Sets the largest number of calls, and of their items' estimated input tokens, that wait or are in flight: 10,000
+    /// and 10,000,000 by default.
     ///
     /// ```
     /// use llm_batch::pack::{Check, PackLayer};
@@ -190,8 +193,8 @@ impl PackLayer {
         self
     }
 
-    /// Sets the prices by which the list price of a packed response is estimated, and so what packing saved. Without them both
-    /// are unknown.
+    /// Sets the prices from which the list price of a packed response, and so the saving by packing, is estimated.
+    /// Without prices both are unknown.
     ///
     /// ```
     /// use llm_batch::pack::{Check, PackLayer};
@@ -205,7 +208,7 @@ impl PackLayer {
         self
     }
 
-    /// Describes the form of the response in the text alone, for vendors that enforce no JSON schema.
+    /// Describes the form of the response only in the text of the prompt, for vendors that do not enforce JSON schemas.
     ///
     /// ```
     /// use llm_batch::pack::{Check, PackLayer};
@@ -218,13 +221,15 @@ impl PackLayer {
         self
     }
 
-    /// Sets the source of random numbers, for tests. Ids that can be guessed do not keep an item from another one's answer.
+    /// Sets the source of random numbers, for tests. If the ids can be guessed, an item can forge another item's
+    /// answer.
     pub fn random(mut self, random: impl Fn() -> u64 + Send + Sync + 'static) -> Self {
         self.random = Arc::new(random);
         self
     }
 
-    /// Counts the requests that packing would need, and sends each call at once and unchanged.
+    /// Switches to shadow mode: each call is sent at once and unchanged, and the requests that packing would need are
+    /// only counted.
     ///
     /// ```
     /// use llm_batch::pack::{Check, PackLayer};

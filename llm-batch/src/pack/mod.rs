@@ -1,12 +1,13 @@
-//! Packing: several prompts with one frame in one request.
+//! Packing of several prompts with the same frame into one request.
 //!
-//! `layer` and `service` bring calls into the engine that gathers micro-batches, too; `deliver` sends what it gathered. `form` writes
-//! several prompts as one and reads the response, `schema` nests their schema, and `prompt` is the operation by which `call_merged`
-//! divides the accounting. `sizes` decides how many prompts a request may hold.
+//! `layer` and `service` pass calls to the engine that also gathers micro-batches, and `deliver` sends the gathered
+//! calls. `form` writes several prompts as one and reads the response, `schema` nests their schema, and `prompt` is the
+//! operation by which `call_merged` divides the accounting. `sizes` decides how many prompts a request may hold.
 //!
-//! The way of a call: `packer` finds its frame, or passes it. It waits in the group of its frame. `deliver` writes the form, sends it
-//! beside the lone requests of the check, and gives each caller its item's response. Items without one are errors of the request
-//! itself, so that the engine sends them again in halves, by a new form with other ids in another order.
+//! A call takes this path: `packer` computes its frame, or the call is sent unchanged. It waits in the group of its
+//! frame. `deliver` writes the packed request, sends it together with the lone requests of the check, and gives each
+//! caller its item's response. An item without a response gets an error of the request itself, so that the engine sends
+//! it again in a half, with other ids and in another order.
 
 mod deliver;
 mod form;

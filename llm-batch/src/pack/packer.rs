@@ -8,9 +8,10 @@ use super::schema;
 
 /// Kind of prompts that may be packed with each other.
 ///
-/// All methods have defaults, which are those of [`ChatPacker`]. A packer of a domain accepts fewer requests, describes its items
-/// more closely, or compares responses in its own way. The layer packs only requests of one tenant with equal frames, and sends
-/// requests that cannot be packed as they are: see the crate's docs. A method that panics fails all calls of the pack.
+/// All methods have defaults, which [`ChatPacker`] uses. A packer for a domain accepts fewer requests, describes its
+/// items more precisely, or compares responses in its own way. The layer packs only requests of one tenant with equal
+/// frames, and sends requests that cannot be packed unchanged: see the crate's documentation. If a method panics, all
+/// calls of the pack fail.
 ///
 /// ```
 /// use llm_batch::pack::Packer;
@@ -35,29 +36,31 @@ use super::schema;
 /// }
 /// ```
 pub trait Packer: Send + Sync + 'static {
-    /// Returns the name, by which sizes are judged and reported. Requests of two packers are not packed together.
+    /// Returns the name under which sizes are judged and reported. Requests of different packers are not packed
+    /// together.
     fn name(&self) -> &'static str;
 
-    /// Returns `true` if requests of this kind are to be packed. Only requests that can be are asked about.
+    /// Returns `true` if the request is to be packed by this packer. Only requests that can be packed are passed.
     fn accepts(&self, request: &ChatRequest) -> bool {
         let _ = request;
         true
     }
 
-    /// Returns the text that describes the items to the model, before the form of its response. It is the same for all requests
-    /// of the packer, so that vendors' prompt caches know it.
+    /// Returns the text that describes the items to the model, and precedes the form of the response. It must be the
+    /// same for all requests of the packer, so that vendors' prompt caches can reuse it.
     fn instruction(&self) -> &str {
         "Each item is a message of the user."
     }
 
-    /// Returns `true` if a packed response says the same as the response to the request alone. By default it does if both
+    /// Returns `true` if a packed response is equivalent to the response to the request alone. By default it is if both
     /// have the same text.
     fn equivalent(&self, alone: &ChatResponse, packed: &ChatResponse) -> bool {
         ChatRequest::equivalent(alone, packed)
     }
 }
 
-/// Packs every request that can be: the frame is all but the last message of the user, the item is that message.
+/// Packer that packs every request that can be packed. The frame is the request without the last message of the user,
+/// the item is that message.
 ///
 /// ```
 /// use llm_batch::pack::{ChatPacker, Packer};
@@ -74,10 +77,11 @@ impl Packer for ChatPacker {
     }
 }
 
-/// Returns the bytes that are equal for requests with equal frames; `None` for a request that cannot be packed.
+/// Returns bytes that are equal for requests with equal frames; `None` for a request that cannot be packed.
 ///
-/// It cannot be if its response is not one bounded text of its own: several choices, tools, stop texts, probabilities, audio,
-/// further fields, what lives elsewhere, or no bound on its output.
+/// A request can only be packed if its response is a single text with a bound on its length. Requests with several
+/// choices, tools, stop texts, probabilities, audio, unknown fields, references to something outside, or no bound on
+/// the output cannot.
 pub(super) fn frame_key(packer: &dyn Packer, request: &ChatRequest) -> Option<Vec<u8>> {
     let Sampling { stop, n, max_output_tokens, logprobs, top_logprobs, .. } = &request.sampling;
     let is_plain = |part: &Part| matches!(part, Part::Text { .. } | Part::Image(_));
@@ -106,7 +110,7 @@ pub(super) fn frame_key(packer: &dyn Packer, request: &ChatRequest) -> Option<Ve
     let mut h = Fingerprinter::new();
     h.text(packer.name());
     frame(request).fingerprint(&mut h);
-    // What decides no response may decide who is billed.
+    // A field that does not decide the response may still decide who is billed, so it is part of the key.
     for (name, value) in request.extra.iter() {
         h.text(name).text(&value.to_string());
     }
@@ -121,7 +125,7 @@ pub(super) fn frame(request: &ChatRequest) -> ChatRequest {
     frame
 }
 
-/// Returns the estimated input tokens of the frame, and those of the item.
+/// Returns the estimated input tokens of the frame and of the item.
 pub(super) fn tokens(request: &ChatRequest) -> (u64, u64) {
     let (all, frame) = (request.estimate().input, frame(request).estimate().input);
     (frame, all.saturating_sub(frame).max(1))

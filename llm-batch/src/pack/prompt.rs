@@ -8,16 +8,17 @@ use tower_service::Service;
 
 use super::{form::Form, packer::tokens, telemetry};
 
-/// One prompt of a packed request, or all of them: the operation by which a packed call is merged and divided.
+/// One prompt of a packed request, or all of them. As an operation it lets `call_merged` merge the prompts and split
+/// the accounting.
 #[derive(Clone)]
 pub(super) struct Prompt {
     pub(super) form: Arc<Form>,
-    /// Number of the item; `None` for all.
+    /// Index of the item; `None` for all items.
     pub(super) item: Option<usize>,
 }
 
 impl Operation for Prompt {
-    /// The response of each item; `None` where there is none that counts.
+    /// Response to each item; `None` for an item without a usable one.
     type Output = Vec<Option<ChatResponse>>;
 
     const NAME: &'static str = "packed_chat";
@@ -26,10 +27,10 @@ impl Operation for Prompt {
         &self.form.request.model
     }
 
-    /// Writes nothing, because no layer makes a key of this operation.
+    /// Writes nothing, because no layer computes a key of this operation.
     fn fingerprint(&self, _: &mut Fingerprinter) {}
 
-    /// Returns the tokens of the item alone, by which the accounting is divided.
+    /// Returns the estimated tokens of the item alone, in proportion to which the accounting is split.
     fn estimate(&self) -> Estimate {
         let item = self.item.map(|item| &self.form.items[item]);
         item.map_or_else(|| self.form.request.estimate(), |item| Estimate { input: tokens(item).1, ..item.estimate() })
@@ -48,7 +49,7 @@ impl Operation for Prompt {
     }
 }
 
-/// Sends a merged prompt as the chat request that its form is, and reads the response.
+/// Service that sends a merged prompt as the chat request of its form, and reads the response.
 #[derive(Clone)]
 pub(super) struct Prompts<S>(pub(super) S);
 

@@ -1,16 +1,16 @@
-//! The schema of a packed response: constant for a frame, whatever its items and ids.
+//! JSON schema of a packed response. It is the same for all requests with a frame, whatever their items and ids are.
 
 use serde_json::{Map, Value, json};
 
-/// Name of an item's own schema among the definitions.
+/// Name of the item's own schema among the definitions.
 const ITEM: &str = "item";
 
-/// Returns the schema of packed responses to items of a schema, or of text.
+/// Returns the schema for packed responses whose items follow the schema `item`, or are texts if it is `None`.
 pub(super) fn packed(item: Option<&Value>) -> Option<Value> {
     let text = json!({"type": "string"});
     let (answer, definitions) = match item {
         None => (text, None),
-        // The decoy is answered by a text.
+        // The answer to the decoy is a text.
         Some(item) => (json!({"anyOf": [{"$ref": format!("#/$defs/{ITEM}")}, text]}), Some(nest(item)?)),
     };
     let mut schema = json!({
@@ -30,8 +30,9 @@ pub(super) fn packed(item: Option<&Value>) -> Option<Value> {
     Some(schema)
 }
 
-/// Returns the definitions by which an item's schema is nested: the schema itself, and its own definitions beside it. `None` if
-/// it refers to something outside of itself, or is referred to by an address.
+/// Returns the definitions under which an item's schema is nested: the schema itself, and its own definitions beside
+/// it. Returns `None` if the schema refers to something outside of itself, or has an `$id` or anchor that others could
+/// refer to.
 pub(super) fn nest(item: &Value) -> Option<Map<String, Value>> {
     let mut item = item.clone();
     let mut definitions = Map::new();
@@ -47,7 +48,7 @@ pub(super) fn nest(item: &Value) -> Option<Map<String, Value>> {
     Some(definitions)
 }
 
-/// Rewrites the references inside a schema to where [`nest`] puts what they name.
+/// Rewrites the references in a schema to the places where [`nest`] puts their targets.
 fn rewrite(schema: &mut Value) -> Option<()> {
     match schema {
         Value::Array(all) => all.iter_mut().try_for_each(rewrite),
@@ -58,7 +59,7 @@ fn rewrite(schema: &mut Value) -> Option<()> {
             }
             ("$id" | "$anchor" | "$dynamicRef" | "$dynamicAnchor" | "$recursiveRef" | "$recursiveAnchor", _) => None,
             ("const" | "enum" | "default" | "examples", _) => Some(()),
-            // Their keys are names, not keywords.
+            // The keys of these objects are names and not keywords.
             (
                 "properties" | "patternProperties" | "dependentSchemas" | "$defs" | "definitions",
                 Value::Object(named),

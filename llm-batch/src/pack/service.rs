@@ -17,10 +17,10 @@ use super::{
 };
 use crate::gather::{Groups, Size, may_wait};
 
-/// A service whose prompts are packed: see [`PackLayer`]. Streams and embeddings pass through.
+/// Service that packs prompts: see [`PackLayer`]. Streams and embeddings pass through unchanged.
 ///
-/// Always ready: a call waits, bounded, inside its future. It is then sent by a clone of the inner service. Clones share the
-/// packs.
+/// The service is always ready. A call waits inside its future, for a bounded time, and is then sent by a clone of the
+/// inner service. Clones share the packs.
 ///
 /// ```
 /// use llm_batch::pack::{Check, PackLayer};
@@ -59,23 +59,24 @@ impl<S: LlmService<ChatRequest>> Layer<S> for PackLayer {
 }
 
 impl<S: LlmService<ChatRequest>> Pack<S> {
-    /// Returns the counts since the service was made, of all clones.
+    /// Returns the counts of the service and its clones since it was created.
     pub fn stats(&self) -> PackStats {
         PackStats { batches: *self.groups.shared.stats(), ..self.state.stats() }
     }
 
-    /// Returns the size of each packer and model, and the disagreement that was seen.
+    /// Returns the size in use for each packer and model, with the disagreement that was measured.
     pub fn sizes(&self) -> Vec<PackSize> {
         self.state.sizes.all()
     }
 
-    /// Refuses further calls that could be packed ([`Closed`](llm_core::ErrorKind::Closed)), has the open packs sent, and waits
-    /// until all pending calls have ended. The callers drive the packs, so their futures must be polled meanwhile.
+    /// Refuses further calls that could be packed ([`Closed`](llm_core::ErrorKind::Closed)), closes the open packs so
+    /// that they are sent, and waits until no call is pending. The futures of the callers must be polled meanwhile,
+    /// because they drive the packs.
     pub async fn close(&self) {
         self.groups.shared.close().await;
     }
 
-    /// Returns the packer and the merge key of a call; `None` for one that is to be sent as it is.
+    /// Returns the packer and the merge key for a call; `None` for a call that is sent unchanged.
     fn packer(&self, call: &Call<ChatRequest>) -> Option<(&Arc<dyn Packer>, Vec<u8>)> {
         let mut packers = self.state.settings.packers.iter().filter(|_| may_wait(call));
         packers.find_map(|packer| Some((packer, frame_key(&**packer, &call.body)?)))

@@ -6,11 +6,11 @@ use std::{
 
 use tokio::time::Instant;
 
-/// Check of packed responses against responses to the same requests alone.
+/// Settings for the comparison of packed responses with responses to the same prompts alone.
 ///
-/// A share of the items of full packs is asked alone, too; items of smaller packs are not. If the two responses are not
-/// [equivalent](super::Packer::equivalent), they disagree; the tolerated share of disagreement decides how many prompts a request
-/// may hold.
+/// A sampled share of the items in full packs is also requested alone. If the two responses are not
+/// [equivalent](super::Packer::equivalent), they disagree. The tolerated share of disagreement decides how many prompts
+/// a request may hold.
 ///
 /// ```
 /// use llm_batch::pack::Check;
@@ -25,7 +25,7 @@ pub struct Check {
     pub(super) tolerated: f64,
 }
 
-/// Size that one packer uses with one model, and the disagreement that was seen at it.
+/// Number of prompts in a request that a packer uses with a model, and the disagreement that was measured.
 ///
 /// ```
 /// use llm_batch::pack::{Check, PackLayer};
@@ -44,15 +44,15 @@ pub struct Check {
 pub struct PackSize {
     /// Name of the packer.
     pub packer: &'static str,
-    /// The model.
+    /// Name of the model.
     pub model: Arc<str>,
-    /// Most prompts of a request; 1 if the model's prompts are not packed.
+    /// Largest number of prompts in a request; 1 if prompts for this model are not packed.
     pub size: usize,
-    /// Comparisons at this size.
+    /// Number of comparisons at this size.
     pub compared: u64,
-    /// Those of them that disagreed.
+    /// Number of these comparisons that disagreed.
     pub disagreed: u64,
-    /// Comparisons, and those that disagreed, of all sizes, by the place of the item in its prompt.
+    /// Numbers of comparisons, and of those that disagreed, at all sizes, by the item's position in the prompt.
     pub by_place: Vec<(u64, u64)>,
 }
 
@@ -65,58 +65,58 @@ pub(super) struct Sizes {
     judged: Mutex<BTreeMap<(&'static str, Arc<str>), Judged>>,
 }
 
-/// Size of one packer and model.
+/// State of one packer and model.
 #[derive(Debug, Default)]
 struct Judged {
     size: usize,
     compared: u64,
     disagreed: u64,
     by_place: Vec<(u64, u64)>,
-    /// Largest size whose disagreement is tolerable.
+    /// Largest size that was judged as good, because its disagreement is tolerable.
     good: Option<usize>,
-    /// Packs in a row whose form was refused, and the time until which nothing is packed because of it.
+    /// Number of consecutive packs whose form was refused, and the time until which nothing is packed because of that.
     refused: u32,
     off_until: Option<Instant>,
-    /// Sizes that failed, with the time until which they are not tried again.
+    /// Sizes that failed, each with the time until which it is not tried again.
     failed: BTreeMap<usize, Instant>,
 }
 
 impl Check {
-    /// Creates a check that asks this share of the items of full packs alone, and tolerates this share of disagreement. Both are
-    /// shares of 1; others count as the nearest one.
+    /// Creates a check that also requests the share `sampled_share` of the items in full packs alone, and tolerates the
+    /// share `tolerated` of disagreement. Both are between 0 and 1; other values count as the nearest of these.
     ///
-    /// With nothing sampled, sizes stay as they start.
+    /// If nothing is sampled, sizes keep their start value.
     pub const fn new(sampled_share: f64, tolerated: f64) -> Self {
         Self { sampled: sampled_share.clamp(0.0, 1.0), tolerated: tolerated.clamp(0.0, 1.0) }
     }
 
-    /// Returns `true` for the sampled share of random numbers.
+    /// Returns `true` if a random number falls into the sampled share.
     pub(super) fn samples(&self, random: u64) -> bool {
         ((random >> 11) as f64) < self.sampled * (1_u64 << 53) as f64
     }
 }
 
 impl Sizes {
-    /// Number of packers and models beyond which all sizes are forgotten.
+    /// Number of packers and models above which all sizes are dropped.
     const MOST: usize = 1_024;
 
     pub(super) fn new(start: usize, most: usize, check: Check) -> Self {
-        // A size of 1 is off.
+        // A start size of 1 turns packing off.
         let most = if start <= 1 { 1 } else { most.max(start) };
         Self { start: start.max(1), most, check, judged: Mutex::default() }
     }
 
-    /// Returns the most prompts of a request.
+    /// Returns the largest number of prompts in a request for a packer and model.
     pub(super) fn size(&self, packer: &'static str, model: &Arc<str>) -> usize {
         self.with(packer, model, |judged| judged.next_size(self.most))
     }
 
-    /// Takes a comparison of a full pack of `size`, and judges the size.
+    /// Records a comparison from a full pack of `size` prompts, and judges that size.
     pub(super) fn compare(&self, packer: &'static str, model: &Arc<str>, size: usize, place: usize, agrees: bool) {
         self.with(packer, model, |judged| judged.compare(self.check.tolerated, size, place, agrees));
     }
 
-    /// Notes that the vendor gave a pack an answer, or none at all, as one that refuses the form.
+    /// Records that a pack got a usable answer, or that its form was refused or not followed.
     pub(super) fn note_form(&self, packer: &'static str, model: &Arc<str>, is_answered: bool) {
         self.with(packer, model, |judged| judged.note_form(is_answered));
     }
@@ -148,19 +148,19 @@ impl Sizes {
 }
 
 impl Judged {
-    /// Fewest comparisons by which a size is judged.
+    /// Smallest number of comparisons by which a size is judged.
     const COMPARISONS: u64 = 200;
-    /// Packs in a row that are refused before nothing is packed.
+    /// Number of consecutive refused packs after which packing pauses.
     const REFUSALS: u32 = 3;
-    /// Time for which a size that failed, or a form that was refused, is not tried again.
+    /// Time for which a failed size, or packing after refusals, is not tried again.
     const PAUSE: Duration = Duration::from_secs(24 * 60 * 60);
 
-    /// Returns the size, which is the next larger one if this one is good and that one may be tried.
+    /// Returns the size to use. It grows by one if the current size is good and the next one may be tried.
     fn next_size(&mut self, most: usize) -> usize {
         if self.is_off() {
             return 1;
         }
-        // A prompt alone is right.
+        // A prompt alone needs no comparison.
         let is_good = self.size == 1 || self.good == Some(self.size);
         let larger = self.size + 1;
         let is_paused = || self.failed.get(&larger).is_some_and(|until| Instant::now() < *until);
@@ -170,12 +170,13 @@ impl Judged {
         self.size
     }
 
-    /// Takes a comparison.
+    /// Records a comparison, and judges the size.
     ///
-    /// A size is judged by 200 comparisons and, while Wilson's bounds are on both sides of what is tolerated, again whenever their
-    /// number has doubled: with more looks chance would decide. A size that was judged good is not judged again. It is good if
-    /// all of the bounds at 95 % are tolerable. It fails only if none of those at 99.9 % is, because with many looks at 95 %
-    /// one of fifty good sizes would fail by chance, for a day.
+    /// A size is judged after 200 comparisons and, as long as that gives no decision, again whenever their number has
+    /// doubled. More frequent judgements would let chance decide. A size is good if the upper Wilson bound of the
+    /// disagreement at 95 % is below the tolerated share, and is then not judged again. It fails if the lower bound at
+    /// 99.9 % is above that share. With 95 % there, about one of fifty good sizes would fail by chance, and be off for
+    /// a day.
     fn compare(&mut self, tolerated: f64, size: usize, place: usize, agrees: bool) {
         let disagrees = u64::from(!agrees);
         if self.by_place.len() <= place {
@@ -203,7 +204,8 @@ impl Judged {
         }
     }
 
-    /// Notes that a pack has an answer, or that its form was refused. After the pause, one more refusal is enough.
+    /// Records that a pack got a usable answer, or that its form was refused. After a pause, a single further refusal
+    /// causes the next pause.
     fn note_form(&mut self, is_answered: bool) {
         self.refused = if is_answered { 0 } else { self.refused.saturating_add(1) };
         if self.refused >= Self::REFUSALS {
@@ -211,7 +213,7 @@ impl Judged {
         }
     }
 
-    /// Returns `true` if nothing is packed, because the form was refused.
+    /// Returns `true` while nothing is packed, because the form was refused.
     fn is_off(&self) -> bool {
         self.off_until.is_some_and(|until| Instant::now() < until)
     }
@@ -221,7 +223,8 @@ impl Judged {
     }
 }
 
-/// Returns Wilson's bounds of a share at so many standard deviations: 1.96 at 95 %, 3.29 at 99.9 %.
+/// Returns the lower and the upper Wilson bound of the share `part / of`, at a number of standard deviations: 1.96 for
+/// 95 %, 3.29 for 99.9 %.
 fn wilson(part: u64, of: u64, deviations: f64) -> (f64, f64) {
     let (part, of) = (part as f64, of as f64);
     let (share, spread) = (part / of, deviations * deviations / of);
@@ -233,7 +236,8 @@ fn wilson(part: u64, of: u64, deviations: f64) -> (f64, f64) {
 mod tests {
     use super::*;
 
-    /// Returns the size after so many packs, whose items disagree by a hundredth of their place each.
+    /// Returns the size after `packs` packs, in which an item disagrees with a probability of a hundredth of its
+    /// position.
     fn grown(seed: u64, packs: usize) -> usize {
         let mut judged = Judged { size: 4, ..Judged::default() };
         let mut state = seed;
@@ -252,7 +256,7 @@ mod tests {
 
     #[test]
     fn size_ends_near_the_largest_tolerable() {
-        // In packs of 11, places 0 to 10 disagree by 5 in 100 on average.
+        // In packs of 11 prompts, the positions 0 to 10 disagree in 5 of 100 comparisons on average.
         for seed in 1..=20 {
             let size = grown(0x9e37_79b9_7f4a_7c15_u64.wrapping_mul(seed), 20_000);
             assert!((10..=12).contains(&size), "seed {seed}: {size}");

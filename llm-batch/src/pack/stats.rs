@@ -1,6 +1,6 @@
 use crate::Stats;
 
-/// Counts of a packing service since it was made.
+/// Counts of a packing service since it was created.
 ///
 /// ```
 /// use llm_batch::pack::PackStats;
@@ -11,27 +11,30 @@ use crate::Stats;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PackStats {
-    /// Calls that could be packed, and the requests that they took. Lone calls of the check are not in it.
+    /// Counts of calls that could be packed, and of the requests that they took. The lone requests of the check are not
+    /// included.
     pub batches: Stats,
-    /// Responses that came packed.
+    /// Number of responses that came from packed requests.
     pub packed: u64,
-    /// Items that were asked again, because their answer was missing, there twice or not in their form.
+    /// Number of items that were requested again, because their answer was missing, occurred twice or did not have
+    /// their form.
     pub repaired: u64,
-    /// Estimated input tokens of frames that were not sent once more.
+    /// Estimated input tokens of the frames that did not have to be sent, because prompts shared one.
     pub prefix_tokens: u64,
-    /// Items that were asked alone for the check, beside the packed request.
+    /// Number of items that were also requested alone, for the check.
     pub lone: u64,
-    /// Output tokens of these lone calls that were reasoning.
+    /// Reasoning tokens in the responses to these lone requests.
     pub lone_reasoning: u64,
-    /// Reasoning tokens of the same items' shares of the packed requests.
+    /// Reasoning tokens in the same items' shares of the packed requests.
     pub packed_reasoning: u64,
 }
 
 impl PackStats {
-    /// Returns the share of reasoning that packing saves, by the items that were also asked alone; `None` without any, and
-    /// negative if packing takes more.
+    /// Returns the share of reasoning tokens that packing saves, measured by the items that were also requested alone.
+    /// It is `None` without such items, and negative if packing takes more.
     ///
-    /// It is a rate: how much a single response would have taken alone is not known.
+    /// It is only an average rate, because the reasoning that a particular response would have taken alone is not
+    /// known.
     pub fn saved_reasoning(&self) -> Option<f64> {
         (self.lone_reasoning > 0).then(|| 1.0 - self.packed_reasoning as f64 / self.lone_reasoning as f64)
     }

@@ -1,4 +1,4 @@
-//! Events of `tracing` and, with feature `metrics`, metrics of the `metrics` facade.
+//! Events of `tracing` and, with the feature `metrics`, metrics of the `metrics` facade.
 
 use super::form::Answers;
 
@@ -14,7 +14,7 @@ pub(super) fn read(answers: &Answers) {
     }
 }
 
-/// Reports a comparison of a packed response with one to the request alone.
+/// Reports a comparison of a packed response with the response to the request alone.
 pub(super) fn compared(place: usize, agrees: bool) {
     tracing::debug!(place, agrees, "a packed response is compared");
     #[cfg(feature = "metrics")]
