@@ -8,10 +8,12 @@ use crate::Error;
 
 /// Circuit breaker that refuses calls while the server is unavailable.
 ///
-/// Closed, it counts consecutive failures. A call that timed out is only a suspicion, because callers choose different
-/// timeouts. The connection manager then probes the server, and the result of the probe decides.
+/// A closed breaker counts consecutive failures. A call that timed out is only a reason to suspect the server, because
+/// callers choose different timeouts. The connection manager then probes the server, and the result of the probe
+/// decides.
 ///
-/// Open, it refuses every call until a probe succeeds. At most one probe runs at a time, after pauses that double.
+/// An open breaker refuses every call until a probe succeeds. At most one probe runs at a time, after pauses that
+/// double.
 pub(crate) struct Breaker {
     config: BreakerConfig,
     state: State,
@@ -20,13 +22,13 @@ pub(crate) struct Breaker {
 /// Settings of a [`Breaker`].
 #[derive(Clone, Copy)]
 pub(crate) struct BreakerConfig {
-    /// Number of consecutive failures that open it.
+    /// Number of consecutive failures that open the breaker.
     pub(crate) failure_threshold: u32,
     /// Pause before the first probe.
     pub(crate) first_pause: Duration,
     /// Longest pause between probes.
     pub(crate) max_pause: Duration,
-    /// Share by which this process shortens its pauses, in 1/256 of a half.
+    /// Fraction of half a pause by which this process shortens its pauses, in 256ths.
     ///
     /// Processes of a fleet draw different values, so that they do not probe in step.
     pub(crate) jitter: u8,
@@ -101,7 +103,7 @@ impl Breaker {
     pub(crate) fn record_failure(&mut self, now: Instant, cause: &Error) -> bool {
         match &mut self.state {
             State::Closed { failures, .. } => *failures += 1,
-            // Calls that were in flight when it opened.
+            // The call was in flight when the breaker opened.
             State::Open { .. } | State::Probing { .. } => return false,
         }
         match self.state {
@@ -140,7 +142,7 @@ impl Breaker {
         was_open
     }
 
-    /// Returns the time at which the next probe is due; `None` if it is closed or a probe is running.
+    /// Returns the time at which the next probe is due; `None` if the breaker is closed or a probe is running.
     pub(crate) fn due(&self) -> Option<Instant> {
         match &self.state {
             State::Open { due, .. } => Some(*due),

@@ -121,7 +121,7 @@ impl Redis {
     ///
     /// # Errors
     ///
-    /// As [`run`](Self::run). While the breaker is open, the call fails at once.
+    /// The errors of [`run`](Self::run). While the breaker is open, the call fails at once.
     ///
     /// ```
     /// # async fn example(redis: &llm_redis::Redis) -> Result<(), llm_redis::Error> {
@@ -193,7 +193,7 @@ impl Redis {
     ///
     /// # Errors
     ///
-    /// As [`run`](Self::run).
+    /// The errors of [`run`](Self::run).
     pub async fn time(&self) -> Result<SystemTime, Error> {
         let unexpected = || Error::unexpected("seconds and microseconds", "something else");
         let reply = self.run(Command::without_key("TIME")).await?.into_list()?;

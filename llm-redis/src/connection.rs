@@ -31,7 +31,7 @@ pub(crate) struct Target {
     pub(crate) retries: u32,
 }
 
-/// Receiver of what the server sends unasked.
+/// Receiver of the messages that the server sends without a request.
 pub(crate) type OnPush = Arc<dyn Fn(PushInfo) + Send + Sync>;
 
 /// Open connection. Clones share its socket, or the sockets of a Cluster.
@@ -176,10 +176,10 @@ async fn open_cluster(
         .use_protocol(ProtocolVersion::RESP3)
         .tcp_settings(TcpSettings::default().set_nodelay(true))
         .connection_timeout(target.connect_timeout)
-        // Calls have timeouts of their own. This one ends requests whose callers have gone.
+        // Calls have timeouts of their own. This timeout ends requests whose callers have dropped them.
         .response_timeout(target.probe_timeout)
         .overall_response_timeout(None)
-        // One more for a redirection, which is no failure.
+        // One retry more, for a redirection, which is not a failure.
         .retries(target.retries + 1)
         .min_retry_wait(REDIRECT_PAUSE.0)
         .max_retry_wait(REDIRECT_PAUSE.1)

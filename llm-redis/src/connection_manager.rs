@@ -27,7 +27,7 @@ use crate::{
 const REPLACE_EVERY: Duration = Duration::from_secs(1);
 /// Shortest pause between two connections, so that one that breaks each time is not reopened in a busy loop.
 const REOPEN_AFTER: Duration = Duration::from_millis(100);
-/// Number of probes of a Cluster that are sent at the same time.
+/// Number of a Cluster's probes that are sent at the same time.
 const TOGETHER: usize = 4;
 /// Pause before failed subscriptions are sent again.
 const RESUBSCRIBE_AFTER: Duration = Duration::from_millis(500);
@@ -71,7 +71,8 @@ pub(crate) async fn run(inner: Arc<Inner>) {
     }
 }
 
-/// Closes the client with its connection manager, also when the runtime ends: nothing would reconnect any more.
+/// Closes the client when the connection manager ends, even because the runtime shut down, since no task would
+/// reconnect any more.
 struct CloseOnDrop<'a>(&'a Inner);
 
 impl Drop for CloseOnDrop<'_> {
@@ -84,7 +85,7 @@ impl Drop for CloseOnDrop<'_> {
 #[derive(Debug, PartialEq, Eq)]
 enum Step {
     Stop,
-    /// Opens a connection; for a single server that is the probe, too.
+    /// Opens a connection, which for a single server is also the probe.
     Open,
     /// Probes the open breakers of these shards.
     Probe(Vec<usize>),
@@ -139,7 +140,7 @@ async fn open(inner: &Arc<Inner>) {
         let mut connection = connection.map_err(|error| error_mapping::connect_error(&error, address))?;
         match send_probe(inner, &mut connection, 0).await {
             Err(error) if error.kind() == ErrorKind::NotReady || !address.cluster => Err(error),
-            // One node of a Cluster may be unavailable alone.
+            // A single node of a Cluster may be unavailable while others reply.
             _ => Ok(connection),
         }
     };
@@ -157,8 +158,8 @@ async fn open(inner: &Arc<Inner>) {
     inner.connection_failed(&error);
 }
 
-/// Probes the nodes of a Cluster on a connection that replaces another. Returns the shards whose breakers stay open, with the reason: calls to an
-/// unavailable node would hinder those to others.
+/// Probes the nodes of a Cluster on a connection that replaces another. Returns the shards whose breakers stay open,
+/// with the reason, because calls to an unavailable node would delay those to other nodes.
 async fn unavailable_shards(inner: &Inner, connection: &Connection) -> Vec<(usize, Error)> {
     if !inner.target.address.cluster {
         return Vec::new();
@@ -174,7 +175,7 @@ async fn unavailable_shards(inner: &Inner, connection: &Connection) -> Vec<(usiz
 /// connections to nodes, but it may wait for itself for ever when many calls to a node fail at once.
 async fn replace_if_silent(inner: &Inner) {
     let Some(connection) = inner.current_connection().filter(|_| inner.target.address.cluster) else { return };
-    // These are on different nodes, as far as there are as many.
+    // Probes are for keys that are far apart, so that they go to different nodes if there are several.
     let probes = inner.breakers.all().step_by(TOGETHER).map(|shard| {
         let mut connection = connection.clone();
         Box::pin(async move {
@@ -184,19 +185,19 @@ async fn replace_if_silent(inner: &Inner) {
             }
         })
     });
-    // One reply of any node is enough.
+    // A reply of any node is enough.
     if let Err(error) = select_ok(probes).await {
         let opened = inner.breakers.trip_all(&error);
         inner.report_opened(opened, &error);
     }
 }
 
-/// Awaits probes, of which few run at the same time.
+/// Awaits probes, of which only a few run at the same time.
 async fn few_at_a_time<F: Future>(probes: impl Iterator<Item = F>) -> Vec<F::Output> {
     stream::iter(probes).buffer_unordered(TOGETHER).collect().await
 }
 
-/// Probes the node of a shard whose breaker is open. Returns true if it sent no reply in time.
+/// Probes the node of a shard whose breaker is open. Returns `true` if it did not reply in time.
 async fn probe(inner: &Inner, shard: usize) -> bool {
     let Some(mut connection) = inner.current_connection() else { return false };
     if !inner.breakers.lock(shard).take_probe(Instant::now()) {
@@ -215,7 +216,8 @@ async fn probe(inner: &Inner, shard: usize) -> bool {
     }
 }
 
-/// Probes the server of a shard after a call with a shorter timeout timed out. Returns true if it sent no reply in time.
+/// Probes the server of a shard after a call with a shorter timeout timed out. Returns `true` if it did not reply in
+/// time.
 async fn check_suspicion(inner: &Inner, shard: usize) -> bool {
     let Some(mut connection) = inner.current_connection() else { return false };
     match send_probe(inner, &mut connection, BreakerShards::first_slot(shard)).await {
@@ -231,7 +233,7 @@ async fn check_suspicion(inner: &Inner, shard: usize) -> bool {
     }
 }
 
-/// Reads a key of a slot, to find out if its node replies. A server that refuses the command is available all the same.
+/// Reads a key of a slot, to find out if its node replies. A server that refuses the command is available too.
 async fn send_probe(inner: &Inner, connection: &mut Connection, slot: u16) -> Result<(), Error> {
     let probe = Command::get(&inner.key_space.probe_key(slot));
     let address = &inner.target.address;
@@ -244,7 +246,7 @@ async fn send_probe(inner: &Inner, connection: &mut Connection, slot: u16) -> Re
     if error.is_outage() { Err(error) } else { Ok(()) }
 }
 
-/// Sends changes of subscriptions to the server. Returns false if one must be sent again.
+/// Sends changes of subscriptions to the server. Returns `false` if a change must be sent again.
 async fn sync_subscriptions(inner: &Inner) -> bool {
     let Some(connection) = inner.current_connection() else { return true };
     let sent = inner.subscriptions.take_changes().into_iter().map(|change| {
@@ -266,7 +268,8 @@ async fn sync_subscriptions(inner: &Inner) -> bool {
     join_all(sent).await.into_iter().all(|done| done)
 }
 
-/// Returns the receiver of what the server sends unasked: messages, confirmations, the end of the connection.
+/// Returns the receiver of the messages that the server sends without a request: messages of channels, confirmations,
+/// the end of the connection.
 fn on_push(inner: Weak<Inner>, epoch: u64) -> OnPush {
     Arc::new(move |push: PushInfo| {
         let Some(inner) = inner.upgrade() else { return };

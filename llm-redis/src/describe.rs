@@ -2,8 +2,8 @@
 
 use metrics::{Unit, describe_counter, describe_gauge};
 
-/// Gives the recorder that is installed the unit and a text of each metric of this crate. Call it once, after the recorder
-/// is installed.
+/// Registers the description and the unit of each metric of this crate with the installed recorder. Call it once, after
+/// the recorder is installed.
 ///
 /// ```
 /// llm_redis::describe_metrics();

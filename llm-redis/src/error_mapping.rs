@@ -20,7 +20,7 @@ pub(crate) fn connect_error(error: &RedisError, address: &Address) -> Error {
             own(ErrorKind::MissingCommand, "the server has no HELLO command; use Redis 7 or compatible")
         }
         Theirs::Parse | Theirs::UnexpectedReturnType => own(ErrorKind::Protocol, NOT_REDIS),
-        // The server sent something else during the handshake.
+        // The server sent something other than a Redis reply during the handshake.
         Theirs::Client => own(ErrorKind::Protocol, NOT_REDIS),
         Theirs::InvalidClientConfig => own(ErrorKind::InvalidSetting, &text(error, secrets)),
         Theirs::Server(_) | Theirs::Extension => {
@@ -31,7 +31,7 @@ pub(crate) fn connect_error(error: &RedisError, address: &Address) -> Error {
         _ if error.is_connection_refusal() => own(ErrorKind::Connection, "the connection was refused"),
         _ => {
             let text = text(error, secrets);
-            // The first connection to a Cluster states its cause only in a text.
+            // The first connection to a Cluster states the cause of a failure only in a text.
             match ["WRONGPASS", "NOAUTH", "AuthenticationFailed"].iter().any(|code| text.contains(code)) {
                 true => own(ErrorKind::Auth, WRONG_PASSWORD),
                 false => own(ErrorKind::Connection, &text),

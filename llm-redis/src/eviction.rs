@@ -7,7 +7,7 @@ impl Redis {
     ///
     /// # Errors
     ///
-    /// As [`Redis::run`].
+    /// The errors of [`Redis::run`].
     ///
     /// ```no_run
     /// # async fn example(redis: &llm_redis::Redis) -> Result<(), llm_redis::Error> {

@@ -37,7 +37,7 @@ pub(crate) struct Inner {
     pub(crate) clock_offset_micros: AtomicI64,
     /// Wakes the connection manager.
     pub(crate) work: Arc<Notify>,
-    /// True after a replica refused a write: the primary has another address by now.
+    /// True after a replica refused a write, because the primary has moved to another address.
     pub(crate) is_stale: AtomicBool,
     /// Number of the newest connection.
     pub(crate) epoch: AtomicU64,
@@ -53,21 +53,21 @@ pub(crate) enum Link {
     Closed,
 }
 
-/// One round trip: a request, or a pipeline of several.
+/// Request, or pipeline of several requests, that is sent in one round trip.
 pub(crate) trait RoundTrip: Sync {
-    /// Response to all of it.
+    /// Response to the whole round trip.
     type Response: Send;
 
-    /// Returns the name for error messages.
+    /// Returns the name of the round trip for error messages.
     fn name(&self) -> &'static str;
 
-    /// Returns the slot that it belongs to; `None` if any node can execute it.
+    /// Returns the slot that the round trip belongs to; `None` if any node can execute it.
     fn slot(&self) -> Result<Option<u16>, Error>;
 
     /// Returns true if the request may be sent again after its connection broke.
     fn is_repeatable(&self) -> bool;
 
-    /// Sends it and waits for the response, without a timeout.
+    /// Sends the round trip and waits for its response, without a timeout.
     fn send(
         &self,
         connection: &mut Connection,
@@ -158,7 +158,7 @@ impl Inner {
     fn try_acquire_permit(&self) -> Result<SemaphorePermit<'_>, Error> {
         self.permits.try_acquire().map_err(|error| match error {
             TryAcquireError::Closed => Error::closed(),
-            // Closing takes all permits that are left.
+            // Closing the client takes all permits that are left.
             TryAcquireError::NoPermits if self.link(|link| matches!(link, Link::Closed)) => Error::closed(),
             TryAcquireError::NoPermits => Error::busy(),
         })
@@ -190,7 +190,7 @@ impl Inner {
         }
     }
 
-    /// Makes the connection manager open a connection, if there was no need for one before.
+    /// Makes the connection manager open a connection, if none was needed before.
     pub(crate) fn request_connection(&self) {
         self.replace_link(|link| matches!(link, Link::Idle).then_some(Link::Connecting));
         self.work.notify_one();
@@ -255,7 +255,7 @@ impl Inner {
         self.permits.close();
     }
 
-    /// Records in a breaker how a call that was sent ended.
+    /// Records in a shard's breaker how a call that was sent ended.
     fn record_outcome(&self, shard: usize, error: Option<&Error>) {
         let Some(error) = error else { return self.breakers.lock(shard).record_success() };
         match error.kind() {
@@ -282,7 +282,7 @@ impl Inner {
         }
     }
 
-    /// Reports that breakers opened, unless others were open before.
+    /// Reports that breakers opened, unless another breaker was open before.
     pub(crate) fn report_opened(&self, opened: usize, error: &Error) {
         if opened > 0 {
             self.counts.breaker_opened.increment();

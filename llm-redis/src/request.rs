@@ -42,7 +42,7 @@ impl Request {
     pub(crate) fn is_repeatable(&self) -> bool {
         match &self.0 {
             Kind::Command(command) => command.repeatable,
-            // Scripts are idempotent by contract.
+            // Scripts must be idempotent, so they may be sent again.
             Kind::Script(_) => true,
         }
     }

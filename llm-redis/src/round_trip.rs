@@ -1,4 +1,4 @@
-//! Requests and pipelines on their way to the server.
+//! Sending of requests and pipelines to the server, and conversion of their replies.
 
 use std::sync::atomic::Ordering;
 

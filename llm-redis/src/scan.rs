@@ -31,7 +31,7 @@ impl Redis {
     ///
     /// # Errors
     ///
-    /// As [`Redis::run`], and [`InvalidSetting`](crate::ErrorKind::InvalidSetting) if the cursor is invalid.
+    /// The errors of [`Redis::run`], and [`InvalidSetting`](crate::ErrorKind::InvalidSetting) if the cursor is invalid.
     ///
     /// ```
     /// # async fn example(redis: &llm_redis::Redis) -> Result<(), llm_redis::Error> {

@@ -9,7 +9,7 @@ use crate::{
     breaker::{Breaker, BreakerConfig},
 };
 
-/// Number of breakers for a Cluster. Each has an equal range of the slots, because one node may be unavailable alone.
+/// Number of breakers for a Cluster. Each is for an equal range of the slots, because a single node may be unavailable.
 const CLUSTER_SHARDS: u16 = 16;
 /// Number of slots for each breaker of a Cluster.
 const SLOTS_PER_SHARD: u16 = 16_384 / CLUSTER_SHARDS;

@@ -115,7 +115,7 @@ struct Channel {
     subscribers: Vec<Subscriber>,
     /// True if a subscribe command was sent on this connection.
     is_sent: bool,
-    /// True if the server has confirmed it.
+    /// True if the server has confirmed the subscription.
     is_confirmed: bool,
 }
 
@@ -190,7 +190,8 @@ impl SubscriptionRegistry {
         }
     }
 
-    /// Notifies a channel's subscribers that the server has confirmed it: its messages arrive from now on.
+    /// Notifies a channel's subscribers that the server has confirmed the subscription, so that messages arrive from
+    /// now on.
     pub(crate) fn subscribed(&self, channel: &[u8]) {
         for subscriber in self.subscribers(channel, true) {
             self.send(&subscriber, Notification::Recheck);
