@@ -11,20 +11,21 @@ use crate::{
     report::{Log, Report},
 };
 
-/// Bytes of a token where a log states no usage.
+/// Assumed number of bytes of a token, for logs that state no usage.
 const BYTES_PER_TOKEN: u64 = 4;
-/// Milliseconds by which a call can be logged after a later one: logs are written when calls end.
+/// Milliseconds by which a call may be logged after a later one, because logs are written when calls end.
 const MAX_DISORDER: u64 = 600_000;
-/// Most characters of a model's name.
+/// Largest number of characters of a model's name.
 const MAX_MODEL: usize = 100;
-/// Most distinct reasons or models that are named.
+/// Largest number of distinct reasons or models that are counted by name.
 const MAX_NAMES: usize = 100;
 
-/// Reads logs, and computes for each lever what they could have saved.
+/// Reads logs, and computes for each lever the amount that it could have saved.
 ///
-/// It keeps no text: of each distinct request it keeps digests, and at most 100 bytes for each window of time that a lever
-/// looks at. Records come in the order of their times. One that is up to ten minutes earlier than a record before it counts
-/// as simultaneous with it, and the time of one that is earlier still counts as unknown; the report names both.
+/// It keeps no text. Of each distinct request it keeps digests, and at most 100 bytes for each window of time of a
+/// lever. Add records in the order of their times. A record that is up to ten minutes earlier than one before it counts
+/// as simultaneous with that record. If it is earlier by more, its time counts as unknown. The report states the
+/// numbers of both.
 ///
 /// ```
 /// use llm_savings::{Analysis, Options};
@@ -52,7 +53,7 @@ pub struct Analysis {
 }
 
 impl Analysis {
-    /// Creates an analysis of no calls.
+    /// Creates an analysis without calls.
     pub fn new(options: Options) -> Self {
         let log = Log {
             prices_as_of: options.prices.as_of().to_owned(),
@@ -62,12 +63,12 @@ impl Analysis {
         Self { log, last: 0, cache: ExactCache::new(&options), levers: Levers::new(&options), options }
     }
 
-    /// Reads a log to its end: JSON lines of the forms that the crate's first page lists, or a CSV trace. A line that is
-    /// no call is counted with the reason in [`Log::skipped`], and reading goes on.
+    /// Reads a log to its end: JSON lines in one of the forms that the crate's documentation lists, or a CSV trace. A
+    /// line that is not a call is counted in [`Log::skipped`] with the reason, and reading continues.
     ///
     /// # Errors
     ///
-    /// The reader's own. What was read before it stays counted.
+    /// Returns the error of the reader. Calls that were read before it stay counted.
     pub fn read(&mut self, reader: impl io::BufRead) -> io::Result<()> {
         let options = self.options.clone();
         read::read(reader, &options, |line| match line {
@@ -107,7 +108,7 @@ impl Analysis {
         self.levers.observe(&call, &prices);
     }
 
-    /// Ends the analysis.
+    /// Ends the analysis and returns its report.
     pub fn finish(self) -> Report {
         let Self { mut log, cache, levers, .. } = self;
         log.distinct = cache.distinct();
@@ -116,7 +117,8 @@ impl Analysis {
         Report { log, levers: all }
     }
 
-    /// Returns the time, that of a call before it if that is a little later, or none if it is much later.
+    /// Returns the time of a call; that of an earlier record if the call is a little earlier, and `None` if it is much
+    /// earlier.
     fn in_order(&mut self, time: Option<u64>) -> Option<u64> {
         let Some(time) = time else {
             self.log.without_time += 1;
@@ -135,7 +137,7 @@ impl Analysis {
         Some(self.last)
     }
 
-    /// Returns the input that the texts suggest. The output is unknown, so the call has no cost.
+    /// Returns a usage whose input is estimated from the texts. The output is unknown, so the call has no cost.
     fn estimate(&mut self, record: &Record) -> Usage {
         self.log.without_usage += 1;
         let prompt = record.prompt.as_ref().filter(|prompt| prompt.is_whole);
@@ -143,7 +145,7 @@ impl Analysis {
     }
 }
 
-/// Counts a name, or the rest once there are many.
+/// Counts a name; if there are many names already, counts it under a common one.
 fn name(counts: &mut BTreeMap<Arc<str>, u64>, name: &str) {
     let name = if name.is_empty() { "none" } else { name };
     if let Some(count) = counts.get_mut(name) {
@@ -161,12 +163,12 @@ impl Extend<Record> for Analysis {
 }
 
 impl Log {
-    /// Returns the share of `calls` in all that did not fail, in per mille, rounded.
+    /// Returns the share of `calls` among all calls that did not fail, in per mille, rounded.
     pub(crate) fn per_mille(&self, calls: u64) -> u64 {
         per_mille(calls, self.calls - self.failed)
     }
 
-    /// Returns the share of `money` in what was spent, in per mille, rounded, negative for a cost.
+    /// Returns the share of `money` in the amount spent, in per mille, rounded. It is negative if `money` is a cost.
     pub(crate) fn money_per_mille(&self, money: Usd) -> i64 {
         let spent = i128::from(self.spent.nanos());
         if spent <= 0 {

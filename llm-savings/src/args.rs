@@ -62,7 +62,7 @@ pub(crate) enum Form {
 }
 
 impl Command {
-    /// Parses the arguments, of which the first is the program's name.
+    /// Parses the arguments. The first of them is the program's name.
     pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Self, Failure> {
         let mut args = Parser::from_iter(args);
         let (mut options, mut inputs, mut outputs) = (Options::default(), Vec::new(), Vec::new());
@@ -97,7 +97,7 @@ impl Command {
     }
 }
 
-/// Sets an option; `false` if there is none of this name.
+/// Sets an option. Returns `false` if there is no option of this name.
 fn set(options: &mut Options, name: &str, value: &mut dyn FnMut() -> Result<String, Failure>) -> Result<bool, Failure> {
     match name {
         "ttl" => options.ttls = list(&value()?, time)?,
@@ -121,7 +121,7 @@ fn set(options: &mut Options, name: &str, value: &mut dyn FnMut() -> Result<Stri
                 Err(own) => litellm(&file, options.prices.as_of())
                     .map_err(|listed| format!("{own}; as LiteLLM's list: {listed}"))?,
             };
-            // The first of the tables gives the day, the last the prices.
+            // The first of the merged tables decides the day, the last one the prices.
             options.prices = given.clone().merged(&options.prices).merged(&given);
         }
         _ => return Ok(false),
@@ -129,11 +129,12 @@ fn set(options: &mut Options, name: &str, value: &mut dyn FnMut() -> Result<Stri
     Ok(true)
 }
 
-/// Vendors whose price a model has that a log names without its provider, where several list it.
+/// Vendors whose price applies to a model that a log names without its provider although several providers list it. The
+/// first that lists it is taken.
 const VENDORS: [&str; 7] = ["openai", "anthropic", "gemini", "mistral", "deepseek", "groq", "xai"];
 
-/// Reads LiteLLM's list, with models by their plain names and by those with the provider before them. It states no day of
-/// its own.
+/// Reads LiteLLM's price list. Models have their plain names, and names with the provider as a prefix. The list states
+/// no day.
 fn litellm(file: &str, else_of: &str) -> Result<PriceTable, Failure> {
     let list = prices::litellm(File::open(file)?, &format!("{file}, else of {else_of}"))?;
     let mut table = list.all();

@@ -2,7 +2,8 @@
 
 use crate::record::{Prompt, Segment};
 
-/// Hashes parts, each behind its length, so that no two lists of parts are the same bytes.
+/// Hash of parts. The length of each part is hashed before it, so that different lists of parts never have the same
+/// bytes.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Digest(blake3::Hasher);
 
@@ -17,20 +18,21 @@ impl Digest {
         self.part(&segment.text)
     }
 
-    /// Returns 64 bits of the digest: among a million distinct requests two are the same with a chance of 1 to 37 million.
+    /// Returns 64 bits of the digest. Among a million distinct requests, the probability that two have the same digest
+    /// is 1 in 37 million.
     pub(crate) fn value(&self) -> u64 {
         let bytes: [u8; 8] = self.0.finalize().as_bytes()[..8].try_into().unwrap_or_default();
         u64::from_le_bytes(bytes)
     }
 }
 
-/// Returns the digest of what decides a response: tenant, model, parameters and all segments.
+/// Returns the digest of everything that decides a response: tenant, model, parameters and all segments.
 pub(crate) fn request(tenant: &str, model: &str, prompt: &Prompt) -> u64 {
     let start = Digest::default().part(tenant).part(model).part(&prompt.parameters);
     prompt.segments.iter().fold(start, Digest::segment).value()
 }
 
-/// Returns the digest of all but the last segment.
+/// Returns the digest of the request without its last segment.
 pub(crate) fn frame(tenant: &str, model: &str, prompt: &Prompt) -> u64 {
     let Some((_, frame)) = prompt.segments.split_last() else { return 0 };
     let start = Digest::default().part("frame").part(tenant).part(model).part(&prompt.parameters);

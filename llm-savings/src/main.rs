@@ -1,4 +1,4 @@
-//! Program `llm-savings`: reads logs and prints what they could have saved.
+//! Program `llm-savings`, which reads logs and prints the amounts that they could have saved.
 
 mod args;
 
@@ -59,7 +59,7 @@ fn run() -> Result<(), Failure> {
     }
 }
 
-/// Reads the items of each file that a commit added or modified.
+/// Reads the items of each file that a commit added or modified, as calls.
 fn read_history(directory: &Path, globs: &[String], analysis: &mut Analysis) -> Result<(), GitError> {
     for change in Repository::new(directory).changes(None, globs)? {
         analysis.extend(change?.into_records());
@@ -76,7 +76,7 @@ fn open(input: &Path) -> io::Result<Box<dyn BufRead>> {
     Ok(if is_gzip { Box::new(BufReader::new(MultiGzDecoder::new(reader))) } else { Box::new(reader) })
 }
 
-/// Prints a text; a reader that has closed the pipe is no failure.
+/// Prints a text. It is no failure if the reader has closed the pipe.
 fn say(text: &str) -> Result<(), Failure> {
     match io::stdout().write_all(text.as_bytes()) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),

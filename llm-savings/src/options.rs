@@ -14,35 +14,36 @@ use llm_providers::prices;
 /// ```
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Prices of models. [`prices::all`] by default.
+    /// Prices of models; [`prices::all`] by default.
     pub prices: PriceTable,
-    /// Times to live of the exact cache to try, besides none.
+    /// Times to live of the exact cache to compute, in addition to a cache without expiry.
     pub ttls: Vec<Duration>,
-    /// Time to live of the cache above the levers that are also stated "after the cache"; `None` is no expiry.
+    /// Time to live of the cache above the levers, for the rows "after the cache"; `None` if its entries do not expire.
     pub cache_ttl: Option<Duration>,
-    /// Capacities of the exact cache to try, in entries, evicted by least recent use.
+    /// Capacities of the exact cache to compute, in entries, with eviction of the least recently used.
     pub capacities: Vec<usize>,
-    /// Most prompts in one packed request.
+    /// Largest number of prompts in a packed request.
     pub pack: u32,
-    /// Longest wait of a prompt for others to be packed with.
+    /// Longest time that a prompt waits for others to be packed with.
     pub pack_window: Duration,
     /// Models whose prices are compared with those of the logged ones.
     pub cheaper_models: Vec<String>,
-    /// Requests a minute that one key may make.
+    /// Number of requests a minute that a key allows; `None` if it is not known.
     pub requests_per_minute: Option<u64>,
-    /// Tokens a minute that one key may use.
+    /// Number of tokens a minute that a key allows; `None` if it is not known.
     pub tokens_per_minute: Option<u64>,
-    /// Column of a CSV trace that identifies the request.
+    /// Name of the column that identifies the request, in a CSV trace.
     pub key_column: String,
-    /// Column of a CSV trace that identifies what stands before the request's own text.
+    /// Name of the column that identifies everything before the request's own text, in a CSV trace.
     pub frame_column: Option<String>,
 }
 
 const HOUR: u64 = 3_600;
 
 impl Default for Options {
-    /// Times to live of 1 hour, 24 hours, 7 and 30 days, a cache of 7 days, capacities of 1,000, 10,000 and 100,000
-    /// entries, packs of ten gathered for a second, no model to compare with, the column `key`.
+    /// Creates the default settings: times to live of 1 hour, 24 hours, 7 and 30 days, a cache with 7 days above the
+    /// levers, capacities of 1,000, 10,000 and 100,000 entries, packs of up to ten prompts that wait for a second, no
+    /// models to compare with, and the column `key`.
     fn default() -> Self {
         Self {
             prices: prices::all(),
@@ -60,7 +61,7 @@ impl Default for Options {
     }
 }
 
-/// Returns a time in its largest whole unit: `7d`, `90s`, `0s`.
+/// Returns a duration in its largest whole unit: `7d`, `90s`, `0s`.
 pub(crate) fn time(duration: Duration) -> String {
     let seconds = duration.as_secs();
     match (seconds, duration.subsec_millis()) {

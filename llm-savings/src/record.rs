@@ -4,8 +4,8 @@ use llm_core::{Usage, Usd};
 
 /// One call as a log states it, before it is reduced to digests and counts.
 ///
-/// The readers make records of the formats they know; make them yourself for a format of your own and give them to
-/// [`Analysis::push`](crate::Analysis::push).
+/// The readers create records for the formats that they know. For another format, create records yourself and pass them
+/// to [`Analysis::push`](crate::Analysis::push).
 ///
 /// ```
 /// use llm_core::Usage;
@@ -28,24 +28,24 @@ pub struct Record {
     pub time: Option<u64>,
     /// Time from the request to the end of its response.
     pub latency: Option<Duration>,
-    /// Owner of the call. Tenants share no response.
+    /// Tenant that made the call. Tenants never share a response.
     pub tenant: String,
     /// Requested model.
     pub model: String,
-    /// Request without its model, `None` if the log does not hold it.
+    /// Request without its model; `None` if the log does not contain it.
     pub prompt: Option<Prompt>,
-    /// Tokens that the response took, `None` if the log does not hold them.
+    /// Tokens that the response took; `None` if the log does not state them.
     pub usage: Option<Usage>,
-    /// Price of the response alone at the standard class, where the log states it.
+    /// Price of the response if requested alone at the standard class; `None` if the log does not state it.
     pub list: Option<Usd>,
-    /// Amount that the log says was saved already.
+    /// Amount that was saved already, according to the log.
     pub saved: Option<Usd>,
-    /// `true` if the call failed: it is counted, and no lever applies to it.
+    /// True if the call failed. It is counted, and no lever applies to it.
     pub is_failed: bool,
 }
 
 impl Record {
-    /// Creates a record of a complete call of which only the model is known.
+    /// Creates a record of a completed call, of which only the model is known.
     pub fn new(model: impl Into<String>) -> Self {
         Self {
             time: None,
@@ -61,7 +61,7 @@ impl Record {
     }
 }
 
-/// Request without its model.
+/// Content of a request, without its model.
 ///
 /// ```
 /// use llm_savings::{Prompt, Segment, SegmentKind};
@@ -78,21 +78,21 @@ impl Record {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Prompt {
-    /// Parameters that change the response, as one text: equal texts mean equal parameters.
+    /// Parameters that change the response, as one text. Two requests with equal texts have equal parameters.
     pub parameters: String,
     /// Parts in the order in which vendors read them: tools, system, messages.
     pub segments: Vec<Segment>,
-    /// `false` if the segments' texts only identify what was sent, as the numbers of a trace do.
+    /// False if the texts of the segments only identify the content that was sent, as the numbers of a trace do.
     pub is_whole: bool,
 }
 
 impl Prompt {
-    /// Creates a prompt of its whole texts, without parameters.
+    /// Creates a prompt from its complete texts, without parameters.
     pub fn whole(segments: Vec<Segment>) -> Self {
         Self { parameters: String::new(), segments, is_whole: true }
     }
 
-    /// Creates a prompt of texts that only identify what was sent.
+    /// Creates a prompt from texts that only identify the content that was sent.
     pub fn identified(segments: Vec<Segment>) -> Self {
         Self { is_whole: false, ..Self::whole(segments) }
     }

@@ -1,8 +1,8 @@
-//! Cuts items out of a source by its indentation, in any language.
+//! Extraction of items from a source by indentation, for any language.
 
-/// Returns the items of `source`, in its order: an unindented line and the indented lines that follow it, as whole lines. Blank
-/// lines between them belong to the item, and so do unindented lines that begin with a bracket, such as the `}` that
-/// closes it. A line that nothing indented follows is none.
+/// Returns the items of `source`, in order. An item is an unindented line with the indented lines that follow it. It
+/// also includes blank lines between these, and unindented lines that begin with a bracket, such as the `}` that closes
+/// it. An unindented line without indented lines after it is not an item.
 pub(super) fn indented_blocks(source: &str) -> Vec<String> {
     let (mut items, mut item, mut indented) = (Vec::new(), Vec::new(), false);
     for line in source.lines() {
@@ -12,7 +12,7 @@ pub(super) fn indented_blocks(source: &str) -> Vec<String> {
             item.clear();
             indented = false;
         } else if item.is_empty() {
-            // Nothing has begun yet that this could belong to.
+            // No item has begun that this line could belong to.
             continue;
         }
         indented |= line.starts_with([' ', '\t']) && !line.trim().is_empty();

@@ -1,14 +1,14 @@
-//! Output of `git log --raw`.
+//! Parser for the output of `git log --raw`.
 
 use std::time::{Duration, SystemTime};
 
-/// Text before a commit's time, in Unix seconds, on the line before its changes.
+/// Text before a commit's time, which is in Unix seconds, on the line before the commit's changes.
 pub(super) const COMMIT: &str = "commit ";
 
 /// Commit with the files that it added or modified.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Commit {
-    /// Time, never before an earlier commit's, because a history may have been rewritten.
+    /// Time of the commit, but never before that of an earlier commit, because the history may have been rewritten.
     pub(super) at: SystemTime,
     pub(super) files: Vec<File>,
 }
@@ -27,8 +27,7 @@ pub(super) struct File {
     pub(super) is_rust: bool,
 }
 
-/// Returns the commits of `log`, in its order. A file that was only moved, or is a
-/// link or a submodule, is none.
+/// Returns the commits in `log`, in order. Files that were only moved, links and submodules are left out.
 pub(super) fn commits(log: &str) -> Vec<Commit> {
     let mut commits: Vec<Commit> = Vec::new();
     for line in log.lines() {
@@ -44,14 +43,14 @@ pub(super) fn commits(log: &str) -> Vec<Commit> {
     commits
 }
 
-/// Returns the new file of a line such as `:100644 100644 <old> <new> M<tab>path`; moved files have a similarity behind the letter,
-/// and two paths.
+/// Returns the new file from a line such as `:100644 100644 <old> <new> M<tab>path`. The line for a moved file has a
+/// similarity after the letter, and two paths.
 fn changed(line: &str) -> Option<File> {
     let (fields, paths) = line.strip_prefix(':')?.split_once('\t')?;
     let mut fields = fields.split(' ');
     let (_, mode, _, blob, status) = (fields.next()?, fields.next()?, fields.next()?, fields.next()?, fields.next()?);
     let changed = matches!(status, "A" | "M") || (status.starts_with('R') && status != "R100");
-    // Unusual names are quoted.
+    // Git puts unusual names in quotes.
     let is_rust = paths.trim_end_matches('"').ends_with(".rs");
     (changed && mode.starts_with("100")).then(|| File { blob: blob.to_owned(), is_rust })
 }
@@ -60,7 +59,7 @@ fn changed(line: &str) -> Option<File> {
 mod tests {
     use super::*;
 
-    /// Returns the blobs of each commit, with a mark at those that are Rust.
+    /// Returns the blobs of each commit, each marked if it is a Rust file.
     fn blobs(log: &str) -> Vec<Vec<String>> {
         let name = |file: &File| format!("{}{}", file.blob, if file.is_rust { " rs" } else { "" });
         commits(log).iter().map(|commit| commit.files.iter().map(name).collect()).collect()

@@ -1,4 +1,4 @@
-//! Commands of the program `git`, and their output.
+//! Calls of the program `git`.
 
 use std::{
     ffi::OsString,
@@ -18,7 +18,7 @@ pub(super) struct Git {
     pub(super) env: Vec<(&'static str, OsString)>,
 }
 
-/// Reason for which a history cannot be read, with what to do.
+/// Reason why a history cannot be read, with the remedy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GitError(String);
 
@@ -48,8 +48,8 @@ pub(super) fn is_shallow(git: &Git) -> Result<bool, GitError> {
     run(git, &["rev-parse", "--is-shallow-repository"]).map(|out| out.trim() == "true")
 }
 
-/// Returns the changes of the newest `commits` (or all) to files that match any of `globs` (or to all, if there are none),
-/// oldest first.
+/// Returns the changes of the newest `commits` commits (of all if it is `None`), oldest first. Only files that match
+/// one of `globs` are included; all files if there are no globs.
 pub(super) fn log(git: &Git, commits: Option<usize>, globs: &[String]) -> Result<String, GitError> {
     let (count, format) = (commits.map(|commits| format!("--max-count={commits}")), format!("--format={COMMIT}%ct"));
     let settings = ["-c", "log.showSignature=false", "-c", "log.showRoot=true", "-c", "core.quotePath=false"];
@@ -75,9 +75,9 @@ fn run(git: &Git, args: &[&str]) -> Result<String, GitError> {
 fn command(git: &Git, args: &[&str]) -> Command {
     let mut command = Command::new(&git.program);
     command.arg("--no-pager").arg("-C").arg(&git.root).args(args);
-    // Messages are distinguished by their English words; a partial clone must not be completed over the network.
+    // Messages are recognised by their English words. A partial clone must not fetch objects over the network.
     command.env("LC_ALL", "C").env("GIT_NO_LAZY_FETCH", "1");
-    // The directory says which repository is meant, also below a git hook.
+    // The directory selects the repository, even if the program runs inside a git hook.
     for name in ["GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX"] {
         command.env_remove(name);
     }
@@ -116,7 +116,7 @@ impl Blobs {
         names.flush()?;
         let mut head = String::new();
         self.contents.read_line(&mut head)?;
-        // The head is `<name> blob <bytes>`, or `<name> missing`.
+        // The header is `<name> blob <bytes>`, or `<name> missing`.
         let Some(bytes) = head.trim_end().split_once(" blob ").and_then(|(_, bytes)| bytes.parse::<usize>().ok())
         else {
             return Ok(None);
@@ -130,7 +130,7 @@ impl Blobs {
 
 impl Drop for Blobs {
     fn drop(&mut self) {
-        // At the end of its input the process ends by itself.
+        // The process ends when its input is closed.
         self.names = None;
         drop(self.child.wait());
     }
@@ -140,7 +140,7 @@ fn not_started(error: std::io::Error) -> GitError {
     GitError(format!("git cannot be started (is it installed?): {error}"))
 }
 
-/// Returns the reason that git's message states.
+/// Returns the reason for a failure from git's message.
 fn reason(message: &str) -> String {
     if message.contains("dubious ownership") {
         "git refuses the directory, as it belongs to another user: see safe.directory in git's help".to_owned()

@@ -1,13 +1,13 @@
-//! Cuts public functions out of Rust sources by a line scan, without a parser.
+//! Extraction of public functions from Rust sources by a scan of lines, without a parser.
 //!
-//! Comments, strings and character literals are blanked first, so that braces and `pub fn` inside them count for nothing.
-//! Functions that macros write, and a second function on one line, are not seen.
+//! Comments, strings and character literals are blanked first, so that braces and `pub fn` inside them are ignored.
+//! Functions that macros generate, and a second function on a line, are not found.
 
 use super::mask::mask;
 
-/// Returns the public functions of a Rust source, in its order: the docs (`///`) and attributes directly above, signature and
-/// body, as whole lines. Functions that are public only in part (`pub(crate)`), that have no body, or that do not end
-/// are left out.
+/// Returns the public functions of a Rust source, in order. Each consists of complete lines: the docs (`///`) and
+/// attributes directly above it, the signature and the body. Functions with restricted visibility (`pub(crate)`),
+/// without a body, or without an end are left out.
 pub fn public_functions(source: &str) -> Vec<String> {
     let masked = mask(source);
     let lines = Lines::new(source, &masked);
@@ -17,7 +17,7 @@ pub fn public_functions(source: &str) -> Vec<String> {
         .collect()
 }
 
-/// Source beside its mask, by lines.
+/// Source and its mask, split into lines.
 struct Lines<'a> {
     source: &'a str,
     masked: &'a str,
@@ -45,13 +45,13 @@ impl<'a> Lines<'a> {
     }
 }
 
-/// Returns `true` if a line of code begins a public function: `pub`, any of the qualifiers, `fn` and a name.
+/// Returns `true` if a line of code begins a public function: `pub`, optional qualifiers, `fn` and a name.
 fn opens_public_function(code: &str) -> bool {
     let mut words = code.split_whitespace().peekable();
     if words.next() != Some("pub") {
         return false;
     }
-    // The ABI's string is blanked, so `extern "C"` is one word here.
+    // The string of the ABI is blanked, so that `extern "C"` is a single word here.
     while words.next_if(|word| matches!(*word, "const" | "async" | "unsafe" | "extern" | "safe")).is_some() {}
     words.next() == Some("fn")
         && words.next().is_some_and(|name| name.starts_with(|c: char| c.is_alphabetic() || c == '_'))
@@ -63,8 +63,8 @@ fn item(lines: &Lines<'_>, line: usize) -> Option<String> {
     Some(lines.source[lines.starts[docs_start(lines, line)]..end].to_owned())
 }
 
-/// Returns the first line of the docs and attributes directly above `line`, or `line` itself. Plain comments between them are
-/// passed, and left out at the top.
+/// Returns the first line of the docs and attributes directly above `line`, or `line` itself. Plain comments between
+/// them are included, but not those at the top.
 fn docs_start(lines: &Lines<'_>, line: usize) -> usize {
     let (mut start, mut at) = (line, line);
     while at > 0 {
@@ -84,7 +84,7 @@ fn docs_start(lines: &Lines<'_>, line: usize) -> usize {
     start
 }
 
-/// The first line of the attribute that ends on `last`, where one does.
+/// Returns the first line of the attribute that ends on the line `last`; `None` if none does.
 fn attribute_start(lines: &Lines<'_>, last: usize) -> Option<usize> {
     let mut open = 0_i64;
     for line in (0..=last).rev() {
@@ -100,14 +100,15 @@ fn attribute_start(lines: &Lines<'_>, last: usize) -> Option<usize> {
     None
 }
 
-/// Just behind the brace that closes the body of the function whose signature begins at `start`; `None` without a body.
+/// Returns the position after the brace that closes the body of the function whose signature begins at `start`; `None`
+/// if it has no body.
 fn body_end(masked: &str, start: usize) -> Option<usize> {
     let (mut nested, mut braces) = (0_i64, 0_i64);
     for (at, byte) in masked.bytes().enumerate().skip(start) {
         match byte {
             b'(' | b'[' => nested += 1,
             b')' | b']' => nested -= 1,
-            // A semicolon inside brackets is an array's length.
+            // A semicolon inside brackets belongs to the length of an array.
             b';' if nested == 0 && braces == 0 => return None,
             b'{' => braces += 1,
             b'}' => {
@@ -125,8 +126,8 @@ fn body_end(masked: &str, start: usize) -> Option<usize> {
     None
 }
 
-/// Returns `true` if a closed brace was a constant in the signature's types, as in `-> Bits<{ N + 1 }>`: nothing else stands
-/// before such a sign.
+/// Returns `true` if the brace that was just closed belongs to a constant in the signature's types, as in `-> Bits<{ N
+/// + 1 }>`. Only then can the characters in `after` follow.
 fn goes_on(after: &str) -> bool {
     after.trim_start().starts_with(['>', ','])
 }

@@ -1,4 +1,4 @@
-//! Blanks comments and literals, byte for byte.
+//! Blanking of comments and literals, byte by byte.
 
 /// Returns `source` with every byte of comments, strings and character literals replaced by a space. Line breaks stay, so
 /// that lines and byte offsets are the same in both.
@@ -34,7 +34,8 @@ fn literal_end(bytes: &[u8], at: usize) -> usize {
     }
 }
 
-/// Returns `true` if the byte at `at` continues a word, where a prefix of a raw string (`br`, `cr`) is none.
+/// Returns `true` if the byte at `at` continues a word. The prefix of a raw string (`br`, `cr`) does not count as a
+/// word.
 fn follows_word(bytes: &[u8], at: usize) -> bool {
     let word = |i: usize| bytes.get(i).is_some_and(|b| b.is_ascii_alphanumeric() || *b == b'_' || *b >= 0x80);
     match at.checked_sub(1) {
@@ -44,7 +45,7 @@ fn follows_word(bytes: &[u8], at: usize) -> bool {
     }
 }
 
-/// Returns the length of a block comment; they nest.
+/// Returns the length of a block comment. Block comments can be nested.
 fn block_comment(rest: &[u8]) -> usize {
     let (mut depth, mut at) = (0_usize, 0);
     while at < rest.len() {
@@ -88,7 +89,7 @@ fn raw_string(rest: &[u8]) -> usize {
 /// Returns the length of a character literal, or 0 when the quote begins a lifetime or a label.
 fn character(rest: &[u8]) -> usize {
     if rest.get(1) == Some(&b'\\') {
-        // The escaped byte is passed over, as it may be a quote itself.
+        // The escaped byte is skipped, because it may itself be a quote.
         return rest.iter().skip(3).position(|&b| b == b'\'').map_or(1, |close| 3 + close + 1);
     }
     let width = match rest.get(1) {
@@ -105,7 +106,7 @@ fn character(rest: &[u8]) -> usize {
 mod tests {
     use super::mask;
 
-    /// Returns what is left of `source`, without the blanks.
+    /// Returns the characters of `source` that are not blanked.
     fn code(source: &str) -> String {
         let masked = mask(source);
         assert_eq!(masked.len(), source.len(), "offsets stay");

@@ -1,7 +1,7 @@
-//! Histories of git repositories: what a stack that regenerates the items of each changed file would have requested.
+//! Histories of git repositories, as requests of an application that regenerates the items of each changed file.
 //!
-//! The history is read with the `git` program. An item is, in Rust, a public function with its docs; elsewhere an
-//! unindented line with the indented lines that follow it.
+//! The history is read with the `git` program. In Rust an item is a public function with its docs, in other languages
+//! an unindented line with the indented lines that follow it.
 
 mod blocks;
 mod changes;
@@ -36,9 +36,9 @@ pub struct Repository(Git);
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Change {
-    /// Time of the commit, never before that of an earlier one.
+    /// Time of the commit, but never before that of an earlier commit.
     pub at: SystemTime,
-    /// Items of the file, in its order; empty if the file is not text.
+    /// Items of the file, in order; empty if the file is not text.
     pub items: Vec<String>,
 }
 
@@ -51,7 +51,7 @@ pub struct Changes {
 }
 
 impl Repository {
-    /// Creates a reader of the repository that the directory is in.
+    /// Creates a reader of the repository that contains the directory.
     pub fn new(root: impl AsRef<Path>) -> Self {
         Self(Git { program: "git".into(), root: root.as_ref().to_owned(), env: Vec::new() })
     }
@@ -72,17 +72,18 @@ impl Repository {
     ///
     /// # Errors
     ///
-    /// There is no repository, or no commit; the error says what to do.
+    /// There is no repository, or no commit. The error says what to do.
     pub fn revision(&self) -> Result<String, GitError> {
         command::revision(&self.0)
     }
 
-    /// Returns the files that the newest `commits` (all if `None`) added or modified and that match one of `globs`: `*`
-    /// stands for a part of one name, `**/` for any directories. Merges, moved files, links and submodules are left out.
+    /// Returns the files that the newest `commits` commits (all if `None`) added or modified and that match one of
+    /// `globs`, in which `*` stands for a part of a name and `**/` for any directories. Merges, moved files, links and
+    /// submodules are left out.
     ///
     /// # Errors
     ///
-    /// The history cannot be read; the error says what to do.
+    /// The history cannot be read. The error says what to do.
     pub fn changes(&self, commits: Option<usize>, globs: &[String]) -> Result<Changes, GitError> {
         if command::is_shallow(&self.0)? {
             return Err(GitError::new("the clone is shallow: git fetch --unshallow brings the rest"));
@@ -95,7 +96,7 @@ impl Repository {
 }
 
 impl Changes {
-    /// Number of commits that were read, also of those without a matching file.
+    /// Returns the number of commits that were read, including those without a matching file.
     pub fn commits(&self) -> usize {
         self.commits
     }
@@ -111,7 +112,7 @@ impl Iterator for Changes {
 }
 
 impl Change {
-    /// Returns a record of a request for each item, of which the texts and the time are known.
+    /// Returns a record of a request for each item. Only its texts and its time are known.
     pub fn into_records(self) -> impl Iterator<Item = Record> {
         let at = self.at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let time = u64::try_from(at.as_millis()).ok();

@@ -1,4 +1,5 @@
-//! Places at which tools or a system prompt differ from call to call, so that the vendor's cache cannot read what follows.
+//! Finds the places at which tools or a system prompt differ from call to call, so that the vendor's prompt cache
+//! cannot be used after them.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -10,7 +11,7 @@ use super::{
 };
 use crate::{record::Prompt, report::grouped};
 
-/// Seconds within which calls of one template are compared.
+/// Longest time between two calls of one template that are compared, in seconds.
 const WITHIN: u32 = 3_600;
 /// Largest number of places that are kept.
 const MAX_PLACES: usize = 256;
@@ -21,7 +22,7 @@ const REPORTED: usize = 5;
 
 #[derive(Debug)]
 pub(super) struct Breaks {
-    /// Digests of templates: the words without a digit of tools and system prompt.
+    /// Digests of templates. A template consists of the words without a digit in tools and system prompt.
     templates: Held,
     places: BTreeMap<Place, Lost>,
 }
@@ -37,7 +38,7 @@ impl Default for Breaks {
 struct Place {
     model: Arc<str>,
     segment: &'static str,
-    /// First byte of the block within its segment.
+    /// Position of the first byte of the block in its segment.
     from: u64,
     cause: &'static str,
 }
@@ -50,7 +51,7 @@ struct Lost {
 }
 
 impl Breaks {
-    /// Compares the call with earlier ones of its template; `blocks` holds those of earlier calls.
+    /// Compares the call with earlier calls of its template, whose blocks are in `blocks`.
     pub(super) fn observe(&mut self, priced: &Priced<'_>, prefixes: &Prefixes, blocks: &Held, now: u32) {
         let fixed = priced.worth_caching(priced.tokens(prefixes.fixed));
         if fixed == 0 {
@@ -98,7 +99,7 @@ impl Breaks {
     }
 }
 
-/// Returns the digest of the words without a digit, which dates, times and identifiers do not change.
+/// Returns the digest of the words without a digit, because dates, times and identifiers do not change it.
 fn template(model: &str, prompt: &Prompt) -> u64 {
     let mut hasher = blake3::Hasher::new();
     hasher.update(model.as_bytes());
@@ -113,7 +114,8 @@ fn template(model: &str, prompt: &Prompt) -> u64 {
     u64::from_le_bytes(bytes)
 }
 
-/// Returns the segment of byte `at` of the prompt, the byte within it, and the likely cause in the block that begins there.
+/// Returns the segment that contains byte `at` of the prompt, the position in that segment, and the likely cause in the
+/// block that begins there.
 fn locate(prompt: &Prompt, mut at: usize) -> Option<(&'static str, u64, &'static str)> {
     for segment in &prompt.segments {
         if at < segment.text.len() {
@@ -126,7 +128,7 @@ fn locate(prompt: &Prompt, mut at: usize) -> Option<(&'static str, u64, &'static
     None
 }
 
-/// Returns a guess at what changes in a text.
+/// Returns the likely kind of the changing value in a text.
 fn cause(text: &str) -> &'static str {
     let words = || text.split(|c: char| !c.is_ascii_alphanumeric() && c != '-' && c != ':');
     let digits = |word: &str| word.bytes().filter(u8::is_ascii_digit).count();

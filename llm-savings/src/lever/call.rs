@@ -1,4 +1,4 @@
-//! Calls, as levers see them, and sums over them.
+//! Calls in the form that levers analyse, and sums over them.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -6,28 +6,28 @@ use llm_core::{Usage, Usd};
 
 use crate::{record::Record, report::Row};
 
-/// Reason of a lever that a log without requests cannot prove.
+/// Reason why a lever cannot be proven by a log without requests.
 pub(super) const NO_REQUESTS: &str = "the log holds no requests";
-/// Reason of a lever that a log without times cannot prove.
+/// Reason why a lever cannot be proven by a log without times.
 pub(super) const NO_TIMES: &str = "the log holds no times";
 
-/// Complete call, as levers see it.
+/// Completed call in the form that levers analyse.
 #[derive(Debug)]
 pub(crate) struct Call<'a> {
     pub(crate) record: &'a Record,
-    /// Time of the request in milliseconds, never before that of the call before it.
+    /// Time of the request in milliseconds, never before that of the previous call.
     pub(crate) time: Option<u64>,
     /// Digest of the whole request.
     pub(crate) key: Option<u64>,
-    /// Tokens, as logged, else estimated from the texts with an output of zero.
+    /// Tokens as logged; otherwise estimated from the texts, with an output of zero.
     pub(crate) usage: Usage,
-    /// Price of the response alone, if it is known.
+    /// Price of the response if requested alone; `None` if it is unknown.
     pub(crate) cost: Option<Usd>,
-    /// `true` if the exact cache with [`Options::cache_ttl`] does not have the response.
+    /// True if the exact cache with [`Options::cache_ttl`] does not have the response.
     pub(crate) is_miss: bool,
 }
 
-/// Saved by one setting of a lever.
+/// Savings by one setting of a lever.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Saved {
     calls: u64,
@@ -36,7 +36,7 @@ pub(super) struct Saved {
 }
 
 impl Saved {
-    /// Adds a call that was not necessary.
+    /// Adds a call that would not have been made.
     pub(super) fn call(&mut self, call: &Call<'_>) {
         self.calls += 1;
         self.tokens = self.tokens.saturating_add(call.usage.total());

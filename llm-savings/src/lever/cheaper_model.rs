@@ -1,4 +1,4 @@
-//! The same tokens at another model's prices.
+//! Lever: the same tokens at another model's prices.
 
 use llm_core::{Usd, price::PriceTable};
 
@@ -7,7 +7,7 @@ use crate::report::{Effect, Finding, Lever, Row, grouped};
 
 #[derive(Debug)]
 pub(super) struct CheaperModel {
-    /// Models to compare with, each with the calls that it prices and the money that it saves on them.
+    /// Models to compare with, each with the number of calls whose price it has, and the money saved on them.
     models: Vec<(String, u64, Usd)>,
 }
 

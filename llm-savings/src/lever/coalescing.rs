@@ -1,16 +1,16 @@
-//! Equal requests while the first one runs.
+//! Lever: equal requests while the first of them is running.
 
 use std::collections::HashMap;
 
 use super::call::{Call, NO_REQUESTS, Saved};
 use crate::report::{Effect, Finding, Lever};
 
-/// Running calls that are kept before those that ended are removed.
+/// Number of running calls above which those that have ended are removed.
 const SWEEP: usize = 1_024;
 
 #[derive(Debug, Default)]
 pub(super) struct Coalescing {
-    /// Millisecond at which the running call of a request ends.
+    /// End of the running call of each request, in milliseconds.
     running: HashMap<u64, u64>,
     saved: Saved,
     keyed: u64,

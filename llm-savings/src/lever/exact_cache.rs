@@ -1,4 +1,4 @@
-//! Exact cache by time to live and by capacity, one response for each distinct request.
+//! Lever: exact caches with different times to live and capacities, each with one response for a distinct request.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -10,14 +10,14 @@ use crate::{
     report::{Effect, Finding, Lever, Row, grouped},
 };
 
-/// Simulated caches. For each distinct request: its digest, and four bytes for each time to live.
+/// Simulated caches. For each distinct request they keep its digest, and four bytes for each time to live.
 #[derive(Debug)]
 pub(crate) struct ExactCache {
     index: HashMap<u64, u32>,
-    /// For each distinct request the second at which each time to live began.
+    /// For each distinct request and time to live, the second at which the entry was stored.
     stored: Vec<u32>,
     ttls: Vec<Duration>,
-    /// Index in `ttls` of the cache above other levers, `None` if its entries do not expire.
+    /// Index in `ttls` of the cache above other levers; `None` if its entries do not expire.
     above: Option<usize>,
     by_ttl: Vec<Saved>,
     unlimited: Saved,
@@ -50,7 +50,7 @@ impl ExactCache {
         self.index.len() as u64
     }
 
-    /// Counts the call, and returns `true` if the cache above other levers does not have its response.
+    /// Counts the call. Returns `true` if the cache above other levers does not have its response.
     pub(crate) fn observe(&mut self, call: &Call<'_>) -> bool {
         let Some(key) = call.key else { return true };
         self.keyed += 1;
@@ -112,7 +112,7 @@ impl ExactCache {
             lever.notes.push(format!("With a time to live, {calls} calls of unknown time count as not saved."));
         }
         rows.push(self.unlimited.row("no expiry"));
-        // A larger capacity evicts nothing.
+        // A cache with a larger capacity evicts nothing.
         let evicting = self.capacities.iter().filter(|(cache, _)| cache.capacity() < self.index.len());
         for (cache, saved) in evicting {
             rows.push(saved.row(format!("no expiry, {} entries", grouped(cache.capacity() as u64))));

@@ -1,4 +1,4 @@
-//! Peaks of requests and tokens, and the keys that they need.
+//! Busiest minutes in requests and tokens, and the number of keys that they need.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -18,7 +18,7 @@ const MINUTE: u64 = 60_000;
 pub(super) struct Headroom {
     requests_per_minute: Option<u64>,
     tokens_per_minute: Option<u64>,
-    /// By model, then all calls and misses.
+    /// Peaks by model: those of all calls, and those of the calls that the cache above does not serve.
     models: BTreeMap<Arc<str>, [Peak; 2]>,
 }
 

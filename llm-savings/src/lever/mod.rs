@@ -1,4 +1,4 @@
-//! Levers: ways to pay less, each with its own state and its own rows.
+//! Levers are ways to pay less. Each has its own state and its own rows in the report.
 
 mod breaks;
 mod call;
@@ -19,7 +19,7 @@ use crate::{options::Options, report::Lever};
 pub(crate) use call::Call;
 pub(crate) use exact_cache::ExactCache;
 
-/// Levers that see the calls that the exact cache does not serve.
+/// Levers that are applied to the calls which the exact cache does not serve.
 #[derive(Debug)]
 pub(crate) struct Levers {
     coalescing: coalescing::Coalescing,

@@ -1,4 +1,4 @@
-//! Several prompts with one frame in one request.
+//! Lever: several prompts with the same frame in one request.
 
 use std::collections::HashMap;
 
@@ -12,7 +12,7 @@ use crate::{
     report::{Effect, Finding, Lever, Row},
 };
 
-/// Open packs that are kept before those whose window is over are removed.
+/// Number of open packs above which those whose window is over are removed.
 const SWEEP: usize = 1_024;
 
 #[derive(Debug)]
@@ -23,14 +23,14 @@ pub(super) struct Packing {
     misses: Packs,
     framed: u64,
     timed: u64,
-    /// Calls whose texts only identify what was sent.
+    /// Number of calls whose logged texts only identify the content that was sent.
     without_texts: u64,
 }
 
-/// Packs of one stream of calls.
+/// Packs of one sequence of calls.
 #[derive(Debug, Default)]
 struct Packs {
-    /// By frame, the millisecond at which the open pack began and its number of prompts.
+    /// For each frame, the time in milliseconds at which the open pack began, and its number of prompts.
     open: HashMap<u64, (u64, u32)>,
     sweep_at: usize,
     calls: u64,
@@ -101,7 +101,7 @@ impl Packing {
     }
 }
 
-/// Returns the price of the first `tokens` of the input, of which the vendor's cache read or wrote the foremost.
+/// Returns the price of the first `tokens` tokens of the input. The vendor's cache read or wrote the foremost of them.
 fn saved(prices: &PriceTable, model: &str, usage: Usage, tokens: u64) -> Usd {
     let read = tokens.min(usage.cache_read);
     let written = (tokens - read).min(usage.cache_write);
@@ -118,7 +118,7 @@ fn saved(prices: &PriceTable, model: &str, usage: Usage, tokens: u64) -> Usd {
 }
 
 impl Packs {
-    /// Returns `true` if the prompt joins an open pack, else opens one with it.
+    /// Returns `true` if the prompt joins an open pack. Otherwise opens a pack with it.
     fn joins(&mut self, frame: u64, now: u64, window: u64, size: u32) -> bool {
         if let Some((began, prompts)) = self.open.get_mut(&frame)
             && now - *began <= window

@@ -1,17 +1,17 @@
-//! Digests of the beginnings of a prompt, and the table of those that a vendor still holds.
+//! Digests of a prompt's prefixes, and the table of prefixes that a vendor's cache still holds.
 
 use std::{collections::HashMap, time::Duration};
 
 use crate::record::{Prompt, Segment, SegmentKind};
 
-/// Bytes of a block, some 128 tokens: the step in which OpenAI's cache reads a prefix.
+/// Number of bytes of a block, about 128 tokens: the unit in which OpenAI's cache reads a prefix.
 pub(super) const BLOCK: usize = 512;
 
-/// Largest number of entries of a table. Prefixes that do not fit are not looked up, so the count of hits is a lower
+/// Largest number of entries of a table. Prefixes that do not fit count as not cached, so the number of hits is a lower
 /// bound.
 const MAX_ENTRIES: usize = 1 << 20;
 
-/// End of a beginning of a prompt.
+/// Prefix of a prompt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Prefix {
     /// Number of bytes.
@@ -19,16 +19,16 @@ pub(super) struct Prefix {
     pub(super) digest: u64,
 }
 
-/// Beginnings of one prompt, from short to long.
+/// Prefixes of one prompt, from short to long.
 #[derive(Debug, Default)]
 pub(super) struct Prefixes {
-    /// After each block.
+    /// Prefixes that end after each block.
     pub(super) blocks: Vec<Prefix>,
-    /// After each segment.
+    /// Prefixes that end after each segment.
     pub(super) segments: Vec<Prefix>,
     /// Number of bytes of tools and system prompt, which an application controls.
     pub(super) fixed: u64,
-    /// Number of segments among them.
+    /// Number of segments in tools and system prompt.
     pub(super) fixed_segments: usize,
 }
 
@@ -60,7 +60,7 @@ impl Prefixes {
         prefixes
     }
 
-    /// Returns the blocks that lie in tools and system prompt.
+    /// Returns the blocks that are in tools and system prompt.
     pub(super) fn fixed_blocks(&self) -> &[Prefix] {
         let blocks = self.fixed as usize / BLOCK;
         &self.blocks[..blocks.min(self.blocks.len())]
@@ -76,7 +76,7 @@ fn prefix(hasher: &blake3::Hasher, bytes: usize) -> Prefix {
     Prefix { bytes: bytes as u64, digest: u64::from_le_bytes(digest) }
 }
 
-/// Digests with the second of their last use, of which those older than a time to live are removed.
+/// Digests, each with the second of its last use. Those that are older than a time to live are removed.
 #[derive(Debug)]
 pub(super) struct Held {
     used: HashMap<u64, u32>,
@@ -84,7 +84,8 @@ pub(super) struct Held {
     /// Largest number of entries.
     most: usize,
     sweep_at: usize,
-    /// Second before which a full table is not swept again, so that calls do not each pay for a sweep that frees little.
+    /// Second before which a full table is not cleaned again, so that not every call pays for a cleaning that frees
+    /// little.
     next_sweep: u32,
     /// Number of entries that did not fit.
     pub(super) dropped: u64,
@@ -106,7 +107,7 @@ impl Held {
         }
     }
 
-    /// Returns `true` if the digest was used within `ttl`.
+    /// Returns `true` if the digest was used in the last `ttl` seconds.
     pub(super) fn has_within(&self, digest: u64, now: u32, ttl: u32) -> bool {
         self.used.get(&digest).is_some_and(|used| now.saturating_sub(*used) < ttl)
     }

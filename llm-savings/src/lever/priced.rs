@@ -1,11 +1,12 @@
-//! Prices of a call under other uses of the vendor's cache.
+//! Prices of a call if the vendor's prompt cache had been used differently.
 
 use llm_core::{Usage, Usd, price::PriceTable};
 
 use super::call::share;
 use crate::record::Prompt;
 
-/// Fewest tokens of a cached prefix, by a part of the model's name, by the vendors' documentation of November 2026.
+/// Smallest number of tokens of a cached prefix, by a part of the model's name, according to the vendors' documentation
+/// of November 2026.
 const MIN_TOKENS: [(&str, u64); 16] = [
     ("claude-opus-5", 512),
     ("claude-fable-5", 512),
@@ -26,10 +27,10 @@ const MIN_TOKENS: [(&str, u64); 16] = [
 ];
 const USUAL_MIN_TOKENS: u64 = 1_024;
 
-/// Call with its price without prompt caching.
+/// Call with its price if nothing is read from or written to the vendor's prompt cache.
 pub(super) struct Priced<'a> {
     pub(super) model: &'a str,
-    /// Tokens, none of them cached.
+    /// Tokens of the call, none of which are cached.
     pub(super) plain: Usage,
     pub(super) without: Usd,
     pub(super) prompt: &'a Prompt,
@@ -42,7 +43,7 @@ impl Priced<'_> {
         share(self.plain.input, bytes, self.prompt.bytes())
     }
 
-    /// Returns the tokens if they are as many as the vendor caches, else 0.
+    /// Returns the number of tokens if it is at least the smallest that the vendor caches, otherwise 0.
     pub(super) fn worth_caching(&self, tokens: u64) -> u64 {
         if tokens < min_tokens(self.model) { 0 } else { tokens }
     }

@@ -1,4 +1,5 @@
-//! Vendors' own prompt caches: what a prefix that was sent before would have saved, and what writing it costs.
+//! Lever: vendors' prompt caches. It computes the savings by prefixes that were sent before, and the cost of writing
+//! them.
 
 use std::time::Duration;
 
@@ -15,18 +16,19 @@ use crate::{
     report::{Effect, Finding, Lever, Row, grouped},
 };
 
-/// Lifetimes that vendors offer, by their documentation: minutes, refreshed by each read, and an hour.
+/// Lifetimes of cached prefixes according to the vendors' documentation: five minutes, renewed by each read, and an
+/// hour.
 const SHORT: Duration = Duration::from_secs(5 * 60);
 const LONG: Duration = Duration::from_secs(3_600);
 const LIFETIMES: [Duration; 2] = [SHORT, LONG];
 
-/// Blocks before a breakpoint in which Anthropic looks for an earlier write.
+/// Number of blocks before a breakpoint in which Anthropic looks for an earlier write.
 const LOOKBACK: usize = 20;
 
-/// Ways to use a vendor's cache where writing costs more than plain input.
+/// Ways to use the cache of a vendor that charges more for writes than for plain input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Writes {
-    /// The whole prompt, as automatic caching does.
+    /// The whole prompt is written, as in automatic caching.
     Whole,
     /// Automatic caching with two more breakpoints: after the tools and after the system prompt.
     Breakpoints,
@@ -34,19 +36,19 @@ enum Writes {
 
 #[derive(Debug)]
 pub(super) struct PromptCache {
-    /// Blocks of all prompts, for vendors whose writes are free, and of tools and system prompts for all.
+    /// Blocks of all prompts for vendors whose writes are free, and blocks of tools and system prompts for all vendors.
     blocks: Held,
     charged: Vec<Charged>,
     free: [Sum; 2],
     logged: Sum,
     breaks: Breaks,
-    /// Calls with texts, times and a known price.
+    /// Number of calls with texts, times and a known price.
     priced: u64,
     calls: u64,
     timed: u64,
 }
 
-/// Simulated cache of a vendor that charges writes.
+/// Simulated cache of a vendor that charges for writes.
 #[derive(Debug)]
 struct Charged {
     writes: Writes,
@@ -55,7 +57,7 @@ struct Charged {
     sum: Sum,
 }
 
-/// Savings against no prompt caching.
+/// Savings compared with no prompt caching.
 #[derive(Clone, Copy, Debug, Default)]
 struct Sum {
     calls: u64,

@@ -1,4 +1,4 @@
-//! Cheaper service classes for work that can wait.
+//! Lever: cheaper service classes for calls that can wait.
 
 use llm_core::{
     Usd,
@@ -10,7 +10,8 @@ use crate::report::{Effect, Finding, Lever, Row, grouped};
 
 #[derive(Debug, Default)]
 pub(super) struct Tiers {
-    /// By class, then all calls and misses.
+    /// For each class, number of calls and money saved: for all calls, and for those that the cache above does not
+    /// serve.
     saved: [[(u64, Usd); 2]; 2],
     priced: u64,
 }

@@ -1,4 +1,5 @@
-//! Traces as CSV: a line of column names, then a line for each call. Cells can stand in quotes, but hold no line end.
+//! Traces in CSV: a line with the names of the columns, then a line for each call. Cells may be quoted, but must not
+//! contain line breaks.
 
 use std::borrow::Cow;
 
@@ -10,7 +11,7 @@ use crate::{
     record::{Prompt, Record, Segment, SegmentKind},
 };
 
-/// Places of the columns that are read.
+/// Positions of the columns that are read.
 #[derive(Debug)]
 pub(super) struct Columns {
     key: usize,
@@ -69,7 +70,7 @@ impl Columns {
     }
 }
 
-/// Returns the cells of a line, without quotes and the space around them. Two quotes within a quoted cell stand for one.
+/// Returns the cells of a line, without quotes and surrounding space. Two quotes inside a quoted cell stand for one.
 fn cells(line: &str) -> Vec<Cow<'_, str>> {
     let (mut cells, mut start, mut is_quoted) = (Vec::new(), 0, false);
     for (at, byte) in line.bytes().enumerate() {

@@ -1,4 +1,4 @@
-//! Fields that several formats share.
+//! Readers of fields that several formats share.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use crate::record::Record;
 
-/// Reason for which a line is not a record: names of formats and fields, never a value from the log.
+/// Reason why a line is not a record. It contains names of formats and fields, but never a value from the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Skipped(pub(crate) String);
 
@@ -17,16 +17,16 @@ impl Skipped {
     }
 }
 
-/// Outcome of reading a line.
+/// Result of reading a line.
 pub(super) type Line = Result<Record, Skipped>;
 
-/// Object of JSON.
+/// JSON object.
 pub(super) type Object = Map<String, Value>;
 
-/// Milliseconds since the Unix epoch of the year 2106, before which the times of logs lie.
+/// Latest time that is accepted, in milliseconds since the Unix epoch: in the year 2106.
 const LATEST: u64 = u32::MAX as u64 * 1_000;
 
-/// Returns the first of the fields that is there and not null.
+/// Returns the value of the first of these fields that exists and is not null.
 pub(super) fn first<'a>(object: &'a Object, names: &[&str]) -> Option<&'a Value> {
     names.iter().find_map(|name| object.get(*name).filter(|value| !value.is_null()))
 }
@@ -40,8 +40,8 @@ pub(super) fn text(value: &Value) -> Option<String> {
     }
 }
 
-/// Returns a time in milliseconds since the Unix epoch, from seconds, milliseconds, microseconds, nanoseconds or text as
-/// RFC 3339 writes it.
+/// Returns a time in milliseconds since the Unix epoch, from a number of seconds, milliseconds, microseconds or
+/// nanoseconds, or from text in the form of RFC 3339.
 pub(super) fn time(value: &Value) -> Option<u64> {
     match value {
         Value::Number(number) => millis(number.as_f64()?),
@@ -50,7 +50,7 @@ pub(super) fn time(value: &Value) -> Option<u64> {
     }
 }
 
-/// Returns the same from the text of a column.
+/// Returns a time as [`time`] does, from the text of a column.
 pub(super) fn time_of_text(text: &str) -> Option<u64> {
     if let Ok(number) = text.parse::<f64>() {
         return millis(number);
@@ -62,7 +62,8 @@ pub(super) fn time_of_text(text: &str) -> Option<u64> {
     u64::try_from(stamp.as_millisecond()).ok().filter(|millis| *millis < LATEST)
 }
 
-/// Tells the units apart by their size: a thousand of one are a time before 1974 in the next.
+/// Converts a time to milliseconds. The size of the number tells its unit: below 10¹¹ it is in seconds (in milliseconds
+/// it would be before 1974), below 10¹⁴ in milliseconds, below 10¹⁷ in microseconds, otherwise in nanoseconds.
 fn millis(number: f64) -> Option<u64> {
     let millis = match number {
         seconds if seconds < 1e11 => seconds * 1e3,
@@ -82,7 +83,7 @@ pub(super) fn count(value: Option<&Value>) -> Option<u64> {
     value.as_u64().or_else(|| value.as_f64().filter(|count| (0.0..9e15).contains(count)).map(|count| count as u64))
 }
 
-/// Returns how long a call took.
+/// Returns the duration of a call.
 pub(super) fn latency(object: &Object) -> Option<Duration> {
     let millis = first(object, &["latency_ms", "duration_ms", "elapsed_ms", "response_time_ms"])?;
     Some(Duration::from_millis(count(Some(millis))?))
@@ -93,7 +94,7 @@ pub(super) fn began(object: &Object) -> Option<u64> {
     ["time", "ts", "timestamp", "start_time", "created_at", "at"].iter().find_map(|name| time(object.get(*name)?))
 }
 
-/// Returns the owner of the call.
+/// Returns the tenant of the call.
 pub(super) fn tenant(object: &Object) -> Option<String> {
     text(first(object, &["tenant", "organization", "organisation", "customer"])?)
 }

@@ -1,4 +1,5 @@
-//! One JSON object a line: pairs of request and response, lines of vendors' batches, the stack's own log, prompts.
+//! JSON logs with one object in each line: pairs of request and response, lines of vendors' batches, the stack's own
+//! request log, prompts.
 
 use serde_json::Value;
 
@@ -28,7 +29,7 @@ pub(super) fn record(line: &str) -> Line {
     pair(&object)
 }
 
-/// Reads bodies that are written as text: JSON, or the events of a stream.
+/// Parses bodies that are written as text: JSON, or the events of a stream.
 fn unpack(object: &mut Object) {
     for name in ["request", "response", "body"] {
         match object.get_mut(name) {
@@ -48,7 +49,7 @@ fn unpacked(text: &str) -> Option<Value> {
     (!events.is_empty()).then_some(Value::Array(events))
 }
 
-/// Reads `{"request": …, "response": …}`, with `body` inside either, or a request alone.
+/// Reads `{"request": …, "response": …}`, in which either may have a `body`, or a request alone.
 fn pair(object: &Object) -> Line {
     let part = |names: &[&str]| {
         let part = fields::first(object, names)?.as_object()?;

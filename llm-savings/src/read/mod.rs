@@ -15,10 +15,10 @@ use crate::{options::Options, record::Record};
 use csv::Columns;
 pub(crate) use fields::Skipped;
 
-/// Longest line in bytes; a longer one is skipped.
+/// Length of the longest line that is read, in bytes. A longer one is skipped.
 const MAX_LINE: u64 = 64 << 20;
 
-/// Reads every line of a log, and passes each record, or the reason for which a line is none, to `sink`.
+/// Reads every line of a log. Passes each record, or the reason why a line is not a record, to `sink`.
 pub(crate) fn read(
     mut reader: impl BufRead,
     options: &Options,
@@ -49,7 +49,7 @@ pub(crate) fn read(
     Ok(())
 }
 
-/// Reads a line of at most [`MAX_LINE`] bytes, and passes over what is longer. Returns `None` at the end.
+/// Reads a line of at most [`MAX_LINE`] bytes. A longer line is skipped and reported. Returns `None` at the end.
 fn read_line<'a>(reader: &mut impl BufRead, line: &'a mut Vec<u8>) -> io::Result<Option<Result<&'a str, Skipped>>> {
     line.clear();
     if reader.by_ref().take(MAX_LINE).read_until(b'\n', line)? == 0 {

@@ -1,11 +1,11 @@
-//! Bodies of requests: OpenAI's chat completions, responses and embeddings, Anthropic's messages.
+//! Readers of request bodies: OpenAI's chat completions, responses and embeddings, and Anthropic's messages.
 
 use serde_json::Value;
 
 use super::fields::{Object, Skipped, canonical};
 use crate::record::{Prompt, Segment, SegmentKind};
 
-/// Fields that say how a response is delivered, billed or filed, and do not change it.
+/// Fields that decide how a response is delivered, billed or logged, and do not change it.
 const DELIVERY: [&str; 17] = [
     "stream",
     "stream_options",
@@ -75,15 +75,16 @@ fn message(message: &Value) -> Segment {
         "user" => SegmentKind::User,
         _ => SegmentKind::Other,
     };
-    // A user's or system's message of text alone is that text; of all else every field counts.
+    // A message of the user or the system that has only text is represented by that text. Of any other message all
+    // fields count.
     match (kind, message.get("content")) {
         (SegmentKind::System | SegmentKind::User, Some(text @ Value::String(_))) => Segment::new(kind, content(text)),
         _ => Segment::new(kind, content(message)),
     }
 }
 
-/// Returns what stands for an image or a file in base64: its digest, as long as the text of some 1,000 tokens, because
-/// vendors count a picture by its size on the screen.
+/// Returns a replacement for an image or a file in base64: its digest, which is as long as the text of about 1,000
+/// tokens, because vendors count an image by its resolution.
 fn encoded(text: &str) -> Option<String> {
     const LENGTH: usize = 4_096;
     let data = text.split_once(";base64,").map_or(text, |(_, data)| data);
@@ -101,7 +102,8 @@ fn content(value: &Value) -> String {
     text
 }
 
-/// Returns the value without marks for the vendor's cache, which change no response, and with digests for images.
+/// Returns the value without instructions for the vendor's prompt cache, which do not change the response, and with
+/// digests in place of images.
 fn reduced(value: &Value) -> Value {
     match value {
         Value::Array(values) => values.iter().map(reduced).collect(),

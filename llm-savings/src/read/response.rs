@@ -1,4 +1,4 @@
-//! Bodies of responses: the tokens that they state, in one convention.
+//! Readers of response bodies, which convert the stated usage to one convention.
 
 use llm_core::Usage;
 use serde_json::Value;
@@ -6,14 +6,14 @@ use serde_json::Value;
 use super::fields::{Object, count, time};
 use crate::record::Record;
 
-/// Completes a record by the body of its response.
+/// Completes a record with the values in the body of its response.
 pub(super) fn read(body: &Object, record: &mut Record) {
     record.is_failed |= body.get("error").is_some_and(|error| !error.is_null());
     record.time = record.time.or_else(|| time(body.get("created")?).or_else(|| time(body.get("created_at")?)));
     record.usage = body.get("usage").and_then(Value::as_object).and_then(usage).or(record.usage);
 }
 
-/// Completes a record by the events of its stream, which state the usage in parts, each time as a total.
+/// Completes a record with the events of its stream, which state the usage in parts, each as a cumulative count.
 pub(super) fn read_events(events: &[Value], record: &mut Record) {
     let mut stated = Object::new();
     for event in events {
@@ -26,7 +26,7 @@ pub(super) fn read_events(events: &[Value], record: &mut Record) {
     record.usage = usage(&stated).or(record.usage);
 }
 
-/// Returns the usage. Anthropic counts cached tokens beside `input_tokens`, OpenAI within its counts.
+/// Returns the usage. Anthropic counts cached tokens in addition to `input_tokens`, OpenAI inside its counts.
 fn usage(usage: &Object) -> Option<Usage> {
     let details = |name: &str, field: &str| count(usage.get(name).and_then(|details| details.get(field)));
     let read = count(usage.get("cache_read_input_tokens"));
@@ -62,7 +62,7 @@ fn usage(usage: &Object) -> Option<Usage> {
     })
 }
 
-/// Returns the usage unless it is absurd, or zero, which is no usage of a call that was answered.
+/// Returns the usage, unless it is implausibly large, or zero, which cannot be the usage of a response.
 fn plausible(usage: Usage) -> Option<Usage> {
     (usage.is_plausible() && usage.total() > 0).then_some(usage)
 }

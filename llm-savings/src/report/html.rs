@@ -1,10 +1,10 @@
-//! The report as one page that loads nothing from elsewhere.
+//! Report as one HTML page that loads nothing from elsewhere.
 
 use std::fmt::Write;
 
 use super::{Finding, Lever, Log, Report, Row, grouped, percent, table::cells};
 
-/// Colours follow the reader's setting; on a phone a row's figures stand below its name.
+/// Style sheet. Colours follow the reader's setting. On a phone the numbers of a row are below its name.
 const STYLE: &str = "\
 :root{color-scheme:light dark;--ink:#1b1f24;--soft:#57606a;--page:#fff;--card:#f6f8fa;--line:#d0d7de;--bar:#2da44e;--cost:#cf222e}
 @media(prefers-color-scheme:dark){:root{--ink:#e6edf3;--soft:#9198a1;--page:#0d1117;--card:#161b22;--line:#30363d;--bar:#3fb950;--cost:#f85149}}
@@ -71,7 +71,7 @@ fn section(lever: &Lever, log: &Log) -> String {
     html + "</section>"
 }
 
-/// Returns a row with a bar: its share of the money, else of the calls.
+/// Returns a row with a bar for its share of the money, or of the calls if no money is known.
 fn line(row: &Row, log: &Log) -> String {
     let by_money = row.money.filter(|_| !log.spent.is_zero()).map(|money| log.money_per_mille(money));
     let share = by_money.or_else(|| row.calls.map(|calls| i64::try_from(log.per_mille(calls)).unwrap_or(0)));
@@ -94,7 +94,7 @@ fn line(row: &Row, log: &Log) -> String {
     html + "</div>"
 }
 
-/// Replaces what HTML would read as its own.
+/// Escapes the characters that have a meaning in HTML.
 fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }

@@ -6,8 +6,8 @@ use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 use llm_core::Usd;
 use serde::Serialize;
 
-/// Result of an analysis. [`Display`](std::fmt::Display) writes them as tables, serde as JSON,
-/// [`to_html`](Self::to_html) as one page.
+/// Result of an analysis. [`Display`](std::fmt::Display) writes it as tables, serde as JSON, [`to_html`](Self::to_html)
+/// as one page.
 ///
 /// ```
 /// use llm_savings::{Analysis, Finding, Options};
@@ -22,39 +22,40 @@ use serde::Serialize;
 #[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct Report {
-    /// Contents of the log.
+    /// Totals of the log.
     pub log: Log,
-    /// Each lever, with what it would have saved alone.
+    /// Levers, each with the amount that it would have saved alone.
     pub levers: Vec<Lever>,
 }
 
-/// Contents of a log.
+/// Totals of a log.
 #[derive(Clone, Debug, Default, Serialize)]
 #[non_exhaustive]
 pub struct Log {
     /// Number of calls.
     pub calls: u64,
-    /// Number of calls that failed, which no lever counts.
+    /// Number of calls that failed, to which no lever applies.
     pub failed: u64,
-    /// Number of distinct requests among those whose request is logged.
+    /// Number of distinct requests, among the calls whose request is logged.
     pub distinct: u64,
     /// Number of input and output tokens.
     pub tokens: u64,
-    /// Price of the responses of known price, each alone, in nano-dollars.
+    /// Sum of the responses' prices, as far as they are known, each at the price of the response alone, in
+    /// nano-dollars.
     pub spent: Usd,
-    /// Amount that the log itself says was saved, in nano-dollars.
+    /// Amount that was saved already, according to the log, in nano-dollars.
     pub saved_already: Usd,
-    /// Number of calls without a known price, by model: an unknown model, or no usage in the log.
+    /// Number of calls without a known price, by model, because the model is unknown or the log has no usage.
     pub unpriced: BTreeMap<Arc<str>, u64>,
-    /// Number of calls whose usage is not logged. Their input is estimated by their texts.
+    /// Number of calls whose usage is not logged. Their input is estimated from their texts.
     pub without_usage: u64,
-    /// Number of calls that are logged after a later one, by up to ten minutes.
+    /// Number of calls that are logged after a call that began later, by up to ten minutes.
     pub out_of_order: u64,
-    /// Number of calls that are logged after one that began over ten minutes later. Their time counts as unknown.
+    /// Number of calls that are logged after a call that began over ten minutes later. Their time counts as unknown.
     pub misplaced: u64,
     /// Number of calls that state no time.
     pub without_time: u64,
-    /// Number of lines that are no call, by reason.
+    /// Number of lines that are not calls, by reason.
     pub skipped: BTreeMap<Arc<str>, u64>,
     /// Time of the first call, in milliseconds since the Unix epoch.
     pub first: Option<u64>,
@@ -70,13 +71,13 @@ pub struct Log {
 #[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct Lever {
-    /// Name in reports.
+    /// Name of the lever in reports.
     pub name: &'static str,
-    /// Effect on responses.
+    /// Effect of the lever on responses.
     pub effect: Effect,
     /// Savings by this lever alone.
     pub finding: Finding,
-    /// Conditions of the figures.
+    /// Conditions under which the figures hold.
     pub notes: Vec<String>,
 }
 
@@ -84,9 +85,9 @@ pub struct Lever {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Effect {
-    /// The same responses: what it saves was avoidable.
+    /// The responses stay the same, so the amount could certainly have been saved.
     SameResponses,
-    /// Responses can differ: what it saves is possible.
+    /// Responses may differ, so the amount is only possible.
     OtherResponses,
 }
 
@@ -94,9 +95,9 @@ pub enum Effect {
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Finding {
-    /// A row for each setting.
+    /// Savings by each setting of the lever.
     Rows(Vec<Row>),
-    /// The log lacks what the lever needs: the reason.
+    /// The log lacks data that the lever needs. The text is the reason.
     NotProvable(Cow<'static, str>),
 }
 
@@ -104,15 +105,15 @@ pub enum Finding {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Row {
-    /// Setting.
+    /// Setting of the lever, in words.
     pub setting: String,
     /// Number of calls that would not have been made.
     pub calls: Option<u64>,
     /// Number of tokens that would not have been sent or generated.
     pub tokens: Option<u64>,
-    /// Amount saved, in nano-dollars; negative if the setting costs money.
+    /// Amount saved, in nano-dollars. It is negative if the setting costs money.
     pub money: Option<Usd>,
-    /// Other figures.
+    /// Other figures, in words.
     pub detail: Option<String>,
 }
 
@@ -133,7 +134,7 @@ impl Lever {
         Self { name, effect, finding: Finding::Rows(Vec::new()), notes: Vec::new() }
     }
 
-    /// Returns the rows, none if the log proves nothing.
+    /// Returns the rows; none if the log cannot prove the lever.
     pub fn rows(&self) -> &[Row] {
         match &self.finding {
             Finding::Rows(rows) => rows,
@@ -143,7 +144,7 @@ impl Lever {
 }
 
 impl Effect {
-    /// Returns the word in reports.
+    /// Returns the word for the effect in reports.
     pub(crate) fn word(self) -> &'static str {
         match self {
             Self::SameResponses => "avoidable: same responses",
@@ -159,7 +160,7 @@ impl Row {
 }
 
 impl Log {
-    /// Returns sentences about what is missing from the log.
+    /// Returns sentences about the data that the log lacks.
     pub(crate) fn caveats(&self) -> Vec<String> {
         let counted = |counts: &BTreeMap<Arc<str>, u64>| {
             counts.iter().map(|(name, count)| format!("{name}: {}", grouped(*count))).collect::<Vec<_>>().join(", ")
@@ -215,13 +216,13 @@ pub(crate) fn grouped(count: u64) -> String {
     grouped
 }
 
-/// Returns a share in percent with one decimal and a space that does not break.
+/// Returns a share in percent, with one decimal and a non-breaking space.
 fn percent(per_mille: i64) -> String {
     let sign = if per_mille < 0 { "-" } else { "" };
     format!("{sign}{}.{}\u{a0}%", per_mille.abs() / 10, per_mille.abs() % 10)
 }
 
-/// Returns an amount saved, or what the setting costs.
+/// Returns an amount that is saved, or the cost of the setting if the amount is negative.
 fn money(amount: Usd) -> String {
     if amount.nanos() < 0 { format!("costs {:.2} more", -amount) } else { format!("{amount:.2}") }
 }

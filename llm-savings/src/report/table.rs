@@ -1,4 +1,4 @@
-//! The report as text.
+//! Report as text.
 
 use std::fmt;
 
@@ -45,7 +45,7 @@ fn write_lever(lever: &Lever, log: &Log, f: &mut fmt::Formatter<'_>) -> fmt::Res
     lever.notes.iter().try_for_each(|note| writeln!(f, "  {note}"))
 }
 
-/// Returns setting, calls, share of calls, tokens, money with its share, other figures.
+/// Returns the cells of a row: setting, calls, share of calls, tokens, money with its share, other figures.
 pub(super) fn cells(row: &Row, log: &Log) -> [String; 6] {
     let share = |calls| percent(i64::try_from(log.per_mille(calls)).unwrap_or(0));
     let amount = row.money.map(|amount| match log.spent.is_zero() {
