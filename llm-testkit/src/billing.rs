@@ -7,7 +7,7 @@ use crate::plan::CallId;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum CallKind {
-    /// A chat completion in one piece.
+    /// A chat completion that is not streamed.
     Chat,
     /// A chat completion as a stream of events.
     ChatStream,
@@ -98,7 +98,8 @@ impl Prices {
         self.writes.push((prefix, written));
     }
 
-    /// Returns the price with the longest prefix of `model`, and the last among equals; free if there is none.
+    /// Returns the price with the longest prefix of `model`. Among equal prefixes the last one counts. Without a match
+    /// the model is free.
     pub(crate) fn row(&self, model: &str) -> PriceRow {
         let row = longest(&self.rows, model).unwrap_or_default();
         PriceRow { written: longest(&self.writes, model).unwrap_or(row.written), ..row }

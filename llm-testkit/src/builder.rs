@@ -32,7 +32,7 @@ pub struct VendorBuilder {
 impl VendorBuilder {
     /// Sets the seed of request ids and latencies; 0 by default.
     ///
-    /// Two vendors need different seeds if their request ids must differ.
+    /// If the request ids of two vendors must differ, give them different seeds.
     #[must_use]
     pub fn seed(mut self, seed: u64) -> Self {
         self.settings.seed = seed;
@@ -56,7 +56,7 @@ impl VendorBuilder {
     /// Sets the prices of models whose names begin with `prefix`, in nano-dollars per million tokens of input, cached input
     /// and output.
     ///
-    /// The longest prefix counts, and `""` is any model. A model without a price is free.
+    /// The longest matching prefix counts, and `""` matches any model. A model without a price is free.
     #[must_use]
     pub fn price(mut self, prefix: impl Into<String>, input: u64, cached: u64, output: u64) -> Self {
         self.settings.prices.insert(prefix.into(), input, cached, output);
@@ -82,7 +82,7 @@ impl VendorBuilder {
 
     /// Sets the number of tokens in a response's text, chosen by the request's hash; 8 to 40 by default.
     ///
-    /// The maximum that a request states truncates it.
+    /// If the request states a maximum, the text is truncated to it.
     #[must_use]
     pub fn response_tokens(mut self, tokens: RangeInclusive<u64>) -> Self {
         self.settings.response_tokens = tokens;
@@ -91,8 +91,8 @@ impl VendorBuilder {
 
     /// Sets a function that writes the texts of responses, from a chat request in OpenAI's format; none by default.
     ///
-    /// Requests in every format get its text, in one piece or as a stream, with the tokens, the stop sequences and the cut
-    /// of any other text. Those for which it returns `None` get a generated one. It must not use the vendor.
+    /// Its texts are used for every format, streamed or not, and are counted, stopped and truncated as generated texts
+    /// are. A request for which it returns `None` gets a generated text. The function must not use the vendor.
     ///
     /// ```
     /// use llm_testkit::Vendor;
@@ -111,15 +111,15 @@ impl VendorBuilder {
 
     /// Sets the number of reasoning tokens of each choice; 0 by default.
     ///
-    /// They are output tokens, and count towards its maximum. In Anthropic's format only requests that enable thinking have
-    /// them. A request that wants reasoning gets 8 tokens if this is 0.
+    /// They are output tokens, and count towards the request's maximum. In Anthropic's format only requests that enable
+    /// thinking get them. A request that asks for reasoning gets 8 tokens if the setting is 0.
     #[must_use]
     pub fn reasoning_tokens(mut self, tokens: u64) -> Self {
         self.settings.reasoning_tokens = tokens;
         self
     }
 
-    /// Sets the share of every prompt that counts as cached, in per cent (at most 100, rounded down to tokens); 0 by default.
+    /// Sets the percentage of every prompt that counts as cached (at most 100, rounded down to tokens); 0 by default.
     #[must_use]
     pub fn cached_percent(mut self, percent: u8) -> Self {
         self.settings.cached_percent = percent.min(100);
@@ -146,7 +146,7 @@ impl VendorBuilder {
         self
     }
 
-    /// Sets the share of a prompt's uncached tokens that is written to a cache, in per cent (at most 100, rounded down to
+    /// Sets the percentage of a prompt's uncached tokens that is written to a cache (at most 100, rounded down to
     /// tokens), for requests with `cache_control` breakpoints; 0 by default.
     #[must_use]
     pub fn cache_write_percent(mut self, percent: u8) -> Self {
@@ -154,7 +154,7 @@ impl VendorBuilder {
         self
     }
 
-    /// Sets the length of embeddings whose request does not state one; 8 by default.
+    /// Sets the length of embeddings for requests that do not state one; 8 by default.
     #[must_use]
     pub fn dimensions(mut self, dimensions: NonZeroUsize) -> Self {
         self.settings.dimensions = dimensions.get();
@@ -175,7 +175,7 @@ impl VendorBuilder {
         self
     }
 
-    /// Sets the figures that responses advertise.
+    /// Sets the rate limits that response headers advertise.
     ///
     /// With `None`, no header states limits, not even those that are enforced.
     #[must_use]
@@ -184,8 +184,8 @@ impl VendorBuilder {
         self
     }
 
-    /// States the organisation of the key ([`limit_organisation`](Self::limit_organisation)) in a header, as OpenAI and
-    /// Anthropic do; off by default. Of several it is the first by name.
+    /// Makes a header state the organisation of the key ([`limit_organisation`](Self::limit_organisation)), as OpenAI
+    /// and Anthropic do; off by default. If the key has several, it is the first by name.
     #[must_use]
     pub fn state_organisation(mut self, on: bool) -> Self {
         self.settings.states_organisation = on;
@@ -199,7 +199,7 @@ impl VendorBuilder {
         self
     }
 
-    /// Sets the limits that are enforced for this key, instead of those for each key.
+    /// Sets the limits that are enforced for this key. They replace those of [`limit_each_key`](Self::limit_each_key).
     #[must_use]
     pub fn limit_key(mut self, key: impl Into<String>, limits: impl IntoIterator<Item = Limit>) -> Self {
         self.limiter.limit_key(key.into(), limits.into_iter().collect());
@@ -224,9 +224,9 @@ impl VendorBuilder {
     /// Sets the number of requests that are admitted from each client's address in any `per`, whatever their keys; unlimited
     /// by default.
     ///
-    /// Beyond it the response is a bare 429 in plain text, as a proxy in front of the vendor sends it: without limits, waiting
-    /// time and error code. Refused requests do not count. Over HTTP the address is the connection's, in process it is
-    /// [`Transport::from_address`](crate::Transport::from_address)'s.
+    /// A request beyond that gets a bare 429 in plain text, without limits, waiting time or error code, as from a proxy
+    /// in front of the vendor. Refused requests do not count. Over HTTP the address is that of the connection, in
+    /// process that of [`Transport::from_address`](crate::Transport::from_address).
     #[must_use]
     pub fn limit_each_address(mut self, requests: u64, per: Duration) -> Self {
         self.limiter.limit_each_address(Limit::requests(requests, per));

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-/// Makes content of parts: a text alone is a string, no part is `null`.
+/// Makes the content of a message from parts: a single text becomes a string, no part becomes `null`.
 pub(crate) fn content(mut parts: Vec<Value>) -> Value {
     match parts.as_mut_slice() {
         [] => Value::Null,
@@ -41,7 +41,7 @@ pub(crate) fn tool(name: &Value, description: &Value, parameters: &Value) -> Val
     json!({"type": "function", "function": function})
 }
 
-/// Returns a demand to call one of some tools; any, if no name is given.
+/// Returns a tool choice that demands a call of one of these tools; of any tool, if no name is given.
 pub(crate) fn tool_choice(names: &[&Value]) -> Value {
     let function = |name: &Value| json!({"type": "function", "function": {"name": name}});
     match names {
@@ -54,7 +54,7 @@ pub(crate) fn tool_choice(names: &[&Value]) -> Value {
     }
 }
 
-/// Returns a response of JSON that fits `schema`, or any object where it is `null`.
+/// Returns the response format for JSON that follows `schema`, or for any JSON object if it is `null`.
 pub(crate) fn response_format(schema: &Value) -> Value {
     match schema {
         Value::Null => json!({"type": "json_object"}),
@@ -62,7 +62,7 @@ pub(crate) fn response_format(schema: &Value) -> Value {
     }
 }
 
-/// Sorts the keys, so that the text does not depend on a feature of serde_json.
+/// Returns the JSON text with sorted keys, so that it does not depend on a feature of serde_json.
 fn sorted(value: &Value) -> Value {
     match value {
         Value::Array(items) => items.iter().map(sorted).collect(),

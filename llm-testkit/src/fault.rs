@@ -22,41 +22,42 @@ use std::time::Duration;
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum Fault {
-    /// A 429.
+    /// The response is a 429.
     RateLimited {
-        /// Time that the client should wait.
+        /// Time that the client is asked to wait.
         retry_after: Duration,
-        /// Form in which the response states it.
+        /// Form in which the response states the time.
         form: RetryForm,
         /// The error's `code`: `rate_limit_exceeded`, `insufficient_quota`, `slow_down` and so on. Anthropic's format
-        /// has `details.error_code` for it (none, `enforced_spend_limit_reached`, `ramp_limit_exceeded`), Gemini's a
-        /// `quotaId` (per minute, per day); any other code stands there as it is.
+        /// states it as `details.error_code` (none, `enforced_spend_limit_reached`, `ramp_limit_exceeded`), Gemini's as
+        /// a `quotaId` (per minute, per day). A code that these formats do not know is stated unchanged.
         code: String,
     },
-    /// A bare 429 in plain text, as a proxy in front of the vendor sends it: without limits, waiting time and error code.
+    /// The response is a bare 429 in plain text, without limits, waiting time and error code, as from a proxy in front
+    /// of the vendor.
     Throttled,
-    /// A refusal in the vendor's format.
+    /// The vendor refuses the call, in its own format.
     Refused(RefusalKind),
-    /// A filter blocks the content: an empty response with the format's finish reason (`content_filter`,
-    /// `refusal`), Gemini's blocked prompt, Azure's 400. All but the last are billed for the prompt.
+    /// A filter blocks the content: an empty response with the format's finish reason (`content_filter`, `refusal`), a
+    /// blocked prompt in Gemini's format, a 400 from Azure. All but the last are billed for the prompt.
     Filtered,
-    /// Exactly this response, with the vendor's headers under it where it has none of its own.
+    /// The response is exactly this one. The vendor's headers are added unless it has them already.
     Response(Box<Response<Bytes>>),
-    /// Status 200 and an HTML page, as a proxy in between would send.
+    /// The response is an HTML page with status 200, as a proxy in between might send.
     Html,
-    /// The response grows by this many bytes: a stream by one event with that much text, any other by white space in its
-    /// JSON.
+    /// The response grows by this many bytes: a stream by one event with that much text, any other response by white
+    /// space in its JSON.
     HugeEvent(usize),
     /// Bytes inside a string of the response that are not UTF-8.
     InvalidUtf8,
-    /// The arguments of a tool call are not JSON. Without effect where the response calls no tool.
+    /// The arguments of a tool call are not JSON. The fault has no effect if the response calls no tool.
     InvalidToolJson,
-    /// The response's JSON ends in the middle: the whole body's, or that of one event near the middle of a stream.
+    /// The JSON of the response ends in the middle: that of the body, or that of one event near the middle of a stream.
     TruncatedJson,
     /// The connection is closed after this many frames of the body. A body that is not streamed is sent in up to eight
     /// frames.
     CutAfter(usize),
-    /// Nothing more comes after this many frames of the body, framed as in [`CutAfter`](Self::CutAfter).
+    /// Nothing arrives after this many frames of the body, which has frames as in [`CutAfter`](Self::CutAfter).
     StallAfter(usize),
     /// The request is accepted and never answered.
     NoResponse,
@@ -68,30 +69,31 @@ pub enum Fault {
         /// Events before the error.
         after: usize,
     },
-    /// A stream carries this refusal in place of its first token, after the events that come before that (the chunk with
-    /// the role, `message_start`), and ends; any other response is a 200 with the refusal for a body. It is not billed.
+    /// In place of its first token, a stream contains this refusal and ends, after the events that come before the
+    /// first token (the chunk with the role, `message_start`). Any other response is a 200 with the refusal as its
+    /// body. The call is not billed.
     RefusedInStream(RefusalKind),
     /// A stream ends without its last event: `[DONE]`, `message_stop`, the chunk with a `finishReason`.
     NoDone,
     /// The response does not state its usage. It is billed all the same.
     NoUsage,
-    /// The response arrives this much later.
+    /// The response arrives later by this time.
     Slow(Duration),
     /// The body comes in frames of this many bytes, whatever they cut apart.
     Shred(NonZeroUsize),
 }
 
-/// Kind of a refusal on purpose.
+/// Kind of a refusal that a fault injects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum RefusalKind {
-    /// 503, Anthropic's 529: come back later.
+    /// 503, or 529 in Anthropic's format: the vendor is overloaded.
     Overloaded,
-    /// 500.
+    /// 500: the vendor failed.
     ServerError,
     /// 400: the prompt is longer than the model's context.
     ContextTooLong,
-    /// 403.
+    /// 403: the key has no permission.
     Forbidden,
     /// 404, which vendors send in place of a 403: the model does not exist, or the key may not use it.
     NoAccess,

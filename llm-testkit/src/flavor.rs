@@ -32,7 +32,7 @@ pub enum Flavor {
     Groq,
     /// OpenRouter: comments in streams, costs, error codes that are numbers, errors inside chunks.
     OpenRouter,
-    /// Ollama's OpenAI-compatible path: no keys, no limits.
+    /// Ollama's OpenAI-compatible API: no keys, no limits.
     Ollama,
     /// vLLM: no keys unless some are set, no limits, error codes that are numbers.
     Vllm,

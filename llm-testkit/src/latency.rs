@@ -98,7 +98,7 @@ impl Latency {
         self.scale
     }
 
-    /// Returns the times of `tokens` tokens, from the call's arrival. There is always a first one.
+    /// Returns the times at which the tokens are generated, from the call's arrival. There is always at least one.
     pub(crate) fn schedule(&self, prng: &mut Prng, tokens: u64) -> Vec<Duration> {
         let mut at = stretch(self.first_token.draw(prng), self.scale);
         let mut moments = vec![at];

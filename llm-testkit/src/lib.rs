@@ -51,10 +51,11 @@
 //! in full if the response is in one piece, and otherwise for the prompt and the tokens generated until then. Refusals and
 //! the replacements of a response by a fault cost nothing.
 //!
-//! A vendor enforces [`Limit`]s per key and per organisation, and a number of requests per client's address, with a log of
-//! admitted calls. It checks those of the address first, the others after the key and the form of the request, and before
-//! any fault. Headers state when a limit is whole again in each vendor's sense: OpenAI, Groq and Anthropic as if it was refilled
-//! continuously, Azure until its window renews, Mistral not at all. A call that one of them refuses counts in none.
+//! A vendor enforces [`Limit`]s per key and per organisation, and a number of requests per client's address, with a log
+//! of admitted calls. It checks those of the address first, the others after the key and the form of the request, and
+//! before any fault. Headers state the time until a limit is reset as each vendor does: OpenAI, Groq and Anthropic as
+//! if the limit was refilled continuously, Azure until its window ends, Mistral not at all. A call that a limit refuses
+//! counts in none of the limits.
 //!
 //! Each organisation may have a prompt cache ([`VendorBuilder::prompt_cache`]). Usage and bills state the cached tokens of a
 //! prompt, and limits of input tokens do not count them.

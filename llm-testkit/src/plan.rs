@@ -8,50 +8,50 @@ use std::time::Duration;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CallId(pub u64);
 
-/// Whole response to one call, with its times. A transport plays it.
+/// Complete response to one call, with the times of its parts. A transport plays it.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Plan {
-    /// Number of the call, for [`Vendor::settle`](crate::Vendor::settle) when it has ended.
+    /// Number of the call, to be passed to [`Vendor::settle`](crate::Vendor::settle) when the call has ended.
     pub call: CallId,
     /// Time of the head (status and headers).
     pub head: Head,
-    /// Status.
+    /// HTTP status of the response.
     pub status: StatusCode,
-    /// Headers of the request.
+    /// Headers of the response.
     pub headers: HeaderMap,
     /// Frames of the body in order. Their times never decrease.
     pub frames: Vec<Frame>,
-    /// End of the body after the last frame.
+    /// Way in which the body ends after the last frame.
     pub end: End,
 }
 
-/// Time of a response's head, from the call's arrival.
+/// Time of a response's head, from the arrival of the call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Head {
-    /// Sent after this time.
+    /// The head is sent after this time.
     At(Duration),
-    /// Never: the call hangs until the client cancels it.
+    /// The head is never sent: the call hangs until the client cancels it.
     Never,
-    /// Closes the connection after this time, without a response.
+    /// The connection is closed after this time, without a response.
     Reset(Duration),
 }
 
 /// Piece of a body.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Frame {
-    /// Time at which it is due, from the call's arrival.
+    /// Time at which the frame is due, from the arrival of the call.
     pub at: Duration,
-    /// Bytes.
+    /// Bytes of the frame.
     pub bytes: Bytes,
-    /// Number of output tokens in it.
+    /// Number of output tokens in the frame.
     pub tokens: u64,
 }
 
-/// End of a body after its last frame.
+/// Way in which a body ends after its last frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum End {
-    /// The body ends as it should.
+    /// The body ends normally.
     Done,
     /// The connection is closed in the middle of the body.
     Cut,
@@ -59,7 +59,7 @@ pub enum End {
     Stall,
 }
 
-/// Outcome of a call as the vendor sees it.
+/// Outcome of a call, from the vendor's side.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
     /// The whole plan was played.

@@ -1,4 +1,4 @@
-//! Response before its headers, and the effects of faults on it.
+//! Response before its headers are known, and the effects of faults on it.
 
 use crate::billing::CallKind;
 use crate::fault::{Fault, RefusalKind};
@@ -13,7 +13,7 @@ use bytes::{Bytes, BytesMut};
 use serde_json::Value;
 use std::time::Duration;
 
-/// Largest number of frames of a body in one piece, for faults in its middle.
+/// Largest number of frames of a body that is not streamed, so that faults can hit its middle.
 const PIECES: usize = 8;
 
 /// Response with status 200, as frames with times.
@@ -23,7 +23,7 @@ pub(crate) struct PlannedResponse {
     pub(crate) head: Head,
     pub(crate) end: End,
     pub(crate) streamed: bool,
-    /// Length of a body in one piece, for its header.
+    /// Length of a body that is not streamed, for the header `content-length`.
     pub(crate) length: Option<usize>,
     pub(crate) charge: Option<Charge>,
 }
@@ -68,7 +68,7 @@ impl ResponseWriter<'_> {
         };
         if let (Some(Fault::HugeEvent(length)), true) = (self.fault, response.stream) {
             let bytes = self.protocol.huge_event(&response, *length);
-            // NOTE: second where a stream opens with one event, third where it opens with two.
+            // NOTE: the second frame if a stream begins with one event, the third if it begins with two.
             let index = if self.protocol.format() == Format::Anthropic { 2 } else { 1 };
             frames.insert(index.min(frames.len()), Frame { at: timeline.first(), bytes, tokens: 0 });
         }
@@ -126,7 +126,7 @@ impl PlannedResponse {
         Self { frames, head, end: End::Done, streamed, length: None, charge: Some(charge) }
     }
 
-    /// Applies a fault. `error` returns an error after a number of events, and one in one piece.
+    /// Applies a fault. `error` returns an error as an event after a number of others, and as a complete body.
     fn with_fault(mut self, fault: Option<&Fault>, error: impl Fn(usize) -> (Bytes, Value)) -> Self {
         match fault {
             Some(Fault::HugeEvent(length)) if !self.streamed => self.pad(*length),
@@ -154,7 +154,7 @@ impl PlannedResponse {
         self
     }
 
-    /// Inserts white space before the last byte of a body in one piece.
+    /// Inserts white space before the last byte of a body that is not streamed.
     fn pad(&mut self, length: usize) {
         self.edit(0, |bytes| {
             let (body, brace) = bytes.split_at(bytes.len().saturating_sub(1));
@@ -198,7 +198,7 @@ impl PlannedResponse {
     }
 }
 
-/// Returns the same bytes in frames of `size`. The tokens of a frame belong to its first piece.
+/// Returns the same bytes in frames of `size` bytes. The tokens of a frame belong to its first piece.
 fn shred(frames: &[Frame], size: usize) -> Vec<Frame> {
     let pieces = frames.iter().flat_map(|frame| {
         let starts = (0..frame.bytes.len()).step_by(size);
@@ -211,8 +211,8 @@ fn shred(frames: &[Frame], size: usize) -> Vec<Frame> {
     pieces.collect()
 }
 
-/// Inserts two bytes that are not UTF-8 into the first string of the content, or of the object's type if there is no
-/// content, or at the beginning.
+/// Inserts two bytes that are not UTF-8: into the first string of the content, otherwise into that of the object's
+/// type, otherwise at the beginning.
 fn invalidate(bytes: &[u8]) -> Bytes {
     let markers: [&[u8]; 4] = [b"\"content\":\"", b"\"text\":\"", b"\"object\":\"", b"\"type\":\""];
     let find =

@@ -36,7 +36,7 @@ impl Prng {
 
     /// Returns a number in `0.0..1.0`.
     pub(crate) fn unit(&mut self) -> f64 {
-        // NOTE: 53 bits are what an `f64` holds exactly.
+        // NOTE: an `f64` can hold exactly 53 bits.
         (self.next() >> 11) as f64 / (1_u64 << 53) as f64
     }
 }

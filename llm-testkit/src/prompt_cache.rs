@@ -7,10 +7,10 @@ use serde_json::Value;
 use std::collections::HashMap;
 use std::time::Duration;
 
-/// Number of beginnings above which those that have expired are removed.
+/// Number of cached beginnings above which those that have expired are removed.
 const SWEEP: usize = 1 << 16;
 
-/// Beginnings of chats, by organisation: each run of leading messages that a chat had.
+/// Beginnings of chats (runs of leading messages), by organisation.
 #[derive(Debug)]
 pub(crate) struct PromptCache {
     /// Tokens of the shortest beginning that is cached.
@@ -25,7 +25,7 @@ impl PromptCache {
         Self { least, ttl, used: HashMap::new() }
     }
 
-    /// Returns the tokens of the longest beginning of a chat that an organisation has cached.
+    /// Returns the number of tokens in the longest beginning of a chat that an organisation has cached.
     pub(crate) fn cached(&self, now: Duration, organisation: &str, body: &Value) -> u64 {
         let is_fresh = |hash: u64| {
             let used = self.used.get(&(organisation.to_owned(), hash));

@@ -30,7 +30,7 @@ pub(crate) struct Target {
     pub(crate) model: Option<String>,
     /// True if the path requests a stream; `None` if it does not state it.
     pub(crate) stream: Option<bool>,
-    /// True for Gemini's stream as one array, and for its embedding outside of a list.
+    /// True for a Gemini stream that is one array, and for a Gemini embedding outside of a list.
     pub(crate) bare: bool,
 }
 
@@ -53,9 +53,9 @@ pub(crate) struct CanonicalRequest {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Thinking {
     Never,
-    /// Reasoning by the vendor's settings.
+    /// Reasoning as the vendor's settings say.
     AsSet,
-    /// Reasoning by request; `shown` if the response must contain it.
+    /// Reasoning that the request asks for; `shown` if the response must contain it.
     Asked {
         shown: bool,
     },
@@ -66,7 +66,7 @@ pub(crate) struct HeaderContext<'a> {
     pub(crate) request_id: &'a str,
     pub(crate) taken: Duration,
     pub(crate) limits: Option<&'a RateLimits>,
-    /// Tokens of the prompt; 0 without one.
+    /// Number of tokens of the prompt; 0 for a request without one.
     pub(crate) input: u64,
     pub(crate) wall: SystemTime,
 }
@@ -77,11 +77,11 @@ pub(crate) trait Protocol: Sync {
     fn route(&self, method: &Method, uri: &Uri) -> Result<Target, Refusal>;
     /// Returns the key of a call; empty if the format needs none.
     fn key(&self, request: &Request<Bytes>) -> Option<String>;
-    /// Refuses requests with wrong headers.
+    /// Returns a refusal for a request with wrong headers.
     fn admit(&self, _: &HeaderMap) -> Result<(), Refusal> {
         Ok(())
     }
-    /// Returns the refusal of filtered content, if the format has no response for it.
+    /// Returns the refusal for filtered content, for formats that have no response for it.
     fn filtered(&self) -> Option<Refusal> {
         None
     }
@@ -100,7 +100,7 @@ pub(crate) trait Protocol: Sync {
     fn error_event(&self, error: &Value, response: &ChatResponse, before: usize) -> Bytes;
     fn content_type(&self, stream: bool, bare: bool) -> &'static str;
     fn headers(&self, headers: &mut HeaderMap, context: &HeaderContext<'_>);
-    /// Writes the time until a retry, or that a retry is useless.
+    /// Writes the header with the time until a retry, or the one which says that a retry is useless.
     fn refusal_headers(&self, headers: &mut HeaderMap, refusal: &Refusal, wall: SystemTime);
 }
 

@@ -2,7 +2,7 @@
 
 use crate::fault::Fault;
 
-/// Fault and the calls that it applies to: all calls unless the rule is narrowed.
+/// Fault, and the calls that it applies to: all calls, unless the rule is restricted.
 ///
 /// ```
 /// use llm_testkit::{Fault, RetryForm, Rule};
@@ -27,7 +27,7 @@ impl Rule {
         Self { fault, prompt: None, key: None, model: None, skip: 0, times: None }
     }
 
-    /// Narrows the rule to calls whose prompt contains `part`.
+    /// Restricts the rule to calls whose prompt contains `part`.
     ///
     /// The prompt is the text of a chat's messages or of an embedding's inputs, in any format. A body that cannot be parsed
     /// counts as a prompt.
@@ -37,14 +37,14 @@ impl Rule {
         self
     }
 
-    /// Narrows the rule to calls with `key`.
+    /// Restricts the rule to calls with `key`.
     #[must_use]
     pub fn key(mut self, key: impl Into<String>) -> Self {
         self.key = Some(key.into());
         self
     }
 
-    /// Narrows the rule to calls for `model`.
+    /// Restricts the rule to calls for `model`.
     #[must_use]
     pub fn model(mut self, model: impl Into<String>) -> Self {
         self.model = Some(model.into());
@@ -79,7 +79,7 @@ pub(crate) struct CallTraits<'a> {
     pub(crate) model: &'a str,
 }
 
-/// The rules in force, in the order they were given.
+/// Rules in force, in the order in which they were added.
 #[derive(Debug, Default)]
 pub(crate) struct Rules(Vec<Rule>);
 

@@ -24,7 +24,7 @@ pub(crate) struct Settings {
     /// Served models; `None` for any model.
     pub(crate) models: Option<BTreeSet<String>>,
     pub(crate) prices: Prices,
-    /// Source of the texts of responses, before the generated ones.
+    /// Function that writes texts of responses. Without one, or if it returns none, texts are generated.
     pub(crate) responder: Option<Responder>,
     pub(crate) response_tokens: RangeInclusive<u64>,
     pub(crate) reasoning_tokens: u64,

@@ -1,4 +1,4 @@
-//! State machine of a vendor, without I/O, timers and tasks. Its callers pass the time.
+//! State machine of a vendor, without I/O, timers and tasks. Its callers pass the current time.
 
 use crate::billing::Bill;
 use crate::fault::{Fault, RetryForm};
@@ -50,7 +50,7 @@ struct Running {
     schedule: Option<Vec<(Duration, u64)>>,
 }
 
-/// Response before its headers are complete.
+/// Response whose headers are not complete yet.
 struct Draft {
     status: StatusCode,
     headers: HeaderMap,
@@ -132,7 +132,7 @@ impl State {
         Plan { call, head: reply.head, status, headers, frames: reply.frames, end: reply.end }
     }
 
-    /// Ends a call and bills it. A call that has ended already is unchanged.
+    /// Ends a call and bills it. Has no effect on a call that has ended already.
     pub(crate) fn settle(&mut self, now: Duration, call: CallId, outcome: Outcome) {
         let Some(running) = self.running.remove(&call) else { return };
         let Some(charge) = running.charge else { return };
@@ -265,7 +265,7 @@ impl State {
         }
     }
 
-    /// Returns the response to a call beyond the limit of its client's address, if it is.
+    /// Returns the response to a call that exceeds the limit of its client's address; `None` if it does not.
     fn refused_by_address(&mut self, incoming: &Incoming<'_>) -> Option<Draft> {
         let ClientAddress(address) = incoming.request.extensions().get().copied()?;
         let limited = self.limiter.admit_from(incoming.now, incoming.call, &incoming.key, address).err()?;
@@ -391,8 +391,8 @@ impl State {
         if let Some(length) = draft.reply.length {
             headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
         }
-        // NOTE: a header map's iterator names only the first of several values of a name; each name is replaced as a
-        // whole.
+        // NOTE: the iterator of a header map yields a name only for the first of its values, so each name is replaced
+        // with all of its values.
         for name in draft.headers.keys() {
             headers.remove(name);
             for value in draft.headers.get_all(name) {
@@ -403,20 +403,20 @@ impl State {
     }
 }
 
-/// Returns a bare 429, as a proxy in front of the vendor sends it.
+/// Returns a bare 429, as from a proxy in front of the vendor.
 fn throttled() -> Draft {
     let body = Bytes::from_static(b"too many requests\n");
     Draft { headers: content_type("text/plain"), ..plain(StatusCode::TOO_MANY_REQUESTS, body) }
 }
 
-/// Returns the amounts that a chat requests, of whose prompt so many tokens are cached.
+/// Returns the amounts that a chat requests from limits. `cached` tokens of its prompt are cached.
 fn chat_demand(body: &Value, cached: u64) -> Demand {
     let most = body["max_completion_tokens"].as_u64().or(body["max_tokens"].as_u64()).unwrap_or(0);
     let choices = body["n"].as_u64().unwrap_or(1);
     Demand { input: tokens::chat_input(body), cached, most_output: most.saturating_mul(choices), ..Demand::default() }
 }
 
-/// Returns a response in one piece, without delay and charge.
+/// Returns a response that is not streamed, has no delay and costs nothing.
 fn plain(status: StatusCode, bytes: Bytes) -> Draft {
     let length = Some(bytes.len());
     let frames = if bytes.is_empty() { Vec::new() } else { vec![Frame { at: Duration::ZERO, bytes, tokens: 0 }] };

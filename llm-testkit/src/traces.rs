@@ -19,10 +19,10 @@ use tracing::{
 
 /// Recording of the spans and events that the current thread emits, until it is dropped.
 ///
-/// Tests of one program run beside each other, and `tracing` remembers for the whole process whether a callsite is of
-/// interest: a subscriber that is set for one thread loses the callsites that another thread reaches first. All
-/// recordings therefore share one subscriber, which is set for the process. A program that sets a global subscriber of
-/// its own cannot use recordings.
+/// Tests of one program run in parallel, and `tracing` caches for the whole process if a callsite is of interest. A
+/// subscriber that is set for one thread would therefore miss callsites that another thread reaches first. All
+/// recordings share one subscriber, which is set for the process. A program that sets its own global subscriber cannot
+/// use recordings.
 ///
 /// A runtime of the flavor `current_thread` keeps all tasks on the recording thread.
 ///
@@ -41,11 +41,11 @@ pub struct Traces(PhantomData<*const ()>);
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Trace {
-    /// Name of the span; of an event, the name that `tracing` gives it.
+    /// Name of the span. For an event it is the name that `tracing` generates.
     pub name: &'static str,
-    /// Fields with their values as text, strings without quotes. Values that a span gets later come last.
+    /// Fields with their values as text, strings without quotes. Values that are recorded on a span later come last.
     pub fields: Vec<(&'static str, String)>,
-    /// `None` for an event.
+    /// Id of the span; `None` for an event.
     span: Option<u64>,
 }
 
@@ -64,14 +64,15 @@ impl Traces {
         INSTALLED.call_once(|| {
             tracing::subscriber::set_global_default(Recorder).expect("the process has no other global subscriber");
         });
-        // A callsite that was first reached while the subscriber was being set may have missed it.
+        // A callsite that was first reached while the subscriber was being set may have cached that it is of no
+        // interest.
         tracing::callsite::rebuild_interest_cache();
         let before = RECORDED.replace(Some(Vec::new()));
         assert!(before.is_none(), "this thread records already");
         Self(PhantomData)
     }
 
-    /// Returns what was recorded since the last call, in the order in which it began.
+    /// Returns the spans and events since the last call, in the order in which they began.
     pub fn take(&self) -> Vec<Trace> {
         RECORDED.with_borrow_mut(|recorded| recorded.replace(Vec::new())).unwrap_or_default()
     }
@@ -89,12 +90,12 @@ impl Drop for Traces {
     }
 }
 
-/// Subscriber of the process. It is interested in what a recording thread emits.
+/// Subscriber of the process. It is interested in the spans and events of recording threads.
 struct Recorder;
 
 impl Recorder {
     fn add(name: &'static str, span: Option<u64>, record: impl FnOnce(&mut Fields)) {
-        // Formatting a value may emit something itself: nothing is borrowed meanwhile.
+        // Formatting a value may emit spans or events itself, so nothing is borrowed meanwhile.
         let mut fields = Fields(Vec::new());
         record(&mut fields);
         RECORDED.with_borrow_mut(|recorded| {
@@ -129,7 +130,7 @@ impl Subscriber for Recorder {
             if let Some(trace) = spans.rev().find(|trace| trace.span == Some(span.into_u64())) {
                 trace.fields.append(&mut fields.0);
             } else if let Some(recorded) = recorded {
-                // The span itself was taken already.
+                // The span itself was returned by an earlier `take`.
                 recorded.push(Trace { name: "", fields: fields.0, span: Some(span.into_u64()) });
             }
         });

@@ -189,7 +189,7 @@ impl Vendor {
     ///
     /// It misses earlier changes, so prefer [`wait_until`](Self::wait_until).
     pub async fn changed(&self) {
-        // NOTE: the sender lives in `self`, so that the channel is open.
+        // NOTE: `self` owns the sender, so the channel is open.
         let _ = self.shared.changes.subscribe().changed().await;
     }
 
@@ -223,7 +223,7 @@ impl Vendor {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        // NOTE: a test that panicked while it read has changed nothing.
+        // NOTE: a test can panic only while it reads, which changes nothing.
         self.shared.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

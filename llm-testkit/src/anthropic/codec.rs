@@ -76,7 +76,7 @@ impl Protocol for Anthropic {
     }
 
     fn embeddings(&self, _: &EmbeddingResponse, _: bool) -> Value {
-        // NOTE: no path of this format leads here.
+        // NOTE: no path of this format has this endpoint.
         Value::Null
     }
 
@@ -149,7 +149,7 @@ fn thinking(body: &Value) -> Result<Thinking, Refusal> {
     }
 }
 
-/// Returns an instant in seconds, rounded up: `2026-08-19T14:34:53Z`.
+/// Returns a time to the second, rounded up: `2026-08-19T14:34:53Z`.
 fn rfc3339(time: SystemTime) -> String {
     let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let seconds = since.as_secs() + u64::from(since.subsec_nanos() > 0);
@@ -158,7 +158,8 @@ fn rfc3339(time: SystemTime) -> String {
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
 }
 
-/// Returns year, month and day of a day since 1970, by counting through eras of 400 years that begin in March.
+/// Returns year, month and day for a number of days since 1970. The computation uses eras of 400 years that begin in
+/// March.
 fn civil(days: u64) -> (u64, u64, u64) {
     let shifted = days + 719_468;
     let (era, day) = (shifted / 146_097, shifted % 146_097);

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 /// Converts a request into OpenAI's form, which [`response_hash`](crate::openai::response_hash) and
 /// [`tokens`](crate::tokens) read.
 ///
-/// `cache_control` is omitted everywhere. Fields without an equal keep their names.
+/// `cache_control` is omitted everywhere. Fields that OpenAI's format does not have keep their names.
 pub fn as_openai(body: &Value) -> Value {
     let Some(fields) = body.as_object() else { return body.clone() };
     let mut to = Map::new();
@@ -16,7 +16,7 @@ pub fn as_openai(body: &Value) -> Value {
     }
     for (name, value) in fields {
         match name.as_str() {
-            // NOTE: there is one choice only, whatever a field of another vendor states.
+            // NOTE: this format has only one choice, even if the request has another vendor's field for more.
             "system" | "cache_control" | "n" => {}
             "messages" => messages.extend(value.as_array().into_iter().flatten().flat_map(message)),
             "stop_sequences" => drop(to.insert("stop".into(), value.clone())),

@@ -61,13 +61,13 @@ pub(super) fn huge(response: &ChatResponse, length: usize) -> Bytes {
     let part = match &choice.content {
         _ if choice.thinking > 0 => json!({"type": "thinking_delta", "thinking": "x".repeat(length)}),
         Content::Text(_) => fragment(choice, "x".repeat(length)),
-        // NOTE: white space, so that the arguments stay JSON.
+        // NOTE: white space keeps the arguments valid JSON.
         Content::Tool { .. } => fragment(choice, " ".repeat(length)),
     };
     event(&delta(0, part))
 }
 
-/// Returns an event, named as its data is.
+/// Returns an event whose name is the `type` of its data.
 pub(super) fn event(data: &Value) -> Bytes {
     format!("event: {}\ndata: {data}\n\n", data["type"].as_str().unwrap_or_default()).into()
 }
@@ -81,7 +81,7 @@ fn thoughts(choice: &Choice, per_delta: usize) -> Vec<(String, u64)> {
     groups.map(|text| (tokens::count(&text), text)).map(|(tokens, text)| (text, tokens)).collect()
 }
 
-/// Returns the empty content block; none if there is no content.
+/// Returns the first, empty state of the content block; `None` if there is no content.
 fn block(choice: &Choice) -> Option<Value> {
     match &choice.content {
         Content::Text(text) => (!text.is_empty()).then(|| json!({"type": "text", "text": ""})),

@@ -1,4 +1,4 @@
-//! Messages in one piece.
+//! Messages that are not streamed.
 
 use crate::response::{ChatResponse, Choice, Content, Finish, arguments};
 use serde_json::{Value, json};
@@ -14,7 +14,7 @@ pub(super) fn message(response: &ChatResponse, usage: bool) -> Value {
         Content::Text(text) if text.is_empty() => {}
         Content::Text(text) => content.push(json!({"type": "text", "text": text})),
         Content::Tool { hash, name, arguments: text } => {
-            // NOTE: truncated or corrupt arguments are no object and remain text.
+            // NOTE: truncated or corrupt arguments are not an object, so they remain text.
             let input = arguments(text).unwrap_or_else(|| json!(text));
             content.push(json!({"type": "tool_use", "id": call_id(*hash), "name": name, "input": input}));
         }
@@ -63,7 +63,7 @@ pub(super) fn usage(response: &ChatResponse, output: u64) -> Value {
     })
 }
 
-/// Returns the reasoning that the request wants to read.
+/// Returns the reasoning, if the request asks for it to be shown.
 pub(super) fn thoughts(choice: &Choice) -> &str {
     if choice.shown { &choice.thoughts } else { "" }
 }

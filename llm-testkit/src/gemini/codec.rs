@@ -19,7 +19,7 @@ pub(crate) struct Gemini;
 /// Versions of the API, each at a path of its own.
 const VERSIONS: [&str; 2] = ["/v1beta/", "/v1/"];
 
-/// Splits a path into the directory of a model below the version, if any, and what follows.
+/// Splits a path into the directory of a model below the version, if there is one, and the rest.
 fn place(path: &str) -> Option<(&str, &str)> {
     let below = VERSIONS.iter().find_map(|version| path.strip_prefix(version))?;
     let (directory, last) = below.rsplit_once('/').unwrap_or(("", below));
@@ -126,7 +126,7 @@ impl Protocol for Gemini {
     }
 
     fn headers(&self, _: &mut HeaderMap, _: &HeaderContext<'_>) {
-        // NOTE: no limits and no request id: the body of a response holds its id.
+        // NOTE: Gemini has no headers for limits or a request id. The body of a response contains its id.
     }
 
     fn refusal_headers(&self, _: &mut HeaderMap, _: &Refusal, _: SystemTime) {}

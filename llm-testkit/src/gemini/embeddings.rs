@@ -1,11 +1,12 @@
-//! Embeddings.
+//! Conversion of embedding requests.
 
 use super::request::{field, joined_text};
 use crate::refusal::Refusal;
 use crate::response::EmbeddingResponse;
 use serde_json::{Value, json};
 
-/// Converts one request, or a batch of them, to OpenAI's form. All of a batch have the same length of vectors.
+/// Converts one request, or a batch of them, to OpenAI's form. All requests of a batch must ask for vectors of the same
+/// length.
 pub(super) fn as_openai(model: &str, single: bool, body: &Value) -> Result<Value, Refusal> {
     let requests =
         if single { std::slice::from_ref(body) } else { body["requests"].as_array().map_or(&[][..], Vec::as_slice) };

@@ -1,6 +1,6 @@
 //! Gemini's `generateContent` and related methods, from the vendor's side.
 //!
-//! A request gets the same text as the equal request in OpenAI's format; see [`as_openai`].
+//! A request gets the same text as the equivalent request in OpenAI's format; see [`as_openai`].
 
 mod codec;
 mod embeddings;

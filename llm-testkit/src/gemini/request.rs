@@ -22,7 +22,7 @@ const NAMES: [(&str, &str); 12] = [
 /// Converts a `generateContent` request for `model` into OpenAI's form, which
 /// [`response_hash`](crate::openai::response_hash) and [`tokens`](crate::tokens) read.
 ///
-/// Names may be in camel or in snake case. Fields without an equal keep their names.
+/// Names may be in camel or in snake case. Fields that OpenAI's format does not have keep their names.
 pub fn as_openai(model: &str, body: &Value) -> Value {
     let mut to = Map::new();
     to.insert("model".into(), json!(model));
@@ -34,7 +34,7 @@ pub fn as_openai(model: &str, body: &Value) -> Value {
             "generationConfig" => config(&mut to, value),
             "tools" => drop(to.insert("tools".into(), tools(value))),
             "toolConfig" => to.extend(choice(value).map(|choice| ("tool_choice".into(), choice))),
-            // NOTE: fields of another vendor that would change the request.
+            // NOTE: these are fields of another vendor, which would change the request.
             "model" | "messages" | "stream" | "n" => {}
             other => drop(to.insert(other.into(), value.clone())),
         }

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 use std::time::Duration;
 
-/// Returns the response as pieces, one to a frame.
+/// Returns the response as chunks, one in each frame.
 pub(super) fn events(response: &ChatResponse, timeline: &Timeline<'_>, with_usage: bool) -> Vec<Frame> {
     let mut stream = Stream { response, with_usage, said: 0, thought: 0, frames: Vec::new() };
     if is_blocked(response) {
@@ -29,13 +29,13 @@ pub(super) fn events(response: &ChatResponse, timeline: &Timeline<'_>, with_usag
             );
         }
     }
-    // NOTE: hidden reasoning is generated before the first visible piece.
+    // NOTE: hidden reasoning is generated before the first visible chunk.
     let mut hidden = response.thinking() - stream.thought;
     stream.thought = response.thinking();
     for delta in response.deltas(timeline) {
         stream.said += delta.tokens;
         hidden += delta.tokens;
-        // NOTE: a call is sent whole, at the time of its last token.
+        // NOTE: a call is sent in one piece, at the time of its last token.
         if matches!(delta.choice.content, Content::Text(_)) {
             let parts = said(delta.choice, &delta.text).into_iter().collect();
             stream.candidate(delta.at, std::mem::take(&mut hidden), candidate(delta.index, parts, None));
@@ -51,13 +51,13 @@ pub(super) fn events(response: &ChatResponse, timeline: &Timeline<'_>, with_usag
     stream.close()
 }
 
-/// Returns a piece with `length` bytes of text in it, to be the second one or later.
+/// Returns a chunk with `length` bytes of text, for the second position or later.
 pub(super) fn huge(response: &ChatResponse, length: usize) -> Bytes {
     let parts = vec![json!({"text": "x".repeat(length)})];
     piece(&envelope(response, vec![candidate(0, parts, None)], None), response.bare, 1)
 }
 
-/// Returns the last piece, after `before` others.
+/// Returns the last chunk, after `before` others.
 pub(super) fn last(value: &Value, bare: bool, before: usize) -> Bytes {
     let end: &[u8] = if bare { b"\r\n]" } else { b"" };
     [&piece(value, bare, before), end].concat().into()
@@ -75,7 +75,7 @@ fn piece(value: &Value, bare: bool, before: usize) -> Bytes {
 struct Stream<'a> {
     response: &'a ChatResponse,
     with_usage: bool,
-    /// Tokens so far.
+    /// Number of content tokens so far.
     said: u64,
     thought: u64,
     frames: Vec<Frame>,

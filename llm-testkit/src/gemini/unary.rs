@@ -1,9 +1,9 @@
-//! Responses in one piece.
+//! Responses that are not streamed.
 
 use crate::response::{ChatResponse, Choice, Content, Finish, arguments};
 use serde_json::{Value, json};
 
-/// Returns the response in one piece.
+/// Returns the response that is not streamed.
 pub(super) fn whole(response: &ChatResponse, usage: bool) -> Value {
     if is_blocked(response) {
         return blocked(response, usage);
@@ -20,7 +20,7 @@ pub(super) fn whole(response: &ChatResponse, usage: bool) -> Value {
     envelope(response, candidates, usage.then(|| self::usage(response, response.said(), response.thinking())))
 }
 
-/// Returns a whole response, or one chunk of a stream.
+/// Returns a complete response, or one chunk of a stream.
 pub(super) fn envelope(response: &ChatResponse, candidates: Vec<Value>, usage: Option<Value>) -> Value {
     let mut body = json!({"candidates": candidates, "modelVersion": response.model, "responseId": response.id});
     if let Some(usage) = usage {
@@ -56,7 +56,7 @@ pub(super) fn candidate(index: usize, parts: Vec<Value>, ended: Option<&Choice>)
     candidate
 }
 
-/// Returns the content as a part: `text`, or the whole function call if it is one.
+/// Returns the content as a part: `text`, or the complete function call if the content is one.
 pub(super) fn said(choice: &Choice, text: &str) -> Option<Value> {
     let mut part = match &choice.content {
         Content::Text(_) => return Some(json!({"text": text})),
@@ -70,7 +70,7 @@ pub(super) fn said(choice: &Choice, text: &str) -> Option<Value> {
     Some(part)
 }
 
-/// Returns the usage. Reasoning is no part of the candidates' tokens.
+/// Returns the usage. Tokens of reasoning are not part of the candidates' tokens.
 pub(super) fn usage(response: &ChatResponse, said: u64, thought: u64) -> Value {
     let text = |tokens: u64| json!([{"modality": "TEXT", "tokenCount": tokens}]);
     let mut usage = json!({

@@ -1,23 +1,23 @@
-//! The rate limits that the vendor advertises.
+//! Rate limits that the vendor advertises.
 
 use std::time::Duration;
 
-/// Figures that the rate limit headers of every response state, in the names and forms of the vendor's format.
+/// Rate limits that the headers of every response state, with the names and forms of the vendor's format.
 ///
-/// They enforce nothing. The figures of an enforced [`Limit`](super::Limit) replace them.
+/// They are not enforced. The values of an enforced [`Limit`](super::Limit) replace them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RateLimits {
-    /// Requests.
+    /// Limit on requests.
     pub requests: Window,
-    /// Tokens; the tightest limit if there are limits on several kinds of them.
+    /// Limit on tokens. If there are limits on several kinds of tokens, it is the tightest.
     pub tokens: Window,
-    /// Tokens of prompts, for vendors that count them separately (Anthropic).
+    /// Limit on tokens of prompts, for vendors that count them separately (Anthropic).
     pub input_tokens: Window,
-    /// Tokens of responses, for vendors that count them separately (Anthropic).
+    /// Limit on tokens of responses, for vendors that count them separately (Anthropic).
     pub output_tokens: Window,
 }
 
-/// One limit.
+/// Values of one advertised limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Window {
     /// Largest amount that one window admits.
@@ -29,7 +29,7 @@ pub struct Window {
 }
 
 impl RateLimits {
-    /// Returns the figures for a call that exceeded them.
+    /// Returns the values for a call that exceeded the limit.
     pub(crate) fn refused(&self, retry_after: Duration) -> Self {
         Self { requests: Window { remaining: 0, reset: retry_after, ..self.requests }, ..*self }
     }

@@ -29,7 +29,7 @@ pub struct Limit {
     pub(crate) model: Option<&'static str>,
 }
 
-/// Unit of a limit.
+/// Amount that a limit counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Measure {
     Requests,
@@ -56,7 +56,7 @@ impl Limit {
         Self { measure: Measure::Reserved, ..Self::requests(most, per) }
     }
 
-    /// Allows at most `most` tokens in any `per`: those of the prompt count when a call is admitted, and those of the
+    /// Allows at most `most` tokens in any `per`. Tokens of the prompt count when a call is admitted, tokens of the
     /// response when it has ended. A call is admitted if its prompt fits.
     pub fn used_tokens(most: u64, per: Duration) -> Self {
         Self { measure: Measure::Used, ..Self::requests(most, per) }
@@ -76,19 +76,20 @@ impl Limit {
 
     /// Enforces the limit in each `slice` of the window too, as vendors do.
     ///
-    /// 60 requests a minute in slices of a second admit one request in any second. A slice admits at least 1.
+    /// For example, 60 requests a minute in slices of a second admit one request in any second. A slice admits at least
+    /// 1.
     #[must_use]
     pub fn in_slices_of(self, slice: Duration) -> Self {
         Self { slice: Some(slice.min(self.per)), ..self }
     }
 
-    /// Limits requests for this model only, as vendors do. All models together by default.
+    /// Limits requests for this model only. By default a limit counts the requests for all models together.
     #[must_use]
     pub fn of_model(self, model: &'static str) -> Self {
         Self { model: Some(model), ..self }
     }
 
-    /// Returns true if requests for a model count.
+    /// Returns `true` if the limit counts requests for a model.
     pub(super) fn counts(&self, model: &str) -> bool {
         self.model.is_none_or(|of| of == model)
     }

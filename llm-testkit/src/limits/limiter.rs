@@ -15,22 +15,22 @@ pub struct Limited {
     pub call: CallId,
     /// Key of the call.
     pub key: String,
-    /// The organisation whose limit it was; `None` if it was the key's own or the address's.
+    /// Organisation that the limit belongs to; `None` for a limit of the key or the address.
     pub organisation: Option<String>,
-    /// The client's address, if the limit was the address's.
+    /// Address of the client, if the limit belongs to it.
     pub address: Option<IpAddr>,
-    /// The limit that asks for the longest wait.
+    /// Limit that was exceeded. If several were, it is the one with the longest waiting time.
     pub limit: Limit,
-    /// Arrival of the call, from the vendor's start.
+    /// Arrival of the call, since the start of the vendor.
     pub at: Duration,
-    /// Time until it would be admitted; `None` if it exceeds the whole limit.
+    /// Time until the call would be admitted; `None` if it exceeds the limit of an empty window.
     pub retry_after: Option<Duration>,
 }
 
-/// Meaning of the time until a limit is whole again.
+/// Meaning of the time until the reset that headers state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ResetSense {
-    /// Time in which the used share flows back, as if the limit was refilled continuously.
+    /// Time in which the used amount is restored, as if the limit was refilled continuously.
     Refill,
     /// Time until the last admitted amount has left the window.
     Renewal,
@@ -44,7 +44,7 @@ pub(crate) struct ClientAddress(pub(crate) IpAddr);
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Demand {
     pub(crate) model: String,
-    /// Tokens of the prompt, of which `cached` are read from a cache.
+    /// Number of tokens of the prompt, `cached` of which are read from a cache.
     pub(crate) input: u64,
     pub(crate) cached: u64,
     /// Largest number of tokens in the response, if the request states it.
@@ -56,10 +56,10 @@ pub(crate) struct Demand {
 pub(crate) struct Limiter {
     /// Limits of each key.
     each: Vec<Limit>,
-    /// Limits of individual keys, which replace those of each key.
+    /// Limits of individual keys, which replace those in `each`.
     own: HashMap<String, Vec<Limit>>,
     organisations: HashMap<String, Organisation>,
-    /// Limit of each client's address.
+    /// Limit on the requests of each client address.
     each_address: Option<Limit>,
     logs: HashMap<Scope, Vec<Log>>,
 }
@@ -107,7 +107,8 @@ impl Limiter {
         self.each.is_empty() && self.own.is_empty() && self.organisations.is_empty()
     }
 
-    /// Admits a call at `now` and records it in every log, or in none if it exceeds one of the limits.
+    /// Admits a call at `now` and records it in the logs of all its limits. If it exceeds one of them, records it in
+    /// none.
     pub(crate) fn admit(
         &mut self,
         now: Duration,
@@ -119,7 +120,7 @@ impl Limiter {
         self.admit_in(now, call, key, &scopes, demand)
     }
 
-    /// Admits a call from a client's address as [`admit`](Self::admit) does, before its key is known to be right.
+    /// Admits a call from a client's address as [`admit`](Self::admit) does, before its key is checked.
     pub(crate) fn admit_from(
         &mut self,
         now: Duration,
@@ -174,10 +175,10 @@ impl Limiter {
         self.note(now, &scopes, model, |limit| limit.ending(output));
     }
 
-    /// Returns the figures that headers state for a key at `now`.
+    /// Returns the limits that headers state for a key at `now`.
     ///
-    /// For requests, all tokens, tokens of prompts and tokens of responses, it is the limit with the least remaining
-    /// amount, or the `advertised` one if none is enforced.
+    /// For each of requests, all tokens, tokens of prompts and tokens of responses, it is the limit with the smallest
+    /// remaining amount, or the `advertised` one if none is enforced.
     pub(crate) fn figures(
         &mut self,
         now: Duration,

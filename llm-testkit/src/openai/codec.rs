@@ -93,7 +93,7 @@ impl Protocol for OpenAi {
         if let (Some(model), Some(fields)) = (&target.model, body.as_object_mut()) {
             fields.insert("model".into(), json!(model));
         }
-        // Mistral's name of it.
+        // Mistral's word for `required`.
         if self.0.flavor == Flavor::Mistral && body["tool_choice"] == "any" {
             body["tool_choice"] = json!("required");
         }

@@ -2,22 +2,22 @@
 
 use crate::flavor::Flavor;
 
-/// Row of the table.
+/// Dialect of one vendor, as a row of the table.
 #[derive(Debug)]
 pub(crate) struct Dialect {
     pub(super) flavor: Flavor,
     /// Paths below which the API is served. The first is the documented one.
     pub(super) prefixes: &'static [&'static str],
-    /// A header for the key, beside the bearer token.
+    /// Name of a header for the key, as an alternative to the bearer token.
     pub(super) key_header: Option<&'static str>,
     /// True if calls without a key are served.
     pub(super) keyless: bool,
     pub(super) usage: UsageChunk,
     pub(super) thoughts: Thoughts,
-    /// A comment at the head of every stream.
+    /// Comment at the beginning of every stream.
     pub(super) comment: &'static str,
     pub(super) limits: LimitHeaders,
-    /// The header of the request id.
+    /// Name of the header with the request id.
     pub(super) request_id: Option<&'static str>,
     /// Fields of OpenAI's responses that this vendor does not send.
     pub(super) lacks: &'static [&'static str],
@@ -26,11 +26,11 @@ pub(crate) struct Dialect {
 /// Position of the usage in a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum UsageChunk {
-    /// In a chunk of its own, if requested.
+    /// In a separate chunk, if requested.
     Own,
     /// In the chunk that finishes the last choice, if requested.
     Finish,
-    /// The chunk that finishes the last choice carries it, requested or not.
+    /// In the chunk that finishes the last choice, requested or not.
     Unasked,
 }
 
@@ -38,20 +38,20 @@ pub(super) enum UsageChunk {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Thoughts {
     Hidden,
-    /// A field beside `content` holds it.
+    /// In a field beside `content`.
     Field(&'static str),
-    /// Parts of `content` hold it.
+    /// In parts of `content`.
     Parts,
 }
 
 /// Headers that advertise limits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum LimitHeaders {
-    /// `x-ratelimit-*`, resets as Go prints durations.
+    /// `x-ratelimit-*`, with resets as Go prints durations.
     Go,
-    /// `x-ratelimit-*`, resets in whole seconds.
+    /// `x-ratelimit-*`, with resets in whole seconds.
     Seconds,
-    /// `x-ratelimit-*-{req,tokens}-minute`, no resets.
+    /// `x-ratelimit-*-{req,tokens}-minute`, without resets.
     Minute,
     None,
 }

@@ -1,4 +1,4 @@
-//! Identity of requests.
+//! Hashes that identify requests.
 
 use crate::prng::mix;
 use serde_json::Value;
@@ -18,8 +18,8 @@ const TRANSPORT: [&str; 9] = [
 
 /// Returns a hash of the fields of a request's body that determine its response.
 ///
-/// The order of object keys does not count, nor do `stream`, `stream_options`, `user`, `safety_identifier`, `metadata`,
-/// `prompt_cache_*` and `encoding_format`. Everything else does, known or not.
+/// The hash ignores the order of object keys, and the fields `stream`, `stream_options`, `user`, `safety_identifier`,
+/// `metadata`, `prompt_cache_*` and `encoding_format`. All other fields count, even unknown ones.
 pub fn response_hash(body: &Value) -> u64 {
     let mut hash = Fnv::default();
     match body {

@@ -6,7 +6,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, header};
 use std::fmt::Display;
 use std::time::{Duration, SystemTime};
 
-/// Writes `x-ratelimit-{limit,remaining,reset}-{requests,tokens}`, the resets in `seconds` or as Go prints durations.
+/// Writes `x-ratelimit-{limit,remaining,reset}-{requests,tokens}`. Resets are in seconds if `seconds` is true,
+/// otherwise as Go prints durations.
 pub(super) fn limit_headers(headers: &mut HeaderMap, limits: &RateLimits, seconds: bool) {
     let reset = |reset: Duration| if seconds { ceil_seconds(reset).to_string() } else { go_duration(reset) };
     for (kind, window) in [("requests", &limits.requests), ("tokens", &limits.tokens)] {
@@ -16,7 +17,7 @@ pub(super) fn limit_headers(headers: &mut HeaderMap, limits: &RateLimits, second
     }
 }
 
-/// Writes `x-ratelimit-{limit,remaining}-{req,tokens}-minute` and what this call cost.
+/// Writes `x-ratelimit-{limit,remaining}-{req,tokens}-minute` and the tokens of this call.
 pub(super) fn minute_headers(headers: &mut HeaderMap, limits: &RateLimits, cost: u64) {
     for (kind, window) in [("req", &limits.requests), ("tokens", &limits.tokens)] {
         let name = |fact: &str| format!("x-ratelimit-{fact}-{kind}-minute");
@@ -32,7 +33,7 @@ pub(crate) fn insert(headers: &mut HeaderMap, name: String, text: impl Display) 
     headers.insert(name, value(text));
 }
 
-/// Writes when to come back, in the given form.
+/// Writes the time until a retry, in the given form.
 pub(crate) fn retry_headers(headers: &mut HeaderMap, after: Duration, form: RetryForm, wall: SystemTime) {
     let seconds = ceil_seconds(after);
     let millis = HeaderName::from_static("retry-after-ms");

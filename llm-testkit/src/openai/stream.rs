@@ -75,7 +75,7 @@ impl OpenAi {
         event(&chunk)
     }
 
-    /// Puts the usage into the chunk that finishes the last choice, where the vendor does so.
+    /// Puts the usage into the chunk that finishes the last choice, for vendors that do so.
     fn total(&self, end: &mut Value, response: &ChatResponse, asked: bool) {
         let mut usage = self.usage(response);
         self.strip(&mut usage);
@@ -89,7 +89,7 @@ impl OpenAi {
         }
     }
 
-    /// Returns one more chunk with usage; OpenRouter's has a choice in it.
+    /// Returns a further chunk with the usage. OpenRouter's has a choice too.
     fn total_chunk(&self, response: &ChatResponse) -> Value {
         let choices = match self.0.flavor {
             Flavor::OpenRouter => json!([delta(0, json!({"role": "assistant", "content": ""}))]),
@@ -101,7 +101,7 @@ impl OpenAi {
         chunk
     }
 
-    /// Puts the vendor's comment before the first event, into its frame.
+    /// Puts the vendor's comment before the first event, in the same frame.
     fn comment(&self, frames: &mut [Frame]) {
         if let Some(first) = frames.first_mut().filter(|_| !self.0.comment.is_empty()) {
             first.bytes = [self.0.comment.as_bytes(), &first.bytes].concat().into();
@@ -126,7 +126,7 @@ impl OpenAi {
         }
     }
 
-    /// Returns the reasoning as deltas, with their tokens; none if the vendor hides it.
+    /// Returns the reasoning as deltas, each with its number of tokens; none if the vendor hides it.
     fn thoughts(&self, choice: &Choice, per_delta: usize) -> Vec<(Value, u64)> {
         let write = |text: &str| match self.0.thoughts {
             Thoughts::Hidden => None,
@@ -138,7 +138,7 @@ impl OpenAi {
     }
 }
 
-/// Returns Azure's first chunk, which names no model and has no choice.
+/// Returns Azure's first chunk, which has no model and no choice.
 fn azure_head() -> Value {
     json!({"id": "", "object": "", "created": 0, "model": "", "choices": [], "prompt_filter_results": prompt_filter()})
 }

@@ -14,8 +14,9 @@ const WORDS: [&str; 48] = [
 /// Returns the text of a response with `tokens` tokens: sixteen hexadecimal digits of [`response_hash`], then pseudo-random
 /// words.
 ///
-/// It follows from the body alone. `choice` is the index among the `n` choices of one response. A vendor chooses the length
-/// within its `response_tokens`; see [`Vendor::response_text`](crate::Vendor::response_text). Each four bytes are one token.
+/// The text depends only on the arguments. `choice` is the index among the `n` choices of a response. A vendor chooses
+/// the number of tokens within its `response_tokens`; see [`Vendor::response_text`](crate::Vendor::response_text).
+/// Every four bytes are a token.
 pub fn response_text(body: &Value, choice: u64, tokens: u64) -> String {
     prose(choice_hash(response_hash(body), choice), tokens)
 }

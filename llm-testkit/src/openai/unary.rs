@@ -1,4 +1,4 @@
-//! Responses in one piece, and the additions of compatible vendors.
+//! Responses that are not streamed, and the additions of compatible vendors.
 
 use super::codec::OpenAi;
 use super::dialect::Thoughts;
@@ -96,7 +96,8 @@ impl OpenAi {
         match body {
             Value::Array(items) => items.iter_mut().for_each(|item| self.strip(item)),
             Value::Object(fields) => {
-                // NOTE: a new map, because what removing does to the order depends on a feature of serde_json.
+                // NOTE: the fields are copied to a new map, because the effect of a removal on their order depends on a
+                // feature of serde_json.
                 let kept =
                     std::mem::take(fields).into_iter().filter(|(name, _)| !self.0.lacks.contains(&name.as_str()));
                 *fields = kept.collect::<Map<_, _>>();
@@ -129,7 +130,7 @@ impl OpenAi {
         json!({"index": index, "message": message, "logprobs": null, "finish_reason": finish(&choice.finish)})
     }
 
-    /// Returns the id of a tool call; Mistral's have nine letters.
+    /// Returns the id of a tool call. Mistral's ids have nine letters.
     pub(super) fn call_id(&self, hash: u64) -> String {
         match self.0.flavor {
             Flavor::Mistral => format!("{hash:016x}")[..9].to_owned(),
@@ -173,6 +174,6 @@ fn encode(vector: &[f32], base64: bool) -> Value {
 /// Converts nano-dollars to the decimal number of dollars that OpenRouter sends.
 fn usd(nano: u64) -> Value {
     let text = format!("{}.{:09}", nano / 1_000_000_000, nano % 1_000_000_000);
-    // NOTE: the standard library's reading is the nearest number, whatever features serde_json has.
+    // NOTE: the standard library parses to the nearest number, independently of features of serde_json.
     json!(text.parse::<f64>().expect("digits around a point are a number"))
 }

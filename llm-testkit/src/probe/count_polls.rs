@@ -1,4 +1,4 @@
-//! Counting polls.
+//! Future or stream that counts its polls.
 
 use futures_core::Stream;
 use pin_project_lite::pin_project;
@@ -32,7 +32,7 @@ pin_project! {
 }
 
 impl<F> CountPolls<F> {
-    /// Counts the polls of `inner` into `polls`.
+    /// Wraps `inner`. Each of its polls adds one to `polls`.
     pub fn new(inner: F, polls: Arc<AtomicU64>) -> Self {
         Self { inner, polls }
     }

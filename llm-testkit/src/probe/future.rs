@@ -17,7 +17,7 @@ pin_project! {
     }
 }
 
-/// Guard of a call in flight. Dropped before the call has ended, it counts as a dropped future.
+/// Guard of a call in flight. If it is dropped before the call has ended, the future counts as dropped.
 #[derive(Debug)]
 struct InFlight {
     handle: ProbeHandle,

@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 /// Environment variable with the path of the program.
 const VARIABLE: &str = "REDIS_SERVER_BIN";
 
-/// Returns the path from `REDIS_SERVER_BIN`, or else the program on `PATH`.
+/// Returns the path in `REDIS_SERVER_BIN`, otherwise that of the program on `PATH`.
 ///
 /// # Panics
 ///
-/// If there is none; the message says what to do.
+/// If there is no such program. The message says what to do.
 pub(super) fn find(lookup: impl Fn(&str) -> Option<OsString>) -> PathBuf {
     if let Some(named) = lookup(VARIABLE).filter(|name| !name.is_empty()) {
         return named.into();

@@ -55,7 +55,7 @@ impl RedisServerBuilder {
         self.line(&format!("maxmemory {bytes}")).line(&format!("maxmemory-policy {policy}"))
     }
 
-    /// Makes it a read-only replica of another server.
+    /// Makes the server a read-only replica of another server.
     pub fn replica_of(self, primary: &RedisServer) -> Self {
         self.line(&format!("replicaof 127.0.0.1 {}", primary.port())).line("repl-diskless-sync-delay 0")
     }
@@ -74,7 +74,7 @@ impl RedisServerBuilder {
     pub(super) fn cluster_node(mut self) -> Self {
         self.cluster = true;
         let node = self.line("cluster-enabled yes").line("cluster-config-file nodes.conf");
-        // Shortens the waits of a failover.
+        // These lines shorten the waiting times of a failover.
         node.line("cluster-node-timeout 1000").line("repl-diskless-sync-delay 0")
     }
 

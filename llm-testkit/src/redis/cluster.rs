@@ -95,7 +95,7 @@ impl RedisCluster {
     ///
     /// # Panics
     ///
-    /// If it does not start, or is not up to date within 20 s.
+    /// If the replica does not start, or is not up to date within 20 s.
     pub fn replica_of(&self, node: usize) -> RedisServer {
         let replica = RedisServer::builder().cluster_node().spawn();
         for node in &self.nodes {

@@ -28,7 +28,8 @@ pub(crate) struct ChatResponse {
 }
 
 impl ChatResponse {
-    /// Creates the response, to a prompt of which so many tokens are cached. It depends on these and the settings only.
+    /// Creates the response to a prompt, `cached` tokens of which are read from a cache. It depends only on the
+    /// arguments.
     pub(crate) fn new(
         id: String,
         target: &Target,
@@ -79,7 +80,7 @@ impl ChatResponse {
         self.choices.iter().map(|choice| choice.thinking).sum()
     }
 
-    /// Returns the number of tokens in the content.
+    /// Returns the number of tokens in the content of all choices.
     pub(crate) fn said(&self) -> u64 {
         self.choices.iter().map(|choice| tokens::count(choice.content.generated())).sum()
     }

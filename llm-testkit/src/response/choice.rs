@@ -9,7 +9,7 @@ use crate::settings::Settings;
 use crate::tokens;
 use serde_json::{Value, json};
 
-/// Number of reasoning tokens if a request wants some and the settings state none.
+/// Number of reasoning tokens for a request that asks for reasoning, if the settings state none.
 const THOUGHTS: u64 = 8;
 
 /// Choice of a response.
@@ -21,7 +21,7 @@ pub(crate) struct Choice {
     pub(crate) thinking: u64,
     /// Text of the reasoning.
     pub(crate) thoughts: String,
-    /// True if the request wants to read the reasoning.
+    /// True if the request asks for the reasoning to be shown.
     pub(crate) shown: bool,
 }
 
@@ -123,7 +123,7 @@ pub(super) fn choice(request: &ChatRequest, thinking: Thinking, index: u64, sett
     Choice { content, finish, thinking: thought, thoughts: prose(mix(!hash), thought), shown }
 }
 
-/// Returns the text up to the first of the sequences in it.
+/// Returns the text up to the first stop sequence in it.
 fn stopped(mut text: String, finish: Finish, sequences: &[String]) -> (Content, Finish) {
     let found = sequences.iter().filter_map(|sequence| Some((text.find(sequence.as_str())?, sequence)));
     let Some((at, sequence)) = found.min_by_key(|(at, _)| *at) else {
@@ -133,7 +133,7 @@ fn stopped(mut text: String, finish: Finish, sequences: &[String]) -> (Content, 
     (Content::Text(text), Finish::Sequence(sequence.clone()))
 }
 
-/// Cuts `text` to at most `budget` tokens; returns it with the reason of its end.
+/// Cuts `text` to at most `budget` tokens. Returns it with the reason for its end, which is `whole` if nothing was cut.
 fn cut(text: &str, budget: u64, whole: Finish) -> (String, Finish) {
     if tokens::count(text) <= budget {
         return (text.to_owned(), whole);

@@ -14,7 +14,7 @@ const MAX_DIMENSIONS: u64 = 16_384;
 
 /// Returns the vector of length 1 that a model returns for one input (a text, or an array of tokens).
 ///
-/// It follows from the three arguments alone.
+/// The vector depends only on the three arguments.
 pub fn embedding(model: &str, input: &Value, dimensions: usize) -> Vec<f32> {
     let mut prng = Prng::new(response_hash(&json!([model, input])), 2);
     let raw: Vec<f64> = (0..dimensions).map(|_| prng.unit() * 2.0 - 1.0).collect();

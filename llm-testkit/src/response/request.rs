@@ -21,9 +21,9 @@ pub(crate) struct ChatRequest {
 #[derive(Debug)]
 pub(crate) enum Form {
     Prose,
-    /// A JSON object; fitting the schema, if there is one.
+    /// A JSON object, which follows the schema if there is one.
     Json(Option<Value>),
-    /// This text.
+    /// The given text.
     Given(String),
     /// A call of one of these tools.
     Tool(Vec<Tool>),
@@ -117,7 +117,7 @@ fn form(body: &Value) -> Result<Form, Refusal> {
     Ok(text_form(&body["response_format"]))
 }
 
-/// Returns a call of one of the tools with such a name.
+/// Returns a call of one of the tools whose names are wanted.
 fn tool_form(body: &Value, is_wanted: impl Fn(&str) -> bool) -> Result<Form, Refusal> {
     let tools = body["tools"].as_array().map_or(&[][..], Vec::as_slice);
     let named =

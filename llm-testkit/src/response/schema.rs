@@ -8,7 +8,7 @@ const DEPTH: u32 = 8;
 
 /// Returns a value that fits `schema` in its types, properties, enumerations and constants, pseudo-random by `prng`.
 ///
-/// Other constraints (patterns, bounds, lengths) are not read.
+/// Other constraints (patterns, bounds, lengths) are ignored.
 pub(crate) fn instance(schema: &Value, prng: &mut Prng) -> Value {
     Instance { root: schema, prng }.value(schema, DEPTH)
 }

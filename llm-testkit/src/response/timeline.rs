@@ -34,7 +34,7 @@ pub(crate) struct Delta<'a> {
     /// Index of the choice.
     pub(crate) index: usize,
     pub(crate) choice: &'a Choice,
-    /// Time of its last token.
+    /// Time of the delta's last token.
     pub(crate) at: Duration,
     pub(crate) text: String,
     pub(crate) tokens: u64,

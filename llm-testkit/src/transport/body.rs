@@ -39,7 +39,7 @@ impl Body {
     }
 
     fn poll_cut(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<http_body::Frame<Bytes>, ConnectionClosed>>> {
-        // NOTE: a server drops its unflushed bytes when a body fails; one more poll lets it flush them.
+        // NOTE: when a body fails, a server drops the bytes that it has not flushed. One more poll lets it flush them.
         if !self.flushed {
             self.flushed = true;
             cx.waker().wake_by_ref();

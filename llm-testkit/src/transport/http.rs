@@ -15,7 +15,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinHandle, JoinSet};
 use tower_service::Service;
 
-/// Size of the longest request body, in bytes. A longer one breaks its connection.
+/// Size of the longest request body, in bytes. The connection of a longer one is closed.
 const MAX_BYTES: usize = 64 << 20;
 
 /// HTTP/1.1 server of a vendor on loopback, returned by [`Vendor::serve`](crate::Vendor::serve).
@@ -74,7 +74,7 @@ impl Server {
     /// Stops the server, and waits until every connection is closed and every call settled.
     pub async fn close(mut self) {
         self.task.abort();
-        // NOTE: the result says that the task was cancelled, as intended.
+        // NOTE: the result only says that the task was cancelled, as intended.
         let _ = (&mut self.task).await;
     }
 }
@@ -98,7 +98,7 @@ async fn accept(listener: TcpListener, transport: Transport) {
 async fn serve(stream: TcpStream, transport: Transport) {
     let _ = stream.set_nodelay(true);
     let service = service_fn(move |request| response(transport.clone(), request));
-    // NOTE: the error is a client that cancelled, or a connection that was cut on purpose; the bills record both.
+    // NOTE: an error means that the client cancelled, or that the connection was cut on purpose. The bills record both.
     let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
 }
 

@@ -30,7 +30,7 @@ impl Transport {
         Self { vendor, address: IpAddr::V4(Ipv4Addr::LOCALHOST) }
     }
 
-    /// Returns the same transport for a client at another address than 127.0.0.1.
+    /// Returns a transport of the same vendor for a client with this address, in place of 127.0.0.1.
     ///
     /// ```
     /// use llm_testkit::Vendor;

@@ -1,4 +1,4 @@
-//! Timer of a plan.
+//! Timer that wakes a task at the times of a plan.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-/// Timer from the arrival of a call. It wakes its task once for each time that is still ahead.
+/// Timer that starts at the arrival of a call. It wakes its task once for each time that has not passed.
 #[derive(Debug)]
 pub(super) struct Timer {
     start: Instant,
