@@ -1,9 +1,9 @@
 //! Attempts of a call, one after the other.
 //!
-//! A failed attempt is followed by one of three things: a *move* to another member, if the refusal cost nothing and
-//! concerns a key or group; a *retry*, if the vendor failed and the retry budget has room; or a skip, if a stand-in
-//! cannot express the request. The layers above must permit each move and each retry. The final error of a call lists
-//! the charges of all its attempts.
+//! After a failed attempt the loop does one of three things. It *moves* the call to another member if the refusal cost
+//! nothing and concerns a key or group. It *retries* the call if the vendor failed and the retry budget has a retry
+//! left. It skips a member with a fallback model if the vendor's format cannot express the request. The layers above
+//! must permit each move and each retry. The final error of a call lists the charges of all its attempts.
 
 use std::{future::Future, sync::Arc};
 
@@ -20,10 +20,11 @@ use crate::{
 pub(crate) struct AttemptLoop {
     moves: u32,
     retries: u32,
-    /// Error of the last attempt that may be charged, or else of the first attempt, with the charges of all attempts.
+    /// Error of the last attempt that may be charged; if there is none, of the first attempt. It holds the charges of
+    /// all attempts.
     failed: Option<Error>,
-    /// Error of the first attempt that was not made at a stand-in. The caller gets it if no stand-in can express the
-    /// request.
+    /// Error of the first attempt at a member with the requested model. The caller gets it if no fallback can express
+    /// the request.
     first: Option<Error>,
     permit: Option<AttemptPermit>,
     /// `true` if a layer above retries, so that this loop does not.
@@ -31,7 +32,7 @@ pub(crate) struct AttemptLoop {
 }
 
 impl<K> KeyPool<K> {
-    /// Runs an attempt with a leased key, and moves or retries it with others as long as that may help.
+    /// Runs `attempt` with a leased key. If it fails, runs it again with other keys as long as that may help.
     ///
     /// ```
     /// # tokio_test::block_on(async {
@@ -47,11 +48,12 @@ impl<K> KeyPool<K> {
     /// # Ok::<_, llm_core::Error>(()) }).unwrap();
     /// ```
     ///
-    /// The attempt's error is an [`Outcome`], or an [`Error`] whose kind says what the vendor did.
+    /// The error of `attempt` is an [`Outcome`], or an [`Error`] whose kind tells what the vendor did.
     ///
     /// # Errors
     ///
-    /// As [`lease`](Self::lease); or the error of the last attempt if another one would not help, with the charge of all.
+    /// The errors of [`lease`](Self::lease). If another attempt would not help, the error of the last attempt with the
+    /// charges of all attempts.
     pub async fn run<T, E, F, A>(&self, request: &LeaseRequest, mut attempt: F) -> Result<T, Error>
     where
         K: Clone,
@@ -115,12 +117,12 @@ impl AttemptLoop {
         }
     }
 
-    /// Decides what follows a failed attempt: returns `Ok` for another attempt, after the wait that it needs, or the
-    /// final error.
+    /// Decides what follows a failed attempt. Returns `Ok` after the waiting time if another attempt is to be made,
+    /// otherwise the final error.
     async fn next<K>(&mut self, inner: &Inner<K>, want: &mut Want<'_>, failed: Failed) -> Result<(), Error> {
         let Failed { member, stand_in, verdict, is_doubted, error } = failed;
         self.failed = match self.failed.take() {
-            // An attempt that costs nothing is not listed beside others.
+            // An attempt that costs nothing is not listed if others were charged.
             Some(before) if error.charge() == Charge::None => Some(before),
             before => Some(before.iter().fold(error.clone(), Error::with_earlier_attempts)),
         };
@@ -164,15 +166,16 @@ impl AttemptLoop {
     }
 }
 
-/// Returns `true` if a stand-in cannot express the request, so that the error says nothing about the vendor.
+/// Returns `true` if the format of a fallback's vendor cannot express the request, so that the error says nothing about
+/// the vendor.
 fn cannot_express(error: &Error) -> bool {
     let is_kind =
         matches!(error.kind(), ErrorKind::Unsupported | ErrorKind::InvalidRequest | ErrorKind::ContextTooLong);
     is_kind && error.charge() == Charge::None
 }
 
-/// Returns the error that a caller gets after a refusal of a key or an account: an error of the pool, which does not
-/// show the vendor's message.
+/// Returns the error that a caller gets after a refusal that concerns a key or an account. It is an error of the pool,
+/// because the vendor's message is not for the caller.
 fn hide<K>(inner: &Inner<K>, want: &Want<'_>, verdict: Verdict, error: Error) -> Error {
     match verdict {
         Verdict::Unauthorized | Verdict::Unpaid | Verdict::Forbidden => {

@@ -18,7 +18,7 @@ pub enum BuildError {
     /// The pool has no member.
     #[error("a pool needs at least one member: add one with .member(…)")]
     NoMembers,
-    /// Two members have one name.
+    /// Two members have the same name.
     #[error("two members have the name {0:?}: give each a name of its own")]
     SameName(Arc<str>),
     /// Two descriptions are of one group.
@@ -27,7 +27,7 @@ pub enum BuildError {
     /// A limit, share, weight, time-out or number of attempts is 0; the text names it.
     #[error("{0} is 0, so that nothing could be sent: leave the setting out, or leave out the member or model")]
     Zero(String),
-    /// The environment has no keys.
+    /// The environment variable contains no key.
     #[error("the variable {0} holds no key: set it to one or more keys, separated by commas")]
     NoKeys(String),
     /// The service of a key could not be created.

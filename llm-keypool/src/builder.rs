@@ -43,10 +43,10 @@ impl<S> KeyPool<S> {
         KeyPoolBuilder { members: Vec::new(), settings: Settings::default() }
     }
 
-    /// Creates a builder with a member for each key in a variable: `key,key`, or `group:key,group:key`. Members are named by
-    /// the [`fingerprint`] of their key. White space and repeated keys are left out.
+    /// Creates a builder with a member for each key in an environment variable: `key,key`, or `group:key,group:key`.
+    /// The name of a member is the [`fingerprint`] of its key. White space and repeated keys are left out.
     ///
-    /// `lookup` reads the variable, and `service` makes the service of a key.
+    /// `lookup` returns the value of the variable, and `service` creates the service for a key.
     ///
     /// ```
     /// use llm_keypool::KeyPool;
@@ -110,7 +110,8 @@ impl<S> KeyPoolBuilder<S> {
         self
     }
 
-    /// Chooses groups in turn. By default the pool takes two random groups and chooses the one with more room.
+    /// Makes calls use the groups in turn. By default the pool takes two random groups and chooses the one with the
+    /// larger share of its limits left.
     pub fn round_robin(mut self, on: bool) -> Self {
         self.settings.round_robin = on;
         self
@@ -128,20 +129,21 @@ impl<S> KeyPoolBuilder<S> {
         self
     }
 
-    /// Retries also what the vendor may charge for: a 5xx, a time-out, a connection that broke off.
+    /// Sets if calls are also retried after failures that the vendor may charge for: a 5xx, a time-out, a connection
+    /// that broke off.
     pub fn retry_charged(mut self, on: bool) -> Self {
         self.settings.retry_charged = on;
         self
     }
 
-    /// Sets the time within which the first content of a stream must arrive. Otherwise the call is retried, and its
-    /// member has timed out. `None` waits until the deadline.
+    /// Sets the time within which the first content of a stream must arrive. If it does not, the call is retried, and
+    /// the attempt counts as a time-out of its member. With `None` a call waits until its deadline.
     pub fn first_content_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.settings.first_content_timeout = timeout.into();
         self
     }
 
-    /// Sets the time within which a response that is no stream must arrive, as
+    /// Sets the time within which a response that is not streamed must arrive, as
     /// [`first_content_timeout`](Self::first_content_timeout) does for streams.
     pub fn response_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.settings.response_timeout = timeout.into();
@@ -154,27 +156,26 @@ impl<S> KeyPoolBuilder<S> {
         self
     }
 
-    /// Sets the largest number of calls that wait at one time. Any further call fails at once.
+    /// Sets the largest number of calls that wait at the same time. A further call fails at once.
     pub fn max_waiting(mut self, calls: usize) -> Self {
         self.settings.max_waiting = calls;
         self
     }
 
-    /// Sets the time that a call waits for a tier before it uses the next one.
+    /// Sets the time for which a call waits for members of a tier before it also uses the next tier.
     pub fn overflow_after(mut self, time: Duration) -> Self {
         self.settings.overflow_after = nanos(time);
         self
     }
 
-    /// Prefers the group that served the same beginning of the same tenant last, whose vendor may have it cached. See
-    /// [`Operation::affinity`](llm_core::Operation::affinity).
+    /// Prefers, for each tenant and beginning of the prompt, the group that served it last, whose vendor may have it in
+    /// its prompt cache. See [`Operation::affinity`](llm_core::Operation::affinity).
     pub fn affinity(mut self, on: bool) -> Self {
         self.settings.affinity = on;
         self
     }
 
-    /// Sets a function that decides what an error means for the pool. The pool decides by itself where the function
-    /// returns `None`.
+    /// Sets a function that decides what an error means for the pool. If it returns `None`, the pool decides.
     ///
     /// ```
     /// use llm_keypool::{KeyPool, Member, Verdict};
@@ -196,13 +197,13 @@ impl<S> KeyPoolBuilder<S> {
         self
     }
 
-    /// Sets the wall clock of snapshots.
+    /// Sets the wall clock for the times in snapshots.
     pub fn clock(mut self, clock: impl Clock) -> Self {
         self.settings.clock = Arc::new(clock);
         self
     }
 
-    /// Makes the random choice repeatable, for tests.
+    /// Sets the seed of random choices, so that tests are reproducible.
     pub fn seed(mut self, seed: u64) -> Self {
         self.settings.seed = seed;
         self.settings.backoff = self.settings.backoff.seeded(seed);
@@ -238,8 +239,8 @@ impl<S> fmt::Debug for KeyPoolBuilder<S> {
     }
 }
 
-/// Returns the fingerprint of a key: the first eight hexadecimal digits of its BLAKE3 hash, which tells keys apart and
-/// reveals none.
+/// Returns the fingerprint of a key: the first eight hexadecimal digits of its BLAKE3 hash, which distinguishes keys
+/// and does not reveal them.
 ///
 /// ```
 /// assert_eq!(llm_keypool::fingerprint("sk-a").len(), 8);

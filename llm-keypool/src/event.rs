@@ -2,10 +2,10 @@ use std::{sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-/// Automatic change of a pool: a member or group stopped taking calls or takes them again, or the whole pool paused or
+/// Automatic change of a pool: a member or group was parked (taken out of use) or returned, or the whole pool paused or
 /// resumed.
 ///
-/// Each removal and each return causes one event, however often the vendor refuses in between.
+/// Each parking and each return causes one event, however often the vendor refuses calls in between.
 ///
 /// ```
 /// use std::{sync::mpsc, time::Duration};
@@ -25,20 +25,20 @@ use serde::{Deserialize, Serialize};
 pub enum Event {
     /// A part of the pool was parked.
     Parked {
-        /// The part.
+        /// Part that was parked.
         part: Parked,
-        /// Reason of the parking.
+        /// Reason for the parking.
         reason: Reason,
-        /// Time until one call tries again.
+        /// Time until one call is sent as a test.
         retry_in: Duration,
     },
     /// A part of the pool takes calls again.
     Returned {
-        /// The part.
+        /// Part that takes calls again.
         part: Parked,
-        /// Reason of the parking that ended.
+        /// Reason for the parking that ended.
         reason: Reason,
-        /// Time for which it was parked.
+        /// Duration of the parking.
         away: Duration,
     },
     /// Several groups were refused at the same time, so the whole pool pauses.
@@ -69,7 +69,7 @@ pub struct Parked {
     pub model: Option<Arc<str>>,
 }
 
-/// Receiver of events. Called outside of all locks while a call runs, so it must not wait.
+/// Receiver of events. It is called outside of all locks, but inside of a call, so it must not block.
 ///
 /// ```
 /// use llm_keypool::{Event, KeyPool, Member};
@@ -92,7 +92,7 @@ impl<F: Fn(&Event) + Send + Sync + 'static> Sink for F {
     }
 }
 
-/// Reason why a member or group takes no calls.
+/// Reason why a member or group is parked.
 ///
 /// ```
 /// use llm_keypool::{KeyPool, LeaseRequest, Member, Outcome, Reason};
@@ -112,15 +112,15 @@ pub enum Reason {
     Unauthorized,
     /// The account has no money or quota left (402).
     Unpaid,
-    /// The key may not use the model, or no model at all (403).
+    /// The key has no permission for the model, or for any model (403).
     Forbidden,
     /// The member does not know the model (404).
     NotFound,
-    /// The vendor or the connection failed several times in a row.
+    /// The vendor or the connection failed several times.
     Failing,
-    /// Responses did not arrive in time, several times in a row.
+    /// Responses did not arrive in time, several times.
     TimedOut,
-    /// An operator disabled it.
+    /// An operator disabled the member.
     Disabled,
 }
 

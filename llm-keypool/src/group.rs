@@ -2,7 +2,8 @@ use std::sync::Arc;
 
 /// Limits of a group, which is an account, organisation or project whose keys share its limits.
 ///
-/// A group may be left out if its vendor states the limits in response headers, or if the pool is to learn them.
+/// A group need not be described here if its vendor states the limits in response headers, or if the pool is to learn
+/// them.
 ///
 /// ```
 /// use llm_keypool::{Group, requests_per_minute, tokens_per_minute};
@@ -20,8 +21,8 @@ pub struct Group {
     pub(crate) share: u8,
 }
 
-/// Limit of a group for a model, in a sliding minute. Made by [`requests_per_minute`], [`tokens_per_minute`],
-/// [`input_tokens_per_minute`] and [`output_tokens_per_minute`].
+/// Limit of a group for a model, over a sliding minute. [`requests_per_minute`], [`tokens_per_minute`],
+/// [`input_tokens_per_minute`] and [`output_tokens_per_minute`] create it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GroupLimit {
     pub(crate) unit: Unit,
@@ -38,7 +39,7 @@ pub(crate) enum Unit {
     OutputTokens,
 }
 
-/// Amounts of an attempt, by [`Unit`].
+/// Amounts that an attempt counts, by [`Unit`].
 pub(crate) type Amounts = [u64; 4];
 
 impl Group {
@@ -78,8 +79,8 @@ pub fn requests_per_minute(amount: u64) -> GroupLimit {
     GroupLimit { unit: Unit::Requests, amount }
 }
 
-/// Returns a limit of tokens a minute, counted as OpenAI does: the input and the largest output that a request states, when
-/// it arrives, whatever its response takes.
+/// Returns a limit of tokens a minute, as OpenAI counts them: the input and the largest output that a request states,
+/// counted when the request arrives, however long its response is.
 ///
 /// ```
 /// use llm_keypool::{Group, KeyPool, LeaseRequest, Member, tokens_per_minute};
@@ -94,8 +95,8 @@ pub fn tokens_per_minute(amount: u64) -> GroupLimit {
     GroupLimit { unit: Unit::Tokens, amount }
 }
 
-/// Returns a limit of input tokens a minute, without those that the vendor reads from its prompt cache, as Anthropic counts
-/// them. An attempt takes its whole input until its usage is known.
+/// Returns a limit of input tokens a minute, without those that the vendor reads from its prompt cache, as Anthropic
+/// counts them. Until the usage of an attempt is known, its whole input counts.
 ///
 /// ```
 /// use llm_keypool::{Group, input_tokens_per_minute, output_tokens_per_minute};

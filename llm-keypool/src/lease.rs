@@ -21,8 +21,8 @@ use crate::{
     time::Time,
 };
 
-/// Key that is leased for one attempt. [Report](Self::report) the attempt's outcome; a lease that is dropped without a
-/// report changes nothing about the key.
+/// Key that is leased for one attempt. [Report](Self::report) the outcome of the attempt. Dropping a lease without a
+/// report frees its slot and leaves the pool's knowledge about the key unchanged.
 pub struct Lease<K> {
     member: Arc<Member<K>>,
     pub(crate) inner: Arc<Inner<K>>,
@@ -57,7 +57,7 @@ impl<K> Lease<K> {
         self.attempt.renamed.as_deref()
     }
 
-    /// Returns `true` if the model stands in for the one that was requested.
+    /// Returns `true` if the model is a fallback for the requested one.
     pub fn is_fallback(&self) -> bool {
         self.attempt.stand_in
     }
@@ -74,7 +74,7 @@ impl<K> Lease<K> {
         }
     }
 
-    /// Returns the name of the member for layers above and below.
+    /// Returns the name of the member, as an extension for other layers.
     pub(crate) fn member_id(&self) -> MemberId {
         Arc::clone(&self.member.spec.name).into()
     }
@@ -84,7 +84,7 @@ impl<K> Lease<K> {
         self.inner.with(|shared, now| shared.state.succeeded(&mut self.attempt, limits, now));
     }
 
-    /// Ends the attempt after the vendor served it; `is_complete` is `false` if its response was dropped or broke off.
+    /// Ends an attempt that the vendor served. `is_complete` is `false` if the response was dropped or broke off.
     pub(crate) fn end(mut self, is_complete: bool, usage: Option<&Usage>) {
         self.release(usage, |state, attempt, now| {
             if is_complete {
@@ -120,8 +120,9 @@ impl<K> Lease<K> {
     }
 }
 
-/// Frees the attempt's slot and its turns as a probe. A dropped attempt counts as a time-out of its member if its
-/// deadline passed after at least ten seconds without content, and otherwise not at all.
+/// Frees the attempt's slot and its turns as a probe. If the attempt is dropped although its deadline has passed after
+/// at least ten seconds without content, it counts as a time-out of its member. Otherwise the drop says nothing about
+/// the member.
 impl<K> Drop for Lease<K> {
     fn drop(&mut self) {
         if self.is_over {
@@ -160,8 +161,8 @@ impl<K> KeyPool<K> {
     ///
     /// # Errors
     ///
-    /// `RateLimited` if no key returns in time, `Unavailable` if none returns by time, `DeadlineExceeded` if the deadline has
-    /// passed.
+    /// `RateLimited` if no key can be used in time, `Unavailable` if waiting does not help for any key,
+    /// `DeadlineExceeded` if the deadline has passed.
     pub async fn lease(&self, request: &LeaseRequest) -> Result<Lease<K>, Error> {
         self.0.acquire(&mut Want::new(request)).await
     }
@@ -180,7 +181,7 @@ impl<K> KeyPool<K> {
     ///
     /// # Errors
     ///
-    /// `RateLimited` if none has room now, `Unavailable` if none returns by time.
+    /// `RateLimited` if no key has room now, `Unavailable` if waiting does not help for any key.
     pub fn try_lease(&self, request: &LeaseRequest) -> Result<Lease<K>, Error> {
         match self.0.advance(&mut Want::new(request), true, 0) {
             Break(result) => result,
@@ -189,18 +190,18 @@ impl<K> KeyPool<K> {
     }
 }
 
-/// Guard of a call's place in a queue: dropping it leaves the queue.
+/// Place of a call in a queue. Dropping it leaves the queue.
 struct Queued<'a, 'r, K> {
     inner: &'a Inner<K>,
     want: &'a mut Want<'r>,
 }
 
 impl<K> Inner<K> {
-    /// Waits for a member, at most until the deadline and at most `max_wait`.
+    /// Waits for a member until the deadline, but no longer than `max_wait`.
     pub(crate) async fn acquire(self: &Arc<Self>, want: &mut Want<'_>) -> Result<Lease<K>, Error> {
         match self.advance(want, true, self.settings.max_wait) {
             Break(result) => result,
-            // In a box, so that calls that do not wait do not carry its size.
+            // Boxed, so that calls that do not wait do not carry the size of this future.
             Continue(until) => Box::pin(self.wait(want, until)).await,
         }
     }
@@ -214,7 +215,7 @@ impl<K> Inner<K> {
                     None => pending().await,
                 }
             };
-            // Woken or not: the state says if it is this call's turn.
+            // The state decides if it is this call's turn, whether it was woken or the time has come.
             drop(timeout_at(self.instant(until), woken).await);
             match self.advance(queued.want, false, self.settings.max_wait) {
                 Break(result) => return result,
@@ -223,8 +224,7 @@ impl<K> Inner<K> {
         }
     }
 
-    /// Makes the next step for a call that wants a member. Returns a lease or an error, or the time at which the call
-    /// must ask again.
+    /// Tries to get a member for a call. Returns a lease or an error, or the time at which the call must try again.
     fn advance(
         self: &Arc<Self>,
         want: &mut Want<'_>,

@@ -26,19 +26,19 @@ pub struct Member<S> {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct MemberSpec {
     pub(crate) name: Arc<str>,
-    /// `None` if the member forms a group of its own. The pool joins it to another group if the vendor's responses name
-    /// that one.
+    /// Name of the member's group; `None` if it was given none and forms a group of its own. The pool moves it to
+    /// another group if the vendor's responses name that group.
     pub(crate) group: Option<Arc<str>>,
     pub(crate) tier: u32,
     pub(crate) weight: u32,
     pub(crate) max_in_flight: u32,
-    /// Models that the member serves, with its own names for them; `None` if it serves every model by the requested
+    /// Models that the member serves, with its own names for them; `None` if it serves every model under the requested
     /// name.
     names: Option<Vec<ModelName>>,
     pub(crate) fingerprint: Option<Arc<str>>,
 }
 
-/// Model that a member serves, with the member's own name for it or for the model that stands in.
+/// Model that a member serves, with the member's own name for it, or for the fallback model that answers in its place.
 #[derive(Clone, Debug)]
 struct ModelName {
     asked: Arc<str>,
@@ -50,7 +50,7 @@ struct ModelName {
 pub(crate) const MAX_WEIGHT: u32 = 100;
 
 impl<S> Member<S> {
-    /// Creates a member. Its name is in statuses, snapshots, events, spans and errors, so it must not be the key.
+    /// Creates a member. Its name appears in statuses, snapshots, events, spans and errors, so it must not be the key.
     pub fn new(name: impl Into<Arc<str>>, service: S) -> Self {
         let spec = MemberSpec { name: name.into(), weight: 1, max_in_flight: u32::MAX, ..MemberSpec::default() };
         Self { spec, service }
@@ -63,8 +63,8 @@ impl<S> Member<S> {
         self
     }
 
-    /// Sets the tier. Members of a tier are used if all earlier tiers have no member left, or would let a call wait for long
-    /// ([`overflow_after`](crate::KeyPoolBuilder::overflow_after)).
+    /// Sets the tier. Members of a tier are used if no member of an earlier tier can serve the call, or if the call
+    /// would wait too long for one ([`overflow_after`](crate::KeyPoolBuilder::overflow_after)).
     #[must_use]
     pub fn tier(mut self, tier: u32) -> Self {
         self.spec.tier = tier;
@@ -86,7 +86,7 @@ impl<S> Member<S> {
         self
     }
 
-    /// Limits the member to these models, which it serves by the requested names.
+    /// Limits the member to these models, which it serves under the requested names.
     #[must_use]
     pub fn serves<M: Into<Arc<str>>>(mut self, models: impl IntoIterator<Item = M>) -> Self {
         let models = models.into_iter().map(Into::into);
@@ -96,7 +96,7 @@ impl<S> Member<S> {
     }
 
     /// States the member's own name for a model, such as the name of a deployment. The member then serves only the
-    /// models that are stated by this method, by [`serves`](Self::serves) or by [`stands_in`](Self::stands_in).
+    /// models that this method, [`serves`](Self::serves) or [`stands_in`](Self::stands_in) states.
     ///
     /// ```
     /// use llm_keypool::{KeyPool, LeaseRequest, Member};
@@ -112,8 +112,8 @@ impl<S> Member<S> {
         self.named(asked.into(), own.into(), false)
     }
 
-    /// States the member's model that may stand in for another one. Replies are marked as fallbacks, and a call with
-    /// [`NoFallback`](llm_core::layer::NoFallback) in its extensions is not sent to it.
+    /// States a fallback: the member's model `own` may answer calls for the model `asked`. Replies are marked as
+    /// fallbacks, and a call with [`NoFallback`](llm_core::layer::NoFallback) in its extensions is not sent to it.
     ///
     /// ```
     /// use llm_keypool::{KeyPool, LeaseRequest, Member};
@@ -131,8 +131,8 @@ impl<S> Member<S> {
         self.named(asked.into(), own.into(), true)
     }
 
-    /// Sets the fingerprint of the member's key ([`fingerprint`](crate::fingerprint)), by which a later member of the same
-    /// name is known to have the same key.
+    /// Sets the fingerprint of the member's key ([`fingerprint`](crate::fingerprint)), by which the pool knows if a
+    /// later member of the same name has the same key.
     #[must_use]
     pub fn fingerprint(mut self, fingerprint: impl Into<Arc<str>>) -> Self {
         self.spec.fingerprint = Some(fingerprint.into());
@@ -151,8 +151,8 @@ impl MemberSpec {
         self.group.as_ref().unwrap_or(&self.name)
     }
 
-    /// Returns the member's own name for a model, and `true` if that model stands in; `None` if the member does not
-    /// serve it.
+    /// Returns the member's own name for the model that answers calls for `model`, and `true` if that is a fallback
+    /// model; `None` if the member does not serve the model.
     pub(crate) fn serves(&self, model: &Arc<str>) -> Option<(Arc<str>, bool)> {
         let Some(names) = &self.names else { return Some((Arc::clone(model), false)) };
         match names.iter().find(|name| name.asked == *model) {
@@ -161,7 +161,7 @@ impl MemberSpec {
         }
     }
 
-    /// Returns the models that the member's settings name.
+    /// Returns the models that the settings of the member name.
     pub(crate) fn models(&self) -> impl Iterator<Item = &Arc<str>> {
         self.names.iter().flatten().flat_map(|name| [&name.asked, &name.own])
     }

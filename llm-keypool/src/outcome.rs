@@ -5,7 +5,7 @@ use llm_core::{
     layer::{LimitScope, LimitWindow, VendorLimits},
 };
 
-/// Outcome of an attempt with a leased key: what the caller's own client learned from the vendor.
+/// Outcome of an attempt with a leased key, as the caller's own client got it from the vendor.
 ///
 /// ```
 /// use std::time::Duration;
@@ -39,8 +39,8 @@ pub struct Outcome {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Verdict {
-    /// A rate limit of the group for the model (429): the group takes no calls for it for the time of the vendor's
-    /// hint, or else for a backoff.
+    /// A rate limit of the group for the model (429). The group takes no calls for the model for the time that the
+    /// vendor states, or for a backoff if it states none.
     RateLimited,
     /// A rate limit of the group for all models.
     GroupLimited,
@@ -50,7 +50,7 @@ pub enum Verdict {
     Unauthorized,
     /// The group has no money (402).
     Unpaid,
-    /// The key may not use the model (403).
+    /// The key has no permission for the model (403).
     Forbidden,
     /// The member does not know the model (404).
     NotFound,
@@ -58,7 +58,7 @@ pub enum Verdict {
     Failed,
     /// No response arrived in time.
     TimedOut,
-    /// The request or its caller is the cause: the error is returned, and nothing is parked.
+    /// The request or its caller is the cause. The error is returned, and nothing is parked.
     Request,
 }
 
@@ -120,7 +120,7 @@ impl From<Error> for Outcome {
 }
 
 impl Verdict {
-    /// Returns the meaning of an error: that of its scope, if it has one, or else that of its kind.
+    /// Returns the meaning of an error, by its scope if it has one, otherwise by its kind.
     pub fn of(error: &Error) -> Self {
         let window = error.scope().map(LimitScope::window);
         match error.kind() {
@@ -142,7 +142,8 @@ impl Verdict {
         }
     }
 
-    /// Returns `true` if the refusal costs nothing and concerns a member or group, so that another one may serve the call.
+    /// Returns `true` if the refusal costs nothing and concerns a member or group, so that another member may serve the
+    /// call.
     pub(crate) fn moves(self) -> bool {
         !matches!(self, Self::Failed | Self::TimedOut | Self::Request)
     }

@@ -40,7 +40,7 @@ pub(crate) struct Inner<S> {
 /// State machine, and the members' services.
 pub(crate) struct Shared<S> {
     pub(crate) state: State,
-    /// Members by id; `None` for one that is gone.
+    /// Members by id; `None` for a removed one.
     pub(crate) members: Vec<Option<Arc<Member<S>>>>,
 }
 
@@ -55,9 +55,8 @@ impl<S> KeyPool<S> {
     /// Replaces the members while the pool runs, by name.
     ///
     /// Running calls end normally. Added members take one call at a time for the first second. A member with a known
-    /// name keeps its usage and its failures. It keeps the verdicts on its key only if both fingerprints are known and
-    /// equal
-    /// ([`Member::fingerprint`]). Groups keep their quota and money.
+    /// name keeps its usage and its failures. It stays parked because of its key only if both fingerprints are known
+    /// and equal ([`Member::fingerprint`]). Groups keep the state of their quotas and their money.
     ///
     /// ```
     /// use llm_keypool::{KeyPool, Member};
@@ -71,12 +70,12 @@ impl<S> KeyPool<S> {
     ///
     /// # Errors
     ///
-    /// As [`KeyPoolBuilder::build`](crate::KeyPoolBuilder::build). The pool then stays as it is.
+    /// The errors of [`KeyPoolBuilder::build`](crate::KeyPoolBuilder::build). The pool then stays unchanged.
     pub fn replace(&self, members: impl IntoIterator<Item = Member<S>>) -> Result<(), BuildError> {
         let members: Vec<_> = members.into_iter().map(Arc::new).collect();
         BuildError::check(&members)?;
         let specs = members.iter().map(|member| member.spec.clone()).collect();
-        // The drop of a service runs code of the application, so it must not happen under the lock.
+        // Dropping a service runs code of the application, so it must not happen inside the lock.
         let _before = self.0.with(|Shared { state, members: all }, now| {
             let before = std::mem::take(all);
             let ids = state.replace(specs, now);
@@ -87,9 +86,8 @@ impl<S> KeyPool<S> {
         Ok(())
     }
 
-    /// Forgets that a member's key was rejected, which permissions it lacks, and its failures, so that it takes calls
-    /// again. Returns
-    /// `false` if there is no such member.
+    /// Makes a member take calls again: ends its parkings because of a rejected key, missing permissions or failures.
+    /// Returns `false` if there is no member of this name.
     ///
     /// ```
     /// use llm_keypool::{KeyPool, LeaseRequest, Member, Outcome};
@@ -106,7 +104,8 @@ impl<S> KeyPool<S> {
         self.with_member(member, State::reset)
     }
 
-    /// Disables a member for a time. Its running attempts end normally. Returns `false` if there is no such member.
+    /// Disables a member for a time. Its running attempts end normally. Returns `false` if there is no member of this
+    /// name.
     ///
     /// ```
     /// use std::time::Duration;
@@ -121,7 +120,7 @@ impl<S> KeyPool<S> {
         self.with_member(member, |state, id, now| state.disable(id, now.saturating_add(nanos(time)), now))
     }
 
-    /// Enables a member that was disabled. Returns `false` if there is no such member.
+    /// Enables a member that was disabled. Returns `false` if there is no member of this name.
     pub fn enable(&self, member: &str) -> bool {
         self.with_member(member, State::enable)
     }
@@ -164,8 +163,8 @@ impl<S> Inner<S> {
     }
 
     fn lock(&self) -> MutexGuard<'_, Shared<S>> {
-        // The state machine runs no code of the application and no statement of it panics half-way, so a poisoned lock
-        // holds a valid state.
+        // The state machine runs no code of the application, and none of its statements panics midway, so a poisoned
+        // lock holds a consistent state.
         self.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -12,7 +12,7 @@ impl Random {
 
     /// Returns a number below `end`, which is not zero.
     pub(crate) fn below(&mut self, end: usize) -> usize {
-        // The upper half of a product of two 64-bit numbers is less than each of them.
+        // The upper half of the product of two 64-bit numbers is smaller than either of them.
         ((u128::from(self.next()) * end as u128) >> 64) as usize
     }
 }

@@ -7,7 +7,7 @@ use llm_core::{
 
 use crate::group::Amounts;
 
-/// Request for a key: the model, the tokens, and all else on which the choice depends.
+/// Request for a key: the model, the tokens, and the other values on which the choice depends.
 ///
 /// ```
 /// use llm_core::Priority;
@@ -56,13 +56,13 @@ impl LeaseRequest {
         Self { priority, ..self }
     }
 
-    /// Sets the time until which the request may wait.
+    /// Sets the time until which the request may wait for a key.
     #[must_use]
     pub fn deadline(self, deadline: Instant) -> Self {
         Self { deadline: Some(deadline).into(), ..self }
     }
 
-    /// Sets the tenant and a number that is equal for requests with the same beginning, if the pool has
+    /// Sets the tenant, and a hash that is equal for requests with the same beginning, for pools with
     /// [`affinity`](crate::KeyPoolBuilder::affinity).
     #[must_use]
     pub fn affinity(self, tenant: impl Into<Tenant>, beginning: u64) -> Self {
@@ -75,21 +75,20 @@ impl LeaseRequest {
         Self { pinned: Some(group), ..self }
     }
 
-    /// Refuses models that stand in.
+    /// Excludes members that would answer with a fallback model.
     #[must_use]
     pub fn no_fallback(self, _: NoFallback) -> Self {
         Self { no_fallback: true, ..self }
     }
 
-    /// Sets if the request may be sent again after a failure that leaves open if the vendor has served it. Default:
-    /// `true`.
+    /// Sets if the request may be sent again after a failure that leaves open if the vendor served it. Default: `true`.
     #[must_use]
     pub fn repeatable(self, repeatable: bool) -> Self {
         Self { repeatable, ..self }
     }
 }
 
-/// Returns the hash of a tenant and a beginning; 0 if the beginning is 0, which means no affinity.
+/// Returns the hash of a tenant and a beginning; 0 if `beginning` is 0, which means no affinity.
 pub(crate) fn affinity(tenant: &Tenant, beginning: u64) -> u64 {
     match beginning {
         0 => 0,

@@ -14,7 +14,7 @@ use crate::{
     time::{SECOND, Time},
 };
 
-/// The application's function that decides what an error means.
+/// Function of the application that decides what an error means for the pool.
 type ReadError = dyn Fn(&Error) -> Option<Verdict> + Send + Sync;
 
 /// Settings of a pool. [`KeyPoolBuilder`](crate::KeyPoolBuilder) documents them.
@@ -27,9 +27,9 @@ pub(crate) struct Settings {
     pub(crate) max_waiting: usize,
     pub(crate) overflow_after: Time,
     pub(crate) budget: RetryBudget,
-    /// Waits before retries.
+    /// Waiting times before retries.
     pub(crate) backoff: Backoff,
-    /// Lengths of the parkings for which the vendor states no time.
+    /// Durations of parkings for which the vendor states no time.
     pub(crate) parking_backoff: Backoff,
     pub(crate) retry_charged: bool,
     pub(crate) first_content_timeout: Option<Duration>,
@@ -37,7 +37,7 @@ pub(crate) struct Settings {
     pub(crate) verdict: Option<Box<ReadError>>,
     pub(crate) sink: Option<Box<dyn Sink>>,
     pub(crate) clock: Arc<dyn Clock>,
-    /// Seed of the random choice.
+    /// Seed of random choices.
     pub(crate) seed: u64,
 }
 
@@ -60,7 +60,7 @@ impl Default for Settings {
             verdict: None,
             sink: None,
             clock: Arc::new(SystemClock),
-            // The standard library seeds its hashes at random.
+            // The standard library seeds the hasher of each `RandomState` at random.
             seed: RandomState::new().build_hasher().finish(),
         }
     }

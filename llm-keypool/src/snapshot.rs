@@ -1,9 +1,9 @@
 //! Snapshot of a pool, and its restoration.
 //!
-//! A snapshot holds what a pool could learn again only from further refusals: the parkings after refusals, and limits
-//! that were stated or learned. It holds no breakers, because old failures say nothing about the present, and no usage
-//! of windows, because a minute without calls empties them. Its times are of the wall clock, so that another process
-//! understands them.
+//! A snapshot holds the knowledge that a new pool could gain only from further refusals: the parkings after refusals,
+//! and limits that were stated or learned. It does not hold breakers, because old failures say nothing about the
+//! present, or the usage of windows, because a minute without calls empties them. Its times are wall-clock times, so
+//! that another process can use them.
 
 use std::{sync::Arc, time::UNIX_EPOCH};
 
@@ -16,8 +16,8 @@ use crate::{
     time::Time,
 };
 
-/// Knowledge of a pool about its members and groups, for a later pool of the same application. It holds names and no
-/// keys, and the application may store it anywhere.
+/// Knowledge of a pool about its members and groups, from which a later pool of the same application starts. It
+/// contains names but no keys, so the application may store it anywhere.
 ///
 /// ```
 /// use llm_keypool::{KeyPool, Snapshot};
@@ -37,11 +37,11 @@ pub struct Snapshot {
     limits: Vec<LimitSnapshot>,
 }
 
-/// Parking of a part. Times are milliseconds since 1970.
+/// Parking of a part of the pool. Times are milliseconds since 1970.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct ParkedSnapshot {
     part: Parked,
-    /// Fingerprint of a member's key.
+    /// Fingerprint of the member's key, if the member is known by one.
     fingerprint: Option<Arc<str>>,
     reason: Reason,
     until: u64,
@@ -76,10 +76,9 @@ impl<S> KeyPool<S> {
         })
     }
 
-    /// Restores what an earlier pool knew, by the names of members and groups. Knowledge about a key is restored only
-    /// if both fingerprints are known and equal ([`Member::fingerprint`](crate::Member::fingerprint)). Parts that this
-    /// pool does not
-    /// have are left out.
+    /// Restores the knowledge of an earlier pool, by the names of members and groups. Knowledge about a key is restored
+    /// only if both fingerprints are known and equal ([`Member::fingerprint`](crate::Member::fingerprint)). Parts that
+    /// this pool does not have are left out.
     ///
     /// ```
     /// use llm_keypool::{KeyPool, LeaseRequest, Member, Outcome};
@@ -127,14 +126,14 @@ impl Start {
         self.0.saturating_add(time / MILLI)
     }
 
-    /// Converts milliseconds since 1970 to a time of the pool: the pool's start if they are before it.
+    /// Converts milliseconds since 1970 to a time of the pool. A time before the pool's start becomes that start.
     fn time(self, millis: u64) -> Time {
         millis.saturating_sub(self.0).saturating_mul(MILLI)
     }
 }
 
 impl State {
-    /// Returns the parkings to store: those after refusals of keys and groups, and none after failures.
+    /// Returns the parkings to be stored: those after refusals, and not those after failures.
     fn save_parked(&self, start: Start) -> Vec<ParkedSnapshot> {
         let refused = self.parked().filter(|(_, parking)| !parking.reason.is_failure());
         let save = |(part, parking): (Part, &Parking)| ParkedSnapshot {
@@ -167,7 +166,7 @@ impl State {
         saved
     }
 
-    /// Finds the part of a parking, unless the snapshot has it for another key.
+    /// Finds the part that a stored parking is for, unless the member now has another key.
     fn find(&mut self, parked: &ParkedSnapshot, now: Time) -> Option<Part> {
         let Parked { member, group, model } = &parked.part;
         let model = model.as_ref().map(|model| self.model_id(model, now));

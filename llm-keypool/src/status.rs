@@ -6,7 +6,7 @@ use crate::{
     time::Time,
 };
 
-/// State of a pool at one time.
+/// State of a pool at one moment.
 ///
 /// ```
 /// use llm_keypool::{KeyPool, Member};
@@ -23,9 +23,9 @@ pub struct PoolStatus {
     pub members: Vec<MemberStatus>,
     /// Groups, in the order of their first members.
     pub groups: Vec<GroupStatus>,
-    /// Number of calls that wait for a member.
+    /// Number of calls that are waiting for a member.
     pub waiting: usize,
-    /// `true` if the whole pool is paused because several groups were refused at the same time.
+    /// True if the whole pool is paused, because several groups were refused at the same time.
     pub is_paused: bool,
 }
 
@@ -45,9 +45,9 @@ pub struct PoolStatus {
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct MemberStatus {
-    /// Name.
+    /// Name of the member.
     pub name: Arc<str>,
-    /// Group.
+    /// Name of the member's group.
     pub group: Arc<str>,
     /// Number of running attempts.
     pub in_flight: u32,
@@ -63,7 +63,7 @@ pub struct MemberStatus {
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct GroupStatus {
-    /// Name.
+    /// Name of the group.
     pub name: Arc<str>,
     /// Number of running attempts.
     pub in_flight: u32,
@@ -88,17 +88,18 @@ pub struct GroupStatus {
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct QuotaStatus {
-    /// Model, as the vendor names it.
+    /// Name of the model, as the vendor writes it.
     pub model: Arc<str>,
     /// Share of the tightest limit that is left, from 0 to 1.
     pub headroom: f64,
-    /// Requests of the last minute, and the limit in force; `None` while no limit is known.
+    /// Number of requests in the last minute, and the limit in force; `None` while no limit is known.
     pub requests: (u64, Option<u64>),
-    /// Tokens as they were reserved, and their limit, as in `requests`; `None` while no limit of tokens was ever known.
+    /// Number of tokens in the last minute as they were reserved, and the limit in force; `None` if no limit of tokens
+    /// was ever known.
     pub tokens: Option<(u64, Option<u64>)>,
-    /// Input tokens and their limit, as in `tokens`.
+    /// Number of input tokens in the last minute, and the limit in force; `None` as for `tokens`.
     pub input_tokens: Option<(u64, Option<u64>)>,
-    /// Output tokens and their limit, as in `tokens`.
+    /// Number of output tokens in the last minute, and the limit in force; `None` as for `tokens`.
     pub output_tokens: Option<(u64, Option<u64>)>,
 }
 
@@ -119,18 +120,18 @@ pub struct QuotaStatus {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ParkedStatus {
-    /// Reason.
+    /// Reason for the parking.
     pub reason: Reason,
-    /// The model; `None` if the parking is for all models.
+    /// Model that the parking is for; `None` if it is for all models.
     pub model: Option<Arc<str>>,
-    /// Time until one call tries again; zero if the next call does.
+    /// Time until one call is sent as a test; zero if the next call is the test.
     pub retry_in: Duration,
-    /// Number of parkings in a row.
+    /// Number of consecutive parkings.
     pub times: u32,
 }
 
 impl<S> KeyPool<S> {
-    /// Returns the state of members and groups.
+    /// Returns the current state of members and groups.
     pub fn status(&self) -> PoolStatus {
         self.0.with(|shared, now| {
             let state = &mut shared.state;

@@ -1,5 +1,5 @@
-//! Spans and events of `tracing` and, with feature `metrics`, metrics of the `metrics` facade. No tenant and no key is in
-//! any of them.
+//! Spans and events of `tracing` and, with the feature `metrics`, metrics of the `metrics` facade. They contain no
+//! tenants and no keys.
 
 use llm_core::{Error, ErrorKind, layer::MemberId};
 use tracing::{Span, debug_span, field::Empty};
@@ -38,7 +38,7 @@ pub(crate) fn ended(span: &Span, failures: u32, result: Result<Option<&MemberId>
     }
 }
 
-/// Counts a call by its outcome. A metric key with literal labels is static, so this allocates nothing.
+/// Counts a call by its outcome. A metric key with literal labels is static, so counting allocates nothing.
 #[cfg(feature = "metrics")]
 fn count(outcome: &str) {
     macro_rules! by_outcome {

@@ -8,9 +8,9 @@ pub(crate) type Time = u64;
 pub(crate) const SECOND: Time = 1_000_000_000;
 pub(crate) const MINUTE: Time = 60 * SECOND;
 
-/// Stands for a time that is known only when an attempt ends.
+/// Value for a time that is known only when an attempt ends.
 pub(crate) const RELEASE: Time = Time::MAX - 1;
-/// Stands for a time that is not known.
+/// Value for a time that is not known.
 pub(crate) const NEVER: Time = Time::MAX;
 
 /// Returns a duration in nanoseconds.

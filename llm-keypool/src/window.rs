@@ -1,24 +1,25 @@
-//! Sliding window of a minute that counts in slices. Pure: callers pass the time.
+//! Sliding window of a minute that counts in slices. It reads no clock: callers pass the time.
 //!
-//! A bucket that refills lets twice the limit through in its first minute, and a window of two halves forgets too early. Slices
-//! of a quarter of a second give back at most half a second late.
+//! A token bucket would admit twice the limit in its first minute, and a window of two halves would drop amounts too
+//! early. Slices of a quarter of a second drop an amount at most half a second late.
 
 use std::collections::VecDeque;
 
 use crate::time::{MINUTE, Time};
 
-/// Number of slices of the window. Longer slices would give back later, and shorter ones would take more memory.
+/// Number of slices of the window. With fewer slices amounts would leave later, with more of them the window would take
+/// more memory.
 const SLICES: u64 = 240;
 const SLICE: Time = MINUTE / SLICES;
 
 /// Amounts of the last minute, each in the slice in which its attempt was sent.
 ///
-/// A slice leaves one slice length after its end has left the window, because a vendor counts an attempt when it
-/// arrives, and the way there is not equally long for two attempts. An idle window takes no memory.
+/// A slice leaves the window one slice length late, because the vendor counts an attempt when it arrives, and attempts
+/// take different times to arrive. An idle window takes no memory.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Window {
     total: u64,
-    /// Time until which no slice leaves.
+    /// Time until which no slice leaves the window.
     first_leaves: Time,
     slices: VecDeque<Slice>,
 }
@@ -30,8 +31,8 @@ struct Slice {
 }
 
 impl Window {
-    /// Adds an amount, and returns the total. It drops the slices that have left, so that a window stays small even if
-    /// amounts are only added to it.
+    /// Adds an amount, and returns the total. Slices that have left are dropped first, so that a window stays small
+    /// even if its total is never read.
     pub(crate) fn add(&mut self, amount: u64, now: Time) -> u64 {
         self.total = self.total(now).saturating_add(amount);
         let number = now / SLICE;
@@ -68,7 +69,7 @@ impl Window {
         self.total
     }
 
-    /// Returns the time at which this amount will have left; `None` if the window holds less than this amount.
+    /// Returns the time at which `amount` will have left the window; `None` if the window holds less.
     pub(crate) fn frees(&self, amount: u64) -> Option<Time> {
         let mut left = 0_u64;
         self.slices.iter().find_map(|slice| {
@@ -90,7 +91,7 @@ impl Window {
     }
 }
 
-/// Returns the time at which a slice has left.
+/// Returns the time at which a slice has left the window.
 fn leaves(number: u64) -> Time {
     number.saturating_add(2).saturating_mul(SLICE).saturating_add(MINUTE)
 }

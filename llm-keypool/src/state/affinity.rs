@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use foldhash::fast::FixedState;
 
-/// Groups by the hash of tenant and beginning, and by model. There are two halves: when the newer one is full, the
+/// Groups by model and by the hash of tenant and beginning. The table has two halves: when the newer one is full, the
 /// older one is dropped.
 #[derive(Debug, Default)]
 pub(crate) struct Affinity {
@@ -20,9 +20,9 @@ struct Entry {
     misses: u8,
 }
 
-/// Entries of one half.
+/// Number of entries in one half.
 const HALF: usize = 16_384;
-/// Responses in a row without cached tokens after which a group is forgotten.
+/// Number of consecutive responses without cached tokens after which a group is forgotten.
 const MISSES: u8 = 2;
 
 impl Affinity {
@@ -35,12 +35,12 @@ impl Affinity {
         self.recent.get(&key).map(|entry| entry.group)
     }
 
-    /// Records that a group served this beginning, and whether the vendor read cached tokens.
+    /// Records that a group served this beginning. `cached` says if the vendor read cached tokens.
     pub(crate) fn served(&mut self, key: Key, group: u32, cached: bool) {
         let known = self.recent.remove(&key).or_else(|| self.older.remove(&key));
         let misses = match known.filter(|entry| entry.group == group) {
             Some(entry) if !cached => entry.misses + 1,
-            // The first response writes the cache.
+            // The first response writes the vendor's cache, so it cannot have cached tokens.
             _ => 0,
         };
         if misses < MISSES {

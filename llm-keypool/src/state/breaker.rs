@@ -1,4 +1,4 @@
-//! Breaker of a member: opens after failures of the vendor or the connection.
+//! Breaker of a member, which opens after failures of the vendor or the connection.
 
 use crate::time::{SECOND, Time};
 
@@ -18,13 +18,13 @@ struct Slice {
 
 const SLICE: Time = 5 * SECOND;
 const SLICES: u32 = 6;
-/// Number of failures in a row that opens the breaker.
+/// Number of consecutive failures that opens the breaker.
 const IN_A_ROW: u32 = 5;
-/// Smallest number of outcomes at which failures of half of them open the breaker.
+/// Smallest number of outcomes above which the breaker opens if half of them are failures.
 const FEWEST: u32 = 20;
 
 impl Breaker {
-    /// Counts a response. A refusal is one too, because it shows that the vendor is reachable.
+    /// Counts a response. A refusal counts as one, because it shows that the vendor is reachable.
     pub(crate) fn responded(&mut self, now: Time) {
         self.in_a_row = 0;
         self.slice(now).all += 1;

@@ -1,10 +1,12 @@
-//! Common cause of refusals at several groups: an address that is throttled, a vendor or a network that is down.
+//! Detection of a common cause of refusals at several groups, such as a throttled IP address, or a vendor or a network
+//! that is down.
 //!
-//! Each refusal that names no limit and that no learned limit explains, and each failure to connect, is a sign of its group. If
-//! half of the groups with a valid key have signs of the last two seconds, and no attempt that was sent after them was served,
-//! the whole pool is parked as any part is. One call tests at the end. The pool then resumes as a whole, with one call first at
-//! each group. The pause ends early if an attempt is served that was sent after those with the signs, and without a test if by
-//! then the groups' own use explains the refusals.
+//! A refusal that names no limit and is not explained by a learned limit, or a failure to connect, is recorded as a
+//! sign at its group. If half of the groups with a valid key have signs of the last two seconds, and no attempt that
+//! was sent later was served, the whole pool is parked in the same way as a single part. At the end of the pause one
+//! call tests the vendor. If it succeeds, the pool resumes, with a single call at each group first. The pause ends
+//! early if an attempt is served that was sent after the attempts with the signs. It ends without a test if the groups'
+//! own use then explains the refusals.
 
 use std::time::Duration;
 
@@ -22,11 +24,11 @@ use crate::{
 const WINDOW: Time = 2 * SECOND;
 
 impl State {
-    /// Records a refusal or failure that may have a common cause. It has none if an attempt that was sent later was served.
-    /// Returns `true` if the pool was paused before, so that no other part need be parked.
+    /// Records a refusal or failure that may have a common cause, unless an attempt that was sent later has been
+    /// served. Returns `true` if the pool was paused already, so that no other part needs to be parked.
     ///
-    /// During a pause, only the refusal of the attempt that tests prolongs the pause; if learned limits leave its model
-    /// no room, they explain the refusal and the pause ends.
+    /// During a pause, only the refusal of the test attempt prolongs the pause. If learned limits leave no room for the
+    /// model of that attempt, they explain the refusal, and the pause ends.
     pub(super) fn sign(&mut self, attempt: &Attempt, group: u32, hint: Option<Duration>, now: Time) -> bool {
         if let Some(pause) = &self.pause {
             match pause.concerns(attempt.number) {
@@ -55,15 +57,15 @@ impl State {
         signed >= 2 && 2 * signed >= valid.count()
     }
 
-    /// Ends the pause because an attempt was served that was sent before the pause, but after the attempts whose
-    /// refusals are its signs.
+    /// Ends the pause, because an attempt was served that was sent before the pause, but after the attempts with the
+    /// signs.
     pub(super) fn end_pause_without_signs(&mut self) {
         if self.pause.as_ref().is_some_and(|pause| !pause.concerns(self.served)) && !self.has_signs(0) {
             self.end_pause();
         }
     }
 
-    /// Pauses the pool, or prolongs the pause. Returns its end.
+    /// Pauses the pool, or prolongs the pause. Returns the time at which the pause ends.
     fn pause_for(&mut self, hint: Option<Duration>, now: Time) -> Time {
         let (before, backoff) = (self.pause.as_deref(), &self.settings.parking_backoff);
         let length = hint.unwrap_or_else(|| backoff.bound(Parking::step(Reason::RateLimited, before)));
@@ -87,7 +89,7 @@ impl State {
         }
     }
 
-    /// Lets one call go first at each group. Otherwise all waiting calls would be sent at once.
+    /// Makes one call at each group go first, because otherwise all waiting calls would be sent at once.
     fn try_each_quota(&mut self, now: Time) {
         let generation = self.attempts;
         for quota in &mut self.quotas {

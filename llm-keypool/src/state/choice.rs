@@ -19,23 +19,23 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Want<'a> {
     pub(crate) request: &'a LeaseRequest,
-    /// Id of the model.
+    /// Id of the requested model.
     pub(crate) model: u32,
     pub(crate) arrived: Time,
-    /// Time at which its wait ends.
+    /// Time until which the call waits at most.
     pub(crate) gives_up: Time,
     /// Time from which the call also tries later tiers.
     pub(super) overflows: Time,
     pub(crate) ticket: Option<Ticket>,
-    /// `true` while the call waits, outside of all queues, for the group that has its beginning cached.
+    /// True while the call waits for the group that may have its beginning cached. It is then in no queue.
     pub(super) prefers: bool,
-    /// Members that cannot express the request.
+    /// Members whose vendor's format cannot express the request.
     pub(crate) exclude: Vec<u32>,
     /// Member that failed last. It is chosen only if no other member has room.
     pub(crate) avoid: Option<u32>,
 }
 
-/// Attempt at a member. It is first reported or dropped, and then released.
+/// Attempt at a member. It is reported or dropped first, and released afterwards.
 #[derive(Debug)]
 pub(crate) struct Attempt {
     pub(crate) number: u64,
@@ -43,18 +43,18 @@ pub(crate) struct Attempt {
     /// Id of the requested model.
     pub(super) model: u32,
     pub(crate) taken: Taken,
-    /// `true` for an attempt beyond a learned limit.
+    /// True if the attempt exceeds a learned limit.
     pub(super) over_learned: bool,
     /// `true` once content has arrived.
     pub(super) has_begun: bool,
     pub(super) affinity: u64,
-    /// The member's own name for the model, if it has one.
+    /// Member's own name for the model, if it has one.
     pub(crate) renamed: Option<Arc<str>>,
     pub(crate) stand_in: bool,
 }
 
-/// Ids of an attempt's member, of the member's name for the model, and of the group and quota. The last two change if
-/// the member joins another group.
+/// Ids of the member, of the member's name for the model, and of the group and quota. The last two change if the member
+/// joins another group.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Place {
     pub(crate) member: u32,
@@ -63,11 +63,11 @@ pub(crate) struct Place {
     pub(super) quota: u32,
 }
 
-/// Longest wait for the group that has the beginning cached.
+/// Longest time that a call waits for the group that may have its beginning cached.
 const AFFINITY_WAIT: Time = SECOND / 5;
 /// Largest number of members of a route that are compared.
 const COMPARED: usize = 32;
-/// Largest number of draws of a route by weight. The route of the last draw is taken regardless of its weight.
+/// Largest number of times that a route is drawn. The last one drawn is taken regardless of its weight.
 const DRAWS: usize = 64;
 
 /// Route that has room for a call.
@@ -75,8 +75,8 @@ struct Candidate {
     route: u32,
     member: u32,
     over_learned: bool,
-    /// Share of the route's limits that is left, where more is better, and then load of the member, where less is
-    /// better.
+    /// Rank of the candidate: the share of the route's limits that is left (more is better), then the load of the
+    /// member (less is better).
     rank: (u32, Reverse<u32>),
 }
 
@@ -88,12 +88,12 @@ impl<'a> Want<'a> {
 }
 
 impl State {
-    /// Chooses a member in the tiers from the position `from_tier` on.
+    /// Chooses a member, beginning with the tier at the position `from_tier`.
     ///
     /// # Errors
     ///
-    /// The time at which a member takes calls again: [`RELEASE`] if an attempt has to end first, [`NEVER`] if no time
-    /// is known.
+    /// Returns the time at which a member takes calls again: [`RELEASE`] if an attempt has to end first, [`NEVER`] if
+    /// no time is known.
     pub(crate) fn choose(&mut self, want: &mut Want<'_>, from_tier: usize, now: Time) -> Result<Attempt, Time> {
         self.find_returned(now);
         match self.return_of(Part::Pool, now) {
@@ -108,7 +108,7 @@ impl State {
             return Ok(self.grant(&preferred?, want, now));
         }
         let mut chosen = Err(NEVER);
-        // After a failure all other members come first, also those of later tiers.
+        // After a failure at a member all other members are tried first, even those of later tiers.
         if let Some(failed) = want.avoid {
             want.exclude.push(failed);
             chosen = self.choose_in(from_tier, want, now);
@@ -133,7 +133,7 @@ impl State {
         Err(first)
     }
 
-    /// Returns `true` if a route of a model has room now for more than a hundredth of its limit.
+    /// Returns `true` if a route of a model has room now, and more than a hundredth of its limit is left.
     pub(super) fn has_room(&mut self, model: u32, now: Time) -> bool {
         let tiers = self.models[model as usize].tiers.iter();
         let mut quotas = tiers.flat_map(|tier| &tier.open).map(|route| self.routes[*route as usize].quota);
@@ -152,8 +152,8 @@ impl State {
         self.models[model as usize].tiers.len()
     }
 
-    /// Returns the better of two random routes of a tier, or else any route with room, or else the first time at which
-    /// a route takes calls again.
+    /// Returns a candidate from the better of two random routes of a tier, or from any route with room. If there is
+    /// none, returns the first time at which a route takes calls again.
     fn pick(&mut self, tier: usize, want: &Want<'_>, now: Time) -> Result<Candidate, Time> {
         let of_tier = &mut self.models[want.model as usize].tiers[tier];
         let (count, start) = (of_tier.open.len(), of_tier.cursor);
@@ -198,8 +198,8 @@ impl State {
         drawn
     }
 
-    /// Returns a member of an open route, or the time at which the route has room; [`NEVER`] if the call must not use
-    /// the route.
+    /// Returns a member of an open route as a candidate, or the time at which the route has room, which is [`NEVER`] if
+    /// the call must not use the route.
     fn candidate(&mut self, route_id: u32, want: &Want<'_>, now: Time) -> Result<Candidate, Time> {
         let route = &self.routes[route_id as usize];
         let start = self.random.below(route.open.len());
@@ -211,7 +211,8 @@ impl State {
         if room.at <= now { Ok(Candidate { route: route_id, member, over_learned, rank }) } else { Err(room.at) }
     }
 
-    /// Returns the member of a route with the fewest attempts in flight for each unit of its weight, and this load.
+    /// Returns the member of a route with the lowest load, which is the number of its attempts in flight divided by its
+    /// weight, and that load.
     fn least_loaded(&self, route: &Route, start: usize, exclude: &[u32]) -> Option<(u32, u32)> {
         let (mut best, count) = (None, route.open.len());
         for position in start..start + count.min(COMPARED) {
@@ -231,7 +232,7 @@ impl State {
             && want.request.pinned.as_ref().is_none_or(|pinned| *pinned.group() == **group)
     }
 
-    /// Returns the time at which a closed route takes calls again, so far as it is known now.
+    /// Returns the time at which a closed route takes calls again, as far as it is known now.
     fn route_return(&self, route: &Route, want: &Want<'_>, now: Time) -> Time {
         let own = self.quotas[route.quota as usize].model;
         let members = route.open.iter().chain(&route.returning).filter(|id| !want.exclude.contains(id));
@@ -239,8 +240,8 @@ impl State {
         self.return_of_all([Part::Group(route.group), Part::Quota(route.quota)], first, now)
     }
 
-    /// Returns a member of the group that served this beginning last, or the time at which that group has room; `None`
-    /// if there is no such group or its room comes too late.
+    /// Returns a member of the group that served this beginning last, or the time at which that group has room. Returns
+    /// `None` if there is no such group or it has room too late.
     fn preferred(&mut self, want: &Want<'_>, now: Time) -> Option<Result<Candidate, Time>> {
         let affinity = want.request.affinity;
         if !self.settings.affinity || affinity == 0 || want.request.pinned.is_some() {
@@ -261,7 +262,7 @@ impl State {
         Some(candidate).filter(|candidate| !candidate.as_ref().is_err_and(|at| *at > latest))
     }
 
-    /// Counts an attempt at a candidate, and returns the attempt.
+    /// Counts an attempt at a candidate and returns the attempt.
     fn grant(&mut self, candidate: &Candidate, want: &Want<'_>, now: Time) -> Attempt {
         self.attempts += 1;
         let (number, &Candidate { route, member: id, over_learned, .. }) = (self.attempts, candidate);
@@ -285,7 +286,7 @@ impl State {
         Attempt { number, place, model, taken, over_learned, has_begun, affinity, renamed, stand_in }
     }
 
-    /// Makes an attempt the probe of a part, if the part's parking is over and it has no probe.
+    /// Makes an attempt the probe of a part, if the part's parking time is over and it has no probe.
     fn probe(&mut self, part: Part, attempt: u64, now: Time) {
         let Some(parking) = self.parking_mut(part).filter(|parking| parking.awaits_probe(now)) else { return };
         parking.probe(attempt, now);
@@ -295,7 +296,7 @@ impl State {
         self.refresh(part, now);
     }
 
-    /// Returns the parts of a place if any of them is parked, and otherwise none. Few calls find a parked part.
+    /// Returns the parts of a place if one of them is parked, otherwise none. Most calls meet no parked part.
     pub(super) fn parked_parts(&self, place: Place) -> impl Iterator<Item = Part> + use<> {
         let Place { member, group, quota, .. } = place;
         let MemberState { parking, permissions, .. } = &self.members[member as usize];

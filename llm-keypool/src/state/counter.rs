@@ -1,9 +1,11 @@
 //! Counter of one unit of a quota, with the limits that are known for it.
 //!
-//! Three limits hold together. A *given* one is the operator's. A *stated* one comes with the vendor's responses, which also say
-//! what is left: what is missing beyond the own use is use by others, and leaves the window evenly. A *learned* one is the own
-//! use at a refusal which neither of the others explains. A refusal may have another cause than use, so that a learned limit
-//! grows while none follows, and a first call after a parking may exceed it; what that call meets confirms or raises it.
+//! Three limits apply together. The *given* limit is set by the operator. The *stated* limit comes with the vendor's
+//! responses, which also state the remaining amount: the used amount beyond this pool's own use is attributed to other
+//! processes, and assumed to leave the window evenly. The *learned* limit is the own use at the time of a refusal which
+//! the other two do not explain. Because a refusal may have another cause than use, a learned limit grows as long as no
+//! refusal follows, and the first call after a parking may exceed it. The outcome of that call confirms or raises the
+//! limit.
 
 use crate::{
     time::{MINUTE, SECOND, Time},
@@ -17,12 +19,12 @@ pub(crate) struct Counter {
     given: Option<u64>,
     stated: Option<u64>,
     learned: Option<Learned>,
-    /// Share of the limit that may be used, in percent.
+    /// Percentage of the limit that may be used.
     share: u8,
-    /// Own use.
+    /// Usage by this pool in the window.
     pub(crate) own: Window,
     others: Others,
-    /// Last time at which the vendor stated that little was left.
+    /// Latest time at which the vendor stated that little of the limit was left.
     scarce_at: Time,
     /// Share of the amounts of attempts that they are expected to use, of [`WHOLE`].
     expected: u32,
@@ -33,11 +35,11 @@ pub(crate) struct Counter {
 struct Learned {
     amount: u64,
     at: Time,
-    /// `true` if the refusal may have had a common cause and no later refusal has confirmed the limit.
+    /// True if the refusal may have had a common cause, and no later refusal has confirmed the limit.
     is_doubtful: bool,
     /// `true` if other processes used the rest of the known limit.
     is_shared: bool,
-    /// Number of attempts in a row that exceeded the limit and were served.
+    /// Number of consecutive attempts that exceeded the limit and were served.
     trials: u32,
 }
 
@@ -48,22 +50,22 @@ struct Others {
     at: Time,
 }
 
-/// Room of a counter for an amount.
+/// Time from which an amount fits into a counter, and share of its limit that is left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Room {
-    /// Time from which the amount fits if no other attempt takes anything; not later than now if it fits.
+    /// Time from which the amount fits if no other attempt is counted; now or earlier if it fits already.
     pub(crate) at: Time,
-    /// Share of the limit that is left, of [`WHOLE`].
+    /// Share of the limit that is left, as a part of [`WHOLE`].
     pub(crate) share: u32,
 }
 
-/// Whole of a limit.
+/// Value of a share that stands for the whole limit.
 pub(crate) const WHOLE: u32 = 1 << 16;
 
-/// Time after which a call checks again a counter that other processes filled.
+/// Time after which a call checks again if a counter has room that other processes filled.
 const OTHERS_RECHECK: Time = SECOND;
 
-/// A refusal counts as one at the limit if the usage was less than one part in this many below it.
+/// A refusal counts as one at a limit if the usage was less than a twentieth below it.
 const TOLERANCE: u64 = 20;
 
 /// Time for which a learned limit grows slowly.
@@ -73,20 +75,21 @@ impl Room {
     /// Room of a counter without limits.
     pub(crate) const OPEN: Self = Self { at: 0, share: WHOLE };
 
-    /// Returns the room under both limits.
+    /// Returns the room if two limits must hold.
     pub(crate) fn and(self, other: Self) -> Self {
         Self { at: self.at.max(other.at), share: self.share.min(other.share) }
     }
 
-    /// Returns `true` if there is room now, of more than a hundredth of the limit.
+    /// Returns `true` if there is room now, and more than a hundredth of the limit is left.
     pub(crate) fn is_ample(self, now: Time) -> bool {
         self.at <= now && self.share > WHOLE / 100
     }
 }
 
 impl Learned {
-    /// Returns the limit after its growth: after a minute without a refusal by 0.5 % a minute. After ten of them it doubles
-    /// each minute, because a refusal that had another cause than use must not throttle the group for good.
+    /// Returns the limit including its growth. Beginning a minute after the refusal it grows by 0.5 % a minute. After
+    /// ten minutes it doubles each minute, because a refusal that had another cause than use must not throttle the
+    /// group forever.
     fn amount(self, now: Time) -> u64 {
         let quiet = now.saturating_sub(self.at).saturating_sub(MINUTE);
         let slow = quiet.min(SLOW_GROWTH) / SECOND;
@@ -97,7 +100,7 @@ impl Learned {
 }
 
 impl Counter {
-    /// Creates a counter without limits. `share` is the percentage of a later limit that may be used.
+    /// Creates a counter without limits. `share` is the percentage of a limit, once one is known, that may be used.
     pub(crate) fn new(share: u8) -> Self {
         Self { share, expected: WHOLE, ..Self::default() }
     }
@@ -135,8 +138,8 @@ impl Counter {
         self.expected = ((before * (attempts - 1) + share) / attempts) as u32;
     }
 
-    /// Returns the room for an amount: under the known limit beside the use by others, and under the learned one, unless
-    /// `over_learned`, beside the own use alone.
+    /// Returns the room for an amount. Under the known limit the usage by others counts too. Under the learned limit
+    /// only the own use counts; with `over_learned` that limit is ignored.
     pub(crate) fn room(&mut self, amount: u64, over_learned: bool, now: Time) -> Room {
         let amount = self.counted(amount);
         let mut room = Room::OPEN;
@@ -146,7 +149,7 @@ impl Counter {
         }
         if let Some(learned) = self.learned.filter(|_| !over_learned) {
             let limit = learned.amount(now);
-            // An attempt that is larger than a learned limit is sent once the window is empty.
+            // An attempt that is larger than the learned limit is sent when the window is empty.
             room = room.and(self.room_under(limit, amount.min(limit), 0, now));
         }
         room
@@ -165,7 +168,8 @@ impl Counter {
         Room { at, share }
     }
 
-    /// Records the vendor's statement with a response. `own` is the own use when the attempt was sent.
+    /// Records the limit and the remaining amount that the vendor stated with a response. `own` is the own use when the
+    /// attempt was sent.
     pub(crate) fn observe(&mut self, limit: Option<u64>, remaining: Option<u64>, own: u64, now: Time) {
         self.stated = limit.or(self.stated);
         if let Some((limit, remaining)) = self.stated.zip(remaining) {
@@ -173,17 +177,17 @@ impl Counter {
             if remaining <= limit / 5 {
                 self.scarce_at = now;
             }
-            // Other processes use less than they did.
+            // Other processes use less than before.
             let is_over = now.saturating_sub(self.scarce_at) > 2 * MINUTE;
             self.learned = self.learned.filter(|learned| !(learned.is_shared && is_over));
         }
     }
 
-    /// Learns from a refusal of which this unit is the cause: the own use when the attempt was sent, without it, is the
-    /// limit, unless it is about the known one.
+    /// Learns a limit from a refusal that this unit caused. The limit is the own use when the attempt was sent, without
+    /// the attempt, unless that is about as much as the known limit.
     ///
-    /// If the refusal may have a common cause, the limit is doubtful, unless it is about the one before, which explains the
-    /// refusal. Returns `true` if it does.
+    /// If the refusal may have a common cause, the limit is doubtful, unless it is about as much as the limit that was
+    /// learned before. That limit then explains the refusal, and the function returns `true`.
     pub(crate) fn learn(&mut self, own: u64, may_be_common: bool, now: Time) -> bool {
         let used = own.saturating_add(self.others(now));
         let is_below = |limit: u64, used: u64| used < limit - limit / TOLERANCE;
@@ -201,8 +205,8 @@ impl Counter {
         is_explained
     }
 
-    /// Records the outcome of an attempt beyond the learned limit. A refusal confirms it. After a success a doubtful limit is
-    /// none, and another one is raised, by twice as much each time.
+    /// Records the outcome of an attempt beyond the learned limit. A refusal confirms the limit. After a success a
+    /// doubtful limit is dropped, and any other limit is raised, by twice as much each time.
     pub(crate) fn tried_more(&mut self, is_served: bool) {
         let Some(learned) = &mut self.learned else { return };
         if is_served && learned.is_doubtful {
@@ -220,7 +224,7 @@ impl Counter {
         self.learned.is_some_and(|learned| learned.is_doubtful)
     }
 
-    /// Returns the limit that the vendor stated, and that which was learned, with the time of the refusal.
+    /// Returns the limit that the vendor stated, and the learned limit with the time of the refusal.
     pub(crate) fn known(&self) -> (Option<u64>, Option<(u64, Time)>) {
         (self.stated, self.learned.map(|learned| (learned.amount, learned.at)))
     }

@@ -58,7 +58,7 @@ impl State {
         format!("no member of the pool can take calls for model {:?}: {why}", model.name)
     }
 
-    /// Returns the error of a call that cannot wait until a member takes calls again at `at`.
+    /// Returns the error of a call that cannot wait until `at`, when a member takes calls again.
     pub(super) fn limited(&self, model: u32, at: Time, now: Time) -> Error {
         let model = &self.models[model as usize];
         let returns_in = (at != RELEASE).then(|| Duration::from_nanos(at.saturating_sub(now)));

@@ -1,8 +1,8 @@
 //! Building of a state's members, groups and models, and of the routes between them.
 //!
-//! An id stays valid while an attempt at it is in flight. A replacement marks removed members as gone, gives new
-//! members the ids of those whose attempts have ended, and rebuilds the routes of all models. The routes of a model are
-//! first built when a call requests it.
+//! The id of a member stays valid while an attempt at the member is in flight. A replacement marks removed members as
+//! gone, gives new members the ids of removed ones whose attempts have ended, and rebuilds the routes of all models.
+//! The routes of a model are first built when a call requests it.
 
 use std::{
     cmp::Reverse,
@@ -20,14 +20,14 @@ use crate::{
     time::{SECOND, Time},
 };
 
-/// Largest number of models with a state of their own. All further ones share one state, so that invented names cost
+/// Largest number of models with a state of their own. All further models share one state, so that invented names cost
 /// little memory.
 const MAX_MODELS: usize = 1_000;
 /// Largest number of models times members, each of which takes up to half a kilobyte.
 const MAX_MODELS_OF_MEMBERS: usize = 1_000_000;
-/// Name of the model that stands for all further ones. No vendor has a model of this name.
+/// Name of the state that all further models share. No vendor has a model of this name.
 const OTHER_MODELS: &str = "(other models)";
-/// Time for which an added member takes one call at a time.
+/// Time for which an added member takes only one call at a time.
 const START: Time = SECOND;
 
 impl State {
@@ -36,14 +36,14 @@ impl State {
         Self { random: Random(settings.seed), settings, ..Self::default() }
     }
 
-    /// Replaces the members, by name, and returns their ids. A member keeps the verdicts on its key only if both
+    /// Replaces the members, by name, and returns their ids. A member stays parked because of its key only if both
     /// fingerprints are known and equal.
     pub(crate) fn replace(&mut self, specs: Vec<MemberSpec>, now: Time) -> Vec<u32> {
         let starting_until = if self.members.is_empty() { now } else { now + START };
         let names: HashSet<_> = specs.iter().map(|spec| Arc::clone(&spec.name)).collect();
         self.member_ids.retain(|name, _| names.contains(name));
         self.members.iter_mut().for_each(|member| member.is_gone |= !names.contains(&member.spec.name));
-        // A removed id is given again once no attempt at it is in flight.
+        // The id of a removed member is reused when no attempt at the member is in flight.
         let busy: HashSet<_> = self.members.iter().filter(|member| member.in_flight > 0).map(|it| it.group).collect();
         let mut free_members = ids_where(&self.members, |_, member| member.is_gone && member.in_flight == 0);
         let mut free_groups = ids_where(&self.groups, |id, group| group.members.is_empty() && !busy.contains(&id));
@@ -70,7 +70,7 @@ impl State {
         ids
     }
 
-    /// Joins a member that was given no group to the group that the vendor's response names.
+    /// Moves a member that was given no group to the group that the vendor's response names.
     pub(super) fn join_group(&mut self, member: u32, group: u32, now: Time) {
         let name = Arc::clone(&self.groups[group as usize].name);
         let own = self.members[member as usize].group;
@@ -111,7 +111,7 @@ impl State {
         }
     }
 
-    /// Returns the id of a model's name. A new model has no routes yet.
+    /// Returns the id for a model's name. A new model has no routes yet.
     fn intern(&mut self, name: &Arc<str>) -> u32 {
         *self.model_ids.entry(Arc::clone(name)).or_insert_with(|| {
             self.models.push(Model { name: Arc::clone(name), ..Model::default() });
@@ -129,7 +129,7 @@ impl State {
         })
     }
 
-    /// Returns the id of the group's quota for the model. Creates the quota if there is none.
+    /// Returns the id of the group's quota for the model, and creates the quota if there is none.
     pub(crate) fn quota_id(&mut self, group: u32, model: u32) -> u32 {
         let of_group = &self.groups[group as usize];
         if let Some(id) = of_group.quotas.iter().find(|id| self.quotas[**id as usize].model == model) {
@@ -157,7 +157,7 @@ impl State {
         self.schedule_returns(now);
     }
 
-    /// Builds the tiers and routes of a model, with empty sets of what can take calls.
+    /// Builds the tiers and routes of a model, all of them closed.
     fn build_model(&mut self, model: u32) {
         let name = Arc::clone(&self.models[model as usize].name);
         let mut routes: IndexMap<(u32, u32, bool), Route> = IndexMap::new();
@@ -171,13 +171,13 @@ impl State {
             (route.model, route.group, route.quota, route.stand_in) = (model, group, quota, stand_in);
             route.members.push(member);
         }
-        // Stable: equal tiers keep the order of their members.
+        // The sort is stable, so members of one tier keep their order.
         routes.sort_by_key(|(tier, ..), _| *tier);
         (self.models[model as usize].tiers, self.models[model as usize].unavailable) = Default::default();
         routes.into_iter().for_each(|((tier, ..), route)| self.add_route(tier, route));
     }
 
-    /// Adds a route to the last tier of its model, or to a new one.
+    /// Adds a route to the last tier of its model, or to a new tier.
     fn add_route(&mut self, number: u32, mut route: Route) {
         let id = self.routes.len() as u32;
         let tiers = &mut self.models[route.model as usize].tiers;
@@ -193,14 +193,14 @@ impl State {
         }
         tier.max_weight = tier.max_weight.max(weight);
         tier.routes.push(id);
-        // Reserved so that no call allocates when a route takes calls again.
+        // Reserved here, so that no call allocates when a route takes calls again.
         tier.open.reserve(tier.routes.len());
         route.open.reserve(route.members.len());
         self.groups[route.group as usize].routes.push(id);
         self.routes.push(route);
     }
 
-    /// Schedules a refresh of every part for the end of its parking, and refreshes all members and groups now.
+    /// Schedules a refresh of every part at the end of its parking, and refreshes all members and groups now.
     pub(crate) fn schedule_returns(&mut self, now: Time) {
         let parked = self.parked().map(|(part, parking)| (parking.opens_at(), part));
         let starts = self.live_members().map(|id| (self.members[id as usize].starting_until, Part::Member(id)));
@@ -215,13 +215,13 @@ pub(super) fn most_models(members: usize) -> usize {
     MAX_MODELS.min(MAX_MODELS_OF_MEMBERS / members.max(1))
 }
 
-/// Returns the ids of the parts that meet a condition, in descending order.
+/// Returns the ids of the parts for which `condition` holds, in descending order.
 fn ids_where<T>(all: &[T], condition: impl Fn(u32, &T) -> bool) -> Vec<u32> {
     let ids = (0..all.len() as u32).rev();
     ids.filter(|id| condition(*id, &all[*id as usize])).collect()
 }
 
-/// Puts a part at the free id, or at the end if there is none. Returns its id.
+/// Stores a part under the free id, or at the end if there is none. Returns its id.
 fn put<T>(all: &mut Vec<T>, free: Option<u32>, part: T) -> u32 {
     match free {
         Some(id) => all[id as usize] = part,

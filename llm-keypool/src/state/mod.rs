@@ -1,8 +1,9 @@
-//! State of a pool: a pure state machine over typed outcomes, whose callers pass the time.
+//! State of a pool: a state machine without I/O over typed outcomes, whose callers pass the time.
 //!
-//! `members.rs` builds it from members; `choice.rs` chooses a member for a call; `waiting.rs` has calls wait for one;
-//! `report.rs` takes the outcome of an attempt. Every [`Part`] of a pool is parked in the same way. A part that cannot
-//! take calls is in no index. No timer runs: each call first puts those parts back whose parking is over.
+//! `members.rs` builds it from members; `choice.rs` chooses a member for a call; `waiting.rs` lets calls wait for a
+//! member; `report.rs` records the outcome of an attempt. Every [`Part`] of a pool is parked in the same way. The
+//! indexes contain only parts that can take calls. No timer runs: each call first puts back the parts whose parking is
+//! over.
 
 mod affinity;
 mod breaker;
@@ -49,7 +50,7 @@ type Ids = HashMap<Arc<str>, u32, RandomState>;
 /// Ids of members or routes that can take calls, or will. A random one is found in constant time.
 type Open = IndexSet<u32, RandomState>;
 
-/// State of a pool. An id is a position in a list; the ids of removed parts are given again.
+/// State of a pool. An id is a position in a list; the ids of removed parts are reused.
 #[derive(Default)]
 pub(crate) struct State {
     settings: Arc<Settings>,
@@ -65,11 +66,11 @@ pub(crate) struct State {
     /// Ids of groups by the name that the vendor's responses state.
     vendor_groups: Ids,
     returns: BinaryHeap<Reverse<(Time, Part)>>,
-    /// Number of the last attempt.
+    /// Number of the latest attempt. Attempts are numbered in the order in which they are sent.
     attempts: u64,
-    /// Number of the last attempt that was served.
+    /// Number of the latest attempt (the one sent last) among those that were served.
     served: u64,
-    /// Parking of the whole pool for a common cause.
+    /// Parking of the whole pool because of a common cause.
     pub(crate) pause: Slot,
     affinity: Affinity,
     random: Random,
@@ -83,7 +84,7 @@ pub(crate) enum Part {
     Pool,
     /// Key and breaker of a member.
     Member(u32),
-    /// Permission of a member for a model, which is given by the member's own name for it.
+    /// Permission of a member for a model, which is identified by the member's own name for it.
     Permission(u32, u32),
     /// Money and limits of a group.
     Group(u32),
@@ -91,7 +92,7 @@ pub(crate) enum Part {
 }
 
 impl Part {
-    /// Returns the member of a part, if the part belongs to one member.
+    /// Returns the member that a part belongs to; `None` for a group, a quota or the whole pool.
     pub(crate) fn member(self) -> Option<u32> {
         match self {
             Self::Member(member) | Self::Permission(member, _) => Some(member),
@@ -107,13 +108,13 @@ pub(crate) struct MemberState {
     parking: Slot,
     permissions: BTreeMap<u32, Slot>,
     breaker: Breaker,
-    /// Model and time of the first 403 or 404, if the member was the only one left for the model. A second one confirms
-    /// it.
+    /// Model and time of the first 403 or 404 at a moment when this was the only member left for the model. A second
+    /// one confirms it.
     doubt: Option<(u32, Time)>,
     pub(crate) in_flight: u32,
-    /// Time until which the member takes one attempt at a time.
+    /// Time until which the member takes only one attempt at a time, because it is new.
     starting_until: Time,
-    /// Number of the last attempt that was sent before the member's current key was set. Failures of attempts up to
+    /// Number of the latest attempt that was sent before the member's current key was set. Failures of attempts up to
     /// this number do not park the member.
     key_since: u64,
     pub(crate) attempts: u64,
@@ -126,15 +127,15 @@ pub(crate) struct MemberState {
 pub(crate) struct GroupState {
     pub(crate) name: Arc<str>,
     parking: Slot,
-    /// Ids of its members. A group without members is gone.
+    /// Ids of the group's members. A group without members counts as removed.
     pub(crate) members: Vec<u32>,
     pub(crate) quotas: Vec<u32>,
     routes: Vec<u32>,
-    /// Last sign of a common cause: its time, and the number of its attempt.
+    /// Latest sign of a common cause: its time, and the number of its attempt.
     sign: Option<(Time, u64)>,
 }
 
-/// Members of one group and tier that use the same name for a model.
+/// Route to a model: the members of one group and one tier that have the same name for the model.
 #[derive(Debug, Default)]
 struct Route {
     model: u32,
@@ -144,7 +145,7 @@ struct Route {
     quota: u32,
     stand_in: bool,
     members: Vec<u32>,
-    /// Members that can take calls.
+    /// Members of the route that can take calls.
     open: Open,
     /// Sum of the weights of the open members.
     weight: u32,
@@ -152,12 +153,12 @@ struct Route {
     returning: Open,
 }
 
-/// Model, by a name under which callers request it or members serve it.
+/// Model, under a name that callers request or that members use for it.
 #[derive(Debug, Default)]
 pub(crate) struct Model {
     pub(crate) name: Arc<str>,
     tiers: Vec<Tier>,
-    /// Last message of a refusal, which the error of a call without a member quotes.
+    /// Message of the latest refusal. An error for a call without a member quotes it.
     pub(crate) message: Option<Arc<str>>,
     /// Message for callers for whom no member returns by time, until one of its members or groups changes.
     unavailable: Option<Arc<str>>,
@@ -167,7 +168,7 @@ pub(crate) struct Model {
 struct Tier {
     number: u32,
     routes: Vec<u32>,
-    /// Routes that can take calls.
+    /// Routes of the tier that can take calls.
     open: Open,
     /// Routes that return by time, or when an attempt ends.
     returning: Open,
@@ -204,12 +205,12 @@ impl State {
         }
     }
 
-    /// Returns the members that are not gone.
+    /// Returns the ids of the members that have not been removed.
     pub(crate) fn live_members(&self) -> impl Iterator<Item = u32> {
         (0..).zip(&self.members).filter(|(_, member)| !member.is_gone).map(|(id, _)| id)
     }
 
-    /// Returns the groups that have members.
+    /// Returns the ids of the groups that have members.
     pub(crate) fn live_groups(&self) -> impl Iterator<Item = u32> {
         (0..).zip(&self.groups).filter(|(_, group)| !group.members.is_empty()).map(|(id, _)| id)
     }
@@ -232,7 +233,7 @@ impl State {
         members.chain(self.live_groups().flat_map(|id| self.parked_of_group(id)))
     }
 
-    /// Returns the names of a part's member, group and model. The whole pool has none.
+    /// Returns the names of a part's member, group and model. For the whole pool they are empty.
     pub(crate) fn names(&self, part: Part) -> Parked {
         let member = part.member().map(|id| &self.members[id as usize]);
         let (group, model) = match part {
@@ -355,8 +356,8 @@ impl State {
         parts.into_iter().fold(at, |at, part| at.max(self.return_of(part, now)))
     }
 
-    /// Parks a part after the outcome of an attempt. Does nothing and returns `false` if the attempt was sent before
-    /// the current parking.
+    /// Parks a part because of the outcome of an attempt. Returns `false` and does nothing if the attempt was sent
+    /// before the current parking.
     fn park(&mut self, part: Part, reason: Reason, hint: Option<Duration>, attempt: u64, now: Time) -> bool {
         let before = self.parking(part);
         if before.is_some_and(|parking| !parking.concerns(attempt)) {
@@ -401,7 +402,7 @@ impl State {
         }
     }
 
-    /// Takes the events since the last call, and the waiting calls to wake.
+    /// Takes the events since the last call, and the waiting calls that must be woken.
     pub(crate) fn take_effects(&mut self) -> Option<(Vec<Event>, Vec<Arc<Notify>>)> {
         let wakes = self.queues.take_wakes();
         let has_any = !self.events.is_empty() || !wakes.is_empty();
@@ -420,7 +421,7 @@ fn is_return(at: Time) -> bool {
     at > 0 && at < NEVER
 }
 
-/// Puts an id into a set, or takes it out. Returns `true` if that changes the set.
+/// Adds an id to a set, or removes it. Returns `true` if that changes the set.
 fn set(open: &mut Open, id: u32, is_in: bool) -> bool {
     if is_in { open.insert(id) } else { open.swap_remove(&id) }
 }

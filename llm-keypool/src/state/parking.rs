@@ -1,9 +1,9 @@
 //! Parking of a part of a pool.
 //!
-//! A parking ends in two steps. At its time the part can take calls again, and the next call goes first: it is the probe, and
-//! others wait for its response for a bounded time. Then its outcome decides: a success ends the parking, a refusal begins the
-//! next one in the row, and a drop returns the turn. Attempts that were sent before the parking say nothing new, and are
-//! recognised by their numbers.
+//! A parking ends in two steps. When its time is over, the next call is sent as the probe, and other calls wait for its
+//! response for a bounded time. Then the outcome of the probe decides: a success ends the parking, a refusal begins the
+//! next, longer parking, and if the probe is dropped, another call becomes the probe. Outcomes of attempts that were
+//! sent before the parking are ignored. They are recognised by their numbers.
 
 use std::time::Duration;
 
@@ -14,17 +14,18 @@ use crate::{
     time::{MINUTE, NEVER, RELEASE, SECOND, Time, nanos},
 };
 
-/// Parking of a part: it takes no calls until a time, and then one call as a probe.
+/// Parking of a part: the part takes no calls until a time, and then one call as a probe.
 #[derive(Clone, Debug)]
 pub(crate) struct Parking {
     pub(crate) reason: Reason,
     pub(crate) since: Time,
     pub(crate) until: Time,
-    /// Attempts up to this number were sent before it, and neither prolong nor end it.
+    /// Number of the latest attempt that was sent before the parking. Attempts up to it neither prolong nor end the
+    /// parking.
     generation: u64,
-    /// Number of parkings in a row; 0 for a trial, which becomes a parking if its call is refused.
+    /// Number of consecutive parkings; 0 for a trial, which becomes a parking if its call is refused.
     pub(crate) step: u32,
-    /// `true` if waiting calls may count on the end of the parking. Otherwise they fail, and only a new call is the
+    /// True if waiting calls may wait for the end of the parking. Otherwise they fail, and only a new call becomes the
     /// probe.
     pub(crate) is_timed: bool,
     /// Number and time of the attempt that is the probe.
@@ -33,24 +34,25 @@ pub(crate) struct Parking {
     probe_wait: Time,
 }
 
-/// Parking of a part, if it is parked. It is boxed because few parts are parked, and a choice reads many parts, which
+/// Parking of a part, if it is parked. It is boxed, because few parts are parked, and a choice reads many parts, which
 /// should be small.
 pub(crate) type Slot = Option<Box<Parking>>;
 
-/// Time for which other calls wait for the probe's response. A refusal arrives sooner.
+/// Time for which other calls wait for the probe's response. A refusal usually arrives sooner.
 const PROBE_WAIT: Time = SECOND;
-/// The same for a trial, and for the test of a paused pool.
+/// Time for which other calls wait for the response to a trial, or to the test of a paused pool.
 const TRIAL_WAIT: Time = 5 * SECOND;
-/// The same where only a response counts. After this time the next call becomes the probe.
+/// Time for which other calls wait if only a response counts. After it the next call becomes the probe.
 const PROBE_TIMEOUT: Time = MINUTE;
-/// Time until the probe where a vendor's refusal usually ends only by an operator's action or a new key.
+/// Time until the probe after a refusal that usually ends only by an operator's action or a new key.
 const VERDICT: Time = 10 * MINUTE;
-/// Longest parking that a vendor's hint causes. The hint may be wrong, so a probe is sent after this time.
+/// Longest parking that a vendor's stated waiting time causes. The statement may be wrong, so a probe is sent after
+/// this time.
 const LONGEST_HINT: Time = 15 * MINUTE;
-/// Factor between the time for which a breaker opens and the backoff of a rate limit.
+/// Factor by which a breaker's parking is longer than the backoff of a rate limit.
 const BREAKER: Time = 5;
 
-/// Returns the length of the `step`-th parking in a row.
+/// Returns the duration of the `step`-th consecutive parking.
 pub(super) fn length(reason: Reason, hint: Option<Duration>, step: u32, backoff: &Backoff) -> Time {
     match (reason, hint) {
         (Reason::RateLimited | Reason::Unpaid, Some(hint)) => nanos(hint).min(LONGEST_HINT),
@@ -61,12 +63,12 @@ pub(super) fn length(reason: Reason, hint: Option<Duration>, step: u32, backoff:
 }
 
 impl Parking {
-    /// Returns the number of parkings in a row, for a parking of this reason that follows `before`.
+    /// Returns the number of consecutive parkings, for a parking of this reason that follows `before`.
     pub(crate) fn step(reason: Reason, before: Option<&Self>) -> u32 {
         before.filter(|before| before.reason == reason).map_or(1, |before| before.step.saturating_add(1))
     }
 
-    /// Creates a parking that follows `before`, if that one has not been ended by a success.
+    /// Creates a parking that follows `before`, the current parking if there is one.
     pub(crate) fn new(reason: Reason, length: Time, before: Option<&Self>, generation: u64, now: Time) -> Self {
         let (step, since) = (Self::step(reason, before), before.map_or(now, |before| before.since));
         Self { step, since, ..Self::until(reason, now.saturating_add(length), generation, now) }
@@ -74,13 +76,13 @@ impl Parking {
 
     /// Creates a parking until a time.
     pub(crate) fn until(reason: Reason, until: Time, generation: u64, now: Time) -> Self {
-        // A probe of a member that timed out may be slow again, so silence for a second says nothing.
+        // The probe of a member that timed out may be slow again, so a second without a response says nothing.
         let probe_wait = if reason == Reason::TimedOut { PROBE_TIMEOUT } else { PROBE_WAIT };
         let is_timed = reason.is_failure() || matches!(reason, Reason::RateLimited | Reason::Disabled);
         Self { reason, since: now, until, generation, step: 1, is_timed, probe: None, probe_wait }
     }
 
-    /// Creates a parking from a snapshot. It ends no later than one that begins now could, because the clock by which its end
+    /// Creates a parking from a snapshot. It ends no later than a new parking could, because the clock by which its end
     /// was saved may have been wrong.
     pub(crate) fn restored(reason: Reason, until: Time, step: u32, is_timed: bool, now: Time) -> Self {
         let latest = if reason == Reason::Disabled { Time::MAX } else { now.saturating_add(LONGEST_HINT) };
@@ -97,18 +99,18 @@ impl Parking {
         Self { probe_wait: PROBE_TIMEOUT, ..Self::new(Reason::RateLimited, length, before, generation, now) }
     }
 
-    /// Returns `true` if an attempt was sent after the parking began, so that the attempt's outcome counts.
+    /// Returns `true` if an attempt was sent after the parking began, so that its outcome counts.
     pub(crate) fn concerns(&self, attempt: u64) -> bool {
         attempt > self.generation
     }
 
-    /// Returns the time from which a call may be sent, so far as it is known now.
+    /// Returns the time from which a call may be sent, as far as it is known now.
     pub(crate) fn opens_at(&self) -> Time {
         self.probe.map_or(self.until, |(_, at)| at.saturating_add(self.probe_wait))
     }
 
-    /// Returns the time at which waiting calls may be sent: 0 for now, [`NEVER`] if no time is known, [`RELEASE`] while
-    /// the probe's response may arrive at any time.
+    /// Returns the time at which waiting calls may be sent: 0 for now, [`NEVER`] if no time is known, [`RELEASE`] if it
+    /// depends on the probe's response.
     pub(crate) fn returns_at(&self, now: Time) -> Time {
         match self.opens_at() {
             at if at <= now => 0,
@@ -118,7 +120,7 @@ impl Parking {
         }
     }
 
-    /// Returns `true` if the next call is the probe: the parking time is over, and no probe runs or the running one has
+    /// Returns `true` if the next call becomes the probe: the parking time is over, and there is no probe or it has
     /// timed out.
     pub(crate) fn awaits_probe(&self, now: Time) -> bool {
         self.opens_at() <= now && (self.probe.is_none() || self.probe_wait == PROBE_TIMEOUT)
@@ -129,7 +131,7 @@ impl Parking {
         self.probe = Some((attempt, now));
     }
 
-    /// Ends the turn of a probe that ended without an outcome. Returns `true` if this attempt was the probe.
+    /// Ends the turn of a probe that had no outcome. Returns `true` if this attempt was the probe.
     pub(crate) fn return_probe(&mut self, attempt: u64) -> bool {
         self.probe.take_if(|(first, _)| *first == attempt).is_some()
     }

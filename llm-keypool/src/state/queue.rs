@@ -1,8 +1,9 @@
 //! Queues in which calls wait, one for each model: interactive calls first, in order of arrival.
 //!
-//! Each call gets an order number when it enters a queue. Those of interactive calls follow one another, those of background
-//! calls are sixteen apart, so that of sixteen calls one is a background call, and interactive ones cannot delay it for good.
-//! Only the first call of a queue is woken, and wakes the next one when it leaves.
+//! Each call gets an order number when it enters a queue. The numbers of interactive calls are consecutive, those of
+//! background calls are sixteen apart. So one of sixteen served calls is a background call, and interactive calls
+//! cannot delay background calls forever. Only the first call of a queue is woken. It wakes the next one when it
+//! leaves.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -17,7 +18,7 @@ pub(crate) struct Queues {
     queues: BTreeMap<u32, Queue>,
     waiting: usize,
     last: u64,
-    /// `true` if the first call of each queue must be woken.
+    /// True if the first call of each queue must be woken.
     wakes_heads: bool,
     wakes: Vec<Arc<Notify>>,
 }
@@ -28,13 +29,13 @@ struct Queue {
     waiting: BTreeMap<Key, Arc<Notify>>,
     /// Order number of the call that was served last.
     served: u64,
-    /// Last order numbers that interactive and background calls got.
+    /// Latest order numbers that were given to interactive and to background calls.
     given: [u64; 2],
-    /// First time at which a member takes calls again, so far as the first call knows.
+    /// First time at which a member takes calls again, according to the first call of the queue.
     first_return: Time,
 }
 
-/// Order number of a waiting call, and its arrival number, which decides between equal order numbers.
+/// Order number of a waiting call, and its arrival number, which decides between calls with equal order numbers.
 type Key = (u64, u64);
 
 /// Place of a call in a queue.
@@ -45,11 +46,11 @@ pub(crate) struct Ticket {
     pub(crate) notify: Arc<Notify>,
 }
 
-/// Distance of the order numbers of background calls.
+/// Difference between the order numbers of consecutive background calls.
 const BACKGROUND_STEP: u64 = 16;
 
 impl Queue {
-    /// Returns the order number of a call that arrives, and the position of its priority in `given`.
+    /// Returns the order number for a call that arrives now, and the position of its priority in `given`.
     fn next_order(&self, priority: Priority) -> (u64, usize) {
         let (class, step) = if priority == Priority::Background { (1, BACKGROUND_STEP) } else { (0, 1) };
         (self.served.max(self.given[class]) + step, class)
@@ -62,7 +63,7 @@ impl Queues {
         self.waiting
     }
 
-    /// Returns `true` if a call, waiting or new, is the next one of a queue, and the queue's `first_return`.
+    /// Returns `true` if a call, waiting or new, is the next one of its queue, and also the queue's `first_return`.
     pub(super) fn is_next(&self, queue: u32, ticket: Option<&Ticket>, priority: Priority) -> (bool, Time) {
         let Some(queue) = self.queues.get(&queue) else { return (true, 0) };
         let key = ticket.map_or_else(|| (queue.next_order(priority).0, u64::MAX), |ticket| ticket.key);
@@ -91,7 +92,7 @@ impl Queues {
     pub(super) fn count_served(&mut self, queue: u32, ticket: Option<&Ticket>, priority: Priority) {
         if let Some(of_queue) = self.queues.get_mut(&queue) {
             let order = ticket.map_or_else(|| of_queue.next_order(priority).0, |ticket| ticket.key.0);
-            // A call that a later tier serves may leave before the first call.
+            // A call that a later tier serves may leave before the first call of the queue.
             of_queue.served = of_queue.waiting.first_key_value().map_or(order, |(first, _)| order.min(first.0));
             self.wake_head(queue);
         }

@@ -30,7 +30,7 @@ pub(crate) struct Quota {
     share: u8,
 }
 
-/// Amounts that a quota has counted for an attempt.
+/// Amounts that were counted for an attempt.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Taken {
     /// Time at which the attempt was sent.
@@ -42,7 +42,7 @@ pub(crate) struct Taken {
     own: Amounts,
 }
 
-/// A probe may exceed a learned limit that has no room for at least this time.
+/// Time for which a learned limit must have no room before a probe may exceed it.
 const RETRY_LEARNED: Time = 5 * crate::time::SECOND;
 
 impl Quota {
@@ -64,14 +64,14 @@ impl Quota {
         self.counters[unit].get_or_insert_with(|| Counter::new(self.share).into())
     }
 
-    /// Returns the room for an attempt. Learned limits do not count if `over_learned`.
+    /// Returns the room for an attempt. Learned limits are ignored if `over_learned` is set.
     pub(crate) fn room(&mut self, amounts: &Amounts, over_learned: bool, now: Time) -> Room {
         self.counters().fold(Room::OPEN, |room, (unit, it)| room.and(it.room(amounts[unit], over_learned, now)))
     }
 
-    /// Returns the room for an attempt, and `true` if the attempt then exceeds a learned limit. It may do so only if
-    /// that limit has no room for [`RETRY_LEARNED`], and if the attempt is a probe or the limit is doubtful. So a limit
-    /// that was learned from a refusal with another cause does not keep the group idle.
+    /// Returns the room for an attempt, and `true` if the attempt then exceeds a learned limit. It may exceed it only
+    /// if the limit has no room for [`RETRY_LEARNED`], and if the attempt is a probe or the limit is doubtful. So a
+    /// limit that was learned from a refusal with another cause does not keep the group idle.
     pub(crate) fn room_to_try(&mut self, amounts: &Amounts, is_paused: bool, now: Time) -> (Room, bool) {
         let room = self.room(amounts, false, now);
         if room.at <= now + RETRY_LEARNED || is_paused {
@@ -96,7 +96,7 @@ impl Quota {
         taken
     }
 
-    /// Removes an attempt that the vendor refused, and so did not count.
+    /// Removes an attempt that the vendor refused, and therefore did not count.
     pub(crate) fn give_back(&mut self, taken: &mut Taken) {
         for (unit, counter) in self.counters() {
             counter.own.change(taken.sent_at, taken.amounts[unit], 0);
@@ -122,8 +122,9 @@ impl Quota {
         }
     }
 
-    /// Records the limits that the vendor stated with the response to an attempt. Returns the longest time for which
-    /// nothing is left of a limit whose window is not a minute, because the pool does not count such windows.
+    /// Records the limits that the vendor stated with the response to an attempt. If nothing is left of a limit whose
+    /// window is not a minute, returns the time until its reset (the longest of several), because the pool does not
+    /// count such windows.
     pub(crate) fn observe(&mut self, limits: &VendorLimits, taken: &Taken, now: Time) -> Option<Duration> {
         let mut exhausted = None;
         for (unit, limit) in stated(limits).into_iter().enumerate() {
@@ -138,8 +139,8 @@ impl Quota {
         exhausted.max(further)
     }
 
-    /// Learns from the refusal of an attempt: the limit of each unit of which the vendor states that nothing is left,
-    /// or else the limit of requests. Returns `true` if a limit that was learned before explains the refusal.
+    /// Learns limits from the refusal of an attempt: for each unit of which the vendor states that nothing is left,
+    /// otherwise for requests. Returns `true` if a limit that was learned before explains the refusal.
     pub(crate) fn learn(&mut self, error: &Error, taken: &Taken, may_be_common: bool, now: Time) -> bool {
         let stated = error.limits().map(stated).unwrap_or_default();
         let is_exhausted = |limit: &Option<VendorLimit>| limit.is_some_and(|limit| limit.remaining == Some(0));
@@ -152,12 +153,12 @@ impl Quota {
         is_explained
     }
 
-    /// Records that an attempt beyond the learned limits was served, or refused.
+    /// Records that an attempt beyond the learned limits was served, or that it was refused.
     pub(crate) fn tried_more(&mut self, is_served: bool) {
         self.counters().for_each(|(_, counter)| counter.tried_more(is_served));
     }
 
-    /// Adds the own usage of the same model's quota in another group.
+    /// Adds the own usage of the quota for the same model in another group.
     pub(crate) fn absorb(&mut self, other: &Self) {
         for (own, other) in self.counters.iter_mut().zip(&other.counters) {
             match (own, other) {

@@ -1,9 +1,9 @@
-//! Outcomes of attempts, and operators' commands for members.
+//! Recording of outcomes of attempts, and of operators' commands for members.
 //!
 //! An attempt is reported once or twice and then released. A success ends the parkings of the attempt's parts. A
-//! refusal gives back what was counted for the attempt, may teach a limit, and parks the part that it names. A failure
-//! is counted by the member's breaker, and parks the member if the breaker opens. The release frees the attempt's slot
-//! and its turns as a probe after every outcome, and settles its tokens.
+//! refusal gives back the amounts that were counted for the attempt, may teach a limit, and parks the part that it
+//! concerns. A failure is counted by the member's breaker, and parks the member if the breaker opens. The release frees
+//! the attempt's slot and its turns as a probe after every outcome, and settles its tokens.
 
 use std::{sync::Arc, time::Duration};
 
@@ -24,7 +24,8 @@ use crate::{
 };
 
 impl Verdict {
-    /// Returns `true` for a refusal without scope and limits, and for a failure of the connection.
+    /// Returns `true` for a refusal without scope and limits, and for a failure of the connection, because these may
+    /// have a common cause.
     fn may_be_common(self, error: &Error) -> bool {
         let is_bare = error.scope().is_none() && error.limits().is_none();
         let is_transport = self.is_failure() && error.kind() == ErrorKind::Transport;
@@ -39,13 +40,13 @@ impl Verdict {
     }
 }
 
-/// Time within which a second 403 or 404 confirms the first one of a last member.
+/// Time within which a second 403 or 404 confirms the first one of a model's last member.
 const DOUBT: Time = MINUTE;
 /// Time without content after which a passed deadline counts as a time-out of the member.
 const TIMED_OUT: Time = 10 * SECOND;
 
 impl Attempt {
-    /// Returns `true` if the attempt has had no content for [`TIMED_OUT`].
+    /// Returns `true` if no content arrived for the attempt in [`TIMED_OUT`].
     pub(crate) fn was_silent(&self, now: Time) -> bool {
         !self.has_begun && now.saturating_sub(self.taken.sent_at) >= TIMED_OUT
     }
@@ -61,7 +62,7 @@ impl State {
         Place { member, own, group, quota: if is_same { quota } else { self.quota_id(group, own) } }
     }
 
-    /// Records that the vendor serves an attempt: by a response, or the first content of a stream.
+    /// Records that the vendor serves an attempt, because the response or the first content of a stream has arrived.
     pub(crate) fn succeeded(&mut self, attempt: &mut Attempt, limits: Option<&VendorLimits>, now: Time) {
         attempt.has_begun = true;
         self.served = self.served.max(attempt.number);
@@ -87,22 +88,22 @@ impl State {
         }
     }
 
-    /// Records the failure of an attempt. Returns `true` if the failure must be confirmed: it is the first 403 or 404
-    /// of a model's last member.
+    /// Records the failure of an attempt. Returns `true` if the failure must be confirmed, because it is the first 403
+    /// or 404 of a model's last member.
     pub(crate) fn failed(&mut self, attempt: &mut Attempt, verdict: Verdict, error: &Error, now: Time) -> bool {
         let place = self.place(attempt);
         let Place { member: id, own, group, quota } = place;
         let member = &mut self.members[id as usize];
         member.failures += u64::from(verdict != Verdict::Request);
         if attempt.number <= member.key_since {
-            // The member has got another key since.
+            // The member has another key now.
             return false;
         }
         if !verdict.is_failure() {
             member.breaker.responded(now);
         }
         let exhausted = if verdict.moves() { self.refused(attempt, quota, error, now) } else { None };
-        // A hint of zero, such as a date in the past, is none.
+        // A waiting time of zero, such as from a date in the past, counts as not stated.
         let hint = error.retry_after().filter(|hint| !hint.is_zero());
         let hint = hint.or(exhausted.filter(|_| verdict != Verdict::Unpaid));
         let is_explained = self.learn(attempt, quota, verdict, error, now);
@@ -139,7 +140,7 @@ impl State {
         self.members[attempt.place.member as usize].breaker.responded(now);
     }
 
-    /// Ends an attempt: frees its slot and its turns as a probe, and settles its tokens if its usage is known.
+    /// Ends an attempt: frees its slot and its turns as a probe. If its usage is known, settles its tokens.
     pub(crate) fn release(&mut self, attempt: &Attempt, usage: Option<&Usage>, now: Time) {
         let place = self.place(attempt);
         for part in self.parked_parts(place) {
@@ -161,8 +162,8 @@ impl State {
         }
     }
 
-    /// Removes an attempt that was refused from its quota, because the vendor did not count it. Returns the time for which
-    /// nothing is left of a limit whose window is not counted.
+    /// Removes a refused attempt from its quota, because the vendor did not count it. If nothing is left of a limit
+    /// whose window is not counted, returns the time until its reset.
     fn refused(&mut self, attempt: &mut Attempt, quota: u32, error: &Error, now: Time) -> Option<Duration> {
         self.models[attempt.model as usize].message = Some(error.message().into());
         self.queues.wake_heads();
@@ -171,7 +172,7 @@ impl State {
         of_quota.observe(error.limits()?, &attempt.taken, now)
     }
 
-    /// Learns a limit from a refusal. Returns `true` if a limit that was learned before explains it.
+    /// Learns a limit from a refusal. Returns `true` if a limit that was learned before explains the refusal.
     fn learn(&mut self, attempt: &Attempt, quota: u32, verdict: Verdict, error: &Error, now: Time) -> bool {
         let of_quota = &mut self.quotas[quota as usize];
         let is_of_quota = quota == attempt.place.quota;
@@ -182,12 +183,12 @@ impl State {
             of_quota.tried_more(false);
             return is_of_quota;
         }
-        // For an attempt that was sent for another group, this group's usage at that time is not known.
+        // If the attempt was sent for another group, the usage of this group at that time is not known.
         is_of_quota && of_quota.learn(error, &attempt.taken, verdict.may_be_common(error), now)
     }
 
-    /// Returns `true` if a 403 or 404 is the first one of the only member left for a model. A second one must confirm
-    /// it.
+    /// Returns `true` if a 403 or 404 is the first one of the only member left for a model, so that a second one must
+    /// confirm it.
     fn is_doubted(&mut self, attempt: &Attempt, Place { member, own, .. }: Place, now: Time) -> bool {
         let is_last = self.is_last(attempt.model, member);
         let doubt = &mut self.members[member as usize].doubt;
@@ -196,7 +197,7 @@ impl State {
         doubt.is_some()
     }
 
-    /// Counts a failure of the vendor or the connection. Returns `true` if its member's breaker opens.
+    /// Counts a failure of the vendor or the connection. Returns `true` if the breaker of its member opens.
     fn breaks(&mut self, attempt: &Attempt, member: u32, now: Time) -> bool {
         let parking = self.parking(Part::Member(member));
         let is_before = parking.is_some_and(|parking| !parking.concerns(attempt.number));
@@ -205,7 +206,7 @@ impl State {
         !is_before && (self.members[member as usize].breaker.failed(now) || is_half_open)
     }
 
-    /// Joins a member that was given no group to the group for which the vendor stated the same name before.
+    /// Moves a member that was given no group to the group for which the vendor stated the same name before.
     fn observe_group(&mut self, place: Place, limits: &VendorLimits, now: Time) {
         let Some(vendors_name) = &limits.group else { return };
         let has_none = self.members[place.member as usize].spec.group.is_none();
@@ -216,7 +217,8 @@ impl State {
         }
     }
 
-    /// Removes the parking of a member, its missing permissions and its failures. Its group does not change.
+    /// Ends the parkings of a member, including those for missing permissions, and drops its failures. Its group stays
+    /// unchanged.
     pub(crate) fn reset(&mut self, member: u32, now: Time) {
         let known = &mut self.members[member as usize];
         (known.permissions, known.breaker, known.doubt) = Default::default();

@@ -1,4 +1,4 @@
-//! The state machine against a naive model, and its indexes against their definition.
+//! Tests of the state machine against a naive model, and of its indexes against their definition.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -26,7 +26,7 @@ use crate::{
 const MODELS: [&str; 2] = ["m", "n"];
 const LIMIT: u64 = 12;
 
-/// Two members of one group, which has a limit for the first model, and two of their own.
+/// Returns two members of one group, which has a limit for the first model, and two members with a group of their own.
 fn members() -> Vec<MemberSpec> {
     let member = |name: &str| Member::new(name, ());
     let members = [member("a").group("g"), member("b").group("g").max_in_flight(3), member("c"), member("d").weight(5)];
@@ -46,7 +46,7 @@ fn want(state: &mut State, model: &str, now: Time) -> Want<'static> {
     want
 }
 
-/// A refusal from which no limit is learned.
+/// Reports a refusal from which no limit is learned.
 fn refuse(state: &mut State, attempt: &mut Attempt, verdict: Verdict, hint: Option<u64>, now: Time) -> bool {
     let error = Error::new(ErrorKind::Server, "no").with_scope(LimitScope::Model(LimitWindow::Day));
     let error = match hint {
@@ -65,7 +65,7 @@ fn go(state: &mut State, model: &str, now: Time) -> Attempt {
     state.choose(&mut want, 0, now).unwrap()
 }
 
-/// One parking of the naive model: attempts up to a number were sent before it.
+/// Parking in the naive model, which attempts up to a number were sent before.
 #[derive(Clone, Copy, Debug)]
 struct Away {
     until: Time,
@@ -73,7 +73,7 @@ struct Away {
     tried: Option<Time>,
 }
 
-/// Naive model: a log of attempts, and a table of what is away, by text.
+/// Naive model: a log of attempts, and a table of parkings by name.
 #[derive(Default)]
 struct Naive {
     away: HashMap<String, Away>,
@@ -94,7 +94,7 @@ impl Naive {
             || (member == "b" && self.in_flight.get("b").is_some_and(|attempts| *attempts >= 3))
     }
 
-    /// True if the limit certainly has room, or certainly has none.
+    /// Returns `true` if the limit certainly has room, or certainly has none.
     fn room(&self, margin: Time, now: Time) -> bool {
         self.log.iter().filter(|at| *at + MINUTE + margin > now).count() < LIMIT as usize
     }
@@ -143,7 +143,7 @@ impl Naive {
         }
     }
 
-    /// A turn that an attempt took and returned is free again.
+    /// Returns the turn of an attempt, so that it is free again.
     fn return_turns(&mut self, member: &str, model: &str, sent_at: Time) {
         for key in Self::keys(member, model) {
             if let Some(away) = self.away.get_mut(&key) {
@@ -223,7 +223,7 @@ fn play(round_robin: bool, seed: u64, steps: Vec<Step>) {
     let (mut state, mut naive, mut now) = (state(round_robin, seed), Naive::default(), 0);
     let mut running: Vec<(Attempt, &str)> = Vec::new();
     for step in steps {
-        // No two things happen at one time, so that the naive model can tell attempts apart.
+        // No two events have the same time, so that the naive model can tell attempts apart.
         now += 1;
         match step {
             Step::Wait(time) => now += time,

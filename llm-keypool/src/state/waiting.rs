@@ -1,5 +1,5 @@
-//! Waits of calls for a member. Calls that may not be sent to every member of their model wait in a queue of their own, so
-//! that they delay no other.
+//! Waiting of calls for a member. Calls that must not be sent to every member of their model wait in a separate queue,
+//! so that they delay no other calls.
 
 use std::ops::ControlFlow::{self, Break, Continue};
 
@@ -27,8 +27,8 @@ impl State {
         (want.arrived, want.overflows) = (now, now.saturating_add(self.settings.overflow_after));
     }
 
-    /// Returns an attempt for a call, or its error, or else the time at which the call must ask again if it is not
-    /// woken before.
+    /// Returns an attempt for a call, or its error. Otherwise returns the time at which the call must ask again if it
+    /// is not woken before.
     pub(crate) fn advance(&mut self, want: &mut Want<'_>, now: Time) -> ControlFlow<Result<Attempt, Error>, Time> {
         let (is_next, first_return) = self.queues.is_next(want.queue(), want.ticket.as_ref(), want.request.priority);
         let is_late = now >= want.overflows;
@@ -52,7 +52,7 @@ impl State {
             Err(at) if is_next => at,
             Err(_) => first_return,
         };
-        // A call that is not the next one waits until its time is over, because `at` is the time of the first call.
+        // A call that is not the next one waits until its own time is over, because `at` is known for the first call.
         let is_known = (is_next || want.ticket.is_none()) && at != RELEASE;
         if now >= want.gives_up || (is_known && at > want.gives_up) {
             return Break(Err(self.limited(want.model, at, now)));
@@ -71,7 +71,7 @@ impl State {
         Continue(if is_next { at } else { Time::MAX }.min(want.gives_up).min(want.overflows))
     }
 
-    /// Removes a call from its queue, if it waits.
+    /// Removes a call from its queue, if it is waiting.
     pub(crate) fn leave_queue(&mut self, want: &mut Want<'_>) {
         if let Some(ticket) = want.ticket.take() {
             self.queues.leave(ticket);
