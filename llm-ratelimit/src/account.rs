@@ -1,4 +1,4 @@
-//! Account: the counters of a group of limits, for one tenant, model, label, … or for all tenants.
+//! Account: the counters of a group of limits, for one combination of values (tenant, model, label, …).
 
 use std::hash::{BuildHasher, Hasher};
 
@@ -20,15 +20,15 @@ const END: u8 = 0xff;
 #[derive(Debug)]
 pub(crate) struct Account {
     pub(crate) group: u32,
-    /// The account's values of the group's aspects, each followed by [`END`].
+    /// Values of the account, one for each dimension of the group. Each is followed by [`END`].
     values: SmallVec<[u8; 24]>,
-    /// True for the catch-all account, which takes calls when the table has no room for another account.
+    /// True for the catch-all account, in which calls are counted when the table has no room for another account.
     pub(crate) catch_all: bool,
-    /// Number of open reservations.
+    /// Number of open reservations that hold amounts in this account.
     pub(crate) open: u32,
-    /// True if a call waits for room in the account, so that no new call takes that room first.
+    /// True if a call waits for room in the account, so that no new call takes the room first.
     pub(crate) awaited: bool,
-    /// True if the account changed since changes were last collected.
+    /// True if the account has changed since changes were last exported.
     pub(crate) changed: bool,
     /// Time of the account's last use, in nanoseconds since 1970.
     pub(crate) used_at: u64,
@@ -54,19 +54,19 @@ impl Account {
         Self { catch_all: true, ..Self::named(group, std::iter::empty()) }
     }
 
-    /// Returns the hash of the account that a call counts in. A tenant's accounts of all groups have the same hash, so
-    /// they are in the same shard, under one lock.
+    /// Returns the hash of the account that counts a call. A tenant's accounts of all groups have the same hash, so
+    /// that they are in one shard, under one lock.
     #[inline]
     pub(crate) fn hash(state: &RandomState, group: &Group, demand: &Demand, plan: &str) -> u64 {
         hash(state, group.scope.values(demand, plan))
     }
 
-    /// Returns the hash of this account.
+    /// Returns the hash of this account, as [`hash`](Self::hash) computes it.
     pub(crate) fn rehash(&self, state: &RandomState) -> u64 {
         hash(state, self.values())
     }
 
-    /// Returns true if a call counts in this account.
+    /// Returns `true` if this account counts the call.
     #[inline]
     pub(crate) fn is(&self, group: &Group, demand: &Demand, plan: &str) -> bool {
         let mut rest = &*self.values;
@@ -78,13 +78,13 @@ impl Account {
         all && rest.is_empty() && self.group == group.id && !self.catch_all
     }
 
-    /// Returns the account's values of the group's aspects.
+    /// Returns the values of the account, in the order of the group's dimensions.
     pub(crate) fn values(&self) -> impl Iterator<Item = &str> {
         let values = self.values.split_inclusive(|byte| *byte == END);
         values.map(|value| std::str::from_utf8(&value[..value.len() - 1]).expect("it was text"))
     }
 
-    /// Returns a rule's counter, advanced to the present.
+    /// Returns the counter of a rule, advanced to the present.
     #[inline]
     pub(crate) fn counter(&mut self, rule: &Rule, at: DecisionTime) -> Option<&mut Counter> {
         let counter = self.counters.iter_mut().find(|counter| counter.id == rule.id)?;
@@ -92,7 +92,7 @@ impl Account {
         Some(counter)
     }
 
-    /// Takes the amounts that a call needs, even if there is no room. The counters must have been advanced to the
+    /// Takes the amounts that a call needs, even if there is no room. The caller must have advanced the counters to the
     /// present.
     #[inline]
     pub(crate) fn take(
@@ -114,7 +114,7 @@ impl Account {
         self.open += 1;
     }
 
-    /// Returns a rule's counter, and creates it if the account has none.
+    /// Returns the counter of a rule, and creates it if the account does not have it.
     #[inline]
     fn ensure(&mut self, rule: &Rule, at: DecisionTime) -> &mut Counter {
         let known = self.counters.iter().position(|counter| counter.id == rule.id);
@@ -125,7 +125,7 @@ impl Account {
         &mut self.counters[known]
     }
 
-    /// Returns true if the account holds nothing that must be kept.
+    /// Returns `true` if the account holds nothing that must be kept, so that it can be removed.
     pub(crate) fn is_blank(&self, now: u64) -> bool {
         self.open == 0 && !self.awaited && !self.changed && self.counters.iter().all(|counter| counter.is_blank(now))
     }
@@ -146,7 +146,7 @@ mod tests {
 
     #[test]
     fn account_is_as_small_as_documented() {
-        // In addition: the account's name, and five to ten bytes in the table of places.
+        // An account takes in addition its name, and five to ten bytes in the hash table.
         let (account, counter) = (size_of::<Option<Account>>(), size_of::<Counter>());
         println!("{account} bytes, of which {counter} are the first counter");
         assert!(account <= 160 && counter <= 80);

@@ -1,4 +1,4 @@
-//! A sharded table of the accounts in memory.
+//! Table of the accounts in memory, in shards.
 
 mod requirement;
 mod shard;
@@ -27,15 +27,15 @@ use crate::{
     window::ImportMode,
 };
 
-/// Accounts in shards. A call is decided under the locks of all shards that hold its accounts, which are taken in
-/// ascending order. So it gets everything or nothing, and no two calls get the same room.
+/// Accounts in shards. A call is decided under the locks of all shards that contain its accounts, which are locked in
+/// ascending order. So the call takes all amounts or none, and no two calls take the same room.
 #[derive(Debug)]
 pub(crate) struct AccountTable {
     shards: Box<[Mutex<Shard>]>,
     hasher: RandomState,
-    /// Largest number of accounts of one shard.
+    /// Largest number of accounts in a shard.
     most: usize,
-    /// True if a persister writes the changes.
+    /// True if a persister writes the changes to a store.
     is_persisted: AtomicBool,
     /// Shard in which the next search for idle accounts begins.
     sweep_cursor: AtomicUsize,
@@ -119,7 +119,7 @@ impl AccountTable {
                 if account.catch_all || !is_theirs(account) {
                     continue;
                 }
-                // A persister has to write this change, so the account stays until it is written.
+                // A persister must write this change, so the account is kept until that has happened.
                 account.changed = self.is_persisted.load(Relaxed);
                 account.counters.iter_mut().for_each(Counter::forget);
                 let changed = account.changed;
@@ -161,7 +161,7 @@ impl AccountTable {
         balances
     }
 
-    /// Imports a balance. Returns true if it changed an account.
+    /// Imports a balance. Returns `true` if an account changed.
     fn restore(&self, balance: Balance, mode: ImportMode, names: &Names) -> bool {
         let Balance { scope, values, catch_all, counter, window } = balance;
         let (group, id) = (names.scopes.id(&scope), names.counters.id(&counter));
@@ -191,7 +191,7 @@ impl AccountTable {
         true
     }
 
-    /// Checks a few accounts of the next shard, so that idle accounts are forgotten in time.
+    /// Checks a few accounts of the next shard, so that idle accounts are removed in time.
     fn sweep_some(&self, now: u64) {
         let number = self.sweep_cursor.fetch_add(1, Relaxed) % self.shards.len();
         if let Ok(mut shard) = self.shards[number].try_lock() {
@@ -209,8 +209,8 @@ impl AccountTable {
         }
     }
 
-    /// Locks the shards of all requirements, each once. All calls lock in ascending order, so that no two wait for each
-    /// other.
+    /// Locks the shards of all requirements, each of them once. All calls lock in ascending order, so that they cannot
+    /// deadlock.
     #[inline(always)]
     fn lock<'g>(&'g self, requirements: &mut [Requirement<'_>], guards: &mut Guards<'g>) {
         let mut next = requirements.iter().map(|requirement| requirement.shard).min();
@@ -227,8 +227,8 @@ impl AccountTable {
     }
 
     fn shard(&self, number: usize) -> MutexGuard<'_, Shard> {
-        // No code of the application runs under this lock and no statement panics half-way, so a poisoned lock holds
-        // valid accounts.
+        // No code of the application runs under this lock, and no statement panics midway, so a poisoned lock holds
+        // consistent accounts.
         self.shards[number].lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -343,6 +343,6 @@ impl Accounts for AccountTable {
 }
 
 fn shard_of(hash: u64) -> usize {
-    // The table uses the low bits and the top seven.
+    // The hash table uses the low bits and the top seven bits, so the shard is chosen by others.
     (hash >> 40) as usize % SHARDS
 }

@@ -1,4 +1,4 @@
-//! Trait of the implementations that keep accounts.
+//! Trait of the implementations that keep accounts, in memory or in Redis.
 
 use std::{fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
 
@@ -18,33 +18,34 @@ use crate::{
 
 /// Accounts of all limits. A limiter makes all its decisions through this trait.
 ///
-/// An implementation holds the accounts and nothing else: each method receives plans, names and the time as arguments.
-/// A
-/// decision may need a round trip, so some methods return futures. Nothing happens before such a future is polled, and
-/// one that is dropped before it is ready has taken nothing.
+/// An implementation keeps only the accounts: plans, names and the time are arguments of each method. A decision may
+/// need a round trip, so some methods return futures. A future does nothing before it is polled, and takes nothing if
+/// it is dropped before it is ready.
 pub(crate) trait Accounts: fmt::Debug + Send + Sync {
-    /// Takes all that a call needs, or nothing, by the knowledge of this process alone, without waiting.
+    /// Takes all amounts that a call needs, or nothing, without waiting. The decision uses only the data of this
+    /// process.
     fn try_decide(&self, request: &DecisionRequest<'_>, decision: &mut Decision);
 
-    /// Takes all that a call needs, or nothing. `None` if it has decided at once; otherwise the decision is made when the
-    /// future is ready.
+    /// Takes all amounts that a call needs, or nothing. Returns `None` if the decision was made at once. Otherwise the
+    /// decision is made when the returned future is ready.
     fn decide<'a>(&'a self, request: &'a DecisionRequest<'a>, decision: &'a mut Decision) -> Option<RoundTrip<'a, ()>>;
 
-    /// Replaces the amounts that a call holds by those that it used, and reports which alert shares, in per cent of a
-    /// limit, are reached by that. It never waits: an implementation that must send a message sends it later.
+    /// Replaces the amounts that a call holds by those that it used. Returns the alert shares, in percent of a limit,
+    /// that are thereby reached. The method never waits: an implementation that must send a message sends it later.
     fn settle(&self, holds: &[Hold], settlement: &Settlement, now: u64, alert_shares: &[u8]) -> Settled;
 
-    /// Reads the levels of a call's limits, and takes nothing.
+    /// Reads the levels of a call's limits without taking anything.
     fn levels<'a>(&'a self, request: DecisionRequest<'a>) -> RoundTrip<'a, LimitStatuses>;
 
-    /// Forgets what a tenant has used, in all accounts by tenant. An account with open reservations keeps those.
+    /// Drops the usage of a tenant in all accounts that are kept by tenant. In an account with open reservations, the
+    /// reserved amounts stay.
     fn forget<'a>(&'a self, tenant: &'a str, names: &'a Names) -> RoundTrip<'a, ()>;
 
-    /// Returns the balances of calendar windows: all, or those that changed since changes were last exported. The first
-    /// export of changes is one of all.
+    /// Returns the balances of calendar windows: all of them, or with `changed` those that changed since the last such
+    /// export. The first export of changes returns all balances.
     fn export<'a>(&'a self, changed: bool, names: &'a Names) -> RoundTrip<'a, Result<Vec<Balance>, StoreError>>;
 
-    /// Imports balances, and returns the number of those that changed an account.
+    /// Imports balances. Returns the number of balances that changed an account.
     fn import<'a>(
         &'a self,
         balances: Vec<Balance>,
@@ -52,24 +53,25 @@ pub(crate) trait Accounts: fmt::Debug + Send + Sync {
         names: &'a Names,
     ) -> RoundTrip<'a, Result<usize, StoreError>>;
 
-    /// Marks an account as awaited, so that no new call takes its room before those that wait, or removes the mark.
+    /// Marks an account as awaited, so that no new call takes its room before the waiting calls, or removes the mark.
     fn set_awaited(&self, account_ref: AccountRef, awaited: bool);
 
-    /// Returns the number of open reservations, each counted once for every account it is in.
+    /// Returns the number of open reservations. A reservation counts once for each account in which it holds amounts.
     fn open(&self) -> usize;
 
     /// Returns the number of accounts.
     fn len(&self) -> usize;
 
-    /// Forgets all idle accounts.
+    /// Removes all idle accounts.
     fn sweep(&self, now: u64);
 
-    /// Returns the greatest amount of a limit that is counted exactly.
+    /// Returns the largest limit that can be counted exactly.
     fn greatest_limit(&self) -> u64 {
         u64::MAX
     }
 
-    /// Sets the receiver of results that become known after a settlement was sent, and of accounts that may have room.
+    /// Sets the receiver of results that become known after a settlement was sent, and of accounts that may have room
+    /// again.
     fn connect(&self, _listener: Listener) {}
 
     /// Returns the counters of accounts in Redis.
@@ -78,11 +80,11 @@ pub(crate) trait Accounts: fmt::Debug + Send + Sync {
         crate::RedisStats::default()
     }
 
-    /// Gives back the amounts held for future calls, because the limiter is being closed.
+    /// Returns the amounts that are held in advance for future calls, because the limiter is being closed.
     fn close(&self) {}
 
-    /// Returns the time after which the first call in an account's queue asks again, even without a message that there
-    /// is room.
+    /// Returns the time after which the first call in the queue of an account asks again even if no message has said
+    /// that there is room.
     fn ask_again_after(&self) -> Option<Duration> {
         None
     }
@@ -94,7 +96,7 @@ pub(crate) type Listener = Box<dyn Fn(Settled) + Send + Sync>;
 /// The result of a method that may need a round trip.
 pub(crate) type RoundTrip<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
-/// Input of a decision.
+/// Input of a decision about a call.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct DecisionRequest<'a> {
     pub(crate) demand: &'a Demand,
@@ -103,25 +105,25 @@ pub(crate) struct DecisionRequest<'a> {
     pub(crate) standing: Standing,
 }
 
-/// Precedence of a call over waiting calls.
+/// Precedence of a call relative to waiting calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Standing {
-    /// A new call, which comes after the waiting calls.
+    /// A new call, which must wait behind calls that already wait for the account.
     New,
-    /// A call that has waited for an account or runs already, so that waiting calls do not block it.
+    /// A call that has waited for the account, or that already runs, so that waiting calls do not block it.
     Waited,
-    /// A call that is sent although it was refused. It counts in calendar windows, so that they show the whole usage,
-    /// and not in buckets and slots, which had no room for it.
+    /// A call that is sent although it was refused. Calendar windows count it, so that they show the whole usage.
+    /// Buckets and slots do not, because they had no room for it.
     Regardless,
 }
 
-/// Decision about a call, with the levels of all of the plan's rules after it. It is written directly into the future
-/// reservation.
+/// Decision about a call, with the levels of all of the plan's rules after the decision. It is written directly into
+/// the future reservation.
 pub(crate) struct Decision {
     /// Amounts that the call took; empty if it is blocked.
     pub(crate) held: Held,
     pub(crate) statuses: LimitStatuses,
-    /// The limit in the way; if there are several, the one with the longest wait.
+    /// Limit that blocks the call. If several do, it is the one with the longest waiting time.
     pub(crate) blocked: Option<Blocked>,
     /// Reason to refuse the call even if there is room.
     pub(crate) refused: Option<Reason>,
@@ -129,7 +131,7 @@ pub(crate) struct Decision {
     pub(crate) cause: Option<Box<Cause>>,
 }
 
-/// Alert shares that a window reached.
+/// Alert shares that a window has reached.
 #[derive(Debug)]
 pub(crate) struct Alert {
     pub(crate) group: u32,
@@ -140,18 +142,18 @@ pub(crate) struct Alert {
     pub(crate) until: u64,
 }
 
-/// Consequences of a settlement.
+/// Results of a settlement.
 #[derive(Debug, Default)]
 pub(crate) struct Settled {
     pub(crate) alerts: Vec<Alert>,
-    /// Debt that the settlement made, by kind.
+    /// Debt that the settlement caused, by kind of unit.
     pub(crate) debts: SmallVec<[(Kind, u64); 1]>,
-    /// Accounts for which calls wait.
+    /// Accounts that may have room again and for which calls wait.
     pub(crate) awaited: SmallVec<[AccountRef; 2]>,
 }
 
 impl DecisionRequest<'_> {
-    /// Returns the amount that the call takes of a rule; `None` if the rule does not count the call.
+    /// Returns the amount that the call takes under a rule; `None` if the rule does not count the call.
     #[inline]
     pub(crate) fn takes(&self, rule: &Rule) -> Option<u64> {
         let counts = self.standing != Standing::Regardless || rule.limit.quota().windows().is_some();
@@ -160,7 +162,7 @@ impl DecisionRequest<'_> {
 }
 
 impl Decision {
-    /// Creates a decision that has not been made yet.
+    /// Creates a decision before it is made.
     #[inline]
     pub(crate) fn new(request: &DecisionRequest<'_>) -> Self {
         let statuses = LimitStatuses::new(Arc::clone(request.plan), request.at);

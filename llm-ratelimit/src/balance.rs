@@ -1,11 +1,11 @@
-//! Contents of a calendar window outside of its account, in a form that outlives the process.
+//! Contents of a calendar window outside of its account, in a form that can be stored.
 
 use serde::{Deserialize, Serialize};
 
 use crate::{Dimension, scope::Scope, window::Window};
 
-/// Contents of one calendar window for one tenant, model, label, …, which must outlive the process. Opaque; it can be
-/// written with serde and given to [`Limiter::restore`](crate::Limiter::restore).
+/// Contents of one calendar window of one account, which must outlive the process. The type is opaque. It can be
+/// written with serde and passed to [`Limiter::restore`](crate::Limiter::restore).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Balance {
     pub(crate) scope: Scope,
@@ -17,32 +17,32 @@ pub struct Balance {
 }
 
 impl Balance {
-    /// Returns the dimensions by which calls are counted apart.
+    /// Returns the dimensions whose values the limit counts separately.
     pub fn dimensions(&self) -> &[Dimension] {
         self.scope.dimensions()
     }
 
-    /// Returns the filters that calls must pass to be counted: a value of each of these dimensions.
+    /// Returns the filters of the limit: it counts only calls with these values of these dimensions.
     pub fn filters(&self) -> impl Iterator<Item = (&Dimension, &str)> {
         self.scope.filters().iter().map(|(dimension, value)| (dimension, &**value))
     }
 
-    /// Returns the tenant, model, label, … in the order of [`dimensions`](Self::dimensions).
+    /// Returns the values of the account (tenant, model, label, …), in the order of [`dimensions`](Self::dimensions).
     pub fn values(&self) -> impl Iterator<Item = &str> {
         self.values.iter().map(String::as_str)
     }
 
-    /// Returns the tenant to whom the balance belongs, if calls are counted apart by tenant.
+    /// Returns the tenant that the balance belongs to; `None` if the limit does not count tenants separately.
     pub fn tenant(&self) -> Option<&str> {
         self.scope.value_of(&Dimension::Tenant, self.values()).filter(|_| !self.catch_all)
     }
 
-    /// Returns true if this is the shared balance of all calls that found no account of their own.
+    /// Returns `true` if this balance is shared by all calls for which there was no room for an account of their own.
     pub fn is_catch_all(&self) -> bool {
         self.catch_all
     }
 
-    /// Returns the unit that is counted, and the window.
+    /// Returns the unit and the window of the limit, as text.
     pub fn counter(&self) -> &str {
         &self.counter
     }
@@ -52,12 +52,13 @@ impl Balance {
         self.window.until
     }
 
-    /// Returns the last limit that applied, in tokens, nano-dollars, calls or units.
+    /// Returns the limit that applied last, in tokens, nano-dollars, calls or units.
     pub fn limit(&self) -> u64 {
         self.window.limit
     }
 
-    /// Returns the amount that counts against the limit: spent, reserved, and owed from earlier windows.
+    /// Returns the amount that counts against the limit: the sum of spent and reserved amounts, and of the debt of
+    /// earlier windows.
     pub fn used(&self) -> u64 {
         self.window.total()
     }
@@ -72,8 +73,8 @@ impl Balance {
         self.window.spent
     }
 
-    /// Returns the balance with another amount spent in its window, in tokens, nano-dollars, calls or units, for
-    /// [`Limiter::reconcile`](crate::Limiter::reconcile).
+    /// Returns the balance with `spent` as the amount spent in its window, in tokens, nano-dollars, calls or units. Use
+    /// it for [`Limiter::reconcile`](crate::Limiter::reconcile).
     #[must_use]
     pub fn with_spent(mut self, spent: u64) -> Self {
         self.window.spent = spent;
@@ -85,7 +86,7 @@ impl Balance {
         self.window.reserved
     }
 
-    /// Returns the debt that earlier windows left, and that this one will leave.
+    /// Returns the debt, which later windows must pay: that of earlier windows, and the excess of this one.
     pub fn debt(&self) -> u64 {
         self.window.owed()
     }

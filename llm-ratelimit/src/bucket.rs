@@ -1,9 +1,9 @@
-//! A token bucket that takes back unused amounts. Pure: callers pass the time.
+//! Token bucket that takes back unused amounts. It reads no clock: callers pass the time.
 
 /// Current drain rate and capacity of a bucket.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Rate {
-    /// Amount that drains in one period.
+    /// Amount that drains in a period.
     pub(crate) amount: u64,
     /// Period in nanoseconds.
     pub(crate) period: u64,
@@ -11,34 +11,36 @@ pub(crate) struct Rate {
     pub(crate) burst: u64,
 }
 
-/// A taken amount is added to the bucket, which drains at the quota's rate, first in, first out. A call gives back the
-/// part of its amount that has not drained yet. If it gave back more, other calls could take the same room twice.
+/// Bucket to which taken amounts are added, and which drains at the quota's rate, first in, first out. A call gives
+/// back only the part of its amount that has not drained yet, because other calls could otherwise take the same room
+/// twice.
 ///
-/// All volumes are amounts times the period in nanoseconds, so that a nanosecond drains a whole number: exact, for
-/// every rate. The period is part of a counter's identity and never changes; amount and burst may.
+/// All volumes are amounts multiplied by the period in nanoseconds, so that the volume which drains in a nanosecond is
+/// an integer at every rate. The period of a counter never changes; amount and burst may.
 #[derive(Clone, Copy, Debug)]
 #[repr(Rust, packed(8))]
 pub(crate) struct Bucket {
     level: u128,
-    /// Total volume that has left at the front, by draining or by being given back.
+    /// Total volume that has left the bucket, by draining or because it was given back.
     left: u128,
     at: u64,
     amount: u64,
     period: u64,
 }
 
-/// Position of a call's amount in the sum of all amounts that ever went into a bucket; for a window, the window's end.
+/// Position of a call's amount in the sum of all amounts that were ever added to a bucket. For a window it is the end
+/// of the window.
 #[derive(Clone, Copy, Debug, Default)]
 #[repr(Rust, packed(8))]
 pub(crate) struct Mark(u128);
 
-/// Content of a bucket, in amounts times the period.
+/// Volume in a bucket: an amount multiplied by the period in nanoseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(Rust, packed(8))]
 pub(crate) struct Volume(u128);
 
-/// Largest step back, in nanoseconds, that is explained by threads that read the clock one after the other. A clock
-/// that goes back further was set back.
+/// Largest step back of the clock, in nanoseconds, that is explained by threads which read the clock one after the
+/// other. After a larger step the clock must have been set back.
 const SKEW: u64 = 1_000_000_000;
 
 impl From<u64> for Mark {
@@ -58,20 +60,20 @@ impl Bucket {
         Self { level: 0, left: 0, at: now, amount: rate.amount, period: rate.period }
     }
 
-    /// Returns a bucket that holds a volume, in amounts times the period.
+    /// Creates a bucket that contains a volume, which is an amount multiplied by the period.
     #[cfg(feature = "redis")]
     pub(crate) fn of_volume(level: u128, rate: Rate, now: u64) -> Self {
         Self { level, ..Self::new(rate, now) }
     }
 
-    /// Drains the bucket until `now` at the former rate, and sets the rate from here on.
+    /// Drains the bucket until `now` at its previous rate, and sets the rate for the time after.
     pub(crate) fn drain(&mut self, rate: Rate, now: u64) {
         self.flow(now);
         self.amount = rate.amount;
     }
 
-    /// Returns the nanoseconds until `n` fit if no other call takes anything before: 0 if they fit now, `None` if they
-    /// never fit.
+    /// Returns the nanoseconds until `n` fits if no other call takes anything before: 0 if it fits now, `None` if it
+    /// never fits.
     pub(crate) fn wait(&self, rate: Rate, n: u64) -> Option<u64> {
         if n > rate.burst {
             return None;
@@ -80,19 +82,19 @@ impl Bucket {
         Some(u64::try_from(over.div_ceil(rate.amount.into())).unwrap_or(u64::MAX))
     }
 
-    /// Returns true if `n` fit now.
+    /// Returns `true` if `n` fits now.
     pub(crate) fn fits(&self, rate: Rate, n: u64) -> bool {
         self.level.saturating_add(self.scale(n)) <= self.scale(rate.burst)
     }
 
-    /// Takes `n`, even if they do not fit.
+    /// Takes `n`, even if it does not fit.
     pub(crate) fn take(&mut self, n: u64) -> Mark {
         let mark = Mark(self.left.saturating_add(self.level));
         self.level = self.level.saturating_add(self.scale(n));
         mark
     }
 
-    /// Gives back the part of `n` of `taken` that has not drained.
+    /// Gives back `n` of the amount `taken`, as far as it has not drained.
     pub(crate) fn give_back(&mut self, mark: Mark, taken: u64, n: u64, now: u64) {
         self.flow(now);
         let Mark(mark) = mark;
@@ -100,11 +102,12 @@ impl Bucket {
         let still = end.saturating_sub(self.left.max(mark));
         let back = self.scale(n).min(still).min(self.level);
         self.level -= back;
-        // Later amounts move forward by as much. For earlier amounts `give_back` may return too little, never too much.
+        // Amounts that were taken later move forward by the same volume. For amounts taken earlier, `give_back` may
+        // return too little, but never too much.
         self.left = self.left.saturating_add(back);
     }
 
-    /// Takes `n` more for a call that used more than it had reserved.
+    /// Takes `n` in addition, for a call that used more than it had reserved.
     pub(crate) fn charge(&mut self, n: u64, now: u64) {
         self.flow(now);
         self.level = self.level.saturating_add(self.scale(n));
@@ -144,7 +147,7 @@ impl Bucket {
 }
 
 impl Volume {
-    /// Returns the amount, rounded up.
+    /// Returns the amount that the volume stands for, rounded up.
     pub(crate) fn amount(self, rate: Rate) -> u64 {
         let Self(volume) = self;
         u64::try_from(volume.div_ceil(rate.period.into())).unwrap_or(u64::MAX)
@@ -173,7 +176,7 @@ mod tests {
     }
 
     proptest! {
-        /// Governor holds one cell's time in whole nanoseconds, so the rates here divide a minute.
+        /// Governor keeps the time of one cell in whole nanoseconds, so only rates that divide a minute are compared.
         #[test]
         fn bucket_decides_as_governor_does(
             each in prop::sample::select(vec![1u64, 2, 3, 6, 10, 60, 600, 60_000]),
@@ -185,7 +188,7 @@ mod tests {
             let cell = Duration::from_nanos(60 * SECOND / each);
             let quota = Quota::with_period(cell).expect("not zero").allow_burst(cells(burst));
             let oracle = RateLimiter::direct_with_clock(quota, clock.clone());
-            // Governor's zero means that nothing was taken yet.
+            // For governor, zero means that nothing was taken yet.
             let mut now = 1;
             clock.advance(Duration::from_nanos(1));
             let mut bucket = Bucket::new(rate, now);
@@ -209,7 +212,8 @@ mod tests {
             }
         }
 
-        /// The level is never lower than that of a bucket from which every call took its used amount at once.
+        /// The level is never lower than that of a bucket from which every call takes the amount that it really uses at
+        /// once.
         #[test]
         fn bucket_never_returns_drained_amounts(
             steps in prop::collection::vec((0u64..30 * SECOND, 1u64..100, 0u64..150, 0usize..4), 1..60),
@@ -234,7 +238,7 @@ mod tests {
                         log.push((now, used - n));
                     }
                 }
-                // A second bucket takes the used amounts of the log at the original times.
+                // A second bucket takes the amounts that were really used, at the original times.
                 let mut hindsight = Bucket::new(rate, 0);
                 for (at, n) in &log {
                     hindsight.drain(rate, *at);

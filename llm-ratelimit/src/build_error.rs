@@ -2,7 +2,7 @@
 
 use crate::{Limit, Plans, QuotaError, Unit, UnitName};
 
-/// Invalid settings of a limiter, or plans that a limiter with these settings cannot enforce.
+/// Error of invalid settings of a limiter, or of plans that a limiter with these settings cannot enforce.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BuildError {
@@ -14,12 +14,12 @@ pub enum BuildError {
     UnknownUnit {
         /// Text of the limit.
         limit: String,
-        /// Unit of the limit, as it was written.
+        /// Unit in the limit, as it was written.
         unit: String,
-        /// The nearest known word.
+        /// Most similar known unit.
         nearest: String,
     },
-    /// A declared unit has the name of a built-in one, or a name that no quota can contain.
+    /// A declared unit has the name of a built-in one, or a name that a quota cannot contain.
     #[error("{0:?} cannot be declared as a unit: it is built in, or no quota can name it; declare another word")]
     Unit(String),
     /// An alert share is zero.
@@ -27,7 +27,7 @@ pub enum BuildError {
         "an alert share of 0 % is reached before any call: give .alert_shares(…) whole per cents from 1, or none for no alerts"
     )]
     AlertShare,
-    /// A limit counts money, and the limiter cannot know the cost of any call.
+    /// A limit counts money, but the limiter has no prices to compute the cost of a call.
     #[error(
         "the limit {limit} counts money and the limiter has no prices, so that it would refuse every call: give the \
          builder a table with .prices(…), or state the price of unlisted models with .unknown_price(…)"
@@ -36,7 +36,7 @@ pub enum BuildError {
         /// Text of the limit.
         limit: String,
     },
-    /// A limit is greater than the accounts can count exactly.
+    /// A limit is larger than the accounts can count exactly.
     #[error(
         "the limit {limit} is above {greatest} (of money in nano-dollars), up to which the accounts count exactly: lower \
          it, or leave it out if it is to bound nothing"
@@ -44,13 +44,13 @@ pub enum BuildError {
     TooLarge {
         /// Text of the limit.
         limit: String,
-        /// Greatest amount that a limit can have, in tokens, nano-dollars, calls or units.
+        /// Largest amount that a limit can have, in tokens, nano-dollars, calls or units.
         greatest: u64,
     },
 }
 
-/// Refuses plans with a limit that cannot be enforced: its unit is unknown, it counts money and nothing is priced, or it is
-/// above the greatest amount that the accounts count exactly.
+/// Returns an error for plans with a limit that cannot be enforced: its unit is unknown, it counts money although there
+/// are no prices, or it is larger than the accounts can count exactly.
 pub(crate) fn check(plans: &Plans, declared: &[UnitName], has_prices: bool, greatest: u64) -> Result<(), BuildError> {
     let own = plans.iter().flat_map(|(_, plan)| plan.limits.iter().chain(&plan.shared));
     for limit in plans.global().iter().chain(own) {
@@ -69,7 +69,7 @@ pub(crate) fn check(plans: &Plans, declared: &[UnitName], has_prices: bool, grea
     Ok(())
 }
 
-/// Refuses a declared unit that no limit can count.
+/// Returns an error for a declared unit that no limit can count.
 pub(crate) fn check_unit(unit: &UnitName) -> Result<(), BuildError> {
     let limit: Result<Limit, QuotaError> = format!("1 {unit}/day").parse();
     match limit {

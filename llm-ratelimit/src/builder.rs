@@ -1,4 +1,4 @@
-//! The settings of a limiter, and the checks that refuse plans which could not be enforced.
+//! Settings of a limiter, and the checks that refuse plans which could not be enforced.
 
 use std::{
     fmt,
@@ -50,12 +50,12 @@ pub struct LimiterBuilder {
     alert_shares: Vec<u8>,
     max_accounts: usize,
     close_within: Duration,
-    /// Accounts to use instead of accounts in memory.
+    /// Accounts to use; `None` for accounts in memory.
     pub(crate) accounts: Option<Box<dyn Accounts>>,
 }
 
 impl Limiter {
-    /// Returns the settings of a limiter with these plans.
+    /// Creates the settings of a limiter with these plans.
     pub fn builder(plans: Plans) -> LimiterBuilder {
         LimiterBuilder::new(plans)
     }
@@ -81,9 +81,9 @@ impl LimiterBuilder {
 
     /// Lets calls wait for room. By default they are refused at once.
     ///
-    /// [`Limiter::reserve`] and the layer wait; [`Limiter::try_reserve`] never does. A call waits only if waiting can help: one
-    /// that is larger than a limit, shed or without a price is refused at once. Outside of a tokio runtime with timers,
-    /// a call that would wait is refused, too ([`Reason::NoRuntime`](crate::Reason::NoRuntime)).
+    /// [`Limiter::reserve`] and the layer wait, [`Limiter::try_reserve`] never does. A call waits only if that can
+    /// help. A call that is larger than a limit, is shed, or has no price is refused at once. So is a call that would
+    /// wait outside of a tokio runtime with timers ([`Reason::NoRuntime`](crate::Reason::NoRuntime)).
     ///
     /// ```
     /// use std::time::Duration;
@@ -105,31 +105,33 @@ impl LimiterBuilder {
         self
     }
 
-    /// Declares a unit that the application sells, for limits such as `5 proposals/month`: case and a plural's `s` make no
-    /// difference. Limits on units that are neither built in nor declared are refused, because no call would count in them.
+    /// Declares a unit that the application sells, for limits such as `5 proposals/month`. Upper and lower case and a
+    /// plural `s` make no difference. Plans with a limit on a unit that is neither built in nor declared are refused,
+    /// because no call would count there.
     pub fn unit(mut self, name: &str) -> Self {
         self.units.push(UnitName::new(name));
         self
     }
 
-    /// Sets the prices of models, for limits that count money. Without prices such limits are refused, unless
-    /// [`unknown_price`](Self::unknown_price) states one; give an empty table where each [`Demand`](crate::Demand) states its own cost.
-    /// A demand without a cost reserves the most that its tokens can cost at the dearest of its models.
+    /// Sets the prices of models, for limits that count money. Plans with such limits are refused without prices,
+    /// unless [`unknown_price`](Self::unknown_price) sets a cost. If every [`Demand`](crate::Demand) states its cost,
+    /// pass an empty table. A demand without a cost reserves the largest cost of its tokens at the dearest of its
+    /// models.
     pub fn prices(mut self, prices: impl Into<Prices>) -> Self {
         self.prices = Some(prices.into());
         self
     }
 
     /// Sets the cost of a call whose model has no price. By default such a call is refused
-    /// ([`Reason::Unpriced`](crate::Reason::Unpriced)), but only for tenants with a limit that counts money.
+    /// ([`Reason::Unpriced`](crate::Reason::Unpriced)) if its tenant has a limit that counts money.
     pub fn unknown_price(mut self, policy: UnknownPrice) -> Self {
         self.unknown_price = policy;
         self
     }
 
-    /// Decides and counts, but sends every call of the layer at once: see [`RateLimit`](crate::RateLimit). A call that would
-    /// be refused counts in calendar windows, so that they show what was used, and in no bucket and no slot, so that later
-    /// calls are decided as if it had been refused there.
+    /// Switches to shadow mode: calls are decided and counted, but the layer sends every call at once (see
+    /// [`RateLimit`](crate::RateLimit)). Calendar windows count a call that would be refused, so that they show the
+    /// real usage. Buckets and slots do not, so that later calls are decided as if it had been refused.
     ///
     /// ```
     /// use llm_ratelimit::{Limiter, Plans};
@@ -143,18 +145,19 @@ impl LimiterBuilder {
         self
     }
 
-    /// Adds a receiver of the events that limits on calendar windows are used up to an [alert share](Self::alert_shares).
-    /// Several receivers each get every event, in the order in which they were added. Buckets and calls at one time have no
-    /// events.
+    /// Adds a receiver of the events that usage in a calendar window has reached an [alert share](Self::alert_shares).
+    /// Several receivers get every event, in the order in which they were added. Buckets and limits on concurrent calls
+    /// have no events.
     pub fn sink(mut self, sink: impl Sink) -> Self {
         self.sinks.push(Arc::new(sink));
         self
     }
 
-    /// Sets the shares of a limit on a calendar window at which an [`Event`](crate::Event) is emitted, in per cent from 1 to
-    /// 255: 50, 80 and 100 by default, none for no events. Above 100 they tell of usage beyond the limit. Each is reported
-    /// once in a window, whatever else changes meanwhile: after a restart with a [`BalancePersister`](crate::BalancePersister)
-    /// or a change of plans, only shares above the highest one reported are.
+    /// Sets the shares of a limit on a calendar window at which an [`Event`](crate::Event) is emitted, in percent from
+    /// 1 to 255. The default is 50, 80 and 100; an empty list means no events. Shares above 100 report usage beyond the
+    /// limit. Each share is reported once in a window. After a restart with a
+    /// [`BalancePersister`](crate::BalancePersister) or a change of plans, only shares above the highest reported one
+    /// are reported.
     ///
     /// ```
     /// use llm_ratelimit::{BuildError, Event, Limiter, Plans};
@@ -172,24 +175,25 @@ impl LimiterBuilder {
         self
     }
 
-    /// Sets the number of accounts (one for each tenant, model, label, … that is counted apart) to hold: 250,000 by default,
-    /// some 280 bytes each with names of 36 characters, and 80 more for every limit after the first. An account that owes
-    /// something is never forgotten for another; where there is no room, further ones share a few accounts with one limit
-    /// each.
+    /// Sets the largest number of accounts: 250,000 by default. There is an account for each tenant, model, label, …
+    /// that is counted separately. It takes about 280 bytes if names have 36 characters, and 80 more for every limit
+    /// after the first. An account with debt is never removed. If there is no room for another account, calls are
+    /// counted in a few shared accounts, each of which has one limit for all of them.
     pub fn max_accounts(mut self, accounts: usize) -> Self {
         self.max_accounts = accounts;
         self
     }
 
-    /// Sets the time for which [`Limiter::close`] waits for running calls: 30 s by default. Zero does not wait. Calls that are
-    /// still open then settle as usual when they end.
+    /// Sets the time for which [`Limiter::close`] waits for running calls: 30 s by default. With zero it does not wait.
+    /// Calls that are still open settle as usual when they end.
     pub fn close_within(mut self, longest: Duration) -> Self {
         self.close_within = longest;
         self
     }
 
-    /// Sets the wall clock: the system's by default, read every 10 ms and counted on in between. Buckets and calendar windows
-    /// follow it; a waiting call sleeps by tokio's time.
+    /// Sets the wall clock. By default the system's clock is read every 10 ms, and the time in between is added from a
+    /// monotonic clock. Buckets and calendar windows follow the wall clock, while a waiting call sleeps by tokio's
+    /// time.
     pub fn clock(mut self, clock: impl Clock) -> Self {
         self.clock = Some(Arc::new(clock));
         self
@@ -219,9 +223,10 @@ impl LimiterBuilder {
         Ok(Limiter(inner))
     }
 
-    /// Keeps the accounts in Redis, where other processes share them, in place of this process's memory.
-    /// [`max_accounts`](Self::max_accounts) then counts nothing. [`Limiter::try_reserve`] refuses every call that a limit
-    /// counts ([`Reason::Remote`](crate::Reason::Remote)); [`Limiter::reserve`] and the layer decide in a round trip.
+    /// Keeps the accounts in Redis, where several processes share them, instead of in memory.
+    /// [`max_accounts`](Self::max_accounts) then has no effect. [`Limiter::try_reserve`] refuses every call that a
+    /// limit counts ([`Reason::Remote`](crate::Reason::Remote)). [`Limiter::reserve`] and the layer decide by a round
+    /// trip.
     #[cfg(feature = "redis")]
     pub fn redis(mut self, accounts: crate::RedisAccounts) -> Self {
         self.accounts = Some(Box::new(accounts));

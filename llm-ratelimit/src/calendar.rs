@@ -1,4 +1,4 @@
-//! Ends of calendar windows.
+//! Calendar windows and their ends.
 
 use std::{fmt, sync::Arc};
 
@@ -10,7 +10,7 @@ use jiff::{
 
 use crate::QuotaError;
 
-/// A calendar window: from midnight to midnight in a time zone.
+/// Kind of calendar window: a day, week or month that begins and ends at midnight in a time zone.
 ///
 /// ```
 /// use llm_core::Usd;
@@ -39,17 +39,17 @@ pub enum CalendarUnit {
     Month,
 }
 
-/// A window of a calendar, in nanoseconds since 1970.
+/// Window of a calendar, in nanoseconds since 1970.
 #[cfg(feature = "redis")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Bounds {
     pub(crate) start: u64,
     pub(crate) end: u64,
-    /// Number of the window: the next one has one more.
+    /// Number of the window. The next window has the next number.
     pub(crate) ordinal: u64,
 }
 
-/// The first Monday of 1970, from which days and weeks are numbered.
+/// First Monday of 1970, from which days and weeks are numbered.
 #[cfg(feature = "redis")]
 const MONDAY: Date = Date::constant(1970, 1, 5);
 
@@ -65,7 +65,7 @@ impl Calendar {
         Self { unit, zone: Zone { name: "UTC".into(), zone: TimeZone::UTC } }
     }
 
-    /// Moves the windows to a time zone of the IANA database, such as `Europe/Berlin`.
+    /// Sets the time zone by its name in the IANA database, such as `Europe/Berlin`.
     ///
     /// # Errors
     ///
@@ -75,7 +75,7 @@ impl Calendar {
             "UTC" => TimeZone::UTC,
             _ => TimeZone::get(name).map_err(|_| QuotaError::Zone(name.chars().take(64).collect()))?,
         };
-        // The database finds names in any case; two spellings must not be two counters.
+        // The database accepts names in upper and lower case, but two spellings must not make two counters.
         let name = zone.iana_name().unwrap_or(name).into();
         Ok(Self { zone: Zone { name, zone }, ..self })
     }
@@ -90,13 +90,13 @@ impl Calendar {
         &self.zone.name
     }
 
-    /// Returns the end of the window that holds `now`, both in nanoseconds since 1970. It is later than `now`, except
-    /// in the last window that a `u64` can state.
+    /// Returns the end of the window that contains `now`, both in nanoseconds since 1970. It is later than `now`,
+    /// except in the last window that a `u64` can represent.
     pub(crate) fn end(&self, now: u64) -> u64 {
         self.try_end(now).unwrap_or(u64::MAX)
     }
 
-    /// Parses a calendar from the text that `Display` writes.
+    /// Parses the text that `Display` writes for a calendar.
     #[cfg(feature = "redis")]
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let (unit, zone) = text.split_once(" in ").unwrap_or((text, "UTC"));
@@ -105,7 +105,7 @@ impl Calendar {
         Self::utc(unit).in_zone(zone).ok()
     }
 
-    /// Returns the window that holds `now`, in nanoseconds since 1970.
+    /// Returns the window that contains `now`, in nanoseconds since 1970.
     #[cfg(feature = "redis")]
     pub(crate) fn bounds(&self, now: u64) -> Bounds {
         let first = self.first(now);
@@ -130,7 +130,8 @@ impl Calendar {
 
     fn try_end(&self, now: u64) -> Option<u64> {
         let first = self.first(now)?;
-        // A zone may skip a whole day, so that the next window begins no later than this one; then it is the one after.
+        // A time zone may skip a whole day. The window of that day then begins no later than this one, so the window
+        // after it is next.
         (1..=3).find_map(|n| {
             let next = match self.unit {
                 CalendarUnit::Day => first.checked_add(n.days()),
@@ -153,7 +154,7 @@ impl CalendarUnit {
         }
     }
 
-    /// Returns an upper bound of the window's length in nanoseconds, which holds in every time zone.
+    /// Returns an upper bound of the length of a window in nanoseconds, for all time zones.
     pub(crate) fn longest(self) -> u64 {
         let days = match self {
             Self::Day => 2,
@@ -227,13 +228,13 @@ mod tests {
             (CalendarUnit::Day, "UTC", "2026-11-21T23:59:59.999999999Z", "2026-11-22T00:00:00Z"),
             (CalendarUnit::Day, "UTC", "2026-11-22T00:00:00Z", "2026-11-23T00:00:00Z"),
             (CalendarUnit::Day, "Europe/Berlin", "2026-11-21T23:30:00Z", "2026-11-22T23:00:00Z"),
-            // The day on which clocks go back has 25 hours.
+            // A day on which clocks are set back has 25 hours.
             (CalendarUnit::Day, "Europe/Berlin", "2026-10-24T22:00:00Z", "2026-10-25T23:00:00Z"),
             (CalendarUnit::Week, "UTC", "2026-11-22T12:00:00Z", "2026-11-23T00:00:00Z"),
             (CalendarUnit::Week, "UTC", "2026-11-23T00:00:00Z", "2026-11-30T00:00:00Z"),
             (CalendarUnit::Month, "UTC", "2026-12-31T23:00:00Z", "2027-01-01T00:00:00Z"),
             (CalendarUnit::Month, "america/new_york", "2026-03-01T04:59:59Z", "2026-03-01T05:00:00Z"),
-            // 30 December 2011 never came to Samoa.
+            // In Samoa there was no 30 December 2011.
             (CalendarUnit::Day, "Pacific/Apia", "2011-12-30T09:00:00Z", "2011-12-30T10:00:00Z"),
             (CalendarUnit::Day, "Pacific/Apia", "2011-12-30T10:00:00Z", "2011-12-31T10:00:00Z"),
         ] {

@@ -10,16 +10,16 @@ use llm_core::Priority;
 
 use crate::{Demand, Reason};
 
-/// Largest number of rules for shedding.
+/// Largest number of rules by which calls are shed.
 pub(crate) const MAX_SHED: usize = 64;
 
-/// Kind of calls that are refused at once.
+/// Kind of calls that are refused at once during an emergency.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Shed {
-    /// Calls of this priority.
+    /// Calls with this priority.
     Priority(Priority),
-    /// Calls of this plan's tenants.
+    /// Calls of tenants on this plan.
     Plan(Arc<str>),
     /// Calls with this label.
     Label {
@@ -30,7 +30,7 @@ pub enum Shed {
     },
 }
 
-/// State of the operator's emergency settings.
+/// Emergency settings, which an operator changes.
 #[derive(Debug)]
 pub(crate) struct Controls {
     per_mille: AtomicU32,
@@ -44,7 +44,7 @@ impl Controls {
         self.per_mille.store(per_mille, Relaxed);
     }
 
-    /// Adds a rule for shedding. Returns false if there are too many.
+    /// Adds a rule by which calls are shed. Returns `false` if there are too many rules.
     pub(crate) fn shed(&self, what: Shed) -> bool {
         let mut taken = false;
         self.shed.rcu(|known| {
@@ -75,12 +75,12 @@ impl Controls {
         self.per_mille.load(Relaxed)
     }
 
-    /// Returns true if some calls are refused even if there is room.
+    /// Returns `true` if some calls are refused even if there is room.
     pub(crate) fn refuses(&self) -> bool {
         self.cache_only.load(Relaxed) || self.sheds.load(Relaxed)
     }
 
-    /// Returns the reason to refuse a call even if there is room.
+    /// Returns the reason to refuse a call even if there is room; `None` if there is no such reason.
     pub(crate) fn refuse(&self, demand: &Demand, plan: &str) -> Option<Reason> {
         if self.cache_only.load(Relaxed) {
             return Some(Reason::CacheOnly);

@@ -1,4 +1,4 @@
-//! Counter of a rule: a bucket, a window, or slots.
+//! Counter of a rule: a bucket, a window or slots.
 
 use smallvec::SmallVec;
 
@@ -19,54 +19,54 @@ pub(crate) struct Counter {
 pub(crate) enum State {
     Bucket(Bucket),
     Window(Window),
-    /// Number of held slots.
+    /// Number of slots that calls hold.
     Slots(u64),
 }
 
-/// Time until an amount fits.
+/// Time until an amount fits into a counter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Wait {
     /// The amount fits now.
     Not,
-    /// Nanoseconds until it fits, if no other call takes anything before.
+    /// The amount fits after this many nanoseconds, if no other call takes anything before.
     Nanos(u64),
-    /// The time is unknown: another call must give an amount back, or an operator must scale the limits up.
+    /// The time is unknown, because a call must give an amount back, or an operator must scale the limits up.
     Unknown,
     /// The amount never fits, because it exceeds the limit.
     Ever,
 }
 
-/// Time and scale of a decision, on which a counter's limit depends.
+/// Time of a decision, and the scale of limits at that time, on which the limit of a counter depends.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct DecisionTime {
-    /// Nanoseconds since 1970.
+    /// Time, in nanoseconds since 1970.
     pub(crate) now: u64,
     /// Scale of all limits, in thousandths.
     pub(crate) per_mille: u32,
 }
 
-/// A counter's state as a decision left it. Plain data: amounts and times are computed when they are read.
+/// State of a counter after a decision, as plain data. Amounts and times are computed from it when they are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Level {
     /// The rule does not count the call.
     Unused,
     Bucket(Volume),
-    /// `until` is the window's end, in nanoseconds since 1970.
+    /// State of a window, which ends at `until`, in nanoseconds since 1970.
     Window {
         used: u64,
         reserved: u64,
         debt: u64,
         until: u64,
     },
-    /// Number of held slots.
+    /// Number of slots that calls hold.
     Slots(u64),
 }
 
-/// The levels of all of a plan's rules, in their order.
+/// Levels of all of a plan's rules, in the order of the rules.
 pub(crate) type Levels = SmallVec<[Level; 4]>;
 
 impl Counter {
-    /// Creates a counter that begins at the present.
+    /// Creates a counter at the time of a decision.
     pub(crate) fn new(rule: &Rule, at: DecisionTime) -> Self {
         let quota = rule.limit.quota();
         let state = match quota.span() {
@@ -81,7 +81,7 @@ impl Counter {
         counter
     }
 
-    /// Advances the counter to the present, under the present limit.
+    /// Advances the counter to the present, with the limit that applies now.
     #[inline]
     pub(crate) fn advance(&mut self, rule: &Rule, at: DecisionTime) {
         let quota = rule.limit.quota();
@@ -96,7 +96,7 @@ impl Counter {
         }
     }
 
-    /// Returns the time until `n` fit. The counter has been advanced to the present.
+    /// Returns the time until `n` fits. The caller must have advanced the counter to the present.
     #[inline]
     pub(crate) fn wait(&self, rule: &Rule, n: u64, at: DecisionTime) -> Wait {
         let quota = rule.limit.quota();
@@ -132,7 +132,7 @@ impl Counter {
     }
 
     /// Replaces a reserved amount by the used one. Returns the alert shares that this reaches, and the debt that it
-    /// makes.
+    /// causes.
     pub(crate) fn settle(
         &mut self,
         mark: Mark,
@@ -155,7 +155,7 @@ impl Counter {
         (None, 0)
     }
 
-    /// Returns the counter's state. The counter has been advanced to the present.
+    /// Returns the state of the counter. The caller must have advanced the counter to the present.
     #[inline]
     pub(crate) fn level(&self) -> Level {
         match &self.state {
@@ -170,7 +170,7 @@ impl Counter {
         }
     }
 
-    /// Forgets the used amount. The reserved amount stays, so that it can be settled.
+    /// Removes the used amount. The reserved amount stays, so that it can be settled.
     pub(crate) fn forget(&mut self) {
         match &mut self.state {
             State::Bucket(bucket) => bucket.forget(),
@@ -179,7 +179,7 @@ impl Counter {
         }
     }
 
-    /// Returns true if the counter holds nothing that must be kept.
+    /// Returns `true` if the counter holds nothing that must be kept.
     pub(crate) fn is_blank(&self, now: u64) -> bool {
         match &self.state {
             State::Bucket(bucket) => bucket.is_empty_at(now),

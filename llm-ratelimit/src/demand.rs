@@ -1,7 +1,7 @@
 //! Demands and settlements of calls, and their amounts in each unit.
 //!
-//! [`Demand`] and [`Settlement`] are the only places that know how a unit is counted: a decision asks
-//! [`Demand::amount`], and a settlement [`Settlement::amount`], for each limit's [`Kind`].
+//! Only [`Demand`] and [`Settlement`] know how the unit of a limit is counted: for each limit's [`Kind`], a decision
+//! calls [`Demand::amount`] and a settlement calls [`Settlement::amount`].
 
 use std::{sync::Arc, time::Instant};
 
@@ -9,7 +9,7 @@ use llm_core::{Call, Labels, Operation, Priority, Tenant, Usage, Usd, layer::Cal
 
 use crate::{Unit, kind::Kind};
 
-/// Amounts that a call may take of its limits, with the properties by which limits select calls.
+/// Largest amounts that a call takes from its limits, with the properties by which limits select calls.
 ///
 /// ```
 /// use llm_ratelimit::Demand;
@@ -21,18 +21,18 @@ use crate::{Unit, kind::Kind};
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Demand {
-    /// Tenant of the call.
+    /// Tenant that makes the call.
     pub tenant: Tenant,
     /// Requested model.
     pub model: Arc<str>,
-    /// Requested provider, if it is known. Then only its own prices apply: see
+    /// Requested provider, if it is known. Only the prices of this provider then apply: see
     /// [`PriceTable`](llm_core::price::PriceTable).
     pub provider: Option<Arc<str>>,
     /// Labels of the call.
     pub labels: Labels,
-    /// Order in which waiting calls are served.
+    /// Priority, which decides the order in which waiting calls are served.
     pub priority: Priority,
-    /// Deadline of the wait. That of a shared call moves as its callers join and leave.
+    /// Time until which the call may wait. For a shared call it moves as callers join and leave.
     pub(crate) deadline: CallDeadline,
     pub(crate) input: u64,
     pub(crate) output: u64,
@@ -41,17 +41,17 @@ pub struct Demand {
     slots: u64,
     pub(crate) units: u64,
     unit: Option<Arc<str>>,
-    /// Further models that the call may reach.
+    /// Fallback models that may answer the call.
     pub(crate) fallback_models: Option<Arc<[Arc<str>]>>,
-    /// True if the request holds content other than text (images, audio, files), or has the vendor find some.
+    /// True if the request contains content other than text (images, audio, files), or lets the vendor add content.
     pub(crate) opaque: bool,
-    /// True if the call cannot take input tokens: further output of a running stream.
+    /// True if the call takes no input tokens, because it is for further output of a running stream.
     pub(crate) no_input: bool,
-    /// True if the call cannot take output tokens: embeddings.
+    /// True if the call takes no output tokens, because it is for embeddings.
     pub(crate) no_output: bool,
 }
 
-/// Models by which known usage is priced: the requested one, and others that may have answered.
+/// Models by which the usage of a call is priced: the requested one, and the fallbacks that may have answered.
 #[derive(Clone, Debug)]
 pub(crate) struct Models {
     asked: Arc<str>,
@@ -59,7 +59,7 @@ pub(crate) struct Models {
     provider: Option<Arc<str>>,
 }
 
-/// Usage of a call that has ended.
+/// Result of a call that has ended, by which its reservation is settled.
 ///
 /// ```
 /// use llm_core::Usage;
@@ -75,32 +75,32 @@ pub(crate) struct Models {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Settlement {
-    /// The call was not sent, so nothing counts.
+    /// The call was not sent, so no limit counts it.
     Unsent,
-    /// The call was sent and refused. Nothing is charged, and the request counts.
+    /// The vendor refused the call. Tokens and money are not counted, but the request is.
     Refused,
-    /// The call was sent and its usage is unknown, so the whole reservation counts.
+    /// The call was sent, and its usage is unknown, so the whole reservation counts as used.
     Unknown,
-    /// The usage is known.
+    /// The call was sent, and its usage is known.
     Used {
-        /// The tokens.
+        /// Used tokens.
         usage: Usage,
-        /// The cost of these tokens. If it is `None`, the limiter's own prices apply, those of the dearest model that
-        /// may have answered; if they have none, the reserved money counts.
+        /// Cost of the used tokens. With `None` the limiter computes it from its prices, at the dearest of the models
+        /// that may have answered. If the limiter has no price, the reserved amount counts.
         cost: Option<Usd>,
     },
-    /// The call was sent and broke off after at least this usage. Its whole usage is unknown, so the greater of this
-    /// and the reservation counts in each limit.
+    /// The call was sent and broke off after it had used at least this. Because the whole usage is unknown, each limit
+    /// counts the greater of this and the reservation.
     AtLeast {
-        /// The tokens.
+        /// Tokens that were used at least.
         usage: Usage,
-        /// The cost of these tokens; `None` as in [`Used`](Self::Used).
+        /// Cost of these tokens; `None` as for [`Used`](Self::Used).
         cost: Option<Usd>,
     },
 }
 
 impl Demand {
-    /// Creates the demand of one call, which so far takes one request, one slot and one unit.
+    /// Creates the demand of one call: one request, one slot and one unit, and no tokens.
     pub fn new(tenant: impl Into<Tenant>, model: impl Into<Arc<str>>) -> Self {
         Self {
             tenant: tenant.into(),
@@ -123,8 +123,8 @@ impl Demand {
         }
     }
 
-    /// Creates the demand of a call from its envelope, without tokens. A label `unit` names its units; without it, they
-    /// count in every limit on units.
+    /// Creates the demand of a call from its envelope, without tokens. The label `unit` names the unit that the call
+    /// sells. Without that label, the call counts in limits on any such unit.
     pub fn of<T: Operation>(call: &Call<T>) -> Self {
         let unit = call.labels.get("unit").map(|unit| Unit::units(unit).name().into());
         Self {
@@ -137,33 +137,34 @@ impl Demand {
         }
     }
 
-    /// Sets the numbers of input and output tokens that the call may take. Zero reserves nothing, but what the call used counts all the
-    /// same, and a limit that is exceeded refuses it.
+    /// Sets the numbers of input and output tokens that the call may take. With zero nothing is reserved, but used
+    /// tokens count in any case, and the call is refused by a limit that is exceeded.
     pub fn tokens(mut self, input: u64, output: u64) -> Self {
         (self.input, self.output) = (input, output);
         self
     }
 
-    /// Sets the most that the call may cost. A negative amount is refused when it is reserved.
+    /// Sets the largest cost of the call. A negative amount is refused.
     pub fn cost(mut self, cost: Usd) -> Self {
         self.cost = Some(cost);
         self
     }
 
-    /// Sets the number of units, and their name: photos, proposals, test cases.
+    /// Sets the number of units that the call sells, and the name of the unit, such as photos, proposals or test cases.
     pub fn units(mut self, count: u64, name: &str) -> Self {
         self.units = count;
         self.unit = Some(Unit::units(name).name().into());
         self
     }
 
-    /// Sets the provider.
+    /// Sets the provider that will serve the call.
     pub fn provider(mut self, name: impl Into<Arc<str>>) -> Self {
         self.provider = Some(name.into());
         self
     }
 
-    /// Names further models that may be asked in place of this one. Where no cost is set, that of the dearest is reserved.
+    /// Sets fallback models that may answer in place of the requested one. If no cost is set, that of the dearest model
+    /// is reserved.
     pub fn fallback_models(mut self, models: impl Into<Arc<[Arc<str>]>>) -> Self {
         self.fallback_models = Some(models.into()).filter(|models| !models.is_empty());
         self
@@ -181,13 +182,14 @@ impl Demand {
         self
     }
 
-    /// Sets the time until which the call may wait. In tests: `tokio::time::Instant::now().into_std()` and later.
+    /// Sets the time until which the call may wait. In tests with paused time, compute it from
+    /// `tokio::time::Instant::now().into_std()`.
     pub fn deadline(mut self, deadline: Instant) -> Self {
         self.deadline = Some(deadline).into();
         self
     }
 
-    /// Multiplies tokens and money, for a call that may be paid several times.
+    /// Multiplies tokens and money by `attempts`, for a call that may be paid several times.
     pub(crate) fn times(mut self, attempts: u32) -> Self {
         let times = u64::from(attempts);
         self.input = self.input.saturating_mul(times);
@@ -199,9 +201,9 @@ impl Demand {
 
     /// Returns the amount to reserve in the unit of a rule; `None` if the rule does not count this call.
     ///
-    /// Requests, units and slots are known beforehand, so zero of them is nothing. Tokens and money are known only
-    /// afterwards, so zero of them is held too, and settled by what the call used. Money that is not known is zero here;
-    /// a call without a price is refused before.
+    /// Requests, units and slots are known in advance, so zero of them is not held. Tokens and money become known only
+    /// afterwards, so even zero of them is held, and settled by the usage. An unknown cost is zero here, because calls
+    /// without a price are refused earlier.
     pub(crate) fn amount(&self, kind: Kind, unit: Option<&Arc<str>>) -> Option<u64> {
         let known = |amount: u64| (amount > 0).then_some(amount);
         match kind {
@@ -216,8 +218,8 @@ impl Demand {
         }
     }
 
-    /// Returns the amount for which a rule must have room now; `None` for tokens that the call cannot take. Zero passes
-    /// only if the limit is not exceeded.
+    /// Returns the amount for which a rule must have room now; `None` for tokens that the call cannot take. An amount
+    /// of zero passes unless the limit is exceeded.
     pub(crate) fn needed(&self, kind: Kind, unit: Option<&Arc<str>>) -> Option<u64> {
         self.amount(kind, unit).filter(|amount| match kind {
             Kind::Input => *amount > 0 || !self.no_input,
@@ -226,12 +228,13 @@ impl Demand {
         })
     }
 
-    /// Returns the demand for further output tokens of a running stream.
+    /// Returns the demand of a running stream for further output tokens.
     pub(crate) fn portion(&self, output: u64) -> Self {
         Self { no_input: true, ..self.more(0, output) }
     }
 
-    /// Returns the tokens of one more attempt or portion of the same call, which takes no request, units or slot again.
+    /// Returns the demand for the tokens of a further attempt or portion of the same call, which does not take a
+    /// request, units or a slot again.
     pub(crate) fn more(&self, input: u64, output: u64) -> Self {
         Self { requests: 0, slots: 0, units: 0, cost: None, ..self.clone() }.tokens(input, output)
     }
@@ -247,18 +250,18 @@ impl Demand {
         price_options(self.provider.as_ref())
     }
 
-    /// Returns the models by which the call is priced, in owned form, so that a running call can keep them.
+    /// Returns owned names of the models by which the call is priced, so that a running call can keep them.
     pub(crate) fn priced_as(&self) -> Models {
         let Self { model, fallback_models, provider, .. } = self;
         Models { asked: Arc::clone(model), fallbacks: fallback_models.clone(), provider: provider.clone() }
     }
 
-    /// Returns true if a model other than the requested one may respond.
+    /// Returns `true` if a fallback model may answer.
     pub(crate) fn has_fallbacks(&self) -> bool {
         self.fallback_models.is_some()
     }
 
-    /// Returns true if nothing bounds the call's tokens.
+    /// Returns `true` if the tokens of the call have no upper bound.
     pub(crate) fn is_unbounded(&self) -> bool {
         self.input == u64::MAX || self.output == u64::MAX
     }
@@ -278,7 +281,7 @@ impl Models {
 }
 
 impl Settlement {
-    /// Returns the amount that counts in place of the reserved one.
+    /// Returns the amount that counts after the call, in place of `reserved`.
     pub(crate) fn amount(&self, kind: Kind, reserved: u64) -> u64 {
         match (self, kind) {
             (Self::AtLeast { usage, cost }, Kind::Input | Kind::Output | Kind::Tokens | Kind::Money) => {

@@ -1,4 +1,4 @@
-//! Properties of a call by which limits count separately.
+//! Properties of a call whose values a limit can count separately.
 
 use std::{fmt, sync::Arc};
 
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Demand;
 
-/// Property of a call. A limit counts the calls of each value separately.
+/// Property of a call. A limit can count the calls of each value of it separately.
 ///
 /// ```
 /// use llm_ratelimit::{Dimension, Limit};
@@ -25,14 +25,14 @@ pub enum Dimension {
     Plan,
     /// The model, as the call names it.
     Model,
-    /// The provider, where the limiter knows it.
+    /// The provider, if the limiter knows it.
     Provider,
     /// The value of a label. All calls without this label count together.
     Label(Arc<str>),
 }
 
 impl Dimension {
-    /// Returns the dimension's value in a call; empty if the call has none.
+    /// Returns the value of the dimension for a call; empty if the call has none.
     pub(crate) fn of<'a>(&self, demand: &'a Demand, plan: &'a str) -> &'a str {
         match self {
             Self::Tenant => &demand.tenant,

@@ -1,10 +1,11 @@
-//! The operator's handle for emergencies. It changes the limiter's controls, and then lets waiting calls be decided again.
+//! Handle by which an operator changes a limiter in an emergency. Waiting calls are decided again after a change.
 
 use std::sync::Arc;
 
 use crate::{Shed, controls::MAX_SHED, inner::Inner};
 
-/// Changes a limiter at run time, for all of its clones: see [`Limiter::emergency`](crate::Limiter::emergency).
+/// Handle for emergencies, which changes a limiter and all of its clones at run time.
+/// [`Limiter::emergency`](crate::Limiter::emergency) returns it.
 ///
 /// ```
 /// use llm_core::Priority;
@@ -21,32 +22,32 @@ use crate::{Shed, controls::MAX_SHED, inner::Inner};
 pub struct Emergency(pub(crate) Arc<Inner>);
 
 impl Emergency {
-    /// Largest number of rules for shedding.
+    /// Largest number of rules by which calls are shed.
     pub const MAX_SHED: usize = MAX_SHED;
 
     /// Scales all limits, in thousandths of the plans' amounts; 1,000 leaves them unchanged. A scaled limit is at least
-    /// 1, so even 0 admits single calls. Amounts that were used stay used.
+    /// 1, so that even 0 admits single calls. Used amounts stay used.
     pub fn scale(&self, per_mille: u32) {
         self.0.controls.scale(per_mille);
         self.0.drain_all();
     }
 
-    /// Refuses calls of this kind at once, including those that wait. Returns false, and ignores the rule, if there are
-    /// [`MAX_SHED`](Self::MAX_SHED) rules already.
+    /// Refuses calls of this kind at once, including those that wait. If there are [`MAX_SHED`](Self::MAX_SHED) rules
+    /// already, ignores the rule and returns `false`.
     pub fn shed(&self, what: Shed) -> bool {
         let taken = self.0.controls.shed(what);
         self.0.drain_all();
         taken
     }
 
-    /// Refuses every call, so that a cache above serves only stored responses. Use it on a limiter below the cache: one
-    /// above the cache refuses hits, too.
+    /// Refuses every call, so that a cache above serves only stored responses. Use it for a limiter below the cache,
+    /// because one above the cache would refuse hits too.
     pub fn cache_only(&self, on: bool) {
         self.0.controls.cache_only(on);
         self.0.drain_all();
     }
 
-    /// Ends the emergency: limits have the plans' amounts again, and no call is shed.
+    /// Ends the emergency: limits have the amounts of the plans again, and no call is shed.
     pub fn restore(&self) {
         self.0.controls.restore();
         self.0.drain_all();

@@ -1,7 +1,7 @@
 //! Estimates of the tokens that a call reserves before it is sent.
 //!
-//! An estimate that is too high lets fewer calls run at one time, and one that is too low makes debt. [`UpperBound`] is
-//! never too low; [`Learned`] is near what calls take.
+//! With an estimate that is too high, fewer calls run at the same time; one that is too low causes debt. [`UpperBound`]
+//! is never too low, [`Learned`] is close to the real usage.
 
 use std::{
     any::Any,
@@ -13,12 +13,12 @@ use std::{
 use foldhash::fast::RandomState;
 use llm_core::{Call, ChatRequest, EmbedRequest, Estimate, Operation, Tenant, Usage, layer::Streamed};
 
-/// Estimates the tokens that a call reserves, and may learn from its usage.
+/// Estimator of the tokens that a call reserves. It may learn from the usage of calls.
 pub trait Estimator: Send + Sync + 'static {
     /// Returns the input and output tokens to reserve.
     fn estimate(&self, question: &EstimateInput<'_>) -> (u64, u64);
 
-    /// Learns from the usage of a call that has ended. By default it learns nothing.
+    /// Learns from the usage of a call that has ended. The default implementation does nothing.
     fn learn(&self, tenant: &Tenant, model: &str, estimate: &Estimate, usage: &Usage) {
         let _ = (tenant, model, estimate, usage);
     }
@@ -30,17 +30,17 @@ pub struct EstimateInput<'a> {
     pub tenant: &'a Tenant,
     /// Requested model.
     pub model: &'a str,
-    /// Estimate of the operation itself.
+    /// Estimate by the operation itself.
     pub estimate: Estimate,
     body: &'a dyn Any,
 }
 
-/// Reserves what a call can take at most, so that a budget is never exceeded.
+/// Estimator that reserves the most that a call can take, so that a budget is never exceeded.
 ///
-/// Nothing in a request bounds what images, audio, files and a vendor's own tools take. Unless
-/// [`unbounded_input`](Self::unbounded_input) says how much that can be, limits on tokens and money refuse such calls at
-/// once ([`Reason::Unbounded`](crate::Reason)). What a vendor asks for each search beside its tokens is bounded by
-/// nothing: where it is more than was reserved, it is debt.
+/// A request does not bound the tokens of images, audio, files and a vendor's own tools. Limits on tokens and money
+/// therefore refuse such calls at once ([`Reason::Unbounded`](crate::Reason)), unless
+/// [`unbounded_input`](Self::unbounded_input) sets a bound. The price of searches, which vendors charge in addition to
+/// tokens, has no bound either. If it exceeds the reservation, the excess is debt.
 ///
 /// ```
 /// use llm_ratelimit::{Limiter, Plans, RateLimitLayer, UpperBound};
@@ -57,12 +57,12 @@ pub struct UpperBound {
     unbounded_output: u64,
 }
 
-/// Reserves the tokens that similar calls used. Input: the operation's own estimate, corrected by the model's earlier
-/// ratio of used to estimated tokens. Output: the request's own bound, or the 95th percentile of that model's responses
-/// to that tenant.
+/// Estimator that reserves the tokens that similar calls used. The input is the operation's own estimate, multiplied by
+/// the model's earlier ratio of used to estimated tokens. The output is the request's own bound; without one it is the
+/// 95th percentile of the model's responses to the tenant.
 ///
-/// It learns from every call that settles, for the 256 models first seen and the 1,000 tenants of each that are seen
-/// first; others share their model's figures. Young figures weigh more than old ones.
+/// It learns from every call that settles, separately for the first 256 models and for the first 1,000 tenants of each
+/// model. Other tenants share their model's statistics. Recent calls weigh more than old ones.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -88,7 +88,7 @@ struct Model {
     tenants: HashMap<Tenant, Histogram, RandomState>,
 }
 
-/// Histogram of output tokens. The bounds of a class differ by a factor of √2.
+/// Histogram of output tokens. The upper edge of each class is √2 times that of the class before.
 #[derive(Clone, Copy, Debug)]
 struct Histogram {
     counts: [u16; Self::CLASSES],
@@ -100,27 +100,27 @@ impl<'a> EstimateInput<'a> {
         Self { tenant: &call.tenant, model: call.body.model(), estimate, body: &call.body }
     }
 
-    /// Returns the chat request, if it is one, for estimators that count its tokens exactly.
+    /// Returns the request if it is a chat request, for estimators that count its tokens exactly.
     pub fn chat(&self) -> Option<&ChatRequest> {
         let streamed = || self.body.downcast_ref::<Streamed<ChatRequest>>().map(|streamed| &streamed.0);
         self.body.downcast_ref::<ChatRequest>().or_else(streamed)
     }
 
-    /// Returns the texts to embed, if it is an embedding request.
+    /// Returns the request if it is an embeddings request, for estimators that count its tokens exactly.
     pub fn embed(&self) -> Option<&EmbedRequest> {
         self.body.downcast_ref()
     }
 }
 
 impl UpperBound {
-    /// Creates an estimator that reserves `unbounded_output` output tokens for each choice that the request does not
-    /// bound. Give the largest number that the model can write.
+    /// Creates an estimator that reserves `unbounded_output` output tokens for each choice whose length the request
+    /// does not bound. Use the largest number that the model can write.
     pub fn new(unbounded_output: u64) -> Self {
         Self { unbounded_input: u64::MAX, unbounded_output }
     }
 
-    /// Sets the input tokens of requests whose input is not bounded. Give the largest number that the model can read.
-    /// By default, such requests are refused.
+    /// Sets the input tokens for requests whose input has no bound. Use the largest number that the model can read. By
+    /// default such requests are refused.
     pub fn unbounded_input(mut self, tokens: u64) -> Self {
         self.unbounded_input = tokens;
         self
@@ -138,7 +138,7 @@ impl Estimator for UpperBound {
 impl Learned {
     const MODELS: usize = 256;
     const TENANTS: usize = 1_000;
-    /// Weight, in tokens, of the uncorrected estimate in the learned ratio.
+    /// Weight of the uncorrected estimate in the learned ratio, in tokens.
     const PRIOR: u64 = 1_000;
 
     /// Creates an estimator that has learned nothing yet.
@@ -146,8 +146,8 @@ impl Learned {
         Self::default()
     }
 
-    /// Forgets a tenant. The figures of all tenants together stay. To call this on a layer's estimator, give the layer
-    /// an `Arc` of it.
+    /// Removes the statistics of a tenant. Those of all tenants together stay. To call this for the estimator of a
+    /// layer, pass the estimator to the layer as an `Arc`.
     pub fn forget(&self, tenant: &str) {
         for model in self.lock().values_mut() {
             model.tenants.remove(tenant);
@@ -225,12 +225,12 @@ impl Default for Histogram {
 
 impl Histogram {
     const CLASSES: usize = 48;
-    /// Number of responses that a histogram needs before it is used.
+    /// Number of responses from which a histogram is used.
     const ENOUGH: u32 = 20;
     const MEMORY: u32 = 1_024;
 
     fn add(&mut self, tokens: u64) {
-        // The edge of an even class is a power of two, so that the search starts right below the class.
+        // The edge of an even class is a power of two, so the search starts right below that class.
         let octave = tokens.max(1).ilog2() as usize;
         let first = (2 * octave).min(Self::CLASSES - 1);
         let class = (first..Self::CLASSES - 1).find(|class| tokens <= Self::edge(*class)).unwrap_or(Self::CLASSES - 1);

@@ -1,23 +1,24 @@
-//! Events that the usage of a limit has reached an alert share, and their receivers.
+//! Events that usage has reached an alert share of a limit, and their receivers.
 
 use std::{sync::Arc, time::SystemTime};
 
 use crate::Limit;
 
-/// Event that the use of a limit on a calendar window has reached a share.
+/// Event that usage in a calendar window has reached an alert share of the limit.
 ///
-/// Emitted exactly once for each [alert share](crate::LimiterBuilder::alert_shares) and window: when what is spent (settled,
-/// not merely reserved) reaches that share of the limit that is in force. With a [`BalancePersister`](crate::BalancePersister) also over restarts; a process that is
-/// killed may be followed by one that emits the last event again.
+/// The event is emitted exactly once for each [alert share](crate::LimiterBuilder::alert_shares) and window, when the
+/// spent amount (settled, not only reserved) reaches that share of the limit in force. With a
+/// [`BalancePersister`](crate::BalancePersister) this holds across restarts too. Only after a process was killed, the
+/// next one may emit the last event again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Event {
-    /// The limit.
+    /// Limit whose share was reached.
     pub limit: Arc<Limit>,
-    /// The tenant, model, label, …, in the order of [`Limit::dimensions`]; `(all others)` for those that share an
-    /// account because there was no room for their own.
+    /// Values of the account (tenant, model, label, …), in the order of [`Limit::dimensions`]; `(all others)` for calls
+    /// that share an account because there was no room for their own.
     pub subject: Vec<String>,
-    /// Share that was reached, in per cent.
+    /// Share that was reached, in percent.
     pub percent: u8,
     /// Amount spent, in tokens, nano-dollars, calls or units.
     pub spent: u64,
@@ -25,7 +26,7 @@ pub struct Event {
     pub until: SystemTime,
 }
 
-/// Receiver of [`Event`]s. It is called while a call settles, outside of all locks. It must not wait: send slow work
+/// Receiver of [`Event`]s. It is called while a call settles, outside of all locks, and must not block. Do slow work
 /// elsewhere.
 ///
 /// ```
@@ -48,7 +49,7 @@ impl<F: Fn(&Event) + Send + Sync + 'static> Sink for F {
 }
 
 impl Event {
-    /// Returns the event in one sentence.
+    /// Returns a sentence that describes the event.
     pub fn text(&self) -> String {
         let whom = if self.subject.is_empty() { "all together".to_owned() } else { self.subject.join(", ") };
         format!("{}% of {} is used by {whom}", self.percent, self.limit)

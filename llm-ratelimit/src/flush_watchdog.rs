@@ -6,26 +6,27 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Due time of the running write. It is real time even in tests with a paused clock, because a disk takes real time.
+/// Due time of the running write. It is measured in real time even in tests with a paused clock, because a disk takes
+/// real time.
 pub(crate) struct FlushWatchdog {
     base: Instant,
-    /// Nanoseconds since the base; `u64::MAX` if no write runs.
+    /// Due time, in nanoseconds since the base; `u64::MAX` if no write runs.
     due: AtomicU64,
 }
 
 impl FlushWatchdog {
-    /// Begins the watch of a write. The repetition of a failed write keeps the earlier due time.
+    /// Starts to watch a write. The repetition of a failed write keeps the earlier due time.
     pub(crate) fn begin(&self, within: Duration) {
         let due = self.now().saturating_add(u64::try_from(within.as_nanos()).unwrap_or(u64::MAX));
         self.due.fetch_min(due, Relaxed);
     }
 
-    /// Ends the watch because every balance is recorded.
+    /// Stops watching, because every balance has been written.
     pub(crate) fn end(&self) {
         self.due.store(u64::MAX, Relaxed);
     }
 
-    /// Stops the watchdog because the writing thread has ended.
+    /// Stops the watchdog for good, because the writing thread has ended.
     pub(crate) fn stop(&self) {
         self.due.store(0, Relaxed);
     }

@@ -19,16 +19,16 @@ pub(crate) struct Hold {
 
 pub(crate) type Holds = SmallVec<[Hold; 2]>;
 
-/// Amounts that a call holds of its limits. Dropped before it is settled, it counts as spent if the call was sent, and is
-/// released if not.
+/// Amounts that a call holds in its limits. If they are dropped before they are settled, they count as spent if the
+/// call was sent, and are released otherwise.
 #[derive(Default)]
 pub(crate) struct Held {
     pub(crate) holds: Holds,
-    /// The limiter that settles it; `None` before the call is granted, and once it is settled.
+    /// Limiter that settles the call; `None` before the call is granted and after it is settled.
     pub(crate) limiter: Option<Arc<dyn Settle>>,
-    /// Models that price the call, if it holds money.
+    /// Models by which the call is priced; `None` if it holds no money.
     pub(crate) models: Option<Models>,
-    /// True if the call is known to be sent, even if its flag is not set.
+    /// True if the call is known to have been sent, even if its flag is not set.
     pub(crate) sent: bool,
     pub(crate) flag: Option<SentFlag>,
 }
@@ -38,7 +38,7 @@ pub(crate) trait Settle: Send + Sync {
     /// Replaces the amounts that a call holds by those that it used.
     fn settle(self: Arc<Self>, holds: &[Hold], settlement: &Settlement);
 
-    /// Returns the cost of a model's usage by the price table, or at the assumed price.
+    /// Returns the cost of a model's usage by the price table, otherwise by the assumed price.
     fn cost(&self, model: &str, options: &PriceOptions, usage: &Usage) -> Option<Usd>;
 }
 

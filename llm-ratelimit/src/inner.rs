@@ -38,12 +38,12 @@ use crate::{
     time::Time,
 };
 
-/// State of a limiter.
+/// Shared state of a limiter.
 pub(crate) struct Inner {
     pub(crate) accounts: Box<dyn Accounts>,
     pub(crate) rules: CurrentRules,
     pub(crate) names: Names,
-    /// The units that the application declared.
+    /// Units that the application declared.
     pub(crate) units: Vec<UnitName>,
     pub(crate) queue: Queue,
     pub(crate) time: Time,
@@ -53,7 +53,7 @@ pub(crate) struct Inner {
     pub(crate) flush_watchdog: FlushWatchdog,
     pub(crate) shadow: bool,
     pub(crate) sinks: Vec<Arc<dyn Sink>>,
-    /// Shares of a window's limit at which an event is emitted, in per cent, ascending.
+    /// Shares of a window's limit at which an event is emitted, in percent, in ascending order.
     pub(crate) alert_shares: Vec<u8>,
     pub(crate) counts: Counts,
     pub(crate) closed: AtomicBool,
@@ -69,13 +69,13 @@ pub(crate) struct Counts {
 }
 
 impl Inner {
-    /// Refuses plans with a limit that this limiter cannot enforce.
+    /// Returns an error for plans with a limit that this limiter cannot enforce.
     pub(crate) fn check(&self, plans: &Plans) -> Result<(), BuildError> {
         let has_prices = self.unknown_price.has_prices(self.prices.as_ref());
         check(plans, &self.units, has_prices, self.accounts.greatest_limit())
     }
 
-    /// Returns the cost of a demand that states no cost, if a limit counts money.
+    /// Returns the cost of a demand that states none; `None` if no limit counts money.
     #[inline]
     fn missing_cost(&self, demand: &Demand, plan: &Arc<PlanRules>) -> Result<Option<Usd>, Refusal> {
         match demand.cost {
@@ -88,12 +88,12 @@ impl Inner {
         }
     }
 
-    /// Returns a refusal for a reason other than a lack of room.
+    /// Creates a refusal for a reason other than a lack of room.
     pub(crate) fn refuse(&self, reason: Reason, plan: &Arc<PlanRules>) -> Refusal {
         Refusal::new(reason, LimitStatuses::new(Arc::clone(plan), self.decision_time()))
     }
 
-    /// Returns the reason to refuse a call even if there is room.
+    /// Returns the reason to refuse a call even if there is room; `None` if there is no such reason.
     #[inline]
     fn always_refuses(&self, demand: &Demand, plan: &PlanRules) -> Option<Reason> {
         if self.closed.load(Relaxed) {
@@ -108,7 +108,7 @@ impl Inner {
         self.accounts.levels(DecisionRequest { demand, plan: &plan, at, standing: Standing::New }).await
     }
 
-    /// Returns balances. If they cannot be read, logs an error and returns an empty list.
+    /// Returns balances. If they cannot be read, it logs an error and returns an empty list.
     pub(crate) async fn export(&self, changed: bool) -> Vec<Balance> {
         self.accounts.export(changed, &self.names).await.unwrap_or_else(|error| {
             tracing::error!(%error, "balances cannot be read");
@@ -134,8 +134,8 @@ impl Inner {
         self.prices.as_ref()?.current().cost_of(asked, &ServiceTier::Standard, facts, usage).ok()
     }
 
-    /// Returns the time until a call would fit behind those that wait for an account, if no other call came; `None` if
-    /// no call waits.
+    /// Returns the time until a call would fit after the calls that already wait for its account, if no further call
+    /// came; `None` if no call waits.
     fn behind(&self, demand: &Demand, statuses: &LimitStatuses, blocked: &Blocked) -> Option<Duration> {
         let account_ref = blocked.account_ref.filter(|account_ref| self.queue.waits_for(*account_ref))?;
         let group = &statuses.plan().groups[usize::from(blocked.group)];
@@ -149,7 +149,7 @@ impl Inner {
                 _ => rule.limit.quota().nanos_for(over).map(Duration::from_nanos),
             }
         });
-        // Calls that wait take free room first, so the wait is short but not zero.
+        // Waiting calls take free room first, so the waiting time is short but not zero.
         waits.max().map(|wait| wait.max(Duration::from_millis(1)))
     }
 }

@@ -15,7 +15,8 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    /// Returns the unit's name for metrics. All units of the application share one name, because there may be many.
+    /// Returns the name of the unit for metrics. All units that applications declare have the same name there, because
+    /// there may be many.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Requests => "requests",

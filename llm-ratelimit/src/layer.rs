@@ -1,12 +1,12 @@
-//! The settings of the tower layer. Its service, and the way of a call through it, is in `service.rs`.
+//! Settings of the tower layer. The service and the path of a call through it are in `service.rs`.
 
 use std::{collections::HashMap, fmt, num::NonZeroU32, sync::Arc};
 
 use crate::{BalancePersister, Estimator, Learned, Limiter, balance_persister::Recorder};
 
-/// Puts a [`Limiter`] in front of a service.
+/// Layer that puts a [`Limiter`] in front of a service.
 ///
-/// Services made by clones of one layer, or by layers over clones of one limiter, share its accounts.
+/// Services of one layer or its clones share accounts. So do services of layers over clones of one limiter.
 ///
 /// ```
 /// use llm_core::{Call, ChatRequest, ErrorKind, into_provider};
@@ -40,10 +40,10 @@ pub struct RateLimitLayer {
     pub(crate) records: Option<Recorder>,
 }
 
-/// Fallback models by the name of the requested model.
+/// Fallback models, by the name of the requested model.
 type Fallbacks = HashMap<Arc<str>, Arc<[Arc<str>]>>;
 
-/// Treatment of a stream that exceeds its reservation when no budget is left for more.
+/// Policy for a stream that exceeds its reservation when no budget is left to reserve more.
 ///
 /// ```
 /// use llm_ratelimit::{Limiter, OverrunPolicy, Plans, RateLimitLayer};
@@ -56,12 +56,12 @@ type Fallbacks = HashMap<Arc<str>, Arc<[Arc<str>]>>;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum OverrunPolicy {
-    /// Lets the stream continue to its end. The excess is debt.
+    /// Lets the stream continue to its end. Usage beyond the limit is debt.
     #[default]
     Finish,
-    /// Ends the stream as if it had reached its longest length
-    /// ([`FinishReason::Length`](llm_core::FinishReason::Length)): the caller may use the received part, and no cache
-    /// stores it.
+    /// Ends the stream as if it had reached its largest number of output tokens
+    /// ([`FinishReason::Length`](llm_core::FinishReason::Length)). The caller may use the part that it received, and no
+    /// cache stores it.
     Truncate,
     /// Fails the stream ([`ErrorKind::OverBudget`](llm_core::ErrorKind::OverBudget)).
     Abort,
@@ -75,19 +75,19 @@ impl RateLimitLayer {
         Self { limiter, estimator, attempts, fallback_models, provider, overrun, charge_cache_hits, records }
     }
 
-    /// Sets the estimator of tokens to reserve; [`Learned`] by default. With [`UpperBound`](crate::UpperBound), budgets
-    /// are not
-    /// exceeded.
+    /// Sets the estimator of the tokens to reserve; [`Learned`] by default. With [`UpperBound`](crate::UpperBound),
+    /// budgets are never exceeded.
     pub fn estimator(mut self, estimator: impl Estimator) -> Self {
         self.estimator = Arc::new(estimator);
         self
     }
 
-    /// Reserves the tokens and the money of `attempts` attempts at once, for a stack below that retries without a
+    /// Reserves the tokens and the money of `most` attempts at once, for a stack below that retries without asking the
     /// permit.
     ///
-    /// By default each call carries an [`AttemptPermit`](llm_core::layer::AttemptPermit): a layer that tries again asks there first, what the
-    /// failed attempt may have cost is then counted, and another is made only if there is room for it.
+    /// By default each call has an [`AttemptPermit`](llm_core::layer::AttemptPermit), which a layer that retries must
+    /// ask before a further attempt. The limiter then counts the possible cost of the failed attempt, and permits
+    /// another attempt only if there is room for it.
     ///
     /// ```
     /// use std::num::NonZeroU32;
@@ -103,10 +103,10 @@ impl RateLimitLayer {
         self
     }
 
-    /// Sets the models that the stack below may ask in place of `model`. A call of that model reserves the price of the
-    /// dearest, and settles by the model that answered; a call
-    /// with [`NoFallback`](llm_core::layer::NoFallback) in its extensions reserves that of its own model. In place of a model
-    /// without an entry no other answers.
+    /// Sets the fallback models that the stack below may use in place of `model`. A call for that model reserves the
+    /// price of the dearest of them, and settles at the price of the model that answered. A call with
+    /// [`NoFallback`](llm_core::layer::NoFallback) in its extensions reserves only the price of its own model. Models
+    /// without an entry have no fallbacks.
     ///
     /// ```
     /// use llm_ratelimit::{Limiter, Plans, RateLimitLayer};
@@ -143,28 +143,28 @@ impl RateLimitLayer {
         self
     }
 
-    /// Sets the treatment of a stream that exceeds its reservation when no budget is left for more.
+    /// Sets the policy for a stream that exceeds its reservation when no budget is left to reserve more.
     pub fn overrun(mut self, what: OverrunPolicy) -> Self {
         self.overrun = what;
         self
     }
 
-    /// Counts the tokens and the list price of responses that were not paid for by the call: stored and shared
-    /// responses. By
-    /// default they count as a request, with its units, and as no tokens and no money.
+    /// Counts the tokens and the list price of responses for which the call did not pay, because they were stored or
+    /// shared. By default such a call counts as a request, with its units, but takes no tokens and no money.
     pub fn charge_cache_hits(mut self) -> Self {
         self.charge_cache_hits = true;
         self
     }
 
-    /// Sends a call only once its reservation is in the persister's store, so that the store shows what was sent however
-    /// the process ends. It costs each call that counts in calendar windows a write to the disk, which it shares with
-    /// those that come at the same time; where that takes longer than the persister's
-    /// [`within`](crate::BalancePersisterBuilder::within), or once it is closed, the call is refused
+    /// Sends a call only after its reservation has been written to the persister's store, so that the store includes
+    /// every sent call even if the process is killed. Each call that counts in calendar windows waits for a write to
+    /// the disk, which calls at the same time share. If the write takes longer than the persister's
+    /// [`within`](crate::BalancePersisterBuilder::within), or the persister is closed, the call is refused
     /// ([`Reason::Unrecorded`](crate::Reason)).
     ///
-    /// Further attempts, and what a stream asks for beyond its reservation, are written as other changes are: set
-    /// [`attempts`](Self::attempts) to have them all recorded first. A limiter in shadow mode waits for nothing.
+    /// Further attempts, and amounts that a stream reserves later, are written as other changes are, after a short
+    /// time. Set [`attempts`](Self::attempts) to have all attempts written first. A limiter in shadow mode does not
+    /// wait for writes.
     ///
     /// ```
     /// use llm_ratelimit::{BalancePersister, Limiter, Plans, RateLimitLayer, Store};

@@ -1,4 +1,4 @@
-//! Quota with a scope, which says which calls count together.
+//! Limit: a quota, with a scope which says which calls it counts together.
 
 use std::{fmt, str::FromStr, sync::Arc};
 
@@ -6,10 +6,10 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::{Dimension, Quota, QuotaError, scope::Scope};
 
-/// Quota with a scope, which says which calls count together.
+/// Limit: a quota, with a scope which says which calls it counts together.
 ///
-/// The text of a limit is its quota, then `per` and a dimension whose values count separately, then `for` and the value
-/// to which it is confined:
+/// The text of a limit is its quota, then optionally `per` and a dimension whose values are counted separately, then
+/// optionally `for` and a value, if the limit counts only calls with that value:
 ///
 /// | text | meaning |
 /// |---|---|
@@ -38,18 +38,18 @@ pub struct Limit {
 }
 
 impl Limit {
-    /// Creates a limit with one counter for all calls.
+    /// Creates a limit that counts all calls together.
     pub fn new(quota: Quota) -> Self {
         Self { quota, scope: Scope::default() }
     }
 
-    /// Counts the calls of each value of one more dimension separately.
+    /// Adds a dimension, so that the limit counts the calls of each of its values separately.
     pub fn per(mut self, dimension: Dimension) -> Self {
         self.scope.per(dimension);
         self
     }
 
-    /// Counts only calls with this value of a dimension.
+    /// Restricts the limit to calls with this value of a dimension.
     ///
     /// ```
     /// use llm_ratelimit::{Dimension, Limit};
@@ -68,7 +68,7 @@ impl Limit {
         &self.quota
     }
 
-    /// Returns the dimensions by which calls are counted apart.
+    /// Returns the dimensions whose values the limit counts separately.
     pub fn dimensions(&self) -> &[Dimension] {
         self.scope.dimensions()
     }

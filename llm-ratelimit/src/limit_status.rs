@@ -1,4 +1,4 @@
-//! Levels of a call's limits after its decision, and the status that a reader computes from them.
+//! Levels of a call's limits after its decision, and the statuses that are computed from them.
 //!
 //! A decision copies raw counters ([`Level`]) under the lock; amounts, times and header fields are computed when they are
 //! read, so that a call whose statuses are not read pays only for the copy.
@@ -14,30 +14,31 @@ use crate::{
     rules::{PlanRules, Rule},
 };
 
-/// Status of one limit in the call's scope: for its tenant, model, label, …
+/// Status of one limit for a call, in the account that counts the call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct LimitStatus {
-    /// The limit.
+    /// Limit that the status is for.
     pub limit: Arc<Limit>,
-    /// Amount that may be used at once or in the window, at the present scale of limits, in tokens, nano-dollars, calls
-    /// or units.
+    /// Amount that the limit allows at once or in the window, at the present scale of limits, in tokens, nano-dollars,
+    /// calls or units.
     pub amount: u64,
     /// Amount used.
     pub used: u64,
-    /// Amount that running calls have reserved. A bucket counts it as used.
+    /// Amount that running calls have reserved. In a bucket it is part of `used`.
     pub reserved: u64,
-    /// Debt with which this window began, or which later windows will pay.
+    /// Debt with which this window began, and debt which later windows must pay.
     pub debt: u64,
     /// Amount left.
     pub remaining: u64,
-    /// Time until the whole amount is available again; zero for a limit on calls at one time.
+    /// Time until the whole amount is available again; zero for a limit on concurrent calls.
     pub reset: Duration,
 }
 
-/// Status of all limits of a call, right after it reserved or was refused. In a reply's extensions, and in a [`Refusal`].
+/// Status of all limits of a call, right after the call reserved or was refused. It is in the extensions of replies,
+/// and in a [`Refusal`].
 ///
-/// It holds counters as the decision left them, without a text and mostly without an allocation: each [`LimitStatus`] is
+/// It holds the counters as they were after the decision, usually without an allocation. Each [`LimitStatus`] is
 /// computed when it is read.
 ///
 /// [`Refusal`]: crate::Refusal
@@ -92,12 +93,12 @@ impl LimitStatuses {
         (self.levels, self.at.now) = (levels, now);
     }
 
-    /// Returns the statuses in a reply's extensions.
+    /// Returns the statuses in the extensions of a reply.
     pub fn of<O>(reply: &Reply<O>) -> Option<&Self> {
         reply.extensions.get()
     }
 
-    /// Returns the statuses: first of limits for all tenants, then of the plan's.
+    /// Returns the statuses, those of limits for all tenants before those of the plan.
     pub fn iter(&self) -> impl Iterator<Item = LimitStatus> {
         let levels = self.plan.rules().zip(&self.levels);
         levels.filter_map(|(rule, level)| LimitStatus::new(rule, *level, self.at))
@@ -107,12 +108,12 @@ impl LimitStatuses {
         &self.plan
     }
 
-    /// Returns the status of the rule at a position among the plan's.
+    /// Returns the status of the rule at position `at` in the plan.
     pub(crate) fn get(&self, at: usize) -> Option<LimitStatus> {
         LimitStatus::new(self.plan.rule(at)?, *self.levels.get(at)?, self.at)
     }
 
-    /// Keeps the statuses of the limits for which `keeps` returns true.
+    /// Keeps only the statuses of limits for which `keeps` returns `true`.
     pub(crate) fn retain(mut self, keeps: impl Fn(&Limit) -> bool) -> Self {
         for (level, _) in self.levels.iter_mut().zip(self.plan.rules()).filter(|(_, rule)| !keeps(&rule.limit)) {
             *level = Level::Unused;
@@ -120,15 +121,14 @@ impl LimitStatuses {
         self
     }
 
-    /// Returns the status with the smallest share left, among the limits on this unit. Limits on concurrent calls are
-    /// left out.
+    /// Returns the status with the smallest share left among the limits on `unit`, without limits on concurrent calls.
     pub fn tightest(&self, unit: &Unit) -> Option<LimitStatus> {
         let counts = |quota: &Quota| quota.unit() == unit && *quota.span() != Span::Concurrent;
         let counted = self.iter().filter(|status| counts(status.limit.quota()));
         counted.min_by_key(|status| u128::from(status.remaining) * 1_000_000 / u128::from(status.amount.max(1)))
     }
 
-    /// Returns names and values of `x-ratelimit-*` headers for requests and tokens, as OpenAI writes them.
+    /// Returns the names and values of `x-ratelimit-*` headers for requests and tokens, in OpenAI's form.
     pub fn headers(&self) -> Vec<(String, String)> {
         let listed = [(Unit::Requests, "requests"), (Unit::Tokens, "tokens")];
         let tightest = listed.into_iter().filter_map(|(unit, name)| Some((self.tightest(&unit)?, name)));
@@ -159,7 +159,7 @@ impl fmt::Debug for LimitStatuses {
     }
 }
 
-/// Duration that displays as in OpenAI's headers: `1h2m3.5s`, `250ms`.
+/// Duration whose `Display` is that of OpenAI's headers: `1h2m3.5s`, `250ms`.
 pub(crate) struct Reset(pub(crate) Duration);
 
 impl fmt::Display for Reset {

@@ -1,6 +1,6 @@
 //! Public handle of a limiter: it reserves, runs calls, reads statuses, changes plans and closes.
 //!
-//! It adds nothing of its own to a decision: each method calls [`Inner`], which all clones share, and reports the outcome.
+//! It takes no part in decisions: each method calls [`Inner`], which all clones share, and reports the outcome.
 
 use std::{
     fmt,
@@ -19,7 +19,7 @@ use crate::{
     window::ImportMode,
 };
 
-/// Limits and budgets: reserve before a call, settle after it. Clones share its state.
+/// Limiter that enforces limits and budgets: reserve before a call, settle after it. Clones share its state.
 ///
 /// ```
 /// use llm_core::Usage;
@@ -47,19 +47,20 @@ pub struct Stats {
     pub refused: u64,
     /// Number of calls that waited, whatever their outcome.
     pub waited: u64,
-    /// Number of calls that wait at present.
+    /// Number of calls that are waiting.
     pub waiting: u64,
-    /// Number of accounts: one for each tenant, model, label, … with recent use.
+    /// Number of accounts. There is one for each tenant, model, label, … with recent use.
     pub accounts: u64,
-    /// Counters of accounts in Redis; zeros without Redis.
+    /// Counters of accounts in Redis; all zero without Redis.
     #[cfg(feature = "redis")]
     pub redis: crate::RedisStats,
 }
 
 impl Limiter {
-    /// Reserves all that a call may take, or nothing. It does not wait, and takes no room for which other calls wait.
+    /// Reserves all amounts that a call may take, or nothing. It does not wait, and does not take room for which other
+    /// calls wait.
     ///
-    /// The decision is local: it is made by what this process knows. With accounts in memory that is everything.
+    /// The decision uses only the data of this process, which is complete if the accounts are in memory.
     ///
     /// # Errors
     ///
@@ -80,35 +81,37 @@ impl Limiter {
         self.0.try_reserve(demand)
     }
 
-    /// Reserves more for a running call, at once: waiting calls do not delay it.
+    /// Reserves more for a running call, at once. Waiting calls do not delay it.
     pub(crate) async fn reserve_more(&self, demand: &Demand) -> Result<Reservation, Refusal> {
         let mut outcome = self.0.reserve(demand, Standing::Waited).await;
         self.0.report(&mut outcome);
         outcome
     }
 
-    /// Reserves all that a call may take, waiting for it as long as the builder's [`Waiting`](crate::Waiting), the call's
-    /// deadline and the room in the queue allow; without [`Waiting`](crate::Waiting), not at all.
+    /// Reserves all amounts that a call may take. If there is no room, it waits as long as the builder's
+    /// [`Waiting`](crate::Waiting), the call's deadline and the capacity of the queue allow. Without
+    /// [`Waiting`](crate::Waiting) it does not wait.
     ///
     /// # Errors
     ///
-    /// As [`try_reserve`](Self::try_reserve); at once, where it is known that there will be no room in time
-    /// ([`Reason::TooLate`]), where too many calls wait ([`Reason::QueueFull`]), or where the call would wait outside of a
-    /// tokio runtime with timers ([`Reason::NoRuntime`]).
+    /// The errors of [`try_reserve`](Self::try_reserve). The call is also refused, without waiting, if it is known that
+    /// there will be no room in time ([`Reason::TooLate`]), if too many calls wait ([`Reason::QueueFull`]), or if it
+    /// would wait outside of a tokio runtime with timers ([`Reason::NoRuntime`]).
     ///
     /// # Cancel safety
     ///
-    /// Dropped before it is ready, it has reserved nothing, and its place in the queue is free. A waiting call that is not
-    /// polled does not block those behind it: the call that gives room back decides for the first in the queue.
+    /// If the future is dropped before it is ready, nothing is reserved, and its place in the queue is free. A waiting
+    /// call that is not polled does not block the calls behind it, because the call that returns room makes the
+    /// decision for the first call in the queue.
     pub async fn reserve(&self, demand: &Demand) -> Result<Reservation, Refusal> {
         let mut outcome = self.0.reserve_or_wait(demand).await;
         self.0.report(&mut outcome);
         outcome
     }
 
-    /// Runs a call of any client under the limits: reserves, waiting as [`reserve`](Self::reserve) does, calls, and settles
-    /// by what the call says it took. A failed call settles by the [charge](llm_core::Charge) of its error; of an error of
-    /// another type it is not known, so the whole reservation counts as spent, as that of a call that is dropped.
+    /// Runs a call of any client under the limits: reserves as [`reserve`](Self::reserve) does, runs `call`, and
+    /// settles by the usage that it returns. A failed call settles by the [charge](llm_core::Charge) of its error. If
+    /// the error has another type, or the call is dropped, the whole reservation counts as spent.
     ///
     /// ```
     /// use llm_core::Usage;
@@ -130,7 +133,7 @@ impl Limiter {
     ///
     /// # Errors
     ///
-    /// The call's own made into an [`Error`], or that of a [`Refusal`], which is its source.
+    /// The error of `call`, converted to an [`Error`]; or an error whose source is the [`Refusal`].
     pub async fn run<T, E, F>(&self, demand: &Demand, call: impl FnOnce() -> F) -> Result<T, Error>
     where
         F: Future<Output = Result<(T, Settlement), E>>,
@@ -155,7 +158,7 @@ impl Limiter {
         }
     }
 
-    /// Returns true if a limit of a tenant counts in calendar windows.
+    /// Returns `true` if a limit that applies to the tenant counts in calendar windows.
     pub(crate) fn counts_windows(&self, tenant: &str) -> bool {
         self.0.rules.read().of(tenant).has_windows()
     }
@@ -182,9 +185,9 @@ impl Limiter {
         self.0.limit_statuses(demand).await
     }
 
-    /// Returns the status of a tenant's limits that are counted by tenant, by plan or for all tenants. Limits
-    /// by model, provider or label need a demand that names those: see [`limit_statuses`](Self::limit_statuses). An
-    /// unknown tenant has used nothing.
+    /// Returns the statuses of a tenant's limits that count by tenant, by plan or for all tenants. Limits by model,
+    /// provider or label need a demand that names these: see [`limit_statuses`](Self::limit_statuses). For an unknown
+    /// tenant the usage is zero.
     pub async fn usage(&self, tenant: &str) -> LimitStatuses {
         let is_broad = |limit: &Limit| {
             let mut dimensions = limit.dimensions().iter();
@@ -193,20 +196,19 @@ impl Limiter {
         self.limit_statuses(&Demand::new(tenant, "")).await.retain(is_broad)
     }
 
-    /// Returns the name of a tenant's plan; the default plan's if the tenant has no other.
+    /// Returns the name of a tenant's plan, which is the default plan if the tenant was given no other.
     pub fn plan_of(&self, tenant: &str) -> Arc<str> {
         Arc::clone(&self.0.rules.read().of(tenant).name)
     }
 
-    /// Replaces the plans. Used amounts stay used if a limit still counts the same unit over the same time: if five
-    /// proposals a month become fifty and three were used, 47 are left. Waiting calls are decided again.
-    /// Calls that run are settled in the limits under which they began; a limit that is new counts the calls that begin
-    /// from then on.
+    /// Replaces the plans. Used amounts stay used if a limit counts the same unit over the same time as before: if five
+    /// proposals a month become fifty and three were used, 47 are left. Waiting calls are decided again. Running calls
+    /// are settled in the limits under which they began. A new limit counts only calls that begin later.
     ///
     /// # Errors
     ///
     /// [`BuildError::UnknownUnit`], [`BuildError::NoPrices`] and [`BuildError::TooLarge`], as from
-    /// [`LimiterBuilder::build`](crate::LimiterBuilder::build). Then nothing has changed.
+    /// [`LimiterBuilder::build`](crate::LimiterBuilder::build). In that case nothing has changed.
     ///
     /// ```
     /// use llm_ratelimit::{Demand, Limiter, Plans, Settlement};
@@ -225,9 +227,8 @@ impl Limiter {
         Ok(())
     }
 
-    /// Gives one tenant another plan, at once. Amounts that were used stay used, as with [`replace`](Self::replace),
-    /// which puts the
-    /// tenants' plans of its argument in place of this one.
+    /// Gives one tenant another plan, with immediate effect. Used amounts stay used, as with
+    /// [`replace`](Self::replace). A later `replace` overrides the plan by that of its argument.
     ///
     /// ```
     /// use llm_ratelimit::{Limiter, Plan, Plans};
@@ -241,7 +242,7 @@ impl Limiter {
     ///
     /// # Errors
     ///
-    /// [`PlanError::NoSuchPlan`]. Then nothing has changed.
+    /// [`PlanError::NoSuchPlan`] if there is no such plan. In that case nothing has changed.
     pub fn set_plan(&self, tenant: &str, plan: &str) -> Result<(), PlanError> {
         if !self.0.rules.set_plan(tenant, plan) {
             return Err(PlanError::NoSuchPlan(plan.to_owned()));
@@ -261,7 +262,7 @@ impl Limiter {
     }
 
     /// Returns the numbers of calls and accounts so far. They are read one after the other, so a concurrent call may be
-    /// counted in only some of them.
+    /// included in only some of them.
     pub fn stats(&self) -> Stats {
         let Counts { granted, refused, waited } = &self.0.counts;
         Stats {
@@ -275,8 +276,8 @@ impl Limiter {
         }
     }
 
-    /// Forgets what a tenant has used, in all accounts by tenant. Amounts that its running calls have reserved stay
-    /// until they settle. The function reads every account. Estimators forget separately: see
+    /// Drops the usage of a tenant in all accounts that are kept by tenant. Amounts that its running calls have
+    /// reserved stay until these settle. The function reads every account. Estimators have their own function:
     /// [`Learned::forget`](crate::Learned::forget).
     ///
     /// ```
@@ -294,14 +295,13 @@ impl Limiter {
         self.0.drain_all();
     }
 
-    /// Forgets all accounts that hold nothing. Without it, each call checks a few accounts.
+    /// Removes all accounts that hold nothing. Without this, each call checks a few accounts.
     pub fn sweep(&self) {
         self.0.accounts.sweep(self.0.now());
     }
 
-    /// Returns the balances of all calendar windows, for the caller to store. Buckets and slots have none: after a
-    /// restart they
-    /// begin empty.
+    /// Returns the balances of all calendar windows, for the caller to store. Buckets and slots have no balances: after
+    /// a restart they begin empty.
     pub async fn balances(&self) -> Vec<Balance> {
         self.0.export(false).await
     }
@@ -311,8 +311,7 @@ impl Limiter {
         self.0.export(true).await
     }
 
-    /// Restores balances that were stored elsewhere, in place of the known ones. What was reserved in them counts as
-    /// spent.
+    /// Restores stored balances, which replace the current ones. Their reserved amounts count as spent.
     ///
     /// ```
     /// use llm_ratelimit::{Demand, Limiter, Plans, Settlement};
@@ -332,9 +331,10 @@ impl Limiter {
         }
     }
 
-    /// Copies the balances of all calendar windows to another limiter's accounts, and returns the number of those that
-    /// changed there. The greater of two balances of one window remains, so that a copy can be repeated and loses no
-    /// spent amount. Close this limiter first: amounts that running calls have reserved count as spent.
+    /// Copies the balances of all calendar windows to the accounts of another limiter, and returns the number of
+    /// balances that changed there. Of two balances for the same window the greater one remains, so that the copy can
+    /// be repeated and loses no spent amount. Close this limiter first, because the reserved amounts of running calls
+    /// count as spent.
     ///
     /// ```
     /// use llm_ratelimit::{Demand, Limiter, Plans, Settlement};
@@ -351,15 +351,15 @@ impl Limiter {
     ///
     /// # Errors
     ///
-    /// [`StoreError`]: repeat it then.
+    /// [`StoreError`]. Repeat the copy in that case.
     pub async fn migrate(&self, to: &Self) -> Result<usize, StoreError> {
         let balances = self.0.accounts.export(false, &self.0.names).await?;
         to.import(balances, ImportMode::Greater).await
     }
 
-    /// Puts totals that an operator knows, from the vendor's bill for example, in place of the amounts spent in the same
-    /// windows, and returns the number of windows that changed. Amounts that running calls have reserved remain. What a
-    /// higher total adds beyond the limit is debt. A window that is over by now stays as it is. State totals by
+    /// Replaces the amounts spent in calendar windows by totals that an operator knows, for example from the vendor's
+    /// bill. Returns the number of windows that changed. Reserved amounts of running calls remain. If a total is above
+    /// the limit, the excess that it adds is debt. Windows that have ended stay unchanged. State the totals by
     /// [`Balance::with_spent`].
     ///
     /// ```
@@ -377,7 +377,7 @@ impl Limiter {
     ///
     /// # Errors
     ///
-    /// [`StoreError`]: repeat it then.
+    /// [`StoreError`]. Repeat the call in that case.
     pub async fn reconcile(&self, totals: impl IntoIterator<Item = Balance>) -> Result<usize, StoreError> {
         let changed = self.import(totals, ImportMode::Spent).await;
         self.0.drain_all();
@@ -388,12 +388,13 @@ impl Limiter {
         self.0.accounts.import(balances.into_iter().collect(), mode, &self.0.names).await
     }
 
-    /// Refuses all further calls and all that wait, and waits until every reservation is settled, or until the builder's
-    /// [`close_within`](crate::LimiterBuilder::close_within) is over. Returns how many are still open then.
+    /// Refuses all waiting and further calls, and waits until every reservation is settled, but no longer than the
+    /// builder's [`close_within`](crate::LimiterBuilder::close_within). Returns the number of reservations that are
+    /// still open.
     ///
     /// # Errors
     ///
-    /// [`NoRuntime`] outside of a tokio runtime with timers. Then the limiter stays open.
+    /// [`NoRuntime`] outside of a tokio runtime with timers. In that case the limiter stays open.
     ///
     /// ```
     /// use llm_ratelimit::{Demand, Limiter, Plans, Reason};

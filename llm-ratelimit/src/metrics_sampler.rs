@@ -9,11 +9,12 @@ use metrics::gauge;
 
 use crate::{Balance, Limiter};
 
-/// Records the remaining share of a limiter's limits and the number of waiting calls as gauges, at each call of
-/// `sample`.
+/// Recorder of gauges: each call of `sample` records the remaining shares of a limiter's limits, and the number of
+/// waiting calls.
 ///
-/// A share is recorded for each limit, under the limit's own words: the least that any tenant has left, of those that used
-/// a limit of a calendar window; by choice also each tenant's own. A sample takes time in proportion to these tenants.
+/// For each limit, labelled by its text, it records the smallest share that a tenant has left, among the tenants that
+/// used a limit on a calendar window. With [`by_tenant`](Self::by_tenant) it also records the share of each tenant. The
+/// time of a sample is proportional to the number of these tenants.
 ///
 /// ```
 /// use llm_ratelimit::{Limiter, MetricsSampler, Plans};
@@ -30,15 +31,15 @@ use crate::{Balance, Limiter};
 pub struct MetricsSampler {
     limiter: Limiter,
     by_tenant: bool,
-    /// Gauges of the last sample.
+    /// Gauges of the previous sample.
     recorded: BTreeSet<Key>,
 }
 
-/// Limit, and the tenant if the gauge is by tenant.
+/// Text of the limit, and the tenant for a gauge by tenant.
 type Key = (String, Option<String>);
 
 impl MetricsSampler {
-    /// Makes a sampler without a gauge by tenant.
+    /// Creates a sampler without gauges by tenant.
     pub fn new(limiter: Limiter) -> Self {
         Self { limiter, by_tenant: false, recorded: BTreeSet::new() }
     }
@@ -50,8 +51,8 @@ impl MetricsSampler {
         self
     }
 
-    /// Records the gauges. A limit or tenant of the last sample that is absent from this one is recorded with its whole
-    /// limit left.
+    /// Records the gauges. A limit or tenant that was in the previous sample and is not in this one is recorded with
+    /// its whole limit left.
     pub async fn sample(&mut self) {
         let used = self.shares().await;
         let mut shares: BTreeMap<Key, f64> =
@@ -69,7 +70,7 @@ impl MetricsSampler {
         }
     }
 
-    /// Returns the shares of the tenants that used a limit of a calendar window.
+    /// Returns the remaining shares of the tenants that used a limit on a calendar window.
     async fn shares(&self) -> BTreeMap<Key, f64> {
         let balances = self.limiter.balances().await;
         let tenants: BTreeSet<&str> = balances.iter().filter_map(Balance::tenant).collect();

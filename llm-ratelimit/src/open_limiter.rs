@@ -1,26 +1,26 @@
-//! Limiter that is opened at an address, with the persister that the address needs.
+//! Limiter that is opened by a URL, with the persister that the URL needs.
 
 use crate::{BalancePersister, BuildError, Limiter, LimiterBuilder, NoRuntime, Store, StoreError, store::Address};
 
-/// Limiter that was opened at an address, and the persister of its balances if the address is that of a file. Returned by
-/// [`LimiterBuilder::open`].
+/// Limiter that was opened by a URL, with the persister of its balances if the URL is that of a file.
+/// [`LimiterBuilder::open`] returns it.
 ///
-/// Close it before the process ends, so that the last settlements are written. If it is dropped without that, the rest
-/// is written in the background while the process lives.
+/// Close it before the process ends, so that the last settlements are written. If it is dropped instead, they are
+/// written in the background, as long as the process lives.
 #[derive(Debug)]
 pub struct OpenLimiter {
     limiter: Limiter,
     persister: Option<BalancePersister>,
 }
 
-/// Failure to open a limiter at an address, or to close one.
+/// Error of opening a limiter by a URL, or of closing one.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum OpenError {
     /// The settings or plans are invalid.
     #[error(transparent)]
     Build(#[from] BuildError),
-    /// The address is invalid, the file cannot be opened, or balances cannot be written.
+    /// The URL is invalid, the file cannot be opened, or balances cannot be written.
     #[error(transparent)]
     Store(#[from] StoreError),
     /// The Redis server cannot be used.
@@ -38,19 +38,19 @@ impl OpenLimiter {
         &self.limiter
     }
 
-    /// Returns the persister, if the address is that of a file; for
+    /// Returns the persister if the URL is that of a file. Use it for
     /// [`RateLimitLayer::durable_reservations`](crate::RateLimitLayer::durable_reservations) and
     /// [`BalancePersister::forget`].
     pub fn persister(&self) -> Option<&BalancePersister> {
         self.persister.as_ref()
     }
 
-    /// Closes the limiter ([`Limiter::close`]), and writes all that is not written yet. Returns the number of reservations
+    /// Closes the limiter ([`Limiter::close`]), and writes the remaining changes. Returns the number of reservations
     /// that are still open.
     ///
     /// # Errors
     ///
-    /// [`OpenError::Runtime`] and [`OpenError::Store`]; then the last changes are lost.
+    /// [`OpenError::Runtime`], and [`OpenError::Store`], in which case the last changes are lost.
     pub async fn close(self) -> Result<usize, OpenError> {
         let open = self.limiter.close().await?;
         if let Some(persister) = self.persister {
@@ -61,7 +61,8 @@ impl OpenLimiter {
 }
 
 impl LimiterBuilder {
-    /// Builds the limiter with its accounts at an address, so that one environment variable decides where they are:
+    /// Builds the limiter with its accounts at the place that a URL names, so that an environment variable can decide
+    /// where they are:
     ///
     /// | address | accounts | needs |
     /// |---|---|---|
@@ -74,9 +75,9 @@ impl LimiterBuilder {
     /// each in an outage), `prefix` (of its keys), `lease` and `decision_timeout` (`500ms`, `10s`). For other settings use
     /// `RedisAccounts::builder` and `LimiterBuilder::redis`.
     ///
-    /// A file is read at once, which blocks for as long as the disk takes, and **starts a thread**, as
-    /// [`BalancePersisterBuilder::start`](crate::BalancePersisterBuilder::start) does. A server **spawns tasks**, as
-    /// `RedisAccountsBuilder::open` does.
+    /// For a file, the method reads it, which blocks until the disk has answered, and **starts a thread**, as
+    /// [`BalancePersisterBuilder::start`](crate::BalancePersisterBuilder::start) does. For a server, it **spawns
+    /// tasks**, as `RedisAccountsBuilder::open` does.
     ///
     /// ```
     /// use llm_ratelimit::{Demand, Limiter, Plans};
@@ -95,8 +96,8 @@ impl LimiterBuilder {
     ///
     /// # Errors
     ///
-    /// [`OpenError`] says what happened and what to do. No error holds anything of the address but its scheme, its host
-    /// and its path.
+    /// [`OpenError`] says what happened and what to do. Of the URL, an error shows only the scheme, the host and the
+    /// path.
     pub async fn open(self, address: &str) -> Result<OpenLimiter, OpenError> {
         match Address::read(address)? {
             Address::Memory => Ok(OpenLimiter { limiter: self.build()?, persister: None }),

@@ -1,4 +1,5 @@
-//! Limits of plans and plans of tenants, as an operator writes them. Decisions use their compiled form in `rules.rs`.
+//! Plans with their limits, and the plans of tenants, as an operator writes them. Decisions use the compiled form in
+//! `rules.rs`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Dimension, Limit, QuotaError};
 
-/// Limits of each plan, the plans of tenants, and the limits for all tenants together.
+/// Plans with their limits, the plan of each tenant, and the limits for all tenants together.
 ///
 /// ```
 /// use llm_ratelimit::Plans;
@@ -36,7 +37,7 @@ pub struct Plans {
     limits: Vec<Limit>,
 }
 
-/// One plan. Without limits, it is unlimited.
+/// Plan of tenants, with its limits. Without limits it allows everything.
 ///
 /// ```
 /// use llm_ratelimit::{Limit, Plan, Plans};
@@ -54,17 +55,17 @@ pub struct Plans {
 pub struct Plan {
     /// Limits of each tenant of the plan.
     pub limits: Vec<Limit>,
-    /// Limits of all of its tenants together.
+    /// Limits of all tenants of the plan together.
     pub shared: Vec<Limit>,
-    /// Weight of a tenant's share of a scarce limit, relative to tenants of other plans; at least 1.
+    /// Weight of a tenant in the division of a scarce limit, relative to tenants of other plans; at least 1.
     pub weight: u32,
 }
 
-/// Invalid plans.
+/// Error of invalid plans.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PlanError {
-    /// A quota cannot be read.
+    /// The text of a quota is invalid.
     #[error(transparent)]
     Quota(#[from] QuotaError),
     /// The named plan does not exist.
@@ -80,10 +81,10 @@ pub enum PlanError {
         /// Text of the limit.
         limit: String,
     },
-    /// The plan's weight is zero.
+    /// The weight of the plan with this name is zero.
     #[error("plan {0:?} has a weight of zero, so its tenants would wait for ever: give it at least 1")]
     Weight(String),
-    /// Two limits count on one counter.
+    /// Two limits would use the same counter.
     #[error("two limits of plan {plan:?} count the same: {limit:?} and another; leave one out")]
     Twice {
         /// Name of the plan.
@@ -91,7 +92,7 @@ pub enum PlanError {
         /// Text of one of the two limits.
         limit: String,
     },
-    /// The variable's text cannot be read as plans.
+    /// The text in the environment variable is not a valid plan or limit.
     #[error("{name} holds no plans: {message}")]
     Environment {
         /// Name of the variable.
@@ -120,7 +121,7 @@ impl Plan {
         Self::default()
     }
 
-    /// Creates a plan with these limits for each tenant, read from text.
+    /// Creates a plan with these limits for each tenant, which are parsed from text.
     ///
     /// ```
     /// use llm_ratelimit::{Plan, Plans};
@@ -133,7 +134,7 @@ impl Plan {
     ///
     /// # Errors
     ///
-    /// A limit cannot be read.
+    /// The text of a limit is invalid.
     pub fn with_limits(limits: impl IntoIterator<Item: AsRef<str>>) -> Result<Self, PlanError> {
         let limits = limits.into_iter().map(|limit| limit.as_ref().parse()).collect::<Result<_, QuotaError>>()?;
         Ok(Self { limits, ..Self::default() })
@@ -151,7 +152,7 @@ impl Plan {
         self
     }
 
-    /// Sets the weight of a tenant's share of a scarce limit.
+    /// Sets the weight of a tenant of this plan in the division of a scarce limit.
     pub fn weight(mut self, weight: u32) -> Self {
         self.weight = weight;
         self
@@ -163,7 +164,7 @@ impl Plans {
     ///
     /// # Errors
     ///
-    /// A limit cannot be read, or two count the same.
+    /// The text of a limit is invalid, or two limits would use the same counter.
     ///
     /// ```
     /// use llm_ratelimit::Plans;
@@ -176,22 +177,22 @@ impl Plans {
         Self::new("default", Plan::with_limits(limits)?)
     }
 
-    /// Creates plans with one default plan, for all tenants without another.
+    /// Creates plans with a default plan, which applies to all tenants that are given no other.
     ///
     /// # Errors
     ///
-    /// A weight of zero, or two limits that count the same.
+    /// The weight is zero, or two limits would use the same counter.
     pub fn new(name: impl Into<String>, plan: Plan) -> Result<Self, PlanError> {
         let default = name.into();
         let plans = BTreeMap::from([(default.clone(), plan)]);
         Self { default, plans, tenants: BTreeMap::new(), limits: Vec::new() }.checked()
     }
 
-    /// Adds a plan, or replaces it.
+    /// Adds a plan, or replaces the plan of this name.
     ///
     /// # Errors
     ///
-    /// As [`new`](Self::new).
+    /// The errors of [`new`](Self::new).
     pub fn with(mut self, name: impl Into<String>, plan: Plan) -> Result<Self, PlanError> {
         self.plans.insert(name.into(), plan);
         self.checked()
@@ -201,7 +202,7 @@ impl Plans {
     ///
     /// # Errors
     ///
-    /// As [`new`](Self::new).
+    /// The errors of [`new`](Self::new).
     ///
     /// ```
     /// use llm_ratelimit::{Limit, Plans};
@@ -216,7 +217,7 @@ impl Plans {
         self.checked()
     }
 
-    /// Gives a tenant a plan.
+    /// Sets the plan of a tenant.
     ///
     /// # Errors
     ///
@@ -230,8 +231,8 @@ impl Plans {
         Ok(self)
     }
 
-    /// Reads plans from the environment, through a function that looks a variable up: `LLM_LIMITS`, the limits of each
-    /// tenant between semicolons, or `LLM_PLANS`, plans as JSON. None of them: no limits.
+    /// Reads plans from environment variables, by a function that looks up a variable: `LLM_LIMITS` has the limits of
+    /// each tenant, separated by semicolons, `LLM_PLANS` has plans as JSON. Without either there are no limits.
     ///
     /// ```
     /// use llm_ratelimit::Plans;
@@ -243,7 +244,7 @@ impl Plans {
     ///
     /// # Errors
     ///
-    /// A variable cannot be read as that, or both are set.
+    /// The text of a variable is invalid, or both are set.
     pub fn from_env(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, PlanError> {
         let wrong = |name, message: String| PlanError::Environment { name, message };
         match (lookup("LLM_LIMITS"), lookup("LLM_PLANS")) {
@@ -308,7 +309,7 @@ impl Plans {
 }
 
 impl Plan {
-    /// Returns all limits of a call of this plan, each with the dimensions by which it counts separately.
+    /// Returns all limits that apply to calls of this plan, each with the dimensions that it counts separately.
     pub(crate) fn everything<'a>(&'a self, global: &'a [Limit]) -> impl Iterator<Item = Limit> + 'a {
         use Dimension::{Plan, Tenant};
         let own = self.limits.iter().map(|limit| limit.clone().per(Tenant));
@@ -324,7 +325,7 @@ impl Default for Plan {
 }
 
 impl Default for Plans {
-    /// Returns one plan without limits, for all tenants.
+    /// Creates a single plan without limits, for all tenants.
     fn default() -> Self {
         let plans = BTreeMap::from([(default_name(), Plan::default())]);
         Self { default: default_name(), plans, tenants: BTreeMap::new(), limits: Vec::new() }
@@ -354,7 +355,7 @@ mod tests {
     use super::*;
 
     thread_local! {
-        /// Number of plans that were looked up by name.
+        /// Number of look-ups of a plan by its name.
         pub(super) static LOOKUPS: Cell<usize> = const { Cell::new(0) };
     }
 

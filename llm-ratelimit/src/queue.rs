@@ -1,9 +1,9 @@
-//! Wait queues: the calls that wait for room, one queue for each account without room.
+//! Wait queues: calls that wait for room, in one queue for each account that has none.
 //!
-//! Each account for which calls wait has a wait queue. The order of a queue follows from start-time fair queueing:
-//! each call starts where its tenant's last one ended, in shares of the limit divided by the plan's weight, so a tenant
-//! with ten thousand calls does not delay another's first. Interactive calls go first, but every sixteenth turn is a
-//! background call's. Only the first call of a queue has a timer for the queue.
+//! The order of a queue is that of start-time fair queueing: the virtual start of each call is the virtual end of its
+//! tenant's previous call, and the length of a call is its share of the limit divided by the plan's weight. So a tenant
+//! with ten thousand calls does not delay another tenant's first call. Interactive calls are served first, but one of
+//! sixteen served calls is a background call. Only the first call of a queue has a timer.
 
 mod place;
 mod wait_queue;
@@ -34,7 +34,7 @@ use crate::{
     rules::{PlanRules, Rule},
 };
 
-/// Wait queues of a limiter, and the bounds of waiting.
+/// Wait queues of a limiter, and the bounds on waiting.
 #[derive(Debug)]
 pub(crate) struct Queue {
     pub(crate) settings: Option<Waiting>,
@@ -44,9 +44,9 @@ pub(crate) struct Queue {
 #[derive(Debug, Default)]
 pub(crate) struct WaitQueues {
     pub(crate) lines: HashMap<AccountRef, WaitQueue>,
-    /// Volume of all waiting calls.
+    /// Number and tokens of all waiting calls.
     all: Volume,
-    /// Volume of the waiting calls of each tenant.
+    /// Number and tokens of the waiting calls of each tenant.
     each: HashMap<Tenant, Volume>,
     next: u64,
 }
@@ -76,24 +76,24 @@ impl Queue {
         self.lock().all.calls
     }
 
-    /// Returns true if a call waits for an account.
+    /// Returns `true` if a call waits for the account.
     pub(crate) fn waits_for(&self, account_ref: AccountRef) -> bool {
         self.settings.is_some() && self.lock().lines.contains_key(&account_ref)
     }
 
-    /// Returns the amount that waiting calls need of a rule.
+    /// Returns the amount that the calls waiting for an account need from a rule.
     pub(crate) fn wanted(&self, account_ref: AccountRef, rule: &Rule) -> u64 {
         self.lock().lines.get(&account_ref).map_or(0, |wait_queue| wait_queue.wanted(rule))
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, WaitQueues> {
-        // The only foreign code under this lock reads the clock and compares tenants.
+        // Other code runs under this lock only to read the clock and to compare tenants.
         self.lines.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl WaitQueues {
-    /// Returns the place that a call takes in the queue of the account that has no room for it.
+    /// Returns the place of a call in the queue of the account that has no room for it.
     pub(crate) fn place(&mut self, demand: &Demand, plan: &PlanRules, blocked: &Blocked) -> Place {
         let account_ref = blocked.account_ref.expect("only what exists is waited for");
         self.next += 1;
@@ -114,8 +114,8 @@ impl WaitQueues {
         Duration::from_nanos(nanos.saturating_add(ahead().unwrap_or(0)))
     }
 
-    /// Puts a call into a queue. If it is the first, the queue is to be drained: room that came back since the call was
-    /// refused woke no call that it is the turn of.
+    /// Puts a call into a queue. If it becomes the first, the queue must be served, because room that was returned
+    /// since the call was refused has woken no call.
     pub(crate) fn enter(
         &mut self,
         accounts: &dyn Accounts,
@@ -146,8 +146,9 @@ impl WaitQueues {
         }
     }
 
-    /// Takes out the last calls of the tenant with the most waiting, until there is room for one more. `None` if that tenant
-    /// would have less left than the tenant of the new call: no tenant fills the queue for others.
+    /// Removes the last calls of the tenant with the most waiting calls, until there is room for one more call. Returns
+    /// `None` if that tenant would then have fewer waiting calls than the tenant of the new call, so that no tenant can
+    /// fill the queue at the cost of others.
     pub(crate) fn make_room(
         &mut self,
         demand: &Demand,
@@ -201,7 +202,7 @@ impl Volume {
 /// Returns the time of the next decision.
 pub(crate) fn alarm(wait: Wait, accounts: &dyn Accounts) -> Option<Instant> {
     let wait = match wait {
-        // NOTE: tokio's timers are no finer than a millisecond.
+        // NOTE: timers of tokio have a resolution of a millisecond.
         Wait::Nanos(nanos) => Some(Duration::from_nanos(nanos)),
         Wait::Not | Wait::Unknown | Wait::Ever => None,
     };
@@ -209,7 +210,7 @@ pub(crate) fn alarm(wait: Wait, accounts: &dyn Accounts) -> Option<Instant> {
     Instant::now().checked_add(wait)
 }
 
-/// Returns a call's share of the limit that blocks it, in units of 2⁻³², divided by its plan's weight.
+/// Returns the share of the blocking limit that a call needs, divided by its plan's weight, in units of 2⁻³².
 fn share_of(demand: &Demand, plan: &PlanRules, blocked: &Blocked) -> u64 {
     let rules = &plan.groups[usize::from(blocked.group)].rules;
     let Some(rule) = rules.get(usize::from(blocked.rule.unwrap_or(0))) else { return 1 };

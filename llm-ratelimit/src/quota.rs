@@ -1,4 +1,4 @@
-//! A quota, an amount of a unit per time, as text and as numbers. Reading text is in `quota/parse.rs`.
+//! Quota: an amount of a unit over a time, as text and as numbers. `quota/parse.rs` parses the text.
 
 mod parse;
 
@@ -9,29 +9,29 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::{Calendar, CalendarUnit, QuotaError, Unit, bucket::Rate};
 
-/// Amount of a unit in a time.
+/// Quota: an amount of a unit over a time.
 ///
-/// Written as one would say it:
+/// Its text is close to spoken language:
 ///
 /// | text | meaning |
 /// |---|---|
 /// | `10/minute`, `10 requests/minute` | a token bucket of 10 calls that fills up again within a minute |
-/// | `100k input tokens/minute burst 20k` | the same rate, never more than 20,000 at once |
-/// | `500 tokens/10s` | in any number of `ms`, `s`, `min`, `h` |
+/// | `100k input tokens/minute burst 20k` | a bucket of 20,000 tokens that gains 100,000 a minute |
+/// | `500 tokens/10s` | a period of any number of `ms`, `s`, `min`, `h` |
 /// | `20 concurrent` | calls at one time |
 /// | `5 requests/month`, `5/month` | a calendar month, in UTC |
-/// | `5 proposals/month` | the same, of a unit that is declared with [`LimiterBuilder::unit`](crate::LimiterBuilder::unit) |
-/// | `$3/day in Europe/Berlin` | a calendar day there |
-/// | `3 proposals/day burst 5` | not a calendar day but a bucket of 5 that gains 3 a day |
+/// | `5 proposals/month` | the same, for a unit that is declared with
+/// [`LimiterBuilder::unit`](crate::LimiterBuilder::unit) | | `$3/day in Europe/Berlin` | a calendar day in that time
+/// zone | | `3 proposals/day burst 5` | a bucket of 5 that gains 3 a day, not a calendar day |
 ///
 /// Words are compared without case and without a plural's `s`, and printed in full: `req` and `call` for requests, `tok`
 /// for tokens, `usd` and `dollars` for `$`; `rpm`, `tpm`, `itpm` and `otpm` for requests, tokens, input and output tokens
 /// each minute. Any other word is a unit of the application: it is printed as it was written, and a limiter refuses it
 /// unless it is declared.
 ///
-/// A calendar window lets its whole amount through at once, and nothing more until it ends. A bucket lets its burst
-/// through at once and the rate from then on, so burst + rate within its first period; where the limit is a vendor's
-/// own, set the burst to a fraction.
+/// A calendar window admits its whole amount at once, and nothing more until it ends. A bucket admits its burst at once
+/// and its rate from then on, which is burst + rate within the first period. To stay within a vendor's own limit, set
+/// the burst to a fraction of it.
 ///
 /// ```
 /// use llm_ratelimit::{Unit, Quota};
@@ -51,15 +51,15 @@ pub struct Quota {
 /// Time over which a quota counts.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Span {
-    /// A bucket: the amount drains in a period, in nanoseconds, and the bucket holds at most `burst`.
+    /// Bucket: the amount drains in `period` nanoseconds, and the bucket holds at most `burst`.
     Bucket { period: u64, burst: u64 },
     /// A calendar window.
     Calendar(Calendar),
-    /// Number of calls at one time.
+    /// Number of concurrent calls.
     Concurrent,
 }
 
-/// The longest period of a bucket.
+/// Longest period of a bucket.
 const LONGEST: Duration = Duration::from_secs(366 * 86_400);
 
 impl Quota {
@@ -67,7 +67,7 @@ impl Quota {
     ///
     /// # Errors
     ///
-    /// An amount of zero, a period of zero or of more than a year.
+    /// The amount is zero, or the period is zero or longer than a year.
     ///
     /// ```
     /// use std::time::Duration;
@@ -84,11 +84,11 @@ impl Quota {
         Self::new(amount, unit, Span::Bucket { period, burst: amount })
     }
 
-    /// Creates a quota of an amount in each window of a calendar.
+    /// Creates a quota of an amount in each calendar window.
     ///
     /// # Errors
     ///
-    /// An amount of zero.
+    /// The amount is zero.
     ///
     /// ```
     /// use llm_ratelimit::{Calendar, CalendarUnit, Quota, Unit};
@@ -101,7 +101,7 @@ impl Quota {
         Self::new(amount, unit, Span::Calendar(calendar))
     }
 
-    /// Creates a quota of calls at one time.
+    /// Creates a quota of concurrent calls.
     ///
     /// # Errors
     ///
@@ -117,7 +117,7 @@ impl Quota {
         Self::new(calls, Unit::Requests, Span::Concurrent)
     }
 
-    /// Creates a budget for each window of a calendar.
+    /// Creates a quota of money in each calendar window.
     ///
     /// # Errors
     ///
@@ -188,7 +188,7 @@ impl Quota {
         }
     }
 
-    /// Returns a bucket's rate when all limits are scaled by `per_mille` thousandths.
+    /// Returns the rate and capacity of a bucket if all limits are scaled by `per_mille` thousandths.
     pub(crate) fn rate(&self, period: u64, burst: u64, per_mille: u32) -> Rate {
         Rate { amount: scaled(self.amount, per_mille), period, burst: scaled(burst, per_mille) }
     }
@@ -207,7 +207,7 @@ impl Quota {
     }
 }
 
-/// Scales an amount by thousandths, to at least 1.
+/// Scales an amount by thousandths. The result is at least 1.
 pub(crate) fn scaled(amount: u64, per_mille: u32) -> u64 {
     match per_mille {
         1_000 => amount,

@@ -1,4 +1,4 @@
-/// Error of reading or creating a quota.
+/// Error of parsing or creating a quota.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum QuotaError {
@@ -7,14 +7,14 @@ pub enum QuotaError {
         "{0:?} is no quota: write it like 10/minute, 100k tokens/minute, 5 proposals/month, $3/day or 20 concurrent"
     )]
     Form(String),
-    /// The unit's word states a period, and another one was written.
+    /// The word for the unit implies a period, and another period was written.
     #[error(
         "{text:?} has two periods, for its unit means a rate per {period}: leave the other out, or write the unit in full"
     )]
     Rate {
         /// The quota's text.
         text: String,
-        /// Period of the quota.
+        /// Period that the unit implies.
         period: &'static str,
     },
     /// The amount is not a number.
@@ -34,13 +34,13 @@ pub enum QuotaError {
     /// The period is zero or longer than a year.
     #[error("a period must be longer than nothing and at most 366 days")]
     Period,
-    /// A burst is written for a limit that is not a bucket.
+    /// A burst is written for a quota that is not a bucket.
     #[error("only a rate has a burst: calendar months and concurrent calls have none")]
     Burst,
     /// The time zone does not exist.
     #[error("{0:?} is no time zone: use a name of the IANA database, such as Europe/Berlin")]
     Zone(String),
-    /// A time zone is written for a limit that is not a calendar window.
+    /// A time zone is written for a quota that is not a calendar window.
     #[error("only calendar days, weeks and months have a time zone")]
     Zoned,
     /// The word is not a dimension.
@@ -49,7 +49,7 @@ pub enum QuotaError {
     /// A label has no value.
     #[error("a limit for a label needs its value: write for label {0}=value")]
     Label(String),
-    /// Text is left after the end of the quota.
+    /// Text follows after the end of the quota.
     #[error("{0:?} says something twice, or nothing after a word that needs it")]
     Odd(String),
 }

@@ -1,4 +1,4 @@
-//! Refusals as data. Their texts and errors are built only when they are read.
+//! Refusals as data. Texts and errors are built when they are read.
 
 use std::{fmt, time::Duration};
 
@@ -6,10 +6,11 @@ use llm_core::{Error, ErrorKind, price::UnknownCost};
 
 use crate::{Limit, LimitStatuses, NoRuntime, blocked::Blocked, counter::Wait, limit_status::Reset};
 
-/// Refusal of a call, as data. As an [`Error`], it is that error's source: [`Refusal::of`].
+/// Refusal of a call, as data. When it becomes an [`Error`], it is the source of that error, where [`Refusal::of`]
+/// finds it.
 ///
-/// It holds data alone: refusing a call of up to four limits allocates nothing, and texts are built when they are read,
-/// those of its error too.
+/// Refusing a call that has up to four limits allocates nothing, because the texts of the refusal and of its error are
+/// built when they are read.
 ///
 /// ```
 /// use llm_ratelimit::{Demand, Limiter, Plans, Reason};
@@ -41,40 +42,39 @@ pub(crate) enum Cause {
     Outage(Box<str>),
 }
 
-/// Kind of a refusal.
+/// Reason of a refusal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Reason {
-    /// A limit is used up at present.
+    /// A limit is used up for now.
     UsedUp,
-    /// The call needs more than a limit ever allows at once.
+    /// The call needs more than a limit can ever admit at once.
     TooLarge,
-    /// The call's tokens are unbounded, so they may exceed what a limit ever allows: see
-    /// [`UpperBound`](crate::UpperBound).
+    /// The call's tokens have no bound, so they may exceed a limit: see [`UpperBound`](crate::UpperBound).
     Unbounded,
     /// Too many calls wait.
     QueueFull,
-    /// There will be no room before the call's deadline, or within the longest wait.
+    /// There will be no room before the call's deadline or within the longest wait.
     TooLate,
-    /// The cost of the call is unknown, and a limit counts money.
+    /// A limit counts money, and the cost of the call is unknown.
     Unpriced,
-    /// The cost is negative.
+    /// The stated cost is negative.
     Negative,
     /// An operator sheds such calls.
     Shed,
-    /// An operator allows stored responses only.
+    /// An operator allows only stored responses.
     CacheOnly,
-    /// The reservation cannot be recorded at present: see [`BalancePersister`](crate::BalancePersister).
+    /// The reservation cannot be written to the store now: see [`BalancePersister`](crate::BalancePersister).
     Unrecorded,
     /// Redis cannot be reached or refuses, and the outage policy refuses.
     Unavailable,
-    /// The connection to Redis has too many decisions in flight.
+    /// Too many decisions are in flight on the connection to Redis.
     Busy,
     /// The decision needs a round trip: see [`Limiter::reserve`](crate::Limiter::reserve).
     Remote,
     /// The limiter is closed.
     Closed,
-    /// The call would have to wait, and there is no tokio runtime with timers: see [`NoRuntime`].
+    /// The call would have to wait, but there is no tokio runtime with timers: see [`NoRuntime`].
     NoRuntime,
 }
 
@@ -95,7 +95,7 @@ impl Refusal {
         Self { reason, blocked, cause: None, retry_after, statuses }
     }
 
-    /// Removes the statuses, for callers who must not see the limits of others.
+    /// Removes the statuses, for callers who must not see the limits of other tenants.
     pub(crate) fn without_statuses(self) -> Self {
         Self { statuses: self.statuses.retain(|_| false), ..self }
     }
@@ -114,36 +114,36 @@ impl Refusal {
         Self { reason, ..self }
     }
 
-    /// Returns the refusal behind an error, if it is one.
+    /// Returns the refusal that is the source of an error; `None` if there is none.
     pub fn of(error: &Error) -> Option<&Self> {
         std::error::Error::source(error)?.downcast_ref()
     }
 
-    /// Returns the kind.
+    /// Returns the reason.
     pub fn reason(&self) -> Reason {
         self.reason
     }
 
-    /// Returns the blocking limit; of several, the one with the longest wait.
+    /// Returns the limit that blocked the call. If there are several, it is the one with the longest waiting time.
     pub fn limit(&self) -> Option<&Limit> {
         let Blocked { group, rule, .. } = self.blocked?;
         let rules = &self.statuses.plan().groups[usize::from(group)].rules;
         rules.get(usize::from(rule.unwrap_or(0))).map(|rule| &*rule.limit)
     }
 
-    /// Returns the tenant's plan.
+    /// Returns the name of the tenant's plan.
     pub fn plan(&self) -> &str {
         &self.statuses.plan().name
     }
 
-    /// Returns the time until the call would fit if no other call came before; this includes the time of the waiting
-    /// calls, if only they block it. `None` if the time depends on running calls (a limit on concurrent calls), or if
-    /// the call never fits.
+    /// Returns the time until the call would fit if no other call came before. If only waiting calls block the call, it
+    /// includes their time. `None` if the time depends on running calls (for a limit on concurrent calls), or if the
+    /// call never fits.
     pub fn retry_after(&self) -> Option<Duration> {
         self.retry_after
     }
 
-    /// Returns the reason why the cost of the call is unknown, if it is.
+    /// Returns the reason why the cost of the call is unknown; `None` if it is known.
     pub fn unknown_cost(&self) -> Option<&UnknownCost> {
         match self.cause.as_deref()? {
             Cause::UnknownCost(cause) => Some(cause),
@@ -242,7 +242,7 @@ impl fmt::Display for Refusal {
 impl std::error::Error for Refusal {}
 
 impl From<Refusal> for Error {
-    /// The call was not sent, so nothing is charged.
+    /// Converts a refusal. The call was not sent, so its charge is none.
     fn from(refusal: Refusal) -> Self {
         let calendar = refusal.limit().is_some_and(|limit| limit.quota().windows().is_some());
         let kind = match refusal.reason() {

@@ -1,4 +1,4 @@
-//! Public handle of a reservation. The drop of its [`Held`](crate::hold::Held) settles it.
+//! Public handle of a reservation. Dropping its [`Held`](crate::hold::Held) settles it.
 
 use std::fmt;
 
@@ -8,9 +8,9 @@ use crate::{LimitStatuses, Settlement, accounts::Decision};
 
 /// Amounts that are reserved for a call. Settle the reservation when the call has ended.
 ///
-/// If it is dropped without that, it settles by whether the call was sent ([`mark_sent`](Self::mark_sent), or the
-/// [`SentFlag`] that it [follows](Self::follow)): an unsent call costs nothing, and of a sent one the whole reservation
-/// counts as spent. Slots come back in both cases.
+/// If it is dropped instead, the result depends on whether the call was sent ([`mark_sent`](Self::mark_sent), or the
+/// [`SentFlag`] that it [follows](Self::follow)): an unsent call costs nothing, and for a sent call the whole
+/// reservation counts as spent. Slots are freed in both cases.
 ///
 /// ```
 /// use llm_ratelimit::{Demand, Limiter, Plans, Settlement};
@@ -32,13 +32,13 @@ impl Reservation {
         &self.0.statuses
     }
 
-    /// Marks the call as sent, so that it may be charged from now on. Call this before the request is sent: a
-    /// reservation that is dropped unmarked gives everything back.
+    /// Marks the call as sent, so that it counts as charged from now on. Call this before you send the request, because
+    /// a reservation that is dropped unmarked gives everything back.
     pub fn mark_sent(&mut self) {
         self.0.held.sent = true;
     }
 
-    /// Follows a call's flag, which a client below sets when it sends the request.
+    /// Follows the flag of a call, which the client below sets when it sends the request.
     pub fn follow(mut self, flag: SentFlag) -> Self {
         self.0.held.flag = Some(flag);
         self
@@ -49,8 +49,9 @@ impl Reservation {
         self.0.held.is_sent()
     }
 
-    /// Counts the used amounts in every limit that applied to the call when it reserved. Reserved amounts beyond them
-    /// come back. Used amounts beyond the reservation count as well, and become debt as far as they exceed a limit.
+    /// Counts the used amounts in every limit that applied to the call when it reserved. Reserved amounts beyond the
+    /// used ones are returned. Used amounts beyond the reservation are counted too, and become debt as far as they
+    /// exceed a limit.
     pub fn settle(mut self, settlement: Settlement) {
         self.0.held.settle(settlement);
     }

@@ -1,4 +1,4 @@
-//! Plans in the form that decisions use.
+//! Plans in the compiled form that decisions use.
 
 use std::{
     collections::HashMap,
@@ -19,7 +19,7 @@ pub(crate) struct Rules {
     default: usize,
 }
 
-/// Positions of tenants' plans, in shards, so that a changed copy shares all of them but one.
+/// Positions of tenants' plans among the rules, in shards, so that a changed copy shares all shards but one.
 #[derive(Clone, Debug, Default)]
 struct Tenants {
     hasher: RandomState,
@@ -36,7 +36,7 @@ pub(crate) struct PlanRules {
     pub(crate) priced: bool,
 }
 
-/// Limits whose counters are in one account: those of the same scope.
+/// Rules whose counters are in one account, because they have the same scope.
 #[derive(Clone, Debug)]
 pub(crate) struct Group {
     pub(crate) id: u32,
@@ -46,18 +46,18 @@ pub(crate) struct Group {
     pub(crate) rules: Vec<Rule>,
 }
 
-/// One limit and its counter.
+/// Limit with its counter.
 #[derive(Clone, Debug)]
 pub(crate) struct Rule {
     pub(crate) id: u32,
     pub(crate) limit: Arc<Limit>,
     pub(crate) kind: Kind,
-    /// Name of the application's unit, if the rule counts one.
+    /// Name of the application's unit; `None` if the rule counts a built-in one.
     pub(crate) unit: Option<Arc<str>>,
 }
 
-/// Numbers of scopes and counters, which stay the same while the limiter lives, so that a changed plan finds its
-/// counters again. There are as many as the operator's plans ever named.
+/// Numbers of scopes and counters. They stay the same while the limiter lives, so that a changed plan finds its
+/// counters again. There are as many as the operator's plans have ever named.
 #[derive(Debug, Default)]
 pub(crate) struct Names {
     pub(crate) scopes: Numbers<Scope>,
@@ -65,7 +65,7 @@ pub(crate) struct Names {
     pub(crate) counters: Numbers<str>,
 }
 
-/// A number for each distinct value.
+/// Table that gives each distinct value a number.
 #[derive(Debug)]
 pub(crate) struct Numbers<T: ?Sized>(Mutex<Vec<Arc<T>>>);
 
@@ -133,7 +133,7 @@ impl Rules {
         &self.plans[self.tenants.get(tenant).unwrap_or(self.default)]
     }
 
-    /// Returns the limit behind a counter, from any plan.
+    /// Returns the limit that a counter belongs to, from any plan.
     pub(crate) fn limit(&self, group: u32, counter: u32) -> Option<&Arc<Limit>> {
         let groups = self.plans.iter().flat_map(|plan| &plan.groups).filter(|found| found.id == group);
         groups.flat_map(|group| &group.rules).find(|rule| rule.id == counter).map(|rule| &rule.limit)
@@ -201,13 +201,13 @@ impl PlanRules {
 }
 
 impl Rule {
-    /// Returns the amount that a call reserves; `None` if the rule does not count this call.
+    /// Returns the amount that a call reserves; `None` if the rule does not count the call.
     #[inline]
     pub(crate) fn amount(&self, demand: &Demand) -> Option<u64> {
         demand.amount(self.kind, self.unit.as_ref())
     }
 
-    /// Returns the amount for which there must be room now; `None` if the call needs none.
+    /// Returns the amount for which there must be room now; `None` if the call needs no room.
     #[inline]
     pub(crate) fn needed(&self, demand: &Demand) -> Option<u64> {
         demand.needed(self.kind, self.unit.as_ref())

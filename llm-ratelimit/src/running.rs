@@ -1,4 +1,4 @@
-//! Call of the layer while it runs.
+//! Running call of the layer.
 
 use std::{
     ops::ControlFlow,
@@ -19,16 +19,16 @@ use crate::{
     telemetry,
 };
 
-/// Running call with its reservation. If it is dropped, it settles by whether it was sent.
+/// Running call with its reservation. If it is dropped, the reservation settles by whether the call was sent.
 pub(crate) struct Running {
     asked: Arc<Asked>,
     is_settled: bool,
 }
 
-/// Running call whose caller waits for the reply. A drop means that the caller has left.
+/// Running call whose caller waits for the reply. Dropping it means that the caller has left.
 pub(crate) struct Awaited(Option<Running>);
 
-/// State of a running call. Further attempts and the meter share it, and may outlive the call.
+/// State of a running call, which further attempts and the meter share, and which may outlive the call.
 pub(crate) struct Asked {
     settings: Arc<RateLimitLayer>,
     demand: Demand,
@@ -36,10 +36,10 @@ pub(crate) struct Asked {
     progress: Mutex<Progress>,
 }
 
-/// Reservations and failed attempts of a running call. After the end of the call it is empty.
+/// Reservations and failed attempts of a running call; empty after the end of the call.
 struct Progress {
     held: Held,
-    /// Further reservations that a stream made for its output.
+    /// Further reservations that were made for a stream's output.
     more: Vec<Reservation>,
     /// Failed attempts, boxed because most calls have none.
     failed: Option<Box<Failed>>,
@@ -47,15 +47,15 @@ struct Progress {
 
 /// Failed attempts of a call that may be sent again.
 struct Failed {
-    /// Number of times that the call had been sent when the last attempt failed.
+    /// Number of times that the call had been sent when the latest attempt failed.
     times_sent: u32,
-    /// Settlement of the call if it is not sent again.
+    /// Settlement of the call, in case it is not sent again.
     settlement: Settlement,
-    /// Known usage and cost of the attempts before the last one, which are counted already.
+    /// Known usage and cost of the attempts before the latest one, which have been counted already.
     before: Spent,
 }
 
-/// Known usage of failed attempts, and its cost; the cost is `None` if that of one attempt is unknown.
+/// Known usage of failed attempts, and its cost; `None` if the cost of one of them is unknown.
 #[derive(Clone, Copy)]
 struct Spent {
     usage: Usage,
@@ -65,13 +65,13 @@ struct Spent {
 /// Meter of a stream's output, which reserves more when the reservation is used up.
 pub(crate) struct Meter {
     call: Arc<Asked>,
-    /// Demand for one more portion of output.
+    /// Demand for one further portion of output.
     portion: Demand,
-    /// Output tokens reserved so far. Only one decision about the stream runs at a time.
+    /// Number of output tokens that have been reserved. Only one decision about the stream runs at a time.
     reserved: AtomicU64,
 }
 
-/// Assumed bytes of text in a token, because the length of a running stream is known in bytes only.
+/// Assumed number of bytes in a token, because the length of a running stream is known only in bytes.
 const BYTES: u64 = 4;
 
 impl Running {
@@ -95,10 +95,10 @@ impl Running {
         }
     }
 
-    /// Returns the permit by which layers below request further attempts. If the reservation covers all attempts, it is
-    /// that of the limiter above.
+    /// Returns the permit by which layers below request further attempts. If the reservation covers all attempts
+    /// already, it is the permit of the limiter above.
     ///
-    /// The reservation covers the attempt that runs. A failed attempt is counted separately when the next one is
+    /// The reservation covers the current attempt. A failed attempt is counted separately when the next one is
     /// requested.
     pub(crate) fn permit(&self, above: Option<AttemptPermit>) -> Option<AttemptPermit> {
         if self.asked.settings.attempts.is_some() {
@@ -108,7 +108,7 @@ impl Running {
         Some(AttemptPermit::new(move |failed| Arc::clone(&call).allow(failed, above.clone())))
     }
 
-    /// Settles a call that ended without a reply.
+    /// Settles a call that failed without a reply.
     pub(crate) fn refused(self, error: &Error) {
         let settlement = match self.asked.failed(error) {
             Settlement::Used { usage, cost } => {
@@ -135,8 +135,8 @@ impl Running {
         self.settle(settlement);
     }
 
-    /// Returns the settlement of a call that ended with a reply of this accounting and this usage, and lets the estimator
-    /// learn from it.
+    /// Returns the settlement of a call whose reply has this accounting and this usage, and lets the estimator learn
+    /// from the usage.
     fn settlement(&self, facts: &Accounting, usage: Option<Usage>, answered_by: Option<&Arc<str>>) -> Settlement {
         let Asked { settings, demand, estimate, .. } = &*self.asked;
         let usage = match usage {
@@ -144,7 +144,7 @@ impl Running {
                 return Settlement::Used { usage: Usage::default(), cost: Some(Usd::ZERO) };
             }
             Some(usage) => usage,
-            // A response has begun, so the call was sent, even if its client did not mark it.
+            // The response has begun, so the call was sent, even if its client did not mark it.
             None => {
                 let broke_off = |usage| self.asked.broke_off(facts, usage, answered_by);
                 return facts.usage_so_far.map_or(Settlement::Unknown, broke_off);
@@ -158,8 +158,8 @@ impl Running {
         Settlement::Used { usage, cost }
     }
 
-    /// Handles the departure of the caller. If the call continues as a part of a merged call, it settles by its share
-    /// when that call ends.
+    /// Handles a caller that leaves. If the call continues as a part of a merged call, it settles by its share when
+    /// that call ends.
     fn leave(self) {
         let flag = self.asked.progress().held.flag.clone();
         if let Some(flag) = flag {
@@ -169,7 +169,7 @@ impl Running {
                     self.settle(settlement);
                 }
                 LateEnd::Failed(error) => self.refused(&error),
-                // The drop settles by whether the call was sent.
+                // Dropping the call settles it by whether it was sent.
                 _ => drop(self),
             });
         }
@@ -179,7 +179,7 @@ impl Running {
         self.is_settled = true;
         let (mut held, more) = self.asked.progress().end();
         held.settle(settlement);
-        // The first settlement counted the whole usage. If the usage is unknown, the further reservations count as
+        // The first settlement counts the whole usage. If the usage is unknown, the further reservations count as
         // spent.
         let rest = match settlement {
             Settlement::Unknown | Settlement::AtLeast { .. } => Settlement::Unknown,
@@ -201,30 +201,30 @@ impl Drop for Running {
         if let Some(settlement) = settlement {
             held.settle(settlement);
         }
-        // The reservations that remain settle by whether the call was sent.
+        // Dropping the remaining reservations settles them by whether the call was sent.
         drop((held, more));
     }
 }
 
 impl Progress {
-    /// Takes the call's hold and further reservations.
+    /// Takes the amounts that the call holds, and its further reservations.
     fn end(&mut self) -> (Held, Vec<Reservation>) {
         (std::mem::take(&mut self.held), std::mem::take(&mut self.more))
     }
 
-    /// Returns the settlement of a call that was not sent again after an attempt that failed.
+    /// Returns the settlement of a call that was not sent again after a failed attempt.
     fn between_attempts(&self) -> Option<Settlement> {
         let failed = self.failed.as_ref().filter(|failed| failed.times_sent == self.times_sent());
         failed.filter(|_| self.held.is_sent()).map(|failed| failed.settlement)
     }
 
-    /// Sets how the call settles if it is not sent again.
+    /// Sets the settlement for the case that the call is not sent again.
     fn fail(&mut self, settlement: Settlement) -> &mut Failed {
         let (times_sent, before) = (self.times_sent(), self.before());
         self.failed.insert(Box::new(Failed { times_sent, settlement, before }))
     }
 
-    /// Returns the usage and cost of the attempts that are counted already.
+    /// Returns the usage and cost of the attempts that have been counted already.
     fn before(&self) -> Spent {
         self.failed.as_ref().map_or_else(Spent::default, |failed| failed.before)
     }
@@ -252,10 +252,10 @@ impl Drop for Awaited {
 }
 
 impl Asked {
-    /// Counts an attempt that failed and allows the next one, if there is room for it here and above.
+    /// Counts a failed attempt, and permits the next one if there is room for it here and in the limiters above.
     ///
-    /// If it is dropped before it is ready, nothing is counted here: the call settles by the attempt that failed, unless it
-    /// is sent again.
+    /// If the future is dropped before it is ready, nothing is counted here, and the call settles by the failed
+    /// attempt, unless it is sent again.
     async fn allow(self: Arc<Self>, failed: Error, above: Option<AttemptPermit>) -> Result<(), Error> {
         let ask_above = async || match &above {
             Some(above) => above.request(&failed).await,
@@ -272,11 +272,11 @@ impl Asked {
             Err(_) if limiter.is_shadow() => None,
             Err(refusal) => return Err(refusal.into()),
         };
-        // If the limiter above refuses, the reservation made here is given back.
+        // If a limiter above refuses, the reservation made here is returned.
         ask_above().await?;
         reservation.into_iter().for_each(|reservation| reservation.settle(settlement));
         let mut progress = self.progress();
-        // The attempt was counted separately, so only the request of the call remains.
+        // The attempt has been counted separately, so only the request of the call remains to be counted.
         let failed = progress.fail(Settlement::Refused);
         if let Settlement::Used { usage, cost } = settlement {
             failed.before = failed.before.and(usage, cost);
@@ -284,7 +284,7 @@ impl Asked {
         Ok(())
     }
 
-    /// Returns the settlement of failed attempts, each priced by its own model and service class.
+    /// Returns the settlement of failed attempts, each of which is priced by its own model and service class.
     fn failed(&self, error: &Error) -> Settlement {
         let so_far = || Some((error.accounting()?, error.accounting()?.usage_so_far?));
         match error.charge() {
@@ -303,8 +303,8 @@ impl Asked {
         }
     }
 
-    /// Returns the settlement of a call that broke off after this usage. Its further usage is unknown, so its whole
-    /// reservation counts as used.
+    /// Returns the settlement of a call that broke off after this usage. Because its further usage is unknown, the
+    /// whole reservation counts as used.
     fn broke_off(&self, facts: &Accounting, so_far: Usage, answered_by: Option<&Arc<str>>) -> Settlement {
         let portions = self.progress().more.len() as u64 * self.portion().output;
         let output = so_far.output.saturating_sub(portions).max(self.demand.output);
@@ -312,8 +312,8 @@ impl Asked {
         Settlement::AtLeast { usage, cost: self.listed_cost(facts, &usage, answered_by) }
     }
 
-    /// Returns the cost by the model that answered, which the accounting or the response names. If neither does, the
-    /// models of the reservation price the usage.
+    /// Returns the cost at the price of the model that answered, which the accounting or the response names. If neither
+    /// does, the models of the reservation price the usage.
     fn listed_cost(&self, facts: &Accounting, usage: &Usage, answered_by: Option<&Arc<str>>) -> Option<Usd> {
         let mut facts = facts.clone();
         facts.model = facts.model.or_else(|| answered_by.cloned());
@@ -322,23 +322,23 @@ impl Asked {
         }
         let cost = |facts: &Accounting| self.settings.limiter.0.cost_of(&self.demand.model, facts, usage);
         cost(&facts).or_else(|| {
-            // A provider that the table does not know has the prices by which the call was reserved.
+            // For a provider that the table does not list, the prices by which the call was reserved apply.
             facts.provider.clone_from(&self.demand.provider);
             cost(&facts)
         })
     }
 
-    /// Returns the highest cost at any of the models that may have answered.
+    /// Returns the highest cost among the models that may have answered.
     fn highest_cost(&self, usage: &Usage) -> Option<Usd> {
         self.demand.priced_as().highest_cost(|model, options| self.settings.limiter.0.cost(model, options, usage))
     }
 
     fn progress(&self) -> MutexGuard<'_, Progress> {
-        // The lock guards plain data that every statement leaves valid.
+        // The lock guards plain data that is consistent after every statement.
         self.progress.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns the demand of a stream for one more portion.
+    /// Returns the demand of a stream for one further portion of output.
     fn portion(&self) -> Demand {
         self.demand.portion(self.demand.output.max(1))
     }
@@ -358,7 +358,7 @@ impl Default for Spent {
 }
 
 impl Meter {
-    /// Counts `bytes` more bytes of the stream.
+    /// Counts `bytes` further bytes of the stream. Reserves more if they exceed the reservation.
     pub(crate) async fn pass(self: Arc<Self>, bytes: u64) -> ControlFlow<StreamCut> {
         while bytes / BYTES > self.reserved.load(Relaxed) {
             match self.call.settings.limiter.reserve_more(&self.portion).await {

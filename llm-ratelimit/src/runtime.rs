@@ -1,4 +1,4 @@
-//! Timers of the current tokio runtime.
+//! Check for the timers of the current tokio runtime.
 
 use std::{
     future::Future,
@@ -12,19 +12,19 @@ use std::{
 
 use tokio::{runtime::Handle, time::sleep};
 
-/// Error of a call outside of a tokio runtime with timers.
+/// Error of a call that is made outside of a tokio runtime with timers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("there is no tokio runtime with timers: run this inside of one that is built with enable_all or enable_time")]
 pub struct NoRuntime;
 
 /// Checks that the current runtime has timers.
 pub(crate) fn timers() -> Result<(), NoRuntime> {
-    // A runtime does not say if it has timers. Without them, creating one panics.
+    // A runtime does not tell if it has timers. Without them, creating one panics.
     let has_timers = || catch_unwind(|| drop(sleep(Duration::ZERO))).is_ok();
     if Handle::try_current().is_ok() && has_timers() { Ok(()) } else { Err(NoRuntime) }
 }
 
-/// Waits for a future on a thread that may block.
+/// Waits for a future, on a thread that may block.
 pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
     let mut future = pin!(future);
     let waker = Arc::new(Unpark(thread::current())).into();

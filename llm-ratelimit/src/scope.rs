@@ -1,4 +1,4 @@
-//! Scope of a limit: which calls count, and which of them count together.
+//! Scope of a limit: the calls that it counts, and those among them that it counts together.
 
 use std::{fmt, sync::Arc};
 
@@ -6,24 +6,24 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Demand, Dimension};
 
-/// Dimensions whose values count separately, and filters that a call must pass to be counted at all.
+/// Dimensions whose values are counted separately, and filters that a call must pass to be counted.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub(crate) struct Scope {
-    /// Sorted.
+    /// Dimensions, sorted.
     dimensions: Vec<Dimension>,
-    /// Sorted.
+    /// Filters, sorted: a dimension and the value that calls must have.
     filters: Vec<(Dimension, Arc<str>)>,
 }
 
 impl Scope {
-    /// Adds a dimension whose values count separately.
+    /// Adds a dimension whose values are counted separately.
     pub(crate) fn per(&mut self, dimension: Dimension) {
         if let Err(at) = self.dimensions.binary_search(&dimension) {
             self.dimensions.insert(at, dimension);
         }
     }
 
-    /// Counts only calls with this value of a dimension.
+    /// Adds a filter, so that only calls with this value of a dimension are counted.
     pub(crate) fn only(&mut self, dimension: Dimension, value: Arc<str>) {
         self.filters.push((dimension, value));
         self.filters.sort();
@@ -47,7 +47,7 @@ impl Scope {
         self.dimensions.iter().map(|dimension| dimension.of(demand, plan))
     }
 
-    /// Returns the value of a dimension among an account's values.
+    /// Returns the value of a dimension among the values of an account.
     pub(crate) fn value_of<'a>(
         &self,
         dimension: &Dimension,

@@ -23,20 +23,20 @@ use crate::{
     telemetry,
 };
 
-/// A service with a limiter in front of it: see [`RateLimitLayer`].
+/// Service with a limiter in front of it: see [`RateLimitLayer`].
 ///
-/// Always ready: what a call needs is known from the call alone, and it waits, bounded, inside its future. It then waits
-/// for its own clone of the inner service. Clones share the limiter.
+/// The service is always ready, because only a call tells which amounts it needs. The call waits for room inside its
+/// future, for a bounded time, and then for its own clone of the inner service. Clones share the limiter.
 ///
-/// The reservation is settled when the response, or its stream, has ended. A call that is dropped before settles by
-/// whether it was sent.
+/// The reservation is settled when the response, or its stream, has ended. If the call is dropped before, the
+/// reservation settles by whether the call was sent.
 #[derive(Clone)]
 pub struct RateLimit<S> {
     inner: S,
     settings: Arc<RateLimitLayer>,
 }
 
-/// Refusal of a call that was sent by a limiter in shadow mode, in the reply's extensions.
+/// Refusal that a limiter in shadow mode would have made, in the extensions of the reply to the call that it sent.
 #[derive(Clone, Debug)]
 pub struct ShadowRefusal(pub Refusal);
 
@@ -46,8 +46,8 @@ struct Asking {
     demand: Demand,
     estimate: Estimate,
     flag: SentFlag,
-    /// True if the call was merged from calls of several tenants, so that its own tenant's limits do not apply to all
-    /// of them.
+    /// True if the call was merged from calls of several tenants, so that the limits of its own tenant do not apply to
+    /// all of them.
     is_foreign: bool,
 }
 
@@ -61,7 +61,7 @@ enum Admission {
 /// Call that may be sent.
 struct Admitted {
     running: Running,
-    /// Statuses of the call's limits for the reply's extensions, and its refusal in shadow mode.
+    /// Statuses of the call's limits for the reply's extensions, with the refusal in shadow mode.
     extensions: Extensions,
 }
 
@@ -95,7 +95,7 @@ impl RateLimitLayer {
         demand
     }
 
-    /// Decides on a call at once, if it need not wait.
+    /// Decides about a call at once, if the call need not wait.
     fn admission<T: Operation>(self: Arc<Self>, call: &mut Call<T>) -> Admission {
         let estimate = call.body.estimate();
         let demand = self.demand(call, estimate);
@@ -104,8 +104,8 @@ impl RateLimitLayer {
         Asking { settings: self, demand, estimate, flag, is_foreign }.admit(span)
     }
 
-    /// Returns true if a call with this outcome goes on later: after it has waited for room, after its reservation is
-    /// written, or, in shadow mode, after its refusal is recorded.
+    /// Returns `true` if the call continues later: after it has waited for room, after its reservation has been
+    /// written, or, in shadow mode, after its refusal has been recorded.
     fn waits_after(&self, demand: &Demand, outcome: &Result<Reservation, Refusal>) -> bool {
         let is_written = || self.records.is_some() && outcome.is_ok() && self.limiter.counts_windows(&demand.tenant);
         match self.limiter.is_shadow() {
@@ -114,7 +114,7 @@ impl RateLimitLayer {
         }
     }
 
-    /// Waits for the decision, unless the outcome exists already.
+    /// Waits for the decision, unless `outcome` has it already.
     async fn wait(
         &self,
         demand: &Demand,
@@ -231,8 +231,8 @@ impl<T: Operation, S: LlmService<T>> Service<Call<T>> for RateLimit<S> {
     }
 }
 
-/// Returns true if the call was merged from calls of several tenants. Its own tenant's limits do not apply to the
-/// others.
+/// Returns `true` if the call was merged from calls of several tenants. The limits of its own tenant do not apply to
+/// the others.
 fn has_other_tenants<T>(call: &Call<T>) -> bool {
     let members: Option<&Members> = call.extensions.get();
     members.is_some_and(|members| members.iter().any(|member| member.tenant != call.tenant))

@@ -1,4 +1,5 @@
-//! Spans and events of `tracing` and, with feature `metrics`, metrics of the `metrics` facade. No tenant is a label.
+//! Spans and events of `tracing` and, with the feature `metrics`, metrics of the `metrics` facade. The tenant is never
+//! a label.
 
 use std::{sync::Arc, time::Duration};
 

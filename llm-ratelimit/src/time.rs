@@ -13,23 +13,23 @@ use llm_core::{Clock, SystemClock};
 /// Source of the time.
 #[derive(Debug)]
 pub(crate) enum Time {
-    /// The machine's wall clock, continued by a counter that is cheaper to read.
+    /// Wall clock of the machine, continued between readings by a counter that is cheaper to read.
     Machine(Counted),
-    /// Time of another clock, such as one of a test.
+    /// Another clock, such as that of a test.
     Other(Arc<dyn Clock>),
 }
 
-/// The wall clock is read anew every [`STRETCH`]; in between, the processor's counter tells how much has passed.
+/// Wall clock that is read anew every [`STRETCH`]. In between, the processor's counter gives the time that has passed.
 #[derive(Debug)]
 pub(crate) struct Counted {
     counter: quanta::Clock,
     /// Reading of the counter to which all others relate.
     base: u64,
-    /// Counter at the last reading of the wall clock, in nanoseconds since the base.
+    /// Value of the counter at the latest reading of the wall clock, in nanoseconds since the base.
     read_at: AtomicU64,
     /// The wall clock's time at the base, in nanoseconds since 1970.
     offset: AtomicU64,
-    /// True if the time goes back when the wall clock is set back; otherwise it goes on from where it was.
+    /// True if the time goes back when the wall clock is set back. Otherwise it continues from its latest value.
     goes_back: bool,
 }
 
@@ -41,13 +41,13 @@ impl Time {
         clock.map_or_else(|| Self::Machine(Counted::new(true)), Self::Other)
     }
 
-    /// Returns the machine's time that never goes back.
+    /// Creates the time of the machine that never goes back.
     #[cfg(feature = "redis")]
     pub(crate) fn forward() -> Self {
         Self::Machine(Counted::new(false))
     }
 
-    /// Nanoseconds since 1970.
+    /// Returns the time, in nanoseconds since 1970.
     #[inline]
     pub(crate) fn now(&self) -> u64 {
         match self {
@@ -75,7 +75,7 @@ impl Counted {
     }
 
     fn read(&self, passed: u64) {
-        // Threads that read the clock at the same time write about the same offset.
+        // Threads that read the clock at the same time write nearly the same offset.
         let offset = nanos(SystemClock.now()).saturating_sub(passed);
         match self.goes_back {
             true => self.offset.store(offset, Relaxed),
@@ -99,7 +99,8 @@ mod tests {
         let counted = Counted::new(true);
         for _ in 0..10_000 {
             let (before, now, after) = (nanos(SystemClock.now()), counted.now(), nanos(SystemClock.now()));
-            // A processor's counter is as exact as that over a stretch; the rest is for wall clocks that are being set.
+            // The processor's counter is accurate enough over a stretch. The tolerance is for wall clocks that are
+            // being adjusted.
             assert!(before < now + 1_000_000 && now < after + 1_000_000, "{before} {now} {after}");
         }
     }
@@ -114,7 +115,7 @@ mod tests {
     fn clock_set_back_leaves_forward_time() {
         let counted = ahead_until_set(false);
         assert!(counted.now() > nanos(SystemClock.now()) + HOUR / 2);
-        // A clock that is set forward again is followed, as after a suspension.
+        // If the clock is set forward again, as after a suspension, the time follows it.
         counted.offset.store(0, Relaxed);
         counted.read_at.store(0, Relaxed);
         assert!(counted.now() > nanos(SystemClock.now()) - HOUR / 2);
@@ -122,7 +123,8 @@ mod tests {
 
     const HOUR: u64 = 3_600_000_000_000;
 
-    /// Returns a time that was read when the wall clock was an hour ahead, and which notices next that it is no longer.
+    /// Returns a time that was read when the wall clock was an hour ahead, and that notices at the next reading that it
+    /// no longer is.
     fn ahead_until_set(goes_back: bool) -> Counted {
         let counted = Counted::new(goes_back);
         counted.offset.fetch_add(HOUR, Relaxed);

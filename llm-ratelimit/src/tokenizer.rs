@@ -1,15 +1,16 @@
-//! Exact token counts by OpenAI's vocabularies, as an estimator around another.
+//! Estimator that counts tokens exactly by OpenAI's vocabularies, on top of another estimator.
 
 use bpe_openai::Tokenizer;
 use llm_core::{ChatRequest, EmbedInput, EmbedRequest, Estimate, Message, Part, Role, Tenant, Usage};
 
 use crate::{EstimateInput, Estimator, Learned};
 
-/// Counts the input of OpenAI's models with their own vocabularies. It leaves the output, and all input that it cannot
-/// count exactly, to another estimator: [`Learned`] by default.
+/// Estimator that counts the input tokens of OpenAI's models with their own vocabularies. The output, and any input
+/// that it cannot count exactly, are estimated by another estimator, which is [`Learned`] by default.
 ///
-/// It counts conversations of text without tools and without a form for the response, and texts to embed. What frames a
-/// message is counted as OpenAI documents it; the vendor may change that. A thousand words take about 0.1 ms.
+/// It counts exactly: conversations that consist of text, without tools and without a form for the response, and texts
+/// to embed. The tokens around each message are counted as OpenAI documents them, which the vendor may change. Counting
+/// a thousand words takes about 0.1 ms.
 ///
 /// ```
 /// use llm_ratelimit::{Limiter, OpenAiTokens, Plans, RateLimitLayer, UpperBound};
@@ -24,12 +25,12 @@ pub struct OpenAiTokens<E = Learned> {
     rest: E,
 }
 
-/// Tokens that frame each message, and once the whole conversation.
+/// Number of tokens around each message, and once around the conversation.
 const FRAME: u64 = 3;
 
 impl OpenAiTokens {
-    /// Creates an estimator with [`Learned`] for the rest. It reads the vocabularies, once in a process, which takes some tens of
-    /// milliseconds.
+    /// Creates an estimator that uses [`Learned`] for everything else. It reads the vocabularies once in a process,
+    /// which takes some tens of milliseconds.
     pub fn new() -> Self {
         Self::over(Learned::new())
     }
@@ -71,7 +72,7 @@ fn counted(question: &EstimateInput<'_>) -> Option<u64> {
     }
 }
 
-/// The vocabulary of a model, by the beginning of its name.
+/// Returns the tokenizer for a model, by the beginning of the model's name.
 fn of(model: &str) -> Option<&'static Tokenizer> {
     const O200K: [&str; 8] = ["gpt-4o", "gpt-4.1", "gpt-4.5", "gpt-5", "chatgpt-4o", "o1", "o3", "o4-mini"];
     const CL100K: [&str; 2] = ["gpt-4", "gpt-3.5-turbo"];
@@ -98,7 +99,7 @@ fn message(tokenizer: &Tokenizer, message: &Message) -> Option<u64> {
     if matches!(message.role, Role::Tool) || !message.extra.is_empty() {
         return None;
     }
-    // A role is one token.
+    // A role takes one token.
     let name = message.name.as_ref().map_or(0, |name| 1 + count(tokenizer, name));
     let texts = message.parts.iter().map(|part| match part {
         Part::Text { text, .. } => Some(count(tokenizer, text)),
@@ -132,7 +133,7 @@ mod tests {
         estimator.estimate(&EstimateInput::of(&call, call.body.estimate())).0
     }
 
-    /// What the vendor's own tokenizer makes of them.
+    /// The expected counts are those of the vendor's own tokenizer.
     #[test]
     fn tokenizer_counts_known_models() {
         let known = [
@@ -145,7 +146,7 @@ mod tests {
         ];
         for (text, cl100k, o200k) in known {
             assert_eq!(input(EmbedRequest::new("text-embedding-3-small", [text])), cl100k, "{text}");
-            // Three for the message, one for its role, three for the whole.
+            // Three tokens for the message, one for its role, three for the conversation.
             assert_eq!(input(ChatRequest::new("gpt-4o-mini").user(text)), o200k + 7, "{text}");
             assert_eq!(input(ChatRequest::new("gpt-4-0613").user(text)), cl100k + 7, "{text}");
         }

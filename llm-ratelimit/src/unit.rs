@@ -1,4 +1,4 @@
-//! Units that a quota counts, and the words by which they are written.
+//! Units that a quota counts, and the words for them.
 
 use std::{
     cmp::Ordering,
@@ -7,7 +7,7 @@ use std::{
     sync::Arc,
 };
 
-/// The unit that a quota counts.
+/// Unit that a quota counts.
 ///
 /// ```
 /// use llm_ratelimit::{Unit, UnitName};
@@ -20,21 +20,22 @@ use std::{
 pub enum Unit {
     /// Calls.
     Requests,
-    /// Input tokens, cached ones included.
+    /// Input tokens, including cached ones.
     Input,
-    /// Output tokens, reasoning included.
+    /// Output tokens, including reasoning.
     Output,
     /// Input and output tokens.
     Tokens,
     /// Money, in nano-dollars.
     Money,
-    /// A unit that the application sells: proposals, photos, test cases.
+    /// A unit that the application sells, such as proposals, photos or test cases.
     Units(UnitName),
 }
 
-/// The name of a unit that the application sells.
+/// Name of a unit that the application sells.
 ///
-/// Names are the same if they differ only in case, in spacing or in a plural's `s`. Each is printed as it was written.
+/// Names are equal if they differ only in upper and lower case, in spacing or in a plural `s`. A name is printed as it
+/// was written.
 ///
 /// ```
 /// use llm_ratelimit::UnitName;
@@ -49,18 +50,18 @@ pub struct UnitName {
     written: Arc<str>,
 }
 
-/// A word for a built-in unit.
+/// Word for a built-in unit.
 struct Word {
-    /// The word's form for comparisons.
+    /// Form of the word for comparisons.
     key: &'static str,
-    /// The word's form in messages.
+    /// Form of the word for messages.
     written: &'static str,
     unit: Unit,
-    /// The period that is part of the word's meaning.
+    /// Period that the word implies, if any.
     period: Option<&'static str>,
 }
 
-/// Words for built-in units. If two are equally near to an unknown word, the first is suggested.
+/// Words for built-in units. If two are equally similar to an unknown word, the first is suggested.
 static WORDS: [Word; 15] = [
     Word::new("request", "requests", Unit::Requests),
     Word::new("call", "calls", Unit::Requests),
@@ -83,7 +84,7 @@ static WORDS: [Word; 15] = [
 const SHOWN: usize = 64;
 
 impl Unit {
-    /// Returns the unit that a word names: a built-in one (`tokens`, `Tok`, `req`, `usd`), or else the application's
+    /// Returns the unit that a word names: a built-in one (`tokens`, `Tok`, `req`, `usd`), otherwise the application's
     /// unit of this name.
     pub fn units(name: &str) -> Self {
         Self::read(name).0
@@ -101,7 +102,7 @@ impl Unit {
         }
     }
 
-    /// Returns the unit that a word names, and the period that the word implies.
+    /// Returns the unit that a word names, and the period that the word implies, if any.
     pub(crate) fn read(word: &str) -> (Self, Option<&'static str>) {
         let unit = UnitName::new(word);
         let known = WORDS.iter().find(|known| *known.key == *unit.key);
@@ -120,17 +121,17 @@ impl UnitName {
         Self { key: key.into(), written: written.into() }
     }
 
-    /// Returns the form in which names are compared: lower case, single spaces, no plural's `s`.
+    /// Returns the form in which names are compared: lower case, single spaces, no plural `s`.
     pub(crate) fn key(&self) -> &Arc<str> {
         &self.key
     }
 
-    /// Returns the name as it was written, cut to a length that fits into a message.
+    /// Returns the name as it was written, shortened for a message.
     pub(crate) fn shown(&self) -> String {
         self.written.chars().take(SHOWN).collect()
     }
 
-    /// Returns the known word that is nearest to this one, of the built-in ones and of `declared`.
+    /// Returns the known word that is most similar to this one, among the built-in ones and `declared`.
     pub(crate) fn nearest(&self, declared: &[Self]) -> String {
         let built_in = WORDS.iter().map(|word| (word.key, word.written.to_owned()));
         let known = built_in.chain(declared.iter().map(|unit| (&*unit.key, unit.shown())));
@@ -148,8 +149,8 @@ impl Word {
     }
 }
 
-/// Returns the number of characters that must be inserted, removed, replaced or swapped with the next one to turn one
-/// word into the other.
+/// Returns the edit distance of two words: the number of characters that must be inserted, removed, replaced, or
+/// swapped with the next one.
 fn distance(one: &str, other: &str) -> usize {
     let [one, other] = [one, other].map(|word| word.chars().take(SHOWN).collect::<Vec<_>>());
     let mut rows = vec![(0..=other.len()).collect::<Vec<_>>()];

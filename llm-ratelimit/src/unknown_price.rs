@@ -1,4 +1,4 @@
-//! Price of a model that no table lists, for limits that count money.
+//! Policy for models without a price, for limits that count money.
 
 use llm_core::{
     Estimate, Usage, Usd,
@@ -7,7 +7,7 @@ use llm_core::{
 
 use crate::Demand;
 
-/// Policy for a call whose model has no price, if a limit counts money. The cost is never zero.
+/// Policy for a call whose model has no price, if a limit counts money. Such a call never counts as free.
 ///
 /// ```
 /// use llm_core::price::{Price, PriceTable, Rate};
@@ -32,16 +32,16 @@ pub enum UnknownPrice {
 }
 
 impl UnknownPrice {
-    /// Returns true if any call can be priced.
+    /// Returns `true` if a price table or the assumed price can price calls.
     pub(crate) fn has_prices(self, prices: Option<&Prices>) -> bool {
         prices.is_some() || matches!(self, Self::Assume(price) if !is_free(&price))
     }
 
-    /// Returns the most that a demand can cost, at the dearest of its models.
+    /// Returns the largest cost of a demand, at the dearest of its models.
     ///
     /// # Errors
     ///
-    /// The cause for the first of them that has no price.
+    /// The reason for the first of its models that has no price.
     pub(crate) fn bound(self, prices: Option<&Prices>, demand: &Demand) -> Result<Usd, UnknownCost> {
         let prices = prices.map(Prices::current).unwrap_or_default();
         demand.models().try_fold(Usd::ZERO, |most, model| Ok(most.max(self.bound_of(&prices, model, demand)?)))
@@ -76,7 +76,7 @@ fn listed_bound(prices: &PriceTable, model: &str, demand: &Demand) -> Result<Usd
     Ok(bound.max(heard + said))
 }
 
-/// Returns true if a stated price is zero.
+/// Returns `true` if the price of input or output is zero.
 pub(crate) fn is_free(price: &Price) -> bool {
     price.bound(1_000_000, 1_000_000) == Usd::ZERO
 }

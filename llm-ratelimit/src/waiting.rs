@@ -1,4 +1,4 @@
-//! Bounds of waiting. The queues themselves are in `queue.rs`, and the path of a waiting call in `inner/wait.rs`.
+//! Bounds on waiting. The queues are in `queue.rs`, and the path of a waiting call is in `inner/wait.rs`.
 
 use std::time::Duration;
 
@@ -22,22 +22,23 @@ pub struct Waiting {
 }
 
 impl Waiting {
-    /// Creates bounds with a longest wait. A call waits until its deadline if that is sooner.
+    /// Creates bounds with this longest wait. A call with an earlier deadline waits only until the deadline.
     ///
-    /// If no more calls may wait, the last calls of the tenant with the most waiting are refused
-    /// ([`Reason::QueueFull`](crate::Reason::QueueFull)) to make room for a tenant with less; a call of the tenant with the most is refused
-    /// itself. A call is refused at once ([`Reason::TooLate`](crate::Reason::TooLate)) if it is known that there will be no room in time.
+    /// If the queue is full, the last calls of the tenant with the most waiting calls are refused
+    /// ([`Reason::QueueFull`](crate::Reason::QueueFull)), to make room for a call of a tenant with fewer. A further
+    /// call of that tenant is refused itself. A call is refused at once ([`Reason::TooLate`](crate::Reason::TooLate))
+    /// if it is known that there will be no room in time.
     pub fn at_most(longest: Duration) -> Self {
         Self { max_tokens: 1_000_000, max_calls: 10_000, longest }
     }
 
-    /// Sets the largest number of tokens that all waiting calls may demand together: a million by default.
+    /// Sets the largest number of tokens that all waiting calls together may demand: a million by default.
     pub fn max_tokens(mut self, tokens: u64) -> Self {
         self.max_tokens = tokens;
         self
     }
 
-    /// Sets the largest number of calls that may wait at once: 10,000 by default.
+    /// Sets the largest number of calls that may wait at the same time: 10,000 by default.
     pub fn max_calls(mut self, calls: usize) -> Self {
         self.max_calls = calls;
         self

@@ -1,4 +1,4 @@
-//! Posts of events to a chat: a bounded queue, and one task that posts as fast as the chat permits.
+//! Sending of events to a chat: a bounded queue, and one task that sends as fast as the chat permits.
 
 use std::{
     fmt,
@@ -20,8 +20,8 @@ use tokio::{
 
 use crate::{Event, NoRuntime, Sink, runtime::timers};
 
-/// Posts [`Event`]s as JSON to a chat, one after the other and no faster than the chat permits, with the application's
-/// own HTTP client.
+/// Sink that posts [`Event`]s as JSON to a chat, one after the other and no faster than the chat permits, by the
+/// application's own HTTP client.
 pub struct Webhook {
     form: Form,
     queue: Mutex<Option<mpsc::Sender<String>>>,
@@ -33,27 +33,27 @@ pub struct Webhook {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Form {
-    /// `{"text": …}`, as Slack's incoming webhooks take it.
+    /// `{"text": …}`, the format of Slack's incoming webhooks.
     Slack,
-    /// `{"chat_id": …, "text": …}`, as Telegram's `sendMessage` takes it.
+    /// `{"chat_id": …, "text": …}`, the format of Telegram's `sendMessage`.
     Telegram {
-        /// The chat.
+        /// Id of the chat.
         chat: Arc<str>,
     },
 }
 
-/// The clock of tokio's timers, for governor.
+/// Clock for governor, which follows tokio's timers.
 struct Timers(Instant);
 
 impl Webhook {
     /// Largest number of events that wait. Further events are lost, and counted.
     pub const QUEUE: usize = 256;
-    /// Longest time for posting one event.
+    /// Longest time for sending one event.
     pub const TIMEOUT: Duration = Duration::from_secs(30);
 
-    /// Spawns a task on the current runtime that posts events with `post`. `post` gets the JSON and returns true if it
-    /// arrived. The task posts at most one event a second to Slack, and one in three seconds to Telegram, whose groups
-    /// take 20 a minute. It ends when the webhook is closed or dropped.
+    /// Creates a webhook, and **spawns a task** on the current runtime that sends events by `post`. `post` gets the
+    /// JSON and returns `true` if it arrived. The task sends at most one event a second to Slack, and one in three
+    /// seconds to Telegram, whose groups accept 20 a minute. It ends when the webhook is closed or dropped.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -105,13 +105,13 @@ impl Webhook {
         self.lost.load(Relaxed)
     }
 
-    /// Waits until all waiting events are posted, each for at most [`TIMEOUT`](Self::TIMEOUT). Events that are emitted
+    /// Waits until all waiting events are sent, each for at most [`TIMEOUT`](Self::TIMEOUT). Events that are emitted
     /// later are lost.
     pub async fn close(&self) {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner).take();
         let task = self.task.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(task) = task {
-            // A panic of the application's client ends the task, so nothing is left to wait for.
+            // A panic of the application's client ends the task, so there is nothing left to wait for.
             let _ = task.await;
         }
     }
@@ -139,12 +139,12 @@ impl clock::Clock for Timers {
     type Instant = Duration;
 
     fn now(&self) -> Duration {
-        // Governor's zero means that nothing was taken yet.
+        // For governor, zero means that nothing was taken yet.
         self.0.elapsed() + Duration::from_nanos(1)
     }
 }
 
-/// Slack reads text in angle brackets as a command, and a tenant's name must not be read so.
+/// Escapes characters of a tenant's name, because Slack reads text in angle brackets as a command.
 fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }

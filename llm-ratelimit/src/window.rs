@@ -1,4 +1,4 @@
-//! Counter of a calendar window. Pure: callers pass the time.
+//! Counter of a calendar window. It reads no clock: callers pass the time.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,42 +6,43 @@ use crate::calendar::Calendar;
 
 /// Amounts spent and reserved until a window ends, and the debt of earlier windows.
 ///
-/// A call counts in the window it began in. Usage beyond the reservation counts in the window in which it becomes
+/// A call counts in the window in which it began. Usage beyond its reservation counts in the window in which it becomes
 /// known, and is debt as far as that window's total then exceeds the limit. The next window begins with the debt.
-/// A limit that is lowered makes no debt.
+/// Lowering a limit causes no debt.
 ///
-/// At all times `total() <= max(limit, carried) + debt`, apart from limits that were lowered within the window. So what
-/// all windows used is at most the sum of their limits and what is owed at the end.
+/// At all times `total() <= max(limit, carried) + debt`, unless the limit was lowered within the window. So the usage
+/// of all windows is at most the sum of their limits and the debt at the end.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Window {
-    /// End of the window in nanoseconds since 1970; 0 if it never began.
+    /// End of the window, in nanoseconds since 1970; 0 if it never began.
     pub(crate) until: u64,
-    /// End of the window before, if debt or late settlements may belong to it.
+    /// End of the previous window, if debt or late settlements may belong to it.
     pub(crate) before: u64,
     pub(crate) spent: u64,
     pub(crate) reserved: u64,
     /// Debt of earlier windows.
     pub(crate) carried: u64,
-    /// Debt that this window has made.
+    /// Debt that this window has caused.
     pub(crate) debt: u64,
     pub(crate) limit: u64,
-    /// Highest alert share that was reported, in per cent of the limit; 0 if none was.
+    /// Highest alert share that was reported, in percent of the limit; 0 if none was.
     #[serde(default)]
     pub(crate) alerted: u8,
 }
 
-/// Relation of imported balances to the known ones. Imported reservations count as spent, because their usage is unknown.
+/// Treatment of imported balances in relation to the current ones. Imported reservations count as spent, because their
+/// usage is unknown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ImportMode {
-    /// An imported balance replaces the known one.
+    /// An imported balance replaces the current one.
     Replace,
-    /// The greater of the two remains: that of the later window, or in one window that with more usage.
+    /// The greater of the two remains: that of the later window, or for the same window that with more usage.
     Greater,
-    /// The imported spent amount replaces that of the same window. Reservations remain.
+    /// The imported spent amount replaces that of the same window. Current reservations remain.
     Spent,
 }
 
-/// Alert shares that a window newly reached: those above `from`, up to `to`, in per cent.
+/// Alert shares that a window has newly reached: those above `from`, up to `to`, in percent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ReachedShares {
     pub(crate) from: u8,
@@ -49,10 +50,10 @@ pub(crate) struct ReachedShares {
 }
 
 impl Window {
-    /// Advances to the window that holds `now`, under the limit that is in force now. A clock that was set back brings
-    /// back no earlier window, unless it had been ahead by more than a whole window: then the current window is moved
-    /// back to `now` with everything that is spent in it, because otherwise no new one would begin until the time that
-    /// the clock had shown.
+    /// Advances to the window that contains `now`, with the limit that is in force now. If the clock was set back, no
+    /// earlier window comes back, unless the clock had been ahead by more than a whole window. In that case the current
+    /// window, with everything that is spent in it, is moved back to `now`, because otherwise no new window would begin
+    /// until the time that the clock had shown.
     pub(crate) fn roll(&mut self, calendar: &Calendar, limit: u64, now: u64) {
         if now < self.until {
             if limit != self.limit {
@@ -65,7 +66,8 @@ impl Window {
         }
         let end = calendar.end(now);
         let mut carried = self.owed_next();
-        // Windows that passed without a call paid debt, too. Their limit is not known, so the lower one counts.
+        // Windows that passed without a call have paid debt too. Their limit is not known, so the lower of the two
+        // limits counts.
         let (mut passed, least) = (self.until, limit.min(self.limit));
         while carried > 0 && passed > 0 {
             passed = calendar.end(passed);

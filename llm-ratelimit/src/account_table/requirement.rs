@@ -1,4 +1,4 @@
-//! The requirements of a call on one account.
+//! Requirement of a call: the amounts that it needs from one account.
 
 use super::shard::Shard;
 use crate::{
@@ -12,7 +12,7 @@ use crate::{
     rules::Group,
 };
 
-/// An account that a call needs.
+/// Account that a call needs, with the rules that count the call there.
 pub(super) struct Requirement<'a> {
     pub(super) group: &'a Group,
     pub(super) number: usize,
@@ -25,7 +25,7 @@ pub(super) struct Requirement<'a> {
 }
 
 impl Requirement<'_> {
-    /// Finds the requirement's account, or the catch-all account if the shard has no room for another.
+    /// Finds the account of the requirement, or the catch-all account if the shard has no room for another account.
     #[inline(always)]
     pub(super) fn find(&mut self, shard: &mut Shard, most: usize, demand: &Demand, plan: &str, at: DecisionTime) {
         self.index = shard.find(self.hash, self.group, demand, plan);
@@ -54,26 +54,25 @@ impl Requirement<'_> {
         }
     }
 
-    /// Returns true if the call will hold an amount in the requirement's account, which may be zero.
+    /// Returns `true` if the call will hold an amount in the account, even an amount of zero.
     #[inline]
     pub(super) fn holds(&self, request: &DecisionRequest<'_>) -> bool {
         self.group.rules.iter().any(|rule| request.takes(rule).is_some())
     }
 
-    /// Returns true if the call needs room for this requirement.
+    /// Returns `true` if the call needs room in the account.
     fn asks(&self, demand: &Demand) -> bool {
         self.group.rules.iter().any(|rule| rule.needed(demand).is_some())
     }
 
-    /// Returns the rule that blocks the call, if one does. Advances the counters of the requirement's account to the
-    /// present.
+    /// Returns the rule that blocks the call, if there is one. Advances the counters of the account to the present.
     #[inline]
     pub(super) fn check(&self, shard: &mut Shard, request: &DecisionRequest<'_>) -> Option<Blocked> {
         let DecisionRequest { demand, at, standing, .. } = *request;
         let account_ref = self.index.map(|index| AccountRef::new(self.shard, index));
         let mut account = self.index.and_then(|index| shard.slots[index as usize].as_mut());
         if let Some(account) = &mut account {
-            // The account counts as used now, so that it is not the one that is forgotten to make room for another.
+            // The account counts as used now, so that it is not the one that is removed to make room for another.
             account.used_at = at.now;
         }
         let blocked = |rule, wait| Some(Blocked { wait, account_ref, group: small(self.number), rule });
@@ -98,7 +97,7 @@ impl Requirement<'_> {
         if worst.is_none() && queued { blocked(None, Wait::Unknown) } else { worst }
     }
 
-    /// Returns the account that was found for the requirement, and creates it if none was.
+    /// Returns the account that was found for the requirement, or creates one.
     #[inline]
     pub(super) fn account<'s>(
         &mut self,

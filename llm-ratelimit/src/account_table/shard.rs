@@ -1,4 +1,4 @@
-//! A part of the table, under one lock.
+//! Shard of the table, under one lock.
 
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
@@ -15,11 +15,12 @@ pub(super) struct Shard {
     /// Position at which the next search for idle accounts begins.
     sweep_cursor: usize,
     uses: u32,
-    /// True if an account of the shard changed since changes were last collected.
+    /// True if an account of the shard has changed since changes were last exported.
     pub(super) changed: bool,
 }
 
-/// An account that holds nothing is forgotten after this time, or sooner if room is short.
+/// Time after which an account that holds nothing is removed, in nanoseconds. If the shard is full, it is removed
+/// earlier.
 const IDLE: u64 = 60_000_000_000;
 
 impl Shard {
@@ -37,15 +38,15 @@ impl Shard {
         self.table.find(hash, is).copied()
     }
 
-    /// Returns the catch-all account, which takes calls when there is no room for another account; `None` if it does
-    /// not exist yet.
+    /// Returns the catch-all account of a group, in which calls are counted when there is no room for another account;
+    /// `None` if it does not exist yet.
     pub(super) fn catch_all(&self, group: u32) -> Option<u32> {
         let is = |account: &Account| account.catch_all && account.group == group;
         let at = self.slots.iter().position(|slot| slot.as_ref().is_some_and(is))?;
         u32::try_from(at).ok()
     }
 
-    /// Forgets idle accounts if the shard is full. Returns true if there is room for one more account.
+    /// Removes idle accounts if the shard is full. Returns `true` if there is room for another account.
     pub(super) fn has_room(&mut self, most: usize, now: u64) -> bool {
         for _ in 0..8 {
             if self.table.len() < most {
@@ -57,14 +58,14 @@ impl Shard {
         self.table.len() < most
     }
 
-    /// Counts one use. Returns true if a search for idle accounts is due.
+    /// Counts one use of the shard. Returns `true` if a search for idle accounts is due.
     #[inline]
     pub(super) fn count_use(&mut self) -> bool {
         self.uses = self.uses.wrapping_add(1);
         self.uses.is_multiple_of(32)
     }
 
-    /// Checks a few accounts, and forgets the idle ones.
+    /// Checks a few accounts, and removes the idle ones.
     pub(super) fn sweep_some(&mut self, now: u64) {
         for _ in 0..self.slots.len().min(8) {
             self.sweep_cursor = (self.sweep_cursor + 1) % self.slots.len();
@@ -73,7 +74,7 @@ impl Shard {
     }
 
     pub(super) fn forget_idle(&mut self, index: usize, now: u64, idle: u64) {
-        // The difference is absolute because the clock may have been set back since the account was used.
+        // The absolute difference is used, because the clock may have been set back since the last use of the account.
         let is_idle = |account: &Account| now.abs_diff(account.used_at) >= idle && account.is_blank(now);
         if self.slots[index].as_ref().is_some_and(is_idle) {
             self.remove(index);

@@ -1,4 +1,4 @@
-//! The state that a persister and its thread share.
+//! State that a persister shares with its thread.
 
 use std::{
     sync::{Condvar, Mutex, MutexGuard, PoisonError},
@@ -9,7 +9,7 @@ use tokio::sync::watch;
 
 use crate::StoreError;
 
-/// State of the thread that writes in rounds. A round writes all changes made before it began.
+/// State of the thread that writes changes in rounds. A round writes all changes that were made before it began.
 #[derive(Debug)]
 pub(super) struct FlushLoop {
     requested: Mutex<Requested>,
@@ -20,9 +20,9 @@ pub(super) struct FlushLoop {
 /// Work for the thread's next round.
 #[derive(Debug, Default)]
 struct Requested {
-    /// Number of the last round that began.
+    /// Number of the latest round that has begun.
     begun: u64,
-    /// Number of the last round that a caller waits for.
+    /// Number of the latest round that a caller waits for.
     wanted: u64,
     forget: Vec<String>,
     closing: bool,
@@ -46,7 +46,7 @@ pub(super) struct Round {
 }
 
 impl FlushLoop {
-    /// Waits until a round has ended that began after this was called.
+    /// Waits until a round that began after this call has ended.
     pub(super) async fn next(&self) -> Result<(), StoreError> {
         let wanted = {
             let mut requested = self.lock();
@@ -62,18 +62,18 @@ impl FlushLoop {
         self.until(|done| done.ended, |_| true).await
     }
 
-    /// Requests the removal of a tenant in the next round.
+    /// Requests that the next round removes a tenant from the store.
     pub(super) fn forget(&self, tenant: &str) {
         self.lock().forget.push(tenant.to_owned());
     }
 
-    /// Ends the thread after one more round.
+    /// Makes the thread end after one more round.
     pub(super) fn close(&self) {
         self.lock().closing = true;
         self.changed.notify_all();
     }
 
-    /// Waits until it is time for the next round; for the thread.
+    /// Waits until the next round is due. Called by the thread.
     pub(super) fn begin(&self, pause: Duration) -> Round {
         let idle = |requested: &mut Requested| requested.wanted <= requested.begun && !requested.closing;
         let waited = self.changed.wait_timeout_while(self.lock(), pause, idle);
@@ -82,19 +82,19 @@ impl FlushLoop {
         Round { number: requested.begun, forget: std::mem::take(&mut requested.forget), is_last: requested.closing }
     }
 
-    /// Reports the end of a round; for the thread.
+    /// Reports the end of a round. Called by the thread.
     pub(super) fn end(&self, round: &Round, outcome: Result<(), StoreError>) {
         self.done.send_replace(Done { round: round.number, error: outcome.err(), ended: false });
     }
 
-    /// Wakes all callers that wait for a round, because no further round will begin; for the thread.
+    /// Wakes all callers that wait for a round, because no further round will begin. Called by the thread.
     pub(super) fn stop(&self) {
         self.done.send_modify(|done| done.ended = true);
     }
 
     async fn until(&self, over: impl Fn(&Done) -> bool, served: impl Fn(&Done) -> bool) -> Result<(), StoreError> {
         let mut done = self.done.subscribe();
-        // The sender lives in `self`, so the channel is never closed.
+        // `self` owns the sender, so the channel is open.
         let done = done.wait_for(|done| over(done)).await.map_err(|_| StoreError::Closed)?.clone();
         match done.error {
             Some(error) => Err(error),

@@ -1,4 +1,4 @@
-//! Public handle of a persister, its settings, and the layer's handle for waiting until a write has ended.
+//! Public handle of a persister, its builder, and the handle by which the layer waits for a write.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -8,19 +8,19 @@ use crate::{
     runtime::{block_on, timers},
 };
 
-/// Keeps a limiter's calendar windows in a [`Store`]: quotas and budgets of days, weeks and months outlive the process.
-/// Buckets and slots do not; they would be full again soon.
+/// Persister that keeps a limiter's calendar windows in a [`Store`], so that quotas and budgets of days, weeks and
+/// months outlive the process. Buckets and slots are not stored, because their contents are soon outdated.
 ///
 /// # What is lost
 ///
-/// Changes are collected and written a few times a second, off the path of calls, so a killed process or a power failure
-/// loses the reservations since the last write: those younger than
-/// [`every`](BalancePersisterBuilder::every) (50 ms) and the write that runs. Where the disk is slow or broken, calls that
-/// count in calendar windows are refused once a write has taken [`within`](BalancePersisterBuilder::within) (1 s), so nothing
-/// older than both together is ever lost. To lose nothing at all, [`flush`](Self::flush) between reserving and sending, or
-/// let the layer do so ([`RateLimitLayer::durable_reservations`](crate::RateLimitLayer::durable_reservations)).
+/// Changes are collected and written several times a second, in the background. So a killed process or a power failure
+/// loses the reservations since the last completed write, which are at most [`every`](BalancePersisterBuilder::every)
+/// (50 ms) plus the duration of a write old. If the disk is slow or broken, calls that count in calendar windows are
+/// refused once a write has taken [`within`](BalancePersisterBuilder::within) (1 s), so that nothing older than the sum
+/// of both is lost. To lose nothing at all, call [`flush`](Self::flush) between reserving and sending, or let the layer
+/// do so ([`RateLimitLayer::durable_reservations`](crate::RateLimitLayer::durable_reservations)).
 ///
-/// What was reserved by calls that were running counts as spent after a crash, because their usage is unknown.
+/// After a crash, the amounts reserved by calls that were running count as spent, because their usage is unknown.
 ///
 /// ```
 /// # use llm_ratelimit::{Demand, Limiter, Plans};
@@ -40,11 +40,11 @@ pub struct BalancePersister {
     limiter: Limiter,
     pub(super) flush_loop: Arc<FlushLoop>,
     within: Duration,
-    /// Lock that lets only one tenant be forgotten at a time.
+    /// Lock that allows the removal of only one tenant at a time.
     forgetting: tokio::sync::Mutex<()>,
 }
 
-/// Handle of the layer that waits for a persister's next write, at most for the time that a write may take.
+/// Handle by which the layer waits for a persister's next write, at most for the time that a write may take.
 #[derive(Clone, Debug)]
 pub(crate) struct Recorder {
     flush_loop: Arc<FlushLoop>,
@@ -60,29 +60,32 @@ pub struct BalancePersisterBuilder {
     within: Duration,
 }
 
-/// Age in nanoseconds at which windows that ended and owe nothing are removed at a start.
+/// Age, in nanoseconds, from which windows that have ended and have no debt are removed at the start.
 const KEPT: u64 = 400 * 86_400 * 1_000_000_000;
 
 impl BalancePersister {
-    /// Returns the settings of a persister for this store.
+    /// Creates the settings of a persister for this store.
     pub fn builder(store: Store) -> BalancePersisterBuilder {
         BalancePersisterBuilder { store, every: Duration::from_millis(50), within: Duration::from_secs(1) }
     }
 
-    /// Waits until all earlier changes are written, however long the disk takes.
+    /// Waits until all changes so far are written, however long that takes.
     ///
     /// # Errors
     ///
-    /// [`StoreError::Write`]: it will be tried again. [`StoreError::Closed`].
+    /// [`StoreError::Write`] if the write failed, which will be tried again; [`StoreError::Closed`] if the persister is
+    /// closed.
     pub async fn flush(&self) -> Result<(), StoreError> {
         self.flush_loop.next().await
     }
 
-    /// Forgets a tenant in the limiter ([`Limiter::forget`]) and in the store. Waits until the store has removed it.
+    /// Drops the usage of a tenant in the limiter ([`Limiter::forget`]) and in the store. Waits until the store has
+    /// removed it.
     ///
     /// # Errors
     ///
-    /// As [`flush`](Self::flush). The limiter has then forgotten the tenant, and the store will remove it later.
+    /// The errors of [`flush`](Self::flush). In that case the usage is dropped in the limiter, and the store will
+    /// remove it later.
     pub async fn forget(&self, tenant: &str) -> Result<(), StoreError> {
         let _one = self.forgetting.lock().await;
         self.limiter.forget(tenant).await;
@@ -94,7 +97,7 @@ impl BalancePersister {
     ///
     /// # Errors
     ///
-    /// [`StoreError::Write`]: the rest is lost.
+    /// [`StoreError::Write`] if the write failed. The remaining changes are then lost.
     pub async fn close(self) -> Result<(), StoreError> {
         self.flush_loop.close();
         self.flush_loop.ended().await
@@ -120,24 +123,24 @@ impl BalancePersisterBuilder {
         self
     }
 
-    /// Sets the time that a write may take, with its repetitions, before calls are refused: 1 s by default.
+    /// Sets the time that a write may take, including its repetitions, before calls are refused: 1 s by default.
     pub fn within(mut self, longest: Duration) -> Self {
         self.within = longest;
         self
     }
 
-    /// Puts back what the store holds, and **starts a thread** that writes what changes from now on. It ends when the
-    /// persister is closed. Dropped, it writes the rest and ends by itself, and no caller waits for it. A limiter has one
-    /// persister, and a store has one.
+    /// Restores the balances in the store, and **starts a thread** that writes later changes. The thread ends when the
+    /// persister is closed. If the persister is dropped instead, the thread writes the remaining changes and ends in
+    /// the background. Use one persister for a limiter and for a store.
     ///
-    /// This reads the whole store, so it blocks for as long as the disk takes.
+    /// The method reads the whole store, and blocks until the disk has answered.
     ///
     /// # Errors
     ///
-    /// [`StoreError::Read`] and [`StoreError::Write`]; and if there can be no thread.
+    /// [`StoreError::Read`] and [`StoreError::Write`], the latter also if the thread cannot be started.
     pub fn start(self, limiter: &Limiter) -> Result<BalancePersister, StoreError> {
         self.store.prune(limiter.0.now().saturating_sub(KEPT))?;
-        // A window that is over and owes nothing delays no call, and is not loaded.
+        // A window that has ended and has no debt affects no call, so it is not loaded.
         let now = limiter.0.now();
         let counts = |balance: &Balance| !balance.window.is_blank_at(now);
         block_on(limiter.restore(self.store.balances()?.into_iter().filter(counts)));

@@ -1,4 +1,4 @@
-//! The thread that writes a limiter's balances into a store, and its handle.
+//! Thread that writes a limiter's balances to a store, and its handle.
 
 mod flush_loop;
 mod handle;

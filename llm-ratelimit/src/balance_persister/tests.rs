@@ -14,7 +14,7 @@ use crate::{
     store::{Backend, Changes},
 };
 
-/// A disk that can break and can hang.
+/// Disk that can fail or hang.
 #[derive(Debug)]
 struct Disk {
     store: Store,
@@ -99,7 +99,7 @@ async fn persister_failing_write_refuses_calls() {
     disk.broken.store(false, SeqCst);
     persister.flush().await.unwrap();
     while spend(&limiter, "acme") == Err(Reason::Unrecorded) {
-        // A round may be running again.
+        // A round may still be running.
         persister.flush().await.unwrap();
     }
 }

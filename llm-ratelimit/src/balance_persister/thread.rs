@@ -11,15 +11,15 @@ struct Writer {
     flush_loop: Arc<FlushLoop>,
     every: Duration,
     within: Duration,
-    /// Changes that are not written yet. At most one for each window that the limiter has, or has forgotten since a
-    /// write failed.
+    /// Changes that are not written yet: at most one for each window that the limiter has, or has dropped since a write
+    /// failed.
     pending: Changes,
-    /// Tenants that must be removed from the store.
+    /// Tenants to be removed from the store.
     forgotten: Vec<String>,
     failing: bool,
 }
 
-/// Guard that reports the end of the thread once everything that the thread held is released.
+/// Guard that reports the end of the thread, after everything that the thread owned has been dropped.
 struct End {
     limiter: Limiter,
     flush_loop: Arc<FlushLoop>,

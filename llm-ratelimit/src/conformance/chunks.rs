@@ -1,4 +1,5 @@
-//! Several processes that decide from chunks: together no more passes than a limit allows, and all that was used counts.
+//! Test of several processes that decide from chunks: together they admit no more than a limit allows, and all usage is
+//! counted.
 
 use proptest::prelude::*;
 
@@ -15,7 +16,7 @@ use crate::{
 };
 
 const SECOND: u64 = 1_000_000_000;
-/// The limits: a bucket, a window and slots.
+/// Limits under test: a bucket, a window and slots.
 const LIMITS: [&str; 3] = ["600 tokens/minute burst 100", "2000 tokens/day", "5 concurrent"];
 const BUCKET: Rate = Rate { amount: 600, period: 60 * SECOND, burst: 100 };
 const WINDOW: u64 = 2_000;
@@ -34,11 +35,11 @@ struct Granted {
     process: usize,
     holds: Holds,
     tokens: u64,
-    /// Number among all that were granted.
+    /// Number of the call among all granted calls.
     number: usize,
 }
 
-/// Processes, what runs over them, and what was granted when, with what was used of it.
+/// Processes, the calls that run on them, and the granted calls with their times and usage.
 struct Fleet {
     processes: [RedisAccounts; 3],
     rules: Rules,
@@ -102,18 +103,18 @@ impl Fleet {
         self.processes[process].settle(&holds, &settlement, self.now, &[]);
     }
 
-    /// Returns what was granted and used since a time.
+    /// Returns the sum of granted and used amounts since a time.
     fn total(&self, since: u64) -> u64 {
         self.log.iter().filter(|(at, _)| *at >= since).map(|(_, tokens)| tokens).sum()
     }
 
-    /// Returns true if the bucket held everything that was used, had each call taken that from the start.
+    /// Returns `true` if a bucket would have held all used amounts if each call had taken its used amount at the start.
     fn fits_in_bucket(&self) -> bool {
         let mut bucket = Bucket::new(BUCKET, 0);
         self.log.iter().all(|(at, tokens)| {
             bucket.drain(BUCKET, *at);
             bucket.take(*tokens);
-            // The script calculates with fractions of a microsecond.
+            // The script computes with fractions of a microsecond.
             bucket.volume().amount(BUCKET) <= BUCKET.burst + 1
         })
     }
@@ -143,7 +144,7 @@ proptest! {
         let balances = block_on(fleet.processes[0].export(false, &Names::default())).expect("they can be read");
         let counted: Vec<_> = balances.iter().map(|balance| (balance.spent(), balance.reserved())).collect();
         let Some((at, _)) = fleet.log.last() else { return Ok(()) };
-        // The window of the last grant is the one that the accounts have. What later windows used is nothing.
+        // The accounts have the window of the last grant. Later windows have no usage.
         let used = fleet.total(at / day * day);
         let is_over = fleet.now / day > at / day;
         prop_assert!(counted == [(used, 0)] || (is_over && counted == [(0, 0)]), "{counted:?}, and {used} was used");

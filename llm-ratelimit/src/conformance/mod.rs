@@ -1,4 +1,4 @@
-//! The suite that every implementation of [`Accounts`] has to pass. A new one is added to [`implementations`].
+//! Test suite that every implementation of [`Accounts`] must pass. Add a new implementation to [`implementations`].
 
 #![expect(clippy::disallowed_methods, reason = "tests spawn callers and look at how large they are to be")]
 
@@ -16,11 +16,11 @@ use llm_core::{ManualClock, Usage};
 use self::round_trip::RoundTrips;
 use crate::{Demand, Settlement, account_table::AccountTable, accounts::Accounts};
 
-/// Makes empty accounts.
+/// Function that creates empty accounts.
 type Make = fn() -> Box<dyn Accounts>;
 
-/// Returns all implementations by name. Servers with TLS, and a Cluster, which takes seconds to form, are among them in full
-/// sizes.
+/// Returns all implementations by name. Servers with TLS, and a Cluster, which takes seconds to form, are included only
+/// at full size.
 fn implementations() -> Vec<(&'static str, Make)> {
     let mut all: Vec<(_, Make)> = vec![
         ("memory", || Box::new(AccountTable::new(1_000))),
@@ -37,7 +37,7 @@ fn implementations() -> Vec<(&'static str, Make)> {
     all
 }
 
-/// Returns true if the large sizes are wanted.
+/// Returns `true` if the large sizes are requested.
 fn is_full() -> bool {
     std::env::var("LLM_FULL").is_ok_and(|full| full == "1")
 }

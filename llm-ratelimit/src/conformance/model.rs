@@ -1,5 +1,6 @@
-//! Random quotas, demands, settlements, cancellations, plan changes and leaps of time, back and forth, against a model that keeps a log of
-//! all calls and adds it up anew for every decision. Through every implementation of accounts.
+//! Property test with random quotas, demands, settlements, cancellations, plan changes and jumps of the clock in both
+//! directions, through every implementation of accounts. The model keeps a log of all calls and adds it up for every
+//! decision.
 
 use std::time::Duration;
 
@@ -18,7 +19,7 @@ enum Step {
         tenant: usize,
         tokens: u64,
     },
-    /// Settles with this percentage of the reserved tokens.
+    /// Settles a call with this percentage of its reserved tokens.
     Settle {
         which: usize,
         percent: u64,
@@ -32,7 +33,7 @@ enum Step {
     Pass {
         millis: u64,
     },
-    /// The clock is set back.
+    /// Sets the clock back.
     Back {
         millis: u64,
     },
@@ -42,17 +43,17 @@ enum Step {
     },
 }
 
-/// A call as the log has it.
+/// Call in the log.
 #[derive(Clone, Copy, Debug)]
 struct Entry {
     tenant: usize,
-    /// When, as its bucket counts.
+    /// Time of the call by the clock of its bucket.
     at: u64,
-    /// The day whose books have it.
+    /// Day whose window counts the call.
     day: u64,
-    /// Tokens that it takes: reserved, or used once it has ended.
+    /// Tokens that the call takes: reserved ones, or used ones once it has ended.
     tokens: u64,
-    /// Requests that it takes.
+    /// Requests that the call takes.
     requests: u64,
     running: bool,
 }
@@ -60,14 +61,14 @@ struct Entry {
 const TENANTS: [&str; 2] = ["a", "b"];
 const DAY: u64 = 86_400_000;
 
-/// State of a tenant beside the log.
+/// State of a tenant that the log does not contain.
 #[derive(Clone, Copy, Debug, Default)]
 struct Tenant {
-    /// When it was last looked at, in milliseconds since the test began.
+    /// Time at which the tenant was last used, in milliseconds since the test began.
     seen: u64,
-    /// Time that its bucket has drained. Time that was set back counts once more.
+    /// Total time for which its bucket has drained. If the clock is set back, the same time counts again.
     drained: u64,
-    /// The latest day that it has seen.
+    /// Latest day in which the tenant was used.
     day: u64,
 }
 
@@ -75,7 +76,7 @@ impl Tenant {
     fn look(&mut self, now: u64) {
         match now.checked_sub(self.seen) {
             Some(passed) => self.drained += passed,
-            // Another thread's clock may be late by that much.
+            // The clock of another thread may be late by that much.
             None if self.seen - now < 1_000 => return,
             None => {}
         }
@@ -96,7 +97,8 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// Returns plans with a limit for all together, which is never reached, so that several accounts decide.
+/// Returns plans with an additional limit for all tenants together, which is never reached, so that several accounts
+/// take part in a decision.
 fn plans(tokens: u64, slots: usize, (rate, burst): (u64, u64), several: bool) -> Plans {
     let each = [format!("{tokens} tokens/day"), format!("{slots} concurrent"), format!("{rate}/minute burst {burst}")];
     let plans = Plans::uniform(each.iter().map(String::as_str)).expect("they are right");
@@ -104,8 +106,8 @@ fn plans(tokens: u64, slots: usize, (rate, burst): (u64, u64), several: bool) ->
     if several { plans.limit(wide).expect("it is right") } else { plans }
 }
 
-/// Returns true if a bucket that drains as it should has room for one more, in hindsight. It counts thousandths of a
-/// request.
+/// Returns `true` if a correctly draining bucket has room for one more request, computed from the log. It counts
+/// thousandths of a request.
 fn bucket_has_room(log: &[Entry], tenant: usize, now: u64, (rate, burst): (u64, u64)) -> bool {
     let (mut level, mut at) = (0u64, 0);
     let drained = |from: u64, to: u64| (to - from) * rate;
@@ -116,7 +118,7 @@ fn bucket_has_room(log: &[Entry], tenant: usize, now: u64, (rate, burst): (u64, 
     level.saturating_sub(drained(at, now)) + 60_000 <= burst * 60_000
 }
 
-/// The day of a moment: noon is when the test began.
+/// Returns the day of a time. The test begins at noon.
 fn day(at: u64) -> u64 {
     (at + DAY / 2) / DAY
 }
@@ -136,7 +138,7 @@ fn reserve(limiter: &Limiter, tenant: &str, tokens: u64) -> Result<Reservation, 
     block_on(limiter.reserve(&ask(tenant).tokens(tokens, 0)))
 }
 
-/// A limiter, and the log of its calls.
+/// Limiter under test, and the log of its calls.
 struct Run {
     clock: ManualClock,
     limiter: Limiter,
@@ -146,13 +148,14 @@ struct Run {
     several: bool,
     tenants: [Tenant; 2],
     log: Vec<Entry>,
-    /// Running calls by their places in the log. The first two run throughout, so that no tenant is forgotten.
+    /// Running calls, by their positions in the log. The first two run throughout, so that no tenant is removed.
     open: Vec<(usize, Reservation)>,
     /// Milliseconds since the test began.
     now: u64,
-    /// The latest time from which the clock was set back.
+    /// Latest time from which the clock was set back.
     latest: u64,
-    /// True if a bucket may have taken back less than hindsight would: what has drained may be another tenant's.
+    /// True if a bucket may have taken back less than the model computes, because the drained part may be another
+    /// tenant's.
     gave_back: bool,
 }
 
@@ -189,7 +192,7 @@ impl Run {
         Ok(())
     }
 
-    /// Sets the clock back. Further back, a window is brought back.
+    /// Sets the clock back. After a large step, an earlier window becomes the current one again.
     fn set_back(&mut self, millis: u64, drains_once: bool) {
         self.latest = self.now.max(self.latest);
         self.gave_back |= drains_once;
@@ -231,7 +234,7 @@ impl Run {
         drop(reservation);
     }
 
-    /// Cancels all calls that run yet, and compares the tokens of the last day.
+    /// Cancels all calls that still run, and compares the tokens of the last day.
     fn check_usage(mut self) -> Result<(), TestCaseError> {
         for (at, reservation) in std::mem::take(&mut self.open) {
             self.log[at].tokens = 0;
@@ -267,7 +270,8 @@ proptest! {
             match step {
                 Step::Ask { tenant, tokens } => run.ask(tenant, tokens)?,
                 Step::Pass { millis } => run.now += millis,
-                // A refusal in Redis writes no time, so what is set back after it drains once: less, never more.
+                // A refusal in Redis does not write the time, so a bucket drains the repeated time once less there,
+                // never more often.
                 Step::Back { millis } => run.set_back(millis, name == "redis"),
                 Step::Plan { tokens, slots } => run.plan(tokens, slots),
                 Step::Settle { which, percent } => run.settle(which, percent),
@@ -279,7 +283,7 @@ proptest! {
         run.check_usage()?;
     }
 
-    /// Checks that a refused call does not fit before the time that the refusal says, and fits then.
+    /// Checks that a refused call does not fit before the time that the refusal states, and fits at that time.
     #[test]
     fn retry_after_is_the_time_that_fits(
         (_, make) in prop::sample::select(implementations()),
@@ -300,7 +304,7 @@ proptest! {
         }
         if let Err(refusal) = take(tokens) {
             let after = refusal.retry_after().expect("it will fit");
-            // The clock shows whole microseconds.
+            // The clock has a resolution of a microsecond.
             let early = Duration::from_micros(u64::try_from(after.as_micros()).expect("soon").saturating_sub(1));
             clock.advance(early);
             prop_assert!(take(tokens).is_err() || after < Duration::from_micros(2), "it fits {after:?} too early");
@@ -309,7 +313,7 @@ proptest! {
         }
     }
 
-    /// Nothing that is used more than reserved is lost: the windows after pay for it, to the last token.
+    /// Usage beyond the reservation is never lost: the following windows pay it, to the last token.
     #[test]
     fn debt_every_excess_is_paid(
         (_, make) in prop::sample::select(implementations()),

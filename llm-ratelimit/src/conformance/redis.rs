@@ -12,7 +12,7 @@ use super::{
 };
 use crate::redis::{accounts_on_cluster, accounts_on_one_server, accounts_with_tls};
 
-/// Compares until so many decisions have been made.
+/// Compares decisions until `decisions` of them have been made.
 fn compare_decisions(make: Make, decisions: u64) {
     let mut made = 0;
     let mut runner = TestRunner::new_with_rng(

@@ -1,4 +1,4 @@
-//! Accounts behind a round trip, as those of another process are.
+//! Accounts behind a simulated round trip, like those in another process.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use crate::{
     window::ImportMode,
 };
 
-/// Accounts in memory, whose decisions and other results come only after a permit of the line.
+/// Accounts in memory whose decisions and other results arrive only with a permit from `line`.
 #[derive(Debug)]
 pub(super) struct RoundTrips {
     table: AccountTable,
@@ -22,12 +22,12 @@ pub(super) struct RoundTrips {
 }
 
 impl RoundTrips {
-    /// The line is always free.
+    /// Creates accounts whose round trips take no time.
     pub(super) fn new() -> Self {
         Self::over(Arc::new(Semaphore::new(Semaphore::MAX_PERMITS)))
     }
 
-    /// Creates accounts of which each result takes a permit of this line.
+    /// Creates accounts of which each result takes a permit from `line`.
     pub(super) fn over(line: Arc<Semaphore>) -> Self {
         Self { table: AccountTable::new(1_000), line }
     }

@@ -1,5 +1,6 @@
-//! Random demands (of nothing, too), settlements of every kind and however late, leaps of time over windows, plan changes,
-//! tenants that are forgotten and restarts: an implementation does at each step what the accounts in memory do.
+//! Property test with random demands (also of nothing), settlements of every kind and at any time, jumps of time across
+//! windows, plan changes, removed tenants and restarts. After each step an implementation must show the same as the
+//! accounts in memory.
 
 use std::{
     sync::{Arc, Mutex},
@@ -33,14 +34,14 @@ pub(super) enum Step {
     Restart,
 }
 
-/// Carries balances over a restart.
+/// Function that carries balances over a restart.
 type Carry = fn(Vec<Balance>) -> Vec<Balance>;
 
 const TENANTS: [&str; 3] = ["a", "b", "c"];
 const HOUR: u64 = 3_600_000_000_000;
 const MICRO: Duration = Duration::from_micros(1);
 
-/// Plans one after the other: limits change, come and go, over several scopes and all kinds of windows.
+/// Consecutive plans: limits change, appear and disappear, over several scopes and all kinds of windows.
 const PLANS: [(&[&str], &[&str]); 3] = [
     (&["100 tokens/hour", "$1/day", "2 concurrent", "30/minute burst 5"], &["400 tokens/hour per model"]),
     (&["250 tokens/hour", "3 concurrent", "500 input tokens/week", "4 photos/month"], &["$3/day"]),
@@ -50,7 +51,7 @@ const PLANS: [(&[&str], &[&str]); 3] = [
 /// Debts and alert shares, in order.
 type Told = Vec<u64>;
 
-/// Accounts of one implementation, and the calls that run over them.
+/// Accounts of one implementation, with the calls that run on them.
 pub(super) struct Subject {
     make: Make,
     carry: Carry,
@@ -58,11 +59,11 @@ pub(super) struct Subject {
     names: Names,
     rules: Rules,
     running: Vec<Holds>,
-    /// Consequences that became known after a settlement was sent.
+    /// Results of settlements that became known later.
     late: Arc<Mutex<Told>>,
 }
 
-/// Visible result of a decision, without the place of its account.
+/// Visible result of a decision, without the position of its account.
 type Shown = (Option<Blocked>, Vec<(u32, u64)>, LimitStatuses);
 
 fn plans(which: usize) -> Plans {
@@ -92,7 +93,7 @@ impl Subject {
             block_on(round_trip);
         }
         let held = decision.held.holds.iter().map(|hold| (hold.counter, hold.amount)).collect();
-        // Where accounts are kept is an implementation's own affair.
+        // The position of an account depends on the implementation.
         let blocked = decision.blocked.map(|blocked| Blocked { account_ref: None, ..blocked });
         if blocked.is_none() {
             self.running.push(std::mem::take(&mut decision.held.holds));
@@ -106,7 +107,7 @@ impl Subject {
         }
         let holds = self.running.swap_remove(which % self.running.len());
         let mut told = consequences(&self.accounts.settle(&holds, settlement, now, &[50, 80, 100]));
-        // What has been sent is counted before balances are read.
+        // Pending messages are counted before balances are read.
         self.exported();
         told.append(&mut self.late.lock().expect("no test panics with it"));
         told.sort_unstable();
@@ -122,14 +123,14 @@ impl Subject {
         block_on(self.accounts.export(false, &self.names)).expect("they can be read")
     }
 
-    /// Returns the balances that the accounts hold, sorted.
+    /// Returns the balances in the accounts, sorted.
     fn balances(&self) -> Vec<String> {
         let balances = self.exported();
         let holds = balances.iter().filter(|balance| balance.used() > 0 || balance.debt() > 0);
         let text = |balance: &Balance| {
             let mut balance = balance.clone();
             if balance.window.carried == 0 {
-                // Nothing was carried over from the window before, so nothing can go back to it.
+                // Nothing was carried over from the previous window, so nothing can be returned to it.
                 balance.window.before = 0;
             }
             format!("{balance:?}")
@@ -139,7 +140,7 @@ impl Subject {
         texts
     }
 
-    /// Calls that run lose what they hold.
+    /// Restarts the implementation. Running calls lose the amounts that they hold.
     fn restart(&mut self) {
         let kept = (self.carry)(self.exported());
         self.accounts = connected(self.make, &self.late);
@@ -148,7 +149,7 @@ impl Subject {
     }
 }
 
-/// Makes accounts that tell what becomes known later.
+/// Creates accounts that report results which become known later.
 fn connected(make: Make, late: &Arc<Mutex<Told>>) -> Box<dyn Accounts> {
     let (accounts, late) = (make(), Arc::clone(late));
     accounts.connect(Box::new(move |settled| {
@@ -162,7 +163,7 @@ fn consequences(settled: &Settled) -> Told {
     settled.debts.iter().map(|(_, debt)| *debt).chain(reached).collect()
 }
 
-/// Returns true if two statuses differ by no more than a microsecond of time.
+/// Returns `true` if the times in two statuses differ by at most a microsecond.
 fn alike(ours: &LimitStatuses, theirs: &LimitStatuses) -> bool {
     let near = |(a, b): (LimitStatus, LimitStatus)| {
         a.reset.abs_diff(b.reset) <= MICRO && LimitStatus { reset: b.reset, ..a.clone() } == b
@@ -170,7 +171,7 @@ fn alike(ours: &LimitStatuses, theirs: &LimitStatuses) -> bool {
     ours.iter().count() == theirs.iter().count() && ours.iter().zip(theirs.iter()).all(near)
 }
 
-/// Returns true if two decisions differ by no more than a microsecond of waiting.
+/// Returns `true` if the waiting times of two decisions differ by at most a microsecond.
 fn decided_alike(ours: &Shown, theirs: &Shown) -> bool {
     let is_near = match (ours.0, theirs.0) {
         (Some(a @ Blocked { wait: Wait::Nanos(ours), .. }), Some(b @ Blocked { wait: Wait::Nanos(theirs), .. })) => {
@@ -216,7 +217,7 @@ pub(super) fn in_memory() -> Box<dyn Accounts> {
     Box::new(AccountTable::new(1_000))
 }
 
-/// Through the store of balances, as a persister does it.
+/// Carries balances over a restart through the store, as a persister does.
 fn stored(store: &Store, balances: Vec<Balance>) -> Vec<Balance> {
     store.put(balances).expect("it can be written");
     store.balances().expect("it can be read")
@@ -236,7 +237,7 @@ fn carried_by_file(balances: Vec<Balance>) -> Vec<Balance> {
     Store::file(&path).expect("it can be opened").balances().expect("it can be read")
 }
 
-/// Takes the same steps with both subjects, and compares their visible results.
+/// Takes the same steps with both subjects, and compares the visible results.
 pub(super) fn compare(mut ours: Subject, mut theirs: Subject, steps: Vec<Step>) -> Result<(), TestCaseError> {
     let mut at = DecisionTime { now: NOON * 1_000_000_000, per_mille: 1_000 };
     for step in steps {
@@ -281,7 +282,7 @@ proptest! {
         compare(Subject::new(in_memory, carried_by_memory), Subject::new(make, carried_by_memory), steps)?;
     }
 
-    /// Nothing that is spent, reserved or owed is lost or doubled on the way through a store.
+    /// Spent, reserved and owed amounts are neither lost nor doubled when they go through a store.
     #[test]
     fn conformance_import_keeps_all_that_counts(steps in prop::collection::vec(step(), 1..60)) {
         let mut subject = Subject::new(in_memory, carried_by_memory);

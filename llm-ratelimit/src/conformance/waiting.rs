@@ -1,4 +1,4 @@
-//! Calls that wait for room in accounts behind a round trip.
+//! Tests of calls that wait for room in accounts behind a round trip.
 
 use std::{sync::Arc, time::Duration};
 
@@ -11,7 +11,7 @@ use tokio::{
 use super::{ask, noon, round_trip::RoundTrips, used};
 use crate::{Limiter, Plans, Reason, Refusal, Waiting};
 
-/// One call at a time, and a line that the test holds.
+/// Creates a limiter that allows one call at a time, and the semaphore by which the test controls round trips.
 fn one_at_a_time(permits: usize) -> (Limiter, Arc<Semaphore>) {
     let line = Arc::new(Semaphore::new(permits));
     let plans = Plans::uniform(["1 concurrent"]).expect("they are right");
@@ -21,7 +21,7 @@ fn one_at_a_time(permits: usize) -> (Limiter, Arc<Semaphore>) {
     (builder.build().expect("they are right"), line)
 }
 
-/// A call that reserves, and settles at once.
+/// Starts a call that reserves, and settles at once.
 fn call(limiter: &Limiter) -> JoinHandle<Result<(), Refusal>> {
     let limiter = limiter.clone();
     tokio::spawn(async move {

@@ -1,4 +1,4 @@
-//! Reserving and settling.
+//! Reservation and settlement of calls.
 
 use std::{
     borrow::Cow,
@@ -24,7 +24,7 @@ use crate::{
 };
 
 impl Inner {
-    /// Reserves at once or not at all, from what this process knows, and reports a refusal.
+    /// Reserves without waiting, by the data of this process alone, and reports a refusal.
     pub(crate) fn try_reserve(self: &Arc<Self>, demand: &Demand) -> Result<Reservation, Refusal> {
         let mut rules = self.rules.read();
         let plan = rules.of(&demand.tenant);
@@ -101,8 +101,8 @@ impl Inner {
         reservation
     }
 
-    /// Refuses a call that must be refused even if there is room. Otherwise returns the cost, if the demand states none
-    /// and a limit counts money.
+    /// Returns a refusal for a call that must be refused even if there is room. Otherwise returns the cost, if a limit
+    /// counts money and the demand states no cost.
     #[inline]
     fn admit(&self, demand: &Demand, plan: &Arc<PlanRules>) -> Result<Option<Usd>, Refusal> {
         let cost = self.missing_cost(demand, plan)?;
@@ -112,8 +112,8 @@ impl Inner {
         }
     }
 
-    /// Grants a call that has taken what it needs. It leaves a decision where it is, because copying a reservation takes longer
-    /// than a part of the decision. The queue must not be locked: see [`obstacle`](Self::obstacle).
+    /// Grants a call that has taken all that it needs. The decision stays where it is, because copying a reservation
+    /// would take longer than some of its steps. The queue must not be locked: see [`obstacle`](Self::obstacle).
     #[inline]
     fn conclude(self: &Arc<Self>, request: &DecisionRequest<'_>, decision: &mut Decision) -> Result<(), Obstacle> {
         match (decision.refused, &decision.blocked) {
@@ -129,8 +129,8 @@ impl Inner {
         }
     }
 
-    /// Returns the reason for a refusal and the time until a retry, which includes the time of the calls that wait. The
-    /// queue must not be locked.
+    /// Returns the reason for a refusal, and the time until a retry, which includes the time for the calls that already
+    /// wait. The queue must not be locked.
     fn obstacle(&self, demand: &Demand, statuses: &LimitStatuses, blocked: &Blocked) -> Obstacle {
         let reason = match blocked.wait {
             Wait::Ever if demand.is_unbounded() => return (Reason::Unbounded, None),
@@ -149,8 +149,8 @@ impl Inner {
         self.hold(request, held);
     }
 
-    /// Makes a call hold the amounts that it took until it is settled. If it holds money, it keeps the models that
-    /// price it.
+    /// Makes a call hold the amounts that it took until it is settled. If these include money, the call keeps the
+    /// models by which it is priced.
     #[inline]
     fn hold(self: &Arc<Self>, request: &DecisionRequest<'_>, held: &mut Held) {
         if request.plan.priced {
@@ -159,7 +159,7 @@ impl Inner {
         held.limiter = Some(Arc::<Self>::clone(self));
     }
 
-    /// Turns a reservation that was made while the limiter closed into a refusal, and counts refusals.
+    /// Turns a reservation that was made while the limiter was being closed into a refusal, and counts refusals.
     pub(crate) fn report(&self, outcome: &mut Result<Reservation, Refusal>) {
         if let Some(refusal) = outcome.as_ref().ok().and_then(|reservation| self.withdraws(reservation)) {
             *outcome = Err(refusal);
@@ -169,7 +169,7 @@ impl Inner {
         }
     }
 
-    /// Returns a refusal if the limiter was closed after the call took its amounts, which go back because `close` does
+    /// Returns a refusal if the limiter was closed after the call took its amounts. These go back, because `close` does
     /// not wait for them.
     #[inline]
     fn withdraws(&self, reservation: &Reservation) -> Option<Refusal> {
@@ -177,7 +177,7 @@ impl Inner {
         is_closed.then(|| Refusal::new(Reason::Closed, reservation.limit_statuses().clone()))
     }
 
-    /// Reports the consequences of a settlement, and serves waiting calls.
+    /// Reports the results of a settlement, and serves waiting calls.
     pub(crate) fn conclude_settlement(self: &Arc<Self>, settled: Settled) {
         let Settled { alerts, debts, awaited } = settled;
         for (kind, amount) in debts {
@@ -189,7 +189,7 @@ impl Inner {
         if self.closed.load(SeqCst) {
             self.settled.notify_waiters();
         }
-        // Last, because a sink is code of the application and may panic.
+        // Events are emitted last, because a sink is code of the application and may panic.
         alerts.iter().for_each(|alert| self.emit(alert));
     }
 
@@ -208,14 +208,14 @@ impl Inner {
 
 impl Settle for Inner {
     fn settle(self: Arc<Self>, holds: &[Hold], settlement: &Settlement) {
-        // Only a bucket that gets an amount back, or is charged more, needs the time.
+        // The time is needed only for a bucket that gets an amount back or is charged more.
         let moved = holds.iter().any(|hold| hold.is_moved_by(settlement));
         let now = if moved { self.now() } else { 0 };
         let settled = self.accounts.settle(holds, settlement, now, &self.alert_shares);
         self.conclude_settlement(settled);
     }
 
-    /// Returns the cost of a model's usage by the price table, or at the assumed price.
+    /// Returns the cost of a model's usage by the price table, otherwise by the assumed price.
     fn cost(&self, model: &str, options: &PriceOptions, usage: &Usage) -> Option<Usd> {
         if !usage.is_plausible() {
             return None;
@@ -239,7 +239,7 @@ fn refusal(Decision { statuses, blocked, cause, .. }: Decision, (reason, retry_a
     refusal
 }
 
-/// Adds a missing cost to a demand.
+/// Adds the computed cost to a demand that states none.
 #[inline]
 fn priced(demand: &Demand, cost: Option<Usd>) -> Cow<'_, Demand> {
     cost.map_or(Cow::Borrowed(demand), |cost| Cow::Owned(demand.clone().cost(cost)))

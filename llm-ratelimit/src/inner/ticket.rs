@@ -29,11 +29,10 @@ impl Ticket {
         Self { inner, waiter }
     }
 
-    /// Waits for the outcome, until the longest wait is over or the call's deadline has passed, which may move in
-    /// between.
+    /// Waits for the outcome, at most for the longest wait and until the call's deadline, which may move meanwhile.
     ///
-    /// It also decides by itself after 1 s, 2 s, 4 s, …, because the task of the queue's first call may hold its future
-    /// without polling it.
+    /// The call also asks for a decision itself after 1 s, 2 s, 4 s, …, because the task of the queue's first call may
+    /// keep its future without polling it.
     pub(super) async fn wait(self) -> Result<Reservation, Refusal> {
         let mut timeout = Duration::from_secs(1);
         loop {
@@ -47,7 +46,7 @@ impl Ticket {
             if Instant::now() >= look {
                 timeout = (timeout * 2).min(Duration::from_secs(60));
             }
-            // The alarm has rung. Serving the queue sets the next one, for the call that is first then.
+            // The alarm's time has come. Serving the queue sets the next alarm, for the call that is then the first.
             self.waiter.clear_alarm();
             if let Some(place) = self.waiter.place() {
                 self.inner.serve(place.account_ref).await;
@@ -84,7 +83,7 @@ impl Ticket {
         }
     }
 
-    /// Leaves the queue because the wait is over, unless the call was served at the last moment.
+    /// Leaves the queue because the waiting time is over, unless the call was served at the last moment.
     async fn give_up(&self) -> Result<Reservation, Refusal> {
         self.inner.abandon(&self.waiter);
         self.conclude(self.waiter.take_outcome().unwrap_or(Outcome::TakenOut(Reason::TooLate))).await
@@ -101,7 +100,7 @@ impl Ticket {
 impl Drop for Ticket {
     fn drop(&mut self) {
         self.inner.abandon(&self.waiter);
-        // Outside of all locks, because dropping a reservation that was granted in between gives its room back.
+        // Outside of all locks, because dropping a reservation that was granted meanwhile returns its room.
         drop(self.waiter.take_outcome());
     }
 }

@@ -1,4 +1,4 @@
-//! Turns: decisions for waiting calls, one at a time in each queue.
+//! Turns: decisions about waiting calls, of which only one is made at a time in each queue.
 
 use std::sync::Arc;
 
@@ -10,9 +10,9 @@ use crate::{
     queue::{AccountRefs, After, Place, Waiter, alarm},
 };
 
-/// Turn of the first call in a queue. Its decision is made outside of the queues' lock, so calls may join and leave in
-/// between, this one too. There is one turn at a time in each queue. If it is dropped without a conclusion, the turn
-/// passes to the call that is first then.
+/// Turn of the first call in a queue, in which a decision about the call is made. The decision is made outside of the
+/// queues' lock, so calls (this one too) may join and leave meanwhile. A queue has one turn at a time. If a turn is
+/// dropped without a conclusion, the next turn is that of the call which is then the first.
 pub(super) struct Turn<'a> {
     inner: &'a Arc<Inner>,
     account_ref: AccountRef,
@@ -22,8 +22,8 @@ pub(super) struct Turn<'a> {
 }
 
 impl<'a> Turn<'a> {
-    /// Begins the turn of the first call in a queue. `None` if the queue is empty, or if another turn runs, which then
-    /// decides once more.
+    /// Begins the turn of the first call in a queue. Returns `None` if the queue is empty, or if another turn runs,
+    /// which then decides once more.
     pub(super) fn begin(inner: &'a Arc<Inner>, account_ref: AccountRef) -> Option<Self> {
         let mut queues = inner.queue.lock();
         let queue = queues.lines.get_mut(&account_ref)?;
@@ -39,12 +39,12 @@ impl<'a> Turn<'a> {
         &self.waiter.demand
     }
 
-    /// Gives the call its outcome, or moves it to the queue where it must wait. Adds the queues that must be served
-    /// next to `after`: this one is among them unless its first call has no room.
+    /// Gives the call its outcome, or moves it to the queue in which it must wait. Adds to `due` the queues that must
+    /// be served next. This queue is one of them, unless its first call has no room.
     pub(super) fn conclude(mut self, outcome: Result<Reservation, Refusal>, due: &mut AccountRefs) {
         self.is_over = true;
         let mut after = After::default();
-        // Dropped outside of the lock, because dropping a reservation gives room back.
+        // Dropped outside of the lock, because dropping a reservation returns its room.
         let _unneeded = self.apply(outcome, &mut after);
         due.append(&mut after.drain);
         self.inner.finish(after);
@@ -67,7 +67,8 @@ impl<'a> Turn<'a> {
                 return Some(outcome);
             }
             Some((_, blocked)) => {
-                // The call had its turn here, but another account has no room: it moves to that account's queue.
+                // This account had room for the call, but another one has none, so the call moves to the queue of that
+                // account.
                 queue.remove(place);
                 queues.leave(&waiter.demand);
                 let plan = inner.rules.of(&waiter.demand.tenant);

@@ -1,7 +1,7 @@
 //! Waiting for room.
 //!
-//! A call that gives an amount back to an account drains the account's queue. Decisions are made outside of the queues'
-//! lock, one at a time for each queue: see [`Turn`].
+//! When a call returns an amount to an account, the calls in the account's queue are served. Decisions are made outside
+//! of the queues' lock, one at a time for each queue: see [`Turn`].
 
 use std::{sync::Arc, task::Waker, time::Duration};
 
@@ -20,7 +20,7 @@ use crate::{
 };
 
 impl Inner {
-    /// Reserves, and waits if there is no room and waiting is allowed.
+    /// Reserves. If there is no room and waiting is allowed, waits for it.
     pub(crate) async fn reserve_or_wait(self: &Arc<Self>, demand: &Demand) -> Result<Reservation, Refusal> {
         let outcome = self.reserve(demand, Standing::New).await;
         self.wait(demand, outcome).await
@@ -55,7 +55,7 @@ impl Inner {
         outcome
     }
 
-    /// Takes a place in a queue, or returns the reason why there is none.
+    /// Puts a call into a queue, or returns the reason why it cannot wait.
     fn join(
         self: &Arc<Self>,
         demand: &Demand,
@@ -83,9 +83,8 @@ impl Inner {
         Ok(ticket)
     }
 
-    /// Serves the calls of a queue for which there is room, and the queues that its calls move to. Where a decision
-    /// needs a round trip, the
-    /// first call's own task goes on.
+    /// Serves the calls of a queue for which there is room, and the queues that its calls move to. If a decision needs
+    /// a round trip, the task of the queue's first call continues.
     pub(crate) fn drain(self: &Arc<Self>, account_ref: AccountRef) {
         let mut due = AccountRefs::from_slice(&[account_ref]);
         while let Some(account_ref) = due.pop() {
@@ -97,7 +96,7 @@ impl Inner {
         }
     }
 
-    /// Serves a queue as [`drain`](Self::drain) does, and awaits decisions.
+    /// Serves a queue as [`drain`](Self::drain) does, and awaits decisions that need a round trip.
     pub(super) async fn serve(self: &Arc<Self>, account_ref: AccountRef) {
         let mut due = AccountRefs::from_slice(&[account_ref]);
         while let Some(account_ref) = due.pop() {
@@ -133,7 +132,7 @@ impl Inner {
         self.finish(after);
     }
 
-    /// Refuses all calls that wait.
+    /// Refuses all waiting calls.
     pub(crate) fn refuse_all(self: &Arc<Self>, reason: Reason) {
         let mut after = After::default();
         let mut lines = self.queue.lock();
@@ -149,7 +148,7 @@ impl Inner {
         self.finish(after);
     }
 
-    /// Removes a call from its queue because its caller dropped it.
+    /// Removes a call from its queue, because its caller dropped it.
     pub(super) fn abandon(self: &Arc<Self>, waiter: &Waiter) {
         let mut after = After::default();
         let mut lines = self.queue.lock();
@@ -165,7 +164,7 @@ impl Inner {
         self.finish(after);
     }
 
-    /// Serves queues and wakes tasks after the queues were unlocked.
+    /// Serves queues and wakes tasks, after the queues were unlocked.
     pub(super) fn finish(self: &Arc<Self>, after: After) {
         after.drain.into_iter().for_each(|account_ref| self.drain(account_ref));
         after.wake.into_iter().for_each(Waker::wake);

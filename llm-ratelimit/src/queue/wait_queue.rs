@@ -1,4 +1,4 @@
-//! The calls that wait for one account.
+//! Queue of the calls that wait for one account.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -12,9 +12,9 @@ use crate::{Demand, account_ref::AccountRef, rules::Rule};
 
 #[derive(Debug, Default)]
 pub(crate) struct WaitQueue {
-    /// Calls of interactive priority, and of background priority.
+    /// Waiting calls of interactive priority, and of background priority.
     classes: [Class; 2],
-    /// Number of interactive calls served in a row while background calls waited.
+    /// Number of consecutive interactive calls that were served while background calls waited.
     streak: u32,
     turn: TurnState,
 }
@@ -25,24 +25,24 @@ enum TurnState {
     #[default]
     Free,
     Runs,
-    /// A turn runs, and since it began an amount was given back that its decision may not have seen.
+    /// A turn runs, and its decision may not have seen an amount that was returned meanwhile.
     LooksAgain,
 }
 
 #[derive(Debug, Default)]
 struct Class {
     order: BTreeMap<(u64, u64), Arc<Waiter>>,
-    /// Start of the last call that was served.
+    /// Virtual start of the call that was served last.
     now: u64,
-    /// End of each tenant's last call, if it is later than `now`.
+    /// Virtual end of each tenant's last call, if it is later than `now`.
     ends: HashMap<Tenant, u64>,
 }
 
-/// One turn in this number is given to a background call.
+/// Number of served calls of which one is a background call.
 const TURNS: u32 = 16;
 
 impl WaitQueue {
-    /// Returns the place of a call with this share of the limit.
+    /// Returns the place of a call that needs this share of the limit.
     pub(crate) fn place(&self, account_ref: AccountRef, demand: &Demand, share: u64, number: u64) -> Place {
         let class = class_of(demand.priority);
         let Class { now, ends, .. } = &self.classes[class];
@@ -50,7 +50,7 @@ impl WaitQueue {
         Place { account_ref, class, start, number, share }
     }
 
-    /// Inserts a call at its place. Returns true if it is first.
+    /// Inserts a call at its place. Returns `true` if it is now the first.
     pub(crate) fn insert(&mut self, place: &Place, waiter: Arc<Waiter>) -> bool {
         let Class { order, now, ends } = &mut self.classes[place.class];
         if ends.len() > 2 * order.len() + 64 {
@@ -61,7 +61,7 @@ impl WaitQueue {
         self.first().is_some_and(|(first, _)| first == *place)
     }
 
-    /// Removes a call. Returns true if it was first.
+    /// Removes a call. Returns `true` if it was the first.
     pub(crate) fn remove(&mut self, place: &Place) -> bool {
         let first = self.first().is_some_and(|(first, _)| first == *place);
         self.classes[place.class].order.remove(&place.key());
@@ -76,14 +76,14 @@ impl WaitQueue {
         self.streak = if place.class == 0 && background_waits { self.streak + 1 } else { 0 };
     }
 
-    /// Begins a turn. Returns false if another turn runs, which then decides once more.
+    /// Begins a turn. Returns `false` if another turn runs, which then decides once more.
     pub(crate) fn begin_turn(&mut self) -> bool {
         let is_free = self.turn == TurnState::Free;
         self.turn = if is_free { TurnState::Runs } else { TurnState::LooksAgain };
         is_free
     }
 
-    /// Ends the running turn. Returns true if it must decide once more.
+    /// Ends the running turn. Returns `true` if it must decide once more.
     pub(crate) fn end_turn(&mut self) -> bool {
         std::mem::take(&mut self.turn) == TurnState::LooksAgain
     }
@@ -97,7 +97,7 @@ impl WaitQueue {
         })
     }
 
-    /// Returns the amount that the calls before a place need, in the same class. Only the first hundred calls are
+    /// Returns the amount that the calls before a place, in the same class, need. Only the first hundred calls are
     /// counted.
     pub(crate) fn before(&self, place: &Place, rule: &Rule) -> u64 {
         let before = self.classes[place.class].order.range(..place.key()).take(100);
@@ -110,7 +110,7 @@ impl WaitQueue {
         first.filter_map(|waiter| rule.amount(&waiter.demand)).fold(0, u64::saturating_add)
     }
 
-    /// Returns the call of a tenant whose turn would come last.
+    /// Returns the call of a tenant that would be served last.
     pub(crate) fn last_of(&self, tenant: &Tenant) -> Option<(Place, Arc<Waiter>)> {
         let last = self.classes.iter().rev().flat_map(|class| class.order.values().rev());
         let waiter = last.into_iter().find(|waiter| waiter.demand.tenant == *tenant)?;
@@ -137,7 +137,7 @@ impl WaitQueue {
     }
 }
 
-/// Returns the class of a priority. Interactive calls go first.
+/// Returns the class of a priority. Class 0, of interactive calls, is served first.
 fn class_of(priority: Priority) -> usize {
     usize::from(priority != Priority::Interactive)
 }

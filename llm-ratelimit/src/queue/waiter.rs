@@ -12,22 +12,22 @@ use tokio::time::Instant;
 use super::place::Place;
 use crate::{Demand, Reason, Refusal, Reservation};
 
-/// A waiting call, shared by its task and its queue.
+/// Waiting call, which its task and its queue share.
 pub(crate) struct Waiter {
     pub(crate) demand: Demand,
-    /// Time at which the wait ends at the latest, even if the call's deadline is later.
+    /// Time at which the wait ends at the latest, even if the deadline of the call is later.
     pub(crate) timeout: Instant,
     state: Mutex<State>,
 }
 
 #[derive(Default)]
 struct State {
-    /// Place in the queue; `None` after the call has left it.
+    /// Place in the queue; `None` after the call has left the queue.
     place: Option<Place>,
     waker: Option<Waker>,
     /// Time at which there may be room, if the call is the first of its queue.
     alarm: Option<Instant>,
-    /// True if the waiter's task has been woken to decide.
+    /// True if the call's task has been woken to decide by itself.
     is_summoned: bool,
     outcome: Option<Outcome>,
 }
@@ -52,7 +52,7 @@ impl Waiter {
         self.lock().place = place;
     }
 
-    /// Sets the time at which the first call of a queue decides again. Returns the waker to wake.
+    /// Sets the time at which the first call of a queue decides again. Returns the waker to be woken.
     pub(crate) fn alarm(&self, at: Option<Instant>) -> Option<Waker> {
         let mut state = self.lock();
         match state.alarm == at {
@@ -64,7 +64,7 @@ impl Waiter {
         }
     }
 
-    /// Ends the wait with an outcome. Returns the waker to wake.
+    /// Ends the wait with an outcome. Returns the waker to be woken.
     pub(crate) fn end(&self, outcome: Result<Reservation, Refusal>) -> Option<Waker> {
         let mut state = self.lock();
         state.place = None;
@@ -72,28 +72,28 @@ impl Waiter {
         state.waker.take()
     }
 
-    /// Refuses a call that has left its queue for this reason, unless a last decision finds room. Returns the waker to
-    /// wake.
+    /// Ends the wait of a call that was removed from its queue for this reason. It is refused, unless a last decision
+    /// finds room. Returns the waker to be woken.
     pub(crate) fn leave(&self, reason: Reason) -> Option<Waker> {
         let mut state = self.lock();
         state.outcome = Some(Outcome::TakenOut(reason));
         state.waker.take()
     }
 
-    /// Asks the call's task to decide. Returns the waker to wake.
+    /// Requests that the call's task decides. Returns the waker to be woken.
     pub(crate) fn summon(&self) -> Option<Waker> {
         let mut state = self.lock();
         state.is_summoned = true;
         state.waker.take()
     }
 
-    /// Returns true if the call has waited for the longest time, or its deadline has passed.
+    /// Returns `true` if the longest wait is over or the call's deadline has passed.
     pub(crate) fn is_late(&self) -> bool {
         let now = Instant::now();
         now >= self.timeout || self.demand.deadline.latest().is_some_and(|deadline| now >= deadline.into())
     }
 
-    /// Breaks with the outcome, or with `None` if the task must decide. Otherwise registers the waker and returns the
+    /// Breaks with the outcome, or with `None` if the task must decide. Otherwise registers the waker, and returns the
     /// time of the alarm.
     pub(crate) fn listen(&self, waker: &Waker) -> ControlFlow<Option<Outcome>, Option<Instant>> {
         let mut state = self.lock();

@@ -1,4 +1,4 @@
-//! Quotas as text.
+//! Parsing and printing of quotas.
 
 use std::{fmt, str::FromStr};
 
@@ -11,7 +11,7 @@ const NANOS: u64 = 1_000_000_000;
 const MINUTE: u64 = 60 * NANOS;
 const HOUR: u64 = 60 * MINUTE;
 const DAY: u64 = 24 * HOUR;
-/// Names of periods. The first name of each length is the one that is written.
+/// Names of periods. Of the names for one length, the first is the one that is printed.
 const PERIODS: [(&str, u64); 9] = [
     ("second", NANOS),
     ("minute", MINUTE),
@@ -72,7 +72,7 @@ impl FromStr for Quota {
     }
 }
 
-/// A period as it is written.
+/// Period of a bucket, for printing.
 pub(super) struct Period(pub(super) u64);
 
 impl fmt::Display for Period {
@@ -91,7 +91,8 @@ impl fmt::Display for Period {
 }
 
 impl CalendarUnit {
-    /// Returns true if a bucket's period of this length would be read as a calendar window, if no burst were written.
+    /// Returns `true` if a bucket's period of this length would be parsed as a calendar window unless a burst is
+    /// written.
     pub(super) fn is_period(period: u64) -> bool {
         [DAY, 7 * DAY].contains(&period)
     }
@@ -102,8 +103,8 @@ impl CalendarUnit {
 }
 
 impl Quota {
-    /// Returns the text that identifies the quota's counter: everything but the amount, so that a changed amount keeps
-    /// the usage so far.
+    /// Returns the text that identifies the quota's counter. It leaves out the amount, so that a change of the amount
+    /// keeps the usage so far.
     pub(crate) fn identity(&self) -> String {
         let what = self.unit().name();
         match self.span() {
@@ -114,7 +115,7 @@ impl Quota {
     }
 }
 
-/// `100k input tokens` → `100k`, input tokens, and the period that the word implies.
+/// Splits `100k input tokens` into `100k`, the unit, and the period that the unit's word implies, if any.
 fn amount(text: &str) -> (&str, Unit, Option<&'static str>) {
     if text.starts_with('$') || text.starts_with("-$") {
         return (text, Unit::Money, None);
@@ -136,7 +137,7 @@ fn dollars(text: &str) -> Result<u64, QuotaError> {
     u64::try_from(amount.nanos()).map_err(|_| QuotaError::Negative)
 }
 
-/// Reads `1.5m` as 1,500,000. The result must be a whole number.
+/// Parses a number such as `1.5m` (1,500,000). The result must be an integer.
 fn number(text: &str) -> Result<u64, QuotaError> {
     let error = || QuotaError::Amount(text.chars().take(64).collect());
     if text.starts_with('-') {
@@ -157,7 +158,7 @@ fn number(text: &str) -> Result<u64, QuotaError> {
     format!("{whole}{part:0<zeros$}").parse().map_err(|_| error())
 }
 
-/// `minute`, `10s`, `250ms` → nanoseconds.
+/// Parses a period such as `minute`, `10s` or `250ms` to nanoseconds.
 fn duration(text: &str) -> Result<u64, QuotaError> {
     let error = || QuotaError::Unit(text.chars().take(64).collect());
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();

@@ -5,29 +5,29 @@ use std::{collections::HashMap, fmt::Debug};
 use super::StoreError;
 use crate::Balance;
 
-/// Store of balances, one for each name. All methods may block for as long as a disk takes.
+/// Store of balances by name. All methods may block until the disk has answered.
 pub(crate) trait Backend: Debug + Send + Sync {
-    /// Passes all balances, or those of one tenant, to `each` in the order of their names.
+    /// Passes all balances, or those of one tenant, to `each`, in the order of their names.
     fn read(&self, tenant: Option<&str>, each: &mut dyn FnMut(Balance)) -> Result<(), StoreError>;
 
-    /// Applies changes, all of them or none. They are durable when this returns.
+    /// Applies all changes or none. They are durable when the method returns.
     fn write(&self, changes: &Changes) -> Result<(), StoreError>;
 }
 
-/// Changes of balances: the new balance of each name, or `None` for its removal.
+/// Changes of balances: for each name the new balance, or `None` to remove it.
 #[derive(Debug, Default)]
 pub(crate) struct Changes(HashMap<Name, Option<Balance>>);
 
-/// Key of a balance: its tenant (empty where it belongs to none), and the counter.
+/// Name of a balance: its tenant (empty if it belongs to none) and its counter.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Name {
     pub(super) tenant: String,
-    /// List of the counter's properties in JSON, so that different counters have different texts.
+    /// JSON list of the properties of the counter, so that different counters have different texts.
     pub(super) counter: String,
 }
 
 impl Changes {
-    /// Replaces balances of the same names. A balance that holds nothing may be removed.
+    /// Replaces the balances of the same names. A balance that holds nothing may be removed.
     pub(crate) fn put(&mut self, balances: impl IntoIterator<Item = Balance>) {
         let holds = |balance: &Balance| balance.used() > 0 || balance.debt() > 0;
         self.0.extend(balances.into_iter().map(|balance| (Name::of(&balance), Some(balance).filter(holds))));
@@ -38,7 +38,7 @@ impl Changes {
         self.0.extend(balances.into_iter().map(|balance| (Name::of(&balance), None)));
     }
 
-    /// Removes everything that belongs to a tenant.
+    /// Removes all balances of a tenant.
     pub(crate) fn forget(&mut self, tenant: &str) {
         for (_, balance) in self.0.iter_mut().filter(|(name, _)| name.tenant == tenant) {
             *balance = None;

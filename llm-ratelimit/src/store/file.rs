@@ -1,7 +1,8 @@
 //! Balances in one file of the embedded database redb.
 //!
-//! One process has it open at a time. A write is a transaction, so that a killed process leaves the state of the last write
-//! that returned. A file that is damaged, or is no file of balances, is refused with what to do, and left as it is.
+//! Only one process can open the file at a time. A write is a transaction, so that a killed process leaves the state
+//! after the last write that returned. A file that is damaged, or is not a file of balances, is refused with an error
+//! that names the remedy, and stays unchanged.
 
 use std::{
     fmt,
@@ -19,26 +20,26 @@ use super::{
 };
 use crate::Balance;
 
-/// Balances in one file. A process that is killed leaves it as it was after the last write that returned.
+/// Balances in one file. If the process is killed, the file has the state after the last write that returned.
 pub(super) struct File {
     /// Database; `None` once the file is closed.
     database: Option<Database>,
     path: PathBuf,
 }
 
-/// Tenant and counter, and a balance as JSON: fields that a later version adds are passed over.
+/// Table of balances by tenant and counter. A balance is JSON; fields that a later version adds are ignored.
 const BALANCES: TableDefinition<'_, (&str, &str), &[u8]> = TableDefinition::new("balances");
 const FACTS: TableDefinition<'_, &str, u64> = TableDefinition::new("facts");
 
-/// Error of the database, of any type.
+/// Error of the database, whose type depends on the operation.
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 const FORMAT: &str = "format";
 const KNOWN: u64 = 1;
-/// Tables of a cache file, by which it is named.
+/// Tables of a cache's file, by which such a file is recognised.
 const CACHE_TABLES: [&str; 2] = ["entries", "dropped"];
 const DAMAGED: &str = "it is damaged";
-/// The remedy for a file with wrong contents.
+/// Remedy for a file with wrong contents.
 const REMEDY: &str = "restore it from a backup, move it away to begin with empty windows, or use another path";
 
 impl File {
@@ -61,7 +62,7 @@ impl File {
         }
     }
 
-    /// Uses the database. redb panics on some kinds of damage.
+    /// Runs an operation on the database. A panic becomes an error, because redb panics on some kinds of damage.
     fn with<R>(&self, work: impl FnOnce(&Database) -> Result<R, Failure>) -> Result<R, Failure> {
         let database = self.database.as_ref().ok_or("it is closed")?;
         catch_unwind(AssertUnwindSafe(|| work(database))).unwrap_or_else(|_| Err(DAMAGED.into()))
@@ -73,7 +74,7 @@ impl File {
     }
 }
 
-/// Returns true if the error is about the contents of the file, not about reading it.
+/// Returns `true` if the error is about the contents of the file, and not about reading it.
 fn is_of_contents(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof)
 }
@@ -104,7 +105,7 @@ fn format(database: &Database) -> Result<u64, Failure> {
     format.ok_or_else(|| foreign(&tables).into())
 }
 
-/// Returns a description of a foreign database, by its tables.
+/// Returns a description of a database of another program, by its tables.
 fn foreign(tables: &[String]) -> String {
     if CACHE_TABLES.iter().all(|own| tables.iter().any(|table| table == own)) {
         return "it is a cache of llm-cache and holds no balances".to_owned();
@@ -161,7 +162,7 @@ impl Backend for File {
 
 impl Drop for File {
     fn drop(&mut self) {
-        // redb panics on some kinds of damage. What was written is on the disk already.
+        // redb panics on some kinds of damage. Completed writes are on the disk already.
         let database = self.database.take();
         let _ = catch_unwind(AssertUnwindSafe(|| drop(database)));
     }

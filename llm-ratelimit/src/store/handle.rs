@@ -1,4 +1,4 @@
-//! Public handle of a store, which is opened by its address.
+//! Public handle of a store, which is opened by its URL.
 
 use std::sync::Arc;
 
@@ -11,10 +11,11 @@ use super::{
 use crate::Balance;
 
 /// Store of balances, so that a restart does not begin a new month for every tenant. A
-/// [`BalancePersister`](crate::BalancePersister) writes a limiter's into it, and puts them back.
+/// [`BalancePersister`](crate::BalancePersister) writes the balances of a limiter to the store, and restores them from
+/// it.
 ///
-/// Everything here blocks for as long as the disk takes: in an asynchronous program, call it where blocking is allowed.
-/// Clones are the same store.
+/// All methods block until the disk has answered, so an asynchronous program must call them where blocking is allowed.
+/// Clones share one store.
 ///
 /// ```
 /// use llm_ratelimit::Store;
@@ -26,7 +27,7 @@ use crate::Balance;
 #[derive(Clone, Debug)]
 pub struct Store(pub(crate) Arc<dyn Backend>);
 
-/// Number of balances that are written at once.
+/// Number of balances that are written in one transaction.
 const BATCH: usize = 1_024;
 
 impl Store {
@@ -41,8 +42,8 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// A URL that cannot be read, or that of a server ([`StoreError::Server`]), a store that is not there in this build, and those of `Store::file`. No error holds
-    /// anything of the URL but its scheme and its path.
+    /// The URL is invalid or names a server ([`StoreError::Server`]), the build does not include the store, or
+    /// `Store::file` fails. Of the URL, an error shows only the scheme and the path.
     pub fn open(url: &str) -> Result<Self, StoreError> {
         match Address::read(url)? {
             Address::Memory => Ok(Self::memory()),
@@ -59,9 +60,10 @@ impl Store {
         Self(Arc::new(Memory::default()))
     }
 
-    /// A store in a file, which only its owner can read. It is created if there is none, or an empty one; its directory
-    /// has to be there. One process at a time has it open. What has been written stays written, also if the process is killed or the power fails; a file of a
-    /// process that was killed is checked when it is opened. Tenants' names are in it as they are.
+    /// Opens a store in a file, or creates the file if it does not exist or is empty. Its directory must exist. Only
+    /// the owner can read the file, and only one process can open it at a time. Completed writes survive if the process
+    /// is killed or the power fails. The file of a killed process is checked when it is opened. It contains the names
+    /// of tenants in plain text.
     ///
     /// # Errors
     ///
@@ -72,11 +74,11 @@ impl Store {
         Ok(Self(Arc::new(super::file::File::open(path.as_ref())?)))
     }
 
-    /// Returns all balances, in the order of tenants; first those that belong to none.
+    /// Returns all balances in the order of tenants, beginning with those that belong to none.
     ///
     /// # Errors
     ///
-    /// [`StoreError::Read`].
+    /// [`StoreError::Read`] if the store cannot be read.
     pub fn balances(&self) -> Result<Vec<Balance>, StoreError> {
         self.read(None)
     }
@@ -85,51 +87,51 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`StoreError::Read`].
+    /// [`StoreError::Read`] if the store cannot be read.
     pub fn balances_of(&self, tenant: &str) -> Result<Vec<Balance>, StoreError> {
         self.read(Some(tenant))
     }
 
-    /// Writes balances, all or none. A balance of the same name is replaced, or removed if the new one holds nothing.
+    /// Writes all of the balances or none. They replace balances of the same names. A name whose new balance holds
+    /// nothing is removed.
     ///
     /// # Errors
     ///
-    /// [`StoreError::Write`]; then nothing has changed.
+    /// [`StoreError::Write`], in which case nothing has changed.
     pub fn put(&self, balances: impl IntoIterator<Item = Balance>) -> Result<(), StoreError> {
         let mut changes = Changes::default();
         changes.put(balances);
         self.write(&changes)
     }
 
-    /// Removes all balances that belong to a tenant, and returns their number. The removal is durable when this
-    /// returns.
+    /// Removes all balances of a tenant, and returns their number. The removal is durable when the method returns.
     ///
     /// # Errors
     ///
-    /// [`StoreError::Read`] and [`StoreError::Write`]; then nothing has changed.
+    /// [`StoreError::Read`] and [`StoreError::Write`]. In that case nothing has changed.
     pub fn forget(&self, tenant: &str) -> Result<usize, StoreError> {
         self.remove(self.balances_of(tenant)?)
     }
 
-    /// Removes the balances of windows that ended before `time`, in nanoseconds since 1970, and owe nothing. Returns
+    /// Removes the balances of windows that ended before `time`, in nanoseconds since 1970, and have no debt. Returns
     /// their number.
     ///
     /// # Errors
     ///
-    /// As [`Store::forget`].
+    /// The errors of [`Store::forget`].
     pub fn prune(&self, time: u64) -> Result<usize, StoreError> {
         let mut over = self.balances()?;
         over.retain(|balance| balance.until() < time && balance.debt() == 0);
         self.remove(over)
     }
 
-    /// Copies all balances to another store, and returns their number. If the other store has one of the same name, the
-    /// balance of the later window stays, and in one window the balance with more usage. So the copy can be repeated,
-    /// and no spent amount is lost. No process should write to either store meanwhile.
+    /// Copies all balances to another store, and returns their number. If the other store has a balance of the same
+    /// name, the one of the later window remains, or for the same window the one with more usage. So the copy can be
+    /// repeated, and no spent amount is lost. No process should write to either store meanwhile.
     ///
     /// # Errors
     ///
-    /// [`StoreError::Read`] and [`StoreError::Write`]; repeat it then.
+    /// [`StoreError::Read`] and [`StoreError::Write`]. Repeat the copy in that case.
     pub fn migrate(&self, to: &Self) -> Result<usize, StoreError> {
         let mut known = std::collections::HashMap::new();
         to.0.read(None, &mut |balance| {
@@ -161,7 +163,7 @@ impl Store {
     }
 }
 
-/// Returns the rank of a balance: of two of one name, the greater one shows more usage.
+/// Returns the rank of a balance. Of two balances with the same name, the one with the higher rank shows more usage.
 fn rank(balance: &Balance) -> (u64, u64) {
     (balance.until(), balance.used())
 }

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::Balance;
 
-/// Balances in memory: as many as were ever written and not removed.
+/// Balances in memory. Their number is not bounded.
 #[derive(Debug, Default)]
 pub(super) struct Memory(Mutex<BTreeMap<Name, Balance>>);
 

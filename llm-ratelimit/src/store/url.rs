@@ -1,10 +1,10 @@
-//! Addresses of accounts and stores. Pure: nothing is opened here.
+//! Parsing of URLs of accounts and stores. Nothing is opened here.
 
 use std::{fmt, num::NonZeroU32, path::PathBuf, time::Duration};
 
 use super::StoreError;
 
-/// Location that an address names.
+/// Place that a URL names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Address {
     Memory,
@@ -12,10 +12,10 @@ pub(crate) enum Address {
     Redis(RedisAddress),
 }
 
-/// Address of a server, with the settings that it has as parameters.
+/// URL of a server, with the settings that it has as parameters.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct RedisAddress {
-    /// The URL without parameters. It may hold a password.
+    /// URL without its parameters. It may contain a password.
     pub(crate) url: String,
     pub(crate) instances: NonZeroU32,
     pub(crate) prefix: Option<String>,
@@ -41,7 +41,7 @@ const ESCAPE: StoreError =
     StoreError::Url("the path has a broken escape: after % come two hexadecimal digits, in UTF-8");
 
 impl Address {
-    /// Reads an address. No error quotes the address, because it may hold a password.
+    /// Parses a URL. Errors do not quote it, because it may contain a password.
     pub(crate) fn read(url: &str) -> Result<Self, StoreError> {
         let (scheme, rest) = url.split_once(':').ok_or(SCHEMELESS)?;
         let scheme = scheme.to_ascii_lowercase();
@@ -103,14 +103,14 @@ impl RedisAddress {
     }
 }
 
-/// Leaves out the URL, which may hold a password.
+/// Omits the URL, which may contain a password.
 impl fmt::Debug for RedisAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RedisAddress").field("instances", &self.instances).finish_non_exhaustive()
     }
 }
 
-/// Parses a time, such as `500ms` or `10s`.
+/// Parses a duration, such as `500ms` or `10s`.
 fn time(value: &str) -> Result<Duration, StoreError> {
     let (number, unit) = value.split_at(value.find(|c: char| !c.is_ascii_digit()).unwrap_or(value.len()));
     let factor = match unit {
