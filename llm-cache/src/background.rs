@@ -6,12 +6,12 @@ use tokio::runtime::Handle;
 
 use crate::{BuildError, Verification, counts::Counts, tasks::Tasks};
 
-/// Settings of the calls that no caller waits for.
+/// Settings of background calls, for which no caller waits.
 ///
 /// The cache **spawns a task** for each such call on the tokio runtime that
-/// [`CacheBuilder::build`](crate::CacheBuilder::build) is called in. A call for which no slot is free is not sent, but
-/// counted ([`Stats::skipped`](crate::Stats::skipped)). A call that fails keeps its slot for a second, or for as long
-/// as the vendor asked to wait, up to half a minute.
+/// [`CacheBuilder::build`](crate::CacheBuilder::build) is called in. A call for which no slot is free is not sent and
+/// is counted ([`Stats::skipped`](crate::Stats::skipped)). A failed call keeps its slot for a second, or for the
+/// waiting time that the vendor stated, up to half a minute.
 ///
 /// ```
 /// use std::time::Duration;
@@ -25,26 +25,26 @@ use crate::{BuildError, Verification, counts::Counts, tasks::Tasks};
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct Background {
-    /// Number of calls that may run at a time.
+    /// Number of calls that may run at the same time.
     max_calls: u32,
-    /// Time after expiry for which an entry is served while a call replaces it.
+    /// Time after its expiry for which an entry is served while a call replaces it.
     pub(crate) revalidate: Duration,
-    /// Share of the hits that is verified.
+    /// Settings of verification; `None` if no hit is verified.
     pub(crate) verification: Option<Verification>,
-    /// True if calls go on when their last caller has left.
+    /// True if calls continue after their last caller has left.
     pub(crate) complete_on_disconnect: bool,
 }
 
 impl Background {
-    /// Creates settings that allow this many calls at a time.
+    /// Creates settings that allow `max_calls` calls at the same time.
     pub fn new(max_calls: u32) -> Self {
         Self { max_calls, revalidate: Duration::ZERO, verification: None, complete_on_disconnect: false }
     }
 
-    /// Serves an expired entry for this long after its expiry, while a call in the background replaces it. Off by
-    /// default. An entry of a request that must not be sent twice
-    /// ([`Operation::is_repeatable`](llm_core::Operation::is_repeatable)) is served for as long, but the first call
-    /// after that time replaces it.
+    /// Sets the time after its expiry for which an entry is still served while a background call replaces it. Off by
+    /// default. The entry of a request that must not be sent twice
+    /// ([`Operation::is_repeatable`](llm_core::Operation::is_repeatable)) is served for the same time, but is replaced
+    /// only by the first call after it.
     ///
     /// The first caller that gets the expired entry triggers the call. It is sent for the caller's tenant, at
     /// [`Priority::Background`](llm_core::Priority), through the layers below.
@@ -54,7 +54,8 @@ impl Background {
         self
     }
 
-    /// Sends the requests of a share of the hits again, and compares the stored responses with the new ones.
+    /// Turns verification on: the requests of a share of the hits are sent again, and the stored responses are compared
+    /// with the new ones.
     pub fn verify(mut self, verification: Verification) -> Self {
         self.verification = Some(verification);
         self

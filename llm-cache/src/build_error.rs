@@ -23,10 +23,10 @@ pub enum BuildError {
     /// The capacity, or the largest response, is smaller than any entry.
     #[error("a capacity of less than 1024 bytes stores nothing: set a larger one, or leave the cache out")]
     Capacity,
-    /// The number of responses to a request is zero.
+    /// The number of variants (responses to one request) is zero.
     #[error("zero variants store nothing: set `variants` to one or more, or leave the cache out")]
     Variants,
-    /// The number of background calls at a time is zero.
+    /// The number of concurrent background calls is zero.
     #[error("calls in the background need room: give `Background::new` one or more, or leave the background out")]
     Background,
     /// The cache spawns tasks, and is built outside a tokio runtime.

@@ -48,7 +48,7 @@ pub struct CacheBuilder {
     directive_policy: DirectivePolicy,
     admission: Admission,
     store: StoreUrl,
-    /// Cache whose store is used instead of `store`.
+    /// Cache whose store is used instead of that of `store`; `None` if no store is shared.
     shared_with: Option<Cache>,
     store_config: StoreConfig,
 }
@@ -79,20 +79,20 @@ impl CacheBuilder {
         }
     }
 
-    /// Keeps entries fresh for this long: a day by default. A [`Ttl`] has rules for some calls, and jitter.
+    /// Sets the time to live of entries: a day by default. A [`Ttl`] can have rules for some calls, and jitter.
     pub fn ttl(mut self, ttl: impl Into<Ttl>) -> Self {
         self.ttl = ttl.into();
         self
     }
 
-    /// Serves an expired entry for this long after its expiry if the call that was to replace it fails because of the
-    /// vendor (a limit, an overload, a failure, a time-out) or a budget, or if its caller's deadline passes. Off by
-    /// default, and without effect on [`Cache::get_or_call`].
+    /// Sets the time after its expiry for which an entry is served in place of an error: if the call that should
+    /// replace the entry fails because of the vendor (a limit, an overload, a failure, a time-out) or a budget, or its
+    /// caller's deadline passes. Off by default, and without effect on [`Cache::get_or_call`].
     ///
     /// A stream is served from the expired entry only if it fails before its first piece. After that the caller has
     /// read a part of the new response, which the entry does not continue. The stream then ends with the vendor's
-    /// error, and the caller decides about the part that it has read. A caller that always needs a whole response sends
-    /// a call that is not streamed.
+    /// error, and the caller decides what to do with the part that it has read. A caller that always needs a complete
+    /// response should send a call that is not streamed.
     ///
     /// The reply of a stale entry says so:
     ///
@@ -126,10 +126,10 @@ impl CacheBuilder {
         self
     }
 
-    /// Keeps up to `most` responses to a request that is meant to have several
-    /// ([`Operation::is_sampled`](llm_core::Operation::is_sampled): a temperature above zero), and serves them round
-    /// robin. One by default. The cache remembers the turns of 32,768 requests. Any other request begins again with its
-    /// first response.
+    /// Sets the number of responses to keep for a request that asks for varied responses
+    /// ([`Operation::is_sampled`](llm_core::Operation::is_sampled): a temperature above zero). They are served round
+    /// robin. One by default. The cache remembers the next response for 32,768 requests. Other requests begin again
+    /// with their first response.
     ///
     /// ```
     /// use llm_cache::Cache;
@@ -169,7 +169,7 @@ impl CacheBuilder {
         self
     }
 
-    /// Turns shadow mode on: sends every call as it is, and reports on its reply what the cache would have done
+    /// Turns shadow mode on: every call is sent unchanged, and its reply reports what the cache would have done
     /// ([`ShadowStatus`](crate::ShadowStatus)). Responses are stored, and statistics are counted, as if entries were
     /// served.
     ///
@@ -199,12 +199,12 @@ impl CacheBuilder {
         self
     }
 
-    /// Sets the capacity of the memory, in bytes: 64 MiB by default, at least 1 KiB. An entry counts the JSON text of
+    /// Sets the capacity of the memory, in bytes: 64 MiB by default, at least 1 KiB. The size of an entry is that of
     /// its response, its key (at most 4 KiB and the envelope: see [`Key`](crate::Key)) and a fixed amount, together
     /// about the memory that it allocates.
     ///
-    /// The capacity is that of a store in memory, or of the local tier of Redis. A file has its own, `max_bytes` in its
-    /// URL ([`StoreUrl`]), 1 GiB by default.
+    /// The setting applies to a store in memory, and to the local tier of Redis. The capacity of a file is set by
+    /// `max_bytes` in its URL ([`StoreUrl`]), 1 GiB by default.
     pub fn max_bytes(mut self, bytes: u64) -> Self {
         self.store_config.max_bytes = bytes;
         self
@@ -216,9 +216,9 @@ impl CacheBuilder {
         self
     }
 
-    /// Sets the size of the largest response to store, counted as for [`max_bytes`](Self::max_bytes): 8 MiB by default,
-    /// at least 1 KiB. Larger responses are counted ([`Stats::too_large`](crate::Stats::too_large)), and the first is
-    /// logged.
+    /// Sets the size of the largest response to store, measured as for [`max_bytes`](Self::max_bytes): 8 MiB by
+    /// default, at least 1 KiB. Larger responses are not stored. They are counted
+    /// ([`Stats::too_large`](crate::Stats::too_large)), and the first is logged.
     ///
     /// A stream that grows larger while it runs is closed to new waiters. Later callers then send calls of their own,
     /// and a reader that falls behind the others by more than was buffered at that time is cut off. Each piece of a
@@ -239,8 +239,8 @@ impl CacheBuilder {
         self
     }
 
-    /// Stores and serves responses of type `C` only if `predicate` returns true for the response and its accounting, besides
-    /// what the operation itself says ([`Operation::is_cacheable`](llm_core::Operation::is_cacheable)).
+    /// Stores and serves responses of type `C` only if `predicate` returns `true` for the response and its accounting.
+    /// The operation's own condition ([`Operation::is_cacheable`](llm_core::Operation::is_cacheable)) applies too.
     ///
     /// The predicate is called before a response is stored, and at each lookup that finds one, because another cache
     /// may have stored it. An entry that it refuses is a miss.
@@ -290,9 +290,9 @@ impl CacheBuilder {
         self
     }
 
-    /// Stores entries in the store of another cache, each cache in its own namespace, such as two stacks with different
-    /// vendors over one file. Capacity, secret, keys and clock are those of the other cache, and an invalidation by
-    /// either reaches both.
+    /// Stores entries in the store of another cache, for example if two stacks for different vendors use one file. Each
+    /// cache has its own namespace. Capacity, secret, keys and clock are those of the other cache, and an invalidation
+    /// by either reaches both.
     ///
     /// A file or Redis keeps an expired entry for the longest of that cache's [`DirectivePolicy::max_stale`],
     /// [`stale_if_error`](Self::stale_if_error) and [`Background::revalidate`]. Longer times of this cache have no
@@ -363,8 +363,8 @@ impl CacheBuilder {
         self.store(url).build()
     }
 
-    /// Builds the cache. For a file it opens the file, which takes milliseconds, and starts a thread that writes to it.
-    /// For Redis it waits for nothing, and **spawns tasks** on the current tokio runtime, which connect and write.
+    /// Builds the cache. For a file, it opens the file, which takes milliseconds, and **starts a thread** that writes
+    /// to it. For Redis, it does not wait, and **spawns tasks** on the current tokio runtime, which connect and write.
     ///
     /// # Errors
     ///
@@ -403,7 +403,7 @@ impl CacheBuilder {
         Ok(Cache(Arc::new(inner)))
     }
 
-    /// Refuses settings with which the cache would store nothing.
+    /// Returns an error for settings with which the cache would store nothing.
     fn check(&self) -> Result<(), BuildError> {
         let rules = [
             (self.namespace.is_empty(), BuildError::Namespace),

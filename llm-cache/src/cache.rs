@@ -19,8 +19,8 @@ use crate::{
     store::StoreStats,
 };
 
-/// Cache of responses by key, which makes one call for equal requests that run at the same time. It is used alone or in
-/// a stack.
+/// Cache of responses by key, which sends one call for equal requests that run at the same time. Use it alone or in a
+/// stack.
 ///
 /// Clones share entries, running calls and statistics. [`CacheLayer`](crate::CacheLayer) puts a cache in front of a
 /// service.
@@ -74,12 +74,13 @@ impl Cache {
         Key::of(&self.0.namespace, tenant, name, request)
     }
 
-    /// Returns the stored response, or that of the call that runs under this key, or else that of `call`. The response
-    /// of `call` is stored for the default time to live of [`CacheBuilder::ttl`](crate::CacheBuilder::ttl).
-    /// [`get_or_call_with`](Self::get_or_call_with) takes a directive for one call.
+    /// Returns the stored response, otherwise the response of a call that is running under this key, otherwise that of
+    /// `call`. The response of `call` is stored for the default time to live of
+    /// [`CacheBuilder::ttl`](crate::CacheBuilder::ttl). [`get_or_call_with`](Self::get_or_call_with) takes a directive
+    /// for one call.
     ///
-    /// The closure runs at most once, within this call, and may borrow. Its future must own its data, because another
-    /// caller may complete it: it is cancelled only when all its waiters are.
+    /// The closure runs at most once, inside this call, and may borrow. Its future must own its data, because another
+    /// caller may poll it to its end: it is cancelled only when all of its waiters have left.
     ///
     /// # Errors
     ///
@@ -97,7 +98,7 @@ impl Cache {
     }
 
     /// Returns a response as [`get_or_call`](Self::get_or_call) does, with a directive for this call, such as a time to
-    /// live, tags, or that the response be new.
+    /// live, tags, or the demand for a new response.
     ///
     /// ```
     /// use std::time::Duration;
@@ -188,11 +189,11 @@ impl Cache {
         }
     }
 
-    /// Removes one entry. A call for it that runs is not affected: later callers join it, and its response is stored.
-    /// [`invalidate`](Self::invalidate) prevents that.
+    /// Removes one entry. A running call for it is not affected: later callers join the call, and its response is
+    /// stored. To prevent that, use [`invalidate`](Self::invalidate).
     ///
-    /// Of a request with several responses ([`CacheBuilder::variants`](crate::CacheBuilder::variants)) this removes the
-    /// first. An entry that is shared by scope cannot be removed by a key: invalidate it by a tag.
+    /// If the request has several responses ([`CacheBuilder::variants`](crate::CacheBuilder::variants)), only the first
+    /// is removed. An entry that is shared by scope cannot be removed by its key, but can be invalidated by a tag.
     ///
     /// # Errors
     ///
@@ -217,12 +218,12 @@ impl Cache {
     }
 
     /// Invalidates all entries with a tag at once, without visiting them. No later call gets a response with this tag
-    /// whose call began before, neither stored, nor stale, nor running. In this process this holds as soon as the
-    /// future is first polled.
+    /// whose call began before the invalidation, whether it is stored, stale or still running. In this process this
+    /// holds as soon as the future has been polled for the first time.
     ///
-    /// Up to 10,000 tags are remembered, by a file or Redis over restarts too. One more invalidates all entries that
-    /// were stored before. Therefore tag entries by what changes together (a version, a tenant). To remove a single
-    /// entry, use [`remove`](Self::remove) instead of a tag of its own.
+    /// Up to 10,000 invalidated tags are remembered, by a file or Redis across restarts too. A further one invalidates
+    /// all entries that were stored before. Therefore use a tag for entries that change together (those of a version or
+    /// a tenant). To remove a single entry, use [`remove`](Self::remove).
     ///
     /// ```
     /// use llm_cache::{Cache, Tag};
@@ -241,8 +242,8 @@ impl Cache {
         self.0.entries.invalidate(Some(tag)).await
     }
 
-    /// Removes all entries of a tenant from every tier, and frees their bytes. Entries shared by scope that the tenant
-    /// paid for are among them. It visits every entry in memory.
+    /// Removes all entries of a tenant from every tier, and frees their bytes. These include entries shared by scope
+    /// for which the tenant paid. The method visits every entry in memory.
     ///
     /// # Errors
     ///
@@ -297,7 +298,7 @@ impl Cache {
 
     /// Waits until all background calls have ended, for a minute at most, and all stored entries are written. With
     /// Redis it also waits, for a minute at most, until this process holds no lease, so that no other process waits for
-    /// it. The cache can still be used.
+    /// this one. The cache can be used afterwards too.
     ///
     /// Call it before the process ends:
     ///

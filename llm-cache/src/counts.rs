@@ -24,7 +24,7 @@ impl Counter {
         self.add(1);
     }
 
-    /// Adds a number. Zero is not added, because an atomic addition takes the cache line from other threads.
+    /// Adds a number. Zero is skipped, because an atomic addition takes the cache line from other threads.
     #[inline]
     pub(crate) fn add(&self, more: u64) {
         if more == 0 {
@@ -55,7 +55,7 @@ macro_rules! counts {
         /// Counters of one cache.
         pub(crate) struct Counts {
             $(#[doc = $text] pub(crate) $field: Counter,)+
-            /// List price of the responses that were not paid for again, in nano-dollars.
+            /// List price of the responses that did not have to be paid again, in nano-dollars.
             pub(crate) saved: Counter,
             pub(crate) meters: Meters,
         }
@@ -70,7 +70,7 @@ macro_rules! counts {
                 }
             }
 
-            /// Returns the statistics with the numbers that are counted here. The other fields are zero.
+            /// Returns the statistics that are counted here. The other fields are zero.
             pub(crate) fn stats(&self) -> Stats {
                 let saved = Usd::from_nanos(i64::try_from(self.saved.get()).unwrap_or(i64::MAX));
                 Stats { $($field: self.$field.get(),)+ saved, ..Stats::default() }
@@ -86,19 +86,19 @@ macro_rules! counts {
 }
 
 counts! {
-    /// Entries served, stale ones included.
+    /// Entries that were served, including stale ones.
     hits => "llm_cache_hits_total",
     /// Hits of a file or Redis.
     remote_hits => "llm_cache_remote_hits_total",
     /// Hits that were stale.
     stale => "llm_cache_stale_total",
-    /// Calls sent because no entry could be served, failed ones too.
+    /// Calls sent because no entry could be served, including failed ones.
     misses => "llm_cache_misses_total",
-    /// Calls sent because of no_store or no_cache.
+    /// Calls sent because of `no_store` or `no_cache`.
     bypassed => "llm_cache_bypassed_total",
     /// Calls that failed.
     failed_calls => "llm_cache_failed_calls_total",
-    /// Responses of calls that were running already.
+    /// Responses of calls that were already running for an equal request.
     coalesced => "llm_cache_coalesced_total",
     /// Errors served from the negative cache.
     negative_hits => "llm_cache_negative_hits_total",
@@ -116,7 +116,7 @@ counts! {
     detached => "llm_cache_detached_total",
     /// Hits whose request was sent again.
     verified => "llm_cache_verified_total",
-    /// Verified hits with another response.
+    /// Verified hits whose new response differed.
     mismatched => "llm_cache_mismatched_total",
 }
 
@@ -143,7 +143,7 @@ struct Recorded {
     evictions: metrics::Counter,
 }
 
-/// Start of a lookup. Empty without the feature.
+/// Start time of a lookup. Empty without the feature.
 #[derive(Clone, Copy)]
 pub(crate) struct LookupTimer(#[cfg(feature = "metrics")] tokio::time::Instant);
 

@@ -8,8 +8,8 @@ use crate::counts::Counts;
 pub const LOOKUP_SECONDS_BUCKETS: [f64; 11] =
     [0.000_005, 0.000_02, 0.000_1, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.05, 0.25, 1.0];
 
-/// Describes each metric of this crate, with its unit, to the installed recorder. Call it once, after the recorder is
-/// installed.
+/// Registers the description and the unit of each metric of this crate with the installed recorder. Call it once, after
+/// the recorder is installed.
 ///
 /// ```
 /// llm_cache::describe_metrics();

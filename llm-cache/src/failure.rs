@@ -1,7 +1,7 @@
 //! Errors of the cache itself, and the meaning of errors for leaders and waiters.
 //!
-//! An error of one caller (its deadline, its cancellation) does not concern the waiters: one of them leads a new call.
-//! Any other error is about the request, and all waiters get it.
+//! An error that concerns only the leader (its deadline, its cancellation) is not passed to the waiters: one of them
+//! leads a new call. Any other error concerns the request, and all waiters get it.
 
 use llm_core::{Charge, Error, ErrorKind};
 
@@ -17,7 +17,7 @@ pub(crate) fn outcome(error: &Error) -> Outcome {
     if is_of_one_caller(error) { Outcome::Left } else { Outcome::Over }
 }
 
-/// Returns the error of a caller whose deadline passed first.
+/// Returns the error of a caller whose deadline passed before the response arrived.
 pub(crate) fn deadline_exceeded() -> Error {
     Error::new(ErrorKind::DeadlineExceeded, "the call's deadline passed before its answer came")
         .with_charge(Charge::Unknown)
@@ -29,14 +29,14 @@ pub(crate) fn lost() -> Error {
     Error::new(ErrorKind::Other, reason).with_charge(Charge::Unknown)
 }
 
-/// Returns true if an error is about one caller, and not about the request.
+/// Returns `true` if an error concerns one caller, and not the request.
 fn is_of_one_caller(error: &Error) -> bool {
     matches!(error.kind(), ErrorKind::DeadlineExceeded | ErrorKind::Cancelled)
 }
 
-/// Returns true if a waiter tries again after this error of the call that it joined, because the error is about the
-/// leader alone, or may be about items of the batch that the waiter does not ask for. `asked_here` is the number of
-/// items of the batch that it asks for.
+/// Returns `true` if a waiter must try again after this error of the call that it joined, because the error concerns
+/// only the leader, or perhaps only items of the batch that the waiter does not need. `asked_here` is the number of
+/// items of the batch that the waiter needs.
 pub(crate) fn is_of_other_call(error: &Error, batch: Batch, asked_here: usize) -> bool {
     is_of_one_caller(error) || asked_here < batch.items && !allows_stale(error)
 }

@@ -31,14 +31,15 @@ pub(crate) struct Inner {
     pub(crate) verification: Option<VerificationSampler>,
     /// Limits on the directives of calls.
     pub(crate) directive_policy: DirectivePolicy,
-    /// True if every call is sent as it is, whatever the cache would have done.
+    /// True if every call is sent unchanged, and the cache only reports what it would have done.
     pub(crate) is_shadow: bool,
     /// Counters, which layers and tasks share.
     pub(crate) counts: Arc<Counts>,
 }
 
 impl Inner {
-    /// Returns the prefix of a call's key. If the request has several variants, it is that of the next variant.
+    /// Returns the prefix of the key for a call. If the request has several variants, it is the prefix of the next
+    /// variant.
     pub(crate) fn prefix<'a, T: Operation>(&'a self, call: &'a Call<T>, directive: &'a Directive) -> KeyPrefix<'a> {
         let prefix = KeyPrefix::of(&self.namespace, call, directive);
         match &self.variants {
@@ -51,7 +52,7 @@ impl Inner {
         }
     }
 
-    /// Counts the cost of a response that was served without being paid for again.
+    /// Counts the cost of a response that was served and did not have to be paid again.
     pub(crate) fn saved(&self, cost: Option<Usd>) {
         let nanos = cost.map_or(0, |cost| u64::try_from(cost.nanos()).unwrap_or_default());
         self.counts.saved.add(nanos);

@@ -1,8 +1,7 @@
 //! Keys of entries and of running calls.
 //!
 //! A key is an envelope (version, namespace, tenant or scope, variant, operation) and the canonical bytes of the
-//! request. A lookup compares the bytes in the buffer in which they were written, and copies them only if a call
-//! follows.
+//! request. A lookup uses the bytes in the buffer in which they were written, and copies them only if a call follows.
 
 use std::{
     cell::Cell,
@@ -78,10 +77,10 @@ static DIGEST_KEY: LazyLock<[u8; 32]> = LazyLock::new(|| {
     *blake3::hash(words.as_flattened()).as_bytes()
 });
 
-/// Longest request that a key holds whole, in canonical bytes.
+/// Number of canonical bytes of the longest request that a key holds completely.
 const LONGEST_WHOLE: usize = 4 * 1024;
 
-/// Tags that precede a text and bytes in canonical bytes.
+/// Tags that precede a text and a byte string in canonical bytes.
 const TEXT: u8 = 7;
 const BYTES: u8 = 8;
 
@@ -89,7 +88,7 @@ const BYTES: u8 = 8;
 /// with the tag of an integer.
 const DIGESTED: u8 = 254;
 
-/// Version of the meaning of keys. A program with another version finds no entry of this one.
+/// Version of the layout of keys. A program with another version finds no entry of this version.
 const VERSION: u8 = 1;
 
 impl Key {
@@ -128,7 +127,7 @@ impl Key {
 
     /// Creates the key under which a [`Cached`](crate::Cached) service in this namespace stores the response to an
     /// operation, for [`Cache::remove`](crate::Cache::remove). A response that is shared by scope has another key, and
-    /// so have all variants but the first.
+    /// so does every variant but the first.
     ///
     /// ```
     /// use llm_cache::{Cache, Key};
@@ -162,7 +161,7 @@ impl Key {
         self.scope().map_or_else(|| Partition::tenant(self.tenant()), Partition::scope)
     }
 
-    /// Returns the text after the namespace, if it has this tag.
+    /// Returns the text after the namespace in the envelope, if it has this tag.
     fn text_behind(&self, tag: u8) -> Option<&str> {
         // The envelope is a tag and 16 bytes of version, then the namespace and the tenant or scope, each after a tag
         // and 8 bytes of length.
@@ -190,7 +189,7 @@ impl Key {
         }
     }
 
-    /// Calls `use_it` with the key of a request, which is written without an allocation.
+    /// Calls `use_it` with the key of a request. The key is written into a buffer without an allocation.
     pub(crate) fn with_borrowed<T: Operation, R>(
         prefix: &KeyPrefix<'_>,
         request: &T,
@@ -207,7 +206,8 @@ impl Key {
         thread_local! {
             static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
         }
-        // If the fingerprint of a request computes another key, that one finds no buffer and allocates its own.
+        // If the fingerprint of a request computes another key meanwhile, that key finds no buffer and allocates its
+        // own.
         let mut h = Fingerprinter::with_buffer(BUFFER.take());
         envelope(&mut h);
         let length = h.as_bytes().len();
@@ -313,7 +313,7 @@ impl Key {
         BorrowedKey { hash: self.hash, bytes: &self.bytes }
     }
 
-    /// The same key with another hash, so that tests can make hashes collide.
+    /// Returns the same key with another hash, so that tests can make hashes collide.
     #[cfg(test)]
     pub(crate) fn with_hash(self, hash: u64) -> Self {
         Self { hash, ..self }
@@ -322,7 +322,7 @@ impl Key {
 
 impl PartialEq for Key {
     fn eq(&self, other: &Self) -> bool {
-        // Keys that share their bytes are equal without a comparison of them.
+        // Keys that share their bytes are equal, so these need not be compared.
         Arc::ptr_eq(&self.bytes, &other.bytes) || self.hash == other.hash && self.bytes == other.bytes
     }
 }
@@ -366,7 +366,7 @@ mod tests {
         }
     }
 
-    /// A digest under the key of this process would be found in no other.
+    /// A digest that used this process's key would not be found by other processes.
     #[cfg(feature = "at-rest")]
     #[test]
     fn key_digest_at_rest_covers_all_bytes() {

@@ -1,7 +1,7 @@
-//! Calls of [`Cache::get_or_call`](crate::Cache::get_or_call): an operation with responses of any type, by keys that
-//! callers make.
+//! Calls of [`Cache::get_or_call`](crate::Cache::get_or_call): an operation with responses of any type, whose keys
+//! callers create.
 //!
-//! The response has no vendor, no model and no usage. The call is not repeated, because its closure runs once.
+//! The response has no vendor, no model and no usage. The call is never repeated, because its closure runs only once.
 
 use std::{
     marker::PhantomData,
@@ -20,7 +20,7 @@ use crate::failure::lost;
 /// Operation of [`Cache::get_or_call`](crate::Cache::get_or_call).
 pub(crate) struct Keyed<T>(PhantomData<fn() -> T>);
 
-/// Service of a [`Keyed`] operation. It awaits the future that the leader's closure returns.
+/// Service of a [`Keyed`] operation. It awaits the future that the closure of the leader returns.
 pub(crate) struct Made<Fut>(Arc<Mutex<Option<oneshot::Receiver<Fut>>>>);
 
 impl<T> Keyed<T> {
@@ -30,7 +30,7 @@ impl<T> Keyed<T> {
 }
 
 impl<Fut> Made<Fut> {
-    /// Returns the service, and the sender through which the leader gives it the future.
+    /// Returns the service, and the sender by which the leader passes the future to it.
     pub(crate) fn new() -> (oneshot::Sender<Fut>, Self) {
         let (sender, receiver) = oneshot::channel();
         (sender, Self(Arc::new(Mutex::new(Some(receiver)))))

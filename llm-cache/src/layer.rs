@@ -1,4 +1,4 @@
-//! The layer that makes [`Cached`] services.
+//! Layer that creates [`Cached`] services.
 
 use tower_layer::Layer;
 
@@ -6,7 +6,7 @@ use crate::{Cache, Cached};
 
 /// Layer that puts a [`Cache`] in front of a service.
 ///
-/// Services of clones of one layer share entries and running calls, and so do services of layers over clones of one
+/// Services of one layer or its clones share entries and running calls. So do services of layers over clones of one
 /// cache.
 ///
 /// ```

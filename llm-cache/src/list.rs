@@ -2,5 +2,5 @@
 
 use smallvec::SmallVec;
 
-/// List that allocates nothing for one element, because most requests have one item.
+/// List that allocates nothing for a single element, because most requests have one item.
 pub(crate) type List<T> = SmallVec<[T; 1]>;

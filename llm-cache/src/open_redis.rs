@@ -17,10 +17,10 @@ const OPERATION_TIMEOUT: Duration = Duration::from_secs(5);
 /// Shortest time without a reply after which a server counts as unavailable.
 const SILENCE: Duration = Duration::from_secs(1);
 
-/// Shortest lease. Waiters check at most as often.
+/// Shortest lease that can be set. Waiters check for the response at most as often.
 const LEAST_LEASE: Duration = Duration::from_secs(1);
 
-/// Shortest time-out.
+/// Shortest time-out that can be set.
 const LEAST: Duration = Duration::from_millis(1);
 
 /// Opens the store of a Redis URL, or of a handle among the settings. Parameters of the URL override those of the

@@ -1,6 +1,6 @@
-//! Stores, opened as their URLs say.
+//! Opening of stores by their URLs.
 //!
-//! Only this file knows the store of a URL. Parameters of the URL override settings of the builder.
+//! Only this file knows which store a URL names. Parameters of the URL override settings of the builder.
 
 use std::sync::Arc;
 

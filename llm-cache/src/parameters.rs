@@ -22,7 +22,8 @@ macro_rules! parameters {
         }
 
         impl Parameters {
-            /// Parses a text as the parameter of this name, and sets it. A name without a parameter has no effect.
+            /// Parses a text as the parameter of this name, and sets the parameter. A name that is not a parameter has
+            /// no effect.
             pub(crate) fn set(&mut self, name: &str, text: &str) -> Result<(), UrlError> {
                 match name {
                     $(stringify!($name) => self.$name = Some(Parameter::parse(name, text)?),)+
@@ -38,7 +39,7 @@ macro_rules! parameters {
                     .filter_map(|(name, text)| Some((name, text?)))
             }
 
-            /// Returns these parameters, and those of `other` that are not set here.
+            /// Returns these parameters, completed by those of `other` that are not set here.
             #[cfg(feature = "redis")]
             pub(crate) fn or(self, other: Self) -> Self {
                 Self { $($name: self.$name.or(other.$name),)+ }
@@ -68,7 +69,7 @@ parameters! {
     invalidation_bound: Duration,
 }
 
-/// Number of bytes: a whole number, with or without a unit.
+/// Parses a number of bytes: an integer, with or without a unit.
 impl Parameter for u64 {
     fn parse(name: &str, text: &str) -> Result<Self, UrlError> {
         let units = [("", 1), ("b", 1), ("kb", 1 << 10), ("mb", 1 << 20), ("gb", 1 << 30), ("tb", 1 << 40)];
@@ -81,7 +82,7 @@ impl Parameter for u64 {
     }
 }
 
-/// Time above zero: a whole number with a unit.
+/// Parses a duration above zero: an integer with a unit.
 impl Parameter for Duration {
     fn parse(name: &str, text: &str) -> Result<Self, UrlError> {
         let units = [("s", 1_000), ("ms", 1), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
@@ -113,7 +114,7 @@ impl Parameter for EvictionPolicy {
     }
 }
 
-/// Part of a key in Redis.
+/// Parses a part of a key in Redis.
 impl Parameter for String {
     fn parse(name: &str, text: &str) -> Result<Self, UrlError> {
         let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
@@ -128,7 +129,7 @@ impl Parameter for String {
     }
 }
 
-/// Parses a whole number with a unit.
+/// Parses an integer with a unit.
 fn measure(text: &str, units: &[(&str, u64)]) -> Option<u64> {
     let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
     let (_, factor) = units.iter().find(|(name, _)| unit.eq_ignore_ascii_case(name))?;

@@ -1,4 +1,4 @@
-//! Partitions of a store. The entries of a partition have one encryption key and one prefix of their names.
+//! Partitions of a store. The entries of a partition share an encryption key and a prefix of their names.
 
 use std::{fmt, sync::Arc};
 
@@ -31,7 +31,7 @@ impl Partition {
     }
 }
 
-/// `tenant:` or `scope:`, and the name.
+/// Writes `tenant:` or `scope:`, and the name.
 impl fmt::Display for Partition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

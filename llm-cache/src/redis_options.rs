@@ -38,8 +38,8 @@ impl RedisOptions {
         Self::default()
     }
 
-    /// Uses an open Redis handle instead of the store of a URL. Several caches and other layers can share the handle. A
-    /// lookup waits at most for the handle's [`call_timeout`](llm_redis::RedisBuilder::call_timeout). If
+    /// Uses an open Redis handle instead of a URL. Several caches and other layers can share the handle. A lookup waits
+    /// at most for the handle's [`call_timeout`](llm_redis::RedisBuilder::call_timeout). If
     /// [`claim_timeout`](Self::claim_timeout) is longer than a second, set the handle's
     /// [`probe_timeout`](llm_redis::RedisBuilder::probe_timeout) to the same time.
     pub fn handle(mut self, redis: Redis) -> Self {
@@ -47,28 +47,28 @@ impl RedisOptions {
         self
     }
 
-    /// Keeps entries in the local tier in front of Redis for this long: a minute by default. An entry that one process
-    /// [removes](crate::Cache::remove) may be served by the others for as long.
+    /// Sets the time for which the local tier in front of Redis keeps an entry: a minute by default. If a process
+    /// [removes](crate::Cache::remove) an entry, other processes may serve it for that time.
     pub fn memory_ttl(mut self, ttl: Duration) -> Self {
         self.parameters.memory_ttl = Some(ttl);
         self
     }
 
-    /// Sets how long the other processes wait for a leader that does not renew its lease: ten seconds by default, a
-    /// second at least. A leader renews its lease each third of that time.
+    /// Sets the time after which the other processes give up a leader that does not renew its lease: ten seconds by
+    /// default, at least a second. A leader renews its lease each third of that time.
     pub fn lease(mut self, lease: Duration) -> Self {
         self.parameters.lease = Some(lease);
         self
     }
 
-    /// Sets the longest time until an invalidation by one process has effect in all processes: one second by default.
-    /// While a process looks entries up, it asks Redis for new invalidations twice in that time.
+    /// Sets the longest time until an invalidation by one process takes effect in all processes: one second by default.
+    /// While a process looks up entries, it asks Redis for new invalidations twice in that time.
     pub fn invalidation_bound(mut self, bound: Duration) -> Self {
         self.parameters.invalidation_bound = Some(bound);
         self
     }
 
-    /// Sets the longest that a lookup waits for the Redis of a URL: 50 ms by default.
+    /// Sets the longest time that a lookup waits for the Redis of a URL: 50 ms by default.
     ///
     /// A hit takes at most this long. A call that finds no entry then claims the lease on its request, for which
     /// [`claim_timeout`](Self::claim_timeout) is the bound.
@@ -77,12 +77,11 @@ impl RedisOptions {
         self
     }
 
-    /// Sets the longest that a call waits until Redis grants or refuses the lease on its request: one second by
-    /// default. It waits only while Redis is available: not at all once Redis has been silent for a second or for this
-    /// time, whichever is longer.
+    /// Sets the longest time that a call waits until Redis grants or refuses the lease on its request: one second by
+    /// default. The call does not wait if Redis has been silent for a second or for this time, whichever is longer.
     ///
-    /// If Redis answers a claim within this time, the processes pay for a request once. If it does not, each pays for
-    /// itself.
+    /// If Redis answers a claim within this time, only one of the processes pays for a request. Otherwise each process
+    /// sends and pays its own call.
     pub fn claim_timeout(mut self, timeout: Duration) -> Self {
         self.parameters.claim_timeout = Some(timeout);
         self

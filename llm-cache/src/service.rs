@@ -1,6 +1,6 @@
-//! The service with a cache in front of it.
+//! Service with a cache in front of it.
 //!
-//! A hit in the local tier is served here, without waiting. For everything else see [`respond`].
+//! A hit in the local tier is served here, without waiting. All other calls go through [`respond`].
 
 use std::sync::Arc;
 
@@ -43,7 +43,7 @@ pub struct Cached<S> {
 }
 
 impl<S> Cached<S> {
-    /// Puts `cache` in front of `inner`.
+    /// Creates a service that puts `cache` in front of `inner`.
     pub fn new(inner: S, cache: Cache) -> Self {
         Self { inner, cache }
     }
@@ -70,7 +70,7 @@ impl<T: Operation, S: LlmService<T>> Service<Call<T>> for Cached<S> {
             return self.wait(request, found);
         }
         let prefix = cache.prefix(&call, &directive);
-        // The request is serialized once. Its key is compared where it lies, and copied only if the call goes on from here.
+        // The request is serialized once. Its key is compared inside the buffer, and copied only if the call continues.
         let (found, is_drawn, key) = Key::with_borrowed(&prefix, &call.body, |key| {
             let found = cache.entries.peek::<Complete<T>>(key, &directive);
             let is_drawn = !cache.is_shadow && is_drawn(cache, &found);
@@ -82,7 +82,7 @@ impl<T: Operation, S: LlmService<T>> Service<Call<T>> for Cached<S> {
         let reply = match (found, keys) {
             (found, Some(keys)) if cache.is_shadow => return self.wait(request(directive, keys), smallvec![found]),
             (Found::Served(stored, stale), keys) => {
-                // The keys are kept for a call in the background.
+                // The keys are kept for a background call.
                 if let Some(keys) = keys {
                     let request = request(directive, keys);
                     match is_drawn {
@@ -103,7 +103,7 @@ impl<T: Operation, S: LlmService<T>> Service<Call<T>> for Cached<S> {
 }
 
 impl<S> Cached<S> {
-    /// Returns the reply to a request that may have to wait; `found` is the result of its lookup in the local tier.
+    /// Returns the reply to a request that may have to wait. `found` has the results of its lookup in the local tier.
     fn wait<T>(&self, request: Request<T>, found: List<Found<Complete<T>>>) -> ResponseFuture<T::Output>
     where
         T: Operation,

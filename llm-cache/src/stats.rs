@@ -20,60 +20,63 @@ use llm_core::Usd;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {
-    /// Entries served, stale ones included.
+    /// Number of entries that were served, including stale ones.
     pub hits: u64,
     /// Number of `hits` from the remote tier: a file or Redis.
     pub remote_hits: u64,
     /// Number of `hits` that were stale.
     pub stale: u64,
-    /// Calls sent because no entry could be served. They are counted when they are sent, so failed ones count too.
+    /// Number of calls that were sent because no entry could be served. They are counted when they are sent, so failed
+    /// calls are included.
     pub misses: u64,
-    /// Calls sent because of [`Directive::no_store`](crate::Directive::no_store) or [`Directive::no_cache`](crate::Directive::no_cache).
+    /// Number of calls that were sent because of [`Directive::no_store`](crate::Directive::no_store) or
+    /// [`Directive::no_cache`](crate::Directive::no_cache).
     pub bypassed: u64,
-    /// Failed calls, of all that the cache sent: `misses`, `bypassed`, `revalidated` and `verified`.
+    /// Number of failed calls, among all that the cache sent: `misses`, `bypassed`, `revalidated` and `verified`.
     pub failed_calls: u64,
-    /// Responses of calls that were running already.
+    /// Number of responses that came from a call that was already running.
     pub coalesced: u64,
-    /// Errors served from the negative cache.
+    /// Number of errors that were served from the negative cache.
     pub negative_hits: u64,
-    /// Responses stored.
+    /// Number of responses that were stored.
     pub stored: u64,
-    /// Responses that were too large to store: larger than
+    /// Number of responses that were too large to store: larger than
     /// [`CacheBuilder::max_response_bytes`](crate::CacheBuilder::max_response_bytes), or than the whole memory if that
     /// is the store. The first is logged.
     pub too_large: u64,
-    /// Failures of a file or of Redis. A lookup that fails is a miss.
+    /// Number of failures of a file or of Redis. A lookup that fails is a miss.
     pub store_errors: u64,
-    /// Entries at rest that could not be read: tampered with, truncated, written by another library or a newer version,
-    /// or sealed with a missing key. Each was a miss.
+    /// Number of stored entries that could not be read: tampered with, truncated, written by another library or a newer
+    /// version, or sealed with a missing key. Each was a miss.
     pub corrupt: u64,
-    /// Entries that were not written to the file or Redis, because too many were waiting, the entry was too large, or
-    /// the store failed.
+    /// Number of entries that were not written to the file or Redis, because too many were waiting, the entry was too
+    /// large, or the store failed.
     pub dropped_writes: u64,
-    /// Calls sent under a lease, for which other processes that share the store wait.
+    /// Number of calls that were sent under a lease, so that other processes that share the store waited for them.
     pub leased: u64,
-    /// Times that this process waited for the call of another.
+    /// Number of times that this process waited for the call of another process.
     pub awaited: u64,
-    /// Leases that ended before their call, because they expired or another process took them over after an invalidation.
+    /// Number of leases that ended before their call, because they expired or another process took them over after an
+    /// invalidation.
     pub lost_leases: u64,
-    /// Calls sent in the background to replace stale entries.
+    /// Number of background calls that were sent to replace stale entries.
     pub revalidated: u64,
-    /// Background calls that were not sent because too many were running.
+    /// Number of background calls that were not sent because too many were running.
     pub skipped: u64,
-    /// Calls completed in the background after their last caller had left.
+    /// Number of calls that were completed in the background after their last caller had left.
     pub detached: u64,
-    /// Hits whose request was sent again for [`Verification`](crate::Verification).
+    /// Number of hits whose request was sent again for [`Verification`](crate::Verification).
     pub verified: u64,
-    /// Number of `verified` hits with another response.
+    /// Number of `verified` hits whose new response differed.
     pub mismatched: u64,
-    /// List price of the responses that were not paid for again, as far as it is known.
+    /// List price of the responses that did not have to be paid again, as far as prices are known.
     pub saved: Usd,
-    /// Entries evicted from any tier.
+    /// Number of entries that were evicted from any tier.
     pub evictions: u64,
-    /// Present number of entries: in a file or else in memory. With Redis, those of the local tier.
+    /// Number of entries now: in the file if there is one, otherwise in memory. With Redis, those of the local tier.
     pub entries: u64,
-    /// Bytes that these entries count against the capacity.
+    /// Number of bytes that these entries take of the capacity.
     pub bytes: u64,
-    /// Present number of running calls.
+    /// Number of calls that are running now.
     pub running: u64,
 }

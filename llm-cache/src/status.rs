@@ -1,4 +1,4 @@
-//! Status of the cache on each reply, as an extension and as an RFC 9211 header.
+//! Status of the cache on each reply, as an extension and as a header of RFC 9211.
 
 use std::{fmt, time::Duration};
 
@@ -6,7 +6,7 @@ use llm_core::{Error, Origin, Reply, Usd, layer::Extensions};
 
 use crate::policy::Remembered;
 
-/// Report on a reply of how the cache took part in it. Prints as the value of an RFC 9211 `Cache-Status` header.
+/// Report of how the cache produced a reply. Its `Display` is the value of a `Cache-Status` header of RFC 9211.
 ///
 /// ```
 /// # use llm_core::{Receipt, Reply};
@@ -30,7 +30,7 @@ pub enum CacheStatus {
     },
     /// A call was sent.
     Miss(Miss),
-    /// The response came from a call that was running already.
+    /// The response came from a call that was already running.
     Coalesced,
     /// The error came from the negative cache.
     NegativeHit {
@@ -41,7 +41,7 @@ pub enum CacheStatus {
     Unseen,
 }
 
-/// Status that a call would have had, in the extensions of the replies of a cache in shadow mode
+/// Status that a call would have had without shadow mode, in the extensions of the replies of a cache in shadow mode
 /// ([`CacheBuilder::shadow`](crate::CacheBuilder::shadow)).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -59,10 +59,10 @@ pub struct ShadowStatus {
 pub enum Stale {
     /// The call accepts stale entries.
     Allowed,
-    /// A call in the background replaces the entry. There is none if no slot is free, if the request must not be sent
-    /// twice, or if the call asked for stored responses only.
+    /// A background call replaces the entry. There is no such call if no slot is free, the request must not be sent
+    /// twice, or the call accepts only stored responses.
     Revalidating,
-    /// The call that was to replace it failed.
+    /// The call that should have replaced the entry failed.
     Error,
 }
 
@@ -70,7 +70,7 @@ pub enum Stale {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Miss {
-    /// No entry was found. An expired one may have been removed before.
+    /// No entry was found. An expired entry may have been removed before.
     Unknown,
     /// The entry had expired, or was invalidated.
     Gone,
@@ -83,7 +83,7 @@ pub enum Miss {
         /// Reason for serving expired entries of other items.
         stale: Option<Stale>,
     },
-    /// The call wanted a new response ([`Directive::no_cache`](crate::Directive::no_cache)).
+    /// The call demanded a new response ([`Directive::no_cache`](crate::Directive::no_cache)).
     NoCache,
     /// The call bypassed the cache ([`Directive::no_store`](crate::Directive::no_store)).
     NoStore,
@@ -102,7 +102,8 @@ impl CacheStatus {
         })
     }
 
-    /// Returns the status of the cache in a failure: [`NegativeHit`](Self::NegativeHit), or [`Unseen`](Self::Unseen).
+    /// Returns the status of the cache for a failed call: [`NegativeHit`](Self::NegativeHit) or
+    /// [`Unseen`](Self::Unseen).
     ///
     /// ```
     /// use std::time::Duration;
@@ -129,7 +130,7 @@ impl CacheStatus {
         extensions.insert_with_headers(self, |status| vec![("cache-status".to_owned(), status.to_string())]);
     }
 
-    /// Adds the status of an error from the negative cache to its headers.
+    /// Adds the header for an error that comes from the negative cache.
     pub(crate) fn add_to_error(error: Error) -> Error {
         error.with_header_fields(|error| vec![("cache-status".to_owned(), Self::of_error(error).to_string())])
     }
@@ -148,8 +149,8 @@ impl CacheStatus {
     }
 }
 
-/// The value of a `Cache-Status` header: `hit` if no call was sent, or `fwd` with the reason why a call was sent or
-/// awaited.
+/// Writes the value of a `Cache-Status` header: `hit` if no call was sent, otherwise `fwd` with the reason why a call
+/// was sent or awaited.
 impl fmt::Display for CacheStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -1,4 +1,4 @@
-//! Settings of a store besides its URL, and their defaults.
+//! Settings of a store in addition to its URL, and their defaults.
 
 use std::{sync::Arc, time::Duration};
 
@@ -8,7 +8,7 @@ use crate::EvictionPolicy;
 #[cfg(feature = "at-rest")]
 use crate::{EncryptionKeys, Secret};
 
-/// Settings of a store besides its URL.
+/// Settings of a store in addition to its URL.
 #[derive(Clone)]
 pub(crate) struct StoreConfig {
     /// Capacity of the memory, in bytes.
@@ -17,7 +17,7 @@ pub(crate) struct StoreConfig {
     pub(crate) policy: EvictionPolicy,
     /// Clock by which entries expire.
     pub(crate) clock: Arc<dyn Clock>,
-    /// Time for which an expired entry can still be served, as stale.
+    /// Time after its expiry for which an entry can still be served, as stale.
     pub(crate) grace: Duration,
     #[cfg(feature = "at-rest")]
     pub(crate) secret: Option<Secret>,

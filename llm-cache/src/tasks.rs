@@ -19,13 +19,13 @@ use tokio::{
 
 use crate::{Key, counts::Counts};
 
-/// Runs background calls in tasks, a bounded number at a time, each for a bounded time.
+/// Runner of background calls: in tasks, a bounded number at the same time, each for a bounded time.
 pub(crate) struct Tasks {
     /// Runtime that the tasks run on.
     runtime: Handle,
     /// Permits of the slots.
     room: Arc<Semaphore>,
-    /// Number of calls that may run at a time.
+    /// Number of calls that may run at the same time.
     most: u32,
     /// Keys of the requests that are being sent.
     busy: Mutex<HashSet<Key>>,
@@ -40,9 +40,9 @@ pub(crate) struct Slot {
     _permit: OwnedSemaphorePermit,
 }
 
-/// Longest time that a call may run.
+/// Longest time that a background call may run.
 const LONGEST: Duration = Duration::from_secs(600);
-/// Time for which a failed call keeps its slot, unless the vendor said how long to wait.
+/// Time for which a failed call keeps its slot, unless the vendor stated a waiting time.
 const PAUSE: Duration = Duration::from_secs(1);
 /// Longest time for which a failed call keeps its slot.
 const MOST_PAUSE: Duration = Duration::from_secs(30);
@@ -55,8 +55,8 @@ impl Tasks {
         Arc::new(Self { runtime, room, most, busy: Mutex::default(), counts })
     }
 
-    /// Returns a slot for a call for some requests, without those that other slots are for. `None` if no request is
-    /// left, or if all slots are taken, which is counted.
+    /// Returns a slot for a call for some requests, except those that have a slot already. Returns `None` if no request
+    /// is left, or if all slots are taken, which is counted.
     pub(crate) fn slot(self: &Arc<Self>, mut keys: Vec<Key>) -> Option<Slot> {
         let mut busy = self.busy();
         keys.retain(|key| !busy.contains(key));
@@ -69,8 +69,8 @@ impl Tasks {
         Some(Slot { of: Arc::clone(self), keys, _permit: permit })
     }
 
-    /// Returns a slot for a running call that its last caller has left, and counts the call. `None` if all slots are
-    /// taken, which is counted.
+    /// Returns a slot for a running call whose last caller has left, and counts the call. Returns `None` if all slots
+    /// are taken, which is counted.
     pub(crate) fn detached_slot(self: &Arc<Self>) -> Option<Slot> {
         let permit = self.permit()?;
         self.counts.detached.one();
@@ -83,7 +83,7 @@ impl Tasks {
 
     /// Waits until no call runs, but at most for a minute.
     pub(crate) async fn idle(&self) {
-        // The timer is that of the tasks' runtime, because the caller may be in no runtime.
+        // The timer belongs to the tasks' runtime, because the caller may be in no runtime.
         let idle = {
             let _entered = self.runtime.enter();
             timeout(LAST_WAIT, self.room.acquire_many(self.most))

@@ -1,4 +1,4 @@
-//! URLs of stores. Only their text is read here, and no store is opened.
+//! Parsing of stores' URLs. No store is opened here.
 
 #[cfg(test)]
 mod tests;
@@ -52,7 +52,7 @@ pub struct StoreUrl {
 pub(crate) enum Location {
     Memory,
     File(PathBuf),
-    /// URL without the parameters of the cache.
+    /// URL without the parameters that belong to the cache.
     #[cfg(feature = "redis")]
     Redis(Arc<str>),
 }
@@ -146,7 +146,7 @@ const FEATURES: &[&str] = &[
     "redis",
 ];
 
-/// Stores, by the schemes of their URLs: the feature that a store needs, and its parameters.
+/// Stores by the schemes of their URLs, each with the feature that it needs and its parameters.
 const STORES: [(&[&str], Option<&str>, &[&str]); 3] = [
     (&["memory"], None, &["max_bytes", "policy"]),
     (&["file"], Some("file"), &["max_bytes", "memory", "memory_ttl", "policy"]),
@@ -195,7 +195,7 @@ fn decoded(text: &str) -> Result<String, UrlError> {
 /// Bytes of a path that are printed percent-encoded.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
-/// The text parses back as the same URL, except that `***` stands for user and password of Redis.
+/// Writes a text that parses back to the same URL, except that `***` stands for user and password of Redis.
 impl fmt::Display for StoreUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.location {
@@ -217,7 +217,7 @@ impl fmt::Display for StoreUrl {
     }
 }
 
-/// Shows what `Display` shows, without user and password.
+/// Writes the same as `Display`, without user and password.
 impl fmt::Debug for StoreUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "StoreUrl({self})")

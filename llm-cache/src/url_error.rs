@@ -1,6 +1,6 @@
 //! Errors in the URLs of stores. They quote only names that are known or cannot be a password, and never a value.
 
-/// Error in a store's URL. It names the wrong part, and quotes none that may hold a password.
+/// Error in a store's URL. It names the wrong part, and quotes only parts that cannot contain a password.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct UrlError(String);

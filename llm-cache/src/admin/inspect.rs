@@ -13,7 +13,7 @@ use crate::{
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct StoredEntry {
-    /// Name of the entry, in hexadecimal digits. It reveals nothing of the request.
+    /// Name of the entry, in hexadecimal digits. It reveals nothing about the request.
     pub name: String,
     /// Partition that the entry belongs to.
     pub partition: Partition,
@@ -27,7 +27,7 @@ pub struct StoredEntry {
     pub accounting: Accounting,
     /// Size in the store, in bytes.
     pub bytes: u64,
-    /// True if a cache may still serve the entry, because it is fresh, or stale and still of use, and not invalidated.
+    /// True if a cache may still serve the entry, because it is fresh, or stale but still usable, and not invalidated.
     pub live: bool,
 }
 
@@ -43,7 +43,7 @@ pub struct Listing {
     pub next: Option<Cursor>,
 }
 
-/// Number of entries that are read together.
+/// Number of entries that are read at a time.
 const PAGE: usize = 256;
 
 impl Cache {
@@ -79,12 +79,12 @@ impl Cache {
         Ok(Listing { entries, unreadable: page.corrupt.len() as u64, next: page.next })
     }
 
-    /// Removes the entry of this [name](StoredEntry::name) from the store outside the process, but not from memory.
-    /// Returns true if there was one.
+    /// Removes the entry with this [name](StoredEntry::name) from the store outside the process, but not from memory.
+    /// Returns `true` if there was such an entry.
     ///
     /// # Errors
     ///
-    /// [`StoreError`] if the store fails, or if `name` is no name of an entry (96 hexadecimal digits).
+    /// [`StoreError`] if the store fails, or if `name` is not the name of an entry (96 hexadecimal digits).
     ///
     /// ```
     /// # #[cfg(feature = "file")]
@@ -113,7 +113,7 @@ impl Cache {
 
     /// [Invalidates](Self::invalidate) a tag, and removes all entries that can no longer be served from the store
     /// outside the process, whatever their tags. Returns the number of removed entries. It visits every entry. Entries
-    /// that it cannot read stay, because their keys may only be missing here.
+    /// that it cannot read stay, because this process may only lack their encryption keys.
     ///
     /// # Errors
     ///

@@ -8,26 +8,27 @@ use crate::{Cache, Cursor, StoreError, policy::Timestamp, store::Page};
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct MigrationReport {
-    /// Entries that were copied.
+    /// Number of entries that were copied.
     pub copied: u64,
-    /// Entries that were not copied because they had expired or were invalidated.
+    /// Number of entries that were not copied, because they had expired or were invalidated.
     pub expired: u64,
-    /// Entries that could not be read.
+    /// Number of entries that could not be read.
     pub unreadable: u64,
-    /// Entries that the target did not accept, because it has them or newer ones, they are too large for it, or their
-    /// tenant has no key there.
+    /// Number of entries that the target did not accept, because it has them or newer ones, they are too large for it,
+    /// or their tenant has no encryption key there.
     pub not_taken: u64,
     /// Cursor from which to continue after an interruption; `None` once all entries are copied.
     pub next: Option<Cursor>,
 }
 
-/// Copies the live entries of one cache's store to that of another. They keep the time at which they expire.
+/// Copies the live entries from one cache's store to the store of another. The copies expire at the same time as the
+/// originals.
 ///
 /// Copies are named and sealed with the target's secret and keys, so that the two stores may have different ones.
 /// Namespaces stay as they are. `progress` is called after each batch of at most `batch` entries is written. To
 /// continue an interrupted migration, pass its last [`MigrationReport::next`] as `after`. A migration that begins again
-/// skips entries that are copied already. Both caches can be used meanwhile. Entries that are stored in `from` before
-/// the position of the cursor meanwhile are not copied.
+/// skips entries that are copied already. Both caches can be used meanwhile. An entry that is stored in `from`
+/// meanwhile at a position before the cursor is not copied.
 ///
 /// ```
 /// # #[cfg(feature = "file")]
@@ -62,8 +63,8 @@ pub async fn migrate(
         let live: Vec<_> = found.into_iter().filter(|entry| entry.live).map(|entry| entry.record).collect();
         let wanted = live.len() as u64;
         let latest = live.iter().map(|record| record.provenance.started_at).max();
-        // A later invalidation in the target must be after the start of every copied entry's call. A store with its own
-        // time ensures that itself.
+        // A later invalidation in the target must be later than the start of every copied entry's call. A store with a
+        // time of its own ensures that itself.
         to.0.entries.advance(latest.unwrap_or(Timestamp::default()));
         let copied = to.0.entries.store.write_records(live).await?;
         done.copied += copied;

@@ -44,7 +44,7 @@ pub(crate) enum Claimed<C> {
 }
 
 impl Entries {
-    /// Looks a key up in the local tier. A directive that bypasses entries finds none.
+    /// Looks up a key in the local tier. A directive that bypasses entries finds none.
     pub(crate) fn peek<C: DeserializeOwned + Send + Sync + 'static>(
         &self,
         key: BorrowedKey<'_>,
@@ -59,7 +59,7 @@ impl Entries {
         found
     }
 
-    /// Looks keys up in both tiers, in their order.
+    /// Looks up keys in both tiers. The results are in the order of the keys.
     pub(crate) async fn look<C: DeserializeOwned + Send + Sync + 'static>(
         &self,
         keys: &[&Key],
@@ -69,7 +69,8 @@ impl Entries {
         self.look_further(keys, directive, found).await
     }
 
-    /// Looks those keys up in the remote tier for which the local tier has no entry to serve: `found` is what it has.
+    /// Looks up in the remote tier those keys for which the local tier has no entry to serve. `found` has the results
+    /// of the local tier.
     pub(crate) async fn look_further<C: DeserializeOwned + Send + Sync + 'static>(
         &self,
         keys: &[&Key],
@@ -79,7 +80,7 @@ impl Entries {
         if directive.no_cache || !self.store.has_remote_tier() {
             return found;
         }
-        // In a box, so that calls without a remote tier do not carry its size.
+        // Boxed, so that calls without a remote tier do not carry the size of this future.
         Box::pin(self.look_remote(keys, directive, found)).await
     }
 
@@ -99,7 +100,7 @@ impl Entries {
             if further.is_served() {
                 self.store.fill(key, &entry, removals);
             }
-            // An entry of the remote tier is never older than that of the local one.
+            // An entry in the remote tier is never older than one in the local tier.
             if !matches!(further, Found::Missed(Miss::Unknown, _)) {
                 found[at] = further;
             }
@@ -158,7 +159,7 @@ impl Entries {
         directive: &Directive,
     ) -> Found<C> {
         let Some(response) = entry.response() else { return Found::nothing() };
-        // It stays in the store, where a cache with another predicate may serve it.
+        // The entry stays in the store, where a cache with another predicate may serve it.
         if !self.admission.cache_if.allows::<C>(&response, &entry.accounting) {
             return Found::nothing();
         }
@@ -173,7 +174,7 @@ impl Entries {
         let stored = |entry: Arc<Entry>| Stored { response, age: entry.age(now), entry };
         match self.freshness.judge(&entry.expiry, now, directive) {
             Verdict::Served(stale) => Found::Served(stored(entry), stale),
-            // Only this call's bound on the age rules a fresh entry out.
+            // The entry is fresh, and only this call's bound on the age excludes it.
             Verdict::StaleIfError if entry.expiry.is_fresh(now) => Found::Missed(Miss::TooOld, Some(stored(entry))),
             Verdict::StaleIfError => Found::Missed(Miss::Gone, Some(stored(entry))),
             Verdict::TooOld => Found::Missed(Miss::TooOld, None),
@@ -186,7 +187,7 @@ impl Entries {
 }
 
 impl<C> Found<C> {
-    /// Returns the result for a key without an entry.
+    /// Returns the result for a key that has no entry.
     pub(crate) fn nothing() -> Self {
         Self::Missed(Miss::Unknown, None)
     }

@@ -19,9 +19,9 @@ use crate::{
 pub(crate) struct Entries {
     /// Store, which another cache may share.
     pub(crate) store: Arc<dyn Store>,
-    /// Invalidations of this process. The store may know of more.
+    /// Invalidations that this process knows. The store may know others.
     epochs: Arc<InvalidationEpochs>,
-    /// Times to live, and times after expiry for which entries are still of use.
+    /// Times to live, and times after expiry for which entries can still be used.
     pub(crate) freshness: Freshness,
     /// Conditions for storing.
     pub(crate) admission: Admission,
@@ -158,7 +158,7 @@ impl Entries {
         }
     }
 
-    /// Returns the time for timestamps: the store's own, or else that of the clock.
+    /// Returns the time for timestamps: that of the store if it has one, otherwise that of the clock.
     fn store_time(&self) -> SystemTime {
         self.store.time().unwrap_or_else(|| self.now())
     }

@@ -1,8 +1,8 @@
 //! Calls that no caller waits for: revalidation of expired entries, and verification of a share of the hits.
 //!
-//! Each takes a slot of [`crate::tasks`] first. If no slot is free, or the same request is being sent, no call is sent.
-//! The caller's reply does not depend on that. The calls are sent for the caller's tenant, with [`Purpose`] in their
-//! extensions.
+//! Each call needs a slot of [`crate::tasks`]. If no slot is free, or the same request is already being sent, the call
+//! is not sent. The caller's reply does not depend on that. The calls are sent for the caller's tenant, with
+//! [`Purpose`] in their extensions.
 
 use std::{collections::HashSet, sync::Arc};
 
@@ -20,7 +20,7 @@ use crate::{
     tasks::Slot,
 };
 
-/// Draws whether a hit is verified. Returns true if it is.
+/// Returns `true` if a hit is drawn for verification.
 pub(crate) fn is_drawn<C>(cache: &Inner, found: &Found<C>) -> bool {
     matches!(found, Found::Served(_, None)) && cache.verification.as_ref().is_some_and(VerificationSampler::draws)
 }
@@ -39,8 +39,8 @@ where
     run(own, service, slot, |_, _| ());
 }
 
-/// Sends the call of a hit again in the background, and reports the stored response if the new one differs. The new one is
-/// stored.
+/// Sends the request of a hit again in the background, and stores the new response. If it differs from the stored one,
+/// reports the mismatch.
 pub(crate) fn verify<T, S>(request: &Request<T>, service: &S, stored: &Stored<Complete<T>>)
 where
     T: Operation,
@@ -64,7 +64,7 @@ where
     });
 }
 
-/// Obtains all items of a request in the background, and calls `finish` with them unless one failed.
+/// Obtains all items of a request in the background. If none failed, calls `finish` with them.
 fn run<T, S>(
     request: Arc<Request<T>>,
     service: &S,
@@ -82,8 +82,8 @@ fn run<T, S>(
     });
 }
 
-/// Returns a slot for a call for some items. `None` if calls for all of them run already, if the request must not be sent
-/// again, or if the caller wants no call.
+/// Returns a slot for a call for some items. Returns `None` if calls for all of them already run, if the request must
+/// not be sent again, or if the caller demands that no call is sent.
 fn slot<T: Operation>(request: &Request<T>, at: &[usize]) -> Option<Slot> {
     let Request { cache, directive, call, keys, .. } = request;
     let tasks = cache.background.as_ref()?;

@@ -1,7 +1,8 @@
-//! The call of a leader: claim, send, store, release.
+//! Call of a leader: claim, send, store, release.
 //!
-//! An item that another process calls for is awaited, at most for half of the time to the deadline. In a store without
-//! leases the claim is a second lookup, because a call that ended since the first one has stored its response.
+//! If another process is calling for an item, its response is awaited, at most for half of the time to the deadline. In
+//! a store without leases the claim is a second lookup, because a call that ended since the first lookup has stored its
+//! response.
 
 use std::{
     future::{Future, ready},
@@ -53,7 +54,7 @@ pub(super) enum Sent<C> {
 /// Reply that the leader and its waiters share.
 #[derive(Clone)]
 pub(super) struct SharedReply<C> {
-    /// Response, whole or still running.
+    /// Response, complete or still running.
     pub(super) response: Shared<C>,
     /// Accounting of the call. It is final when the response has ended.
     pub(super) receipt: Receipt,
@@ -71,7 +72,7 @@ pub(super) struct Leader<T, S> {
     pub(super) service: S,
     /// Tags of the responses.
     pub(super) tags: Arc<[Tag]>,
-    /// Items that it leads.
+    /// Items that the leader calls for.
     pub(super) led: List<Led>,
     /// Shared deadline of all waiters; `None` if no other caller can join the call, or if the call is completed without
     /// waiters.
@@ -84,13 +85,13 @@ pub(super) struct Led {
     pub(super) guard: Option<Guard>,
 }
 
-/// Index of an item among those of the leader, and the lease under which it is sent.
+/// Index of an item among those of the leader, and the lease under which its call is sent.
 type Leased = (usize, Lease);
 
 impl<T: Operation, S: LlmService<T>> Leader<T, S> {
-    /// Claims the items, sends one call for those that no other process calls for, and stores each response before its
+    /// Claims the items, sends one call for those that no other process calls for, and stores each response before the
     /// item leaves the table of running calls. Items that another process calls for are awaited last, one by one, so
-    /// that the leader holds no lease while it waits. If a call fails, all items without a response fail.
+    /// that the leader holds no lease while it waits. If the call fails, all items without a response fail.
     pub(super) async fn run(&mut self) -> List<FlightResult<T>> {
         let Request { cache, call, .. } = &*self.request;
         let wait = cache.entries.store.leases().then(|| max_wait(CallDeadline::of(call).latest()));
@@ -100,7 +101,7 @@ impl<T: Operation, S: LlmService<T>> Leader<T, S> {
             match claim {
                 Claimed::Stored(stored) => results[nth] = Some(Sent::Stored(stored)),
                 Claimed::Lead(lease) => leased.push((nth, lease)),
-                // The claim of a leader of one item has already waited for the other process.
+                // The leader of a single item has already waited for the other process in its claim.
                 Claimed::Taken if self.led.len() == 1 => leased.push((nth, Lease::free())),
                 Claimed::Taken => taken.push(nth),
             }
@@ -125,7 +126,7 @@ impl<T: Operation, S: LlmService<T>> Leader<T, S> {
 
     /// Sends one call for some items under their leases, and puts the responses into `results`.
     async fn send(&mut self, leased: List<Leased>, results: &mut [Option<Sent<Complete<T>>>]) -> Result<(), Error> {
-        // The call begins now. An invalidation during the wait for the leases does not affect its response.
+        // The call begins now, so an invalidation during the wait for the leases does not affect its response.
         let provenance = self.request.cache.entries.begin(Arc::clone(&self.tags));
         let replies = {
             let replies = pin!(self.replies(&leased));
@@ -229,7 +230,7 @@ async fn claim_all<T: Operation>(
     claimed
 }
 
-/// Claims one item. The future is boxed, because most stores have no leases and do not need its size.
+/// Claims one item. The future is boxed, because most stores have no leases, and their calls should not carry its size.
 fn claim<'a, T: Operation>(
     request: &'a Request<T>,
     tags: &'a [Tag],

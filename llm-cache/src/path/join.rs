@@ -1,4 +1,4 @@
-//! Join or lead: awaits the results of running calls, and those of the call that a request leads.
+//! Join or lead: awaits the results of running calls, and of the call that the request itself leads.
 
 use std::{collections::HashMap, future::Future, sync::Arc};
 
@@ -56,14 +56,14 @@ where
                 Ok(Sent::Stored(stored)) => Ok(Item::stored(stored, None)),
                 Ok(Sent::Shared(shared)) => match &shared.response {
                     Shared::Whole(whole) => Ok(Item::whole(Arc::clone(whole), shared, led, is_only)),
-                    // In a box, so that whole responses do not carry its size.
+                    // Boxed, so that complete responses do not carry the size of this future.
                     Shared::Live(_) => Box::pin(Item::running(shared, led, is_only, handle, Arc::clone(&cache))).await,
                 },
                 Err(error) => Err(error),
             };
             items.push(match item {
                 Err(error) if !led && is_of_other_call(&error, batch, joined[&batch]) => None,
-                // The charge is that of the leader.
+                // The leader pays the charge.
                 Err(error) if !led => Some(Err(error.with_charge(Charge::None))),
                 item => Some(item),
             });
@@ -106,7 +106,7 @@ mod tests {
     use super::*;
     use crate::{Cache, Cached, Directive};
 
-    /// Embeds anything but the word "bad".
+    /// Embeds every text but the word "bad", which fails.
     async fn embed(call: Call<EmbedRequest>) -> Result<Reply<Embeddings>, Error> {
         if call.body == EmbedRequest::new("m", ["bad"]) {
             return Err(Error::new(ErrorKind::InvalidRequest, "a bad text"));

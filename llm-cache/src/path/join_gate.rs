@@ -10,14 +10,14 @@ use llm_core::layer::{Live, StreamCut};
 
 use crate::path::single_flight::Guard;
 
-/// Keeps a running response open to new waiters. It closes when the response has ended, or when it has grown too large
-/// to be held for later waiters. Later callers then send calls of their own.
+/// Gate that keeps a running response open to new waiters. It closes when the response has ended, or has grown too
+/// large to be kept for later waiters. Later callers then send calls of their own.
 pub(crate) struct JoinGate<C> {
     guard: Mutex<Option<Guard>>,
     live: OnceLock<Weak<dyn Live<C>>>,
 }
 
-/// Memory of each piece of a running response beside its text, in bytes.
+/// Memory of each piece of a running response in addition to its text, in bytes.
 const PIECE_BYTES: u64 = 128;
 
 impl<C: 'static> JoinGate<C> {
@@ -25,13 +25,13 @@ impl<C: 'static> JoinGate<C> {
         Self { guard: Mutex::new(guard), live: OnceLock::new() }
     }
 
-    /// Sets the response, which is to be closed as well if it grows too large.
+    /// Sets the response that is closed too if it grows too large.
     pub(crate) fn guards(&self, live: &Arc<dyn Live<C>>) {
-        // The response was not set before, because it is shared once.
+        // A response is shared only once, so it was not set before.
         let _ = self.live.set(Arc::downgrade(live));
     }
 
-    /// Returns a watcher of the response's pieces, which closes the gate when they take more than `most` bytes.
+    /// Returns a watcher of the response's pieces. It closes the gate when they take more than `most` bytes.
     pub(crate) fn watcher(
         this: &Arc<Self>,
         most: u64,
@@ -52,7 +52,7 @@ impl<C: 'static> JoinGate<C> {
         }
     }
 
-    /// Closes the response to new waiters: its item leaves the table of running calls.
+    /// Closes the response to new waiters, by removing its item from the table of running calls.
     pub(crate) fn close(&self) {
         let guard = self.guard.lock().unwrap_or_else(PoisonError::into_inner).take();
         drop(guard);

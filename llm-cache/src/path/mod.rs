@@ -1,10 +1,10 @@
-//! The path of a call, from top to bottom: lookup, join or lead, await, reply.
+//! Path of a call, in this order: lookup, join or lead, await, reply.
 //!
 //! A request has one or more items. Each item is looked up, joined, claimed and stored on its own. The items that a
 //! leader calls for are sent together. Revalidation, verification and calls with `no_cache` take the same path, with
 //! other settings of their [`Request`].
 //!
-//! | step | where | what it decides |
+//! | step | where | result |
 //! |---|---|---|
 //! | look up | [`respond`], [`crate::entries`] | entries to serve, stale ones to keep for an error, the reason for a call |
 //! | join or lead | [`join`], [`single_flight`] | items whose calls run already, and items that this request leads |
@@ -56,9 +56,9 @@ use crate::{
     list::List,
 };
 
-/// Responds to a request of which some items are not served from the local tier. `found` holds the results of the
-/// lookup there. `lead` runs once this caller leads a call, or is about to send one in shadow mode. No lock is held
-/// then.
+/// Responds to a request for which the local tier does not have all items. `found` has the results of the lookup there.
+/// `lead` is called when this caller leads a call, or in shadow mode when it is about to send one. No lock is held at
+/// that time.
 pub(crate) async fn respond<T, S>(
     request: Arc<Request<T>>,
     service: S,
@@ -70,7 +70,7 @@ where
     S: LlmService<T>,
 {
     let Request { cache, directive, call, .. } = &*request;
-    // In shadow mode no lookup fails a call.
+    // In shadow mode a slow lookup must not fail the call.
     let deadline = call.deadline.filter(|_| !cache.is_shadow);
     let found = within(deadline, pin!(cache.entries.look_further(&request.entries(), directive, found))).await?;
     if cache.is_shadow {
@@ -132,13 +132,13 @@ async fn within<V>(deadline: Option<Instant>, something: impl Future<Output = V>
             let message = "a deadline needs a tokio runtime: call it within one, such as that of #[tokio::main]";
             Err(Error::new(ErrorKind::Other, message).with_charge(Charge::None))
         }
-        // In a box, so that calls without a deadline carry no timer.
+        // Boxed, so that calls without a deadline do not carry the size of a timer.
         Some(deadline) => Box::pin(timeout_at(deadline.into(), something)).await.map_err(|_| deadline_exceeded()),
         None => Ok(something.await),
     }
 }
 
-/// Items of a request, some of which are not obtained yet.
+/// Items of a request, some of which may not be obtained yet.
 struct Known<O: Output> {
     items: List<Option<Item<O>>>,
     /// Stale entries kept for `stale_if_error`.
@@ -164,7 +164,7 @@ impl<O: Output> Known<O> {
     }
 
     /// Takes the results for the missing items. If a call failed because of the vendor, a budget or the deadline, a
-    /// stale entry replaces the error.
+    /// stale entry is used in place of the error.
     fn take(&mut self, cache: &Inner, missing: List<usize>, results: List<Obtained<O>>) -> Result<(), Error> {
         let mut failed: Option<Error> = None;
         for (at, result) in missing.into_iter().zip(results) {
@@ -181,11 +181,11 @@ impl<O: Output> Known<O> {
                 .filter(|stale| allows_stale(&error) && cache.entries.is_valid(&stale.entry.provenance))
             {
                 Some(stale) => {
-                    // The entry has aged while the call was awaited.
+                    // The entry has become older while the call was awaited.
                     let age = stale.entry.age(cache.entries.now());
                     self.items[at] = Some(Item::stored(Stored { age, ..stale }, Some(Stale::Error)));
                 }
-                // Of several errors, one that was charged is returned.
+                // If there are several errors, one that was charged is returned.
                 None => failed = failed.filter(|first| first.charge() != Charge::None).or(Some(error)),
             }
         }

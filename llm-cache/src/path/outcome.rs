@@ -28,7 +28,7 @@ impl ItemOutcome {
     }
 }
 
-/// Returns the status of a request, and counts it. A miss is not counted here, but when its call is sent. `miss` is the
+/// Returns the status of a request, and counts it. A miss is counted when its call is sent, and not here. `miss` is the
 /// reason for the call, if no item was served.
 pub(super) fn record(cache: &Inner, items: impl Iterator<Item = ItemOutcome> + Clone, miss: Miss) -> CacheStatus {
     let status = status(items, miss);

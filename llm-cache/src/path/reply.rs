@@ -1,4 +1,4 @@
-//! Replies, and the accounting on their receipts. Paid and saved are written here only.
+//! Replies, and the accounting on their receipts. Only this file writes the paid and saved amounts.
 //!
 //! | source | origin | paid | saved |
 //! |---|---|---|---|
@@ -31,7 +31,7 @@ pub(crate) struct Item<O: Output> {
     reply: Reply<Response<O>>,
     /// Source of the response, for status and counters.
     outcome: ItemOutcome,
-    /// Cost of what this cache saved the request; lower layers may have saved more.
+    /// Cost that this cache saved for the request. Lower layers may have saved more.
     saved: Usd,
 }
 
@@ -41,7 +41,7 @@ type Hold<O> = WaiterHandle<Result<Sent<<O as Output>::Complete>, Error>>;
 /// Response to one item.
 enum Response<O: Output> {
     Whole(Arc<O::Complete>),
-    /// The response of the request's only item, which may still run. In a box, so that items are small to move.
+    /// Response to the request's only item, which may still run. Boxed, so that items are cheap to move.
     Live(Box<O>),
 }
 
@@ -57,14 +57,14 @@ impl<O: Output> Item<O> {
         Self { reply: Reply::new(Response::Whole(response), Receipt::new(accounting)), outcome, saved }
     }
 
-    /// Creates the reply of a call whose response is whole, and whose receipt is final. `is_only` is true for the request's
-    /// only item.
+    /// Creates the reply of a call whose response is complete and whose receipt is final. `is_only` is true for the
+    /// request's only item.
     pub(super) fn whole(whole: Arc<O::Complete>, shared: SharedReply<O::Complete>, led: bool, is_only: bool) -> Self {
         let own = Receipt::default();
         let saved = shared.receipt.edit(|shared| {
             let share = &shared.cost_share;
-            // All callers of an only item may claim its cost, of whom the first that is counted does. For an item of
-            // several, the first caller takes the claim.
+            // All callers of a request's only item may claim its cost, and the first whose response is counted gets it.
+            // For one of several items, the first caller takes the claim.
             let taken = match is_only {
                 true => share.clone(),
                 false => share.as_ref().and_then(|share| share.split(&[1])).and_then(|mut own| own.pop()),
@@ -108,7 +108,7 @@ impl<O: Output> Item<O> {
             own.edit(|own| {
                 write(own, &ended);
                 if is_complete {
-                    // All callers may claim the cost. The first that is counted does.
+                    // All callers may claim the cost, and the first whose response is counted gets it.
                     own.cost_share = ended.cost_share;
                 }
             });
@@ -119,14 +119,14 @@ impl<O: Output> Item<O> {
     fn sent(reply: Reply<Response<O>>, saved: Usd, shared: SharedReply<O::Complete>, led: bool) -> Self {
         let mut reply = reply.with_limits(shared.limits);
         if led {
-            // The leader alone gets the extensions of lower layers.
+            // Only the leader gets the extensions of lower layers.
             reply.extensions = shared.extensions;
         }
         Self { reply, outcome: if led { ItemOutcome::Led } else { ItemOutcome::Joined }, saved }
     }
 
-    /// Returns the reply to a request of which this is the only item, and counts it. `miss` is the reason for a call, if
-    /// one was sent.
+    /// Returns the reply to a request with this single item, and counts it. `miss` is the reason for a call, if one was
+    /// sent.
     pub(crate) fn into_reply(self, cache: &Inner, miss: Miss) -> Reply<O> {
         let Self { reply, outcome, saved } = self;
         let status = outcome::record(cache, [outcome].into_iter(), miss);
@@ -140,7 +140,7 @@ impl<O: Output> Item<O> {
         reply
     }
 
-    /// Returns the response, if it is whole.
+    /// Returns the response if it is complete.
     pub(super) fn into_whole(self) -> Option<Arc<O::Complete>> {
         match self.reply.output {
             Response::Whole(whole) => Some(whole),
@@ -149,8 +149,8 @@ impl<O: Output> Item<O> {
     }
 }
 
-/// Writes one caller's accounting of a shared response. A leader's is that of the layers below. A waiter saves the cost
-/// of the response, unless the waiter may claim it (`is_saved` is false).
+/// Writes one caller's accounting of a shared response. The leader has the accounting of the layers below. A waiter
+/// saves the cost of the response, unless the waiter may claim it (`is_saved` is false).
 fn write(accounting: &mut Accounting, shared: &Accounting, led: bool, is_saved: bool) {
     accounting.copy_response(shared);
     match led {
@@ -164,7 +164,7 @@ fn write(accounting: &mut Accounting, shared: &Accounting, led: bool, is_saved: 
     }
 }
 
-/// Makes the reply to a request from its items, and counts it. `miss` is the reason for a call, if no item was served.
+/// Joins the items of a request to its reply, and counts it. `miss` is the reason for a call, if no item was served.
 pub(super) fn make<T: Operation>(
     request: &Request<T>,
     mut found: List<Item<T::Output>>,
@@ -196,7 +196,7 @@ pub(super) fn make<T: Operation>(
 /// Adds up the accounting of several items.
 fn sum(mut items: Vec<Accounting>) -> Accounting {
     let mut accounting = Accounting::default();
-    // Vendor and model are the same for all items, because they are of one request.
+    // Vendor and model are the same for all items, because the items belong to one request.
     if let Some(last) = items.last() {
         accounting.copy_response(last);
     }

@@ -1,7 +1,7 @@
 //! Requests on the path of a call, their items, and the sending of their calls.
 //!
-//! Equal items of a request are one item with several positions, so that each is looked up, sent and stored once. A request
-//! that cannot be divided, or has one item, is its own only item, and its body is not copied.
+//! Equal items of a request are one item with several positions, so that each is looked up, sent and stored once. A
+//! request that cannot be divided, or has one item, counts as a single item, and its body is not copied.
 
 use std::{collections::HashMap, future::Future, sync::Arc};
 
@@ -27,11 +27,11 @@ use crate::{
 pub(crate) struct Request<T> {
     /// Cache that the request is for.
     pub(super) cache: Arc<Inner>,
-    /// Directive of the call, limited by the operator's policy.
+    /// Directive of the call, restricted by the operator's policy.
     pub(super) directive: Directive,
     /// Call as its caller sent it.
     pub(super) call: Call<T>,
-    /// Different items of the request; none if the request is its own only item.
+    /// Distinct items of the request; empty if the request itself is the only item.
     parts: Vec<T>,
     /// Keys of each item.
     pub(super) keys: List<CallKeys>,
@@ -41,11 +41,11 @@ pub(crate) struct Request<T> {
     pub(super) counter: Count,
 }
 
-/// Selector of a counter.
+/// Function that selects a counter.
 pub(super) type Count = fn(&Counts) -> &Counter;
 
 impl<T: Operation> Request<T> {
-    /// Creates a caller's request that is its own only item.
+    /// Creates a caller's request that is a single item.
     pub(crate) fn one(cache: Arc<Inner>, directive: Directive, call: Call<T>, keys: CallKeys) -> Self {
         let counter: Count = match directive.no_cache {
             true => |counts| &counts.bypassed,
@@ -54,7 +54,7 @@ impl<T: Operation> Request<T> {
         Self { cache, directive, call, parts: Vec::new(), keys: smallvec![keys], positions: smallvec![0], counter }
     }
 
-    /// Creates a caller's request that is divided into these items, of which there is at least one.
+    /// Creates a caller's request that is divided into these items, which must not be empty.
     pub(crate) fn divided(cache: Arc<Inner>, directive: Directive, call: Call<T>, items: Vec<T>) -> Self {
         let (mut parts, mut keys, mut positions) = (Vec::new(), List::new(), List::new());
         let prefix = KeyPrefix::of(&cache.namespace, &call, &directive);
@@ -72,15 +72,14 @@ impl<T: Operation> Request<T> {
         Self { parts, keys, positions, ..Self::one(cache, directive, call, first) }
     }
 
-    /// Creates a request for some of the items that no caller waits for. It has the same tenant, background priority,
-    /// and no units.
+    /// Creates a background request for some of the items. It has the same tenant, background priority, and no units.
     pub(super) fn unattended(&self, purpose: Purpose, at: &[usize], directive: Directive, counter: Count) -> Arc<Self> {
         let Self { cache, call, .. } = self;
         let mut own =
             Call::new(call.tenant.clone(), call.body.clone()).with_units(0).with_priority(Priority::Background);
         own.labels = call.labels.clone();
         own.extensions = call.extensions.clone();
-        // A retry layer above the cache does not see this call.
+        // The new call does not pass a retry layer above the cache.
         own.extensions.remove::<NestedRetry>();
         // The callers that wait for the original call do not wait for this one.
         own.extensions.remove::<SharedDeadline>();
@@ -91,7 +90,7 @@ impl<T: Operation> Request<T> {
         Arc::new(Self { cache: Arc::clone(cache), directive, call: own, parts, keys, positions, counter })
     }
 
-    /// Returns true if the request is its own only item.
+    /// Returns `true` if the request itself is the only item.
     pub(super) fn is_one(&self) -> bool {
         self.parts.is_empty()
     }
@@ -101,7 +100,7 @@ impl<T: Operation> Request<T> {
         self.parts.get(at).unwrap_or(&self.call.body)
     }
 
-    /// Returns the items at some indices; `None` if the request is its own only item.
+    /// Returns the items at some indices; `None` if the request itself is the only item.
     pub(super) fn parts(&self, at: impl Iterator<Item = usize>) -> Option<Vec<T>> {
         (!self.is_one()).then(|| at.map(|at| self.parts[at].clone()).collect())
     }
@@ -111,14 +110,14 @@ impl<T: Operation> Request<T> {
         self.keys.iter().map(|keys| &keys.entry).collect()
     }
 
-    /// Looks the items up in the local tier; with `no_cache`, nothing is found.
+    /// Looks up the items in the local tier. With `no_cache` nothing is found.
     pub(crate) fn peek(&self) -> List<Found<Complete<T>>> {
         let Self { cache, directive, .. } = self;
         self.keys.iter().map(|keys| cache.entries.peek(keys.entry.borrowed(), directive)).collect()
     }
 
-    /// Returns the error with which the vendor refused the request a short time ago, and counts it. Divided requests are
-    /// not remembered.
+    /// Returns the error with which the vendor recently refused the request, and counts it. Divided requests are not
+    /// remembered.
     pub(super) fn negative(&self) -> Option<Error> {
         let (Inner { entries, counts, .. }, key) = (&*self.cache, self.negative_key()?);
         let negative_cache = self.cache.negative_cache.as_ref()?;
@@ -127,7 +126,7 @@ impl<T: Operation> Request<T> {
         Some(CacheStatus::add_to_error(error))
     }
 
-    /// Remembers the error of a call if it is due to the request alone.
+    /// Remembers the error of a call if the request alone caused it.
     pub(super) fn remember(&self, error: &Error, provenance: Provenance) {
         if let (Some(negative_cache), Some(key)) = (&self.cache.negative_cache, self.negative_key()) {
             negative_cache.put(key, error, provenance, self.cache.entries.now());
@@ -145,12 +144,13 @@ impl<T: Operation> Request<T> {
             return Miss::NoCache;
         }
         let mut reasons = found.iter().map(Found::miss);
-        // The reason is unknown if the items have different ones.
+        // The reason is unknown if the items have different reasons.
         let first = reasons.next().unwrap_or(Miss::Unknown);
         if reasons.all(|reason| reason == first) { first } else { Miss::Unknown }
     }
 
-    /// Stores the complete response to the item at an index if it is cacheable. `shared` returns it as the entry holds it.
+    /// Stores the complete response to the item at an index, if it is cacheable. `shared` returns the response in the
+    /// form that the entry holds.
     pub(super) fn store(
         &self,
         at: usize,
@@ -161,7 +161,7 @@ impl<T: Operation> Request<T> {
     ) {
         let Self { cache, directive, call, keys, .. } = self;
         let (entries, part) = (&cache.entries, self.part(at));
-        // The accounting of the response, without that of how one caller got it.
+        // The accounting of the response, without the values that depend on how one caller got it.
         let mut accounting = Accounting::default();
         receipt.edit(|receipt| accounting.copy_response(receipt));
         let is_cacheable = part.is_self_contained() && T::is_cacheable(response) && part.conforms(response);
@@ -195,7 +195,7 @@ pub(super) fn count_failure<O: Output>(counts: Arc<Counts>, reply: Result<Reply<
     Ok(reply.on_end(move |end, _| counts.failed_calls.add(u64::from(matches!(end, End::Failed(..))))))
 }
 
-/// Sends a call that the cache neither looks up nor stores, unless the call wants stored responses only.
+/// Sends a call without a lookup and without storing its response. With `only_if_cached` it returns an error instead.
 pub(crate) async fn bypass<T, S>(
     cache: Arc<Inner>,
     service: S,

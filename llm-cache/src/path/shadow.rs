@@ -1,4 +1,4 @@
-//! Shadow mode: calls are sent as they are while the cache reports what it would have done.
+//! Shadow mode: calls are sent unchanged, and the cache reports what it would have done.
 //!
 //! The lookup, the negative cache and the table of running calls are used as in a call without shadow mode, so that the
 //! reported status is the same. Only the reply differs: it is always that of the call itself.
@@ -20,7 +20,7 @@ use crate::{CacheStatus, Miss, ShadowStatus, Tag, entries::Found, inner::Inner, 
 /// Index of an item for which the cache would have sent a call, and its place in the table of running calls.
 type Sent = (usize, Option<Guard>);
 
-/// Sends a call as it is, stores its response, and reports what the cache would have done. `found` holds the results of
+/// Sends a call unchanged, stores its response, and reports what the cache would have done. `found` has the results of
 /// the lookup.
 pub(super) async fn shadow<T, S>(
     request: &Arc<Request<T>>,
@@ -94,7 +94,7 @@ fn store_each<T: Operation>(
     }
     let Ok(responses) = call.body.split(Complete::<T>::clone(whole)) else { return };
     let weights: Vec<u64> = positions.iter().map(|at| request.part(*at).estimate().input.max(1)).collect();
-    // The claim on the cost stays with the caller.
+    // The caller keeps the claim on the cost.
     let mut accounting = Accounting::default();
     accounting.copy_response(&receipt.accounting());
     let mut sent: HashMap<usize, Option<Guard>> = sent.into_iter().collect();

@@ -60,7 +60,7 @@ struct Table {
     last_id: u64,
 }
 
-/// Name of an item of a running call. Calls of different priority are separate, because a background call may have to
+/// Name of an item of a running call. Calls of different priorities are separate, because a background call may have to
 /// wait.
 type Name = (Key, Priority);
 
@@ -68,7 +68,7 @@ type Name = (Key, Priority);
 struct Running {
     /// Number of the item, greater than those of all earlier items.
     id: u64,
-    /// Items that were started together with it.
+    /// Items of the call that this item belongs to.
     batch: Batch,
     /// Start of the call and tags of its response, which decide whether a caller may join it.
     provenance: Provenance,
@@ -97,18 +97,18 @@ pub(crate) struct Guard {
     waiters: Option<Arc<WaiterCount>>,
 }
 
-/// Handle of a waiter on one item of a call. The call runs while there is a handle. If the last handle is dropped
+/// Handle of a waiter for one item of a call. The call runs as long as a handle exists. If the last handle is dropped
 /// before the call has ended, the call is cancelled or completed in the background.
 pub(crate) struct WaiterHandle<V: Completion> {
     reader: Option<Reader<Once<V>>>,
-    /// Index of the item among those of the call.
+    /// Index of the item among the items of the call.
     at: usize,
     waiters: Option<Arc<WaiterCount>>,
     /// Keeps the waiter's deadline among those of the call.
     _deadline: Option<DeadlineHandle>,
 }
 
-/// Result for an item. Its response may still run.
+/// Result for an item, whose response may still run.
 pub(crate) trait Completion: Clone + Send + Sync + 'static {
     /// Returns a future that reads the response to its end; `None` if the response has ended.
     fn completion(&self) -> Option<Pin<Box<dyn Future<Output = ()> + Send>>>;
@@ -168,7 +168,7 @@ impl SingleFlights {
         for (at, key) in keys.enumerate() {
             let name = (key.clone(), terms.priority);
             let running = table.running.get(&name).filter(|running| {
-                // A call that asks for its own response would wait for itself.
+                // A call that requests its own response would wait for itself.
                 (terms.joins)(&running.provenance) && !is_being_polled(self, running.batch)
             });
             let joined = running.and_then(|running| {
@@ -213,7 +213,7 @@ impl SingleFlights {
         let call = Broadcast::new(call);
         for (nth, (at, name)) in names.into_iter().enumerate() {
             table.last_id += 1;
-            // The leader is one caller, so only its first item has its deadline.
+            // The leader counts as one caller, so only its first item has its deadline.
             let own = deadline.as_ref().filter(|_| nth == 0).map(|deadline| deadline.join(terms.deadline.clone()));
             let handle = |reader| WaiterHandle::new(reader, nth, waiters.clone(), own);
             all[at] = call.subscribe().map(|reader| Joined { handle: handle(reader), led: true, batch });
@@ -224,7 +224,8 @@ impl SingleFlights {
         }
     }
 
-    /// Adds a call to the table that no caller can join. Returns `None` if a call runs that the caller could join.
+    /// Adds to the table a call that no caller can join. Returns `None` if a call is running that the caller could
+    /// join.
     pub(crate) fn enter(self: &Arc<Self>, key: &Key, terms: &JoinTerms<'_>) -> Option<Guard> {
         let name = (key.clone(), terms.priority);
         let mut table = self.lock();
@@ -289,7 +290,7 @@ impl<V: Completion> WaiterHandle<V> {
 impl<V: Completion> Drop for WaiterHandle<V> {
     fn drop(&mut self) {
         let (Some(reader), Some(waiters)) = (self.reader.take(), &self.waiters) else { return };
-        // The background task reads the results in place of a waiter, so that the call goes on and later callers can
+        // The background task reads the results in place of a waiter, so that the call continues and later callers can
         // join it.
         let Some(slot) = waiters.leave() else { return };
         slot.run(async move {
@@ -317,7 +318,7 @@ impl WaiterCount {
         let is_last = self.waiters.fetch_sub(1, Ordering::AcqRel) == 1;
         let is_running = self.running.load(Ordering::Acquire) > 0;
         let slot = (is_last && is_running).then(|| self.background.detached_slot()).flatten()?;
-        // The background task counts as a waiter from now on, so that no later waiter is the last.
+        // From now on the background task counts as a waiter, so that no later waiter is the last one.
         self.waiters.fetch_add(1, Ordering::AcqRel);
         Some(slot)
     }
@@ -329,7 +330,7 @@ impl Drop for Guard {
             waiters.running.fetch_sub(1, Ordering::AcqRel);
         }
         let mut table = self.single_flights.lock();
-        // Another call may have taken the place of a call that all waiters left.
+        // Another call may have replaced a call that all waiters left.
         if table.running.get(&self.name).is_some_and(|running| running.id == self.id) {
             // Dropped outside the lock.
             let _ended = table.running.remove(&self.name);
@@ -380,7 +381,7 @@ impl PolledHere {
 
 impl Drop for PolledHere {
     fn drop(&mut self) {
-        // Dropped outside the cell, because dropping it may run other code of this module.
+        // Dropped outside of the cell, because dropping it may run code of this module again.
         let _last = POLLED.with_borrow_mut(Vec::pop);
     }
 }
@@ -390,12 +391,12 @@ fn is_being_polled(single_flights: &Arc<SingleFlights>, batch: Batch) -> bool {
     POLLED.with_borrow(|polled| polled.iter().any(is))
 }
 
-/// Time until a waiter polls its calls for the first time without being woken. It doubles each time.
+/// Time after which a waiter first polls its calls without having been woken. It doubles each time.
 const FIRST_POLL: Duration = Duration::from_secs(1);
-/// Longest time until a waiter polls its calls without being woken.
+/// Longest time after which a waiter polls its calls without having been woken.
 const MAX_POLL: Duration = Duration::from_secs(60);
 
-/// Awaits the results of some items, in their order. The result is `None` for an item whose call panicked.
+/// Awaits the results of some items, in order. The result is `None` for an item whose call panicked.
 pub(crate) async fn await_all<V: Completion>(joined: &mut [Joined<V>]) -> List<Option<V>> {
     let mut results: List<Option<Option<V>>> = joined.iter().map(|_| None).collect();
     await_calls(|cx| {

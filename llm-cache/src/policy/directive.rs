@@ -30,23 +30,23 @@ use crate::Tag;
 /// ([`CacheBuilder::directive_policy`](crate::CacheBuilder::directive_policy)).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Directive {
-    /// Bypasses the cache.
+    /// True to bypass the cache.
     pub(crate) no_store: bool,
-    /// Sends a call, and stores its response.
+    /// True to send a call in any case, and store its response.
     pub(crate) no_cache: bool,
-    /// Sends no call.
+    /// True to send no call.
     pub(crate) only_if_cached: bool,
-    /// Largest age of an entry.
+    /// Largest age of an entry that may be served.
     pub(crate) max_age: Option<Duration>,
-    /// Longest time since an entry expired.
+    /// Longest time since its expiry that an entry may be served.
     pub(crate) max_stale: Option<Duration>,
-    /// Time to live of the response.
+    /// Time to live of the response, if a call is sent.
     pub(crate) ttl: Option<Duration>,
     /// Additional tags of the response.
     pub(crate) tags: Vec<Tag>,
-    /// Scope in which the entry is shared.
+    /// Scope in which the entry is shared between tenants.
     pub(crate) shared: Option<Arc<str>>,
-    /// Requires a response of the requested model.
+    /// True if the response must come from the requested model.
     pub(crate) no_fallback: bool,
     /// Group or member to which a key pool below must send the call.
     pub(crate) pinned: Option<Pinned>,
@@ -81,7 +81,7 @@ pub struct DirectivePolicy {
     pub(crate) bypass: bool,
     /// Longest time since expiry that calls may accept.
     pub(crate) max_stale: Duration,
-    /// Longest time to live that calls may ask for.
+    /// Longest time to live that calls may set; `None` for no bound.
     pub(crate) max_ttl: Option<Duration>,
     /// True if calls may share entries across tenants.
     pub(crate) sharing: bool,
@@ -235,8 +235,8 @@ impl Directive {
         self
     }
 
-    /// Shares the entry with all calls that name this scope, of all tenants. Running calls are not shared between
-    /// tenants. Without effect unless the operator allows it ([`DirectivePolicy::allow_sharing`]).
+    /// Shares the entry with the calls of all tenants that name this scope. Running calls are not shared between
+    /// tenants. The method has no effect unless the operator allows sharing ([`DirectivePolicy::allow_sharing`]).
     ///
     /// A shared entry has the tags of the call that paid for it. The tag of that call's tenant is among them, so that
     /// invalidating the tenant invalidates the entry.
@@ -245,8 +245,8 @@ impl Directive {
         self
     }
 
-    /// Returns the directive for [`Cache::get_or_call_with`](crate::Cache::get_or_call_with): it accepts stale entries
-    /// only if it asks for them, and no [`TtlRule`](crate::TtlRule) applies.
+    /// Returns the directive for [`Cache::get_or_call_with`](crate::Cache::get_or_call_with). It accepts stale entries
+    /// only if it says so, and no [`TtlRule`](crate::TtlRule) applies.
     pub(crate) fn without_stack(self, ttl: Option<Duration>) -> Self {
         let ttl = self.ttl.or(ttl).unwrap_or(Duration::MAX);
         Self { ttl: Some(ttl), max_age: Some(self.max_age.unwrap_or(Duration::MAX)), ..self }
@@ -258,8 +258,8 @@ impl Directive {
         Self { ttl, tags, shared, no_fallback, pinned, max_age: Some(Duration::MAX), ..Self::default() }
     }
 
-    /// Returns the time after expiry for which an entry may be served while a call replaces it. `most` is the cache's
-    /// setting. A call that bounds the age of entries accepts no stale one (RFC 9111, section 5.2.1.1).
+    /// Returns the time after its expiry for which an entry may be served while a call replaces it. `most` is the
+    /// setting of the cache. A call that bounds the age of entries accepts no stale entry (RFC 9111, section 5.2.1.1).
     pub(crate) fn revalidates_within(&self, most: Duration) -> Duration {
         match (self.max_stale, self.max_age) {
             (Some(by), _) => by.min(most),
@@ -296,7 +296,7 @@ impl Tag {
         let tenant = || Self::of_tenant(&call.tenant);
         let model = (!call.body.model().is_empty()).then(|| Self::of_model(call.body.shared_model()));
         let model = match model {
-            // Most calls have these two tags only. The array takes one allocation.
+            // Most calls have only these two tags. The array takes a single allocation.
             Some(model) if call.labels.iter().next().is_none() && directive.tags.is_empty() => {
                 return Arc::new([tenant(), model]);
             }
@@ -308,8 +308,8 @@ impl Tag {
 }
 
 impl DirectivePolicy {
-    /// Allows every directive but stale entries ([`max_stale`](Self::max_stale)) and sharing across tenants
-    /// ([`allow_sharing`](Self::allow_sharing)).
+    /// Creates a policy that allows every directive except stale entries ([`max_stale`](Self::max_stale)) and sharing
+    /// across tenants ([`allow_sharing`](Self::allow_sharing)).
     pub fn none() -> Self {
         Self { bypass: true, max_stale: Duration::ZERO, max_ttl: None, sharing: false }
     }

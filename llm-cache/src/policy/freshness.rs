@@ -19,7 +19,7 @@ use llm_core::{Call, Operation};
 
 use crate::{Directive, Stale, store::Expiry};
 
-/// Time to live of the entries of some calls. A call must match all that the rule names.
+/// Rule that sets the time to live for the entries of some calls. A call must match all conditions of the rule.
 ///
 /// ```
 /// use std::time::Duration;
@@ -35,7 +35,7 @@ use crate::{Directive, Stale, store::Expiry};
 pub struct TtlRule {
     /// Time to live of the entries of matching calls.
     ttl: Duration,
-    /// Name of the operation; `None` matches all operations, and so on for the other fields.
+    /// Name of the operation; `None` matches all operations. The other conditions work in the same way.
     operation: Option<Arc<str>>,
     model: Option<Arc<str>>,
     tenant: Option<Arc<str>>,
@@ -57,7 +57,7 @@ pub struct TtlRule {
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct Ttl {
-    /// Time to live of calls to which no rule applies; `None` for entries that do not expire.
+    /// Time to live for calls to which no rule applies; `None` for entries that do not expire.
     pub(crate) default: Option<Duration>,
     /// Rules. The first one that applies to a call decides.
     rules: Vec<TtlRule>,
@@ -92,30 +92,30 @@ pub(crate) enum Verdict {
 }
 
 impl TtlRule {
-    /// Creates a rule that matches every call. The other methods narrow it down.
+    /// Creates a rule that matches every call. The other methods add conditions.
     pub fn new(ttl: Duration) -> Self {
         Self { ttl, operation: None, model: None, tenant: None, label: None }
     }
 
-    /// Matches only the operation of this name, such as `chat` or `embed`.
+    /// Restricts the rule to the operation of this name, such as `chat` or `embed`.
     pub fn operation(mut self, name: impl Into<Arc<str>>) -> Self {
         self.operation = Some(name.into());
         self
     }
 
-    /// Matches only this model.
+    /// Restricts the rule to this model.
     pub fn model(mut self, model: impl Into<Arc<str>>) -> Self {
         self.model = Some(model.into());
         self
     }
 
-    /// Matches only this tenant.
+    /// Restricts the rule to this tenant.
     pub fn tenant(mut self, tenant: impl Into<Arc<str>>) -> Self {
         self.tenant = Some(tenant.into());
         self
     }
 
-    /// Matches only calls with this label.
+    /// Restricts the rule to calls with this label.
     pub fn label(mut self, name: impl Into<Arc<str>>, value: impl Into<Arc<str>>) -> Self {
         self.label = Some((name.into(), value.into()));
         self
@@ -131,12 +131,12 @@ impl TtlRule {
 }
 
 impl Ttl {
-    /// Creates a time to live that holds where no rule applies.
+    /// Creates a time to live for calls to which no rule applies.
     pub fn new(ttl: Duration) -> Self {
         Self { default: Some(ttl), rules: Vec::new(), jitter_percent: 0 }
     }
 
-    /// Creates a time to live without end: entries to which no rule applies stay fresh until they are evicted.
+    /// Creates an unlimited time to live: entries to which no rule applies stay fresh until they are evicted.
     ///
     /// ```
     /// use std::time::Duration;
@@ -159,7 +159,7 @@ impl Ttl {
         self
     }
 
-    /// Shortens each entry's time to live by a random share of it, up to this many percent, so that entries that were
+    /// Shortens the time to live of each entry by a random share of up to this percentage, so that entries that were
     /// written together do not expire together. None by default.
     pub fn jitter(mut self, percent: u8) -> Self {
         self.jitter_percent = percent;
@@ -179,7 +179,7 @@ impl From<Duration> for Ttl {
 }
 
 impl Freshness {
-    /// Returns the time to live of a call's response, without jitter; `None` for one without end.
+    /// Returns the time to live of a call's response, without jitter; `None` for a response that does not expire.
     pub(crate) fn ttl<T: Operation>(&self, call: &Call<T>, directive: &Directive) -> Option<Duration> {
         let by_rule = || self.ttl.rules.iter().find(|rule| rule.conforms(call)).map(|rule| rule.ttl);
         directive.ttl.or_else(by_rule).or(self.ttl.default)
@@ -192,7 +192,7 @@ impl Freshness {
         let early = match self.ttl.jitter_percent {
             0 => Duration::ZERO,
             percent => {
-                // Each `RandomState` has other keys, so that its hash of the same value is a random number.
+                // Each `RandomState` has other keys, so its hash of the same value is a random number.
                 let share = u128::from(RandomState::new().hash_one(()) % 1_001) * u128::from(percent);
                 Duration::from_nanos(u64::try_from(ttl.as_nanos() * share / 100_000).unwrap_or(u64::MAX))
             }
@@ -200,12 +200,12 @@ impl Freshness {
         now.checked_add(ttl.saturating_sub(early))
     }
 
-    /// Returns the longest time after expiry for which an entry can be of use.
+    /// Returns the longest time after its expiry for which an entry can be used.
     pub(crate) fn grace(&self) -> Duration {
         self.stale_if_error.max(self.max_stale).max(self.revalidate)
     }
 
-    /// Judges an entry for one call at `now`.
+    /// Decides how an entry may be used for one call at the time `now`.
     pub(crate) fn judge(&self, expiry: &Expiry, now: SystemTime, directive: &Directive) -> Verdict {
         // If the clock was set back, the age of the entry is unknown.
         let Ok(age) = now.duration_since(expiry.stored_at) else { return Verdict::Expired };

@@ -1,16 +1,16 @@
 //! Policies for storing, serving, replacing and invalidating entries.
 //!
-//! | file | setting | what it decides |
+//! | file | setting | decision |
 //! |---|---|---|
 //! | `cache_if.rs` | `CacheBuilder::cache_if` | responses that are stored and served |
 //! | `directive.rs` | `Directive`, `CacheBuilder::directive_policy` | wishes of a call, and their limits |
 //! | `freshness.rs` | `CacheBuilder::ttl`, `stale_if_error`, `Background::revalidate` | entries that are fresh, stale or expired |
 //! | `invalidation.rs`, `tag.rs` | `Cache::invalidate`, `Directive::tag` | entries and running calls that are barred |
 //! | `negative_cache.rs` | `CacheBuilder::negative_ttl` | requests whose refusal is remembered |
-//! | `variants.rs` | `CacheBuilder::variants` | the response of several whose turn it is |
+//! | `variants.rs` | `CacheBuilder::variants` | which of several responses is served next |
 //! | `verification.rs` | `Background::verify` | hits whose request is sent again |
 //!
-//! None of them does I/O or reads a clock: callers pass the time.
+//! The policies do no I/O and read no clock: callers pass the time.
 
 mod cache_if;
 mod directive;

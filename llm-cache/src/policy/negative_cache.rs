@@ -1,4 +1,4 @@
-//! Negative cache: errors of requests, which are remembered for a short time.
+//! Negative cache: remembers errors of requests for a short time.
 //!
 //! Errors are remembered by the keys of running calls, so that tenants do not get each other's errors even if they
 //! share entries by scope.
@@ -16,7 +16,8 @@ use moka::{policy::EvictionPolicy, sync::Cache};
 
 use crate::{Key, store::Provenance};
 
-/// Errors of requests that a vendor refused because of the request itself. They are in memory, with every store.
+/// Errors of requests that a vendor refused because of the request itself. They are kept in memory, whatever the store
+/// is.
 pub(crate) struct NegativeCache {
     /// Time for which an error is remembered.
     ttl: Duration,
@@ -27,7 +28,7 @@ pub(crate) struct NegativeCache {
 struct NegativeEntry {
     /// Error as the vendor reported it.
     error: Error,
-    /// Time at which it was remembered.
+    /// Time at which the error was remembered.
     at: SystemTime,
     /// Start of the call, and tags of the request.
     provenance: Provenance,
@@ -42,7 +43,7 @@ pub(crate) struct Remembered {
     first: Error,
 }
 
-/// Capacity, in bytes of keys and messages.
+/// Capacity of the negative cache, in bytes of keys and messages.
 const MOST_BYTES: u64 = 4 << 20;
 /// Bytes of an entry besides its key and its message.
 const NEGATIVE_ENTRY_BYTES: usize = 512;
@@ -57,7 +58,7 @@ impl NegativeCache {
         Self { ttl, known: known.build_with_hasher(RandomState::default()) }
     }
 
-    /// Remembers an error if it is due to the request alone.
+    /// Remembers an error if the request alone caused it.
     pub(crate) fn put(&self, key: &Key, error: &Error, provenance: Provenance, now: SystemTime) {
         if matches!(error.kind(), ErrorKind::InvalidRequest | ErrorKind::ContextTooLong) {
             self.known.insert(key.clone(), Arc::new(NegativeEntry { error: error.clone(), at: now, provenance }));
@@ -65,7 +66,7 @@ impl NegativeCache {
         }
     }
 
-    /// Returns the error of a request, at no charge, unless it has expired or `is_valid` rejects it.
+    /// Returns the remembered error of a request, without a charge, unless it has expired or `is_valid` rejects it.
     pub(crate) fn get(&self, key: &Key, now: SystemTime, is_valid: impl FnOnce(&Provenance) -> bool) -> Option<Error> {
         let entry = self.known.get(&key.borrowed())?;
         let age = now.duration_since(entry.at).ok();

@@ -96,7 +96,7 @@ impl Tag {
     }
 }
 
-/// Kind of the tag, a colon, and its name.
+/// Writes the kind of the tag, a colon, and the name.
 impl fmt::Display for Tag {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.kind.prefix())?;

@@ -36,7 +36,7 @@ pub struct Verification {
     on_mismatch: Arc<dyn Fn(&Mismatch) + Send + Sync>,
 }
 
-/// Report that a stored response and a new one to the same request differ.
+/// Report that a stored response differs from a new response to the same request.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Mismatch {
@@ -51,18 +51,18 @@ pub struct Mismatch {
 }
 
 impl Verification {
-    /// Creates a verification of this many percent of the hits, at most 100.
+    /// Creates a verification of this percentage of the hits, at most 100.
     pub fn percent(percent: u8) -> Self {
         Self { percent, seed: RandomState::default().hash_one(0), on_mismatch: Arc::new(|_| ()) }
     }
 
-    /// Draws the same hits each time, for tests. At random by default.
+    /// Sets the seed of the draws, so that tests draw the same hits each time. At random by default.
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = seed;
         self
     }
 
-    /// Calls `on_mismatch` for each mismatch. Mismatches are counted and logged in any case.
+    /// Sets a function that is called for each mismatch. Mismatches are counted and logged in any case.
     pub fn on_mismatch(mut self, on_mismatch: impl Fn(&Mismatch) + Send + Sync + 'static) -> Self {
         self.on_mismatch = Arc::new(on_mismatch);
         self
@@ -73,7 +73,7 @@ impl Verification {
     }
 }
 
-/// Draws the hits that are verified.
+/// Sampler that draws the hits to be verified.
 pub(crate) struct VerificationSampler {
     verification: Verification,
     drawn: AtomicU64,

@@ -1,7 +1,7 @@
-//! Entries as stores hold them: a response of any type, or its JSON text until it is read for the first time.
+//! Entries in stores: a response of any type, or its JSON text until the response is read for the first time.
 //!
-//! An entry of the local tier holds the typed value. An entry from a file or Redis holds its text, which the first
-//! lookup decodes to its own type. A lookup of another type finds nothing.
+//! An entry of the local tier holds the typed value. An entry from a file or Redis holds the text, which the first
+//! lookup decodes to the type that it needs. A later lookup of another type finds nothing.
 
 use std::{
     any::Any,
@@ -20,23 +20,23 @@ use crate::{Key, Tag, policy::Timestamp};
 
 /// Stored response, with its accounting, expiry and provenance.
 pub(crate) struct Entry {
-    /// Response, typed or as text.
+    /// Response, as a typed value or as text.
     response: Mutex<Response>,
-    /// Accounting of the response alone, without origin, payment and savings of one call.
+    /// Accounting of the response, without origin, payment and savings of one call.
     pub(crate) accounting: Accounting,
-    /// Time of storing, and end of freshness.
+    /// Time at which the entry was stored, and end of its freshness.
     pub(crate) expiry: Expiry,
     /// Start of the call, and tags of the response.
     pub(crate) provenance: Provenance,
     /// Tier in which the entry was found.
     pub(crate) tier: &'static str,
-    /// Time from which on the local tier does not serve the entry; `None` for no such time.
+    /// Time from which the local tier no longer serves the entry; `None` if there is no such time.
     pub(crate) leaves_at: Option<SystemTime>,
-    /// Size in memory, in bytes, which counts against the capacity of the memory.
+    /// Size in memory, in bytes, by which the entry counts against the capacity.
     bytes: u32,
 }
 
-/// Time of storing, and end of freshness; `None` for an entry that stays fresh.
+/// Time at which an entry was stored, and end of its freshness, which is `None` if the entry stays fresh.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Expiry {
     pub(crate) stored_at: SystemTime,
@@ -58,10 +58,10 @@ pub(crate) struct Provenance {
     pub(crate) tags: Arc<[Tag]>,
 }
 
-/// Response, as it was put or found.
+/// Response, as it was stored or found.
 #[derive(Clone)]
 enum Response {
-    /// Typed value, with its encoder if it was put.
+    /// Typed value, with its encoder if the value was stored by this process.
     Typed(Typed, Option<Encode>),
     /// JSON text of the response.
     Text(Bytes),
@@ -71,12 +71,12 @@ enum Response {
 
 type Typed = Arc<dyn Any + Send + Sync>;
 
-/// Encodes a response as JSON, if it is of the type with which it was put.
+/// Function that encodes a response as JSON, if the response has the type with which it was stored.
 type Encode = fn(&(dyn Any + Send + Sync)) -> Option<Vec<u8>>;
 
-/// Bytes of an entry besides its key and its response's text: nodes of the table, the entry, the response's structs.
+/// Bytes of an entry in addition to its key and its response: nodes of the table and the entry itself.
 const ENTRY_BYTES: usize = 768;
-/// Bytes of a tag besides its text.
+/// Bytes of a tag in addition to its text.
 const TAG_BYTES: usize = 48;
 
 impl Entry {
@@ -98,7 +98,7 @@ impl Entry {
         Some(Self { response, accounting, expiry, provenance, tier: "memory", leaves_at: None, bytes })
     }
 
-    /// Creates an entry from a response's JSON text. `bytes` is the size of the entry in memory, if it is known.
+    /// Creates an entry from the JSON text of a response. `bytes` is the size of the entry in memory, if it is known.
     #[cfg(feature = "at-rest")]
     pub(crate) fn from_text(
         key: &Key,
@@ -137,7 +137,7 @@ impl Entry {
         }
     }
 
-    /// Returns the response, if it is of this type and has not been evicted. Text is decoded once.
+    /// Returns the response, if it has this type and has not been evicted. Text is decoded once.
     pub(crate) fn response<C: DeserializeOwned + Send + Sync + 'static>(&self) -> Option<Arc<C>> {
         let text = match &*self.lock() {
             Response::Typed(response, _) => return Arc::clone(response).downcast().ok(),
@@ -150,7 +150,7 @@ impl Entry {
         Some(response)
     }
 
-    /// Returns the response's JSON text. `None` for a response that was decoded from text, or evicted.
+    /// Returns the JSON text of the response; `None` for a response that was decoded from text, or evicted.
     #[cfg(feature = "at-rest")]
     pub(crate) fn text(&self) -> Option<Bytes> {
         let (response, encode) = match &*self.lock() {
@@ -161,7 +161,7 @@ impl Entry {
         encode(&*response).map(Bytes::from)
     }
 
-    /// Frees the response, even if other holders of the entry are left.
+    /// Frees the response, even if the entry is still referenced elsewhere.
     pub(crate) fn evict(&self) {
         let response = std::mem::replace(&mut *self.lock(), Response::Gone);
         drop(response);

@@ -11,10 +11,11 @@
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum EvictionPolicy {
-    /// Evicts the least recently used entry. New entries stay, which suits requests that change slowly.
+    /// Evicts the least recently used entry. New entries are kept, which suits applications whose requests change
+    /// slowly.
     #[default]
     Lru,
-    /// Evicts the least frequently used entry (W-TinyLFU). It withstands scans, and admits a new key to a full cache
-    /// only after several requests for it.
+    /// Evicts the least frequently used entry (W-TinyLFU). A scan does not empty the cache, but a full cache admits a
+    /// new key only after several requests for it.
     TinyLfu,
 }

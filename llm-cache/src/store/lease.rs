@@ -1,7 +1,7 @@
-//! Leases: the right to send a call, among the processes that share a store.
+//! Leases. Among the processes that share a store, the holder of a lease has the right to send a call.
 //!
-//! A leader claims a lease before it sends a call, renews it while the call runs, and ends it with the call's outcome. In
-//! stores without leases every claim succeeds at once.
+//! A leader claims a lease before it sends a call, renews it while the call runs, and ends it with the outcome of the
+//! call. In stores without leases every claim succeeds at once.
 
 use std::{
     future::{Future, poll_fn},
@@ -17,12 +17,12 @@ use tokio::time::{Instant, sleep};
 use super::Entry;
 use crate::{Tag, key::CallKeys};
 
-/// A caller that is about to send a call.
+/// Caller that is about to send a call.
 #[derive(Clone, Copy)]
 #[cfg_attr(not(feature = "redis"), expect(dead_code, reason = "no store here has leases"))]
 pub(crate) struct Claimant<'a> {
     pub(crate) keys: &'a CallKeys,
-    /// Tags of the response. Once one of them is invalidated, the response of a call that began before is not served.
+    /// Tags of the response. If one of them is invalidated, the response of a call that began before is not served.
     pub(crate) tags: &'a [Tag],
     pub(crate) priority: Priority,
     pub(crate) wait: MaxWait,
@@ -31,13 +31,13 @@ pub(crate) struct Claimant<'a> {
 /// Predicate that is true if an entry can be served instead of sending the call.
 pub(crate) type IsUsable<'a> = dyn Fn(&Arc<Entry>) -> bool + Sync + 'a;
 
-/// Longest that a call waits before it is sent.
+/// Longest time that a call waits before it is sent.
 #[derive(Clone, Copy)]
 #[cfg_attr(not(feature = "redis"), expect(dead_code, reason = "no store here has leases"))]
 pub(crate) struct MaxWait {
-    /// Time at which every wait ends: for the store, and for another process.
+    /// Time at which every wait ends, whether for the store or for another process.
     pub(crate) until: Instant,
-    /// True if the call also waits for the response to the call of another process.
+    /// True if the call also waits for the response of another process's call.
     pub(crate) for_others: bool,
 }
 
@@ -46,17 +46,17 @@ pub(crate) struct MaxWait {
 pub(crate) enum Claim {
     /// The entry was stored meanwhile.
     Found(Arc<Entry>),
-    /// The claimant leads: it sends the call.
+    /// The claimant holds the lease, and sends the call.
     Lead(Lease),
     /// Another process is still calling.
     Taken,
 }
 
-/// Right to send a call, which one of the processes that share a store holds. If the store has no leases or does not
-/// reply, every process has this right.
+/// Right to send a call, which only one of the processes that share a store holds. If the store has no leases or does
+/// not reply, every process has the right.
 ///
-/// The holder keeps the lease by [`renew`](Hold::renew). Storing the response ends it. Dropping it gives it to the next
-/// waiter.
+/// The holder keeps the lease by [`renew`](Hold::renew). Storing the response ends the lease. If the lease is dropped,
+/// the next waiter can get it.
 pub(crate) struct Lease(Option<Arc<dyn Hold>>);
 
 /// Lease in a store.
@@ -64,7 +64,7 @@ pub(crate) trait Hold: Send + Sync {
     /// Returns the longest time between two renewals.
     fn pace(&self) -> Duration;
 
-    /// Renews the lease if it is time to. Never waits.
+    /// Renews the lease if a renewal is due. Never waits.
     fn renew(&self);
 
     /// Ends the lease, with the outcome of its call. Never waits.
@@ -74,9 +74,9 @@ pub(crate) trait Hold: Send + Sync {
 /// Outcome of a call, for waiters in other processes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
-    /// The call failed, or its response is not stored. Each waiter sends a call of its own.
+    /// The call failed, or its response is not stored. Each waiter sends its own call.
     Over,
-    /// All callers of the process left. The next waiter sends the call again.
+    /// All callers in the process left. The next waiter sends the call again.
     Left,
 }
 
@@ -91,14 +91,14 @@ impl Lease {
         Self(Some(Arc::new(hold)))
     }
 
-    /// Awaits a call under several leases, and renews them as long as this future is polled.
+    /// Awaits a call under several leases, and renews the leases as long as this future is polled.
     pub(crate) async fn all_during<'a, V>(
         leases: impl Iterator<Item = &'a Self>,
         mut call: Pin<&mut impl Future<Output = V>>,
     ) -> V {
         let holds: Vec<&Arc<dyn Hold>> = leases.filter_map(|lease| lease.0.as_ref()).collect();
         let Some(pace) = holds.iter().map(|hold| hold.pace()).min() else { return call.await };
-        // In a box, so that calls without a lease do not carry its size.
+        // Boxed, so that calls without a lease do not carry the size of a timer.
         let mut alarm = Box::pin(sleep(pace));
         let renewing = poll_fn(|cx| {
             if let Poll::Ready(value) = call.as_mut().poll(cx) {
@@ -123,7 +123,7 @@ impl Lease {
         })
     }
 
-    /// Ends the lease after its call. A response to be stored must have been put before.
+    /// Ends the lease after its call. If the response is to be stored, it must have been stored before.
     pub(crate) fn end(mut self, outcome: Outcome) {
         if let Some(hold) = self.0.take() {
             hold.end(outcome);

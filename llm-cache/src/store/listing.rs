@@ -4,7 +4,7 @@ use std::{fmt, str::FromStr, sync::Arc};
 
 use super::{Name, Record};
 
-/// Position in a listing of a store. It prints as text that another process can parse.
+/// Position in a listing of a store. Its `Display` is a text that another process can parse.
 ///
 /// ```
 /// use llm_cache::Cursor;
@@ -34,7 +34,7 @@ pub(crate) struct Listed {
     pub(crate) record: Record,
     /// Bytes that the entry takes in the store.
     pub(crate) bytes: u64,
-    /// True if a cache may still serve it: not expired for too long, and not invalidated.
+    /// True if a cache may still serve the entry, because it is fresh, or stale but still usable, and not invalidated.
     pub(crate) live: bool,
 }
 

@@ -1,7 +1,7 @@
-//! The local tier (L1) in front of a remote store (L2).
+//! Local tier (L1) in front of a remote store (L2).
 //!
-//! An entry may be removed while it is fetched. Therefore removals are counted, and a fetched entry fills the tier only
-//! if nothing was removed since the fetch began.
+//! An entry may be removed while it is being fetched. Therefore removals are counted, and a fetched entry is added to
+//! the local tier only if nothing has been removed since the fetch began.
 
 use std::{
     sync::{
@@ -16,7 +16,8 @@ use llm_core::Clock;
 use super::{Entry, Memory, Store, StoreFuture};
 use crate::{Key, key::BorrowedKey};
 
-/// Memory in front of a remote store. It holds entries that were stored or fetched recently, for `ttl` if it is set.
+/// Memory in front of a remote store. It holds entries that were stored or fetched recently, for the time `ttl` if it
+/// is set.
 pub(crate) struct LocalTier {
     pub(crate) memory: Memory,
     ttl: Option<Duration>,
@@ -47,16 +48,16 @@ impl LocalTier {
         self.removals.load(Ordering::Acquire)
     }
 
-    /// Puts an entry that was fetched when there were this many removals, unless there is an entry whose call began
-    /// later.
+    /// Adds an entry that was fetched, unless there have been more than `removals` removals or there is an entry whose
+    /// call began later.
     pub(crate) fn fill(&self, key: BorrowedKey<'_>, entry: &Entry, removals: u64) {
         if self.memory.conforms(entry) {
             self.memory.put_if(key.to_key(), self.own(entry), || self.removals() == removals);
         }
     }
 
-    /// Removes an entry. Called before the remote store removes the entry and again after that, because the entry may
-    /// be fetched in between.
+    /// Removes an entry. This is called before the remote store removes the entry and again after that, because the
+    /// entry may be fetched in between.
     pub(crate) fn remove(&self, key: &Key) {
         self.removing();
         drop(self.memory.remove(key));
@@ -74,7 +75,7 @@ impl LocalTier {
         self.memory.clear()
     }
 
-    /// Counts a removal, so that entries whose fetch began before are not put.
+    /// Counts a removal, so that entries whose fetch began before are not added.
     fn removing(&self) {
         self.removals.fetch_add(1, Ordering::AcqRel);
     }

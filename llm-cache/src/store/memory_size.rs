@@ -6,7 +6,7 @@ use std::io;
 
 use serde::Serialize;
 
-/// Estimates the size of a response in memory, in bytes: its JSON text, and the overhead of a tree of its values. The
+/// Estimates the size of a response in memory, in bytes: that of its JSON text, plus the overhead of its values. The
 /// estimate is too high rather than too low.
 pub(crate) fn json_memory_size(response: &impl Serialize) -> Option<u64> {
     let mut memory_size = JsonSize::default();
@@ -21,7 +21,7 @@ pub(crate) fn text_memory_size(text: &[u8]) -> u64 {
     text.iter().map(|byte| memory_size.byte(*byte)).sum()
 }
 
-/// Counter that reads JSON text as it is written.
+/// Counter of the JSON text that serde writes.
 #[derive(Default)]
 struct JsonSize {
     bytes: u64,
@@ -29,9 +29,9 @@ struct JsonSize {
     escaped: bool,
 }
 
-/// Bytes of a value in a list besides its text.
+/// Bytes of a value in a list in addition to its text.
 const VALUE_BYTES: u64 = 32;
-/// Bytes of a field of an object besides its text: its name on the heap and its node in a tree.
+/// Bytes of a field of an object in addition to its text: its name on the heap and its node in a tree.
 const FIELD_BYTES: u64 = 224;
 
 impl JsonSize {

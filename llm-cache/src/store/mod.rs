@@ -3,11 +3,11 @@
 //! | URL | store | survives the process | shared by processes |
 //! |---|---|---|---|
 //! | `memory:` | [`Memory`] | no | no |
-//! | `file:` | `FileStore`, or `Tiered` with memory in front of it | yes | no: one process opens it |
+//! | `file:` | `FileStore`, or `Tiered` with memory in front of it | yes | no: only one process can open it |
 //! | `redis:` | `RedisStore`, always with memory in front of it | yes | yes, under leases |
 //!
-//! All stores hold typed responses in memory and JSON text elsewhere. The cache judges the entries that a store
-//! returns. A store itself evicts only entries for which it has no space, or that no call can use.
+//! All stores hold typed responses in memory and JSON text elsewhere. The cache decides how the entries that a store
+//! returns may be used. A store itself evicts only entries for which it has no space, or that no call can use.
 
 #[cfg(feature = "at-rest")]
 mod at_rest;

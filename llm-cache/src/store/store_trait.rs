@@ -1,7 +1,7 @@
 //! Interface of all stores: memory, a file, Redis, and memory in front of a file.
 //!
-//! Methods that wait return a [`StoreFuture`], whose error is the store's own failure. The path of a call counts such a
-//! failure and goes on without the store.
+//! Methods that wait return a [`StoreFuture`], whose error is a failure of the store. The path of a call counts such a
+//! failure and continues without the store.
 
 use std::{future::Future, pin::Pin, sync::Arc, time::SystemTime};
 
@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{Key, Tag, key::BorrowedKey, policy::Timestamp};
 
-/// Store of entries. It knows their keys, sizes and times. The cache decides which of them are served.
+/// Store of entries, which knows their keys, sizes and times. The cache decides which of them are served.
 ///
 /// A lookup in a store that fails finds nothing, and the failure is counted.
 pub(crate) trait Store: Send + Sync + 'static {
@@ -26,43 +26,44 @@ pub(crate) trait Store: Send + Sync + 'static {
         false
     }
 
-    /// Returns the size of the largest entry that the store can hold, in bytes; `u64::MAX` if that is known only when
-    /// an entry is written.
+    /// Returns the size of the largest entry that the store can hold, in bytes; `u64::MAX` if it is known only when an
+    /// entry is written.
     fn max_entry_bytes(&self) -> u64 {
         u64::MAX
     }
 
-    /// Fetches entries from the remote tier, in the order of the keys.
+    /// Fetches entries from the remote tier. The results are in the order of the keys.
     fn fetch<'a>(&'a self, keys: &'a [Key]) -> StoreFuture<'a, Vec<Option<Arc<Entry>>>> {
         ready(vec![None; keys.len()])
     }
 
-    /// Returns the number of removals so far. An entry fetched before the last of them may have been removed since.
+    /// Returns the number of removals so far. An entry that was fetched before the latest of them may have been removed
+    /// since.
     fn removals(&self) -> u64 {
         0
     }
 
-    /// Puts a fetched entry that is served into the local tier. `removals` is the number of removals before it was
-    /// fetched.
+    /// Adds a fetched entry that is being served to the local tier. `removals` is the number of removals before the
+    /// fetch.
     fn fill(&self, _key: BorrowedKey<'_>, _entry: &Entry, _removals: u64) {}
 
-    /// Stores an entry, unless the local tier has one whose call began later. Returns true if it stores the entry,
-    /// which is in the local tier when this returns, and soon in the remote one.
+    /// Stores an entry, unless the local tier has one whose call began later. Returns `true` if it stores the entry,
+    /// which is then in the local tier at once, and soon in the remote one.
     fn put(&self, key: Key, entry: Arc<Entry>) -> bool;
 
-    /// Removes an entry that no call can use, unless one whose call began later has replaced it: at once from the local
-    /// tier, soon from the remote one.
+    /// Removes an entry that no call can use, from the local tier at once and from the remote one soon, unless an entry
+    /// whose call began later has replaced it.
     fn evict_unless_newer(&self, key: BorrowedKey<'_>, entry: &Entry);
 
     /// Removes an entry from both tiers.
     fn remove<'a>(&'a self, key: &'a Key) -> StoreFuture<'a, ()>;
 
-    /// Remembers, over restarts too, that a tag was invalidated; for `None`, that everything was.
+    /// Remembers, across restarts too, that a tag was invalidated; with `None`, that everything was.
     fn invalidate(&self, _tag: Option<&Tag>, _at: Timestamp) -> StoreFuture<'_, ()> {
         ready(())
     }
 
-    /// Returns the last timestamp that the store remembers. Every timestamp that is issued from now on must be later.
+    /// Returns the latest timestamp that the store remembers. Every timestamp that is issued from now on must be later.
     fn latest(&self) -> Timestamp {
         Timestamp::default()
     }
@@ -72,8 +73,8 @@ pub(crate) trait Store: Send + Sync + 'static {
         None
     }
 
-    /// Returns true if an entry with these tags, of a call that began at this timestamp, has not been invalidated
-    /// elsewhere, as far as the store knows.
+    /// Returns `true` if an entry with these tags, whose call began at this timestamp, has not been invalidated by
+    /// another process, as far as the store knows.
     fn allows(&self, _tags: &[Tag], _started_at: Timestamp) -> bool {
         true
     }
@@ -83,7 +84,7 @@ pub(crate) trait Store: Send + Sync + 'static {
         false
     }
 
-    /// Looks an entry up once more, and claims the lease on the call for it.
+    /// Looks up an entry once more. If it is not found, claims the lease on the call for it.
     fn claim<'a>(&'a self, _claimant: Claimant<'a>, _is_usable: &'a IsUsable<'a>) -> StoreFuture<'a, Claim> {
         ready(Claim::Lead(Lease::free()))
     }
@@ -94,7 +95,7 @@ pub(crate) trait Store: Send + Sync + 'static {
     /// Removes all entries.
     fn clear(&self) -> StoreFuture<'_, ()>;
 
-    /// Returns the store's size and its failures so far.
+    /// Returns the size of the store and the numbers of its failures so far.
     fn stats(&self) -> StoreStats;
 
     /// Returns the number of evicted entries.
@@ -102,7 +103,7 @@ pub(crate) trait Store: Send + Sync + 'static {
         0
     }
 
-    /// Waits until all entries that were put are written.
+    /// Waits until all stored entries are written.
     fn close(&self) -> StoreFuture<'_, ()> {
         ready(())
     }
@@ -131,11 +132,11 @@ pub(crate) trait Store: Send + Sync + 'static {
 pub(crate) struct StoreStats {
     pub(crate) entries: u64,
     pub(crate) bytes: u64,
-    /// Stored entries that could not be read.
+    /// Number of stored entries that could not be read.
     pub(crate) corrupt: u64,
-    /// Entries that were put and not written.
+    /// Number of entries that were stored and could not be written.
     pub(crate) dropped_writes: u64,
-    /// Failures that no caller waited for.
+    /// Number of failures for which no caller waited.
     pub(crate) failed: u64,
     /// Numbers of leases that this process was granted, waited for, and lost before their calls ended.
     pub(crate) leases: [u64; 3],

@@ -1,7 +1,7 @@
 //! Two tiers as one store: memory in front of a file.
 //!
-//! Entries are put in both tiers and looked up in the local one first. Statistics, listings and invalidations are those
-//! of the file, because it holds all entries.
+//! Entries are stored in both tiers and looked up in the local one first. Statistics, listings and invalidations are
+//! those of the file, because it holds all entries.
 
 use std::sync::Arc;
 
@@ -30,7 +30,7 @@ impl Store for Tiered {
     }
 
     fn fetch<'a>(&'a self, keys: &'a [Key]) -> StoreFuture<'a, Vec<Option<Arc<Entry>>>> {
-        // The lookup in the local tier did not see the pending writes of the remote store.
+        // The lookup in the local tier has not seen the pending writes of the remote store.
         let pending: Vec<_> = keys.iter().map(|key| self.remote.peek(key.borrowed())).collect();
         if pending.iter().all(Option::is_some) {
             return super::store_trait::ready(pending);

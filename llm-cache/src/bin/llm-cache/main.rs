@@ -1,4 +1,4 @@
-//! Copies, lists, empties and counts the stores of caches.
+//! Program `llm-cache`, which copies, lists, empties and counts the stores of caches.
 
 mod command;
 mod report;
@@ -7,7 +7,7 @@ use std::{env, process::ExitCode};
 
 use command::{Command, USAGE};
 
-/// Exit code for arguments that cannot be understood.
+/// Exit code for invalid arguments.
 const USAGE_ERROR: u8 = 2;
 
 fn main() -> ExitCode {

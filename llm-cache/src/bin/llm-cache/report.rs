@@ -17,7 +17,7 @@ use llm_cache::{
 
 use crate::command::{Command, Failure, Purge, USAGE};
 
-/// Number of entries that are read or copied together.
+/// Number of entries that are read or copied at a time.
 const PAGE: NonZeroUsize = NonZeroUsize::new(256).expect("not zero");
 
 pub(crate) async fn run(command: Command) -> Result<(), Failure> {
@@ -82,7 +82,7 @@ struct Count {
     cost: Usd,
 }
 
-/// Counts the entries of a store by visiting each, because a store that many processes share keeps no count.
+/// Counts the entries of a store by visiting all of them, because a store that many processes share keeps no count.
 async fn count(cache: &Cache) -> Result<Count, Failure> {
     let (mut count, mut after) = (Count::default(), None);
     loop {

@@ -1,4 +1,4 @@
-//! Encoding of records to names and bytes, and decoding.
+//! Encoding of records as names and bytes, and decoding.
 
 use std::sync::Arc;
 
@@ -19,12 +19,12 @@ pub(crate) struct AtRest {
     keys: Option<Arc<dyn EncryptionKeys>>,
 }
 
-/// Secret of stores for which the application sets none. Names under it do not hide a request from a reader that
-/// guesses the request, and checks under it find damage, but not forgery.
+/// Secret of stores for which the application sets none. With it, names do not hide a request from a reader that
+/// guesses the request, and checksums detect damage but not forgery.
 const NO_SECRET: [u8; 32] = [0; 32];
 
 impl AtRest {
-    /// Creates a codec. `secret` is for names and checks. With `keys`, each entry is sealed with the key of its
+    /// Creates a codec. `secret` is used for names and checksums. With `keys`, each entry is sealed with the key of its
     /// partition.
     pub(crate) fn new(secret: Option<&Secret>, keys: Option<Arc<dyn EncryptionKeys>>) -> Self {
         let secret = secret.cloned().unwrap_or_else(|| Secret::new(NO_SECRET));
@@ -49,17 +49,17 @@ impl AtRest {
         self.names.partition(partition)
     }
 
-    /// Returns the hash under which a tag is remembered.
+    /// Returns the hash under which the invalidation of a tag is remembered.
     pub(crate) fn tag(&self, tag: &Tag) -> [u8; 32] {
         self.names.tag(tag)
     }
 
-    /// Returns true if entries of a partition may be stored.
+    /// Returns `true` if entries of a partition may be stored.
     pub(crate) fn can_store(&self, partition: &Partition) -> bool {
         self.keys.as_ref().is_none_or(|keys| keys.key(partition).is_some())
     }
 
-    /// Encodes a record to its name and bytes. `None` if its partition has no key, or if it is too large.
+    /// Encodes a record as its name and bytes. Returns `None` if its partition has no key, or if it is too large.
     pub(crate) fn write(&self, record: &Record) -> Option<(Name, Vec<u8>)> {
         let key = match &self.keys {
             Some(keys) => Some(keys.key(&record.partition)?),

@@ -15,7 +15,8 @@
 //! Numbers are little-endian. Sealing is by XChaCha20-Poly1305, with the entry's name and all bytes before the
 //! partition's name as associated data.
 //!
-//! Flag 1 is of earlier versions. A digest is random, so that bytes packed with it are larger and take longer to unpack.
+//! Only earlier versions write flag 1. A digest is random, so bytes that are packed together with it are larger and
+//! take longer to unpack.
 
 use std::{borrow::Cow, cell::RefCell};
 
@@ -40,13 +41,13 @@ const HEAD_BYTES: usize = 12;
 const NONCE_BYTES: usize = 24;
 const CHECK_BYTES: usize = 32;
 const DIGEST_BYTES: usize = 32;
-/// Bodies of fewer bytes are not packed.
+/// Size below which a body is not packed, in bytes.
 const WORTH_PACKING: usize = 1024;
 const PACKING_LEVEL: i32 = 1;
-/// Largest digest and body that are written or read, in bytes.
+/// Largest size of digest and body that is written or read, in bytes.
 const MOST: usize = 64 << 20;
 
-/// Secrets for the checks of frames and for the names of partitions.
+/// Secrets for the checksums of frames and for sealing the names of partitions.
 pub(super) struct Framing {
     check: Secret,
     owners: Secret,
@@ -111,7 +112,7 @@ impl Framing {
         Some(frame)
     }
 
-    /// Takes a body out of its frame.
+    /// Opens a frame and returns its contents.
     pub(super) fn open(
         &self,
         name: &Name,
@@ -125,14 +126,14 @@ impl Framing {
             _ => return Err(CorruptEntry::Newer),
         }
         let (frame, check) = frame.split_last_chunk::<CHECK_BYTES>().ok_or(CorruptEntry::Damaged)?;
-        // Compared in constant time.
+        // The checksums are compared in constant time.
         if self.check(name, frame) != *check {
             return Err(CorruptEntry::Damaged);
         }
         self.unseal(name, frame, keys)
     }
 
-    /// Opens a frame whose check holds: see [`open`](Self::open).
+    /// Opens a frame whose checksum is correct: see [`open`](Self::open).
     fn unseal(&self, name: &Name, frame: &[u8], keys: Option<&dyn EncryptionKeys>) -> Result<Opened, CorruptEntry> {
         let (head, rest) = frame.split_at_checked(HEAD_BYTES).ok_or(CorruptEntry::Damaged)?;
         let flags = head[5];
@@ -151,7 +152,8 @@ impl Framing {
         };
         let (partition, content) = match XNonce::try_from(nonce).ok() {
             None if sealed => return Err(CorruptEntry::Damaged),
-            // A cache with encryption keys reads no unsealed entry, because any writer could have forged it.
+            // A cache with encryption keys reads no unsealed entry, because anyone who can write to the store could
+            // have forged it.
             None if keys.is_some() => return Err(CorruptEntry::NoKey),
             None => (read(partition)?, Cow::Borrowed(content)),
             Some(nonce) => {
@@ -182,11 +184,10 @@ impl Framing {
     }
 }
 
-/// Unpacks a body of a known length.
+/// Unpacks a body whose length is known.
 fn unpack(body: &[u8], length: usize) -> Option<Vec<u8>> {
     thread_local! {
-        /// Kept for each thread, because creating a decompressor takes longer than unpacking an entry of the usual
-        /// size.
+        /// One for each thread, because creating a decompressor takes longer than unpacking an entry of the usual size.
         static UNPACKER: RefCell<Option<Decompressor<'static>>> = RefCell::new(Decompressor::new().ok());
     }
     UNPACKER.with_borrow_mut(|unpacker| unpacker.as_mut()?.decompress(body, length).ok())
@@ -201,7 +202,7 @@ fn cipher(key: &Secret) -> XChaCha20Poly1305 {
     XChaCha20Poly1305::new(key.expose().into())
 }
 
-/// Opens the bytes as a frame, without its check, for fuzzing.
+/// Opens the bytes as a frame without verifying its checksum, for fuzzing.
 #[cfg(feature = "fuzzing")]
 pub(crate) fn fuzz_frame(data: &[u8], keys: Option<&dyn EncryptionKeys>) {
     let framing = Framing::new(Secret::new([1; 32]), Secret::new([2; 32]));

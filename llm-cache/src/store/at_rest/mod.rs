@@ -1,4 +1,5 @@
-//! Format of entries outside the process: versioned, checked, packed, and sealed if there are keys.
+//! Format of entries outside the process: with a version and a checksum, packed, and sealed if there are encryption
+//! keys.
 //!
 //! A stored entry is a [frame](frame) around a [record](record). Its [name] consists of keyed hashes, so that it
 //! reveals nothing of the tenant or the request to a reader without the store's secret. A value that cannot be read is

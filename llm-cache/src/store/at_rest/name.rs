@@ -5,8 +5,8 @@
 //! | 16 | keyed hash of the partition; the first bit is set for scopes |
 //! | 32 | keyed hash of the request's digest |
 //!
-//! All names of a tenant have one prefix, by which its entries are removed. Without the secret of the store a name reveals
-//! neither the tenant nor the request.
+//! All names of a tenant have the same prefix, by which its entries are found and removed. Without the secret of the
+//! store a name reveals neither the tenant nor the request.
 
 use std::fmt;
 
@@ -15,8 +15,8 @@ use smallvec::SmallVec;
 use super::Secret;
 use crate::{Key, Partition, Tag};
 
-/// Name of a stored entry: a keyed hash of its partition, then one of its request. All names of a partition have the
-/// same prefix. Names of scopes come after those of tenants in order.
+/// Name of a stored entry: a keyed hash of its partition, then a keyed hash of its request. All names of a partition
+/// have the same prefix. In order, the names of scopes come after those of tenants.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct Name([u8; Name::BYTES]);
 
@@ -82,7 +82,7 @@ impl Names {
         name
     }
 
-    /// Returns the hash under which a tag is remembered.
+    /// Returns the hash under which the invalidation of a tag is remembered.
     pub(crate) fn tag(&self, tag: &Tag) -> [u8; 32] {
         *self.hash(b'g', tag.to_string().as_bytes()).as_bytes()
     }
@@ -96,8 +96,8 @@ impl Names {
     }
 }
 
-/// Returns the digest of a request that is stored with its entry. A migration derives a new name from it, without the
-/// request.
+/// Returns the digest of a request, which is stored with its entry, so that a migration can derive a new name without
+/// the request.
 pub(crate) fn digest(key: &Key) -> [u8; 32] {
     key.digest()
 }

@@ -21,8 +21,8 @@ use crate::{
     store::{Entry, Expiry, Provenance},
 };
 
-/// Content of a stored entry: the JSON text of its response, and what is needed to serve it. The request is not part of
-/// it.
+/// Content of a stored entry: the JSON text of its response, and the data that are needed to serve it. The request is
+/// not part of it.
 #[derive(Clone)]
 pub(crate) struct Record {
     /// Partition that the entry belongs to.
@@ -31,7 +31,7 @@ pub(crate) struct Record {
     pub(crate) digest: [u8; 32],
     /// Accounting of the response.
     pub(crate) accounting: Accounting,
-    /// Time of storing, and end of freshness.
+    /// Time at which the entry was stored, and end of its freshness.
     pub(crate) expiry: Expiry,
     /// Start of the call, and tags of the response.
     pub(crate) provenance: Provenance,
@@ -41,10 +41,10 @@ pub(crate) struct Record {
     pub(crate) memory_size: Option<u32>,
 }
 
-/// Head before the response's text, as JSON. Readers skip unknown fields and use defaults for missing ones.
+/// Head before the response's text, in JSON. Readers ignore unknown fields and use defaults for missing ones.
 #[derive(Serialize, Deserialize)]
 struct Head {
-    /// Nanoseconds since 1970, like all times here.
+    /// Nanoseconds since 1970, as all times in the head are.
     stored_at: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     fresh_until: Option<u64>,
@@ -54,7 +54,7 @@ struct Head {
     tags: Vec<String>,
     #[serde(rename = "weight", default, skip_serializing_if = "Option::is_none")]
     memory_size: Option<u32>,
-    /// Accounting of the response alone, without origin, payment and savings of one call.
+    /// Accounting of the response, without origin, payment and savings of one call.
     #[serde(rename = "facts", default)]
     accounting: Accounting,
 }

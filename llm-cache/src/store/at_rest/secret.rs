@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 
 use crate::Partition;
 
-/// Key of 32 secret bytes. Dropping the last copy wipes them from memory, and `Debug` does not show them.
+/// Secret key of 32 bytes. Dropping a copy wipes its bytes from memory, and `Debug` does not show them.
 ///
 /// The bytes must come from a cryptographic random number generator or a key management service. A password is not
 /// random enough.
@@ -26,8 +26,8 @@ pub struct Secret(Zeroizing<[u8; 32]>);
 
 /// Encryption keys of entries at rest, one for each partition: each tenant, and each scope in which entries are shared.
 ///
-/// No entry of a partition without a key is stored outside the process, and none is read. Deleting a key therefore
-/// erases all entries that it sealed, in backups too. Entries in memory stay until
+/// Entries of a partition without a key are neither stored outside the process nor read from there. Deleting a key
+/// therefore erases all entries that it sealed, in backups too. Entries in memory stay until
 /// [`Cache::forget`](crate::Cache::forget).
 ///
 /// ```
@@ -47,8 +47,8 @@ pub struct Secret(Zeroizing<[u8; 32]>);
 /// # Ok::<_, llm_cache::BuildError>(())
 /// ```
 pub trait EncryptionKeys: fmt::Debug + Send + Sync + 'static {
-    /// Returns the key of a tenant or a scope. It is called for each entry that is stored, written or read, on threads
-    /// that run other calls too: an implementation that fetches keys from elsewhere must remember them.
+    /// Returns the key of a tenant or a scope. The method is called for each entry that is stored, written or read, on
+    /// threads that run other calls too, so an implementation that fetches keys from elsewhere must cache them.
     fn key(&self, partition: &Partition) -> Option<Secret>;
 }
 
@@ -73,7 +73,7 @@ impl Secret {
         Self(Zeroizing::new(bytes))
     }
 
-    /// Parses a secret from 64 hexadecimal digits. `None` if the text is anything else.
+    /// Parses a secret from 64 hexadecimal digits. Returns `None` for any other text.
     pub fn from_hex(digits: &str) -> Option<Self> {
         let bytes = Zeroizing::new(blake3::Hash::from_hex(digits).ok()?.into());
         Some(Self(bytes))
@@ -84,7 +84,7 @@ impl Secret {
         &self.0
     }
 
-    /// Derives another secret, which is used for this purpose alone.
+    /// Derives another secret for this purpose.
     pub(crate) fn derive(&self, purpose: &str) -> Self {
         Self::new(blake3::derive_key(purpose, &*self.0))
     }

@@ -56,7 +56,7 @@ fn ring() -> (KeyRing, Arc<dyn EncryptionKeys>) {
     (keys.clone(), Arc::new(keys))
 }
 
-/// Plain and sealed, with an answer too short to pack and with one that is packed.
+/// Returns stored entries, plain and sealed, with a response too short to pack and with one that is packed.
 fn written() -> Vec<(AtRest, Name, Vec<u8>, String)> {
     let texts = ["\"short\"".to_owned(), format!("\"{}\"", "long ".repeat(800))];
     let secret = Secret::new([1; 32]);
@@ -143,7 +143,8 @@ fn at_rest_rejects_other_name_or_key() {
     assert_eq!(codec.read(&name, &plain).err(), Some(CorruptEntry::NoKey), "who seals reads nothing unsealed");
 }
 
-/// A program with the store's secret and without the tenants' keys can make valid checks, so the seal must show the change.
+/// A program that has the store's secret, but not the tenants' keys, can write valid checksums, so the seal must detect
+/// the change.
 #[test]
 fn seal_fails_under_other_name_or_head() {
     let (secret, (ring, keys)) = (Secret::new([1; 32]), ring());
@@ -222,7 +223,7 @@ fn stored_name_round_trips_as_text() {
     assert_eq!(Name::from_hex(&"zz".repeat(Name::BYTES)), None);
 }
 
-/// What another version of this library, with more to tell and less, would have written.
+/// Entries as versions of this library with more and with fewer fields would have written them.
 #[test]
 fn at_rest_reads_or_misses_other_versions() {
     let secret = Secret::new([0; 32]);
@@ -259,7 +260,7 @@ fn at_rest_reads_or_misses_other_versions() {
     assert_eq!(codec.read(&name, b"{\"answer\": 1}").err(), Some(CorruptEntry::Foreign));
 }
 
-/// Entries of this version, and of the one that packed the digest with the body.
+/// Entries of this version, and of the version that packed the digest with the body.
 #[test]
 fn at_rest_reads_handwritten_entries_of_versions() {
     let (codec, text) = (AtRest::new(None, None), format!("\"{}\"", "long ".repeat(400)));

@@ -30,11 +30,11 @@ use crate::{
     store::{Name, PARTITION_BYTES},
 };
 
-/// Entries by name: number, end and start of each, and its record.
+/// Entries by name: number, end of use and start of the call of each, and its record.
 const ENTRIES: TableDefinition<'_, NameBytes, &[u8]> = TableDefinition::new("entries");
 /// Names in the order of storing.
 const ORDER: TableDefinition<'_, u64, NameBytes> = TableDefinition::new("order");
-/// Names by the end of their use, and number.
+/// Names by the end of their use and their number.
 const ENDS: TableDefinition<'_, (u64, u64), NameBytes> = TableDefinition::new("ends");
 /// Time of each tag's last invalidation.
 const INVALIDATED: TableDefinition<'_, &[u8; 32], u64> = TableDefinition::new("dropped");
@@ -45,13 +45,13 @@ type NameBytes = &'static [u8; Name::BYTES];
 const OPEN_ALREADY: &str = "is open already, in another process or another cache of this one: give each its own file, \
                             or, in one process, clone one cache or build the other with `share_store_with` it";
 
-/// The version of these tables.
+/// Version of the format of these tables.
 const FORMAT: u64 = 1;
-/// Bytes of an entry besides its record: its name in three tables, numbers, the tree around them.
+/// Bytes of an entry in addition to its record: its name in three tables, numbers, and the nodes of the tables.
 const ROW_BYTES: u64 = 256;
-/// Bytes before a record.
+/// Number of bytes before a record.
 const PREFIX: usize = 24;
-/// Largest total size of records that are listed together, in bytes. A single record may be larger.
+/// Largest total size of the records in a page of a listing, in bytes. A single record may be larger.
 const LISTED: usize = 16 << 20;
 /// Memory that redb may use for pages of the file, in bytes.
 const PAGES: usize = 16 << 20;
@@ -62,7 +62,7 @@ const PAGES: usize = 16 << 20;
 pub(super) struct Fault(Box<redb::Error>);
 
 impl Fault {
-    /// Returns true if the contents of the file are not as a cache wrote them.
+    /// Returns `true` if the contents of the file are damaged.
     pub(super) fn is_damage(&self) -> bool {
         use redb::Error::{
             Corrupted, TableDoesNotExist, TableIsMultimap, TableIsNotMultimap, TableTypeMismatch, TypeDefinitionChanged,
@@ -72,7 +72,7 @@ impl Fault {
             || matches!(error, TableTypeMismatch { .. } | TypeDefinitionChanged { .. })
     }
 
-    /// Returns true if the disk failed. redb then refuses all further work.
+    /// Returns `true` if the disk failed, after which redb refuses all further operations.
     pub(super) fn is_of_the_disk(&self) -> bool {
         matches!(*self.0, redb::Error::Io(_) | redb::Error::PreviousIo)
     }
@@ -96,11 +96,11 @@ pub(super) struct Disk {
 pub(super) struct Totals {
     pub(super) entries: u64,
     pub(super) bytes: u64,
-    /// Number of the next entry.
+    /// Number for the next entry.
     next: u64,
-    /// Last timestamp in the file.
+    /// Latest timestamp in the file.
     pub(super) last: Timestamp,
-    /// Timestamp of the last invalidation of everything: entries of calls that began before are invalid.
+    /// Timestamp of the latest invalidation of everything: entries whose calls began before it are invalid.
     pub(super) floor: Timestamp,
 }
 
@@ -110,10 +110,10 @@ pub(super) type InvalidatedTags = Vec<([u8; 32], Timestamp)>;
 /// Names and records, and the last name if there are more entries after it.
 pub(super) type Rows = (Vec<(Name, Vec<u8>)>, Option<Name>);
 
-/// An entry to write.
+/// Entry to be written.
 pub(super) struct Row {
     pub(super) name: Name,
-    /// End of its use, in nanoseconds since 1970.
+    /// End of the entry's use, in nanoseconds since 1970.
     pub(super) ends: u64,
     pub(super) started_at: Timestamp,
     pub(super) record: Vec<u8>,
@@ -134,7 +134,7 @@ impl Disk {
         let failed = |reason: String| StoreError::new("file", format!("{}: {reason}", path.display()));
         let file = open_file(path).map_err(|error| failed(format!("cannot be opened: {error}")))?;
         let none = |error: String| failed(format!("is no cache file, or a damaged one ({error}): move it away"));
-        // Some damage makes redb panic.
+        // redb panics on some kinds of damage.
         let opened = catch_unwind(|| {
             Builder::new().set_cache_size(PAGES).create_with_file_format_v3(true).create_file(file).map(Self::new)
         });
@@ -163,7 +163,7 @@ impl Disk {
         Self { db, is_damaged: AtomicBool::new(false) }
     }
 
-    /// Opens a storage backend of a test.
+    /// Opens the storage backend of a test.
     #[cfg(test)]
     pub(super) fn over(backend: impl redb::StorageBackend) -> Self {
         Self::new(Builder::new().create_with_backend(backend).expect("a whole file"))
@@ -179,13 +179,13 @@ impl Disk {
         names.iter().map(record).collect()
     }
 
-    /// Returns the start of an entry's call.
+    /// Returns the start of the call of a stored entry.
     pub(super) fn started_at(&self, name: &Name) -> Result<Option<Timestamp>, Fault> {
         let row = self.db.begin_read()?.open_table(ENTRIES)?.get(name.as_bytes())?;
         Ok(row.and_then(|row| started_at(row.value())))
     }
 
-    /// Lists at most `most` names and records after a name.
+    /// Lists at most `most` names and records that come after a name.
     pub(super) fn list(&self, after: Option<&Name>, most: usize) -> Result<Rows, Fault> {
         let entries = self.db.begin_read()?.open_table(ENTRIES)?;
         let bytes = after.map(Name::as_bytes);
@@ -216,7 +216,7 @@ impl Disk {
         Ok(first.is_some_and(|(end, _)| end.value().0 <= now))
     }
 
-    /// Commits changes. They are on the disk when this returns.
+    /// Commits changes. They are on the disk when the method returns.
     pub(super) fn change<R>(&self, change: impl FnOnce(&mut Batch<'_>) -> Result<R, Fault>) -> Result<R, Fault> {
         let mut transaction = self.db.begin_write()?;
         transaction.set_durability(Durability::Immediate);
@@ -229,12 +229,12 @@ impl Disk {
         Ok(result)
     }
 
-    /// Returns a description of the contents if they are another program's.
+    /// Returns a description of the contents if another program wrote them.
     fn foreign(&self) -> Result<Option<String>, Fault> {
         Ok(foreign(self.db.begin_read()?.list_tables()?, TOTALS.name()))
     }
 
-    /// Returns the totals of a file, and creates them in a new one.
+    /// Returns the totals of a file, or creates them in a new one.
     fn begin(&self) -> Result<(u64, Totals, InvalidatedTags), Fault> {
         let read = self.db.begin_read()?;
         let totals = match read.open_table(TOTALS) {
@@ -271,7 +271,7 @@ impl<'t> Batch<'t> {
 
     /// Writes an entry. It replaces an entry of the same name unless that entry's call began later.
     pub(super) fn put(&mut self, row: &Row) -> Result<(), Fault> {
-        // A start after the last timestamp in the file is damage.
+        // A start later than the latest timestamp in the file must be damage.
         if self.started_at(&row.name)?.is_some_and(|known| known > row.started_at && known <= self.totals.last) {
             return Ok(());
         }
@@ -303,7 +303,7 @@ impl<'t> Batch<'t> {
         Ok(true)
     }
 
-    /// Removes an entry, unless its call began after a timestamp.
+    /// Removes an entry, unless its call began after the timestamp `judged`.
     pub(super) fn evict_unless_newer(&mut self, name: &Name, judged: Timestamp) -> Result<(), Fault> {
         if self.started_at(name)?.is_some_and(|started_at| started_at <= judged) {
             self.remove(name)?;
@@ -311,7 +311,7 @@ impl<'t> Batch<'t> {
         Ok(())
     }
 
-    /// Returns the start of an entry's call.
+    /// Returns the start of the call of an entry.
     fn started_at(&self, name: &Name) -> Result<Option<Timestamp>, Fault> {
         Ok(self.entries.get(name.as_bytes())?.and_then(|row| started_at(row.value())))
     }
@@ -373,7 +373,7 @@ impl<'t> Batch<'t> {
         Ok(())
     }
 
-    /// Removes all entries, but no invalidations.
+    /// Removes all entries, and keeps the invalidations.
     pub(super) fn clear(&mut self) -> Result<(), Fault> {
         self.entries.retain(|_, _| false)?;
         self.order.retain(|_, _| false)?;
@@ -430,7 +430,7 @@ fn started_at(row: &[u8]) -> Option<Timestamp> {
     number(row, 2).map(Timestamp::from_nanos)
 }
 
-/// Returns true for an error about the contents that redb read. Other errors are failures of reading.
+/// Returns `true` for an error about the contents that redb read. Other errors are failures of reading.
 fn is_of_contents(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof)
 }

@@ -1,11 +1,11 @@
-//! Databases of other programs.
+//! Recognition of databases of other programs.
 
 use redb::TableHandle;
 
 /// Tables that identify a file of `llm-ratelimit`'s balances.
 const BALANCE_TABLES: [&str; 2] = ["balances", "facts"];
 
-/// Returns a description of a database that has tables, but none called `own`.
+/// Returns a description of a database that has tables, but none with the name `own`.
 pub(super) fn foreign(tables: impl Iterator<Item = impl TableHandle>, own: &str) -> Option<String> {
     let tables: Vec<String> = tables.map(|table| table.name().to_owned()).collect();
     let has = |name: &str| tables.iter().any(|table| table == name);

@@ -1,25 +1,25 @@
-//! Invalidations that a file remembers over restarts.
+//! Invalidations that a file remembers across restarts.
 
 use std::collections::HashMap;
 
 use super::disk::{InvalidatedTags, Totals};
 use crate::policy::Timestamp;
 
-/// Invalidations that the file remembers, of this process or an earlier one.
+/// Invalidations that the file remembers, by this process or an earlier one.
 pub(super) struct Invalidations {
     floor: Timestamp,
     tags: HashMap<[u8; 32], Timestamp>,
 }
 
 impl Invalidations {
-    /// Largest number of tags that are remembered one by one.
+    /// Largest number of tags that are remembered individually.
     const MOST: usize = 10_000;
 
     pub(super) fn new(totals: &Totals, invalidated_tags: InvalidatedTags) -> Self {
         Self { floor: totals.floor, tags: invalidated_tags.into_iter().collect() }
     }
 
-    /// Invalidates a tag. If too many tags are remembered, invalidates everything instead, and returns true.
+    /// Invalidates a tag. If too many tags are remembered, invalidates everything instead, and returns `true`.
     pub(super) fn tag(&mut self, tag: [u8; 32], at: Timestamp) -> bool {
         let full = self.tags.len() >= Self::MOST && !self.tags.contains_key(&tag);
         if full {

@@ -1,4 +1,4 @@
-//! Entries on their way to the file.
+//! Entries that wait to be written to the file.
 //!
 //! Callers add entries to the queue and never wait for the disk. The writer takes all pending entries at once. An entry
 //! can be read here until its batch is written. Entries are numbered, so that [`drained`](Pending::drained) can wait
@@ -23,18 +23,18 @@ pub(super) struct Pending {
 
 #[derive(Default)]
 struct State {
-    /// Entries by key, with numbers in the order in which they were put.
+    /// Entries by key, with numbers in the order in which they were added.
     entries: HashMap<Key, (u64, Arc<Entry>), RandomState>,
     next: u64,
     bytes: u64,
     /// Entries to remove before the others are written.
     evictions: Vec<Eviction>,
     closed: bool,
-    /// The writer has taken all entries with smaller numbers.
+    /// All entries with smaller numbers have been taken by the writer.
     taken: u64,
-    /// All entries with smaller numbers were written or dropped.
+    /// All entries with smaller numbers have been written or dropped.
     done: u64,
-    /// Reason why the last batch was not written.
+    /// Reason why the latest batch was not written; `None` if it was.
     failed: Option<StoreError>,
 }
 
@@ -59,11 +59,11 @@ pub(super) enum Wake {
 impl Pending {
     /// Largest total size of pending entries, in bytes.
     const MOST: u64 = 16 << 20;
-    /// Largest number of pending removals. Further entries stay until they expire.
+    /// Largest number of pending removals. Beyond it, entries to be removed stay until they expire.
     const MAX_EVICTIONS: usize = 1024;
 
-    /// Adds an entry, unless the call of a pending entry of its key began later. Returns false if too many bytes are
-    /// pending.
+    /// Adds an entry, unless a pending entry has the same key and its call began later. Returns `false` if too many
+    /// bytes are pending.
     pub(super) fn put(&self, key: Key, entry: Arc<Entry>) -> bool {
         let replaced = {
             let mut state = self.lock();
@@ -110,7 +110,8 @@ impl Pending {
         known.iter().filter(|(key, entry)| gone(key, entry)).for_each(|(key, _)| self.remove(key));
     }
 
-    /// Removes an entry, here at once and from the file soon, unless an entry whose call began later has replaced it.
+    /// Removes an entry, from the pending ones at once and from the file soon, unless an entry whose call began later
+    /// has replaced it.
     pub(super) fn evict_unless_newer(&self, key: Key, judged: Timestamp) {
         let removed = {
             let mut state = self.lock();
@@ -132,7 +133,7 @@ impl Pending {
         (state.entries.len() as u64, state.bytes)
     }
 
-    /// Waits until there is work, but for at most `idle`.
+    /// Waits until there is work, but no longer than `idle`.
     pub(super) fn wait(&self, idle: Duration) -> Wake {
         let nothing = |state: &mut State| !state.has_work() && !state.closed;
         let state = self.changed.wait_timeout_while(self.lock(), idle, nothing);
@@ -161,10 +162,10 @@ impl Pending {
     pub(super) fn done(&self, work: &Work, failed: Option<StoreError>) {
         let mut state = self.lock();
         state.done = state.taken;
-        // A later success clears the failure. The entries that it cost are counted.
+        // A later success clears the failure. The entries that were lost are counted.
         state.failed = failed;
         for (key, entry) in &work.entries {
-            // A newer entry may have been put meanwhile. `work` still holds this entry, so none is freed under the
+            // A newer entry may have been added meanwhile. `work` still holds this entry, so none is freed under the
             // lock.
             if state.entries.get(key).is_some_and(|(_, now)| Arc::ptr_eq(now, entry)) {
                 drop(state.remove(key));
@@ -174,7 +175,7 @@ impl Pending {
         self.changed.notify_all();
     }
 
-    /// Returns the number of the next entry to be added.
+    /// Returns the number that the next added entry will get.
     pub(super) fn next(&self) -> u64 {
         self.lock().next
     }
@@ -183,7 +184,7 @@ impl Pending {
     ///
     /// # Errors
     ///
-    /// The failure of the last batch. It is reported once.
+    /// The failure of the latest batch, which is reported once.
     pub(super) fn drained(&self, next: u64, max_wait: Duration) -> Result<(), StoreError> {
         let busy = |state: &mut State| state.done < next && (state.has_work() || state.done < state.taken);
         let state = self.changed.wait_timeout_while(self.lock(), max_wait, busy);

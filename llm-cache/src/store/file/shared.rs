@@ -1,7 +1,7 @@
-//! State of a file store, and the operations of its readers and its writer on it.
+//! State of a file store, and the operations of its readers and its writer.
 //!
-//! A damaged file is moved aside and a new one takes its place. After a failure of the disk the file is opened again, at
-//! most once in five seconds; until then the store is empty.
+//! A damaged file is renamed, and replaced by a new one. After a failure of the disk the file is opened again, at most
+//! once in five seconds. Until then the store is empty.
 
 use std::{
     fs,
@@ -46,15 +46,15 @@ pub(super) struct Shared {
     pub(super) codec: AtRest,
     /// Capacity of the file, in bytes.
     pub(super) max_bytes: u64,
-    /// Clock that expiry goes by.
+    /// Clock by which entries expire.
     pub(super) clock: Arc<dyn Clock>,
-    /// Time for which an expired entry can be of use.
+    /// Time after its expiry for which an entry can still be used.
     pub(super) grace: Duration,
-    /// Permits of threads that read.
+    /// Permits for threads that read.
     pub(super) readers: Arc<Semaphore>,
-    /// Permits of threads that change the file.
+    /// Permits for threads that change the file.
     pub(super) changers: Arc<Semaphore>,
-    /// Lock that is held from the beginning of a change until it is counted, so that counts follow the order of
+    /// Lock that is held from the beginning of a change until the change is counted, so that counts follow the order of
     /// changes.
     pub(super) changing: Mutex<()>,
     /// Counters of the store.
@@ -66,17 +66,17 @@ pub(super) struct Counts {
     pub(super) entries: AtomicU64,
     pub(super) bytes: AtomicU64,
     pub(super) corrupt: AtomicU64,
-    /// Entries that were not written.
+    /// Number of entries that were not written.
     pub(super) dropped_writes: AtomicU64,
-    /// Commits that failed.
+    /// Number of commits that failed.
     pub(super) failed: AtomicU64,
-    /// Entries that were evicted.
+    /// Number of entries that were evicted.
     pub(super) evicted: AtomicU64,
 }
 
-/// Time from a failure of the disk until the file is opened again, in nanoseconds.
+/// Time after a failure of the disk until the file is opened again, in nanoseconds.
 const REOPEN_INTERVAL: u64 = 5_000_000_000;
-/// Number of entries of a tenant that one commit removes.
+/// Number of a tenant's entries that one commit removes.
 const FORGET: usize = 1024;
 
 impl Shared {
@@ -85,7 +85,7 @@ impl Shared {
         let disk = self.disk.read().unwrap_or_else(PoisonError::into_inner);
         let open = disk.as_ref().ok_or_else(|| StoreError::new("file", "the file is closed"))?;
         if !open.is_damaged.load(Ordering::Relaxed) {
-            // Some damage makes redb panic.
+            // redb panics on some kinds of damage.
             match catch_unwind(AssertUnwindSafe(|| read(open))) {
                 Ok(Ok(result)) => return Ok(result),
                 Ok(Err(fault)) if !fault.is_damage() => {
@@ -100,7 +100,7 @@ impl Shared {
         Err(StoreError::new("file", format!("{} is damaged", self.path.display())))
     }
 
-    /// Moves a damaged file aside and begins a new one, unless another caller has done so.
+    /// Renames a damaged file and creates a new one, unless another caller has done so.
     fn replace_damaged(&self) {
         let mut disk = self.disk.write().unwrap_or_else(PoisonError::into_inner);
         if !disk.as_ref().is_some_and(|open| open.is_damaged.load(Ordering::Relaxed)) {
@@ -120,8 +120,8 @@ impl Shared {
         self.reopen(&mut disk);
     }
 
-    /// Opens the file again if the disk failed, because redb then refuses all further work. `last` is the time of the
-    /// last attempt.
+    /// Opens the file again if the disk failed, because redb then refuses all further operations. `last` is the time of
+    /// the latest attempt.
     pub(super) fn reopen_if_broken(&self, last: &mut Option<u64>) {
         let now = self.now();
         let is_early = last.is_some_and(|last| (last..last.saturating_add(REOPEN_INTERVAL)).contains(&now));
@@ -168,7 +168,7 @@ impl Shared {
         nanos(self.clock.now())
     }
 
-    /// Returns the end of an entry's use.
+    /// Returns the end of an entry's use, in nanoseconds since 1970.
     pub(super) fn ends(&self, expiry: &Expiry) -> u64 {
         expiry.fresh_until.and_then(|until| until.checked_add(self.grace)).map_or(u64::MAX, nanos)
     }
@@ -190,7 +190,7 @@ impl Shared {
         Ok(keys.iter().zip(&names).zip(records).map(entry).collect())
     }
 
-    /// Decodes a record. Counts it if it is corrupt.
+    /// Decodes a record. If it is corrupt, counts it and returns `None`.
     fn read(&self, name: &Name, bytes: &[u8]) -> Option<Record> {
         let record = self.codec.read(name, bytes);
         if record.is_err() {
@@ -277,7 +277,7 @@ impl Shared {
     }
 }
 
-/// Closes the file. Some damage makes redb panic.
+/// Closes the file. A panic is caught, because redb panics on some kinds of damage.
 pub(super) fn close(disk: Option<Disk>) {
     let _ = catch_unwind(AssertUnwindSafe(|| drop(disk)));
 }

@@ -1,4 +1,4 @@
-//! The store over a file, as the cache sees it.
+//! Store of entries in a file.
 
 use std::{
     path::PathBuf,
@@ -33,7 +33,7 @@ pub(crate) struct FileSettings {
     pub(crate) max_bytes: u64,
     pub(crate) codec: AtRest,
     pub(crate) clock: Arc<dyn Clock>,
-    /// Time for which an expired entry can still be served, as stale.
+    /// Time after its expiry for which an entry can still be served, as stale.
     pub(crate) grace: Duration,
 }
 
@@ -44,9 +44,9 @@ pub(crate) struct FileStore {
     writer: Mutex<Option<JoinHandle<()>>>,
 }
 
-/// Number of threads that read at once.
+/// Largest number of threads that read at the same time.
 const READERS: usize = 16;
-/// Number of threads that change the file at once, or wait for a commit.
+/// Largest number of threads that change the file, or wait for a commit, at the same time.
 const CHANGERS: usize = 16;
 /// Longest time that a reader waits for the file.
 const READ_TIMEOUT: Duration = Duration::from_secs(5);
@@ -81,7 +81,7 @@ impl FileStore {
         Ok(Self { shared, writer: Mutex::new(Some(writer)) })
     }
 
-    /// Replaces the disk by another, and closes the first before.
+    /// Replaces the disk by another. The first one is closed before.
     #[cfg(test)]
     pub(super) fn replace(&self, open: impl FnOnce() -> Disk) {
         let mut disk = self.shared.disk.write().unwrap_or_else(PoisonError::into_inner);
@@ -105,7 +105,7 @@ impl FileStore {
         self.apart(&self.shared.changers, WRITE_TIMEOUT, work).await
     }
 
-    /// Runs work on a thread for blocking work, as soon as there is a permit.
+    /// Runs work on a thread for blocking work, when a permit is free.
     async fn apart<R: Send + 'static>(
         &self,
         room: &Arc<Semaphore>,
@@ -148,7 +148,7 @@ impl Store for FileStore {
         Box::pin(self.apart(&self.shared.readers, READ_TIMEOUT, move |shared| shared.fetch(&keys)))
     }
 
-    /// Adds an entry to the pending ones. It is served from memory until it is written.
+    /// Adds an entry to the pending ones. Until it is written, it is served from memory.
     fn put(&self, key: Key, entry: Arc<Entry>) -> bool {
         if !self.shared.codec.can_store(&key.partition()) {
             return false;
@@ -236,7 +236,7 @@ impl Drop for FileStore {
     fn drop(&mut self) {
         self.shared.pending.close();
         let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
-        // The writer itself may be the thread that drops the store, because a response that it frees may hold the
+        // The writer's own thread may be the one that drops the store, because a response that it frees may hold the
         // store.
         if let Some(writer) = writer.filter(|writer| writer.thread().id() != thread::current().id()) {
             let _ = writer.join();

@@ -1,4 +1,4 @@
-//! What only a failing disk, or an unlucky moment, brings.
+//! Tests of cases that need a failing disk or particular timing.
 
 use std::{
     fmt,
@@ -27,14 +27,14 @@ use crate::{
     store::{AtRest, Entry, EvictionPolicy, Expiry, LocalTier, Memory, Provenance, Store, Tiered},
 };
 
-/// A disk that asks before it writes.
+/// Disk that calls a function before it writes.
 struct Checked {
     file: FileBackend,
     check: Box<dyn Fn() -> io::Result<()> + Send + Sync>,
 }
 
 impl Checked {
-    /// The file in a directory, by way of such a disk.
+    /// Opens the file in a directory, over such a disk.
     fn disk(directory: &tempfile::TempDir, check: impl Fn() -> io::Result<()> + Send + Sync + 'static) -> Disk {
         let file = File::options().read(true).write(true).open(directory.path().join("answers"));
         let file = FileBackend::new(file.expect("it was made before")).expect("it is open nowhere else");
@@ -82,7 +82,7 @@ fn entry(n: u32, started_at: u64) -> Arc<Entry> {
     )
 }
 
-/// A store in a directory of its own.
+/// Creates a store in its own directory.
 fn store(clock: &ManualClock) -> (tempfile::TempDir, FileStore) {
     let directory = tempfile::tempdir().expect("a directory for temporary files");
     let path = directory.path().join("answers");
@@ -91,7 +91,7 @@ fn store(clock: &ManualClock) -> (tempfile::TempDir, FileStore) {
     (directory, FileStore::open(settings).expect("the directory can be written"))
 }
 
-/// Looked for as calls do: what is written meanwhile is in one of both.
+/// Looks an entry up as calls do, so that an entry that is being written is found in one of the two places.
 async fn started_at(store: &impl Store, n: u32) -> Option<u64> {
     let pending = store.peek(key(n).borrowed());
     let found = match pending {
@@ -120,7 +120,7 @@ async fn file_full_disk_drops_only_pending_writes() {
     assert!(error.to_string().starts_with("the cache's file store: "), "{error}");
     assert_eq!((store.stats().dropped_writes, store.stats().failed), (1, 1));
 
-    // It is opened anew at once, and then every five seconds: here at the first try.
+    // The file is opened again at once, and then every five seconds. Here the first attempt succeeds.
     is_full.store(false, Ordering::Relaxed);
     assert!(store.put(key(3), entry(3, 3)));
     store.close().await.unwrap();
@@ -128,7 +128,7 @@ async fn file_full_disk_drops_only_pending_writes() {
     assert_eq!((found, store.stats().entries), ([Some(1), None, Some(3)], 2));
 }
 
-/// A moment that a test cannot wait for longer.
+/// Longest time that a test waits.
 const TIMEOUT: Duration = Duration::from_secs(20);
 
 #[tokio::test]
@@ -241,7 +241,7 @@ async fn forget_removes_tenant_from_both_tiers() {
     for n in 0..3 {
         store.put(key(n), entry(n, 1));
     }
-    // One of them waits to be written, perhaps; the others were.
+    // At most one of the entries still waits to be written; the others have been written.
     store.close().await.unwrap();
     store.put(key(3), entry(3, 1));
     store.forget("umbrella").await.unwrap();

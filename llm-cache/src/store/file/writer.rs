@@ -1,4 +1,4 @@
-//! The thread that writes pending entries, one durable commit for each batch.
+//! Thread that writes pending entries, with one durable commit for each batch.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -81,7 +81,7 @@ impl Shared {
         if !self.allows(&entry.provenance) {
             return None;
         }
-        // The application's own `Serialize` runs here, and may panic.
+        // This runs the application's `Serialize`, which may panic.
         let (name, record) = catch_unwind(AssertUnwindSafe(|| self.codec.write_entry(key, entry))).ok()??;
         let row = Row { name, ends: self.ends(&entry.expiry), started_at: entry.provenance.started_at, record };
         (row.bytes() <= self.max_bytes).then_some(row)

@@ -1,7 +1,7 @@
 //! Table that evicts the least recently used entry.
 //!
-//! It has shards with a lock each. A put evicts entries before it returns, and frees evicted responses outside the
-//! lock.
+//! It has shards, each with a lock. A `put` evicts entries before it returns, and frees evicted responses outside of
+//! the lock.
 
 use std::{
     hash::{BuildHasherDefault, Hasher},
@@ -21,8 +21,8 @@ use crate::{Key, key::BorrowedKey, store::Entry};
 /// Table that evicts the least recently used entry first.
 ///
 /// It is sharded by the keys' hashes, so that hits rarely wait for one another. Eviction follows the order of use in
-/// the whole table: each shard publishes the tick of its oldest slot, and the oldest slot of all shards is evicted
-/// first.
+/// the whole table: each shard publishes the tick at which its oldest slot was used, and the oldest slot of all shards
+/// is evicted first.
 pub(super) struct Lru {
     shards: [Shard; SHARDS],
     max_bytes: u64,
@@ -36,12 +36,12 @@ pub(super) struct Lru {
 /// Number of shards, a power of two.
 const SHARDS: usize = 16;
 
-/// Value on cache lines of its own.
+/// Value that shares no cache line with others.
 #[derive(Default)]
 #[repr(align(128))]
 struct Shard {
     slots: Mutex<Slots>,
-    /// Tick of the shard's first slot, or [`EMPTY`]. Changed under the shard's lock only.
+    /// Tick of the shard's oldest slot, or [`EMPTY`]. It is changed only under the shard's lock.
     oldest: AtomicU64,
 }
 
@@ -64,7 +64,7 @@ impl Lru {
         Self { shards, max_bytes, bytes, ticks, evictions, evicting: Mutex::default() }
     }
 
-    /// Returns the shard of a hash. It is chosen by other bits of the hash than the slot within the shard.
+    /// Returns the shard of a hash. Other bits of the hash select the slot within the shard.
     fn shard(&self, hash: u64) -> &Shard {
         let at = usize::try_from((hash >> 32) % SHARDS as u64).unwrap_or_default();
         &self.shards[at]
@@ -87,7 +87,7 @@ impl Lru {
         if self.bytes.load(Ordering::Relaxed) <= self.max_bytes {
             return;
         }
-        // Dropped outside the locks, because dropping a response may call into this table again.
+        // Dropped outside of the locks, because dropping a response may call this table again.
         let mut dropped = SmallVec::<[_; 1]>::new();
         let alone = self.evicting.lock().unwrap_or_else(PoisonError::into_inner);
         while self.bytes.load(Ordering::Relaxed) > self.max_bytes {
@@ -216,7 +216,7 @@ fn find<'a>(slots: &'a mut Slots, key: BorrowedKey<'_>) -> RawEntryMut<'a, Key, 
     slots.raw_entry_mut().from_hash(key.hash(), |known| key.equivalent(known))
 }
 
-/// Hasher that returns the hash that a key carries.
+/// Hasher that returns the hash which a key contains.
 #[derive(Default)]
 struct CarriedHash(u64);
 
@@ -229,6 +229,6 @@ impl Hasher for CarriedHash {
         self.0 = hash;
     }
 
-    /// Not called, because a key writes one integer only.
+    /// Never called, because a key writes a single integer.
     fn write(&mut self, _: &[u8]) {}
 }

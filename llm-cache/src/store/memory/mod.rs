@@ -1,4 +1,4 @@
-//! Entries in memory, in a table of the eviction policy.
+//! Store of entries in memory, in a table that the eviction policy selects.
 //!
 //! | policy | table |
 //! |---|---|
@@ -17,7 +17,7 @@ use crate::{Key, Tag, key::BorrowedKey};
 
 /// Memory tier, bounded in bytes. It holds typed responses, so that a hit decodes nothing.
 ///
-/// It evicts by size alone. Freshness is judged by the times in an entry.
+/// It evicts only by size. The freshness of an entry is decided elsewhere, by the times in it.
 pub(crate) struct Memory {
     table: Box<dyn Table>,
     max_bytes: u64,
@@ -32,17 +32,17 @@ impl Memory {
         Self { table, max_bytes }
     }
 
-    /// Puts an entry that [conforms](Self::conforms), unless `may` forbids it or there is an entry whose call began
-    /// later. Returns true if it put the entry.
+    /// Adds an entry that [conforms](Self::conforms), unless `may` forbids it or there is an entry whose call began
+    /// later. Returns `true` if it added the entry.
     pub(crate) fn put_if(&self, key: Key, entry: Arc<Entry>, may: impl Fn() -> bool) -> bool {
         let started_at = entry.provenance.started_at;
-        // The table runs this while it holds the key's lock, so that a removal of the key happens before it or after
-        // it.
+        // The table calls this while it holds the lock of the key, so that a removal of the key happens either before
+        // or after it.
         self.table
             .put_if(key, entry, &|known| may() && known.is_none_or(|known| known.provenance.started_at <= started_at))
     }
 
-    /// Returns true if an entry is smaller than the whole tier.
+    /// Returns `true` if an entry is smaller than the capacity of the tier.
     pub(crate) fn conforms(&self, entry: &Entry) -> bool {
         u64::from(entry.bytes()) <= self.max_bytes
     }
@@ -57,7 +57,7 @@ impl Store for Memory {
         self.max_bytes
     }
 
-    /// Puts an entry unless it is larger than the whole tier.
+    /// Adds an entry, unless it is larger than the capacity of the tier.
     fn put(&self, key: Key, entry: Arc<Entry>) -> bool {
         self.conforms(&entry) && self.put_if(key, entry, || true)
     }

@@ -4,20 +4,20 @@ use std::sync::Arc;
 
 use crate::{Key, key::BorrowedKey, store::Entry};
 
-/// Table of entries, whose eviction policy keeps it below a bound in bytes.
+/// Table of entries, which keeps itself below a bound in bytes by an eviction policy.
 pub(super) trait Table: Send + Sync {
-    /// Returns the entry of a key, and counts a use of it.
+    /// Returns the entry of a key, and counts this as a use.
     fn get(&self, key: BorrowedKey<'_>) -> Option<Arc<Entry>>;
 
-    /// Puts an entry if `may` allows it, given the entry that it would replace. The key does not change meanwhile. The
-    /// entry must not be larger than the table. Evicts other entries before it returns if there is no space. Returns
-    /// true if it put the entry.
+    /// Adds an entry if `may`, which gets the entry that would be replaced, returns `true`. The key does not change
+    /// meanwhile. The entry must not be larger than the table. If there is no space, evicts other entries before it
+    /// returns. Returns `true` if it added the entry.
     fn put_if(&self, key: Key, entry: Arc<Entry>, may: &dyn Fn(Option<&Entry>) -> bool) -> bool;
 
-    /// Removes the entry of a key if `may` allows it.
+    /// Removes the entry of a key if `may` returns `true` for it.
     fn remove_if(&self, key: BorrowedKey<'_>, may: &dyn Fn(&Entry) -> bool);
 
-    /// Removes all entries that `may` allows. It visits every entry.
+    /// Removes all entries for which `may` returns `true`. It visits every entry.
     fn remove_all_if(&self, may: &dyn Fn(&Key, &Entry) -> bool);
 
     /// Removes all entries.

@@ -1,4 +1,4 @@
-//! Table that evicts by frequency, over moka.
+//! Table that evicts by frequency of use, based on moka.
 //!
 //! moka drops evicted entries late, so an eviction listener frees their responses at once.
 
@@ -46,7 +46,7 @@ impl Table for TinyLfu {
         self.entries.get(&key)
     }
 
-    /// Evicts at once. moka alone would delay the eviction, and hold more than its bound meanwhile.
+    /// Adds an entry and evicts at once. moka alone would delay the eviction, and exceed its bound meanwhile.
     fn put_if(&self, key: Key, entry: Arc<Entry>, may: &dyn Fn(Option<&Entry>) -> bool) -> bool {
         let result = self.entries.entry(key).and_compute_with(|known| {
             if may(known.as_ref().map(|known| &**known.value())) { Op::Put(entry) } else { Op::Nop }
@@ -78,7 +78,7 @@ impl Table for TinyLfu {
         self.evictions.load(Ordering::Relaxed)
     }
 
-    /// Completes pending evictions, then counts.
+    /// Completes pending evictions, and then counts.
     fn size(&self) -> (u64, u64) {
         self.entries.run_pending_tasks();
         (self.entries.entry_count(), self.entries.weighted_size())
