@@ -1,4 +1,4 @@
-//! Savings of a cache, of packing and of both on one workload.
+//! Comparison of the savings of a cache, of packing and of both, on one workload.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -7,12 +7,12 @@ use llm_testkit::Latency;
 
 use crate::{
     run::{self, AT_ONCE},
-    simulation::{Keeping, Savers, Simulation},
+    simulation::{CacheSettings, SavingLayers, Simulation},
     table::{aligned, count, dollars},
     workload::{Request, Source},
 };
 
-/// Calls at the vendor, their tokens and their price.
+/// Calls that reached the vendor, their tokens and their price.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Spent {
     /// Number of calls.
@@ -27,30 +27,30 @@ pub struct Spent {
 
 /// Sends workloads through a stack that saves nothing, one with a cache, one with packs of so many `prompts`, and one with both.
 ///
-/// Each stack has a vendor of its own that answers at once. The calls of a workload are sent at once as far as packs need it, so
-/// times of requests do not count.
+/// Each stack has a vendor of its own that responds at once. As many calls run at one time as packs need, so the times
+/// of requests do not count.
 ///
 /// # Errors
 ///
-/// A workload that cannot be read, the first call that fails, or books that disagree with the vendor's bills.
+/// The workload cannot be read, a call fails, or the ledger disagrees with the vendor's bills.
 pub async fn compare(
     sources: Vec<Source>,
     models: &BTreeSet<Arc<str>>,
-    keeping: Keeping,
+    cache_settings: CacheSettings,
     prompts: usize,
 ) -> Result<[(&'static str, Spent); 4], BoxError> {
     let requests: Vec<Request> = sources.into_iter().flatten().collect::<Result<_, _>>()?;
-    let (cache, pack) = (Some(keeping), Some(prompts));
+    let (cache, pack) = (Some(cache_settings), Some(prompts));
     let mut rows = Vec::new();
-    for (name, savers) in [
-        ("neither", Savers { cache: None, pack: None }),
-        ("cache", Savers { cache, pack: None }),
-        ("packing", Savers { cache: None, pack }),
-        ("both", Savers { cache, pack }),
+    for (name, saving_layers) in [
+        ("neither", SavingLayers { cache: None, pack: None }),
+        ("cache", SavingLayers { cache, pack: None }),
+        ("packing", SavingLayers { cache: None, pack }),
+        ("both", SavingLayers { cache, pack }),
     ] {
-        let simulation = Simulation::start(SystemClock, Latency::zero(), savers, models).await?;
+        let simulation = Simulation::start(SystemClock, Latency::zero(), saving_layers, models).await?;
         let source = Source::of(name, requests.clone());
-        run::at_once(&simulation, source, AT_ONCE * savers.pack.unwrap_or(1)).await?;
+        run::at_once(&simulation, source, AT_ONCE * saving_layers.pack.unwrap_or(1)).await?;
         if !run::agrees(&simulation) {
             return Err(format!("{name}: {}", run::check(&simulation)).into());
         }
@@ -62,7 +62,7 @@ pub async fn compare(
     rows.try_into().map_err(|_| "there are four stacks".into())
 }
 
-/// Renders what the stacks spent, each with what it saves of what the first one spent.
+/// Renders a table of the costs of the stacks, each with its saving against the first one.
 #[must_use]
 pub fn render(rows: &[(&str, Spent)]) -> String {
     let heads = ["stack", "vendor calls", "saved", "tokens in", "saved", "tokens out", "saved", "paid", "saved"];
@@ -85,7 +85,7 @@ pub fn render(rows: &[(&str, Spent)]) -> String {
     aligned(&lines, true)
 }
 
-/// Returns the share that is saved, in per cent with one decimal, rounded down; negative if more is spent.
+/// Returns the saved share in per cent with one decimal, rounded down; negative if more is spent.
 fn saved(spent: u64, of: u64) -> String {
     let permille = (i128::from(of) - i128::from(spent)) * 1_000 / i128::from(of.max(1));
     let sign = if permille < 0 { "-" } else { "" };
@@ -97,7 +97,7 @@ mod tests {
     use super::*;
     use crate::demo;
 
-    /// Forty different texts of each of two organisations, each three times.
+    /// Returns forty texts of each of two organisations, each text three times.
     fn texts() -> Source {
         let texts = (0..3).flat_map(|_| (0..80).map(|n| Request::new(["acme", "globex"][n % 2], format!("fn f{n}()"))));
         Source::of("texts", texts.collect())
@@ -105,13 +105,14 @@ mod tests {
 
     #[tokio::test]
     async fn comparison_saves_calls_by_cache_and_packing() {
-        let rows = compare(vec![texts()], &BTreeSet::new(), Keeping::default(), 10).await.expect("the books agree");
+        let rows =
+            compare(vec![texts()], &BTreeSet::new(), CacheSettings::default(), 10).await.expect("the books agree");
         let [neither, cache, packing, both] = rows.map(|(_, spent)| spent);
         assert_eq!((neither.calls, cache.calls), (240, 80));
-        // Ten a prompt, with the few that are asked alone for the check.
+        // Ten prompts a request, and a few prompts that are also sent alone for the check.
         assert!((24..50).contains(&packing.calls) && (8..20).contains(&both.calls), "{rows:?}");
         assert!(packing.input < neither.input && both.input < cache.input, "{rows:?}");
-        // Answers are long and the frame is short, so that packing saves calls and prompts, but no money.
+        // Responses are long and the frame is short, so packing saves calls and prompts, but no money.
         assert!(both.paid < packing.paid && cache.paid < neither.paid, "{rows:?}");
         let text = render(&rows);
         assert!(text.contains("66.6 %") && text.lines().count() == 7, "{text}");
@@ -119,8 +120,9 @@ mod tests {
 
     #[tokio::test]
     async fn comparison_of_demo_agrees_with_bills() {
-        let rows =
-            compare(vec![demo::source()], &BTreeSet::new(), Keeping::default(), 10).await.expect("the books agree");
+        let rows = compare(vec![demo::source()], &BTreeSet::new(), CacheSettings::default(), 10)
+            .await
+            .expect("the books agree");
         assert_eq!(rows.map(|(name, _)| name), ["neither", "cache", "packing", "both"]);
         assert_eq!((rows[0].1.calls, rows[1].1.calls), (22, 13));
     }

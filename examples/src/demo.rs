@@ -1,11 +1,11 @@
-//! A few user stories, written for this example in Spanish and English.
+//! User stories that were written for this example, in Spanish and English.
 //!
-//! They are illustrative: three made-up organisations, some questions asked twice, some after a small edit. How often
-//! they repeat is chosen, so no figure of theirs is a measure of anything.
+//! They are illustrative: three made-up organisations send some requests twice, and some again after a small edit. The
+//! number of repetitions is chosen, so the figures measure nothing.
 
 use crate::workload::{Request, Source};
 
-/// What is printed beside the results.
+/// Note that is printed beside the results.
 pub const NOTE: &str =
     "illustrative: stories and repetitions were made up for this example, so these figures measure nothing";
 
@@ -49,8 +49,8 @@ const LEFTOVER: &str = "\
      As the shop's manager I want unsold bread to be offered at half price during the last hour, except what was \
      baked after noon.";
 
-/// What is asked, in order.
-const ASKED: [(&str, &str); 22] = [
+/// Requests in their order: organisation and story.
+const REQUESTS: [(&str, &str); 22] = [
     (FERRY, BOARDING),
     (FERRY, VEHICLE),
     (LIBRARY, LOAN),
@@ -60,7 +60,7 @@ const ASKED: [(&str, &str); 22] = [
     (FERRY, STORM),
     (BAKERY, LEFTOVER),
     (LIBRARY, CHILD),
-    // The ferry edits one story and asks about all of its stories again.
+    // The ferry edits one story and requests all of its stories again.
     (FERRY, BOARDING_EDITED),
     (FERRY, VEHICLE),
     (FERRY, STORM),
@@ -72,7 +72,7 @@ const ASKED: [(&str, &str); 22] = [
     (BAKERY, OVEN),
     (BAKERY, ALLERGY_ENGLISH),
     (BAKERY, LEFTOVER),
-    // Another organisation's story is another question, whichever organisation asked it before.
+    // The same story of another organisation is another request.
     (LIBRARY, LEFTOVER),
     // Edits are taken back.
     (FERRY, BOARDING),
@@ -80,10 +80,10 @@ const ASKED: [(&str, &str); 22] = [
     (BAKERY, ALLERGY),
 ];
 
-/// The workload, with [`NOTE`].
+/// Returns the workload, with [`NOTE`].
 #[must_use]
 pub fn source() -> Source {
-    Source::of("demo", ASKED.iter().map(|&(organisation, story)| Request::new(organisation, story)).collect())
+    Source::of("demo", REQUESTS.iter().map(|&(organisation, story)| Request::new(organisation, story)).collect())
         .note(NOTE)
 }
 
@@ -94,13 +94,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn three_organisations_ask_and_some_questions_repeat() {
+    fn demo_of_three_organisations_repeats_some_requests() {
         let source = source();
         assert_eq!((source.calls(), source.notes()), (22, &[NOTE.to_owned()][..]));
         let requests: Vec<_> = source.map(|r| r.expect("in memory")).collect();
         let organisations: HashSet<_> = requests.iter().map(|r| r.organisation.clone()).collect();
-        let questions: HashSet<_> = requests.iter().map(|r| (r.organisation.clone(), r.text.clone())).collect();
+        let distinct: HashSet<_> = requests.iter().map(|r| (r.organisation.clone(), r.text.clone())).collect();
         let stories: HashSet<_> = requests.iter().map(|r| r.text.clone()).collect();
-        assert_eq!((organisations.len(), questions.len(), stories.len()), (3, 13, 12));
+        assert_eq!((organisations.len(), distinct.len(), stories.len()), (3, 13, 12));
     }
 }

@@ -1,10 +1,10 @@
-//! The error of reading a workload.
+//! Error of reading a workload.
 
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// A workload that could not be read: which file, which line of it, and why.
+/// Error of reading a workload, with the file, the line and the reason.
 #[derive(Debug)]
 pub struct Error {
     path: PathBuf,
@@ -19,19 +19,19 @@ enum Cause {
 }
 
 impl Error {
-    /// The file at `path` could not be opened or read.
+    /// Creates the error of a file that could not be opened or read.
     #[must_use]
     pub fn io(path: &Path, cause: io::Error) -> Self {
         Self { path: path.to_owned(), line: None, cause: Cause::Io(cause) }
     }
 
-    /// The file at `path` was read, and does not hold what it should; `why` is in lower case, without a full stop.
+    /// Creates the error of a file with wrong content; `why` is in lower case, without a full stop.
     #[must_use]
     pub fn content(path: &Path, why: impl Into<String>) -> Self {
         Self { path: path.to_owned(), line: None, cause: Cause::Content(why.into()) }
     }
 
-    /// Names the line, counted from 1.
+    /// Adds the number of the line, counted from 1.
     #[must_use]
     pub fn on_line(mut self, line: u64) -> Self {
         self.line = Some(line);

@@ -1,9 +1,9 @@
-//! What the example binaries are made of: workloads, the stack they run through, and what is printed.
+//! Parts of the example binaries: workloads, the stack that they run through, and the printed tables.
 //!
-//! A workload is a [`workload::Source`] of requests, each with the organisation that
-//! asks, the text asked about and, for a replayed history, the wall-clock time of asking:
+//! A workload is a [`workload::Source`] of requests, each with its organisation, its text and, for a replayed history,
+//! its wall-clock time:
 //!
-//! - [`registry`]: "first generation", the public functions of twelve crates this workspace is built from;
+//! - [`registry`]: "first generation", the public functions of twelve crates from which this workspace is built;
 //! - [`history`]: "regenerate what changed", the items of every file that this repository's commits added or modified,
 //!   or those of any other repository's;
 //! - [`prompts`]: one's own log;

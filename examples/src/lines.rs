@@ -8,10 +8,10 @@ use flate2::bufread::MultiGzDecoder;
 
 use crate::error::Error;
 
-/// What every gzip file begins with.
+/// First bytes of every gzip file.
 const GZIP: [u8; 2] = [0x1f, 0x8b];
 
-/// The lines of the file at `path`, unpacked where it is compressed with gzip.
+/// Returns the lines of the file at `path`, unpacked if it is compressed with gzip.
 pub(crate) fn read(path: &Path) -> Result<io::Lines<Box<dyn BufRead + Send>>, Error> {
     let open = || {
         let mut file = BufReader::new(File::open(path)?);
@@ -29,7 +29,7 @@ pub(crate) fn read(path: &Path) -> Result<io::Lines<Box<dyn BufRead + Send>>, Er
 ///
 /// # Errors
 ///
-/// A file that cannot be read, or that has no such line.
+/// The file cannot be read, or has no such line.
 pub fn texts(path: &Path) -> Result<Vec<String>, Error> {
     let lines = read(path)?.collect::<io::Result<Vec<_>>>().map_err(|e| Error::io(path, e))?;
     let texts: Vec<String> = lines.iter().map(|line| line.trim().to_owned()).filter(|line| !line.is_empty()).collect();

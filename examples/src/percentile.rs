@@ -2,18 +2,18 @@
 
 use std::time::Duration;
 
-/// The median and the 95th percentile of some latencies.
+/// Median and 95th percentile of latencies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Latency {
-    /// Half of the calls took at most this long.
+    /// Time within which half of the calls ended.
     pub p50: Duration,
-    /// 95 of 100 calls took at most this long.
+    /// Time within which 95 of 100 calls ended.
     pub p95: Duration,
 }
 
 impl Latency {
-    /// Of all `samples`, which are sorted for it; `None` without any.
+    /// Computes the percentiles of `samples`; `None` if there are none.
     #[must_use]
     pub fn of(mut samples: Vec<Duration>) -> Option<Self> {
         samples.sort_unstable();
@@ -21,8 +21,9 @@ impl Latency {
     }
 }
 
-/// The nearest-rank percentile: the smallest of the `sorted` values that at least `percent` of 100 of them do not
-/// exceed. It is always one of the values; `None` without any. Above 100 counts as 100, and 0 is the smallest.
+/// Returns the nearest-rank percentile: the smallest of the `sorted` values that at least `percent` of 100 of them do
+/// not exceed. It is always one of the values; `None` if there are none. More than 100 counts as 100, and 0 gives the
+/// smallest value.
 #[must_use]
 pub fn nearest_rank(sorted: &[Duration], percent: u32) -> Option<Duration> {
     let rank = (sorted.len() * percent.min(100) as usize).div_ceil(100);

@@ -1,12 +1,12 @@
-//! A progress bar, on a terminal only.
+//! Progress bar that is drawn on a terminal only.
 
 use std::io::{self, IsTerminal, Stderr, Write};
 
-/// The characters between the brackets.
+/// Number of characters between the brackets.
 const WIDTH: u64 = 30;
 
-/// Counts calls and draws a bar on one line. It is drawn anew when its percentage changes, so at most 101 times, and
-/// removed at the end or on drop. What cannot be written is passed over: a bar must not end a run.
+/// Counts calls and draws a bar on one line. The bar is drawn when its percentage changes, so at most 101 times, and
+/// removed at the end or on drop. Errors of writing are ignored, because a bar must not end a run.
 #[derive(Debug)]
 pub struct Progress<W: Write = Stderr> {
     out: Option<W>,
@@ -17,7 +17,7 @@ pub struct Progress<W: Write = Stderr> {
 }
 
 impl Progress {
-    /// A bar on the standard error, of `total` calls. Where that is no terminal, nothing is ever drawn.
+    /// Creates a bar of `total` calls on the standard error. Nothing is drawn if that is not a terminal.
     #[must_use]
     pub fn new(label: impl Into<String>, total: u64) -> Self {
         let stderr = io::stderr();
@@ -27,7 +27,7 @@ impl Progress {
 }
 
 impl<W: Write> Progress<W> {
-    /// A bar on `out`, if that `is_terminal`.
+    /// Creates a bar on `out`, which is drawn if `is_terminal` is true.
     #[must_use]
     pub fn on(out: W, is_terminal: bool, label: impl Into<String>, total: u64) -> Self {
         let mut bar = Self { out: is_terminal.then_some(out), label: label.into(), total, done: 0, drawn: None };
@@ -35,7 +35,7 @@ impl<W: Write> Progress<W> {
         bar
     }
 
-    /// Counts one call as done.
+    /// Counts a completed call.
     pub fn tick(&mut self) {
         self.done += 1;
         self.draw();
@@ -64,7 +64,7 @@ impl<W: Write> Progress<W> {
 impl<W: Write> Drop for Progress<W> {
     fn drop(&mut self) {
         if let Some(out) = &mut self.out {
-            // To the line's beginning, then erase it.
+            // Moves to the beginning of the line, and erases the line.
             drop(write!(out, "\r\u{1b}[K").and_then(|()| out.flush()));
         }
     }

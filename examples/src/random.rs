@@ -1,6 +1,6 @@
 //! Pseudo-random numbers whose whole sequence follows from a seed (`splitmix64`).
 
-/// A generator. Equal seeds give equal sequences.
+/// Generator of pseudo-random numbers. Equal seeds give equal sequences.
 ///
 /// ```
 /// use examples::random::Random;
@@ -19,7 +19,7 @@ impl Random {
         Self(seed)
     }
 
-    /// Returns a generator of its own for one purpose, so that a change of another purpose's draws changes none of these.
+    /// Returns a separate generator for one purpose, so that draws for other purposes do not change its numbers.
     #[must_use]
     pub fn of(seed: u64, purpose: u64) -> Self {
         Self(Self(seed ^ purpose.wrapping_mul(0x9e37_79b9_7f4a_7c15)).next_u64())

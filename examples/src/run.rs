@@ -1,4 +1,4 @@
-//! Sends a workload through a stack and counts what came of it.
+//! Run that sends a workload through a stack and counts the results.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -15,13 +15,13 @@ use crate::{
     workload::Source,
 };
 
-/// Number of calls in flight where order does not matter and nothing is packed.
+/// Number of calls in flight if their order does not matter and nothing is packed.
 pub const AT_ONCE: usize = 32;
 
-/// How long each organisation's calls took.
+/// Latencies of each organisation's calls.
 type Latencies = BTreeMap<Arc<str>, Vec<Duration>>;
 
-/// Sends a workload, so many calls `at_once`, and gives the table of its organisations.
+/// Sends a workload with `at_once` calls in flight, and returns the table of its organisations.
 ///
 /// # Errors
 ///
@@ -32,12 +32,13 @@ pub async fn at_once(simulation: &Simulation, source: Source, at_once: usize) ->
     let mut calls = stream::iter(source)
         .map(|request| {
             let provider = simulation.provider();
-            // A task each: a call that others wait for must go on whichever is polled.
+            // Each call has a task of its own, because a call for which others wait must go on whichever of them is
+            // polled.
             #[expect(clippy::disallowed_methods, reason = "a binary's edge")]
             tokio::spawn(async move {
                 let (request, started) = (request?, Instant::now());
                 let organisation = Arc::clone(&request.organisation);
-                Simulation::ask(provider, request).await?;
+                Simulation::send(provider, request).await?;
                 Ok::<_, BoxError>((organisation, started.elapsed()))
             })
         })
@@ -51,7 +52,7 @@ pub async fn at_once(simulation: &Simulation, source: Source, at_once: usize) ->
     Ok(report(&simulation.books(), latencies))
 }
 
-/// Sends a workload one call at a time, in order; with a `clock`, that is set to each request's time.
+/// Sends a workload one call at a time, in order. A `clock` is set to the time of each request.
 ///
 /// # Errors
 ///
@@ -69,7 +70,7 @@ pub async fn in_order(
             clock.set_unix(at.duration_since(std::time::UNIX_EPOCH)?);
         }
         let (organisation, started) = (Arc::clone(&request.organisation), Instant::now());
-        Simulation::ask(simulation.provider(), request).await?;
+        Simulation::send(simulation.provider(), request).await?;
         latencies.entry(organisation).or_default().push(started.elapsed());
         progress.tick();
     }
@@ -77,13 +78,13 @@ pub async fn in_order(
     Ok(report(&simulation.books(), latencies))
 }
 
-/// Returns true if the stack's books agree with each other and with the vendor's, to the nano-dollar.
+/// Returns true if the stack's ledger is balanced and agrees with the vendor's bills, to the nano-dollar.
 pub fn agrees(simulation: &Simulation) -> bool {
     let (books, (billed, _)) = (simulation.books(), simulation.bill());
     books.balance().is_balanced() && i64::try_from(billed) == Ok(books.total().paid.nanos())
 }
 
-/// Says how the stack's books compare with the vendor's.
+/// Returns a sentence that says if the stack's ledger agrees with the vendor's bills.
 pub fn check(simulation: &Simulation) -> String {
     let (books, (billed, calls)) = (simulation.books(), simulation.bill());
     let total = books.total();

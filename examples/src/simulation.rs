@@ -1,4 +1,4 @@
-//! The recommended stack, in front of a simulated vendor that is asked over real HTTP.
+//! Recommended stack in front of a simulated vendor, which is called over real HTTP.
 
 use std::{collections::BTreeSet, ops::RangeInclusive, sync::Arc, time::Duration};
 
@@ -7,28 +7,28 @@ use llm_providers::{Ledger, OpenAi, ledger::Snapshot, prices};
 use llm_testkit::{Distribution, Latency, Server, Vendor, openai};
 use serde_json::{Value, json};
 
-pub use crate::stack::{Keeping, Savers};
+pub use crate::stack::{CacheSettings, SavingLayers};
 use crate::{
     packers::simulated::responder,
     stack,
     workload::{INSTRUCTION, Request},
 };
 
-/// The model that is asked, and whose prices count.
+/// Requested model, whose prices apply.
 pub const MODEL: &str = "gpt-4o-mini";
-/// The assumed length of an answer, in tokens: some ten test cases.
-pub const ANSWER_TOKENS: RangeInclusive<u64> = 300..=600;
-/// The bound on an answer that requests state. Without one, prompts are not packed.
-const MOST_TOKENS: u64 = 800;
-/// The vendor's latency is divided by this, so that a run takes seconds.
+/// Assumed length of a response, in tokens: some ten test cases.
+pub const RESPONSE_TOKENS: RangeInclusive<u64> = 300..=600;
+/// Largest number of output tokens that requests state. Without it, prompts are not packed.
+const MAX_OUTPUT_TOKENS: u64 = 800;
+/// Divisor of the vendor's latency, so that a run takes seconds.
 pub const LATENCY_DIVISOR: u32 = 100;
 
 const KEY: &str = "no-real-key";
 const SEED: u64 = 2026;
 
-/// A stack, the vendor below it, and the books of both.
+/// Stack with its ledger, and the vendor below it with its bills.
 pub struct Simulation {
-    savers: Savers,
+    saving_layers: SavingLayers,
     unpriced: Vec<Arc<str>>,
     provider: Arc<dyn Provider>,
     ledger: Ledger,
@@ -37,62 +37,63 @@ pub struct Simulation {
 }
 
 impl Simulation {
-    /// Starts a vendor on loopback and a stack in front of it. **Spawns tasks**: the vendor's, which end with this.
+    /// Starts a vendor on loopback and a stack in front of it. **Spawns tasks** of the vendor, which end when this is
+    /// dropped.
     ///
-    /// `models` are those that requests name besides [`MODEL`]. One that has no known price is billed as that is.
+    /// `models` are those that requests name besides [`MODEL`]. A model without a known price is billed like [`MODEL`].
     ///
     /// # Errors
     ///
-    /// A capacity or a time that keeps nothing.
+    /// A capacity or a time to live with which nothing would be stored.
     pub async fn start(
         clock: impl Clock,
         latency: Latency,
-        savers: impl Into<Savers>,
+        saving_layers: impl Into<SavingLayers>,
         models: &BTreeSet<Arc<str>>,
     ) -> Result<Self, BoxError> {
         let (prices, unpriced) = prices(models)?;
         let vendor = vendor(latency, &prices, models)?;
         let server = vendor.serve().await;
 
-        let (ledger, savers) = (Ledger::new(prices.clone()), savers.into());
+        let (ledger, saving_layers) = (Ledger::new(prices.clone()), saving_layers.into());
         let client = OpenAi::new(KEY)?.base_url(&server.base_url())?;
-        let provider = stack::build(client, &ledger, prices, clock, savers)?;
-        Ok(Self { savers, unpriced, provider, ledger, vendor, _server: server })
+        let provider = stack::build(client, &ledger, prices, clock, saving_layers)?;
+        Ok(Self { saving_layers, unpriced, provider, ledger, vendor, _server: server })
     }
 
-    /// Asks for the test cases of one request; tells who answered.
+    /// Requests the test cases of one request. Returns the origin of the response.
     ///
     /// # Errors
     ///
-    /// The stack's.
-    pub async fn ask(provider: Arc<dyn Provider>, request: Request) -> Result<Origin, Error> {
-        let mut question = ChatRequest::new(request.model.unwrap_or_else(|| MODEL.into()));
+    /// The error of the stack.
+    pub async fn send(provider: Arc<dyn Provider>, request: Request) -> Result<Origin, Error> {
+        let mut body = ChatRequest::new(request.model.unwrap_or_else(|| MODEL.into()));
         if request.instructed {
-            question = question.system(INSTRUCTION);
+            body = body.system(INSTRUCTION);
         }
-        let question = question.user(request.text).temperature(0.0).max_output_tokens(MOST_TOKENS);
-        let call = Call::new(request.organisation, question).with_label("feature", "test-generation")?;
+        let body = body.user(request.text).temperature(0.0).max_output_tokens(MAX_OUTPUT_TOKENS);
+        let call = Call::new(request.organisation, body).with_label("feature", "test-generation")?;
         Ok(provider.chat(call).await?.receipt.origin())
     }
 
-    /// The stack, as an application holds it.
+    /// Returns the stack in the form that an application holds.
     pub fn provider(&self) -> Arc<dyn Provider> {
         Arc::clone(&self.provider)
     }
 
-    /// The stack's books.
+    /// Returns the snapshot of the stack's ledger.
     pub fn books(&self) -> Snapshot {
         self.ledger.snapshot()
     }
 
-    /// What the vendor billed, by its own books, in nano-dollars; and for how many calls.
+    /// Returns the amount that the vendor billed, in nano-dollars, and the number of billed calls.
     pub fn bill(&self) -> (u64, usize) {
         (self.vendor.total_billed(), self.vendor.bills().len())
     }
 
-    /// Text for a reader of the figures: what is simulated, and how answers were kept.
+    /// Returns a text for readers of the figures: what is simulated, and how long responses were stored.
     pub fn disclosure(&self, latency: &str) -> String {
-        let kept = self.savers.cache.map_or("nothing".to_owned(), |Keeping { ttl, max_bytes }| {
+        let kept = self.saving_layers.cache.map_or("nothing".to_owned(), |CacheSettings { ttl, max_bytes }| {
             let time = ttl.map_or("for ever".to_owned(), |ttl| format!("for {} s", ttl.as_secs()));
             format!("{time}, in {} MiB", max_bytes.div_ceil(1 << 20))
         });
@@ -101,22 +102,23 @@ impl Simulation {
             models => format!(" (no price is known of {}: at {MODEL}'s)", models.join(", ")),
         };
         format!(
-            "simulated: the vendor, its answers ({} to {} tokens each, assumed) and its latency ({latency}); \
+            "simulated: the vendor, its responses ({} to {} tokens each, assumed) and its latency ({latency}); \
              money at the list prices of {}{unpriced}. Kept: {kept}. Counted: calls, hits, coalesced.",
-            ANSWER_TOKENS.start(),
-            ANSWER_TOKENS.end(),
+            RESPONSE_TOKENS.start(),
+            RESPONSE_TOKENS.end(),
             self.books().prices_as_of(),
         )
     }
 }
 
-/// The latency of a mid-sized chat model, scaled down: half a second to the first token, 12 ms a token after it.
+/// Returns the latency of a mid-sized chat model, scaled down: half a second to the first token, 12 ms for each further
+/// token.
 pub fn latency() -> Latency {
     let first = Distribution::LogNormal { median: Duration::from_millis(500), sigma_permille: 400 };
     Latency::new(first, Distribution::Fixed(Duration::from_millis(12))).scaled(1.0 / f64::from(LATENCY_DIVISOR))
 }
 
-/// The prices of [`MODEL`] and `models`, and those of `models` that are billed as [`MODEL`] is.
+/// Returns the prices of [`MODEL`] and `models`, and those of `models` that are billed like [`MODEL`].
 fn prices(models: &BTreeSet<Arc<str>>) -> Result<(PriceTable, Vec<Arc<str>>), BoxError> {
     let mut table = if models.is_empty() { prices::openai() } else { prices::all() };
     let price = table.model(MODEL).ok_or("the price table lacks the example's model")?.clone();
@@ -130,7 +132,7 @@ fn prices(models: &BTreeSet<Arc<str>>) -> Result<(PriceTable, Vec<Arc<str>>), Bo
     Ok((table, unpriced))
 }
 
-/// A vendor that bills at these prices for short prompts, by its own arithmetic.
+/// Creates a vendor that bills at these prices for short prompts, by its own arithmetic.
 fn vendor(latency: Latency, prices: &PriceTable, models: &BTreeSet<Arc<str>>) -> Result<Vendor, BoxError> {
     let mut builder = Vendor::builder().seed(SEED).keys([KEY]).respond_with(responder(test_cases)).latency(latency);
     for model in [MODEL].into_iter().chain(models.iter().map(|model| &**model)) {
@@ -141,10 +143,11 @@ fn vendor(latency: Latency, prices: &PriceTable, models: &BTreeSet<Arc<str>>) ->
     Ok(builder.build())
 }
 
-/// Returns the answer to one text, of [`ANSWER_TOKENS`] by the text's hash. It is the same alone and in a pack.
+/// Returns the response to one text, whose length within [`RESPONSE_TOKENS`] follows from the text's hash. It is the
+/// same alone and in a pack.
 fn test_cases(text: &str) -> Value {
     let body = json!({"messages": [{"role": "user", "content": text}]});
-    let (low, high) = (ANSWER_TOKENS.start(), ANSWER_TOKENS.end());
+    let (low, high) = (RESPONSE_TOKENS.start(), RESPONSE_TOKENS.end());
     let tokens = low + openai::response_hash(&body) % (high - low + 1);
     Value::String(openai::response_text(&body, 0, tokens))
 }

@@ -1,4 +1,4 @@
-//! The recommended stack: the books above, what saves in between, the books of attempts and the client below.
+//! Recommended stack: the requests layer of a ledger, the layers that save, the attempts layer, and the client.
 
 use std::{sync::Arc, time::Duration};
 
@@ -8,34 +8,34 @@ use llm_core::{BoxError, Clock, Provider, erase, into_provider, price::PriceTabl
 use llm_providers::{Ledger, OpenAi};
 use tower::{Layer, ServiceBuilder};
 
-/// Bounds of what the cache keeps.
+/// Settings of the cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Keeping {
+pub struct CacheSettings {
     /// Time to live; `None` for no end.
     pub ttl: Option<Duration>,
-    /// Size of the answers in memory, in bytes.
+    /// Capacity of the memory, in bytes.
     pub max_bytes: u64,
 }
 
-/// Parts of a stack that save.
+/// Layers of a stack that save money or requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Savers {
-    /// The cache; `None` for a stack without it.
-    pub cache: Option<Keeping>,
-    /// Prompts of a packed request; `None` for a stack without packing.
+pub struct SavingLayers {
+    /// Settings of the cache; `None` for a stack without a cache.
+    pub cache: Option<CacheSettings>,
+    /// Largest number of prompts in a packed request; `None` for a stack without packing.
     pub pack: Option<usize>,
 }
 
-impl Default for Keeping {
-    /// All, without an end: a run then shows how often questions repeat.
+impl Default for CacheSettings {
+    /// No entry expires, so that a run shows how often requests repeat.
     fn default() -> Self {
         Self { ttl: None, max_bytes: 4 << 30 }
     }
 }
 
-impl From<Keeping> for Savers {
-    fn from(keeping: Keeping) -> Self {
-        Self { cache: Some(keeping), pack: None }
+impl From<CacheSettings> for SavingLayers {
+    fn from(cache_settings: CacheSettings) -> Self {
+        Self { cache: Some(cache_settings), pack: None }
     }
 }
 
@@ -49,16 +49,16 @@ pub fn build(
     ledger: &Ledger,
     prices: PriceTable,
     clock: impl Clock,
-    savers: Savers,
+    saving_layers: SavingLayers,
 ) -> Result<Arc<dyn Provider>, BoxError> {
     let attempts = ServiceBuilder::new().timeout(Duration::from_secs(60)).load_shed().layer(ledger.attempts());
     let mut stack = erase(attempts.service(client));
-    if let Some(prompts) = savers.pack {
-        // One prompt in fifty is asked alone, too, and one answer in twenty may differ.
+    if let Some(prompts) = saving_layers.pack {
+        // One prompt in fifty is also sent alone, and one response in twenty may differ.
         let pack = PackLayer::new(Check::new(0.02, 0.05)).start_size(prompts).max_size(prompts);
         stack = erase(pack.prices(prices).layer(stack));
     }
-    if let Some(Keeping { ttl, max_bytes }) = savers.cache {
+    if let Some(CacheSettings { ttl, max_bytes }) = saving_layers.cache {
         let cache = Cache::builder("test-generation").max_bytes(max_bytes).clock(clock);
         let cache = cache.ttl(ttl.map_or(Ttl::unlimited(), Ttl::from)).build()?;
         stack = erase(CacheLayer::new(cache).layer(stack));

@@ -1,4 +1,4 @@
-//! Figures of an application after each step, and the table of what each step saved.
+//! Figures of an application in each step, and the table of the savings of each step.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use crate::{
 pub struct Figures {
     /// Calls of the application.
     pub calls: u64,
-    /// Calls that got a response.
+    /// Number of calls that got a response.
     pub answered: u64,
     /// Requests that vendors received.
     pub sent: u64,
@@ -27,7 +27,7 @@ pub struct Figures {
     pub tokens: u64,
     /// Amount paid.
     pub paid: Usd,
-    /// Time that 95 of 100 responses took at most.
+    /// Time within which 95 of 100 responses arrived.
     pub p95: Duration,
 }
 

@@ -1,4 +1,5 @@
-//! Real requests for test cases through the fleet's stack, whose layers are switched on one after another, in virtual time.
+//! Run that sends real requests for test cases through the fleet's stack, whose layers are added one after another, in
+//! virtual time.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -15,9 +16,9 @@ use crate::{
     workload::{Request, Source},
 };
 
-/// Requests that an organisation sends at once, if the workload states no times.
+/// Number of requests that an organisation sends at once, if the workload states no times.
 const AT_ONCE: u32 = 100;
-/// Time until it sends the next ones.
+/// Time until the organisation sends the next requests.
 const INTERVAL: Duration = Duration::from_secs(600);
 
 /// Sends workloads through each step, and returns the table of savings.

@@ -1,4 +1,4 @@
-//! The Rust files of a directory, in path order.
+//! Reader of a directory's Rust files, in path order.
 
 use std::fs;
 use std::io;
@@ -6,15 +6,15 @@ use std::path::{Path, PathBuf};
 
 use crate::error::Error;
 
-/// Directories at the root that hold no sources of their own: build output, and copies of other packages.
+/// Directories at the root that are skipped: build output, and copies of other packages.
 const PASSED: [&str; 2] = ["target", "vendor"];
 
-/// The paths of the `.rs` files below `root`, sorted. Hidden directories, `target` and `vendor` at the root, and
-/// symbolic links are passed.
+/// Returns the paths of the `.rs` files below `root`, sorted. Hidden directories, `target` and `vendor` at the root,
+/// and symbolic links are skipped.
 ///
 /// # Errors
 ///
-/// When a directory cannot be listed.
+/// A directory cannot be listed.
 pub fn rust_files(root: &Path) -> Result<Vec<PathBuf>, Error> {
     let mut files = Vec::new();
     let mut open = vec![root.to_owned()];
@@ -35,17 +35,17 @@ pub fn rust_files(root: &Path) -> Result<Vec<PathBuf>, Error> {
     Ok(files)
 }
 
-/// The text of a file; bytes that are not UTF-8 are replaced.
+/// Returns the text of a file; bytes that are not UTF-8 are replaced.
 ///
 /// # Errors
 ///
-/// When the file cannot be read.
+/// The file cannot be read.
 pub fn text(path: &Path) -> Result<String, Error> {
     let bytes = fs::read(path).map_err(|e| Error::io(path, e))?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// The files and directories in `directory`, each with whether it is a directory.
+/// Returns the files and directories in `directory`, each with `true` if it is a directory.
 fn entries(directory: &Path) -> io::Result<Vec<(PathBuf, bool)>> {
     let mut found = Vec::new();
     for entry in fs::read_dir(directory)? {
@@ -66,7 +66,7 @@ pub(crate) mod scratch {
     use std::path::{Path, PathBuf};
     use std::sync::atomic::{AtomicU32, Ordering};
 
-    /// A new directory, removed on drop.
+    /// Temporary directory that is removed on drop.
     pub(crate) struct Scratch(PathBuf);
 
     impl Scratch {
@@ -93,7 +93,7 @@ pub(crate) mod scratch {
 
     impl Drop for Scratch {
         fn drop(&mut self) {
-            // What stays behind is in the system's temporary directory.
+            // If the removal fails, the directory stays in the system's temporary directory.
             drop(fs::remove_dir_all(&self.0));
         }
     }

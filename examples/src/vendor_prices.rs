@@ -8,7 +8,7 @@ use llm_testkit::VendorBuilder;
 ///
 /// # Errors
 ///
-/// A model without a price.
+/// A model has no price.
 pub fn priced(mut vendor: VendorBuilder, models: &[&str]) -> Result<VendorBuilder, BoxError> {
     let prices = prices::all();
     for model in models {

@@ -1,4 +1,4 @@
-//! Time that passes only when nothing else is to be done, so that a month takes seconds.
+//! Virtual time, which passes only while no task can run, so that a month takes seconds.
 
 use std::{
     future::Future,
@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep_until};
 /// Start of virtual time, in seconds since 1970: midnight before Monday, 5 January 2026, in UTC.
 const START: u64 = 1_767_571_200;
 
-/// A wall clock that goes with tokio's paused time. It starts at midnight before a Monday, which is the first of its week.
+/// Wall clock that follows tokio's paused time. It starts at midnight before a Monday, the first day of a week.
 ///
 /// ```
 /// use std::time::Duration;
@@ -51,7 +51,8 @@ impl Clock for VirtualClock {
     }
 }
 
-/// Starts each call at its time since the clock's start, and returns the outputs in the order in which they came. The times must
+/// Starts each call at its time since the clock's start, and returns the outputs in the order of their completion. The
+/// times must
 /// not decrease.
 pub async fn replay<F: Future>(clock: VirtualClock, calls: impl IntoIterator<Item = (Duration, F)>) -> Vec<F::Output> {
     let (mut running, mut outputs) = (FuturesUnordered::new(), Vec::new());

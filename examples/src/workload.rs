@@ -1,4 +1,4 @@
-//! Requests, and where they come from.
+//! Requests, and the sources of workloads.
 
 use std::fmt;
 use std::sync::Arc;
@@ -6,53 +6,51 @@ use std::time::SystemTime;
 
 use crate::error::Error;
 
-/// The fixed instruction of every request: the system message that stands before a [`Request::text`].
+/// Instruction of every request: the system message before a [`Request::text`].
 pub const INSTRUCTION: &str = "\
      You write test cases. For the function, scenario or user story that follows, list the cases that a careful \
      tester would run: the ordinary ones first, then limits, then wrong input. For each case give a name, the \
      preconditions, the steps and the expected result. Answer in the language of the text, with nothing but the \
      cases.";
 
-/// One organisation asks for the test cases of one text.
+/// Request of an organisation for the test cases of a text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Request {
-    /// Who asks; the tenant of the call.
+    /// Organisation that sends the request: the tenant of the call.
     pub organisation: Arc<str>,
-    /// What is asked about: the user message. It names no path, commit or time, so that equal items are equal
-    /// questions.
+    /// Text to test: the user message. It names no path, commit or time, so that equal items make equal requests.
     pub text: Arc<str>,
-    /// When it was asked, for a replay that sets the wall clock; `None` means now.
+    /// Time of the request, for a replay that sets the wall clock; `None` means now.
     pub at: Option<SystemTime>,
-    /// The model asked; `None` means [`MODEL`](crate::simulation::MODEL).
+    /// Requested model; `None` means [`MODEL`](crate::simulation::MODEL).
     pub model: Option<Arc<str>>,
-    /// Whether [`INSTRUCTION`] stands before the text; otherwise the text is all that is sent.
+    /// `true` if [`INSTRUCTION`] is sent before the text; otherwise only the text is sent.
     pub instructed: bool,
 }
 
 impl Request {
-    /// A request asked now.
+    /// Creates a request that is sent now.
     #[must_use]
     pub fn new(organisation: impl Into<Arc<str>>, text: impl Into<Arc<str>>) -> Self {
         Self { organisation: organisation.into(), text: text.into(), at: None, model: None, instructed: true }
     }
 
-    /// Sets the wall-clock time of asking.
+    /// Sets the wall-clock time of the request.
     #[must_use]
     pub fn at(mut self, at: SystemTime) -> Self {
         self.at = Some(at);
         self
     }
 
-    /// The whole prompt as one text: [`INSTRUCTION`], an empty line, the text; or the text alone.
+    /// Returns the whole prompt as one text: [`INSTRUCTION`], an empty line and the text, or the text alone.
     #[must_use]
     pub fn prompt(&self) -> String {
         if self.instructed { format!("{INSTRUCTION}\n\n{}", self.text) } else { self.text.to_string() }
     }
 }
 
-/// A named workload of known size: an iterator of requests in the order they are to be asked, with what is to be said
-/// about them.
+/// Workload with a name and a known size: an iterator over requests in their order, with notes about them.
 pub struct Source {
     name: String,
     notes: Vec<String>,
@@ -61,7 +59,7 @@ pub struct Source {
 }
 
 impl Source {
-    /// A workload of `calls` requests.
+    /// Creates a workload of `calls` requests.
     #[must_use]
     pub fn new(
         name: impl Into<String>,
@@ -71,7 +69,7 @@ impl Source {
         Self { name: name.into(), notes: Vec::new(), calls, requests: Box::new(requests) }
     }
 
-    /// A workload that is wholly in memory.
+    /// Creates a workload from requests in memory.
     #[must_use]
     pub fn of(name: impl Into<String>, requests: Vec<Request>) -> Self {
         Self::new(name, requests.len() as u64, requests.into_iter().map(Ok))
@@ -84,19 +82,19 @@ impl Source {
         self
     }
 
-    /// A short title.
+    /// Returns the short title.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The lines to print beside the results.
+    /// Returns the lines to print beside the results.
     #[must_use]
     pub fn notes(&self) -> &[String] {
         &self.notes
     }
 
-    /// How many requests there are in all, also after some were taken.
+    /// Returns the number of all requests, including those that were taken already.
     #[must_use]
     pub fn calls(&self) -> u64 {
         self.calls

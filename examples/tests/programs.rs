@@ -116,7 +116,7 @@ fn raw_client_is_cached_limited_and_retried() {
 }
 
 #[test]
-fn vendors_answer_at_their_addresses() {
+fn vendors_respond_at_their_addresses() {
     let [text, _] = run(env!("CARGO_BIN_EXE_vendors"));
     assert_eq!(text.lines().filter(|line| line.contains("HOST") && line.contains(": ")).count(), 11);
 }

@@ -1,8 +1,8 @@
-//! Times and sizes, as a command line gives them.
+//! Parsers of times and sizes on a command line.
 
 use std::time::Duration;
 
-/// A time such as `90s`, `15m`, `24h` or `7d`; `none` is `None`.
+/// Parses a time such as `90s`, `15m`, `24h` or `7d`; `none` is `None`.
 pub(super) fn ttl(text: &str) -> Result<Option<Duration>, String> {
     let wrong = || format!("--ttl is a time such as 15m, 24h or 7d, or none, not {text}");
     if text == "none" {
@@ -19,7 +19,7 @@ pub(super) fn ttl(text: &str) -> Result<Option<Duration>, String> {
     seconds.filter(|seconds| *seconds > 0).map(|seconds| Some(Duration::from_secs(seconds))).ok_or_else(wrong)
 }
 
-/// A size such as `512kb`, `64mb` or `2gb`, in steps of 1,024; without a unit, in bytes.
+/// Parses a size such as `512kb`, `64mb` or `2gb`, with units of 1,024; a number without a unit is in bytes.
 pub(super) fn bytes(text: &str) -> Result<u64, String> {
     let lower = text.to_ascii_lowercase();
     let units = [("kb", 1 << 10), ("mb", 1 << 20), ("gb", 1 << 30)];

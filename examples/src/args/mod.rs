@@ -7,28 +7,28 @@ use std::fmt;
 use std::path::PathBuf;
 
 use crate::report::Options;
-use crate::simulation::Keeping;
+use crate::simulation::CacheSettings;
 use crate::trace::Key;
 
-/// What `--help` prints.
+/// Text that `--help` prints.
 pub const USAGE: &str = "\
 usage: test_generation [--demo | --trace FILE [--texts FILE]... [--key full|scenario]
                         | --git DIR [--glob PATTERN]... | --prompts FILE] [--ttl TIME] [--capacity SIZE]
                         [--pack PROMPTS | [--steps] [--json FILE] [--svg FILE]]
 
-Organisations ask for test cases, over HTTP, of a simulated vendor that needs no key.
+Organisations request test cases, over HTTP, from a simulated vendor that needs no key.
 Without options: the public functions of twelve crates, then what changed in this repository, then the steps of both.
 
   --demo               a few illustrative stories instead
   --trace FILE         replay the public trace bdd_regen_trace.csv.gz instead
   --texts FILE         the texts of its scenarios; may be given more than once; others are made up
-  --key full|scenario  ask about header and scenario (the default), or about the scenario alone
+  --key full|scenario  send header and scenario (the default), or the scenario alone
   --git DIR            replay the history of your own repository instead: what each commit adds or modifies
   --glob PATTERN       which of its files, such as '**/*.py'; may be given more than once; without it '**/*.rs'
   --prompts FILE       replay your own log instead, a JSON object a line:
                        {\"prompt\": \"...\", \"tenant\": \"acme\", \"model\": \"gpt-4o\", \"ts\": \"2026-03-01T09:30:00Z\"}
                        (prompt alone is needed; ts in unix seconds or RFC 3339, on every line or on none)
-  --ttl TIME           how long the cache keeps answers, by the replay's clock: 15m, 24h, 7d, or none (the default)
+  --ttl TIME           how long cached responses stay fresh, by the replay's clock: 15m, 24h, 7d, or none (the default)
   --capacity SIZE      how much it holds in memory, such as 64mb; without it 4gb
   --pack PROMPTS       compare what a cache, packing (so many prompts in one request) and both save, from 2 to 64
   --steps              switch cache, limits, packing and three keys on one after another, in virtual time, and print
@@ -38,72 +38,72 @@ Without options: the public functions of twelve crates, then what changed in thi
   --help               print this
 ";
 
-/// What is to be done.
+/// Command of the program.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
     /// Run a workload.
-    Run(Workload, Keeping),
+    Run(Workload, CacheSettings),
     /// Run a workload through four stacks, with and without packs of so many prompts.
-    Compare(Workload, Keeping, usize),
+    Compare(Workload, CacheSettings, usize),
     /// Run a workload through the steps of a fleet's stack.
     Steps(Workload, Options),
     /// Print [`USAGE`].
     Help,
 }
 
-/// What is asked.
+/// Workload to run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Workload {
-    /// First generation, then regeneration.
+    /// The public functions of twelve crates, and then the changes of this repository.
     Repository,
-    /// The illustrative stories.
+    /// Illustrative stories.
     Demo,
     /// A replay of the public trace.
     Trace {
-        /// The rows.
+        /// File of the rows.
         trace: PathBuf,
-        /// The files of texts; none means that all texts are made up.
+        /// Files of texts; all texts are made up if there is none.
         texts: Vec<PathBuf>,
-        /// Which text is asked about.
+        /// Part of each row's text that is sent.
         key: Key,
     },
     /// A replay of a repository's history.
     Git {
-        /// A directory inside it.
+        /// Directory inside the repository.
         directory: PathBuf,
-        /// Which files.
+        /// Patterns of the files to read.
         globs: Vec<String>,
     },
     /// A replay of a log.
     Prompts {
-        /// The file.
+        /// File of the log.
         file: PathBuf,
     },
 }
 
-/// A command line that makes no sense.
+/// Error of a command line that is not understood.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UsageError(String);
 
 impl UsageError {
-    /// What the process exits with.
+    /// Exit code of the process after this error.
     pub const EXIT_CODE: u8 = 2;
 }
 
 impl fmt::Display for UsageError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} (--help tells more)", self.0)
+        write!(f, "{} (--help says more)", self.0)
     }
 }
 
 impl std::error::Error for UsageError {}
 
-/// Reads the arguments, without the program's name. A value may follow its option or stand behind `=`; `--help`
-/// anywhere wins over all but an error before it.
+/// Reads the arguments, without the program's name. A value may follow its option or stand after `=`. `--help` takes
+/// precedence over everything but an earlier error.
 ///
 /// # Errors
 ///
-/// When an argument is not known, lacks its value or is given twice, or when options exclude each other.
+/// An argument is unknown, lacks its value or is given twice, or two options exclude each other.
 pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, UsageError> {
     let (mut args, mut given) = (args.into_iter(), Given::default());
     while let Some(arg) = args.next() {
@@ -113,9 +113,9 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, UsageE
         }
         given.take(name, value, &arg, &mut args)?;
     }
-    let keeping = Keeping {
+    let cache_settings = CacheSettings {
         ttl: given.ttl.unwrap_or_default(),
-        max_bytes: given.capacity.unwrap_or(Keeping::default().max_bytes),
+        max_bytes: given.capacity.unwrap_or(CacheSettings::default().max_bytes),
     };
     if let Some(wanted) = given.exclusive() {
         return Err(UsageError(wanted));
@@ -125,12 +125,12 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, UsageE
         return Ok(Command::Steps(given.workload()?, options));
     }
     Ok(match given.pack {
-        Some(prompts) => Command::Compare(given.workload()?, keeping, prompts),
-        None => Command::Run(given.workload()?, keeping),
+        Some(prompts) => Command::Compare(given.workload()?, cache_settings, prompts),
+        None => Command::Run(given.workload()?, cache_settings),
     })
 }
 
-/// What was given so far.
+/// Arguments that were read so far.
 #[derive(Default)]
 struct Given {
     demo: bool,
@@ -214,7 +214,7 @@ impl Given {
         if git.is_none() && !globs.is_empty() {
             return needs("--glob", "--git");
         }
-        // Without a replay all is asked within seconds, and nothing comes to its end.
+        // Without a replay all requests are sent within seconds, and no entry expires.
         if trace.is_none() && git.is_none() && prompts.is_none() && ttl.is_some() {
             return needs("--ttl", "--trace, --git or --prompts");
         }
@@ -231,7 +231,8 @@ impl Given {
     }
 }
 
-/// `--name=value` as its two parts; anything else is a name alone. A name that is not Unicode is unknown, so empty.
+/// Splits `--name=value` into its parts; any other argument is a name alone. A name that is not Unicode becomes empty,
+/// which is unknown.
 fn split(arg: &OsStr) -> (&str, Option<OsString>) {
     let text = arg.to_str().unwrap_or_default();
     match text.split_once('=') {
@@ -240,7 +241,7 @@ fn split(arg: &OsStr) -> (&str, Option<OsString>) {
     }
 }
 
-/// The value behind `=`, else the next argument.
+/// Returns the value after `=`, or else the next argument.
 fn given(
     name: &str,
     value: Option<OsString>,
@@ -252,7 +253,7 @@ fn given(
     if value.is_empty() { Err(missing()) } else { Ok(value) }
 }
 
-/// The same as text.
+/// Returns the value as text.
 fn text(name: &str, value: Option<OsString>, rest: &mut impl Iterator<Item = OsString>) -> Result<String, UsageError> {
     let value = given(name, value, rest)?;
     value.into_string().map_err(|value| UsageError(format!("{name} is no text: {}", value.display())))
@@ -284,11 +285,11 @@ mod tests {
 
     fn parsed(args: &str) -> Result<Command, String> {
         parse(args.split_whitespace().map(OsString::from))
-            .map_err(|e| e.to_string().trim_end_matches(" (--help tells more)").to_owned())
+            .map_err(|e| e.to_string().trim_end_matches(" (--help says more)").to_owned())
     }
 
     fn run(workload: Workload) -> Result<Command, String> {
-        Ok(Command::Run(workload, Keeping::default()))
+        Ok(Command::Run(workload, CacheSettings::default()))
     }
 
     #[test]
@@ -319,15 +320,16 @@ mod tests {
         assert_eq!(parsed("--glob *.py --git d --glob=*.pyi"), run(git(&["*.py", "*.pyi"])));
         let prompts = Workload::Prompts { file: "f".into() };
         assert_eq!(parsed("--prompts f --ttl none"), run(prompts.clone()));
-        let keeping = Keeping { ttl: Some(std::time::Duration::from_secs(7 * 86_400)), max_bytes: 64 << 20 };
-        assert_eq!(parsed("--ttl 7d --prompts f --capacity=64mb"), Ok(Command::Run(prompts, keeping)));
+        let cache_settings =
+            CacheSettings { ttl: Some(std::time::Duration::from_secs(7 * 86_400)), max_bytes: 64 << 20 };
+        assert_eq!(parsed("--ttl 7d --prompts f --capacity=64mb"), Ok(Command::Run(prompts, cache_settings)));
     }
 
     #[test]
     fn pack_compares_any_workload() {
-        assert_eq!(parsed("--pack 10"), Ok(Command::Compare(Workload::Repository, Keeping::default(), 10)));
-        let keeping = Keeping { max_bytes: 1 << 20, ..Keeping::default() };
-        assert_eq!(parsed("--demo --pack=2 --capacity 1mb"), Ok(Command::Compare(Workload::Demo, keeping, 2)));
+        assert_eq!(parsed("--pack 10"), Ok(Command::Compare(Workload::Repository, CacheSettings::default(), 10)));
+        let cache_settings = CacheSettings { max_bytes: 1 << 20, ..CacheSettings::default() };
+        assert_eq!(parsed("--demo --pack=2 --capacity 1mb"), Ok(Command::Compare(Workload::Demo, cache_settings, 2)));
     }
 
     #[test]

@@ -8,28 +8,28 @@ use async_openai::{
 use llm_core::Usage;
 use serde::{Deserialize, Serialize};
 
-/// What a customer sends.
+/// Request of a customer for test cases.
 #[derive(Clone, Debug, Deserialize, Serialize)]
-pub struct Question {
-    /// Who asks.
+pub struct Form {
+    /// Organisation that sends it: the tenant of the call.
     pub organisation: String,
-    /// What is to be tested.
+    /// Scenario to test.
     pub scenario: String,
 }
 
-/// What a customer gets.
+/// Test cases for a customer.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
 pub struct TestCases {
-    /// The text of them.
+    /// Their text.
     pub text: String,
 }
 
-impl Question {
-    /// The question to the vendor.
+impl Form {
+    /// Returns the request to the vendor.
     ///
     /// # Errors
     ///
-    /// None in practice: nothing is missing.
+    /// None in practice, because every required field is set.
     pub fn request(&self) -> Result<CreateChatCompletionRequest, OpenAIError> {
         let scenario = format!("Write test cases for: {}", self.scenario);
         let message = ChatCompletionRequestUserMessageArgs::default().content(scenario).build()?;
@@ -42,15 +42,15 @@ impl Question {
 }
 
 impl TestCases {
-    /// The test cases in an answer.
-    pub fn of(answer: &CreateChatCompletionResponse) -> Self {
-        let text = answer.choices.first().and_then(|choice| choice.message.content.clone());
+    /// Reads the test cases from a response.
+    pub fn of(response: &CreateChatCompletionResponse) -> Self {
+        let text = response.choices.first().and_then(|choice| choice.message.content.clone());
         Self { text: text.unwrap_or_default() }
     }
 
-    /// What an answer took, as its vendor says.
-    pub fn usage(answer: &CreateChatCompletionResponse) -> Usage {
-        let told = answer.usage.as_ref();
-        told.map(|usage| Usage::new(usage.prompt_tokens.into(), usage.completion_tokens.into())).unwrap_or_default()
+    /// Returns the usage that the vendor states in a response.
+    pub fn usage(response: &CreateChatCompletionResponse) -> Usage {
+        let usage = response.usage.as_ref();
+        usage.map(|usage| Usage::new(usage.prompt_tokens.into(), usage.completion_tokens.into())).unwrap_or_default()
     }
 }

@@ -1,8 +1,9 @@
-//! A web service, which asks with `async-openai` for test cases: before and after it has a cache, and with limits
-//! for each organisation.
+//! Web service that requests test cases with `async-openai`: without a cache, with a cache, and with limits for each
+//! organisation.
 //!
-//! The handlers [`before`] and [`after`] differ in three lines, and so do [`after`] and [`limited`]. None of this family's
-//! types is in a question or an answer: the cache takes whatever can be serialized, the limiter what it is told.
+//! The handlers [`before`] and [`after`] differ in three lines, and so do [`after`] and [`limited`]. Requests and
+//! responses hold none of this family's types: the cache takes whatever can be serialized, and the limiter takes
+//! amounts.
 
 mod error;
 mod form;
@@ -20,9 +21,9 @@ use llm_core::{BoxError, Error, ErrorKind};
 use llm_ratelimit::{Demand, Limiter, Plans, Settlement};
 
 pub use self::error::Failure;
-pub use self::form::{Question, TestCases};
+pub use self::form::{Form, TestCases};
 
-/// What the handlers share.
+/// State that the handlers share.
 #[derive(Clone, Debug)]
 pub struct Service {
     client: Client<OpenAIConfig>,
@@ -31,12 +32,13 @@ pub struct Service {
 }
 
 impl Service {
-    /// A service that asks the vendor at this address, keeps answers for a week, and gives each organisation as much as
-    /// these quotas say.
+    /// Creates a service that calls the vendor at this address, stores responses for a week, and limits each
+    /// organisation
+    /// by these quotas.
     ///
     /// # Errors
     ///
-    /// A quota cannot be read, or counts what nothing here counts.
+    /// A quota cannot be read, or counts a unit that does not exist here.
     pub fn new(address: &str, quotas: &[&str]) -> Result<Self, BoxError> {
         let config = OpenAIConfig::new().with_api_key("no-real-key").with_api_base(address);
         let cache = Cache::builder("test-cases").ttl(Duration::from_secs(7 * 24 * 3600)).build()?;
@@ -44,12 +46,13 @@ impl Service {
         Ok(Self { client: Client::with_config(config), cache, limiter })
     }
 
-    /// The cache, for its counts.
+    /// Returns the cache, for its statistics.
     pub fn cache(&self) -> &Cache {
         &self.cache
     }
 
-    /// `POST /before`, `POST /test-cases`, which is the same with a cache, and `POST /limited`, with a limiter above that.
+    /// Returns the routes: `POST /before`, `POST /test-cases` with a cache, and `POST /limited` with a limiter above
+    /// it.
     pub fn router(self) -> Router {
         Router::new()
             .route("/before", post(before))
@@ -59,64 +62,64 @@ impl Service {
     }
 }
 
-/// Test cases, as the service had them made before.
+/// Returns test cases, each from a call of its own.
 ///
 /// # Errors
 ///
-/// The vendor's.
+/// The error of the vendor.
 pub async fn before(
     State(Service { client, .. }): State<Service>,
-    Json(question): Json<Question>,
+    Json(form): Json<Form>,
 ) -> Result<Json<TestCases>, Failure> {
-    let request = question.request()?;
-    let answer = client.chat().create(request).await?;
-    Ok(Json(TestCases::of(&answer)))
+    let request = form.request()?;
+    let response = client.chat().create(request).await?;
+    Ok(Json(TestCases::of(&response)))
 }
 
-/// Test cases, with a cache in between.
+/// Returns test cases, through a cache.
 ///
 /// # Errors
 ///
-/// The vendor's.
+/// The error of the vendor.
 pub async fn after(
     State(Service { client, cache, .. }): State<Service>,
-    Json(question): Json<Question>,
+    Json(form): Json<Form>,
 ) -> Result<Json<TestCases>, Failure> {
-    let request = question.request()?;
-    let answer = cached(&cache, &question, client, request).await?;
-    Ok(Json(TestCases::of(&answer)))
+    let request = form.request()?;
+    let response = cached(&cache, &form, client, request).await?;
+    Ok(Json(TestCases::of(&response)))
 }
 
 async fn cached(
     cache: &Cache,
-    question: &Question,
+    form: &Form,
     client: Client<OpenAIConfig>,
     request: CreateChatCompletionRequest,
 ) -> Result<Arc<CreateChatCompletionResponse>, Error> {
-    let key = cache.key(&question.organisation, "test-cases", &request)?;
-    let ask = || async move {
+    let key = cache.key(&form.organisation, "test-cases", &request)?;
+    let call = || async move {
         client.chat().create(request).await.map_err(|error| Error::from_cause(ErrorKind::Server, error))
     };
-    Ok(cache.get_or_call(&key, ask).await?.value)
+    Ok(cache.get_or_call(&key, call).await?.value)
 }
 
-/// Test cases, with a cache in between and a limiter above it: an answer that is stored counts as well.
+/// Returns test cases, through a limiter above a cache. A stored response counts as well.
 ///
 /// # Errors
 ///
-/// The vendor's; and 429 for an organisation that has used up what it may.
+/// The error of the vendor, or status 429 for an organisation that has used up its limit.
 pub async fn limited(
     State(Service { client, cache, limiter }): State<Service>,
-    Json(question): Json<Question>,
+    Json(form): Json<Form>,
 ) -> Result<Json<TestCases>, Failure> {
-    let request = question.request()?;
-    let demand = Demand::new(&*question.organisation, &*request.model).tokens(200, 800);
-    let ask = || async {
-        let answer = cached(&cache, &question, client, request).await?;
-        let usage = TestCases::usage(&answer);
-        Ok::<_, Error>((TestCases::of(&answer), Settlement::Used { usage, cost: None }))
+    let request = form.request()?;
+    let demand = Demand::new(&*form.organisation, &*request.model).tokens(200, 800);
+    let call = || async {
+        let response = cached(&cache, &form, client, request).await?;
+        let usage = TestCases::usage(&response);
+        Ok::<_, Error>((TestCases::of(&response), Settlement::Used { usage, cost: None }))
     };
-    Ok(Json(limiter.run(&demand, ask).await?))
+    Ok(Json(limiter.run(&demand, call).await?))
 }
 
 #[cfg(test)]

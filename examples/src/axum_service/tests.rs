@@ -4,7 +4,7 @@ use tokio::{net::TcpListener, task::JoinHandle};
 
 use super::*;
 
-/// The service on a free port, and the vendor it asks.
+/// Service on a free port, and its vendor.
 struct Running {
     vendor: Vendor,
     cache: Cache,
@@ -28,12 +28,12 @@ impl Running {
     }
 
     async fn post(&self, path: &str, organisation: &str, scenario: &str) -> reqwest::Response {
-        let question = Question { organisation: organisation.into(), scenario: scenario.into() };
+        let form = Form { organisation: organisation.into(), scenario: scenario.into() };
         let request = self.http.post(format!("{}{path}", self.address)).header("content-type", "application/json");
-        request.body(serde_json::to_string(&question).unwrap()).send().await.unwrap()
+        request.body(serde_json::to_string(&form).unwrap()).send().await.unwrap()
     }
 
-    async fn ask(&self, path: &str, organisation: &str, scenario: &str) -> TestCases {
+    async fn send(&self, path: &str, organisation: &str, scenario: &str) -> TestCases {
         let response = self.post(path, organisation, scenario).await;
         assert!(response.status().is_success());
         serde_json::from_slice(&response.bytes().await.unwrap()).unwrap()
@@ -49,9 +49,9 @@ impl Drop for Running {
 #[tokio::test]
 async fn axum_service_calls_once_for_equal_requests() {
     let running = Running::start().await;
-    let plain = running.ask("/before", "acme", "a login form").await;
-    let first = running.ask("/test-cases", "acme", "a login form").await;
-    let second = running.ask("/test-cases", "acme", "a login form").await;
+    let plain = running.send("/before", "acme", "a login form").await;
+    let first = running.send("/test-cases", "acme", "a login form").await;
+    let second = running.send("/test-cases", "acme", "a login form").await;
     assert!(!plain.text.is_empty());
     assert_eq!([&first, &second], [&plain, &plain]);
     assert_eq!(running.vendor.calls(), 2, "one before, one after");
@@ -62,7 +62,7 @@ async fn axum_service_calls_once_for_equal_requests() {
 async fn axum_service_separates_requests_and_tenants() {
     let running = Running::start().await;
     for (organisation, scenario) in [("acme", "a login form"), ("acme", "a search field"), ("other", "a login form")] {
-        running.ask("/test-cases", organisation, scenario).await;
+        running.send("/test-cases", organisation, scenario).await;
     }
     assert_eq!(running.vendor.calls(), 3);
 }
@@ -70,8 +70,8 @@ async fn axum_service_separates_requests_and_tenants() {
 #[tokio::test]
 async fn axum_service_joins_two_hundred_equal_calls() {
     let running = Running::start().await;
-    let all = join_all((0..200).map(|_| running.ask("/test-cases", "acme", "a login form"))).await;
-    assert!(all.iter().all(|answer| *answer == all[0]));
+    let all = join_all((0..200).map(|_| running.send("/test-cases", "acme", "a login form"))).await;
+    assert!(all.iter().all(|cases| *cases == all[0]));
     assert_eq!(running.vendor.calls(), 1);
 }
 
@@ -79,7 +79,7 @@ async fn axum_service_joins_two_hundred_equal_calls() {
 async fn axum_service_limit_states_retry_after() {
     let running = Running::start().await;
     for _ in 0..2 {
-        running.ask("/limited", "acme", "a login form").await;
+        running.send("/limited", "acme", "a login form").await;
     }
     let refused = running.post("/limited", "acme", "a login form").await;
     assert_eq!(refused.status().as_u16(), 429);
@@ -91,7 +91,7 @@ async fn axum_service_limit_states_retry_after() {
     );
     let left: u64 = header("x-ratelimit-remaining-tokens").parse().unwrap();
     assert!(left < 100_000 && left > 90_000, "what was used counts, not what was reserved: {left}");
-    running.ask("/limited", "other", "a login form").await;
+    running.send("/limited", "other", "a login form").await;
     assert_eq!(running.vendor.calls(), 2, "one for each organisation");
 }
 
@@ -102,5 +102,5 @@ async fn axum_service_stores_no_failure() {
         .vendor
         .script(Rule::new(Fault::status(axum::http::StatusCode::BAD_REQUEST, r#"{"error":{"message":"no"}}"#)).once());
     assert_eq!(running.post("/test-cases", "acme", "a login form").await.status().as_u16(), 502);
-    assert!(!running.ask("/test-cases", "acme", "a login form").await.text.is_empty());
+    assert!(!running.send("/test-cases", "acme", "a login form").await.text.is_empty());
 }

@@ -1,4 +1,4 @@
-//! Plans with budgets, alerts as a budget is used up, a change of plan, and a time to live by kind of call.
+//! Shows plans with budgets, alerts as a budget is used up, a change of plan, and a time to live by kind of call.
 //!
 //! `cargo run -p examples --bin budgets`
 
@@ -21,7 +21,7 @@ async fn main() -> Result<(), BoxError> {
     let vendor = llm_testkit::Vendor::builder().response_tokens(20..=20).build();
     let client = OpenAi::with_transport("no-real-key", vendor.transport())?;
 
-    // Hand events on from here; `Webhook` posts them to Slack or Telegram.
+    // Pass events on from here; `Webhook` posts them to Slack or Telegram.
     let alert = |event: &Event| println!("alert: {}", event.text());
     let clock = ManualClock::default();
     let limiter = Limiter::builder(serde_json::from_str(PLANS)?).prices(prices::openai()).sink(alert);
@@ -30,7 +30,7 @@ async fn main() -> Result<(), BoxError> {
     let cache = Cache::builder("support").ttl(ttl).clock(clock.clone()).build()?;
     let layers = tower::ServiceBuilder::new().layer(CacheLayer::new(cache)).layer(RateLimitLayer::new(limiter.clone()));
     let provider = into_provider(layers.service(client));
-    let ask = async |feature: &str, n: u32| {
+    let send = async |feature: &str, n: u32| {
         let request = ChatRequest::new("gpt-4o-mini").user(format!("{feature} {n}")).max_output_tokens(24);
         let reply = provider.chat(Call::new("acme", request).with_label("feature", feature)?).await;
         match reply {
@@ -40,11 +40,11 @@ async fn main() -> Result<(), BoxError> {
         Ok::<_, BoxError>(())
     };
     for n in 0..9 {
-        ask("news", n).await?;
+        send("news", n).await?;
     }
     limiter.set_plan("acme", "pro")?;
-    ask("chat", 0).await?;
+    send("chat", 0).await?;
     clock.advance(2 * HOUR);
-    ask("chat", 0).await?;
-    ask("news", 0).await
+    send("chat", 0).await?;
+    send("news", 0).await
 }

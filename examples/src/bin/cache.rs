@@ -1,4 +1,4 @@
-//! The cache alone: equal calls make one request, whole or streamed, now or later.
+//! Uses the cache alone: equal calls make one request, whole or streamed, now or later.
 //!
 //! `cargo run -p examples --bin cache`
 

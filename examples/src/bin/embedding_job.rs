@@ -1,4 +1,5 @@
-//! Embeds each line of a file. Killed and started again, it pays for nothing twice, and states the cost of the whole job.
+//! Embeds each line of a file. If it is killed and started again, it pays for nothing twice, and states the cost of the
+//! whole job.
 //!
 //! `cargo run -p examples --bin embedding_job -- /tmp/texts.txt`, where `seq 10000 > /tmp/texts.txt` made the file. A second
 //! argument is the address of a real vendor, such as `https://api.openai.com/v1`, whose key is in `OPENAI_API_KEY`.

@@ -1,4 +1,4 @@
-//! Simulates a fleet that grows from 20 organisations to 500, in virtual time, and answers what its plan asks.
+//! Simulates a fleet that grows from 20 organisations to 500, in virtual time, and answers the questions of its plan.
 //!
 //! `cargo run --release -p examples --bin fleet`, with no key and no server. `--input DIR` takes skew, arrivals and repeats from
 //! public traces; without it they follow a stated model.

@@ -1,4 +1,5 @@
-//! All layers together: costs, limits, cache, time-out, micro-batches and several keys, for chat, streams and embeddings.
+//! Uses all layers together: costs, limits, cache, time-out, micro-batches and several keys, for chat, streams and
+//! embeddings.
 //!
 //! `cargo run -p examples --bin full_stack`
 

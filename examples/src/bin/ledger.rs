@@ -1,4 +1,4 @@
-//! The ledger alone: what calls cost, by tenant, label and model, as a table and as CSV.
+//! Uses the ledger alone: the cost of calls by tenant, label and model, as a table and as CSV.
 //!
 //! `cargo run -p examples --bin ledger`
 

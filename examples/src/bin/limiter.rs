@@ -1,4 +1,4 @@
-//! The limiter alone, around a call of any client: reserve before, settle by what was used.
+//! Uses the limiter alone, around a call of any client: it reserves before the call, and settles by the usage.
 //!
 //! `cargo run -p examples --bin limiter`
 
@@ -14,7 +14,7 @@ async fn main() -> Result<(), BoxError> {
 
     let limiter = Limiter::builder(Plans::uniform(["2/hour", "10k tokens/day"])?).build()?;
     for scenario in ["a login form", "a search field", "a basket"] {
-        // At most 50 tokens of input and 500 of output are reserved. What was not used comes back.
+        // Reserves 50 tokens of input and 500 of output. Unused tokens come back.
         let demand = Demand::new("acme", "gpt-4o-mini").tokens(50, 500);
         let request = ChatRequest::new("gpt-4o-mini").user(format!("Write test cases for {scenario}."));
         let called = limiter.run(&demand, async || {

@@ -1,4 +1,5 @@
-//! Metrics in Prometheus's text format on the standard output, and a line of JSON for each span on the standard error.
+//! Prints metrics in Prometheus's text format on the standard output, and a line of JSON for each span on the standard
+//! error.
 //!
 //! `cargo run -p examples --features metrics --bin metrics`
 
@@ -12,7 +13,8 @@ use tracing_subscriber::fmt::format::FmtSpan;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), BoxError> {
-    // Before the caches are built. A route `/metrics` of the service returns `prometheus.render()`.
+    // The recorder is installed before the caches are built. In a service, a route `/metrics` returns
+    // `prometheus.render()`.
     let prometheus = PrometheusBuilder::new()
         .set_buckets_for_metric(Matcher::Suffix("_seconds".into()), &llm_providers::SECONDS_BUCKETS)?
         .set_buckets_for_metric(Matcher::Full("llm_cache_lookup_seconds".into()), &llm_cache::LOOKUP_SECONDS_BUCKETS)?

@@ -1,5 +1,5 @@
-//! An operation of the application through the stack, and a new version of it: old entries are never served to the new
-//! version, serve a rollback, and leave by their time to live or at once.
+//! Sends an operation of the application through the stack, and then a new version of it. Entries of the old version
+//! are never served to the new one. They serve a rollback, until they expire or are invalidated.
 //!
 //! `cargo run -p examples --bin own_operation`
 
@@ -8,7 +8,7 @@ use llm_core::layer::{Fingerprinter, oneshot};
 use llm_core::{BoxError, Call, ChatRequest, ChatResponse, Error, Operation, Task, Tasks};
 use llm_providers::OpenAi;
 
-/// Names a product.
+/// Task that names a product.
 #[derive(Clone)]
 struct NameProduct {
     prompt: &'static str,
@@ -50,6 +50,6 @@ async fn main() -> Result<(), BoxError> {
         let reply = oneshot(stack.clone(), Call::new("acme", task).with_label("prompt", version)?).await?;
         println!("{version}: {} ({:?})", reply.output, reply.receipt.origin());
     }
-    // There is no way back: the entries of the first version go at once.
+    // No rollback is planned, so the entries of the first version are invalidated at once.
     Ok(cache.invalidate(Tag::label("prompt", "v1")).await?)
 }

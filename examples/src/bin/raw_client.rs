@@ -1,4 +1,4 @@
-//! Cache, limits and retries around a client of your own, here raw `reqwest`.
+//! Puts a cache, limits and retries around a client of your own, here raw `reqwest`.
 //!
 //! `cargo run -p examples --bin raw_client`
 
@@ -9,8 +9,8 @@ use llm_ratelimit::{Demand, Limiter, Plans, Settlement};
 use llm_testkit::{Fault, RetryForm, Rule, Vendor};
 use serde_json::{Value, json};
 
-/// The call as it was before. An error says by its kind and its charge if the call is retried.
-async fn ask(http: &reqwest::Client, url: &str, body: &Value) -> Result<Value, Error> {
+/// Sends a request without any layer. The kind and the charge of its error decide if the call is retried.
+async fn send(http: &reqwest::Client, url: &str, body: &Value) -> Result<Value, Error> {
     let lost = |error| Error::from_cause(ErrorKind::Transport, error).with_charge(Charge::Unknown);
     let response = http.post(url).bearer_auth("no-real-key").body(body.to_string()).send().await.map_err(lost)?;
     let (status, headers) = (response.status(), response.headers().clone());
@@ -37,8 +37,8 @@ async fn main() -> Result<(), BoxError> {
         let key = cache.key("acme", "chat", &body)?;
         let (http, url, limiter, retry) = (http.clone(), url.clone(), limiter.clone(), retry.clone());
         let call = || async move {
-            let ask = async || retry.run(|| ask(&http, &url, &body)).await.map(|value| (value, Settlement::Unknown));
-            limiter.run(&Demand::new("acme", "gpt-4o-mini"), ask).await
+            let call = async || retry.run(|| send(&http, &url, &body)).await.map(|value| (value, Settlement::Unknown));
+            limiter.run(&Demand::new("acme", "gpt-4o-mini"), call).await
         };
         match cache.get_or_call(&key, call).await {
             Ok(found) => println!("{scenario}: {:?}, {} requests so far", found.origin, vendor.calls()),

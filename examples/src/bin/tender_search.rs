@@ -14,13 +14,13 @@ use llm_testkit::{Distribution, Latency, Transport, Vendor};
 use tokio::time::Instant;
 use tower::Layer;
 
-/// Positions of the tenders.
+/// Number of positions in all tenders.
 const POSITIONS: usize = 10_000;
-/// Calls at one time.
+/// Largest number of calls at one time.
 const AT_ONE_TIME: usize = 256;
 const MODEL: &str = "text-embedding-3-small";
 
-/// Vendor's counts of a run, and the time that it took.
+/// Counts of the vendor for a run, and the time that the run took.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Run {
     calls: u64,
@@ -53,14 +53,14 @@ async fn runs(count: usize) -> Result<Vec<(&'static str, Run)>, BoxError> {
     ])
 }
 
-/// Embeds all positions through a stack, each by a call of its own, as requests of users come.
+/// Embeds all positions through a stack, each by a call of its own, as users' requests do.
 async fn embed(
     count: usize,
     stack: impl FnOnce(OpenAi<Transport>) -> Result<Arc<dyn Provider>, BoxError>,
 ) -> Result<Run, BoxError> {
     let first = Distribution::LogNormal { median: Duration::from_millis(300), sigma_permille: 300 };
     let latency = Latency::new(first, Distribution::Fixed(Duration::ZERO));
-    // Short vectors, which take less time to make.
+    // The vectors are short, so that making them takes less time.
     let vendor = Vendor::builder().dimensions(NonZeroUsize::MIN).price(MODEL, 20_000_000, 20_000_000, 0);
     let vendor = vendor.latency(latency).build();
     let provider = stack(OpenAi::with_transport("sk-example", vendor.transport())?)?;
@@ -79,7 +79,7 @@ async fn embed(
     Ok(Run { calls: vendor.calls(), tokens, billed, time: start.elapsed() })
 }
 
-/// Returns the texts of so many positions, in the order in which they are asked for. Two in five recur, as those of the same
+/// Returns the texts of `count` positions, in the order of their requests. Two in five recur, as positions of the same
 /// trade do.
 fn positions(count: usize) -> impl Iterator<Item = String> {
     const WORKS: [&str; 7] = ["supply", "supply and install", "remove", "repair", "paint", "insulate", "inspect"];

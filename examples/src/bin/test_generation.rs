@@ -1,6 +1,6 @@
-//! Organisations ask for test cases; the table says what a cache saved them.
+//! Sends organisations' requests for test cases through a stack, and prints what the stack saved.
 //!
-//! `cargo run --release -p examples --bin test_generation`, with no key and no server; `--help` tells more.
+//! `cargo run --release -p examples --bin test_generation`, with no key and no server; `--help` says more.
 
 use std::{collections::BTreeSet, io::Write, path::Path, process::ExitCode, sync::Arc};
 
@@ -12,7 +12,7 @@ use examples::{
     registry::FirstGeneration,
     report::{Options, is_closed_pipe},
     run::{self, AT_ONCE},
-    simulation::{self, ANSWER_TOKENS, Keeping, LATENCY_DIVISOR, Simulation},
+    simulation::{self, CacheSettings, LATENCY_DIVISOR, RESPONSE_TOKENS, Simulation},
     test_generation,
     trace::Trace,
     workload::Source,
@@ -31,8 +31,8 @@ async fn main() -> ExitCode {
     };
     let outcome = match command {
         Command::Help => say(args::USAGE.trim_end()),
-        Command::Run(workload, keeping) => run(workload, keeping).await,
-        Command::Compare(workload, keeping, prompts) => compare(workload, keeping, prompts).await,
+        Command::Run(workload, cache_settings) => run(workload, cache_settings).await,
+        Command::Compare(workload, cache_settings, prompts) => compare(workload, cache_settings, prompts).await,
         Command::Steps(workload, options) => steps(workload, options).await,
     };
     match outcome {
@@ -45,8 +45,8 @@ async fn main() -> ExitCode {
     }
 }
 
-/// Returns what is to be asked, and the models that it names.
-fn sources(workload: &Workload, keeping: Keeping) -> Result<(Vec<Source>, BTreeSet<Arc<str>>), BoxError> {
+/// Returns the requests of a workload, and the models that they name.
+fn sources(workload: &Workload, cache_settings: CacheSettings) -> Result<(Vec<Source>, BTreeSet<Arc<str>>), BoxError> {
     let mut models = BTreeSet::new();
     let sources = match workload {
         Workload::Repository => {
@@ -60,7 +60,7 @@ fn sources(workload: &Workload, keeping: Keeping) -> Result<(Vec<Source>, BTreeS
         Workload::Git { directory, globs } => vec![History::of_files(directory, globs)?.into_source()],
         Workload::Prompts { file } => {
             let prompts = Prompts::read(file)?;
-            if keeping.ttl.is_some() && !prompts.are_timed() {
+            if cache_settings.ttl.is_some() && !prompts.are_timed() {
                 return Err("--ttl needs times: give the prompts a ts".into());
             }
             models = prompts.models();
@@ -70,73 +70,77 @@ fn sources(workload: &Workload, keeping: Keeping) -> Result<(Vec<Source>, BTreeS
     Ok((sources, models))
 }
 
-async fn run(workload: Workload, keeping: Keeping) -> Result<(), BoxError> {
-    let (sources, models) = sources(&workload, keeping)?;
+async fn run(workload: Workload, cache_settings: CacheSettings) -> Result<(), BoxError> {
+    let (sources, models) = sources(&workload, cache_settings)?;
     match workload {
         Workload::Repository => {
-            repository(sources, keeping).await?;
+            repository(sources, cache_settings).await?;
             say("")?;
             steps(workload, Options::default()).await
         }
-        Workload::Demo => demonstration(sources, keeping).await,
+        Workload::Demo => demonstration(sources, cache_settings).await,
         Workload::Trace { .. } | Workload::Git { .. } | Workload::Prompts { .. } => {
-            replay(sources, keeping, &models).await
+            replay(sources, cache_settings, &models).await
         }
     }
 }
 
-async fn compare(workload: Workload, keeping: Keeping, prompts: usize) -> Result<(), BoxError> {
-    let (sources, models) = sources(&workload, keeping)?;
+async fn compare(workload: Workload, cache_settings: CacheSettings, prompts: usize) -> Result<(), BoxError> {
+    let (sources, models) = sources(&workload, cache_settings)?;
     sources.iter().try_for_each(announce)?;
-    say(&comparison::render(&comparison::compare(sources, &models, keeping, prompts).await?))?;
-    let (low, high) = (ANSWER_TOKENS.start(), ANSWER_TOKENS.end());
+    say(&comparison::render(&comparison::compare(sources, &models, cache_settings, prompts).await?))?;
+    let (low, high) = (RESPONSE_TOKENS.start(), RESPONSE_TOKENS.end());
     say(&format!(
-        "   packs of at most {prompts}; one prompt in fifty is asked alone, too. Each stack's books agree with its vendor's bills to the \
-         nano-dollar.\n   simulated: the vendor and its answers ({low} to {high} tokens each, assumed; the same in a pack and \
+        "   packs of at most {prompts}; one prompt in fifty is also sent alone. Each stack's books agree with its vendor's bills to the \
+         nano-dollar.\n   simulated: the vendor and its responses ({low} to {high} tokens each, assumed; the same in a pack and \
          alone)"
     ))
 }
 
-/// Switches the layers on one after another. Virtual time needs a runtime of its own.
+/// Sends the workload through the steps, which add one layer each. Virtual time needs a runtime of its own.
 async fn steps(workload: Workload, options: Options) -> Result<(), BoxError> {
     options.check_outputs()?;
-    let (sources, _) = sources(&workload, Keeping::default())?;
+    let (sources, _) = sources(&workload, CacheSettings::default())?;
     let report = tokio::task::spawn_blocking(|| test_generation::report(sources).map_err(|error| error.to_string()));
     options.publish(&[report.await??], &["paid", "sent", "p95"])
 }
 
-async fn repository(sources: Vec<Source>, keeping: Keeping) -> Result<(), BoxError> {
-    let simulation = now(keeping).await?;
+async fn repository(sources: Vec<Source>, cache_settings: CacheSettings) -> Result<(), BoxError> {
+    let simulation = now(cache_settings).await?;
     for source in sources {
         announce(&source)?;
         let table = run::at_once(&simulation, source, AT_ONCE).await?;
-        tell(&simulation, &table, &scaled())?;
+        print(&simulation, &table, &scaled())?;
     }
     say(&run::check(&simulation))
 }
 
-async fn demonstration(sources: Vec<Source>, keeping: Keeping) -> Result<(), BoxError> {
-    let simulation = now(keeping).await?;
+async fn demonstration(sources: Vec<Source>, cache_settings: CacheSettings) -> Result<(), BoxError> {
+    let simulation = now(cache_settings).await?;
     for source in sources {
         announce(&source)?;
-        // One after the other: some stories are asked about again later.
+        // One call after the other, because some stories are requested again later.
         let table = run::in_order(&simulation, None, source).await?;
-        tell(&simulation, &table, &scaled())?;
+        print(&simulation, &table, &scaled())?;
     }
     say(&run::check(&simulation))
 }
 
-async fn now(keeping: Keeping) -> Result<Simulation, BoxError> {
-    Simulation::start(SystemClock, simulation::latency(), keeping, &BTreeSet::new()).await
+async fn now(cache_settings: CacheSettings) -> Result<Simulation, BoxError> {
+    Simulation::start(SystemClock, simulation::latency(), cache_settings, &BTreeSet::new()).await
 }
 
-async fn replay(sources: Vec<Source>, keeping: Keeping, models: &BTreeSet<Arc<str>>) -> Result<(), BoxError> {
+async fn replay(
+    sources: Vec<Source>,
+    cache_settings: CacheSettings,
+    models: &BTreeSet<Arc<str>>,
+) -> Result<(), BoxError> {
     let clock = ManualClock::default();
-    let simulation = Simulation::start(clock.clone(), Latency::zero(), keeping, models).await?;
+    let simulation = Simulation::start(clock.clone(), Latency::zero(), cache_settings, models).await?;
     for source in sources {
         announce(&source)?;
         let table = run::in_order(&simulation, Some(&clock), source).await?;
-        tell(&simulation, &table, "none: it answers at once, so p50 and p95 are this machine's")?;
+        print(&simulation, &table, "none: it responds at once, so p50 and p95 are this machine's")?;
     }
     say(&run::check(&simulation))
 }
@@ -146,8 +150,8 @@ fn announce(source: &Source) -> Result<(), BoxError> {
     source.notes().iter().try_for_each(|note| say(&format!("   {note}")))
 }
 
-/// Prints a table, and beside it what of it is counted and what is simulated.
-fn tell(simulation: &Simulation, table: &str, latency: &str) -> Result<(), BoxError> {
+/// Prints a table, and says which of its figures are counted and which are simulated.
+fn print(simulation: &Simulation, table: &str, latency: &str) -> Result<(), BoxError> {
     say(table)?;
     say(&format!("   {}\n", simulation.disclosure(latency)))
 }

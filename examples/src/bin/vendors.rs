@@ -1,4 +1,4 @@
-//! Vendors and servers by address: one line each, as one line of configuration.
+//! Creates providers of many vendors and servers, each by one address as a line of configuration has it.
 //!
 //! `cargo run -p examples --bin vendors`
 
@@ -8,7 +8,8 @@ use llm_testkit::{Flavor, Vendor};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), BoxError> {
-    // Real ones are `openai:`, `anthropic:`, …: only the address and the variable of the key are of the simulated vendor.
+    // Real addresses are `openai:`, `anthropic:`, … Here the address and the variable of the key are those of the
+    // simulated vendor.
     for (address, flavor) in [
         ("openai+http://HOST/v1?key=KEY", Flavor::OpenAi),
         ("anthropic+http://HOST/v1?key=KEY", Flavor::OpenAi),

@@ -19,13 +19,13 @@ use crate::{
 const HOUR: Duration = Duration::from_secs(3_600);
 const DAY: Duration = Duration::from_secs(86_400);
 const WEEK: Duration = Duration::from_secs(7 * 86_400);
-/// Requests a minute of each organisation.
+/// Limit of each organisation, in requests a minute.
 const LIMIT: u32 = 10;
-/// Prompts of a packed request.
+/// Largest number of prompts in a packed request.
 const PACK: usize = 10;
-/// Keys of the plan.
+/// Number of keys in the plan.
 const KEYS: u32 = 3;
-/// Texts of a suite that are new each day, per mille.
+/// Share of a suite's texts that is new each day, per mille.
 const NEW: u64 = 30;
 
 /// Size of a simulation.

@@ -104,7 +104,7 @@ fn chosen<'a>(model: &'a Model, load: &Load) -> Vec<&'a Client> {
     (0..organisations).filter_map(|organisation| model.clients.get(usize::try_from(rank(organisation)).ok()?)).collect()
 }
 
-/// Draws the times of so many changes in two weeks, which repeat until the end of the load.
+/// Draws the times of `changes` changes in two weeks, and repeats these two weeks until the end of the load.
 fn times(client: &Client, changes: f64, load: &Load, random: &mut Random) -> Vec<Duration> {
     let (total, period) = (client.total(), WINDOW * WINDOWS as u32);
     let sums: Vec<f64> = client
@@ -131,7 +131,7 @@ fn times(client: &Client, changes: f64, load: &Load, random: &mut Random) -> Vec
     }
 }
 
-/// Requests that an organisation has sent.
+/// Requests that an organisation has sent so far.
 struct Requests<'a> {
     model: &'a Model,
     organisation: u32,

@@ -33,7 +33,7 @@ pub const RESPONSE_TOKENS: std::ops::RangeInclusive<u64> = 700..=1_100;
 pub struct Outcome {
     /// Requests of organisations.
     pub calls: u64,
-    /// Requests that got a stored response, or that of a call that was running.
+    /// Requests that got a stored response, or the response of a running call.
     pub hits: u64,
     /// Requests that got no response.
     pub refused: u64,
@@ -50,7 +50,7 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    /// Returns the time that so many of 100 responses took at most.
+    /// Returns the time within which `percent` of 100 responses arrived.
     #[must_use]
     pub fn percentile(&self, percent: u32) -> Duration {
         nearest_rank(&self.times, percent).unwrap_or_default()
@@ -71,9 +71,9 @@ pub async fn drive(
     let (vendor, clock) = (vendor(settings.keys.unwrap_or(1))?, VirtualClock::start());
     let (provider, ledger) = stack::build(settings, &vendor, clock)?;
     let (mut outcome, before) = (Outcome::default(), OnceCell::new());
-    let asked = calls.into_iter().map(|(at, call)| {
+    let timed = calls.into_iter().map(|(at, call)| {
         let (provider, ledger, vendor, before) = (Arc::clone(&provider), &ledger, &vendor, &before);
-        let ask = async move {
+        let sent = async move {
             let is_counted = at >= counted_from;
             if is_counted {
                 before.get_or_init(|| Figures::of(ledger, vendor));
@@ -82,9 +82,9 @@ pub async fn drive(
             let reply = provider.chat(call).await;
             is_counted.then(|| (start.elapsed(), reply.map(|reply| reply.receipt.origin())))
         };
-        (at, ask)
+        (at, sent)
     });
-    for (took, origin) in replay(clock, asked).await.into_iter().flatten() {
+    for (took, origin) in replay(clock, timed).await.into_iter().flatten() {
         outcome.calls += 1;
         match origin {
             Ok(origin) => {

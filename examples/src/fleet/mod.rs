@@ -1,6 +1,7 @@
-//! A fleet that serves many organisations, in virtual time.
+//! Simulation of a fleet that serves many organisations, in virtual time.
 //!
-//! A [`Model`] says who asks when, and what repeats; [`arrivals`] draws the requests of a month or of a busy hour from it.
+//! A [`Model`] states when organisations send requests and which of these repeat; [`arrivals`] draws the requests of a
+//! month or of a busy hour from it.
 //! [`stack`] builds the crates' own layers in front of a simulated vendor, [`drive`] sends the requests through them, and
 //! [`answers`] makes the tables.
 

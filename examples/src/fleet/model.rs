@@ -1,4 +1,4 @@
-//! Model of the organisations: how much each asks, when, how much at once, and what repeats.
+//! Model of the organisations' requests: how many each sends, when, how many at once, and which repeat.
 
 use std::time::Duration;
 

@@ -24,7 +24,7 @@ pub struct Settings {
     pub cache: Option<Duration>,
     /// Requests a minute of each organisation; `None` for no limits.
     pub limit: Option<u32>,
-    /// Most prompts of a packed request; `None` for no packing.
+    /// Largest number of prompts in a packed request; `None` for no packing.
     pub pack: Option<usize>,
     /// Number of keys, each of an account of its own; `None` for one key without a pool.
     pub keys: Option<u32>,
@@ -53,7 +53,7 @@ pub fn build(of: &Settings, vendor: &Vendor, clock: VirtualClock) -> Result<(Arc
     };
     if let Some(limit) = of.limit {
         let plans = Plans::uniform([format!("{limit}/minute").as_str()])?;
-        // A change of many scenarios is work in the background, which can wait.
+        // The requests of a large change are background work, which can wait.
         let waiting = Waiting::at_most(Duration::from_secs(900)).max_calls(100_000).max_tokens(1_000_000_000);
         let limiter = Limiter::builder(plans).waiting(waiting).clock(clock).build()?;
         provider = into_provider(RateLimitLayer::new(limiter).layer(into_service(provider)));

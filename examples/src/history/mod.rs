@@ -1,8 +1,9 @@
 //! "Regenerate what changed": the history of a repository, one request per item of each file that a commit adds or
 //! modifies. Such requests repeat much, as most items of a changed file stay as they were.
 //!
-//! The history is read with the `git` binary. Of this project's own, the newest commits' Rust files are asked about; where
-//! that cannot be done (no git, a shallow clone, an ownership that git refuses), the files of the working tree stand in,
+//! The history is read with the `git` binary. Of this project, the Rust files of the newest commits are requested. If
+//! that history cannot be read (no git, a shallow clone, an ownership that git refuses), the files of the working tree
+//! stand in,
 //! and the reason is kept. Of any other repository all commits are read, for files of any kind, at the commits' times.
 
 use std::path::Path;
@@ -14,68 +15,68 @@ use crate::tree;
 use crate::workload::{Request, Source};
 use llm_savings::git::{GitError, Repository, public_functions};
 
-/// How many of this project's newest commits are read, merges apart.
+/// Number of this project's newest commits that are read, without merges.
 pub const COMMITS: usize = 200;
 
-/// The most requests asked of this project's history, counted from the oldest of these commits.
+/// Largest number of requests from this project's history, counted from the oldest of these commits.
 pub const CALLS: usize = 5_000;
 
-/// The most requests asked of another repository's history, counted from its oldest commit.
+/// Largest number of requests from another repository's history, counted from its oldest commit.
 pub const CALLS_ELSEWHERE: usize = 100_000;
 
-/// The one organisation that asks.
+/// Name of the only organisation.
 pub const ORGANISATION: &str = "this repository";
 
-/// The workload "regeneration".
+/// Workload "regeneration".
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct History {
-    /// The commit that the history ends at, in short form, where git tells.
+    /// Last commit of the history, in short form; `None` if git does not state it.
     pub revision: Option<String>,
-    /// How many commits were read; 0 for the working tree.
+    /// Number of commits that were read; 0 for the working tree.
     pub commits: usize,
-    /// How many files were asked about, each time that one was added or modified.
+    /// Number of changed files, each counted as often as it was added or modified.
     pub files: usize,
-    /// What is asked about, oldest first.
+    /// Items to request, oldest first.
     pub items: Vec<Item>,
-    /// Whether `limit` cut the history short.
+    /// `true` if `limit` cut the history short.
     pub cut: bool,
-    /// The most requests asked.
+    /// Largest number of requests.
     pub limit: usize,
-    /// Why the working tree stands in for the history.
+    /// Reason for reading the working tree instead of the history.
     pub fallback: Option<String>,
 }
 
-/// What one request is about.
+/// Item of one request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Item {
     /// The text.
     pub text: String,
-    /// When its commit was made, where the clock is to follow that.
+    /// Time of its commit, if the clock follows the commits.
     pub at: Option<SystemTime>,
 }
 
 impl History {
-    /// Reads the history of the repository that `root` is in, as far as it concerns files below `root`: this project's.
+    /// Reads the history of this project's files below `root`.
     ///
     /// # Errors
     ///
-    /// When there is no history to read and a file of the working tree cannot be read either.
+    /// Neither the history nor the working tree can be read.
     pub fn read(root: &Path) -> Result<Self, Error> {
         Self::read_with(&Repository::new(root), root)
     }
 
-    /// Reads the whole history below `root`, as far as it concerns files that match any of `globs`: `*` stands for a part
+    /// Reads the whole history of the files below `root` that match any of `globs`: `*` stands for a part
     /// of one name, `**/` for any directories.
     ///
     /// # Errors
     ///
-    /// When there is no history to read, or nothing in it to ask about; it says what to do.
+    /// The history cannot be read, or holds no items. The error says what to do.
     pub fn of_files(root: &Path, globs: &[String]) -> Result<Self, Error> {
         Self::of_files_with(&Repository::new(root), globs).map_err(|reason| Error::content(root, reason))
     }
 
-    /// The requests, oldest first.
+    /// Returns the requests, oldest first.
     #[must_use]
     pub fn into_source(self) -> Source {
         let organisation: Arc<str> = ORGANISATION.into();
@@ -88,7 +89,7 @@ impl History {
     fn read_with(git: &Repository, root: &Path) -> Result<Self, Error> {
         let of_commits = |git| -> Result<Self, GitError> {
             let mut history = Self::of_commits(git, Some(COMMITS), &["**/*.rs".to_owned()], CALLS)?;
-            // They are asked about one after the other, whenever they were made.
+            // The items are requested one after the other, whatever their times.
             history.items.iter_mut().for_each(|item| item.at = None);
             Ok(history)
         };
@@ -109,7 +110,7 @@ impl History {
             return Err(format!("no commit adds or modifies a file that matches {globs}: give another --glob"));
         }
         if history.items.is_empty() {
-            return Err(format!("the files that match {globs} hold nothing to ask about: give another --glob"));
+            return Err(format!("the files that match {globs} hold no items: give another --glob"));
         }
         Ok(Self { revision: Some(revision), ..history })
     }
@@ -119,7 +120,7 @@ impl History {
         let mut history = Self { commits: changes.commits(), ..Self::empty(limit) };
         for change in changes {
             let change = change?;
-            if !history.ask(change.items, Some(change.at)) {
+            if !history.add(change.items, Some(change.at)) {
                 break;
             }
         }
@@ -129,7 +130,7 @@ impl History {
     fn of_working_tree(root: &Path) -> Result<Self, Error> {
         let mut history = Self::empty(CALLS);
         for file in tree::rust_files(root)? {
-            if !history.ask(public_functions(&tree::text(&file)?), None) {
+            if !history.add(public_functions(&tree::text(&file)?), None) {
                 break;
             }
         }
@@ -141,8 +142,8 @@ impl History {
         Self { revision, commits: 0, files: 0, items, cut: false, limit, fallback }
     }
 
-    /// Adds a file's items, and says whether there is room for more.
-    fn ask(&mut self, mut texts: Vec<String>, at: Option<SystemTime>) -> bool {
+    /// Adds a file's items. Returns `true` if there is room for more.
+    fn add(&mut self, mut texts: Vec<String>, at: Option<SystemTime>) -> bool {
         let room = self.limit - self.items.len();
         self.cut = texts.len() > room;
         texts.truncate(room);
@@ -151,7 +152,7 @@ impl History {
         !self.cut
     }
 
-    /// The notes: where the items come from, and how many they are.
+    /// Returns the notes: the source and the number of the items.
     fn said(&self) -> Vec<String> {
         let from = match (&self.fallback, &self.revision) {
             (Some(reason), _) => format!("the working tree, as there is no history to read: {reason}"),
@@ -165,7 +166,7 @@ impl History {
         }
         said.push(match self.items.first() {
             Some(Item { at: Some(_), .. }) => {
-                "asked at the times of the commits, which the cache's clock follows".to_owned()
+                "requested at the times of the commits, which the cache's clock follows".to_owned()
             }
             _ => "a short history: its figures show the mechanism, they are no measure of savings".to_owned(),
         });

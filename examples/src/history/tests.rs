@@ -80,7 +80,7 @@ fn history_of_directory_leaves_out_others() {
     assert_eq!(items(&History::read_with(&sub.reader, &sub.root).expect("readable")), ["pub fn inside() {}"]);
 }
 
-/// The history of `git`, which must have fallen back to its working tree of one item, and why.
+/// Returns the reason for which a history fell back to its working tree of one item.
 fn fallback(reader: &Repository, root: &Path) -> String {
     let history = History::read_with(reader, root).expect("readable");
     assert_eq!((items(&history), history.commits, history.files), (vec!["pub fn a() {}"], 0, 1));
@@ -119,8 +119,8 @@ fn history_without_git_reads_working_tree() {
 fn history_cap_on_calls_is_reported() {
     let mut history = History::empty(5);
     let items = |count| vec!["pub fn f() {}".to_owned(); count];
-    assert!(history.ask(items(4), None) && !history.cut);
-    assert!(!history.ask(items(2), None));
+    assert!(history.add(items(4), None) && !history.cut);
+    assert!(!history.add(items(2), None));
     assert_eq!((history.items.len(), history.cut), (5, true));
     assert!(history.into_source().notes().iter().any(|note| note == "cut at 5 calls"));
 }
@@ -128,8 +128,8 @@ fn history_cap_on_calls_is_reported() {
 #[test]
 fn exactly_the_cap_is_no_cut() {
     let mut history = History::empty(1);
-    assert!(history.ask(vec!["pub fn f() {}".to_owned()], None));
-    assert!(history.ask(Vec::new(), None));
+    assert!(history.add(vec!["pub fn f() {}".to_owned()], None));
+    assert!(history.add(Vec::new(), None));
     assert!(!history.cut);
 }
 
@@ -163,7 +163,7 @@ fn history_of_any_language_has_commit_times() {
 
     assert_eq!(items(&read(&["*.rs", "sub/*.py"]).expect("readable")), ["pub fn c() {}", "def b():\n    return 2"]);
     assert!(read(&["*.java"]).expect_err("no such file").contains("matches *.java: give another --glob"));
-    assert!(read(&["picture.py"]).expect_err("no text").contains("hold nothing to ask about"));
+    assert!(read(&["picture.py"]).expect_err("no text").contains("hold no items"));
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Packers of two domains: ten stories in one request become ten lists of test cases, twenty photos become twenty scores.
+//! Packers of two domains: ten stories in one request get ten lists of test cases, and twenty photos get twenty scores.
 
 use std::sync::Arc;
 
@@ -29,7 +29,7 @@ fn object_of(name: &str, field: &str, schema: Value) -> ResponseFormat {
     })
 }
 
-/// Reads a response in such a form.
+/// Reads a response in the form of [`object_of`].
 fn read<T: DeserializeOwned>(response: &ChatResponse) -> Result<T, Error> {
     serde_json::from_str(&response.text()).map_err(|error| Error::from_cause(ErrorKind::Malformed, error))
 }

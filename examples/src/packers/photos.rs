@@ -12,17 +12,17 @@ use super::{begins_with, object_of, read};
 /// Instruction that stands before each photo.
 const INSTRUCTION: &str = "You score photos of listings by their light, sharpness and tidiness, from 1 to 10.";
 
-/// A photo to score.
+/// Task that scores a photo.
 #[derive(Clone, Debug)]
 pub struct ScorePhoto {
-    /// The PNG file.
+    /// Content of the PNG file.
     pub photo: Vec<u8>,
 }
 
 /// Score of a photo.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Score {
-    /// From 1 to 10.
+    /// Score from 1 to 10.
     pub score: u8,
 }
 

@@ -1,8 +1,8 @@
-//! Model of a simulated vendor that answers each item of a packed request.
+//! Simulated model that answers each item of a packed request.
 
 use serde_json::{Value, json};
 
-/// Beginning of the one item of a packed request whose right answer is what it asks for.
+/// Beginning of the control item of a packed request, which states its own correct answer.
 const DECOY: &str = "Answer with exactly this text and nothing else: ";
 
 /// Returns a function for [`VendorBuilder::respond_with`](llm_testkit::VendorBuilder::respond_with) that answers the last
@@ -17,14 +17,14 @@ const DECOY: &str = "Answer with exactly this text and nothing else: ";
 /// use serde_json::{Value, json};
 ///
 /// let vendor = Vendor::builder().respond_with(responder(|item| json!({"length": item.len()}))).build();
-/// let ask = |text: &str| {
+/// let respond = |text: &str| {
 ///     let messages = json!([{"role": "system", "content": "Measure."}, {"role": "user", "content": text}]);
 ///     vendor.response_text(&json!({"model": "m", "messages": messages}))
 /// };
-/// assert_eq!(ask("a story").as_deref(), Some(r#"{"length":7}"#));
+/// assert_eq!(respond("a story").as_deref(), Some(r#"{"length":7}"#));
 ///
 /// let packed = "Respond with one JSON object.\n\n[item 1f]\na story\n[end 1f]\n";
-/// let answer: Value = serde_json::from_str(&ask(packed).unwrap_or_default())?;
+/// let answer: Value = serde_json::from_str(&respond(packed).unwrap_or_default())?;
 /// assert_eq!(answer, json!({"answers": [{"id": "1f", "answer": {"length": 7}}]}));
 /// # Ok::<_, serde_json::Error>(())
 /// ```

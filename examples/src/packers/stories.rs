@@ -13,7 +13,7 @@ use super::{begins_with, object_of, read};
 const INSTRUCTION: &str = "You write test cases. List the names of the cases that a careful tester would run for the user story: the \
     ordinary ones first, then limits, then wrong input.";
 
-/// A user story that test cases are asked for.
+/// Task that lists the names of test cases for a user story.
 #[derive(Clone, Debug)]
 pub struct ListTestCases {
     /// The story's text.
@@ -23,7 +23,7 @@ pub struct ListTestCases {
 /// Names of test cases.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TestCases {
-    /// The names, in the order in which they are to be run.
+    /// Names in the order in which the test cases are run.
     pub cases: Vec<String>,
 }
 

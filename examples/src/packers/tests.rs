@@ -58,7 +58,7 @@ const DAMAGES: [(&str, Damage); 10] = [
     ("refused", Damage::Text(|_| "I cannot help with that.".into())),
 ];
 
-/// Sends tasks at once through packs of as many, to a vendor whose first `damaged` packed responses are damaged. Returns the
+/// Sends tasks at once as one pack, to a vendor whose first `damaged` packed responses are damaged. Returns the
 /// outputs and the number of calls.
 async fn run<T>(
     tasks: Vec<T>,

@@ -1,4 +1,4 @@
-//! Sends uploads through each step.
+//! Run that sends uploads through each step.
 
 use std::{collections::BTreeSet, pin::Pin, time::Duration};
 
@@ -72,7 +72,7 @@ async fn send(step: Step, size: &Size, uploads: &[Upload], photos: &[Vec<u8>]) -
     }
     for upload in uploads {
         let stack = stack.clone();
-        let ask = async move {
+        let sent = async move {
             let photo =
                 photos.get(upload.photo as usize % photos.len().max(1)).cloned().unwrap_or_else(|| made(upload));
             let priority = if upload.is_bulk { Priority::Background } else { Priority::Interactive };
@@ -81,14 +81,14 @@ async fn send(step: Step, size: &Size, uploads: &[Upload], photos: &[Vec<u8>]) -
             let reply = oneshot(stack, call.with_priority(priority)).await;
             Some((start.elapsed(), reply.is_ok()))
         };
-        calls.push((upload.at, Box::pin(ask)));
+        calls.push((upload.at, Box::pin(sent)));
     }
     calls.sort_by_key(|(at, _)| *at);
     let taken: Vec<_> = virtual_time::replay(clock, calls).await.into_iter().flatten().collect();
     Figures::of(&ledger, &[&vendor], &taken)
 }
 
-/// Handles the spike as an operator does: bulk work is refused and all limits are doubled, until the end.
+/// Handles the spike as an operator does: until its end, refuses bulk work and doubles all limits.
 fn act(limiter: Limiter, begins: bool) -> Sent<'static> {
     Box::pin(async move {
         let emergency = limiter.emergency();
@@ -112,7 +112,7 @@ fn vendor(limit: u64) -> Result<Vendor, BoxError> {
     Ok(vendor.latency(latency).limit_organisation("organisation", KEYS, [limit]).build())
 }
 
-/// Makes a small photo of its own for each upload that is new: the head of a PNG file and noise.
+/// Makes a small photo for an upload: the head of a PNG file and noise. Equal uploads have equal photos.
 fn made(upload: &Upload) -> Vec<u8> {
     let of = u64::from(upload.customer) << 32 | u64::from(upload.photo);
     let mut random = Random::of(of, upload.plan.len() as u64);

@@ -1,20 +1,20 @@
-//! One line of a log.
+//! Parser of one line of a log.
 
 use std::time::{Duration, SystemTime};
 
 use serde_json::{Map, Value};
 
-use super::EVERYBODY;
+use super::DEFAULT_TENANT;
 use crate::workload::Request;
 
-/// A line as it should be.
+/// Example of a correct line.
 pub(super) const EXAMPLE: &str =
     r#"{"prompt": "…", "tenant": "acme", "model": "gpt-4o", "ts": "2026-03-01T09:30:00Z"}"#;
 
-/// The last moment that is taken for a time in seconds: the end of the year 9999.
+/// Largest number that is read as a time in seconds: the end of the year 9999.
 const LAST: u64 = 253_402_300_799;
 
-/// What a line asks; the error says what is wrong with it.
+/// Reads the request of a line. The error says what is wrong with the line.
 pub(super) fn request(line: &str) -> Result<Request, String> {
     let fields = match serde_json::from_str(line) {
         Ok(Value::Object(fields)) => fields,
@@ -27,7 +27,7 @@ pub(super) fn request(line: &str) -> Result<Request, String> {
         None => return Err(format!("there is no prompt: write a line such as {EXAMPLE}")),
     };
     let tenant = match given(&fields, "tenant") {
-        None => EVERYBODY.to_owned(),
+        None => DEFAULT_TENANT.to_owned(),
         Some(Value::String(tenant)) if !tenant.is_empty() => tenant.clone(),
         Some(Value::Number(number)) if !number.is_f64() => number.to_string(),
         Some(_) => return Err("tenant must be a name or a whole number".to_owned()),
@@ -41,7 +41,7 @@ pub(super) fn request(line: &str) -> Result<Request, String> {
     Ok(Request { at, model, instructed: false, ..Request::new(tenant, prompt) })
 }
 
-/// A field, if it is there and not null.
+/// Returns a field that exists and is not null.
 fn given<'a>(fields: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
     fields.get(name).filter(|value| !value.is_null())
 }

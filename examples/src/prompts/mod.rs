@@ -1,4 +1,4 @@
-//! One's own log of prompts, as JSON lines; the file may be compressed with gzip. Each line is an object:
+//! Log of prompts as JSON lines; the file may be compressed with gzip. Each line is an object:
 //!
 //! ```json
 //! {"prompt": "Summarise this ticket: …", "tenant": "acme", "model": "gpt-4o", "ts": "2026-03-01T09:30:00Z"}
@@ -6,11 +6,11 @@
 //! {"prompt": "Summarise this ticket: …"}
 //! ```
 //!
-//! - `prompt`: the whole text that was sent. A conversation is written as one text.
-//! - `tenant`: whose prompt it was, a text or a whole number; without it, [`EVERYBODY`]'s.
-//! - `model`: the model asked; without it, [`MODEL`](crate::simulation::MODEL).
-//! - `ts`: when it was asked, in unix seconds or as RFC 3339 text; on every line, or on none. The lines are put into the
-//!   order of their times.
+//! - `prompt`: the whole text that was sent; a conversation is written as one text.
+//! - `tenant`: its tenant, as a text or a whole number; without it, [`DEFAULT_TENANT`]'s.
+//! - `model`: the requested model; without it, [`MODEL`](crate::simulation::MODEL).
+//! - `ts`: time of the request, in unix seconds or as RFC 3339 text; on every line, or on none. The lines are put
+//!   into the order of their times.
 //!
 //! Other fields, and empty lines, are passed over.
 
@@ -24,10 +24,10 @@ use crate::error::Error;
 use crate::lines;
 use crate::workload::{Request, Source};
 
-/// Who asks on a line that names no tenant.
-pub const EVERYBODY: &str = "everybody";
+/// Tenant of lines that name none.
+pub const DEFAULT_TENANT: &str = "everybody";
 
-/// A log that was read.
+/// Requests of a log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Prompts {
     name: String,
@@ -39,8 +39,8 @@ impl Prompts {
     ///
     /// # Errors
     ///
-    /// When the file cannot be read or holds no prompt, when a line is none of the accepted shapes, or when only some lines
-    /// have a time.
+    /// The file cannot be read or holds no prompt, a line has none of the accepted forms, or only some lines have a
+    /// time.
     pub fn read(path: &Path) -> Result<Self, Error> {
         let mut requests: Vec<Request> = Vec::new();
         for (text, number) in lines::read(path)?.zip(1..) {
@@ -66,24 +66,24 @@ impl Prompts {
         Ok(Self { name, requests })
     }
 
-    /// Whether the lines have times.
+    /// Returns `true` if the lines have times.
     #[must_use]
     pub fn are_timed(&self) -> bool {
         self.requests.first().is_some_and(|request| request.at.is_some())
     }
 
-    /// The models that are named.
+    /// Returns the models that the lines name.
     #[must_use]
     pub fn models(&self) -> BTreeSet<Arc<str>> {
         self.requests.iter().filter_map(|request| request.model.clone()).collect()
     }
 
-    /// The requests, in the order of their times, or of the file if there are none.
+    /// Returns the requests in the order of their times, or in that of the file if they have none.
     #[must_use]
     pub fn into_source(self) -> Source {
         let order = match self.are_timed() {
-            true => "asked at their times, which the cache's clock follows",
-            false => "asked one after the other, as no line has a ts",
+            true => "requested at their times, which the cache's clock follows",
+            false => "requested one after the other, because no line has a ts",
         };
         let note = format!("{} prompts of {}, {order}", self.requests.len(), self.name);
         Source::of("prompts", self.requests).note(note)
@@ -113,21 +113,27 @@ mod tests {
         assert!(prompts.are_timed());
         assert_eq!(prompts.models(), BTreeSet::from(["m".into()]));
         let source = prompts.into_source();
-        assert_eq!(source.notes(), ["2 prompts of log.jsonl, asked at their times, which the cache's clock follows"]);
-        let asked: Vec<_> = source.map(|request| request.expect("in memory")).collect();
+        assert_eq!(
+            source.notes(),
+            ["2 prompts of log.jsonl, requested at their times, which the cache's clock follows"]
+        );
+        let requests: Vec<_> = source.map(|request| request.expect("in memory")).collect();
         let request = |who, text, millis, model: Option<&str>| {
             let at = Some(SystemTime::UNIX_EPOCH + Duration::from_millis(millis));
             Request { at, instructed: false, model: model.map(Into::into), ..Request::new(who, text) }
         };
-        assert_eq!(asked, [request(EVERYBODY, "sooner", 5_500, None), request("7", "later", 60_000, Some("m"))]);
+        assert_eq!(
+            requests,
+            [request(DEFAULT_TENANT, "sooner", 5_500, None), request("7", "later", 60_000, Some("m"))]
+        );
     }
 
     #[test]
     fn prompts_without_times_keep_file_order() {
         let prompts = read("{\"prompt\": \"b\"}\n{\"prompt\": \"a\"}\n").expect("it is right");
         assert!(!prompts.are_timed());
-        let asked: Vec<_> = prompts.into_source().map(|request| request.expect("in memory").text).collect();
-        assert_eq!(asked, ["b", "a"].map(std::sync::Arc::<str>::from));
+        let requests: Vec<_> = prompts.into_source().map(|request| request.expect("in memory").text).collect();
+        assert_eq!(requests, ["b", "a"].map(std::sync::Arc::<str>::from));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The application: search, summaries, analyses and streamed proposals.
+//! Application: search, summaries, analyses and streamed proposals.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -27,11 +27,11 @@ impl App {
         Self { provider, tenders, index: Mutex::default(), taken: Mutex::default() }
     }
 
-    /// Embeds the description of a tender, and takes it into the index.
+    /// Embeds the description of a tender, and adds it to the index.
     ///
     /// # Errors
     ///
-    /// The stack's.
+    /// The error of the stack.
     pub async fn index(&self, tender: u32) -> Result<(), Error> {
         let vector = self.embed("index", self.description(tender)).await?;
         let mut index = lock(&self.index);
@@ -44,7 +44,7 @@ impl App {
     ///
     /// # Errors
     ///
-    /// The stack's, or an index without tenders.
+    /// The error of the stack, or an index without tenders.
     pub async fn search(&self, customer: &str, query: &str) -> Result<u32, Error> {
         let vector = self.embed(customer, query).await?;
         let near = |(_, other): &(u32, Arc<[f32]>)| vector.iter().zip(&**other).map(|(a, b)| a * b).sum::<f32>();
@@ -58,16 +58,16 @@ impl App {
     ///
     /// # Errors
     ///
-    /// The stack's.
+    /// The error of the stack.
     pub async fn analyse(&self, customer: &str, tender: u32) -> Result<(), Error> {
         self.chat(self.call(customer, "analysis", tender)?).await
     }
 
-    /// Writes a digest of a tender: work that can wait for the first vendor, so that none of it is paid at the dearer one.
+    /// Writes a digest of a tender. Digests can wait for the first vendor, so none is sent to the dearer one.
     ///
     /// # Errors
     ///
-    /// The stack's.
+    /// The error of the stack.
     pub async fn digest(&self, customer: &str, tender: u32) -> Result<(), Error> {
         let call = self.call(customer, "digest", tender)?.with_priority(Priority::Background);
         self.chat(call.with_option(NoFallback)).await
@@ -77,20 +77,20 @@ impl App {
     ///
     /// # Errors
     ///
-    /// The stack's, at the beginning or within the stream.
+    /// The error of the stack, at the beginning or within the stream.
     pub async fn propose(&self, customer: &str, tender: u32) -> Result<usize, Error> {
         let call = self.call(customer, "proposal", tender)?;
         let stream = async { self.provider.chat_stream(call).await?.output.complete().await };
         Ok(self.timed(stream).await?.text().chars().count())
     }
 
-    /// Returns the time of each call so far, and if it was answered.
+    /// Returns the time that each call so far took, and `true` if it got a response.
     #[must_use]
     pub fn taken(&self) -> Vec<(Duration, bool)> {
         lock(&self.taken).clone()
     }
 
-    /// Returns a call of a kind of its own, which decides time to live, quota and budget.
+    /// Returns a call with the label of its kind, by which its time to live, quota and budget are chosen.
     fn call(&self, customer: &str, kind: &str, tender: u32) -> Result<Call<ChatRequest>, Error> {
         let system = format!("You help builders to win tenders. Write a {kind} of the tender that follows.");
         let request = ChatRequest::new(MODELS[0]).system(system).user(self.description(tender));

@@ -48,7 +48,7 @@ pub struct Progress {
 }
 
 impl Queue {
-    /// Creates a queue that runs so many attempts at one time.
+    /// Creates a queue that runs at most `at_one_time` attempts at one time.
     #[must_use]
     pub fn new(at_one_time: usize) -> Self {
         Self { places: Semaphore::new(at_one_time), progress: Mutex::default() }
@@ -77,7 +77,7 @@ impl Queue {
     ) -> Result<(), Error> {
         let (mut retries, mut backoff) = (0, BACKOFF);
         loop {
-            // A place is held by an attempt alone, so that a job that waits delays no other.
+            // Only a running attempt holds a permit, so a waiting job delays no other.
             let attempt = async {
                 let _place = self.places.acquire().await.map_err(|error| Error::invalid(error.to_string()))?;
                 work(job.clone()).await

@@ -1,4 +1,4 @@
-//! A month of the application, sent through each step.
+//! Run that sends a month of the application through each step.
 
 use std::{
     ops::Range,
@@ -57,7 +57,7 @@ pub struct Size {
 type Outcome = (Figures, Progress, u64);
 type Event = (Duration, Pin<Box<dyn Future<Output = ()>>>);
 
-/// Sends so many days through each step, and returns the table of savings and that of the work in the background.
+/// Sends the days of `size` through each step, and returns the table of savings and that of the work in the background.
 ///
 /// `tenders` are descriptions to use; without any, small ones are made.
 ///
@@ -96,7 +96,7 @@ fn background_table() -> Report {
     let mut report = Report::new("Work in the background: digests on every second evening", columns);
     report.note(
         "jobs of the dearer plan first, two at one time, retries after 5, 10 and 20 s; one that a budget refuses waits for its \
-         next day; no digest is answered by the dearer second vendor",
+         next day; no digest is sent to the dearer second vendor",
     );
     report.note("alerts: posted to a function in this process, because virtual time meets no socket; alerts.rs posts them over HTTP");
     report
@@ -196,7 +196,7 @@ fn work(
         let (app, name, tender) = (Arc::clone(app), name.to_owned(), latest);
         let query = format!("{name} looks for work of kind {}", random.below(3));
         let call = async move {
-            // What fails is counted, and a customer goes on.
+            // A failure is counted, and the customer continues.
             match number {
                 0..4 => drop(app.search(&name, &query).await),
                 4..6 => drop(app.analyse(&name, tender).await),

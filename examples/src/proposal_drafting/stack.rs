@@ -37,7 +37,7 @@ pub enum Step {
     Batches,
     /// Quotas, budgets and alerts.
     Plans,
-    /// A second vendor answers while the first one cannot.
+    /// A second vendor responds while the first one cannot.
     SecondVendor,
 }
 

@@ -1,27 +1,28 @@
-//! Versions in `Cargo.lock`, by its lines.
+//! Reader of versions in `Cargo.lock`, line by line.
 
 use std::cmp::Ordering;
 
-/// The highest version of package `name` in the text of a `Cargo.lock`.
+/// Returns the highest version of package `name` in the text of a `Cargo.lock`.
 #[must_use]
 pub fn highest_version<'a>(lock: &'a str, name: &str) -> Option<&'a str> {
     packages(lock).filter(|(package, _)| *package == name).map(|(_, version)| version).max_by(|a, b| compare(a, b))
 }
 
-/// The name and version of each `[[package]]`. Cargo writes the two lines in this order, directly below the heading.
+/// Returns the name and version of each `[[package]]`. Cargo writes the two lines in this order, directly below the
+/// heading.
 fn packages(lock: &str) -> impl Iterator<Item = (&str, &str)> {
     lock.split("[[package]]").skip(1).filter_map(|package| Some((value(package, "name")?, value(package, "version")?)))
 }
 
-/// The quoted value of the first line `key = "…"`.
+/// Returns the quoted value of the first line `key = "…"`.
 fn value<'a>(package: &'a str, key: &str) -> Option<&'a str> {
     package.lines().find_map(|line| {
         line.strip_prefix(key)?.trim_start().strip_prefix('=')?.trim().strip_prefix('"')?.strip_suffix('"')
     })
 }
 
-/// The order of versions: numbers first, then a pre-release before its release. Pre-releases of the same numbers
-/// compare as text, build data last.
+/// Compares versions: by their numbers, then a pre-release before its release. Pre-releases of the same numbers compare
+/// as text, build data last.
 fn compare(a: &str, b: &str) -> Ordering {
     let split = |version: &str| {
         let (rest, _) = version.split_once('+').unwrap_or((version, ""));

@@ -1,8 +1,8 @@
-//! "First generation": the public functions of twelve crates that this workspace is built from, asked about once.
+//! "First generation": the public functions of twelve crates that this workspace is built from, each requested once.
 //! Such requests hardly repeat.
 //!
 //! Sources are read where Cargo keeps them, at the versions of `Cargo.lock`, or from `vendor/`; nothing is copied.
-//! Crates that are not there are listed.
+//! Missing crates are listed.
 
 mod lock;
 mod sources;
@@ -18,8 +18,8 @@ use llm_savings::git::public_functions;
 use crate::tree;
 use crate::workload::{Request, Source};
 
-/// The crates asked about, one organisation each. All of them are compiled for these examples, so Cargo has fetched
-/// their sources.
+/// Crates whose functions are requested, one organisation each. All of them are compiled for these examples, so Cargo
+/// has fetched their sources.
 pub const CRATES: [&str; 12] = [
     "blake3",
     "bytes",
@@ -35,30 +35,30 @@ pub const CRATES: [&str; 12] = [
     "url",
 ];
 
-/// The most items asked about per crate, in path order.
+/// Largest number of items of a crate, in path order.
 pub const ITEMS_PER_CRATE: usize = 100;
 
-/// What was found of one crate.
+/// Items of one crate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CrateItems {
-    /// The crate's name, which is also the organisation.
+    /// Name of the crate, which is also the organisation.
     pub name: String,
-    /// Its version, from `Cargo.lock`.
+    /// Version of the crate, from `Cargo.lock`.
     pub version: String,
-    /// The texts asked about, at most [`ITEMS_PER_CRATE`].
+    /// Texts to request, at most [`ITEMS_PER_CRATE`].
     pub items: Vec<String>,
-    /// How many items the crate has in all.
+    /// Number of all items of the crate.
     pub found: usize,
 }
 
-/// The workload "first generation".
+/// Workload "first generation".
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct FirstGeneration {
-    /// The crates that were read, in the order of [`CRATES`].
+    /// Crates that were read, in the order of [`CRATES`].
     pub crates: Vec<CrateItems>,
-    /// The crates that were not, each with the reason.
+    /// Crates that could not be read, each with the reason.
     pub missing: Vec<(String, String)>,
 }
 
@@ -69,7 +69,7 @@ impl FirstGeneration {
     ///
     /// # Errors
     ///
-    /// When `Cargo.lock` or a source that is there cannot be read.
+    /// `Cargo.lock` or an existing source cannot be read.
     pub fn read(workspace: &Path, var: impl Fn(&str) -> Option<OsString>) -> Result<Self, Error> {
         let lock = tree::text(&workspace.join("Cargo.lock"))?;
         let home = sources::cargo_home(var);
@@ -89,7 +89,7 @@ impl FirstGeneration {
         Ok(read)
     }
 
-    /// The requests: crate by crate, in path order.
+    /// Returns the requests, crate by crate, in path order.
     #[must_use]
     pub fn into_source(self) -> Source {
         let versions: Vec<_> = self
@@ -110,7 +110,7 @@ impl FirstGeneration {
     }
 }
 
-/// The items below `root/src`.
+/// Reads the items below `root/src`.
 fn crate_items(name: &str, version: &str, root: &Path) -> Result<CrateItems, Error> {
     let (mut items, mut found) = (Vec::new(), 0);
     for file in tree::rust_files(&root.join("src"))? {

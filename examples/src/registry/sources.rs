@@ -1,18 +1,19 @@
-//! Where the sources of a crate lie.
+//! Search for the sources of a crate.
 
 use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Cargo's home: `CARGO_HOME`, else `.cargo` in the user's home directory. `var` looks up environment variables; an
+/// Returns Cargo's home: `CARGO_HOME`, or else `.cargo` in the user's home directory. `var` looks up environment
+/// variables; an
 /// empty one counts as absent.
 pub(super) fn cargo_home(var: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
     let set = |name| var(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     set("CARGO_HOME").or_else(|| set("HOME").or_else(|| set("USERPROFILE")).map(|home| home.join(".cargo")))
 }
 
-/// The root of `name` at `version`: in any registry of `home`, else in `workspace/vendor`, where `cargo vendor`
-/// writes the version into the directory's name or leaves it out.
+/// Returns the directory of `name` at `version`: in any registry of `home`, or else in `workspace/vendor`, where `cargo
+/// vendor` may leave the version out of the directory's name.
 pub(super) fn find(workspace: &Path, home: Option<&Path>, name: &str, version: &str) -> Option<PathBuf> {
     let directory = format!("{name}-{version}");
     let mut places: Vec<_> = home.into_iter().flat_map(registries).map(|registry| registry.join(&directory)).collect();
@@ -24,7 +25,7 @@ pub(super) fn find(workspace: &Path, home: Option<&Path>, name: &str, version: &
     places.into_iter().find(|root| root.join("src").is_dir())
 }
 
-/// The unpacked registries in Cargo's home, sorted. None, where there are none.
+/// Returns the unpacked registries in Cargo's home, sorted.
 fn registries(home: &Path) -> Vec<PathBuf> {
     let Ok(entries) = fs::read_dir(home.join("registry").join("src")) else { return Vec::new() };
     let mut found: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
@@ -32,7 +33,7 @@ fn registries(home: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// Whether the manifest in `root` states `version`.
+/// Returns `true` if the manifest in `root` states `version`.
 fn has_version(root: &Path, version: &str) -> bool {
     let line = format!("version = \"{version}\"");
     fs::read_to_string(root.join("Cargo.toml")).is_ok_and(|manifest| manifest.lines().any(|l| l.trim() == line))

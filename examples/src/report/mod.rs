@@ -68,7 +68,7 @@ impl Report {
         self.rows.push((name.into(), cells));
     }
 
-    /// Adds a line that is printed below the table: an assumption, a source or an answer.
+    /// Adds a line that is printed below the table: an assumption, a source or a result.
     pub fn note(&mut self, line: impl Into<String>) {
         self.notes.push(line.into());
     }

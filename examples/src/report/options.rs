@@ -1,4 +1,4 @@
-//! Options that all applications share.
+//! Command-line options that all applications share.
 
 use std::{
     ffi::OsString,
@@ -28,12 +28,12 @@ pub struct Options {
     pub svg: Option<PathBuf>,
 }
 
-/// A command line that is not understood.
+/// Error of a command line that is not understood.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UsageError(String);
 
 impl Options {
-    /// Reads a command line without the program's name; `None` if it asks for help.
+    /// Reads a command line without the program's name; `None` if `--help` is given.
     ///
     /// # Errors
     ///
@@ -103,8 +103,8 @@ impl Default for Options {
     }
 }
 
-/// Runs an application by its command line: prints `usage` if that asks for it, and errors to standard error. A reader of the
-/// output that has gone, as `head` does, is no error.
+/// Runs an application by its command line: prints `usage` for `--help`, and errors on the standard error. If the
+/// reader of the output ends early, as `head` does, that is not an error.
 pub fn start(
     name: &str,
     usage: &str,
@@ -128,7 +128,7 @@ pub fn start(
     }
 }
 
-/// Returns true if the reader of the output has gone.
+/// Returns true if the reader of the output has closed the pipe.
 #[must_use]
 pub fn is_closed_pipe(error: &BoxError) -> bool {
     error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)

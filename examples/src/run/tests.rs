@@ -12,12 +12,13 @@ use tower::Layer;
 
 use crate::{
     demo,
-    simulation::{Keeping, Simulation},
+    simulation::{CacheSettings, Simulation},
     trace::{Key, Trace},
     workload::{Request, Source},
 };
 
-/// The real cache over the public trace: hits tenant by tenant, beside those of a set that forgets nothing.
+/// Replays the public trace through a cache. Checks that each tenant has as many hits as with a set that forgets
+/// nothing, and returns the numbers of calls and hits.
 async fn replay(directory: &Path, key: Key) -> (u64, u64) {
     let texts: Vec<PathBuf> =
         ["bdd_scenarios_mit.jsonl.gz", "bdd_scenarios_es_mpl.jsonl.gz"].map(|file| directory.join(file)).into();
@@ -43,7 +44,7 @@ async fn replay(directory: &Path, key: Key) -> (u64, u64) {
         }
         let seen = !known.insert((Arc::clone(&organisation), Arc::clone(&request.text)));
         *naive.entry(Arc::clone(&organisation)).or_default() += u64::from(seen);
-        let origin = Simulation::ask(Arc::clone(&provider), request).await.expect("scripted answers do not fail");
+        let origin = Simulation::send(Arc::clone(&provider), request).await.expect("scripted responses do not fail");
         *counted.entry(organisation).or_default() += u64::from(matches!(origin, Origin::Cache { .. }));
     }
     assert_eq!(counted, naive);
@@ -63,7 +64,7 @@ async fn trace_hits_equal_naive_count() {
 
 #[tokio::test]
 async fn demo_over_http_agrees_with_bills() {
-    let simulation = start(llm_core::SystemClock, Keeping::default(), &BTreeSet::new()).await;
+    let simulation = start(llm_core::SystemClock, CacheSettings::default(), &BTreeSet::new()).await;
     let table = super::in_order(&simulation, None, demo::source()).await.expect("nothing fails");
     assert!(table.contains("in all") && table.contains("Elm Street Library"), "{table}");
     let total = simulation.books().total().clone();
@@ -77,13 +78,14 @@ async fn replay_applies_ttl_and_model_prices() {
     let clock = ManualClock::default();
     let models = BTreeSet::from(["gpt-4o".into(), "a-model-of-my-own".into()]);
     let day = Duration::from_secs(86_400);
-    let simulation = start(clock.clone(), Keeping { ttl: Some(day), ..Keeping::default() }, &models).await;
-    let asked = |model: &str, days: u32| Request {
+    let simulation = start(clock.clone(), CacheSettings { ttl: Some(day), ..CacheSettings::default() }, &models).await;
+    let request = |model: &str, days: u32| Request {
         model: Some(model.into()),
         instructed: false,
         ..Request::new("me", "how much?").at(UNIX_EPOCH + day * days)
     };
-    let requests = vec![asked("gpt-4o", 1), asked("gpt-4o", 1), asked("gpt-4o", 2), asked("a-model-of-my-own", 2)];
+    let requests =
+        vec![request("gpt-4o", 1), request("gpt-4o", 1), request("gpt-4o", 2), request("a-model-of-my-own", 2)];
     let source = Source::of("log", requests);
     super::in_order(&simulation, Some(&clock), source).await.expect("nothing fails");
     let total = simulation.books().total().clone();
@@ -93,6 +95,6 @@ async fn replay_applies_ttl_and_model_prices() {
     assert!(said.contains("of a-model-of-my-own: at gpt-4o-mini's") && said.contains("Kept: for 86400 s"), "{said}");
 }
 
-async fn start(clock: impl Clock, keeping: Keeping, models: &BTreeSet<Arc<str>>) -> Simulation {
-    Simulation::start(clock, llm_testkit::Latency::zero(), keeping, models).await.expect("it starts")
+async fn start(clock: impl Clock, cache_settings: CacheSettings, models: &BTreeSet<Arc<str>>) -> Simulation {
+    Simulation::start(clock, llm_testkit::Latency::zero(), cache_settings, models).await.expect("it starts")
 }

@@ -1,8 +1,8 @@
-//! Numbers as text, by integer arithmetic alone.
+//! Formats of numbers, by integer arithmetic alone.
 
 use std::time::Duration;
 
-/// With a comma between thousands.
+/// Formats a number with commas between thousands.
 pub(crate) fn count(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
@@ -15,14 +15,14 @@ pub(crate) fn count(number: u64) -> String {
     text
 }
 
-/// Nano-dollars as dollars with four decimals, rounded to the nearest, halves away from zero.
+/// Formats nano-dollars as dollars with four decimals, rounded to the nearest, halves away from zero.
 pub(crate) fn dollars(nano: i64) -> String {
     let rounded = (nano.unsigned_abs() + 50_000) / 100_000;
     let sign = if nano < 0 && rounded > 0 { "-" } else { "" };
     format!("{sign}${}.{:04}", count(rounded / 10_000), rounded % 10_000)
 }
 
-/// `part` of `whole` in per cent with two decimals, rounded to the nearest; a dash where there is no whole.
+/// Formats `part` of `whole` in per cent with two decimals, rounded to the nearest; a dash if `whole` is 0.
 pub(crate) fn rate(part: u64, whole: u64) -> String {
     let Some(hundredths) = (u128::from(part) * 10_000 + u128::from(whole) / 2).checked_div(u128::from(whole)) else {
         return "-".to_owned();
@@ -30,7 +30,7 @@ pub(crate) fn rate(part: u64, whole: u64) -> String {
     format!("{}.{:02} %", hundredths / 100, hundredths % 100)
 }
 
-/// Milliseconds with three decimals, rounded down.
+/// Formats a time in milliseconds with three decimals, rounded down.
 pub(crate) fn millis(time: Duration) -> String {
     let whole = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
     format!("{}.{:03}", count(whole), time.subsec_micros() % 1_000)

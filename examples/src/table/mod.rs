@@ -1,4 +1,4 @@
-//! The table of what a run cost and saved, by organisation and in all.
+//! Table of the costs and savings of a run, by organisation and in total.
 
 pub(crate) mod cells;
 mod row;
@@ -9,7 +9,7 @@ use crate::percentile::Latency;
 pub(crate) use cells::{count, dollars};
 use cells::{millis, rate};
 
-/// How many organisations have a line of their own; the others share one.
+/// Number of organisations with a row of their own; the others share one.
 pub const SHOWN: usize = 20;
 
 /// Renders `rows`, most calls first, then their sum with the latency of all calls, `in_all`. One line for each, with

@@ -1,46 +1,46 @@
-//! One line's figures.
+//! Figures of one row.
 
 use crate::percentile::Latency;
 
-/// What one organisation's calls came to. Amounts are in nano-dollars.
+/// Figures of one organisation's calls. Amounts are in nano-dollars.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Row {
-    /// Who asked.
+    /// Name of the organisation.
     pub organisation: String,
-    /// How many calls there were.
+    /// Number of calls.
     pub calls: u64,
-    /// How many of them were answered from the cache.
+    /// Number of calls that got a stored response.
     pub hits: u64,
-    /// How many joined a call that was already under way.
+    /// Number of calls that joined a running call.
     pub coalesced: u64,
     /// Tokens sent to the vendor.
     pub tokens_in: u64,
-    /// Tokens that the vendor answered.
+    /// Tokens of the vendor's responses.
     pub tokens_out: u64,
-    /// What was paid, as far as usage arrived.
+    /// Amount paid for attempts with a known usage.
     pub paid: i64,
-    /// What attempts cost at most whose usage never arrived.
+    /// Largest possible cost of attempts whose usage is unknown.
     pub unconfirmed: i64,
-    /// What was saved, by cause.
+    /// Amounts saved, by cause.
     pub saved: Vec<(String, i64)>,
-    /// How long the calls took; `None` when that is not known.
+    /// Latency of the calls; `None` if it is unknown.
     pub latency: Option<Latency>,
 }
 
 impl Row {
-    /// A row without calls.
+    /// Creates a row without calls.
     #[must_use]
     pub fn new(organisation: impl Into<String>) -> Self {
         Self { organisation: organisation.into(), ..Self::default() }
     }
 
-    /// What was saved by `cause`, in nano-dollars.
+    /// Returns the amount that `cause` saved, in nano-dollars.
     #[must_use]
     pub fn saved_by(&self, cause: &str) -> i64 {
         self.saved.iter().filter(|(name, _)| name == cause).map(|(_, amount)| amount).sum()
     }
 
-    /// The sum of `rows`, without a latency, as percentiles do not add up.
+    /// Returns the sum of `rows`, without a latency, because percentiles do not add up.
     #[must_use]
     pub fn sum<'a>(organisation: String, rows: impl IntoIterator<Item = &'a Row>) -> Self {
         let mut sum = Self::new(organisation);

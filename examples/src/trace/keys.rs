@@ -1,13 +1,14 @@
-//! Whether a trace's keys mean what they say.
+//! Check of a trace's keys.
 
 use std::collections::HashMap;
 
 use super::rows::Row;
 
-/// A header and a scenario, each with its length.
+/// Keys of a header and a scenario, each with the length of its text.
 type Text = [u64; 4];
 
-/// What each `key_full` of a tenant stands for, and the other way round. Made headers rest on it: header and scenario
+/// Relation between each `key_full` of a tenant and the text that it stands for, in both directions. Made headers rest
+/// on it: header and scenario
 /// together are equal exactly where `key_full` is.
 #[derive(Debug, Default)]
 pub(super) struct Keys {

@@ -1,4 +1,4 @@
-//! A public trace of "regenerate the tests of what changed": one row for each scenario of every feature file that a
+//! Public trace of "regenerate the tests of what changed": one row for each scenario of every feature file that a
 //! commit added or modified.
 //!
 //! The trace is a CSV file with the columns `ts` (unix seconds), `tenant`, `key_scenario`, `key_full`, `key_header`,
@@ -20,7 +20,7 @@ use keys::Keys;
 use rows::{Row, Rows};
 use texts::Texts;
 
-/// Which text of a row is asked about, and so what makes two rows equal.
+/// Part of a row's text that is sent, and that makes two rows equal.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Key {
     /// The feature's header and background, and the scenario: two rows are equal when their `key_full` is.
@@ -30,7 +30,7 @@ pub enum Key {
     Scenario,
 }
 
-/// A trace whose rows and texts were read once and found in order.
+/// Trace whose rows and texts were read once and checked.
 #[derive(Clone, Debug)]
 pub struct Trace {
     path: PathBuf,
@@ -41,17 +41,16 @@ pub struct Trace {
 }
 
 impl Trace {
-    /// Reads `texts`, and goes through the rows of `trace` once, to count them and find what is wrong before anything
-    /// is asked.
+    /// Reads `texts`, and reads the rows of `trace` once, to count them and find errors before any request is sent.
     ///
     /// # Errors
     ///
-    /// When a file cannot be read, a column is missing, a field is no number, a key has two texts, or `key_full` is
-    /// not equal exactly where header and scenario are.
+    /// A file cannot be read, a column is missing, a field is not a number, a key has two texts, or two rows of equal
+    /// `key_full` differ in header or scenario, or the reverse.
     pub fn open(trace: &Path, texts: &[PathBuf], key: Key) -> Result<Self, Error> {
         let texts = Texts::read(texts)?;
         let (mut rows, mut missing, mut keys) = (0, HashSet::new(), Keys::default());
-        // The first row stands on the second line.
+        // The first row is on the second line.
         for (row, line) in Rows::open(trace)?.zip(2..) {
             let row = row?;
             keys.check(&row).map_err(|why| Error::content(trace, why).on_line(line))?;
@@ -63,23 +62,23 @@ impl Trace {
         Ok(Self { path: trace.to_owned(), texts: Arc::new(texts), key, rows, synthesised: missing.len() as u64 })
     }
 
-    /// How many rows, and so requests, there are.
+    /// Returns the number of rows, and so of requests.
     #[must_use]
     pub fn rows(&self) -> u64 {
         self.rows
     }
 
-    /// How many different scenarios have no text in the files given, and are asked about with a made one.
+    /// Returns the number of different scenarios without a text in the given files, whose texts are made up.
     #[must_use]
     pub fn synthesised(&self) -> u64 {
         self.synthesised
     }
 
-    /// The requests, in the file's order, each at its row's time. The file is read along the way.
+    /// Returns the requests in the file's order, each at its row's time. The file is read while they are consumed.
     ///
     /// # Errors
     ///
-    /// When the file cannot be opened again.
+    /// The file cannot be opened again.
     pub fn into_source(self) -> Result<Source, Error> {
         let rows = Rows::open(&self.path)?;
         let said = format!(
@@ -97,7 +96,7 @@ impl Trace {
     }
 }
 
-/// What a row asks.
+/// Returns the request of a row.
 fn request(row: &Row, texts: &Texts, key: Key) -> Request {
     let scenario = texts.scenario(row.key_scenario, row.scenario_chars);
     let text: Arc<str> = match key {

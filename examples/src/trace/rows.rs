@@ -1,4 +1,4 @@
-//! The rows of the trace.
+//! Reader of the trace's rows.
 
 use std::io::{self, BufRead};
 use std::path::{Path, PathBuf};
@@ -7,10 +7,10 @@ use std::time::{Duration, SystemTime};
 use crate::error::Error;
 use crate::lines;
 
-/// The columns that are read, in the order of [`Row`]'s fields; others are passed over.
+/// Columns that are read, in the order of [`Row`]'s fields; other columns are ignored.
 const COLUMNS: [&str; 7] = ["ts", "tenant", "key_scenario", "key_full", "key_header", "header_chars", "scenario_chars"];
 
-/// What is read of one row.
+/// Fields of one row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Row {
     pub(super) at: SystemTime,
@@ -22,7 +22,7 @@ pub(super) struct Row {
     pub(super) scenario_chars: usize,
 }
 
-/// An iterator over the rows, in the file's order.
+/// Iterator over the rows, in the file's order.
 pub(super) struct Rows {
     path: PathBuf,
     lines: io::Lines<Box<dyn BufRead + Send>>,

@@ -31,24 +31,24 @@ fn trace_rows_become_requests_in_order() {
     let trace = Trace::open(&rows, &[texts], Key::Scenario).expect("readable");
     assert_eq!((trace.rows(), trace.synthesised()), (3, 1));
 
-    let asked = requests(trace);
+    let sent = requests(trace);
     assert_eq!(
-        asked[0],
+        sent[0],
         Request::new("tenant 0", "Scenario: a\nGiven").at(SystemTime::UNIX_EPOCH + Duration::from_secs(100))
     );
-    assert_eq!(asked[1].text.chars().count(), 25);
-    assert_eq!((&*asked[2].organisation, &asked[2].text), ("tenant 1", &asked[0].text));
+    assert_eq!(sent[1].text.chars().count(), 25);
+    assert_eq!((&*sent[2].organisation, &sent[2].text), ("tenant 1", &sent[0].text));
 }
 
 #[test]
 fn trace_full_text_joins_headers_and_scenarios() {
     let scratch = Scratch::new();
     let (rows, texts) = (scratch.file("t.csv", TRACE), scratch.file("s.jsonl", TEXTS));
-    let asked = requests(Trace::open(&rows, &[texts], Key::Full).expect("readable"));
-    let (header, scenario) = asked[0].text.split_once('\n').expect("two parts");
+    let sent = requests(Trace::open(&rows, &[texts], Key::Full).expect("readable"));
+    let (header, scenario) = sent[0].text.split_once('\n').expect("two parts");
     assert_eq!((header.len(), scenario), (12, "Scenario: a\nGiven"));
-    assert!(asked[1].text.starts_with(header), "one key, one header");
-    assert!(!asked[2].text.starts_with(header), "another key, another header");
+    assert!(sent[1].text.starts_with(header), "one key, one header");
+    assert!(!sent[2].text.starts_with(header), "another key, another header");
 }
 
 #[test]
@@ -100,7 +100,7 @@ fn trace_error_names_missing_file() {
     assert!(message.starts_with("no-such-file.csv: "), "{message}");
 }
 
-/// The directory of public traces, where there is one on this machine.
+/// Returns the directory of public traces, if this machine has one.
 #[expect(clippy::disallowed_methods, reason = "a test's edge: where the public traces lie")]
 fn public_traces() -> Option<PathBuf> {
     let found = std::env::var_os("LLM_TRACES").map(PathBuf::from);
@@ -116,8 +116,8 @@ fn public(key: Key, files: &[&str]) -> Option<Trace> {
     Some(Trace::open(&traces.join("bdd_regen_trace.csv.gz"), &texts, key).expect("readable"))
 }
 
-/// The requests whose text the same organisation asked about before, by a naive count; also checks that texts are
-/// equal exactly where keys are.
+/// Counts the requests whose text the same organisation sent before. Also checks that texts are equal exactly if keys
+/// are.
 fn hits(trace: Trace, key_of: impl Fn(&Row) -> u64) -> usize {
     let rows = Rows::open(&trace.path).expect("readable");
     let (mut seen, mut texts, mut hits) = (HashSet::new(), HashMap::new(), 0);

@@ -1,4 +1,4 @@
-//! The texts of scenarios, read or made.
+//! Texts of scenarios, read from files or made up.
 
 use std::collections::HashMap;
 use std::fmt::Write;
@@ -10,11 +10,11 @@ use serde::Deserialize;
 use crate::error::Error;
 use crate::lines;
 
-/// What made texts are filled with.
+/// Words that fill made-up texts.
 const FILLER: [&str; 12] =
     ["the", "shop", "keeps", "every", "order", "until", "a", "customer", "confirms", "payment", "and", "delivery"];
 
-/// The texts read from files, by `key_scenario`.
+/// Texts that were read from files, by `key_scenario`.
 #[derive(Debug, Default)]
 pub(super) struct Texts {
     by_key: HashMap<u64, Arc<str>>,
@@ -48,14 +48,14 @@ impl Texts {
         self.by_key.contains_key(&key)
     }
 
-    /// The text read for `key`, else one made of it with `chars` characters.
+    /// Returns the text that was read for `key`, or else makes one of `chars` characters.
     pub(super) fn scenario(&self, key: u64, chars: usize) -> Arc<str> {
         self.by_key.get(&key).cloned().unwrap_or_else(|| made(key, chars).into())
     }
 }
 
-/// A text of one line for `key`, with `chars` characters: the key behind a number sign, then filler. Different keys
-/// have different texts; where `chars` does not hold the key, it is longer. The trace's texts hold no comments, so
+/// Makes a text of one line for `key`, with `chars` characters: a number sign, the key, then filler. Different keys
+/// have different texts. A text is longer than `chars` if the key does not fit. The trace's texts hold no comments, so
 /// none of them begins with this sign.
 pub(super) fn made(key: u64, chars: usize) -> String {
     let mut text = format!("#{key}");

@@ -1,4 +1,4 @@
-//! The whole stack under `async-openai`'s own client: an application that has one changes how it is built, and nothing
+//! Stack under `async-openai`'s own client: an application that has one changes how it is built, and nothing
 //! else.
 
 use std::{sync::Arc, time::Duration};
@@ -9,21 +9,21 @@ use llm_core::{BoxError, Provider, into_provider};
 use llm_providers::{Ledger, OpenAi, async_openai::ProviderLayer, prices};
 use tower::{Layer, ServiceBuilder};
 
-/// The client that an application holds, and the books of what it cost.
+/// Client of an application, and the ledger of its calls.
 #[derive(Clone, Debug)]
 pub struct Application {
-    /// `async-openai`'s client, as it always was.
+    /// `async-openai`'s own client.
     pub client: Client<OpenAIConfig>,
-    /// What calls cost and saved.
+    /// Ledger of the cost and savings of its calls.
     pub ledger: Ledger,
 }
 
 impl Application {
-    /// An application that asks the vendor at this address.
+    /// Creates an application that calls the vendor at this address.
     ///
     /// # Errors
     ///
-    /// If the address is none.
+    /// The address is invalid.
     pub fn new(address: &str) -> Result<Self, BoxError> {
         let ledger = Ledger::new(prices::openai());
         let cache = Cache::builder("application").ttl(Duration::from_secs(7 * 24 * 3600)).build()?;
@@ -38,7 +38,8 @@ impl Application {
     }
 }
 
-/// `async-openai`'s client with a provider under it. What the provider cannot answer goes on to the address.
+/// Creates `async-openai`'s client with a provider under it. Requests for which the provider has no operation are sent
+/// to the address.
 pub fn client(provider: Arc<dyn Provider>, address: &str) -> Client<OpenAIConfig> {
     let config = OpenAIConfig::new().with_api_key("no-real-key").with_api_base(address);
     let http = ProviderLayer::new(provider).tenant("acme").layer(ReqwestService::default());
@@ -46,6 +47,6 @@ pub fn client(provider: Arc<dyn Provider>, address: &str) -> Client<OpenAIConfig
 }
 
 #[cfg(test)]
-mod odd_answers;
-#[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod unknown_words;

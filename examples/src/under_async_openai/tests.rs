@@ -19,12 +19,12 @@ async fn start(vendor: Vendor) -> (Application, Vendor, Server) {
     (Application::new(&server.base_url()).unwrap(), vendor, server)
 }
 
-/// `async-openai` without anything of ours.
+/// Returns `async-openai`'s client without a layer under it.
 fn plain(server: &Server) -> Client<OpenAIConfig> {
     Client::with_config(OpenAIConfig::new().with_api_key("no-real-key").with_api_base(server.base_url()))
 }
 
-fn question() -> CreateChatCompletionRequest {
+fn chat_request() -> CreateChatCompletionRequest {
     read(json!({"model": "gpt-4o-mini", "temperature": 0.0, "messages": [
         {"role": "system", "content": "Be short."},
         {"role": "user", "content": [{"type": "text", "text": "What is this?"},
@@ -48,7 +48,7 @@ async fn stream(
     client.chat().create_stream(request).await.unwrap().collect().await
 }
 
-/// What a stream says in all: its texts, and the names and arguments of its tool calls.
+/// Returns the content of a stream: its texts, and the names and arguments of its tool calls.
 fn said(chunks: &[Result<CreateChatCompletionStreamResponse, OpenAIError>]) -> (String, String) {
     let (mut text, mut calls) = (String::new(), String::new());
     for choice in chunks.iter().flat_map(|chunk| &chunk.as_ref().unwrap().choices) {
@@ -61,13 +61,13 @@ fn said(chunks: &[Result<CreateChatCompletionStreamResponse, OpenAIError>]) -> (
     (text, calls)
 }
 
-fn text(answer: &CreateChatCompletionResponse) -> &str {
-    answer.choices[0].message.content.as_deref().unwrap()
+fn text(response: &CreateChatCompletionResponse) -> &str {
+    response.choices[0].message.content.as_deref().unwrap()
 }
 
-/// An answer without what differs from call to call, and without what says nothing: null, zero, no annotations.
-fn content(answer: &CreateChatCompletionResponse) -> Value {
-    let mut value = serde_json::to_value(answer).unwrap();
+/// Returns a response without fields that differ from call to call, and without empty ones: null, zero, no annotations.
+fn content(response: &CreateChatCompletionResponse) -> Value {
+    let mut value = serde_json::to_value(response).unwrap();
     for name in ["id", "created", "system_fingerprint"] {
         value.as_object_mut().unwrap().remove(name);
     }
@@ -89,7 +89,7 @@ fn prune(value: &mut Value) {
 #[tokio::test]
 async fn async_openai_returns_plain_clients_response() {
     let (application, vendor, server) = start(Vendor::builder().cached_percent(50).build()).await;
-    for request in [question(), with_tools()] {
+    for request in [chat_request(), with_tools()] {
         let before = vendor.calls();
         let expected = plain(&server).chat().create(request.clone()).await.unwrap();
         let first = application.client.chat().create(request.clone()).await.unwrap();
@@ -99,13 +99,13 @@ async fn async_openai_returns_plain_clients_response() {
         assert_eq!(vendor.calls() - before, 2, "one of the plain client, one of ours");
     }
     let sent: Vec<Value> = vendor.requests().iter().map(|sent| serde_json::from_slice(sent.body()).unwrap()).collect();
-    assert_eq!((&sent[0], &sent[2]), (&sent[1], &sent[3]), "the vendor is asked the very same");
+    assert_eq!((&sent[0], &sent[2]), (&sent[1], &sent[3]), "both clients send the same request");
 }
 
 #[tokio::test]
 async fn async_openai_serves_second_stream_from_cache() {
     let (application, vendor, server) = start(Vendor::new()).await;
-    for request in [question(), with_tools()] {
+    for request in [chat_request(), with_tools()] {
         let before = vendor.calls();
         let expected = said(&stream(&plain(&server), request.clone()).await);
         let first = stream(&application.client, request.clone()).await;
@@ -121,8 +121,8 @@ async fn async_openai_serves_second_stream_from_cache() {
 #[tokio::test]
 async fn async_openai_cache_serves_streams_and_responses() {
     let (application, vendor, _server) = start(Vendor::new()).await;
-    let whole = application.client.chat().create(question()).await.unwrap();
-    assert_eq!(said(&stream(&application.client, question()).await).0, text(&whole));
+    let whole = application.client.chat().create(chat_request()).await.unwrap();
+    assert_eq!(said(&stream(&application.client, chat_request()).await).0, text(&whole));
     let called = said(&stream(&application.client, with_tools()).await).1;
     let whole = application.client.chat().create(with_tools()).await.unwrap();
     let call = serde_json::to_value(&whole.choices[0].message.tool_calls.as_ref().unwrap()[0]).unwrap();
@@ -137,13 +137,13 @@ async fn async_openai_stream_usage_only_on_request() {
     let usages = |chunks: &[Result<CreateChatCompletionStreamResponse, OpenAIError>]| -> Vec<_> {
         chunks.iter().filter_map(|chunk| chunk.as_ref().unwrap().usage.clone()).collect()
     };
-    assert_eq!(usages(&stream(&application.client, question()).await), []);
-    let mut asking = question();
-    asking.stream_options = Some(read(json!({"include_usage": true})));
-    let told = usages(&stream(&application.client, asking).await);
+    assert_eq!(usages(&stream(&application.client, chat_request()).await), []);
+    let mut request = chat_request();
+    request.stream_options = Some(read(json!({"include_usage": true})));
+    let stated = usages(&stream(&application.client, request).await);
     let bill = vendor.bills()[0].clone();
-    assert_eq!((told.len(), u64::from(told[0].prompt_tokens)), (1, bill.input_tokens));
-    assert_eq!((u64::from(told[0].completion_tokens), vendor.calls()), (bill.output_tokens, 1));
+    assert_eq!((stated.len(), u64::from(stated[0].prompt_tokens)), (1, bill.input_tokens));
+    assert_eq!((u64::from(stated[0].completion_tokens), vendor.calls()), (bill.output_tokens, 1));
 }
 
 #[tokio::test]
@@ -165,11 +165,11 @@ async fn embeddings_are_those_of_the_plain_client() {
 async fn async_openai_refusal_is_not_retried() {
     let (application, vendor, _server) = start(Vendor::new()).await;
     vendor.script(Rule::new(Fault::rate_limited(Duration::from_millis(1), RetryForm::Seconds)));
-    let error = application.client.chat().create(question()).await.unwrap_err();
-    let OpenAIError::ApiError(told) = error else { panic!("{error:?}") };
-    assert_eq!((told.status_code.as_u16(), told.api_error.code.as_deref()), (429, Some("rate_limit_exceeded")));
-    let streamed = application.client.chat().create_stream(question()).await.err().unwrap();
-    assert!(matches!(streamed, OpenAIError::ApiError(told) if told.status_code.as_u16() == 429));
+    let error = application.client.chat().create(chat_request()).await.unwrap_err();
+    let OpenAIError::ApiError(error) = error else { panic!("{error:?}") };
+    assert_eq!((error.status_code.as_u16(), error.api_error.code.as_deref()), (429, Some("rate_limit_exceeded")));
+    let streamed = application.client.chat().create_stream(chat_request()).await.err().unwrap();
+    assert!(matches!(streamed, OpenAIError::ApiError(error) if error.status_code.as_u16() == 429));
     assert_eq!(vendor.calls(), 2);
 }
 
@@ -177,7 +177,7 @@ async fn async_openai_refusal_is_not_retried() {
 async fn async_openai_broken_stream_ends_with_error() {
     let (application, vendor, _server) = start(Vendor::new()).await;
     vendor.script(Rule::new(Fault::CutAfter(4)));
-    let chunks = stream(&application.client, question()).await;
+    let chunks = stream(&application.client, chat_request()).await;
     assert!(chunks.len() > 1 && chunks[..chunks.len() - 1].iter().all(Result::is_ok));
     assert!(chunks.last().unwrap().is_err());
 }
@@ -187,7 +187,7 @@ async fn async_openai_refuses_invalid_request_unsent() {
     let (application, vendor, _server) = start(Vendor::new()).await;
     let empty: CreateChatCompletionRequest = read(json!({"model": "gpt-4o-mini", "messages": []}));
     let error = application.client.chat().create(empty).await.unwrap_err();
-    assert!(matches!(error, OpenAIError::ApiError(told) if told.status_code.as_u16() == 400));
+    assert!(matches!(error, OpenAIError::ApiError(error) if error.status_code.as_u16() == 400));
     assert_eq!(vendor.calls(), 0);
 }
 
@@ -201,8 +201,8 @@ async fn async_openai_header_names_tenant() {
     let layer = ProviderLayer::new(provider).tenant_header(reqwest::header::HeaderName::from_static("x-tenant"));
     let client = plain(&server).with_http_service(layer.layer(ReqwestService::default()));
     for tenant in ["acme", "other", "acme"] {
-        client.chat().header("x-tenant", tenant).unwrap().create(question()).await.unwrap();
+        client.chat().header("x-tenant", tenant).unwrap().create(chat_request()).await.unwrap();
     }
-    client.chat().create(question()).await.unwrap();
+    client.chat().create(chat_request()).await.unwrap();
     assert_eq!(vendor.calls(), 3, "acme's is its own, and so is that of nobody named");
 }

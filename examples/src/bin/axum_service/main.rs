@@ -1,4 +1,5 @@
-//! A web service on a stack of layers: cache, limits and budgets by organisation, ledger, time-out, streamed responses.
+//! Runs a web service on a stack of layers: cache, limits and budgets by organisation, ledger, time-out, streamed
+//! responses.
 //!
 //! `cargo run --release -p examples --features axum --bin axum_service [ADDRESS [LIMIT…]]`, with no key: the vendor is
 //! simulated, and takes 0.2 s. Without arguments it listens on port 3000, with a limit and a budget for each organisation.
@@ -28,7 +29,7 @@ struct Service {
 }
 
 #[derive(serde::Deserialize)]
-struct Question {
+struct Form {
     organisation: String,
     scenario: String,
     #[serde(default)]
@@ -49,10 +50,10 @@ fn router(base_url: &str, timeout: Duration, plans: Plans) -> Result<Router, Box
     Ok(router.with_state(service))
 }
 
-async fn test_cases(State(service): State<Service>, Json(question): Json<Question>) -> Response<serve::Body> {
-    let request = ChatRequest::new("gpt-4o-mini").user(format!("Write test cases for: {}", question.scenario));
-    let call = Call::new(question.organisation, request);
-    match question.stream {
+async fn test_cases(State(service): State<Service>, Json(form): Json<Form>) -> Response<serve::Body> {
+    let request = ChatRequest::new("gpt-4o-mini").user(format!("Write test cases for: {}", form.scenario));
+    let call = Call::new(form.organisation, request);
+    match form.stream {
         true => serve::chat_stream(service.provider.chat_stream(call).await),
         false => serve::chat(service.provider.chat(call).await),
     }

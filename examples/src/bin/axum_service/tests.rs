@@ -24,7 +24,7 @@ impl Running {
         Self { vendor, address, task, _server: server }
     }
 
-    async fn ask(&self, scenario: &str, stream: bool) -> reqwest::Response {
+    async fn send(&self, scenario: &str, stream: bool) -> reqwest::Response {
         let body = json!({"organisation": "acme", "scenario": scenario, "stream": stream}).to_string();
         let request = reqwest::Client::new().post(format!("{}/test-cases", self.address));
         request.header("content-type", "application/json").body(body).send().await.unwrap()
@@ -46,13 +46,13 @@ const MINUTE: Duration = Duration::from_secs(60);
 #[tokio::test]
 async fn axum_service_streams_then_serves_from_cache() {
     let running = Running::start(MINUTE).await;
-    let first = running.ask("a login form", true).await;
+    let first = running.send("a login form", true).await;
     assert_eq!(header(&first, "content-type").as_deref(), Some("text/event-stream"));
     assert_eq!(header(&first, "cache-status").as_deref(), Some("llm-cache; fwd=uri-miss"));
     assert_eq!(header(&first, "x-llm-paid-usd"), None, "a stream has no cost before its end");
     let streamed = String::from_utf8(first.bytes().await.unwrap().to_vec()).unwrap();
     assert!(streamed.ends_with("data: [DONE]\n\n"));
-    let second = running.ask("a login form", false).await;
+    let second = running.send("a login form", false).await;
     assert!(header(&second, "cache-status").unwrap().starts_with("llm-cache; hit; "));
     assert!(header(&second, "age").unwrap().parse::<u64>().is_ok());
     assert_eq!(header(&second, "x-llm-paid-usd").as_deref(), Some("0.00"));
@@ -69,9 +69,9 @@ async fn axum_service_streams_then_serves_from_cache() {
 async fn axum_service_refusal_has_openai_form() {
     let running = Running::start(MINUTE).await;
     for _ in 0..3 {
-        assert!(running.ask("a login form", false).await.status().is_success());
+        assert!(running.send("a login form", false).await.status().is_success());
     }
-    let refused = running.ask("a login form", true).await;
+    let refused = running.send("a login form", true).await;
     assert_eq!(refused.status().as_u16(), 429);
     assert!((1..=20).contains(&header(&refused, "retry-after").unwrap().parse::<u64>().unwrap()));
     assert_eq!(header(&refused, "x-ratelimit-limit-requests").as_deref(), Some("3"));
@@ -84,12 +84,12 @@ async fn axum_service_hides_key_and_times_out() {
     let running = Running::start(MINUTE).await;
     let fault = Fault::status(axum::http::StatusCode::UNAUTHORIZED, r#"{"error":{"message":"bad key sk-1"}}"#);
     running.vendor.script(Rule::new(fault).once());
-    let failed = running.ask("a login form", false).await;
+    let failed = running.send("a login form", false).await;
     assert_eq!((failed.status().as_u16(), header(&failed, "x-should-retry").as_deref()), (502, Some("false")));
     assert!(!std::str::from_utf8(&failed.bytes().await.unwrap()).unwrap().contains("bad key"));
     let hasty = Running::start(Duration::ZERO).await;
     hasty.vendor.script(Rule::new(Fault::NoResponse));
-    assert_eq!(hasty.ask("a login form", false).await.status().as_u16(), 504);
+    assert_eq!(hasty.send("a login form", false).await.status().as_u16(), 504);
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Answers with words and fields that `async-openai` does not know, and that were paid all the same.
+//! Paid responses with words and fields that `async-openai` does not know.
 
 use async_openai::types::chat::{
     ChatCompletionMessageToolCalls, CreateChatCompletionRequest, CreateChatCompletionResponse, FinishReason as Known,
@@ -8,9 +8,9 @@ use llm_core::{ChatResponse, Choice, Extra, FinishReason, Part, ToolCall, Usage,
 use llm_providers::scripted::{Rule, Scripted};
 use serde_json::{Value, json};
 
-/// What the client reads of this answer, whole and streamed: each choice's text, arguments and reason.
-async fn read(answer: ChatResponse) -> (CreateChatCompletionResponse, Vec<(String, String, Option<Known>)>) {
-    let scripted = Scripted::new().rule(Rule::respond(answer).usage(Usage::new(3, 2)));
+/// Returns what the client reads from a response, whole and streamed: the text, arguments and reason of each choice.
+async fn read(response: ChatResponse) -> (CreateChatCompletionResponse, Vec<(String, String, Option<Known>)>) {
+    let scripted = Scripted::new().rule(Rule::respond(response).usage(Usage::new(3, 2)));
     let client = super::client(into_provider(scripted), "http://localhost/v1");
     let request: CreateChatCompletionRequest =
         serde_json::from_value(json!({"model": "m", "messages": [{"role": "user", "content": "hi"}]})).unwrap();
@@ -48,9 +48,9 @@ async fn async_openai_reads_unknown_words() {
         (FinishReason::Unknown, None),
     ] {
         for tier in [json!("on_demand"), json!("default"), json!(7), json!(null)] {
-            let mut answer = ChatResponse::new("1", "m", vec![Choice::new(0, vec![Part::text("x")], reason.clone())]);
-            answer.extra = extra(json!({"service_tier": tier}));
-            let (whole, streamed) = read(answer).await;
+            let mut response = ChatResponse::new("1", "m", vec![Choice::new(0, vec![Part::text("x")], reason.clone())]);
+            response.extra = extra(json!({"service_tier": tier}));
+            let (whole, streamed) = read(response).await;
             assert_eq!(whole.choices[0].finish_reason, known, "{reason:?}");
             assert_eq!(whole.service_tier.is_some(), tier == "default", "{tier}");
             assert_eq!(streamed, [("x".to_owned(), String::new(), known)], "{reason:?}");
@@ -66,10 +66,10 @@ async fn odd_fields_do_not_fail_the_client() {
     choice.extra = extra(json!({"logprobs": 3, "message": 1, "delta": 2, "index": "x", "stop_reason": null}));
     choice.message_extra = extra(json!({"audio": "odd", "annotations": [{"type": "odd"}], "role": "model",
         "tool_calls": [{"index": 0, "signature": "s"}], "content": 3, "mood": "calm"}));
-    let mut answer = ChatResponse::new("1", "m", vec![choice]);
-    answer.extra = extra(json!({"created": 1.5, "system_fingerprint": 3, "object": 3, "choices": "odd",
+    let mut response = ChatResponse::new("1", "m", vec![choice]);
+    response.extra = extra(json!({"created": 1.5, "system_fingerprint": 3, "object": 3, "choices": "odd",
         "usage": {"prompt_tokens": "many", "cost": 0.5}, "metadata": 3, "provider": "p"}));
-    let (whole, streamed) = read(answer).await;
+    let (whole, streamed) = read(response).await;
     let message = &whole.choices[0].message;
     let Some([ChatCompletionMessageToolCalls::Function(call)]) = message.tool_calls.as_deref() else {
         panic!("{message:?}")
