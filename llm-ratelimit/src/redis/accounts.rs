@@ -7,16 +7,15 @@ use std::{
 
 use futures_util::future::try_join_all;
 use llm_redis::{Command, Error};
-use smallvec::SmallVec;
 
 use super::{
     RedisStats,
     chunks::lease_of,
-    layout::{self, ACCOUNTS, Tag},
-    open::Settle,
+    layout::{self, ACCOUNTS},
+    open::{Amounts, Reserved},
     outage::LocalShare,
     outbox::Job,
-    question::{self, Question, RuleNeed},
+    question::{self, RuleNeed},
     scripts::{FORGET, IMPORT},
     shared::{Shared, lock},
 };
@@ -24,7 +23,7 @@ use crate::{
     Balance, Dimension, LimitStatuses, Reason, Settlement, StoreError,
     account_ref::AccountRef,
     accounts::{Accounts, Decision, DecisionRequest, Listener, RoundTrip, Settled},
-    hold::{Hold, Holds},
+    hold::Hold,
     rules::Names,
     window::ImportMode,
 };
@@ -86,7 +85,8 @@ impl RedisAccounts {
             let account_ref = holds[0].account_ref;
             let (is_current, is_awaited, is_closing) = {
                 let mut chunks = lock(&self.shared.chunks);
-                (chunks.settle(holds, settlement, shares), chunks.is_awaited(account_ref), chunks.is_closing)
+                let is_awaited = chunks.with(account_ref, |chunk| chunk.is_awaited);
+                (chunks.settle(holds, settlement, shares), is_awaited, chunks.is_closing)
             };
             if is_awaited {
                 settled.awaited.push(account_ref);
@@ -109,35 +109,26 @@ impl RedisAccounts {
 
     fn settle_reserved(&self, number: u64, holds: &[Hold], settlement: &Settlement, shares: &[u8]) {
         let ended = lock(&self.shared.open).settle(number, holds, settlement, shares);
-        if let Some(settle) = ended {
-            self.shared.push(Job::Settle(settle));
+        if let Some(reserved) = ended {
+            self.shared.push(Job::Settle(reserved));
         }
     }
 
-    /// Settles what a call was granted while the server was away. What it used is charged when the server is back, and the
-    /// server's reply then says which alert shares it reached.
-    fn settle_local(
-        &self,
-        (questions, local): (Vec<Question>, Holds),
-        settlement: &Settlement,
-        now: u64,
-        alert_shares: &[u8],
-    ) -> Settled {
-        let mut settled = Settled::default();
-        self.local.table.settle(&local, settlement, now, &[]);
-        let accounts = questions.iter().flat_map(|question| &question.rules).map(|need| need.account_ref);
-        settled.awaited = accounts.filter(|at| self.shared.is_awaited(*at)).collect();
-        settled.awaited.dedup();
+    /// Settles what a call was granted while the server was away; `None` if the server granted it. What it used is charged
+    /// when the server is back, and the server's reply then says which alert shares it reached.
+    fn settle_local(&self, number: u64, settlement: &Settlement, now: u64, shares: &[u8]) -> Option<Settled> {
+        let questions = self.local.settle(number, settlement, now)?;
+        let awaited = self.shared.awaited(questions.iter().flat_map(|question| &question.rules));
         for question in questions {
             let amount = |need: &RuleNeed| need.take.map_or(0, |take| settlement.amount(need.rule.kind, take));
-            let used: SmallVec<_> = question.rules.iter().map(amount).collect();
+            let used: Amounts = question.rules.iter().map(amount).collect();
             if used.iter().any(|used| *used > 0) {
-                let (number, question) = (self.shared.next_number(), question.uncounted());
-                let settle = Settle { number, question, used, partial: None, shares: alert_shares.into() };
-                self.shared.push(Job::Charge(settle));
+                let number = self.shared.next_number();
+                let charge = Reserved::of_lease(number, question.uncounted(), 0, used, shares.into());
+                self.shared.push(Job::Charge(charge));
             }
         }
-        settled
+        Some(Settled { awaited, ..Settled::default() })
     }
 
     async fn all_balances(&self) -> Result<Vec<Balance>, Error> {
@@ -161,13 +152,8 @@ impl RedisAccounts {
 
     /// Takes a balance over. Returns true if it changed an account.
     async fn put(&self, balance: Balance, mode: ImportMode) -> Result<bool, Error> {
-        let key_space = self.shared.redis.key_space();
         let account = layout::account_name(&balance.scope, balance.values(), balance.catch_all);
-        let tag = match balance.scope.value_of(&Dimension::Tenant, balance.values()) {
-            _ if self.shared.settings.has_one_tag => Tag::of_shared(key_space, ""),
-            Some(tenant) => Tag::of_tenant(key_space, tenant),
-            None => Tag::of_shared(key_space, &account),
-        };
+        let tag = self.shared.tag(balance.scope.value_of(&Dimension::Tenant, balance.values()), &account);
         let mode = match mode {
             ImportMode::Replace => "replace",
             ImportMode::Greater => "greater",
@@ -181,11 +167,7 @@ impl RedisAccounts {
     }
 
     async fn forget_tenant(&self, tenant: &str) -> Result<(), Error> {
-        let key_space = self.shared.redis.key_space();
-        let tag = match self.shared.settings.has_one_tag {
-            true => Tag::of_shared(key_space, ""),
-            false => Tag::of_tenant(key_space, tenant),
-        };
+        let tag = self.shared.tag(Some(tenant), "");
         lock(&self.shared.marks).forget(&tag);
         let hash = self.shared.redis.run_with_timeout(OPERATION, Command::new("HGETALL", &tag.accounts)).await?;
         let fields = layout::fields_of(hash.into_list()?, tenant);
@@ -230,18 +212,11 @@ impl Accounts for RedisAccounts {
         let (others, of_chunks) = holds.split_at(of_chunks);
         let mut settled = self.settle_chunks(of_chunks, settlement, alert_shares);
         let Some(number) = others.first().map(|hold| u64::from(hold.mark)) else { return settled };
-        let local = lock(&self.shared.open).take_local(number);
-        match local {
-            Some(local) => {
-                let mut of_local = self.settle_local(local, settlement, now, alert_shares);
-                of_local.awaited.append(&mut settled.awaited);
-                of_local
-            }
-            None => {
-                self.settle_reserved(number, others, settlement, alert_shares);
-                settled
-            }
+        match self.settle_local(number, settlement, now, alert_shares) {
+            Some(mut local) => settled.awaited.append(&mut local.awaited),
+            None => self.settle_reserved(number, others, settlement, alert_shares),
         }
+        settled
     }
 
     fn levels<'a>(&'a self, request: DecisionRequest<'a>) -> RoundTrip<'a, LimitStatuses> {
@@ -292,7 +267,8 @@ impl Accounts for RedisAccounts {
     }
 
     fn open(&self) -> usize {
-        self.shared.open()
+        // In this order, because a call of an outage is charged by a job.
+        self.local.open() + self.shared.open()
     }
 
     fn close(&self) {

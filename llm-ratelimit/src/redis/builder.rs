@@ -12,7 +12,7 @@ use super::{
     settings::Settings,
     shared::Shared,
 };
-use crate::{Limit, account_table::AccountTable, store::RedisAddress};
+use crate::{Limit, store::RedisAddress};
 
 /// Settings of [`RedisAccounts`], returned by [`RedisAccounts::builder`].
 #[must_use]
@@ -26,8 +26,6 @@ pub struct RedisAccountsBuilder {
 /// Longest time of a command by which accounts at an address are opened or listed. Decisions have a time of their own, and a
 /// server that is away fails at once.
 const OPENING: Duration = Duration::from_secs(10);
-/// Accounts that an outage's decisions need at most.
-const LOCAL_ACCOUNTS: usize = 100_000;
 
 impl RedisAccounts {
     /// Returns the settings of accounts on a server that so many processes share. The number of instances decides the share
@@ -150,8 +148,7 @@ impl RedisAccountsBuilder {
         let lease = self.settings.lease;
         let shared = Arc::new(Shared::new(self.redis, self.settings, runtime.clone()));
         runtime.spawn(renew(Arc::downgrade(&shared), lease));
-        let local = LocalShare { table: AccountTable::new(LOCAL_ACCOUNTS), instances: self.instances.get() };
-        Ok(RedisAccounts { shared, local })
+        Ok(RedisAccounts { shared, local: LocalShare::new(self.instances.get()) })
     }
 }
 

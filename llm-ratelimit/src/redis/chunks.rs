@@ -8,7 +8,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use llm_redis::Error;
 use smallvec::SmallVec;
-use tokio::sync::Notify;
+use tokio::{sync::Notify, task::AbortHandle};
 
 use super::{
     layout::{self, Tag},
@@ -37,10 +37,11 @@ pub(super) struct Chunks {
     pub(super) is_closing: bool,
 }
 
-/// Lease of the counters of one account.
+/// Lease of the counters of one account, and calls that wait for room in it. An account that the server decides has no
+/// counters here.
 #[derive(Debug)]
-struct Chunk {
-    tag: Arc<Tag>,
+pub(super) struct Chunk {
+    pub(super) tag: Arc<Tag>,
     /// Number of the lease.
     number: u64,
     /// Calls that took something of it.
@@ -51,14 +52,16 @@ struct Chunk {
     sent: Option<Arc<Sent>>,
     /// Time at which what is leased can be used no more, in nanoseconds since 1970 by this process's clock.
     expires: u64,
-    awaited: bool,
+    /// True while calls wait for room, and the task that listens for it.
+    pub(super) is_awaited: bool,
+    pub(super) listens: Option<AbortHandle>,
     /// True while a request is on its way.
-    reporting: bool,
+    pub(super) is_reporting: bool,
     /// Error of the last attempt, if it failed.
     failing: Option<Error>,
     /// Time until which a refusal is remembered, by the server's clock, unless settlements are on their way.
-    refused_until: u64,
-    settling: usize,
+    pub(super) refused_until: u64,
+    pub(super) settling: usize,
     filled_at: u64,
     replied: Arc<Notify>,
 }
@@ -136,6 +139,16 @@ pub(super) fn lease_of(hold: &Hold) -> Option<u64> {
 }
 
 impl Chunks {
+    /// Reads or changes what is known of an account. Returns the default if that is nothing.
+    pub(super) fn with<T: Default>(&mut self, at: AccountRef, with: impl FnOnce(&mut Chunk) -> T) -> T {
+        self.accounts.get_mut(&at).map(with).unwrap_or_default()
+    }
+
+    /// Remembers an account, for whose room a call may wait.
+    pub(super) fn remember(&mut self, at: AccountRef, tag_of: impl FnOnce() -> Arc<Tag>) {
+        self.accounts.entry(at).or_insert_with(|| Chunk::new(tag_of()));
+    }
+
     /// Takes what a call needs of the groups with chunks, or nothing.
     pub(super) fn take<'a>(
         &mut self,
@@ -219,7 +232,7 @@ impl Chunks {
             is_ended: before.is_none(),
             kept,
             parts,
-            waits: chunk.awaited,
+            waits: chunk.is_awaited,
         };
         let tag = Arc::clone(&chunk.tag);
         let question = Question { tag, rules, per_mille: chunk.per_mille, lease: Some(lease) };
@@ -250,37 +263,9 @@ impl Chunks {
             pool.asked = Needs::default();
         }
         chunk.refused_until = if wait == 0 { 0 } else { decided.now.saturating_add(wait) };
-        chunk.reporting = is_closing && chunk.pools.iter().any(Pool::has_rest);
+        chunk.is_reporting = is_closing && chunk.pools.iter().any(Pool::has_rest);
         chunk.replied.notify_waiters();
-        chunk.reporting
-    }
-
-    /// Forgets that an account had no room.
-    pub(super) fn forget_refusal(&mut self, at: AccountRef) {
-        if let Some(chunk) = self.accounts.get_mut(&at) {
-            chunk.refused_until = 0;
-        }
-    }
-
-    /// Notes that an attempt to send a request has failed. It is tried again.
-    pub(super) fn fail(&mut self, at: AccountRef, error: Error) {
-        if let Some(chunk) = self.accounts.get_mut(&at) {
-            chunk.failing = Some(error);
-            chunk.replied.notify_waiters();
-        }
-    }
-
-    /// Returns true if a request is to be sent, and notes that it is on its way.
-    pub(super) fn begin(&mut self, at: AccountRef) -> bool {
-        self.accounts.get_mut(&at).is_some_and(|chunk| !std::mem::replace(&mut chunk.reporting, true))
-    }
-
-    /// Notes that a request has been given up.
-    pub(super) fn give_up(&mut self, at: AccountRef) {
-        if let Some(chunk) = self.accounts.get_mut(&at) {
-            chunk.reporting = false;
-            chunk.replied.notify_waiters();
-        }
+        chunk.is_reporting
     }
 
     /// Returns the accounts that have something to report or to renew, and forgets unused ones beyond a number.
@@ -288,33 +273,9 @@ impl Chunks {
         let is_due =
             |chunk: &Chunk| chunk.sent.is_some() || chunk.pools.iter().any(|p| p.leased + p.taken + p.used > 0);
         if self.accounts.len() > ACCOUNTS {
-            self.accounts.retain(|_, chunk| is_due(chunk) || chunk.open > 0 || chunk.awaited || chunk.reporting);
+            self.accounts.retain(|_, chunk| is_due(chunk) || chunk.open > 0 || chunk.is_awaited || chunk.is_reporting);
         }
         self.accounts.iter().filter(|(_, chunk)| is_due(chunk)).map(|(at, _)| *at).collect()
-    }
-
-    /// Notes that a settlement is on its way to an account, or that it is no longer.
-    pub(super) fn set_settling(&mut self, at: AccountRef, is_settling: bool) {
-        if let Some(chunk) = self.accounts.get_mut(&at) {
-            chunk.settling = if is_settling { chunk.settling + 1 } else { chunk.settling.saturating_sub(1) };
-        }
-    }
-
-    /// Returns true if calls wait for an account.
-    pub(super) fn is_awaited(&self, at: AccountRef) -> bool {
-        self.accounts.get(&at).is_some_and(|chunk| chunk.awaited)
-    }
-
-    /// Notes that calls wait for an account, or that they do no longer.
-    pub(super) fn set_awaited(&mut self, at: AccountRef, awaited: bool) {
-        if let Some(chunk) = self.accounts.get_mut(&at) {
-            chunk.awaited = awaited;
-        }
-    }
-
-    /// Returns the tag of an account.
-    pub(super) fn tag(&self, at: AccountRef) -> Option<&Arc<Tag>> {
-        self.accounts.get(&at).map(|chunk| &chunk.tag)
     }
 
     /// Returns the number of calls that took of the leases that accounts have now.
@@ -325,8 +286,8 @@ impl Chunks {
 
 impl Chunk {
     fn new(tag: Arc<Tag>) -> Self {
-        let (number, open, pools, sent, expires, awaited, reporting) = Default::default();
-        let (failing, refused_until, settling, filled_at, replied) = Default::default();
+        let (number, open, pools, sent, expires, is_awaited, listens) = Default::default();
+        let (is_reporting, failing, refused_until, settling, filled_at, replied) = Default::default();
         Self {
             tag,
             number,
@@ -335,14 +296,27 @@ impl Chunk {
             pools,
             sent,
             expires,
-            awaited,
-            reporting,
+            is_awaited,
+            listens,
+            is_reporting,
             failing,
             refused_until,
             settling,
             filled_at,
             replied,
         }
+    }
+
+    /// Notes that an attempt to send a request has failed. It is tried again.
+    pub(super) fn fail(&mut self, error: &Error) {
+        self.failing = Some(error.clone());
+        self.replied.notify_waiters();
+    }
+
+    /// Notes that a request has been given up.
+    pub(super) fn give_up(&mut self) {
+        self.is_reporting = false;
+        self.replied.notify_waiters();
     }
 
     /// Adds the counters of a group that it does not have yet.
@@ -370,7 +344,7 @@ impl Chunk {
         let number = u16::try_from(number).unwrap_or(u16::MAX);
         let blocked = |wait, rule| Some(Taking::Blocked(Blocked { wait, account_ref: Some(at), group: number, rule }));
         let is_new = request.standing == Standing::New;
-        let (mut lacks, is_expired, waits) = (false, local >= self.expires, self.awaited && is_new);
+        let (mut lacks, is_expired, waits) = (false, local >= self.expires, self.is_awaited && is_new);
         let refused_until = if self.settling > 0 { 0 } else { self.refused_until };
         for (position, rule) in group.rules.iter().enumerate() {
             let needed = rule.needed(request.demand).filter(|_| request.standing != Standing::Regardless);
@@ -395,7 +369,7 @@ impl Chunk {
         }
         match &self.failing {
             _ if !lacks => None,
-            Some(error) if self.reporting => Some(Taking::Fails(error.clone())),
+            Some(error) if self.is_reporting => Some(Taking::Fails(error.clone())),
             _ => Some(Taking::Lacks(at, Arc::clone(&self.replied))),
         }
     }
@@ -423,7 +397,7 @@ impl Chunk {
         let rules = self.pools.iter().map(held).collect();
         let question = Question { tag: Arc::clone(&self.tag), rules, per_mille: self.per_mille, lease: None };
         let used = self.pools.iter().map(|pool| pool.used).collect();
-        Some(Reserved::of_lease(question, self.open, used, Arc::clone(shares)))
+        Some(Reserved::of_lease(self.number, question, self.open, used, Arc::clone(shares)))
     }
 
     /// Goes on to the next lease. Returns what it is to hold, and of each counter what was taken of the one before, and what

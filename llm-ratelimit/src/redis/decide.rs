@@ -16,18 +16,19 @@ use super::{
     accounts::RedisAccounts,
     chunks::{Taking, Times},
     layout::{self, Tag},
-    open::{Open, Reserved},
+    open::Reserved,
     outage::Outcome,
     outbox::Job,
-    question::{Mode, Question, RuleNeed},
+    question::{Mode, Question},
     shared::lock,
 };
 use crate::{
     Demand, Dimension, LimitStatuses, Reason, Settlement,
     account_ref::AccountRef,
     accounts::{Decision, DecisionRequest, Standing},
+    blocked::Blocked,
     counter::{DecisionTime, Level, Levels, Wait},
-    hold::{Hold, Holds},
+    hold::Holds,
     refusal::Cause,
     rules::Group,
 };
@@ -91,9 +92,9 @@ impl RedisAccounts {
             move |group: &Group| group.scope.includes(demand, &plan.name) && self.is_chunked(group, demand);
         let groups = plan.groups.iter().enumerate().filter(move |(_, group)| is_included(group));
         let times = Times { now: self.shared.server_now(), local: self.shared.local_now() };
-        let tag_of = |group: &Group| Arc::new(self.tag(group, demand, &layout::account_of(group, demand, &plan.name)));
         let mut chunks = lock(&self.shared.chunks);
-        match chunks.take(request, groups.clone(), times, tag_of, &mut decision.held.holds) {
+        match chunks.take(request, groups.clone(), times, |group| self.tag_of(group, request), &mut decision.held.holds)
+        {
             Taking::Lacks(at, replied) => return Some(Lack::Room(at, replied.notified_owned())),
             Taking::Fails(error) => return Some(Lack::Server(error)),
             Taking::Blocked(blocked) => decision.blocked = Some(blocked),
@@ -107,11 +108,6 @@ impl RedisAccounts {
             }
         }
         decision.statuses.set(levels, times.now);
-        if let Some(at) = decision.blocked.filter(|to| to.wait != Wait::Ever).and_then(|to| to.account_ref)
-            && let Some(tag) = chunks.tag(at)
-        {
-            self.shared.remember(at, tag);
-        }
         None
     }
 
@@ -123,12 +119,13 @@ impl RedisAccounts {
     }
 
     fn tag(&self, group: &Group, demand: &Demand, account: &str) -> Tag {
-        let key_space = self.shared.redis.key_space();
-        match group.scope.dimensions().contains(&Dimension::Tenant) {
-            _ if self.shared.settings.has_one_tag => Tag::of_shared(key_space, ""),
-            true => Tag::of_tenant(key_space, &demand.tenant),
-            false => Tag::of_shared(key_space, account),
-        }
+        let is_of_tenant = group.scope.dimensions().contains(&Dimension::Tenant);
+        self.shared.tag(is_of_tenant.then_some(&demand.tenant), account)
+    }
+
+    fn tag_of(&self, group: &Group, request: &DecisionRequest<'_>) -> Arc<Tag> {
+        let account = layout::account_of(group, request.demand, &request.plan.name);
+        Arc::new(self.tag(group, request.demand, &account))
     }
 
     /// Returns the questions about the groups that are asked for, one for each tag.
@@ -137,11 +134,22 @@ impl RedisAccounts {
         Question::all(request, has_one_tag, |group, account| self.tag(group, request.demand, account), is_asked)
     }
 
-    /// Decides from chunks, for which it asks the server where there is too little, and then by the other accounts.
+    /// Decides from chunks and by the server, and remembers the account of which a call may wait for room.
     pub(super) async fn decide_remotely(&self, request: &DecisionRequest<'_>, decision: &mut Decision) {
         #[cfg(test)]
         self.follow_test(request.at.now).await;
         let _deciding = self.shared.begin_decision();
+        self.decide_or_ask(request, decision).await;
+        if let Some(Blocked { wait: Wait::Nanos(_) | Wait::Unknown, account_ref: Some(at), group, .. }) =
+            decision.blocked
+        {
+            let tag_of = || self.tag_of(&request.plan.groups[usize::from(group)], request);
+            lock(&self.shared.chunks).remember(at, tag_of);
+        }
+    }
+
+    /// Decides from chunks, for which it asks the server where there is too little, and then by the other accounts.
+    async fn decide_or_ask(&self, request: &DecisionRequest<'_>, decision: &mut Decision) {
         let timeout = Instant::now() + self.shared.settings.decision_timeout;
         for _ in 0..REFILLS {
             let error: &dyn Display = match self.decide_by_chunks(request, decision) {
@@ -186,34 +194,27 @@ impl RedisAccounts {
             if may_hold && mode != Mode::Look {
                 undecided.asked = Some((number, question.clone()));
             }
-            let decided = match decided {
-                Ok(decided) => decided,
-                Err(error) if error.kind() == ErrorKind::Busy => return decision.refused = Some(Reason::Busy),
-                Err(error) => return self.decide_locally(vec![question], request, decision, &error),
-            };
-            let at = DecisionTime { now: decided.now, ..request.at };
-            let mut levels = std::mem::take(&mut decision.statuses.levels);
-            question.set_levels(request.plan, &decided, &mut levels);
-            decision.statuses.set(levels, at.now);
-            if !decided.taken || mode == Mode::Look {
-                decision.blocked = question.obstacle(&decided, at).or(behind);
-                return self.remember_rooms(&[question], decision);
-            }
-            decision.held.holds = holds_of(question.taking(), number);
-            if !decision.held.holds.is_empty() {
-                lock(&self.shared.open).add(number, Open::Reserved(Reserved::of_call(question)));
+            match decided {
+                Ok(decided) => {
+                    let at = DecisionTime { now: decided.now, ..request.at };
+                    let mut levels = std::mem::take(&mut decision.statuses.levels);
+                    question.set_levels(request.plan, &decided, &mut levels);
+                    decision.statuses.set(levels, at.now);
+                    if decided.taken && mode != Mode::Look {
+                        decision.held.holds = question.holds(number).collect();
+                    } else {
+                        decision.blocked = question.obstacle(&decided, at).or(behind);
+                    }
+                    if !decision.held.holds.is_empty() {
+                        lock(&self.shared.open).add(Reserved::of_call(number, question));
+                    }
+                }
+                Err(error) if error.kind() == ErrorKind::Busy => decision.refused = Some(Reason::Busy),
+                Err(error) => self.decide_locally(vec![question], request, decision, &error),
             }
         }
-        decision.held.holds.append(&mut undecided.holds);
-    }
-
-    fn remember_rooms(&self, questions: &[Question], decision: &Decision) {
-        let Some(at) = decision.blocked.filter(|to| to.wait != Wait::Ever).and_then(|to| to.account_ref) else {
-            return;
-        };
-        let is_of = |question: &&Question| question.rules.iter().any(|need| need.account_ref == at);
-        if let Some(question) = questions.iter().find(is_of) {
-            self.shared.remember(at, &question.tag);
+        if decision.refused.is_none() && decision.blocked.is_none() {
+            decision.held.holds.append(&mut undecided.holds);
         }
     }
 
@@ -226,8 +227,8 @@ impl RedisAccounts {
         error: &dyn Display,
     ) {
         tracing::debug!(%error, "redis cannot decide");
-        let needs: Vec<&RuleNeed> = questions.iter().flat_map(|question| &question.rules).collect();
-        let outcome = self.local.decide(&needs, request, decision, &*self.shared.settings.policy);
+        let number = self.shared.next_number();
+        let outcome = self.local.decide(questions, number, request, decision, &*self.shared.settings.policy);
         let counts = &self.shared.counts;
         let (count, name) = match outcome {
             Outcome::Refused => (&counts.refused, "refused"),
@@ -242,28 +243,7 @@ impl RedisAccounts {
         if decision.refused.is_some() {
             decision.cause = Some(Box::new(Cause::Outage(error.to_string().into())));
         }
-        if decision.refused.is_some() || decision.blocked.is_some() {
-            return self.remember_rooms(&questions, decision);
-        }
-        let number = self.shared.next_number();
-        let holds = std::mem::take(&mut decision.held.holds);
-        decision.held.holds = holds_of(needs.into_iter().filter(|need| need.take.is_some()), number);
-        if !decision.held.holds.is_empty() {
-            lock(&self.shared.open).add(number, Open::Local { questions, holds });
-        }
     }
-}
-
-/// Returns what a granted call holds.
-fn holds_of<'a>(needs: impl Iterator<Item = &'a RuleNeed>, number: u64) -> Holds {
-    let hold = |need: &RuleNeed| Hold {
-        account_ref: need.account_ref,
-        counter: need.rule.id,
-        kind: need.rule.kind,
-        amount: need.take.unwrap_or(0),
-        mark: number.into(),
-    };
-    needs.map(hold).collect()
 }
 
 impl Drop for Undecided<'_> {
@@ -273,7 +253,7 @@ impl Drop for Undecided<'_> {
             self.accounts.shared.tell(settled);
         }
         if let Some((number, question)) = self.asked.take() {
-            self.accounts.shared.push(Job::Settle(Reserved::of_call(question).cancelled(number)));
+            self.accounts.shared.push(Job::Settle(Reserved::of_call(number, question)));
         }
     }
 }

@@ -8,73 +8,51 @@ use super::{
     layout::Tag,
     question::{Question, RuleNeed},
 };
-use crate::{
-    Settlement,
-    hold::{Hold, Holds},
-    kind::Kind,
-};
+use crate::{Settlement, hold::Hold, kind::Kind};
 
-/// Open reservations by their numbers.
+/// Open reservations in Redis, by their numbers.
 #[derive(Debug, Default)]
-pub(super) struct OpenReservations(HashMap<u64, Open>);
-
-/// An open reservation.
-#[derive(Debug)]
-pub(super) enum Open {
-    Reserved(Reserved),
-    /// Granted while Redis was away, with the shares of the local accounts.
-    Local {
-        questions: Vec<Question>,
-        holds: Holds,
-    },
-}
+pub(super) struct OpenReservations(HashMap<u64, Reserved>);
 
 /// A reservation in Redis: that of a call, or of all calls that took from one lease.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Reserved {
+    pub(super) number: u64,
     /// Accounts and amounts that are reserved.
-    question: Question,
+    pub(super) question: Question,
     /// Calls that have not ended.
     calls: usize,
     /// Amounts that ended calls used, and those that they reserved and did not use.
-    ended: SmallVec<[(u64, u64); 4]>,
+    pub(super) used: Amounts,
+    unused: Amounts,
     /// Number of partial settlements, and true if there is something for another one.
-    partial: u64,
+    pub(super) partial: u64,
     is_changed: bool,
     /// True once the server knows the amounts.
     is_confirmed: bool,
-    shares: Arc<[u8]>,
-}
-
-/// Settlement of a reservation.
-#[derive(Clone, Debug)]
-pub(super) struct Settle {
-    pub(super) number: u64,
-    pub(super) question: Question,
-    /// Amounts that were used, or that remain reserved.
-    pub(super) used: SmallVec<[u64; 4]>,
-    /// Number of a partial settlement; `None` if it ends the reservation.
-    pub(super) partial: Option<u64>,
     pub(super) shares: Arc<[u8]>,
 }
 
+/// Amounts in the order of a question's rules.
+pub(super) type Amounts = SmallVec<[u64; 4]>;
+
 impl Reserved {
     /// Returns the reservation of a call.
-    pub(super) fn of_call(question: Question) -> Self {
-        let used = vec![0; question.rules.len()];
-        Self { is_confirmed: true, ..Self::of_lease(question, 1, used, Arc::new([])) }
+    pub(super) fn of_call(number: u64, question: Question) -> Self {
+        let used = question.rules.iter().map(|_| 0).collect();
+        Self { is_confirmed: true, ..Self::of_lease(number, question, 1, used, Arc::new([])) }
     }
 
     /// Returns the reservation of calls that took from a lease, with what ended ones used.
-    pub(super) fn of_lease(question: Question, calls: usize, used: Vec<u64>, shares: Arc<[u8]>) -> Self {
-        let ended = used.into_iter().map(|used| (used, 0)).collect();
-        Self { question, calls, ended, partial: 0, is_changed: false, is_confirmed: false, shares }
+    pub(super) fn of_lease(number: u64, question: Question, calls: usize, used: Amounts, shares: Arc<[u8]>) -> Self {
+        let unused = used.iter().map(|_| 0).collect();
+        Self { number, question, calls, used, unused, partial: 0, is_changed: false, is_confirmed: false, shares }
     }
 
-    /// Returns the settlement of a call that was not sent.
-    pub(super) fn cancelled(self, number: u64) -> Settle {
-        let Self { question, ended, shares, .. } = self;
-        Settle { number, question, used: ended.iter().map(|(used, _)| *used).collect(), partial: None, shares }
+    /// Returns the amounts that remain reserved by a partial settlement.
+    pub(super) fn remaining(&self) -> impl Iterator<Item = u64> {
+        let remains = |(need, unused): (&RuleNeed, &u64)| need.take.unwrap_or(0).saturating_sub(*unused);
+        self.question.rules.iter().zip(&self.unused).map(remains)
     }
 
     fn settle(&mut self, holds: &[Hold], settlement: &Settlement, shares: &[u8]) {
@@ -84,7 +62,8 @@ impl Reserved {
             let Some(at) = self.question.rules.iter().position(is_its) else { continue };
             let used = settlement.amount(hold.kind, hold.amount);
             let unused = hold.amount.saturating_sub(used);
-            self.ended[at] = (self.ended[at].0.saturating_add(used), self.ended[at].1.saturating_add(unused));
+            self.used[at] = self.used[at].saturating_add(used);
+            self.unused[at] = self.unused[at].saturating_add(unused);
             self.is_changed |= unused > 0 && hold.kind != Kind::Slots;
         }
         if *self.shares != *shares {
@@ -92,80 +71,47 @@ impl Reserved {
         }
     }
 
-    /// Returns the settlement that is due, if all calls have ended.
-    fn settlement(&self, number: u64) -> Option<Settle> {
-        let is_over = self.calls == 0 && self.is_confirmed;
-        let used = self.ended.iter().map(|(used, _)| *used).collect();
-        is_over.then(|| Settle {
-            number,
-            question: self.question.clone(),
-            used,
-            partial: None,
-            shares: Arc::clone(&self.shares),
-        })
-    }
-
-    /// Returns the settlement that gives back what ended calls did not use.
-    fn partial(&mut self, number: u64) -> Option<Settle> {
+    /// Returns what the next partial settlement says; `None` if nothing has changed.
+    fn next_partial(&mut self) -> Option<Self> {
         if !self.is_confirmed || !std::mem::take(&mut self.is_changed) {
             return None;
         }
         self.partial += 1;
-        let remains = |(need, (_, unused)): (&RuleNeed, &(u64, u64))| need.take.unwrap_or(0).saturating_sub(*unused);
-        let used = self.question.rules.iter().zip(&self.ended).map(remains).collect();
-        let (question, shares) = (self.question.clone(), Arc::clone(&self.shares));
-        Some(Settle { number, question, used, partial: Some(self.partial), shares })
+        Some(self.clone())
     }
 }
 
 impl OpenReservations {
-    pub(super) fn add(&mut self, number: u64, open: Open) {
-        self.0.insert(number, open);
+    pub(super) fn add(&mut self, reserved: Reserved) {
+        self.0.insert(reserved.number, reserved);
     }
 
-    /// Returns a reservation of local accounts, which is open no more.
-    pub(super) fn take_local(&mut self, number: u64) -> Option<(Vec<Question>, Holds)> {
-        match self.0.remove(&number)? {
-            Open::Local { questions, holds } => Some((questions, holds)),
-            open @ Open::Reserved(_) => {
-                self.0.insert(number, open);
-                None
-            }
-        }
-    }
-
-    /// Settles what a call holds of a reservation. Returns the settlement of the whole, if it was the last call.
-    pub(super) fn settle(&mut self, number: u64, holds: &[Hold], by: &Settlement, shares: &[u8]) -> Option<Settle> {
+    /// Settles what a call holds of a reservation. Returns the whole, if it was the last call.
+    pub(super) fn settle(&mut self, number: u64, holds: &[Hold], by: &Settlement, shares: &[u8]) -> Option<Reserved> {
         self.change(number, |reserved| reserved.settle(holds, by, shares))
     }
 
-    /// Notes that the server knows the amounts of a reservation. Returns its settlement, if all calls have ended.
-    pub(super) fn confirm(&mut self, number: u64) -> Option<Settle> {
+    /// Notes that the server knows the amounts of a reservation. Returns it, if all calls have ended.
+    pub(super) fn confirm(&mut self, number: u64) -> Option<Reserved> {
         self.change(number, |reserved| reserved.is_confirmed = true)
     }
 
-    fn change(&mut self, number: u64, change: impl FnOnce(&mut Reserved)) -> Option<Settle> {
-        let Some(Open::Reserved(reserved)) = self.0.get_mut(&number) else { return None };
+    /// Changes a reservation. Removes and returns it, if it can be settled then.
+    fn change(&mut self, number: u64, change: impl FnOnce(&mut Reserved)) -> Option<Reserved> {
+        let reserved = self.0.get_mut(&number)?;
         change(reserved);
-        let settlement = reserved.settlement(number)?;
-        self.0.remove(&number);
-        Some(settlement)
+        if reserved.calls == 0 && reserved.is_confirmed { self.0.remove(&number) } else { None }
     }
 
-    /// Returns settlements that give back what ended calls of open reservations did not use.
-    pub(super) fn partial(&mut self) -> Vec<Settle> {
-        let partial = self.0.iter_mut().filter_map(|(number, open)| match open {
-            Open::Reserved(reserved) => reserved.partial(*number),
-            Open::Local { .. } => None,
-        });
-        partial.collect()
+    /// Returns reservations with the partial settlements that give back what ended calls did not use.
+    pub(super) fn partial(&mut self) -> Vec<Reserved> {
+        self.0.values_mut().filter_map(Reserved::next_partial).collect()
     }
 
     /// Returns the numbers of reservations that the server knows, by tag.
     pub(super) fn by_tag(&self) -> HashMap<Arc<str>, (Arc<Tag>, Vec<u64>)> {
         let mut by_tag: HashMap<Arc<str>, (Arc<Tag>, Vec<u64>)> = HashMap::new();
-        for (number, question) in self.reserved() {
-            let tag = &question.tag;
+        for Reserved { number, question: Question { tag, .. }, .. } in self.confirmed() {
             let numbers = by_tag.entry(tag.accounts.as_str().into()).or_insert_with(|| (Arc::clone(tag), Vec::new()));
             numbers.1.push(*number);
         }
@@ -174,28 +120,16 @@ impl OpenReservations {
 
     /// Returns the open reservations in the accounts of a tag, with what they hold beside windows.
     pub(super) fn unwindowed(&self, tag: &Tag) -> Vec<(u64, Question)> {
-        let of_tag = self.reserved().filter(|(_, question)| question.tag.accounts == tag.accounts);
-        of_tag.filter_map(|(number, question)| Some((*number, question.unwindowed()?))).collect()
+        let of_tag = self.confirmed().filter(|reserved| reserved.question.tag.accounts == tag.accounts);
+        of_tag.filter_map(|reserved| Some((reserved.number, reserved.question.unwindowed()?))).collect()
     }
 
-    fn reserved(&self) -> impl Iterator<Item = (&u64, &Question)> {
-        self.0.iter().filter_map(|(number, open)| match open {
-            Open::Reserved(Reserved { question, is_confirmed: true, .. }) => Some((number, question)),
-            _ => None,
-        })
+    fn confirmed(&self) -> impl Iterator<Item = &Reserved> {
+        self.0.values().filter(|reserved| reserved.is_confirmed)
     }
 
     /// Returns the number of open calls, each counted once for every account it is in.
     pub(super) fn len(&self) -> usize {
-        let accounts = |question: &Question| {
-            let mut groups: Vec<_> = question.taking().map(|need| need.group).collect();
-            groups.dedup();
-            groups.len()
-        };
-        let calls = |open: &Open| match open {
-            Open::Reserved(reserved) => reserved.calls * accounts(&reserved.question),
-            Open::Local { questions, .. } => questions.iter().map(accounts).sum(),
-        };
-        self.0.values().map(calls).sum()
+        self.0.values().map(|reserved| reserved.calls * reserved.question.accounts()).sum()
     }
 }

@@ -1,15 +1,20 @@
 //! Decisions while the server is away.
 
-use std::sync::Arc;
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex},
+};
 
-use super::question::RuleNeed;
+use super::{
+    question::{Decided, Question, RuleNeed},
+    shared::lock,
+};
 use crate::{
-    Limit, Reason,
-    account_table::AccountTable,
-    accounts::{Accounts, Decision, DecisionRequest, Standing},
-    blocked::Blocked,
-    counter::{DecisionTime, Level},
-    rules::{Group, PlanRules},
+    Limit, Reason, Settlement,
+    account_ref::AccountRef,
+    accounts::{Decision, DecisionRequest, Standing},
+    counter::{Counter, DecisionTime, Wait},
+    hold::{Hold, Holds},
 };
 
 /// Policy of a limit while its accounts in Redis cannot be reached.
@@ -52,11 +57,29 @@ pub(super) fn default_policy(limit: &Limit) -> OutagePolicy {
     }
 }
 
-/// Accounts of this process, for the time of an outage.
+/// Counters of this process, which stand for those of the server during an outage, and what calls hold of them.
 #[derive(Debug)]
 pub(super) struct LocalShare {
-    pub(super) table: AccountTable,
-    pub(super) instances: u32,
+    instances: u32,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Counters by account and number.
+    counters: HashMap<(AccountRef, u32), Counter>,
+    /// Time at which blank counters were last forgotten, in nanoseconds since 1970.
+    swept: u64,
+    /// Calls that were granted in an outage, by the numbers of their reservations.
+    open: HashMap<u64, Granted>,
+}
+
+/// A call that was granted in an outage.
+#[derive(Debug)]
+struct Granted {
+    questions: Vec<Question>,
+    /// What it holds of the counters of this process.
+    holds: Holds,
 }
 
 /// Way in which a call was decided.
@@ -67,66 +90,103 @@ pub(super) enum Outcome {
     Local,
 }
 
+/// Number of counters, beyond which further accounts share one for each limit.
+const COUNTERS: usize = 100_000;
+/// Time between two searches for blank counters, in nanoseconds.
+const SWEEP: u64 = 1_000_000_000;
+
 impl LocalShare {
-    /// Decides by the limits' policies, and takes local shares. In place of an account of the table, the decision names the
-    /// one in Redis that it stands for.
+    pub(super) fn new(instances: u32) -> Self {
+        Self { instances, state: Mutex::default() }
+    }
+
+    /// Decides by the limits' policies. A call that is granted takes local shares, as the reservation of this number.
     pub(super) fn decide(
         &self,
-        needs: &[&RuleNeed],
+        questions: Vec<Question>,
+        number: u64,
         request: &DecisionRequest<'_>,
         decision: &mut Decision,
         policy: &dyn Fn(&Limit) -> OutagePolicy,
     ) -> Outcome {
-        let refuses = |limit: &Limit| policy(limit) == OutagePolicy::Refuse;
-        let is_counted = request.standing != Standing::Regardless;
-        if is_counted && needs.iter().any(|need| need.need.or(need.take).is_some() && refuses(&need.rule.limit)) {
+        let needs = || questions.iter().flat_map(|question| &question.rules);
+        let is = |need: &RuleNeed, wanted| policy(&need.rule.limit) == wanted;
+        let is_counted =
+            |need: &RuleNeed| need.need.or(need.take).is_some() && request.standing != Standing::Regardless;
+        if needs().any(|need| is_counted(need) && is(need, OutagePolicy::Refuse)) {
             decision.refused = Some(Reason::Unavailable);
             return Outcome::Refused;
         }
-        let shared = |limit: &Limit| policy(limit) == OutagePolicy::LocalShare;
-        let plan = Arc::new(confined(request.plan, shared));
-        let per_mille = (request.at.per_mille / self.instances).max(1);
-        let request = DecisionRequest { plan: &plan, at: DecisionTime { per_mille, ..request.at }, ..*request };
-        let mut local = Decision::new(&request);
-        self.table.try_decide(&request, &mut local);
-        decision.blocked = local.blocked.and_then(|blocked| renamed(needs, &plan, &blocked));
-        decision.statuses.levels = levels(decision.statuses.plan(), &plan, &local);
-        decision.held.holds = std::mem::take(&mut local.held.holds);
-        match (decision.blocked, needs.iter().any(|need| shared(&need.rule.limit))) {
-            (None, false) => Outcome::Allowed,
-            _ => Outcome::Local,
+        let Some(first) = questions.first() else { return Outcome::Allowed };
+        let rules: Vec<_> = needs().filter(|need| is(need, OutagePolicy::LocalShare)).cloned().collect();
+        let outcome = if rules.is_empty() { Outcome::Allowed } else { Outcome::Local };
+        let local = Question { rules, tag: Arc::clone(&first.tag), per_mille: first.per_mille, lease: None };
+        let at = DecisionTime { per_mille: (request.at.per_mille / self.instances).max(1), ..request.at };
+        let mut state = lock(&self.state);
+        let (decided, holds) = state.answer(&local, at);
+        local.set_levels(request.plan, &decided, &mut decision.statuses.levels);
+        decision.blocked = local.obstacle(&decided, at);
+        if decided.taken {
+            decision.held.holds.extend(questions.iter().flat_map(|question| question.holds(number)));
         }
+        if !decision.held.holds.is_empty() {
+            state.open.insert(number, Granted { questions, holds });
+        }
+        outcome
+    }
+
+    /// Settles what a call holds that was granted in an outage. Returns what it asked for; `None` if there is no such call.
+    pub(super) fn settle(&self, number: u64, settlement: &Settlement, now: u64) -> Option<Vec<Question>> {
+        let mut state = lock(&self.state);
+        let Granted { questions, holds } = state.open.remove(&number)?;
+        for Hold { account_ref, counter, kind, amount, mark } in holds {
+            if let Some(counter) = state.counters.get_mut(&(account_ref, counter)) {
+                counter.settle(mark, amount, settlement.amount(kind, amount), now, &[]);
+            }
+        }
+        Some(questions)
+    }
+
+    /// Returns the number of open calls, each counted once for every account it is in.
+    pub(super) fn open(&self) -> usize {
+        lock(&self.state).open.values().flat_map(|granted| &granted.questions).map(Question::accounts).sum()
     }
 }
 
-/// Returns a plan with the same groups, of the rules whose limits are kept.
-fn confined(plan: &PlanRules, keeps: impl Fn(&Limit) -> bool) -> PlanRules {
-    let mut first = 0;
-    let confined = |group: &Group| {
-        let mut group = group.clone();
-        group.rules.retain(|rule| keeps(&rule.limit));
-        group.first = first;
-        first += group.rules.len();
-        group
-    };
-    let groups = plan.groups.iter().map(confined).collect();
-    PlanRules { name: Arc::clone(&plan.name), weight: plan.weight, groups, priced: plan.priced }
-}
+impl State {
+    /// Takes what a call needs, or nothing, as the server does. Returns what it holds then.
+    fn answer(&mut self, question: &Question, at: DecisionTime) -> (Decided, Holds) {
+        let places: Vec<_> = question.rules.iter().map(|need| self.advance(need, at)).collect();
+        let mut rules = Vec::with_capacity(places.len());
+        for (need, place) in question.rules.iter().zip(&places) {
+            let counter = &self.counters[place];
+            let has_room = need.need.is_none_or(|n| counter.wait(&need.rule, n, at) == Wait::Not);
+            rules.push((has_room, counter.state.clone()));
+        }
+        let (taken, mut holds) = (rules.iter().all(|(has_room, _)| *has_room), Holds::new());
+        for ((need, place), (_, state)) in question.rules.iter().zip(places).zip(&mut rules) {
+            if let (Some(amount), Some(counter)) = (need.take.filter(|_| taken), self.counters.get_mut(&place)) {
+                let (mark, kind) = (counter.take(amount), need.rule.kind);
+                holds.push(Hold { account_ref: place.0, counter: place.1, kind, amount, mark });
+                *state = counter.state.clone();
+            }
+        }
+        (Decided { taken, now: at.now, born: 0, rules, leased: Vec::new() }, holds)
+    }
 
-/// Returns an obstacle of a confined plan as one of the whole plan.
-fn renamed(needs: &[&RuleNeed], plan: &PlanRules, blocked: &Blocked) -> Option<Blocked> {
-    let rule = blocked.rule.map(|rule| plan.groups[usize::from(blocked.group)].rules[usize::from(rule)].id);
-    let of_group = |counter: Option<u32>| {
-        needs.iter().find(|need| need.group == blocked.group && counter.is_none_or(|id| need.rule.id == id))
-    };
-    let need = of_group(rule)?;
-    Some(Blocked { account_ref: Some(need.account_ref), rule: rule.map(|_| need.position), ..*blocked })
-}
-
-/// Returns the levels of all rules of a plan, of which a part was decided.
-fn levels(plan: &PlanRules, confined: &PlanRules, local: &Decision) -> crate::counter::Levels {
-    let mut decided = confined.rules().zip(&local.statuses.levels).peekable();
-    let level = |id: u32| decided.next_if(|(rule, _)| rule.id == id).map_or(Level::Unused, |(_, level)| *level);
-    let mut level = level;
-    plan.rules().map(|rule| level(rule.id)).collect()
+    /// Advances the counter of a need to the present. Returns its place.
+    fn advance(&mut self, need: &RuleNeed, at: DecisionTime) -> (AccountRef, u32) {
+        let mut place = (need.account_ref, need.rule.id);
+        if self.counters.len() >= COUNTERS && !self.counters.contains_key(&place) {
+            if at.now >= self.swept.saturating_add(SWEEP) {
+                self.swept = at.now;
+                self.counters.retain(|_, counter| !counter.is_blank(at.now));
+            }
+            if self.counters.len() >= COUNTERS {
+                place.0 = AccountRef::from_hash(0);
+            }
+        }
+        self.counters.entry(place).or_insert_with(|| Counter::new(&need.rule, at)).advance(&need.rule, at);
+        place
+    }
 }

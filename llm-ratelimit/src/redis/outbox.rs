@@ -9,9 +9,9 @@ use llm_redis::{Error, ErrorKind, Request, ScriptCall, Value};
 use tokio::time::{Instant, interval_at, sleep};
 
 use super::{
-    chunks::Times,
+    chunks::{Chunk, Times},
     layout::{self, Tag},
-    open::Settle,
+    open::Reserved,
     question::{KEPT, Mode, RuleNeed},
     scripts::{IMPORT, RENEW, SETTLE, bytes, double},
     shared::{Shared, lock, micros},
@@ -26,9 +26,11 @@ use crate::{
 #[derive(Debug)]
 pub(super) enum Job {
     /// Turns a reservation into what was used.
-    Settle(Settle),
+    Settle(Reserved),
+    /// Gives back what ended calls of a reservation did not use.
+    GiveBack(Reserved),
     /// Counts a call that was granted while the server was away, by a question that takes nothing.
-    Charge(Settle),
+    Charge(Reserved),
     /// Reports what was used of the chunks of an account, and changes their size.
     Lease(AccountRef),
 }
@@ -53,7 +55,7 @@ pub(super) async fn renew(shared: Weak<Shared>, lease: Duration) {
         let Some(shared) = shared.upgrade() else { return };
         shared.report_all();
         let partial = lock(&shared.open).partial();
-        partial.into_iter().for_each(|settle| shared.push(Job::Settle(settle)));
+        partial.into_iter().for_each(|reserved| shared.push(Job::GiveBack(reserved)));
         shared.renew().await;
     }
 }
@@ -106,9 +108,9 @@ impl Shared {
 
     /// Reports about the chunks of an account, unless a report is on its way.
     pub(super) fn report(self: &Arc<Self>, account_ref: AccountRef) {
-        let begins = lock(&self.chunks).begin(account_ref);
+        let begins = lock(&self.chunks).with(account_ref, |chunk| !std::mem::replace(&mut chunk.is_reporting, true));
         if begins && !self.try_push(Job::Lease(account_ref)) {
-            lock(&self.chunks).give_up(account_ref);
+            lock(&self.chunks).with(account_ref, Chunk::give_up);
         }
     }
 
@@ -131,43 +133,46 @@ impl Shared {
     }
 
     fn set_settling(&self, job: &Job, is_settling: bool) {
-        if let Job::Settle(settle) = job
-            && let Some(need) = settle.question.rules.first()
+        if let Job::Settle(Reserved { question, .. }) | Job::GiveBack(Reserved { question, .. }) = job
+            && let Some(need) = question.rules.first()
         {
-            lock(&self.chunks).set_settling(need.account_ref, is_settling);
+            lock(&self.chunks).with(need.account_ref, |chunk| match is_settling {
+                true => chunk.settling += 1,
+                false => chunk.settling = chunk.settling.saturating_sub(1),
+            });
         }
     }
 
     async fn run(self: &Arc<Self>, job: &Job) -> Settled {
-        let settle = match job {
+        let reserved = match job {
             Job::Lease(account_ref) => return self.lease(*account_ref).await,
-            Job::Settle(settle) | Job::Charge(settle) => settle,
+            Job::Settle(reserved) | Job::GiveBack(reserved) | Job::Charge(reserved) => reserved,
         };
-        let is_charge = matches!(job, Job::Charge(_));
-        let mut settled = self.settle(settle, is_charge).await.unwrap_or_else(|error| {
+        let mut settled = self.settle(job, reserved).await.unwrap_or_else(|error| {
             tracing::warn!(%error, "a settlement was given up, and what it would give back counts as spent");
             self.count_dropped();
             Settled::default()
         });
-        let accounts = settle.question.rules.iter().map(|need| need.account_ref);
-        settled.awaited = accounts.filter(|at| self.is_awaited(*at)).collect();
-        settled.awaited.dedup();
+        settled.awaited = self.awaited(reserved.question.rules.iter());
         settled
     }
 
     /// Settles a reservation. One that is charged begins with nothing reserved, so that all of it is beyond its reservation.
-    async fn settle(&self, settle: &Settle, is_charge: bool) -> Result<Settled, Error> {
-        let (mut pause, mut is_reserved) = (Pause(FIRST_PAUSE), !is_charge);
+    async fn settle(&self, job: &Job, reserved: &Reserved) -> Result<Settled, Error> {
+        let (mut pause, mut is_reserved) = (Pause(FIRST_PAUSE), !matches!(job, Job::Charge(_)));
         while !is_reserved {
-            match self.in_turn(self.ask(&settle.question, Mode::Force, settle.number)).await {
+            match self.in_turn(self.ask(&reserved.question, Mode::Force, reserved.number)).await {
                 Ok(_) => is_reserved = true,
                 Err(error) => pause.after(error, self).await?,
             }
         }
-        let request = Request::from(self.settlement(settle));
+        let request = Request::from(match job {
+            Job::GiveBack(_) => self.settlement(reserved, double(reserved.partial), reserved.remaining()),
+            _ => self.settlement(reserved, f64::INFINITY, reserved.used.iter().copied()),
+        });
         loop {
             match self.in_turn(self.redis.run_with_timeout(ATTEMPT, request.clone())).await {
-                Ok(reply) => return consequences(reply, &settle.question.rules),
+                Ok(reply) => return consequences(reply, &reserved.question.rules),
                 Err(error) => pause.after(error, self).await?,
             }
         }
@@ -180,14 +185,13 @@ impl Shared {
         request.await
     }
 
-    fn settlement(&self, settle: &Settle) -> ScriptCall {
-        let Settle { number, question, used, partial, shares } = settle;
-        let number = self.id(*number);
-        let partial = partial.map_or(f64::INFINITY, double);
-        let head = bytes(&[double(self.exact().map(|now| now / 1_000)), partial]);
-        let call = SETTLE.with_keys(&question.tag.keys()).arg(&number[..]).arg(&shares[..]).arg(head);
-        let used = question.rules.iter().zip(used).filter(|(need, _)| need.take.is_some());
-        used.fold(call, |call, (need, used)| call.arg(&*need.field).arg((*used).min(layout::MOST)))
+    /// Encodes a settlement by its number, which is that of a partial one or infinity.
+    fn settlement(&self, reserved: &Reserved, number: f64, amounts: impl Iterator<Item = u64>) -> ScriptCall {
+        let Reserved { question, shares, .. } = reserved;
+        let (id, head) = (self.id(reserved.number), bytes(&[double(self.exact().map(|now| now / 1_000)), number]));
+        let call = SETTLE.with_keys(&question.tag.keys()).arg(&id[..]).arg(&shares[..]).arg(head);
+        let amounts = question.rules.iter().zip(amounts).filter(|(need, _)| need.take.is_some());
+        amounts.fold(call, |call, (need, amount)| call.arg(&*need.field).arg(amount.min(layout::MOST)))
     }
 
     /// Sends the request for the next lease of an account until the server has acknowledged it.
@@ -202,8 +206,8 @@ impl Shared {
                 let Some((sent, before)) = chunks.request(account_ref, number, times, sizes, |n| self.id(n)) else {
                     return Settled::default();
                 };
-                if let (Some(number), Some(before)) = (sent.before, before) {
-                    lock(&self.open).add(number, super::open::Open::Reserved(before));
+                if let Some(before) = before {
+                    lock(&self.open).add(before);
                 }
                 sent
             };
@@ -211,13 +215,11 @@ impl Shared {
                 Ok(decided) => {
                     let goes_on = lock(&self.chunks).reply(account_ref, &decided, times.local.saturating_add(lease));
                     let ended = sent.before.and_then(|number| lock(&self.open).confirm(number));
-                    if let Some(settle) = ended {
-                        self.push(Job::Settle(settle));
+                    if let Some(reserved) = ended {
+                        self.push(Job::Settle(reserved));
                     }
-                    let mut settled = Settled::default();
-                    if lock(&self.chunks).is_awaited(account_ref) {
-                        settled.awaited.push(account_ref);
-                    }
+                    let awaited = self.awaited(sent.question.rules.iter());
+                    let settled = Settled { awaited, ..Settled::default() };
                     if !goes_on {
                         return settled;
                     }
@@ -227,9 +229,9 @@ impl Shared {
                 Err(error) => error,
             };
             tracing::debug!(%error, "chunks cannot be leased");
-            lock(&self.chunks).fail(account_ref, error.clone());
+            lock(&self.chunks).with(account_ref, |chunk| chunk.fail(&error));
             if pause.after(error, self).await.is_err() {
-                lock(&self.chunks).give_up(account_ref);
+                lock(&self.chunks).with(account_ref, Chunk::give_up);
                 return Settled::default();
             }
         }

@@ -14,6 +14,7 @@ use crate::{
     accounts::{DecisionRequest, Standing},
     blocked::Blocked,
     counter::{Counter, DecisionTime, Level, Levels, State, Wait},
+    hold::Hold,
     kind::Kind,
     quota::{Span, scaled},
     rules::{Group, PlanRules, Rule},
@@ -175,9 +176,27 @@ impl Question {
         (!question.rules.is_empty()).then_some(question)
     }
 
+    /// Returns the number of accounts of which it takes something.
+    pub(super) fn accounts(&self) -> usize {
+        let mut groups: Vec<_> = self.taking().map(|need| need.group).collect();
+        groups.dedup();
+        groups.len()
+    }
+
     /// Returns the needs that take something.
     pub(super) fn taking(&self) -> impl Iterator<Item = &RuleNeed> {
         self.rules.iter().filter(|need| need.take.is_some())
+    }
+
+    /// Returns what a granted call holds by the reservation of this number.
+    pub(super) fn holds(&self, number: u64) -> impl Iterator<Item = Hold> {
+        self.taking().map(move |need| Hold {
+            account_ref: need.account_ref,
+            counter: need.rule.id,
+            kind: need.rule.kind,
+            amount: need.take.unwrap_or(0),
+            mark: number.into(),
+        })
     }
 
     /// Encodes it for the server's script.

@@ -1,7 +1,6 @@
 //! State that the accounts and their tasks share.
 
 use std::{
-    collections::HashMap,
     fmt,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak,
@@ -14,10 +13,10 @@ use std::{
 };
 
 use llm_redis::{Error, Redis, ScriptCall, Subscription};
+use smallvec::SmallVec;
 use tokio::{
     runtime::Handle,
     sync::{Semaphore, watch},
-    task::AbortHandle,
     time::Instant,
 };
 
@@ -27,7 +26,7 @@ use super::{
     marks::Marks,
     open::OpenReservations,
     outbox::TURNS,
-    question::{Answer, AskedAt, Decided, Mode, Question},
+    question::{Answer, AskedAt, Decided, Mode, Question, RuleNeed},
     settings::Settings,
 };
 use crate::{
@@ -52,7 +51,6 @@ pub(super) struct Shared {
     process: u64,
     next: AtomicU64,
     pub(super) open: Mutex<OpenReservations>,
-    waiting: Mutex<HashMap<AccountRef, Room>>,
     pub(super) chunks: Mutex<Chunks>,
     pub(super) marks: Mutex<Marks>,
     /// A time that never goes back, so that no chunk outlives its lease.
@@ -77,16 +75,6 @@ pub(super) struct Counts {
 /// A decision that is being made, and may open a reservation until it is dropped.
 pub(super) struct Deciding<'a>(&'a Shared);
 
-/// An account that had no room.
-#[derive(Debug)]
-struct Room {
-    tag: Arc<Tag>,
-    /// The task that listens for room, if calls wait.
-    listens: Option<AbortHandle>,
-}
-
-/// Number of accounts without room that are remembered, beside those for which calls wait.
-const REMEMBERED: usize = 10_000;
 /// Number of times that a question is sent whose time was wrong: the first reply says the server's.
 const TIMES: usize = 4;
 /// Time between two warnings that the server refuses, in nanoseconds.
@@ -95,7 +83,7 @@ const WARNED_EACH: u64 = 60_000_000_000;
 impl Shared {
     pub(super) fn new(redis: Redis, settings: Settings, runtime: Handle) -> Self {
         use std::hash::{BuildHasher, Hasher, RandomState};
-        let (counts, ends_at, listener, open, waiting, chunks, marks) = Default::default();
+        let (counts, ends_at, listener, open, chunks, marks) = Default::default();
         Self {
             redis,
             settings,
@@ -109,7 +97,6 @@ impl Shared {
             process: RandomState::new().build_hasher().finish(),
             next: AtomicU64::new(1),
             open,
-            waiting,
             chunks,
             marks,
             clock: Time::forward(),
@@ -224,33 +211,38 @@ impl Shared {
         deciding + lock(&self.chunks).open() + lock(&self.open).len() + self.pending()
     }
 
-    pub(super) fn is_awaited(&self, account_ref: AccountRef) -> bool {
-        lock(&self.waiting).get(&account_ref).is_some_and(|room| room.listens.is_some())
+    /// Returns the tag of an account, which is that of a tenant if it counts by tenant.
+    pub(super) fn tag(&self, tenant: Option<&str>, account: &str) -> Tag {
+        let key_space = self.redis.key_space();
+        match tenant {
+            _ if self.settings.has_one_tag => Tag::of_shared(key_space, ""),
+            Some(tenant) => Tag::of_tenant(key_space, tenant),
+            None => Tag::of_shared(key_space, account),
+        }
     }
 
-    /// Remembers the tag of an account without room, for which a call may wait.
-    pub(super) fn remember(&self, account_ref: AccountRef, tag: &Arc<Tag>) {
-        let mut waiting = lock(&self.waiting);
-        if waiting.len() > REMEMBERED {
-            waiting.retain(|_, room| room.listens.is_some());
-        }
-        waiting.entry(account_ref).or_insert_with(|| Room { tag: Arc::clone(tag), listens: None });
+    pub(super) fn is_awaited(&self, account_ref: AccountRef) -> bool {
+        lock(&self.chunks).with(account_ref, |chunk| chunk.is_awaited)
+    }
+
+    /// Returns the accounts among those of some needs for which calls wait.
+    pub(super) fn awaited<'a>(&self, needs: impl Iterator<Item = &'a RuleNeed>) -> SmallVec<[AccountRef; 2]> {
+        let mut awaited: SmallVec<_> = needs.map(|need| need.account_ref).filter(|at| self.is_awaited(*at)).collect();
+        awaited.dedup();
+        awaited
     }
 
     /// Begins or ends to listen for room in an account.
-    pub(super) fn set_awaited(self: &Arc<Self>, account_ref: AccountRef, awaited: bool) {
-        lock(&self.chunks).set_awaited(account_ref, awaited);
-        let mut waiting = lock(&self.waiting);
-        if !awaited {
-            if let Some(Room { listens: Some(listens), .. }) = waiting.remove(&account_ref) {
-                listens.abort();
+    pub(super) fn set_awaited(self: &Arc<Self>, account_ref: AccountRef, is_awaited: bool) {
+        lock(&self.chunks).with(account_ref, |chunk| {
+            chunk.is_awaited = is_awaited;
+            // Without a subscription, the first of those that wait asks every second.
+            let room = is_awaited.then(|| self.redis.subscribe(&chunk.tag.channel).ok()).flatten();
+            let listen = |room| self.runtime.spawn(listen(Arc::downgrade(self), account_ref, room)).abort_handle();
+            if let Some(before) = std::mem::replace(&mut chunk.listens, room.map(listen)) {
+                before.abort();
             }
-            return;
-        }
-        let Some(room) = waiting.get_mut(&account_ref) else { return };
-        // Without a subscription, the first of those that wait asks every second.
-        let Ok(subscription) = self.redis.subscribe(&room.tag.channel) else { return };
-        room.listens = Some(self.runtime.spawn(listen(Arc::downgrade(self), account_ref, subscription)).abort_handle());
+        });
     }
 }
 
@@ -267,7 +259,7 @@ impl Drop for Deciding<'_> {
 async fn listen(shared: Weak<Shared>, account_ref: AccountRef, mut room: Subscription) {
     while room.next().await.is_some() {
         let Some(shared) = shared.upgrade() else { return };
-        lock(&shared.chunks).forget_refusal(account_ref);
+        lock(&shared.chunks).with(account_ref, |chunk| chunk.refused_until = 0);
         shared.tell(Settled { awaited: [account_ref].into_iter().collect(), ..Settled::default() });
     }
 }

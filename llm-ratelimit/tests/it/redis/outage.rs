@@ -7,7 +7,8 @@ use std::{
 };
 
 use llm_ratelimit::{
-    Event, Limiter, OutagePolicy, Reason, RedisAccounts, RedisAccountsBuilder, Settlement, llm_redis::Redis,
+    Event, Limit, Limiter, OutagePolicy, Plans, Reason, RedisAccounts, RedisAccountsBuilder, Settlement,
+    llm_redis::Redis,
 };
 use llm_testkit::redis::RedisServer;
 
@@ -116,6 +117,28 @@ async fn outage_alerts_fire_once_when_charged() {
         settled(&limiter).await;
         assert_eq!(*events.lock().unwrap(), shares, "{policy:?}");
     }
+}
+
+#[tokio::test]
+async fn outage_call_counts_in_chunks_that_it_takes() {
+    let mut server = durable();
+    let limits = Plans::uniform(["100 requests/month"]).expect("it is a limit");
+    let plans = limits.limit("1000 tokens/month".parse::<Limit>().expect("it is a limit")).expect("it is new");
+    let open = async |server: &RedisServer| {
+        let accounts = impatient(server, Some(OutagePolicy::Allow), 100).lease(Duration::from_secs(3_600));
+        let accounts = accounts.open().await.expect("the server is there");
+        Limiter::builder(plans.clone()).redis(accounts).build().expect("the plans are right")
+    };
+    let limiter = open(&server).await;
+    // The chunk of the limit that all tenants share grows with these calls.
+    assert_eq!(granted(&limiter, 20).await, 20);
+    settled(&limiter).await;
+    server.kill();
+    assert_eq!(granted(&limiter, 4).await, 4);
+    server.restart();
+    assert_eq!(limiter.close().await, Ok(0));
+    let used: Vec<_> = open(&server).await.usage("a").await.iter().map(|status| status.used).collect();
+    assert_eq!(used, [24, 24]);
 }
 
 #[tokio::test]
