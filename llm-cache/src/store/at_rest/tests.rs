@@ -265,14 +265,29 @@ fn at_rest_reads_or_misses_other_versions() {
 fn at_rest_reads_handwritten_entries_of_versions() {
     let (codec, text) = (AtRest::new(None, None), format!("\"{}\"", "long ".repeat(400)));
     let name = codec.name(&key(1));
-    for flags in [0, 1, 8] {
-        assert_eq!(codec.read(&name, &handwritten(&name, flags, &text)).unwrap().text, text, "flags {flags}");
+    for (flags, level) in [(0, 0), (1, 1), (8, 1), (8, -1)] {
+        let read = codec.read(&name, &handwritten(&name, flags, level, &text)).unwrap();
+        assert_eq!(read.text, text, "flags {flags}, level {level}");
     }
-    assert_eq!(codec.read(&name, &handwritten(&name, 9, &text)).err(), Some(CorruptEntry::Damaged), "packed twice");
+    assert_eq!(codec.read(&name, &handwritten(&name, 9, 1, &text)).err(), Some(CorruptEntry::Damaged), "packed twice");
 }
 
-fn handwritten(name: &Name, flags: u8, text: &str) -> Vec<u8> {
-    let pack = |bytes: &[u8]| zstd::bulk::compress(bytes, 1).unwrap();
+/// Bodies of 1 to 4 KiB are packed without a Huffman code: their texts stand in the frame as they are.
+#[test]
+fn at_rest_packs_small_bodies_without_code() {
+    let codec = AtRest::new(None, None);
+    for (sentences, packed, legible) in [(10, false, true), (40, true, true), (400, true, false)] {
+        let text: String = (0..sentences).map(|n| format!("Sentence {} of the response. ", n * n)).collect();
+        let (name, bytes) = codec.write(&record(&key(1), &format!("\"{text}\""))).unwrap();
+        let plain = &text.as_bytes()[..text.find('.').unwrap()];
+        let shown = bytes.windows(plain.len()).any(|window| window == plain);
+        assert_eq!((bytes.len() < text.len(), shown), (packed, legible), "{sentences} sentences");
+        assert_eq!(codec.read(&name, &bytes).unwrap().text, format!("\"{text}\""));
+    }
+}
+
+fn handwritten(name: &Name, flags: u8, level: i32, text: &str) -> Vec<u8> {
+    let pack = |bytes: &[u8]| zstd::bulk::compress(bytes, level).unwrap();
     let head = br#"{"stored_at":5,"begun":4}"#;
     let body = [&[u8::try_from(head.len()).unwrap(), 0, 0, 0], head.as_slice(), text.as_bytes()].concat();
     let digest = name::digest(&key(1));
