@@ -57,7 +57,7 @@ pub struct KeySpace {
 #[derive(Clone)]
 pub struct HashTag {
     /// Part of a key before the name, with the colon.
-    start: Arc<str>,
+    start: Box<str>,
     key: [u8; 32],
     slot: u16,
 }
@@ -226,11 +226,13 @@ const DIGEST_DIGITS: usize = 32;
 
 /// Returns a keyed hash of parts and their boundaries.
 fn digest(key: &[u8; 32], parts: &[&[u8]]) -> blake3::Hash {
-    let mut hasher = blake3::Hasher::new_keyed(key);
+    // The parts are hashed in one piece, because an incremental hasher copies them in blocks.
+    let mut text = Vec::with_capacity(parts.iter().map(|part| size_of::<u64>() + part.len()).sum());
     for part in parts {
-        hasher.update(&(part.len() as u64).to_le_bytes()).update(part);
+        text.extend((part.len() as u64).to_le_bytes());
+        text.extend(*part);
     }
-    hasher.finalize()
+    blake3::keyed_hash(key, &text)
 }
 
 /// Returns the CRC-16/XMODEM, by which a Cluster assigns slots.
