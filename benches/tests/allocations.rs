@@ -60,7 +60,7 @@ fn miss_of_full_cache_allocates_within_bound() {
 /// Beside the vector that a client of Redis reads a value into.
 #[test]
 fn stored_value_decodes_with_few_allocations() {
-    const MOST: u64 = 17;
+    const MOST: u64 = 15;
     let remote = Remote::new();
     let value = remote.value();
     let decode = || response::<ChatResponse>(&value).expect("it is a response");

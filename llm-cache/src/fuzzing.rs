@@ -30,7 +30,7 @@ pub fn response<C: DeserializeOwned>(value: &Bytes) -> Option<C> {
     static CODEC: LazyLock<AtRest> = LazyLock::new(|| AtRest::new(None, None));
     let (name, sealed) = read_value(value)?;
     let record = CODEC.read(&name, sealed).ok()?;
-    serde_json::from_slice(&record.text).ok()
+    serde_json::from_str(str::from_utf8(&record.text).ok()?).ok()
 }
 
 /// Parses the bytes as the URL of a store.

@@ -90,8 +90,8 @@ impl Entries {
         directive: &Directive,
         mut found: List<Found<C>>,
     ) -> List<Found<C>> {
-        let remote: Vec<usize> = (0..keys.len()).filter(|at| !found[*at].is_served()).collect();
-        let wanted: Vec<Key> = remote.iter().map(|at| Key::clone(keys[*at])).collect();
+        let remote: List<usize> = (0..keys.len()).filter(|at| !found[*at].is_served()).collect();
+        let wanted: List<Key> = remote.iter().map(|at| Key::clone(keys[*at])).collect();
         let removals = self.store.removals();
         for (at, entry) in remote.into_iter().zip(self.fetch(&wanted).await) {
             let key = keys[at].borrowed();

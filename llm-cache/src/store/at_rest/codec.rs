@@ -39,11 +39,6 @@ impl AtRest {
         self.names.name(&key.partition(), &digest(key))
     }
 
-    /// Returns the name of a record's entry.
-    pub(crate) fn name_of(&self, record: &Record) -> Name {
-        self.names.name(&record.partition, &record.digest)
-    }
-
     /// Returns the first bytes of the names of a partition's entries.
     pub(crate) fn partition(&self, partition: &Partition) -> [u8; PARTITION_BYTES] {
         self.names.partition(partition)
@@ -65,7 +60,7 @@ impl AtRest {
             Some(keys) => Some(keys.key(&record.partition)?),
             None => None,
         };
-        let name = self.name_of(record);
+        let name = self.names.name(&record.partition, &record.digest);
         Some((name, self.framing.close(&name, &record.partition, &record.digest, &record.body()?, key.as_ref())?))
     }
 
@@ -75,9 +70,9 @@ impl AtRest {
         self.write(&Record::of(key, entry)?)
     }
 
-    /// Decodes the bytes that are stored under a name.
+    /// Decodes the bytes that are stored under a name. The check in the frame covers the name, so that an entry under
+    /// another name is damaged.
     pub(crate) fn read(&self, name: &Name, bytes: &[u8]) -> Result<Record, CorruptEntry> {
-        let record = Record::read(self.framing.open(name, bytes, self.keys.as_deref())?)?;
-        if self.name_of(&record) == *name { Ok(record) } else { Err(CorruptEntry::Damaged) }
+        Record::read(self.framing.open(name, bytes, self.keys.as_deref())?)
     }
 }

@@ -8,7 +8,10 @@
 //!
 //! The fields of the head keep their first names (`begun`, `weight`, `facts`), so that older files can be read.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::{
+    borrow::Cow,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use bytes::{Buf, Bytes};
 use llm_core::layer::Accounting;
@@ -43,21 +46,25 @@ pub(crate) struct Record {
 
 /// Head before the response's text, in JSON. Readers ignore unknown fields and use defaults for missing ones.
 #[derive(Serialize, Deserialize)]
-struct Head {
+struct Head<'a> {
     /// Nanoseconds since 1970, as all times in the head are.
     stored_at: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     fresh_until: Option<u64>,
     #[serde(rename = "begun")]
     started_at: u64,
-    #[serde(default)]
-    tags: Vec<String>,
+    #[serde(borrow, default)]
+    tags: Vec<TagText<'a>>,
     #[serde(rename = "weight", default, skip_serializing_if = "Option::is_none")]
     memory_size: Option<u32>,
     /// Accounting of the response, without origin, payment and savings of one call.
     #[serde(rename = "facts", default)]
     accounting: Accounting,
 }
+
+/// Text of a tag, borrowed from the head unless it has escapes.
+#[derive(Serialize, Deserialize)]
+struct TagText<'a>(#[serde(borrow)] Cow<'a, str>);
 
 /// Position of the head in the body.
 const HEAD_AT: usize = 4;
@@ -88,7 +95,7 @@ impl Record {
             stored_at: nanos(self.expiry.stored_at),
             fresh_until: self.expiry.fresh_until.map(nanos),
             started_at: self.provenance.started_at.nanos(),
-            tags: self.provenance.tags.iter().map(Tag::to_string).collect(),
+            tags: self.provenance.tags.iter().map(|tag| TagText(tag.to_string().into())).collect(),
             memory_size: self.memory_size,
             accounting: self.accounting.clone(),
         };
@@ -103,20 +110,15 @@ impl Record {
         let (&length, rest) = text.split_first_chunk::<HEAD_AT>().ok_or(CorruptEntry::Damaged)?;
         let length = usize::try_from(u32::from_le_bytes(length)).map_err(|_| CorruptEntry::Damaged)?;
         let head = rest.get(..length).ok_or(CorruptEntry::Damaged)?;
-        let head: Head = serde_json::from_slice(head).map_err(|_| CorruptEntry::Damaged)?;
+        // Text is checked once as a whole, which takes less time than to check each string in it.
+        let head = str::from_utf8(head).map_err(|_| CorruptEntry::Damaged)?;
+        let head: Head<'_> = serde_json::from_str(head).map_err(|_| CorruptEntry::Damaged)?;
+        let expiry = Expiry { stored_at: time(head.stored_at), fresh_until: head.fresh_until.map(time) };
+        let tags = head.tags.iter().map(|text| Tag::from_text(&text.0)).collect();
+        let provenance = Provenance { started_at: Timestamp::from_nanos(head.started_at), tags };
+        let Head { accounting, memory_size, .. } = head;
         text.advance(HEAD_AT + length);
-        Ok(Self {
-            partition,
-            digest,
-            accounting: head.accounting,
-            expiry: Expiry { stored_at: time(head.stored_at), fresh_until: head.fresh_until.map(time) },
-            provenance: Provenance {
-                started_at: Timestamp::from_nanos(head.started_at),
-                tags: head.tags.iter().map(|text| Tag::from_text(text)).collect(),
-            },
-            text,
-            memory_size: head.memory_size,
-        })
+        Ok(Self { partition, digest, accounting, expiry, provenance, text, memory_size })
     }
 }
 

@@ -128,9 +128,10 @@ impl Shared {
     /// Creates the ticket of a lease on the call for a request. The lease is not claimed yet and has no token. Calls of
     /// different priority have different leases.
     pub(super) fn ticket(&self, keys: &CallKeys, priority: Priority) -> Ticket {
-        let hash_tag = self.hash_tag(&self.codec.name(&keys.entry));
+        let entry = self.codec.name(&keys.entry);
+        let single_flight = if keys.single_flight == keys.entry { entry } else { self.codec.name(&keys.single_flight) };
+        let hash_tag = self.hash_tag(&entry);
         let class: &[u8] = if priority == Priority::Background { b"background" } else { b"interactive" };
-        let single_flight = self.codec.name(&keys.single_flight);
         Ticket {
             entry: hash_tag.key(ENTRY),
             lease: hash_tag.hashed_key("lease", &[single_flight.as_bytes(), class]),
