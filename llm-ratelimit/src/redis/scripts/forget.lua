@@ -7,7 +7,7 @@ local function account(name) return string.match(name, '^(.*),"') end
 local held = {}
 local fields = call('HGETALL', hash)
 for n = 1, #fields, 2 do
-  local r = sub(fields[n], 1, 1) == 'r' and of.reservation(sub(fields[n], 2))
+  local r = sub(fields[n], 1, 1) == 'r' and of.parse(sub(fields[n], 2), fields[n + 1])
   for _, hold in ipairs(r and r.holds or {}) do held[account(hold.name)] = true end
 end
 for _, name in ipairs(ARGV) do

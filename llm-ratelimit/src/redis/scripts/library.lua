@@ -24,13 +24,6 @@ local function changes(time)
   -- Returns true if no later version has changed the layout.
   function of.is_known(layout) return not layout or sub(layout, 1, 1) == '1' end
 
-  -- Returns the time at which the hash began; 0 if there is none.
-  function of.born(layout)
-    if not layout then return 0 end
-    local _, _, born = to_numbers('<ddd', layout, 2)
-    return born
-  end
-
   -- Notes a use, after which the keys live on for a time. Returns the time at which the hash began.
   function of.touch(layout, ttl)
     local lasts, born, rest = 0, time, ''
@@ -100,10 +93,9 @@ local function changes(time)
     return events
   end
 
-  -- Returns a reservation as a table, or nil if it has ended or there is none, and its text.
-  function of.reservation(id)
-    local text = id ~= '' and call('HGET', hash, 'r' .. id)
-    if not text or of.has_ended(text) then return nil, text end
+  -- Returns a reservation as a table, or nil if it has ended or there is none.
+  function of.parse(id, text)
+    if not text or of.has_ended(text) then return end
     local r = {id = id, state = sub(text, 1, 1), partial = to_numbers('<d', text, 2), holds = {}}
     local at, hold = 10
     while at <= #text do
@@ -111,44 +103,51 @@ local function changes(time)
       hold.name, hold.taken, hold.mark, hold.rate, at = to_numbers(HOLD, text, at)
       r.holds[#r.holds + 1] = hold
     end
-    return r, text
+    return r
   end
 
-  local function note(id, text, lasts)
-    call('HSET', hash, 'r' .. id, text)
+  function of.reservation(id) return of.parse(id, call('HGET', hash, 'r' .. id)) end
+
+  -- Writes the text of a reservation, and counters.
+  local function note(id, text, lasts, counters)
+    call('HSET', hash, 'r' .. id, text, unpack(counters))
     call('ZADD', ends, time + lasts, id)
   end
 
-  -- Writes a reservation that loses its slots, or is settled as it is, after a time.
-  function of.keep(r, lasts)
+  -- Writes a reservation that loses its slots, or is settled as it is, after a time, and counters.
+  function of.keep(r, lasts, counters)
     local text = r.state .. to_bytes('<d', r.partial)
     for _, hold in ipairs(r.holds) do
       text = text .. to_bytes(HOLD, #hold.name, hold.name, hold.taken, hold.mark, hold.rate)
     end
-    note(r.id, text, lasts)
+    note(r.id, text, lasts, counters)
   end
 
-  -- Remembers for a while that a reservation has ended, and for longer what its settlement reached.
-  function of.remember(id, events)
+  -- Remembers for a while that a reservation has ended, and for longer what its settlement reached. Writes counters, too.
+  function of.remember(id, events, counters)
     local text = #events > 0 and 'x' .. to_bytes('<d', 0) or 'x'
     for _, event in ipairs(events) do
       local name, from, to, debt, used, until_ = unpack(event)
       name = name .. to_bytes('<dd', used, until_)
       text = text .. to_bytes(HOLD, #name, name, from, to, debt)
     end
-    note(id, text, #events > 0 and of.UNSETTLED or of.REMEMBERED)
+    note(id, text, #events > 0 and of.UNSETTLED or of.REMEMBERED, counters)
   end
 
-  -- Calls `how` with each counter that a reservation holds something of, and writes the counters.
+  -- Calls `how` with each counter that a reservation holds something of. Returns their fields and values, to be written.
   function of.change(r, how)
-    for _, hold in ipairs(r.holds) do
-      local value = call('HGET', hash, hold.name)
-      local c = value and of.read(value)
+    local names, counters = {}, {}
+    for n, hold in ipairs(r.holds) do names[n] = hold.name end
+    local values = #names > 0 and call('HMGET', hash, unpack(names))
+    for n, hold in ipairs(r.holds) do
+      local c = values[n] and of.read(values[n])
       if c then
         how(c, hold, r)
-        call('HSET', hash, hold.name, of.write(c))
+        local last = #counters
+        counters[last + 1], counters[last + 2] = hold.name, of.write(c)
       end
     end
+    return counters
   end
 
   -- Gives back a part of an amount. In a bucket it is the part that has not drained yet.
@@ -211,24 +210,27 @@ local function changes(time)
     if c.kind == 'b' and hold.mark < 0 then of.cut(c, hold, nil, hold.taken) end
   end
 
-  -- Announces room to calls of other processes that wait for it.
-  function of.announce()
-    local waiting = call('HGET', hash, 'w')
+  -- Announces room to calls of other processes, if they wait for it by the field `w`.
+  function of.announce(waiting)
     if waiting and tonumber(waiting) > time then call('PUBLISH', KEYS[3], '') end
   end
 
   -- Ends leases, and reservations that have not been settled for long after it. Returns true if there are any.
   function of.sweep()
-    local ids = call('ZRANGEBYSCORE', ends, '-inf', time, 'LIMIT', 0, 100)
-    if #ids == 0 or not of.is_known(call('HGET', hash, '#')) then return false end
-    for _, id in ipairs(ids) do
-      local r = of.reservation(id)
+    local ids, fields = call('ZRANGEBYSCORE', ends, '-inf', time, 'LIMIT', 0, 100), {'#'}
+    if #ids == 0 then return false end
+    for n, id in ipairs(ids) do fields[n + 1] = 'r' .. id end
+    local texts = call('HMGET', hash, unpack(fields))
+    if not of.is_known(texts[1]) then return false end
+    for n, id in ipairs(ids) do
+      local r = of.parse(id, texts[n + 1])
       if r and r.state == 'l' then
-        of.change(r, end_lease)
+        local counters = of.change(r, end_lease)
         r.state = 'o'
-        of.keep(r, of.UNSETTLED)
+        of.keep(r, of.UNSETTLED, counters)
       else
-        if r then of.change(r, function(c, hold) of.settle(c, hold, r, hold.taken) end) end
+        local counters = r and of.change(r, function(c, hold) of.settle(c, hold, r, hold.taken) end) or {}
+        if #counters > 0 then call('HSET', hash, unpack(counters)) end
         call('HDEL', hash, 'r' .. id)
         call('ZREM', ends, id)
       end
@@ -254,9 +256,9 @@ local function changes(time)
     local was_leased = last and last.state == 'l'
     if last then
       for _, hold in ipairs(last.holds) do held[hold.name] = {taken = hold.taken, mark = hold.mark} end
-      of.change(last, function(c, hold, r) of.cut(c, hold, r, kept[hold.name] or hold.taken) end)
+      local counters = of.change(last, function(c, hold, r) of.cut(c, hold, r, kept[hold.name] or hold.taken) end)
       last.state = 'l'
-      if is_ended == 1 then of.remember(last.id, {}) else of.keep(last, lasts) end
+      if is_ended == 1 then of.remember(last.id, {}, counters) else of.keep(last, lasts, counters) end
     end
     return function(name, kind, take, need, free, end_)
       local before, in_use, goes_on = held[name], kind == 's' and kept[name] or 0, sure[name]
@@ -266,7 +268,7 @@ local function changes(time)
       if has_room and take > goes_on then
         amount = goes_on + min(take - goes_on, spare, max(need - goes_on, math.floor(spare / parts)))
       end
-      if before and amount + kept[name] - in_use < before.taken then of.announce() end
+      if before and amount + kept[name] - in_use < before.taken then of.announce(call('HGET', hash, 'w')) end
       return has_room, amount
     end
   end

@@ -2,21 +2,24 @@
 --
 -- Keys: hash, set. Arguments: lease, the time at which the process knows the hash to have begun, or 0, ids.
 local time, lease, known_born = now(), tonumber(ARGV[1]), tonumber(ARGV[2])
-local of, layout = changes(time), redis.call('HGET', KEYS[1], '#')
-if not of.is_known(layout) then return 0 end
-if known_born > 0 and known_born ~= of.born(layout) then return 5 end
+local of, fields, scores, status = changes(time), {'#'}, {}, 0
+for n = 3, #ARGV do fields[n - 1] = 'r' .. ARGV[n] end
+local texts = redis.call('HMGET', KEYS[1], unpack(fields))
+if not texts[1] then return 5 end
+if not of.is_known(texts[1]) then return 0 end
+if known_born > 0 and known_born ~= struct.unpack('<d', texts[1], 18) then return 5 end
 for n = 3, #ARGV do
-  local r, text = of.reservation(ARGV[n])
-  if not text then return 5 end
-  if r then
-    if r.state ~= 'l' then
-      of.change(r, function(c, hold) if c.kind == 's' then c.held = c.held + hold.taken end end)
-      r.state = 'l'
-      of.keep(r, lease)
-    else
-      redis.call('ZADD', KEYS[2], time + lease, ARGV[n])
-    end
+  local r = of.parse(ARGV[n], texts[n - 1])
+  if not texts[n - 1] then status = 5 end
+  if r and r.state == 'l' then
+    local last = #scores
+    scores[last + 1], scores[last + 2] = string.format('%d', time + lease), r.id
+  elseif r then
+    local counters = of.change(r, function(c, hold) if c.kind == 's' then c.held = c.held + hold.taken end end)
+    r.state = 'l'
+    of.keep(r, lease, counters)
   end
 end
+if #scores > 0 then redis.call('ZADD', KEYS[2], unpack(scores)) end
 of.sweep()
-return 0
+return status

@@ -9,10 +9,10 @@ local hash, id, shares = KEYS[1], ARGV[1], ARGV[2]
 local exact, number = struct.unpack('<dd', ARGV[3])
 local time = exact >= 0 and exact or now()
 local of, is_final = changes(time), number == math.huge
-local layout, known = unpack(redis.call('HMGET', hash, '#', 'r' .. id))
+local layout, known, waiting = unpack(redis.call('HMGET', hash, '#', 'r' .. id, 'w'))
 if not of.is_known(layout) then return {} end
 if of.has_ended(known) then return is_final and of.reached(known) or {} end
-local r = of.reservation(id)
+local r = of.parse(id, known)
 if not is_final and (not r or number <= r.partial) then return {} end
 of.sweep()
 local used, events = {}, {}
@@ -36,13 +36,13 @@ local function settle(c, hold)
   if to > 0 or debt > 0 then events[#events + 1] = {hold.name, from, to, debt, c.carried + c.spent, c.ends} end
 end
 
-if r then of.change(r, settle) end
+local counters = r and of.change(r, settle) or {}
 if is_final then
-  of.remember(id, events)
+  of.remember(id, events, counters)
 else
   r.partial = number
-  of.keep(r, of.UNSETTLED)
+  of.keep(r, of.UNSETTLED, counters)
 end
 if not r then of.touch(layout, of.UNSETTLED) end
-of.announce()
+of.announce(waiting)
 return events
