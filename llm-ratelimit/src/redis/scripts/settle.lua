@@ -9,12 +9,13 @@ local hash, id, shares = KEYS[1], ARGV[1], ARGV[2]
 local exact, number = struct.unpack('<dd', ARGV[3])
 local time = exact >= 0 and exact or now()
 local of, is_final = changes(time), number == math.huge
+-- Before it is read, because its own lease may be among those that end.
+of.sweep()
 local layout, known, waiting = unpack(redis.call('HMGET', hash, '#', 'r' .. id, 'w'))
 if not of.is_known(layout) then return {} end
 if of.has_ended(known) then return is_final and of.reached(known) or {} end
 local r = of.parse(id, known)
 if not is_final and (not r or number <= r.partial) then return {} end
-of.sweep()
 local used, events = {}, {}
 for n = 4, #ARGV, 2 do used[ARGV[n]] = tonumber(ARGV[n + 1]) end
 

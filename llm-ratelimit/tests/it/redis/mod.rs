@@ -12,6 +12,7 @@ mod cluster;
 mod cost;
 mod deploys;
 mod durability;
+mod lease_expiry;
 mod limits;
 mod loss;
 #[cfg(feature = "metrics")]
