@@ -1,4 +1,4 @@
-//! Cost of a request's affinity, beside hashing its beginning.
+//! Measures the time to compute a request's affinity, compared with hashing the beginning of the same request.
 
 use std::{hash::BuildHasher, hint::black_box};
 
@@ -10,7 +10,7 @@ use serde_json::json;
 
 criterion_group!(name = benches; config = crate::short(); targets = affinity);
 
-/// Bytes of a request that are hashed, at most.
+/// Largest number of bytes of a request that the affinity hashes.
 const HASHED: usize = 4_096;
 
 fn affinity(c: &mut Criterion) {

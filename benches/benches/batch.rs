@@ -1,4 +1,4 @@
-//! Cost of a call through micro-batches, beside one that is sent on its own.
+//! Measures a call through micro-batches, compared with a call that is sent on its own.
 
 use std::hint::black_box;
 
@@ -23,7 +23,8 @@ fn call(number: usize) -> Call<EmbedRequest> {
     Call::new("acme", EmbedRequest::new("text-embedding-3-small", [format!("a text of some words, number {number}")]))
 }
 
-/// A vendor whose requests are in flight until the callers were polled once.
+/// Creates a vendor that responds only after one turn of the scheduler, so that calls that were polled meanwhile gather
+/// in a batch.
 fn soon() -> impl LlmService<EmbedRequest> + Sync {
     let vendor = AtOnce::saying("");
     service_fn(move |call| {
@@ -55,7 +56,7 @@ fn gathered(c: &mut Criterion) {
         let mut group = c.benchmark_group(format!("embeddings of {callers} callers"));
         group.throughput(Throughput::Elements(callers as u64));
         let calls = || (0..callers).map(call).collect::<Vec<_>>();
-        // The first call goes alone, and the others fill a batch.
+        // The first call goes alone. The others fill one batch.
         let batch = BatchLayer::new(BatchLimits::of_items(callers - 1)).layer(soon());
         group.bench_function("micro-batched", |b| {
             let all = |calls: Vec<_>| {
@@ -76,7 +77,8 @@ fn gathered(c: &mut Criterion) {
     }
 }
 
-/// Sends a thousand embeddings of 64 callers to a vendor's server on loopback, each caller one after the other.
+/// Measures a thousand embeddings over HTTP to a vendor on loopback. 64 callers run at once, and each sends its calls
+/// one after the other.
 fn over_http(c: &mut Criterion) {
     const CALLERS: usize = 64;
     const CALLS: usize = 1_000;
@@ -109,7 +111,8 @@ fn over_http(c: &mut Criterion) {
     group.finish();
 }
 
-/// Answers every item of a packed request by a text, and a lone prompt, too.
+/// Returns the text of a response to a packed request, with an answer for every item. A request that is not packed has
+/// no items, and gets an empty list.
 fn answers(request: &ChatRequest) -> String {
     let text = request.messages.last().map(|message| match &message.parts[..] {
         [Part::Text { text, .. }] => &**text,
@@ -124,7 +127,7 @@ fn answers(request: &ChatRequest) -> String {
     format!("{{\"answers\":[{}]}}", items.map(answer).collect::<Vec<_>>().join(","))
 }
 
-/// Sends 64 prompts in packs of sixteen, and one by one, to a vendor that only writes its response.
+/// Measures 64 prompts in packs of sixteen, and one by one. The vendor only encodes its response.
 fn packed(c: &mut Criterion) {
     const PROMPTS: usize = 64;
 

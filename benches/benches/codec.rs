@@ -1,4 +1,4 @@
-//! Cost of the protocols, beside `serde_json` on the same bytes.
+//! Measures the vendor protocols' codecs, compared with `serde_json` on the same bytes.
 
 use std::hint::black_box;
 
@@ -15,7 +15,7 @@ use serde_json::Value;
 
 criterion_group!(name = benches; config = crate::short(); targets = codec);
 
-/// How many events are read at a time, so that the clock does not count.
+/// Number of events decoded in one measured step, so that the time of reading the clock does not count.
 const EVENTS: usize = 64;
 
 fn codec(c: &mut Criterion) {

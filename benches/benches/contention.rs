@@ -1,4 +1,4 @@
-//! What does a hit cost when many tasks ask at once?
+//! Measures a cache hit in memory while many tasks ask for one key at once.
 
 use std::{
     hint::black_box,
@@ -40,7 +40,8 @@ fn contention(c: &mut Criterion) {
     group.finish();
 }
 
-/// Does something `times` in all, in so many tasks that yield now and then; gives the time from the first to the last.
+/// Runs functions made by `make` `times` times in total, shared among `tasks` tasks that yield after each 32 runs.
+/// Returns the time from the start of the first task to the end of the last.
 #[expect(clippy::disallowed_methods, reason = "a bench measures the wall")]
 async fn together<F: FnMut() + Send + 'static>(tasks: u64, times: u64, make: impl Fn() -> F) -> Duration {
     let mut set = JoinSet::new();

@@ -1,4 +1,4 @@
-//! What does a request cost of whose items most are known?
+//! Measures a request to embed many texts, most of which are in the cache.
 
 use std::{hint::black_box, sync::Arc};
 

@@ -1,4 +1,5 @@
-//! Cost of a decision over Redis beside an empty script, and of one from a chunk beside memory.
+//! Measures a decision of a limiter in Redis, compared with an empty script, and a decision from a chunk, compared with
+//! a limiter in memory.
 
 use std::time::Instant;
 
@@ -7,7 +8,7 @@ use criterion::{Criterion, Throughput, criterion_group};
 
 criterion_group!(name = benches; config = crate::short(); targets = decide, chunks);
 
-/// Calls of a row from chunks: a lease serves many of them.
+/// Number of calls in a measured row of calls from chunks. It is large because one lease of a chunk serves many calls.
 const CALLS: usize = 1_000;
 
 fn decide(c: &mut Criterion) {
@@ -42,7 +43,8 @@ fn chunks(c: &mut Criterion) {
     println!("limits from chunks: a call takes {:.2} times one in memory", chunks / memory);
 }
 
-/// Returns the median times in seconds. They are taken in turn, so that a busy machine hinders all alike.
+/// Returns the median time of each action, in seconds. The actions take turns, so that other load on the machine slows
+/// all of them alike.
 #[expect(clippy::disallowed_methods, reason = "a benchmark measures the wall clock")]
 fn in_turn<const N: usize>(acts: [&dyn Fn(); N]) -> [f64; N] {
     let mut took = [const { Vec::new() }; N];

@@ -1,4 +1,4 @@
-//! What does it cost to join a call that is running?
+//! Measures the time to join a call that is already running.
 
 use std::hint::black_box;
 
@@ -15,7 +15,7 @@ use tower::Service;
 
 criterion_group!(name = benches; config = crate::short(); targets = join);
 
-/// How many callers ask the same at once.
+/// Number of callers that send the same request at once.
 const CALLERS: usize = 64;
 
 fn join(c: &mut Criterion) {
@@ -35,7 +35,7 @@ fn join(c: &mut Criterion) {
             runtime.block_on(async {
                 let crowd = join_all(calls.into_iter().map(|call| layer.call(call)));
                 let (replies, ()) = futures_util::join!(crowd, async { gated.open() });
-                // What was made for this round is taken apart outside of the time.
+                // The values of this round are returned, so that they are dropped outside of the measured time.
                 (black_box(replies), layer)
             })
         };

@@ -1,4 +1,4 @@
-//! Cost of choosing a key, however many are dead, and of a call through the pool.
+//! Measures the choice of a key, by the number of unavailable keys, and a call through the pool.
 
 use std::hint::black_box;
 

@@ -1,4 +1,4 @@
-//! `cargo bench -p benches`
+//! Runs all benchmarks: `cargo bench -p benches`.
 
 use std::time::Duration;
 
@@ -41,7 +41,7 @@ criterion::criterion_main!(
     over_redis,
 );
 
-/// What needs a server of its own.
+/// Runs the benchmarks that need a Redis server.
 fn over_redis() {
     #[cfg(unix)]
     {
@@ -50,12 +50,12 @@ fn over_redis() {
     }
 }
 
-/// Half a second to warm up, two to measure.
+/// Returns a configuration with half a second of warm-up and two seconds of measurement.
 fn short() -> Criterion {
     Criterion::default().warm_up_time(Duration::from_millis(500)).measurement_time(Duration::from_secs(2))
 }
 
-/// For what waits: one thread, and time.
+/// Creates a runtime on the current thread, with timers, for benchmarks that wait.
 fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime needs nothing")
 }

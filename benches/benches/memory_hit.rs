@@ -1,4 +1,4 @@
-//! What does a hit cost, and how much of it is floor?
+//! Measures a cache hit in memory, compared with the parts that any such cache must do.
 
 use std::{hash::BuildHasher, hint::black_box, sync::Arc};
 

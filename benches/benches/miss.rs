@@ -1,4 +1,4 @@
-//! What does the layer add to a call that must be made?
+//! Measures the time that the cache layer adds to a call that must be sent.
 
 use std::{fmt::Debug, hash::Hash, hint::black_box, sync::Arc};
 
@@ -24,7 +24,7 @@ fn miss(c: &mut Criterion) {
         Call::new("acme", ChatRequest::new("gpt-4o-mini").user(format!("{number} {text}")))
     };
     let mut vendor = AtOnce::saying(&of_2_kb("given a user when "));
-    // Small enough to be full soon: most answers drive another one out.
+    // The limit is small, so that the cache is soon full and most answers evict another one.
     let cache = Cache::builder("bench").max_bytes(8 << 20).build().expect("the settings are right");
     let mut layer = Cached::new(vendor.clone(), cache);
 
@@ -71,10 +71,10 @@ fn miss(c: &mut Criterion) {
     group.finish();
 }
 
-/// Entries of 5 KB that our cache holds in its 8 MiB.
+/// Number of entries of 5 KB that the measured cache holds in its 8 MiB.
 const ENTRIES: usize = 1_600;
 
-/// The peers' layers over the same service, both with this key.
+/// Creates the layers of the compared library over the same service. Its cache and its coalescing layer both use `key`.
 fn peer<K>(
     vendor: AtOnce,
     key: fn(&Call<ChatRequest>) -> K,
@@ -97,7 +97,8 @@ where
     peer.call(call).now_or_never().expect("nothing here waits").expect("nothing here fails")
 }
 
-/// The text of the prompt. It is the least that a key can be, and takes calls for one of another model or temperature.
+/// Returns the text of the prompt. This is the cheapest key possible, but calls with another model or temperature share
+/// it.
 fn prompt(call: &Call<ChatRequest>) -> Arc<str> {
     match &call.body.messages[0].parts[0] {
         Part::Text { text, .. } => Arc::clone(text),
@@ -105,7 +106,7 @@ fn prompt(call: &Call<ChatRequest>) -> Arc<str> {
     }
 }
 
-/// The request as JSON, as an application writes it whose request type derives `Serialize`.
+/// Returns the request as JSON, as an application would encode a request type of its own that derives `Serialize`.
 fn json(call: &Call<ChatRequest>) -> String {
     let ChatRequest { model, messages, sampling, .. } = &call.body;
     let Sampling { temperature, top_p, max_output_tokens, seed, .. } = *sampling;
@@ -113,7 +114,7 @@ fn json(call: &Call<ChatRequest>) -> String {
     serde_json::to_string(&body).expect("it is serializable")
 }
 
-/// Request of an application that sets these fields at most.
+/// Request type of an application that sets no other fields than these.
 #[derive(Serialize)]
 struct Body<'a> {
     model: &'a str,

@@ -1,4 +1,4 @@
-//! What does a decision cost, and how much of it is floor?
+//! Measures a decision of the limiter, compared with the work that any limiter must do.
 
 use std::{hint::black_box, thread, time::Instant};
 
@@ -22,7 +22,7 @@ fn decide(c: &mut Criterion) {
     let clock = llm_core::SystemClock;
     group.bench_function("floor: wall clock", |b| b.iter(|| black_box(llm_core::Clock::now(&clock))));
     let (single, four) = (Gate::single(), Gate::four());
-    // A reservation that is forgotten is a decision alone.
+    // A forgotten reservation is never settled, so that only the decision is measured.
     group.bench_function("decide, one quota", |b| {
         b.iter(|| std::mem::forget(single.limiter.try_reserve(black_box(&single.demand))));
     });
@@ -41,7 +41,7 @@ fn decide(c: &mut Criterion) {
     group.finish();
 }
 
-/// The layer, and the service below it alone.
+/// Measures a call through the limiter layer, compared with the service below it alone.
 fn layer(c: &mut Criterion) {
     let mut group = c.benchmark_group("limiter layer, 2 KB prompt, 2 KB answer");
     let mut vendor = AtOnce::saying(&of_2_kb("given a user when "));
@@ -78,8 +78,8 @@ fn contend(c: &mut Criterion) {
     group.finish();
 }
 
-/// All tenants in turn, whose accounts then are in no processor's cache; and 100 of them in turn, which shows what their
-/// number alone costs.
+/// Measures 100,000 tenants that call in turn, so that their accounts are in no processor's cache. Calls of only 100 of
+/// them show the cost of the number of accounts alone.
 fn crowd(c: &mut Criterion) {
     let mut group = c.benchmark_group("limiter, many tenants");
     for (tenants, active) in [(100, 100), (100_000, 100), (100_000, 100_000)] {

@@ -1,4 +1,4 @@
-//! What does a hit in Redis cost beside a bare `GET` of the same bytes on the same connection?
+//! Measures a cache hit in Redis, compared with a bare `GET` of the same bytes on the same connection.
 
 use std::{hint::black_box, time::Instant};
 
@@ -37,7 +37,8 @@ fn decode(value: &Bytes, calls: usize) {
     }
 }
 
-/// What a hit, a `GET` and decoding take, in seconds: in turn, so that a busy machine hinders all of them.
+/// Returns the median times of a hit, of a `GET` and of decoding, in seconds. The three take turns, so that other load
+/// on the machine slows all of them alike.
 #[expect(clippy::disallowed_methods, reason = "a benchmark measures the wall clock")]
 fn in_turn(remote: &Remote, value: &Bytes, calls: usize) -> [f64; 3] {
     let mut took = [const { Vec::new() }; 3];

@@ -1,4 +1,4 @@
-//! Does a hit cost more where there are more entries?
+//! Measures whether a cache hit takes longer with more entries.
 
 use std::{
     hint::black_box,
@@ -11,7 +11,7 @@ use criterion::{BatchSize, BenchmarkId, Criterion, criterion_group};
 
 criterion_group!(name = benches; config = crate::short(); targets = scale);
 
-/// How often both sizes are timed in turn for the ratio.
+/// Number of rounds in which both sizes are timed in turn.
 const ROUNDS: usize = 30;
 
 fn scale(c: &mut Criterion) {
@@ -19,10 +19,11 @@ fn scale(c: &mut Criterion) {
     let mut sizes = [None, None];
     for (filled, entries) in sizes.iter_mut().zip([1_000, 1_000_000]) {
         let mut number = 0;
-        // Filled only if this is among the benches that were asked for.
+        // The cache is filled only if this benchmark was selected on the command line.
         group.bench_function(BenchmarkId::from_parameter(entries), |b| {
             let filled = std::cell::RefCell::new(filled.get_or_insert_with(|| Filled::new(entries)));
-            // A step that meets every entry once before it meets one again.
+            // The step and `entries` have no common divisor, so that every entry is asked for once before any is asked
+            // for again.
             let next = || {
                 number = (number + 611_953) % entries;
                 filled.borrow().question(number)
@@ -36,12 +37,12 @@ fn scale(c: &mut Criterion) {
     }
 }
 
-/// What a hit takes at both sizes, in turn, beside a bare moka of as many entries.
+/// Prints the time of a hit at both sizes, compared with a bare moka cache of as many entries.
 fn compare(mut sizes: [Filled; 2]) {
     let floors = sizes.each_ref().map(floor);
     println!("a hit at 1,000 and at 1,000,000 entries, quickest of {ROUNDS} rounds, making the question included:");
     for (which, spread) in [("1,000 of them in turn", Spread::Thousand), ("all in turn", Spread::All)] {
-        // The sizes in turn, and the quickest of many rounds: what else the machine does only ever adds.
+        // The sizes take turns, and the quickest of many rounds counts: other load on the machine can only add time.
         let mut times = [Duration::MAX; 4];
         for _ in 0..ROUNDS {
             for (at, filled) in sizes.iter_mut().enumerate() {
@@ -61,18 +62,18 @@ fn compare(mut sizes: [Filled; 2]) {
     println!("bytes counted for an entry: {} and {}", sizes[0].counted(), sizes[1].counted());
 }
 
-/// Which entries are asked for.
+/// Entries that are asked for.
 #[derive(Clone, Copy)]
 enum Spread {
-    /// Always the same 1,000, far from each other: what the number of the others costs.
+    /// Always the same 1,000 entries, far from each other. This shows what the number of the other entries costs.
     Thousand,
-    /// All of them, none twice in a round if they are many: nothing is in a processor's cache.
+    /// All entries in turn. If they are many, none is asked for twice in a round, and none is in a processor's cache.
     All,
 }
 
 type Moka = moka::sync::Cache<Vec<u8>, Arc<u64>>;
 
-/// A bare moka with as many entries.
+/// Creates a bare moka cache with as many entries.
 fn floor(filled: &Filled) -> Moka {
     let moka = Moka::builder().max_capacity(u64::MAX).build();
     (0..filled.entries()).for_each(|number| moka.insert(key(number), Arc::new(number)));
@@ -84,7 +85,7 @@ fn key(number: u64) -> Vec<u8> {
     format!("Name a test case for the field of a login form: {number:012}").into_bytes()
 }
 
-/// The mean time of a hit on one of so many entries.
+/// Returns the mean time of a hit in a cache with `entries` entries.
 #[expect(clippy::disallowed_methods, reason = "a bench measures the wall")]
 fn hits(entries: u64, spread: Spread, mut ask: impl FnMut(u64)) -> Duration {
     const HITS: u32 = 100_000;

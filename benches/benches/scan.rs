@@ -1,4 +1,5 @@
-//! What is left of a hot set after a scan? The counts are printed; the time is that of the scan through the real layer.
+//! Counts how many often-used entries survive a scan of new ones. The counts are printed; the measured time is that of
+//! the scan through the real layer.
 
 use benches::hit_rate::{Scan, survival};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group};

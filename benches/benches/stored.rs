@@ -1,4 +1,4 @@
-//! What does a hit cost that comes out of a file, and one in memory in front of it?
+//! Measures a cache hit from a file, and a hit in the memory cache in front of it.
 
 use std::hint::black_box;
 

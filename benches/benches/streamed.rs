@@ -1,4 +1,4 @@
-//! What does it cost to replay a stored answer as a stream?
+//! Measures the replay of a stored answer as a stream.
 
 use std::hint::black_box;
 
@@ -47,7 +47,7 @@ fn streamed(c: &mut Criterion) {
     group.finish();
 }
 
-/// Reads a stream that nothing has to wait for; counts its events.
+/// Reads a stream that never waits to its end, and returns the number of its events.
 fn read(stream: ChatStream) -> usize {
     stream.count().now_or_never().expect("nothing here waits")
 }

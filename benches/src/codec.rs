@@ -1,20 +1,20 @@
-//! What the codecs are measured on: one question of 2 KB, and each vendor's own bytes of one answer.
+//! Inputs of the codec benchmarks: one question of 2 KB, and one answer in each vendor's format.
 
 use llm_core::{ChatRequest, Message};
 use serde::Deserialize;
 
-/// A vendor's bytes.
+/// Answer and stream events in one vendor's format.
 #[derive(Clone, Copy, Debug)]
 pub struct Bytes {
-    /// How the answer begins and ends around its text.
+    /// Bytes of the answer before and after its text.
     answer: [&'static str; 2],
-    /// A stream's events before the one that is measured.
+    /// Events of a stream before the measured event.
     pub before: &'static [&'static str],
-    /// A stream's event that brings a word.
+    /// Event of a stream that adds a word.
     pub event: &'static str,
 }
 
-/// OpenAI's.
+/// Bytes in OpenAI's format.
 pub const OPENAI: Bytes = Bytes {
     answer: [
         r#"{"id":"chatcmpl-1","object":"chat.completion","created":1790000000,"model":"gpt-4o-mini-2024-07-18","choices":[{"index":0,"message":{"role":"assistant","content":""#,
@@ -26,7 +26,7 @@ pub const OPENAI: Bytes = Bytes {
     event: r#"{"id":"chatcmpl-1","object":"chat.completion.chunk","created":1790000000,"model":"gpt-4o-mini-2024-07-18","service_tier":"default","system_fingerprint":"fp_1","choices":[{"index":0,"delta":{"content":" given"},"logprobs":null,"finish_reason":null}],"usage":null,"obfuscation":"b2c3"}"#,
 };
 
-/// Anthropic's.
+/// Bytes in Anthropic's format.
 pub const ANTHROPIC: Bytes = Bytes {
     answer: [
         r#"{"id":"msg_1","type":"message","role":"assistant","model":"claude-haiku-4-5","content":[{"type":"text","text":""#,
@@ -39,7 +39,7 @@ pub const ANTHROPIC: Bytes = Bytes {
     event: r#"{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":" given"}}"#,
 };
 
-/// Gemini's.
+/// Bytes in Gemini's format.
 pub const GEMINI: Bytes = Bytes {
     answer: [
         r#"{"candidates":[{"content":{"role":"model","parts":[{"text":""#,
@@ -52,7 +52,7 @@ pub const GEMINI: Bytes = Bytes {
 };
 
 impl Bytes {
-    /// An answer of 2 KB.
+    /// Returns the bytes of an answer with a text of 2 KB.
     pub fn answer(&self) -> Vec<u8> {
         let [begin, end] = self.answer;
         let text = "given a user\\nwhen ".repeat((2_048 - begin.len() - end.len()) / 19);
@@ -60,7 +60,7 @@ impl Bytes {
     }
 }
 
-/// A question that takes 2 KB in every format: a prompt, a conversation and settings.
+/// Creates a request of 2 KB that every format can express: a prompt, a conversation and settings.
 pub fn question() -> ChatRequest {
     let mut request = ChatRequest::new("a-model").system("Write test cases.");
     for _ in 0..4 {
@@ -73,64 +73,64 @@ pub fn question() -> ChatRequest {
     request
 }
 
-/// The least that a reader of a delta could read: one field of OpenAI's.
+/// Smallest type that reads the text of an OpenAI stream event.
 #[derive(Debug, Deserialize)]
 pub struct OpenAiDelta<'a> {
-    /// The choices.
+    /// Choices of the event.
     #[serde(borrow)]
     pub choices: Vec<OpenAiChoice<'a>>,
 }
 
-/// A choice of [`OpenAiDelta`].
+/// Choice in an [`OpenAiDelta`].
 #[derive(Debug, Deserialize)]
 pub struct OpenAiChoice<'a> {
-    /// What is new.
+    /// Content that the event adds.
     #[serde(borrow)]
     pub delta: Content<'a>,
 }
 
-/// The text of [`OpenAiDelta`].
+/// Text in an [`OpenAiDelta`].
 #[derive(Debug, Deserialize)]
 pub struct Content<'a> {
-    /// The word.
+    /// Text that the event adds.
     pub content: std::borrow::Cow<'a, str>,
 }
 
-/// The least that a reader of a delta could read of Anthropic's.
+/// Smallest type that reads the text of an Anthropic stream event.
 #[derive(Debug, Deserialize)]
 pub struct AnthropicDelta<'a> {
-    /// What is new.
+    /// Content that the event adds.
     #[serde(borrow)]
     pub delta: Text<'a>,
 }
 
-/// A text with its name in Anthropic's and Gemini's formats.
+/// Text field in Anthropic's and Gemini's formats.
 #[derive(Debug, Deserialize)]
 pub struct Text<'a> {
-    /// The word.
+    /// Text that the event adds.
     pub text: std::borrow::Cow<'a, str>,
 }
 
-/// The least that a reader of a chunk could read of Gemini's.
+/// Smallest type that reads the text of a Gemini stream event.
 #[derive(Debug, Deserialize)]
 pub struct GeminiChunk<'a> {
-    /// The candidates.
+    /// Candidates of the event.
     #[serde(borrow)]
     pub candidates: Vec<Candidate<'a>>,
 }
 
-/// A candidate of [`GeminiChunk`].
+/// Candidate in a [`GeminiChunk`].
 #[derive(Debug, Deserialize)]
 pub struct Candidate<'a> {
-    /// What is new.
+    /// Content that the event adds.
     #[serde(borrow)]
     pub content: Parts<'a>,
 }
 
-/// The parts of [`Candidate`].
+/// Content of a [`Candidate`].
 #[derive(Debug, Deserialize)]
 pub struct Parts<'a> {
-    /// The parts.
+    /// Parts of the content.
     #[serde(borrow)]
     pub parts: Vec<Text<'a>>,
 }

@@ -1,4 +1,4 @@
-//! A vendor that holds its answer back until it is let go.
+//! Vendor that holds a call back until the benchmark releases it.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use tower::Service;
 
 use crate::vendor::AtOnce;
 
-/// [`AtOnce`], behind a gate. Clones share it.
+/// [`AtOnce`] behind a gate that holds calls back. Clones share the gate.
 #[derive(Clone, Debug)]
 pub struct Gated {
     vendor: AtOnce,
@@ -19,12 +19,12 @@ pub struct Gated {
 }
 
 impl Gated {
-    /// Closed.
+    /// Creates a vendor with a closed gate.
     pub fn new(vendor: AtOnce) -> Self {
         Self { vendor, gate: Arc::new(Semaphore::new(0)) }
     }
 
-    /// Lets one call go.
+    /// Releases one call.
     pub fn open(&self) {
         self.gate.add_permits(1);
     }

@@ -1,11 +1,11 @@
-//! A cache with many small entries.
+//! Cache with many small entries.
 
 use llm_cache::{Cache, Cached, Ttl};
 use llm_core::{Call, ChatRequest, ChatResponse, Reply};
 
 use crate::{hit::at_once, vendor::AtOnce};
 
-/// A cache that holds so many answers of some 60 bytes to prompts as long.
+/// Cache that holds a given number of answers of about 60 bytes to prompts of about 60 bytes.
 #[derive(Debug)]
 pub struct Filled {
     service: Cached<AtOnce>,
@@ -13,7 +13,7 @@ pub struct Filled {
 }
 
 impl Filled {
-    /// Fills one.
+    /// Creates a cache, and fills it with `entries` answers.
     pub fn new(entries: u64) -> Self {
         let cache =
             Cache::builder("bench").max_bytes(u64::MAX).ttl(Ttl::unlimited()).build().expect("the settings are right");
@@ -23,29 +23,29 @@ impl Filled {
         filled
     }
 
-    /// The question of a number.
+    /// Returns the question with this number.
     pub fn question(&self, number: u64) -> Call<ChatRequest> {
         let text = format!("Name a test case for the field of a login form: {number:012}");
         Call::new("acme", ChatRequest::new("gpt-4o-mini").user(text))
     }
 
-    /// Asks the question of a number.
+    /// Asks the question with this number, and returns the reply.
     pub fn ask(&mut self, number: u64) -> Reply<ChatResponse> {
         let call = self.question(number);
         self.answer(call)
     }
 
-    /// Asks a question.
+    /// Sends a call through the cache, and returns the reply.
     pub fn answer(&mut self, call: Call<ChatRequest>) -> Reply<ChatResponse> {
         at_once(&mut self.service, call)
     }
 
-    /// How many answers it holds.
+    /// Returns the number of answers that the cache holds.
     pub fn entries(&self) -> u64 {
         self.entries
     }
 
-    /// The bytes that the cache counts for an entry.
+    /// Returns the mean size that the cache counts for an entry, in bytes.
     pub fn counted(&self) -> u64 {
         self.service.cache().stats().bytes / self.entries
     }

@@ -1,5 +1,5 @@
-//! Limits in Redis, from the side of one process: a decision by one script, and one from a chunk, beside an empty script and
-//! the same limits in memory.
+//! Limiters of one process that keep their accounts in Redis. One decides by a script for each call, and one from
+//! chunks. An empty script and the same limits in memory serve as comparisons.
 
 use std::{num::NonZeroU32, time::Duration};
 
@@ -12,7 +12,7 @@ use llm_ratelimit::{
 use llm_testkit::redis::RedisServer;
 use tokio::runtime::{Builder, Runtime};
 
-/// A server, and limiters whose accounts are there.
+/// Redis server, and limiters that keep their accounts there.
 #[derive(Debug)]
 pub struct Fleet {
     runtime: Runtime,
@@ -27,20 +27,20 @@ pub struct Fleet {
     _server: RedisServer,
 }
 
-/// Limiter of a [`Fleet`].
+/// Limiter to measure in a [`Fleet`].
 #[derive(Clone, Copy, Debug)]
 pub enum Accounts {
-    /// One quota of a tenant in Redis.
+    /// One quota for each tenant, in Redis.
     OneQuota,
-    /// Three quotas of a tenant in Redis.
+    /// Three quotas for each tenant, in Redis.
     ThreeQuotas,
-    /// One quota of a tenant in Redis, decided from chunks.
+    /// One quota for each tenant, in Redis, decided from chunks.
     Chunks,
-    /// One quota of a tenant in memory.
+    /// One quota for each tenant, in memory.
     Memory,
 }
 
-/// Limits that no bench uses up.
+/// Limits that are too high for a benchmark to reach.
 const LIMITS: [&str; 3] =
     ["4000000000000000 tokens/month", "4000000000000 requests/day", "4000000000000 tokens/second"];
 
@@ -52,12 +52,13 @@ impl Fleet {
     /// If there is no `redis-server`.
     pub fn new() -> Self {
         let server = RedisServer::spawn();
-        // The limiters' tasks run beside the caller.
+        // The limiters' background tasks run on this thread, beside the caller.
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("it can be made");
         let _entered = runtime.enter();
         let redis = Redis::builder(server.url()).call_timeout(Duration::from_secs(20)).spawn().expect("right");
         let open = |limits: usize, is_chunked: bool| {
-            // Reservations that a bench forgets are renewed by no round.
+            // The lease outlasts the benchmark, so that no background round renews the reservations that the benchmark
+            // forgets.
             let accounts = RedisAccounts::builder(redis.clone(), NonZeroU32::MIN).lease(Duration::from_secs(3_600));
             let accounts = accounts.decision_timeout(Duration::from_secs(20)).chunked(move |_, _| is_chunked);
             let accounts = runtime.block_on(accounts.open()).expect("the server is there");
@@ -80,14 +81,14 @@ impl Fleet {
         }
     }
 
-    /// Makes so many decisions at once, and forgets what they reserved.
+    /// Makes `calls` decisions at once, and never settles their reservations.
     pub fn decide(&self, accounts: Accounts, calls: usize) {
         let limiter = self.limiter(accounts);
         let decide = async || std::mem::forget(limiter.reserve(&self.demand).await.expect("there is room"));
         self.runtime.block_on(join_all((0..calls).map(|_| decide())));
     }
 
-    /// Reserves and settles so many calls, one after the other.
+    /// Reserves and settles `calls` calls, one after the other.
     pub fn pass(&self, accounts: Accounts, calls: usize) {
         let limiter = self.limiter(accounts);
         self.runtime.block_on(async {
@@ -98,7 +99,7 @@ impl Fleet {
         });
     }
 
-    /// Runs so many empty scripts at once.
+    /// Runs `calls` empty scripts at once.
     pub fn empty_scripts(&self, calls: usize) {
         let key = self.tag.key("empty");
         let run = async || drop(self.redis.run(self.empty.with_keys(&[&key])).await.expect("it runs"));

@@ -1,4 +1,4 @@
-//! A memory hit through the whole cache layer: a prompt of 2 KB, an answer of 2 KB.
+//! Cache hit in memory through the whole cache layer, with a prompt of 2 KB and an answer of 2 KB.
 
 use futures_util::FutureExt;
 use llm_cache::{Cache, Cached};
@@ -7,19 +7,19 @@ use tower::Service;
 
 use crate::vendor::AtOnce;
 
-/// A warm cache and a question that it knows.
+/// Warm cache, and a question whose answer it holds.
 #[derive(Clone, Debug)]
 pub struct Warm {
-    /// The layer over a vendor that answers at once.
+    /// Cache layer over a vendor that answers at once.
     pub service: Cached<AtOnce>,
-    /// The question.
+    /// Question that the cache can answer.
     pub call: Call<ChatRequest>,
-    /// Its answer.
+    /// Cached answer to the question.
     pub answer: ChatResponse,
 }
 
 impl Warm {
-    /// A cache that holds one answer of 2 KB to a prompt of 2 KB.
+    /// Creates a cache that holds one answer of 2 KB to a prompt of 2 KB.
     pub fn new() -> Self {
         let vendor = AtOnce::saying(&of_2_kb("given a user when "));
         let answer = vendor.answer().clone();
@@ -29,12 +29,13 @@ impl Warm {
         warm
     }
 
-    /// Asks, and takes the answer. The call is made by the caller: its allocations are not the layer's.
+    /// Sends `call` through the cache. The caller creates the call, so that its allocations do not count as those of
+    /// the layer.
     pub fn ask(&mut self, call: Call<ChatRequest>) -> Reply<ChatResponse> {
         at_once(&mut self.service, call)
     }
 
-    /// The canonical bytes of the question.
+    /// Returns the canonical bytes of the question, appended to `buffer`.
     pub fn encode(&self, buffer: Vec<u8>) -> Vec<u8> {
         let mut h = Fingerprinter::with_buffer(buffer);
         self.call.body.fingerprint(&mut h);
@@ -48,17 +49,17 @@ impl Default for Warm {
     }
 }
 
-/// A prompt of 2 KB, from a tenant.
+/// Creates a call of `tenant` with a prompt of 2 KB.
 pub fn question(tenant: &str) -> Call<ChatRequest> {
     Call::new(tenant, ChatRequest::new("gpt-4o-mini").system("Write test cases.").user(of_2_kb("a login form ")))
 }
 
-/// Words, as often as 2 KB hold them.
+/// Repeats `words` up to a length of 2 KB.
 pub fn of_2_kb(words: &str) -> String {
     words.repeat(2_048 / words.len())
 }
 
-/// Makes a call that nothing has to wait for.
+/// Sends a call through a service that never waits, and returns the reply.
 pub fn at_once<O, S, C>(service: &mut S, call: C) -> Reply<O>
 where
     S: Service<C, Response = Reply<O>, Error = llm_core::Error>,

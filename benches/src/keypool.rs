@@ -1,4 +1,4 @@
-//! Pools of keys, some of which are away.
+//! Pools of keys, of which some are unavailable.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use llm_keypool::{KeyPool, LeaseRequest, Member, Outcome};
 
 use crate::vendor::AtOnce;
 
-/// A pool of keys, and the request for one.
+/// Pool of keys, and a request for a key.
 #[derive(Debug)]
 pub struct Keys {
     pool: KeyPool<()>,
@@ -14,19 +14,19 @@ pub struct Keys {
 }
 
 impl Keys {
-    /// Keys that all can take calls.
+    /// Creates a pool of `keys` keys that are all available.
     pub fn open(keys: usize) -> Self {
         let members = (0..keys).map(|key| Member::new(format!("key-{key}"), ()));
         let pool = KeyPool::builder().members(members).seed(7).build().expect("the members have different names");
         Self { pool, request: LeaseRequest::new("gpt-4o") }
     }
 
-    /// Keys of which so many wait for the end of a rate limit.
+    /// Creates a pool of `keys` keys, of which `away` are rate-limited.
     pub fn limited(keys: usize, away: usize) -> Self {
         Self::refused(keys, away, 429)
     }
 
-    /// Keys of which so many are rejected.
+    /// Creates a pool of `keys` keys, of which the vendor rejected `away`.
     pub fn rejected(keys: usize, away: usize) -> Self {
         Self::refused(keys, away, 401)
     }
@@ -42,14 +42,14 @@ impl Keys {
         keys
     }
 
-    /// Chooses a key, and takes that it was served.
+    /// Leases a key, and reports a success to the pool.
     pub fn serve(&self) {
         let lease = self.pool.try_lease(&self.request).expect("a key is left");
         lease.report(Outcome::success());
     }
 }
 
-/// A pool of three clients.
+/// Creates a pool of three members that all use `client`.
 pub fn three(client: &AtOnce) -> KeyPool<AtOnce> {
     let members = ["a", "b", "c"].map(|name| Member::new(name, client.clone()));
     KeyPool::builder().members(members).seed(7).build().expect("the members have different names")

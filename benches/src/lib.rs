@@ -1,7 +1,8 @@
-//! What the benchmarks and the counted tests measure: one fixture for both.
+//! Fixtures of the benchmarks and of the tests that count allocations.
 //!
-//! Run them with `cargo bench -p benches`; each figure stands beside the raw floor it is measured against, in the same
-//! run. Allocations are counted by `cargo test -p benches`, hit rates by `cargo run --release -p benches --bin hit_rate`.
+//! Run them with `cargo bench -p benches`; each figure is printed beside its floor, the least work that the task could
+//! take, measured in the same run. Allocations are counted by `cargo test -p benches`, hit rates by `cargo run
+//! --release -p benches --bin hit_rate`.
 
 pub mod codec;
 pub mod crowd;

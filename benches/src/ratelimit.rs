@@ -1,4 +1,4 @@
-//! Reserving and settling, beside governor's keyed check.
+//! Limiters to measure, and governor's keyed limiter to compare them with.
 
 use std::num::NonZeroU32;
 
@@ -10,25 +10,25 @@ use llm_core::{
 use llm_ratelimit::{Demand, Limiter, Plans, RateLimit, RateLimitLayer, Settlement, UnknownPrice};
 use tower::Layer;
 
-/// A limiter that never says no, and what is asked of it.
+/// Limiter with limits that no benchmark reaches or that are already reached, and a call to ask it about.
 #[derive(Debug)]
 pub struct Gate {
-    /// The limiter.
+    /// Limiter to measure.
     pub limiter: Limiter,
-    /// A call of a tenant.
+    /// Call of tenant `acme`.
     pub demand: Demand,
 }
 
-/// So much that no bench uses it up.
+/// Limit that is too high for a benchmark to reach.
 const MANY: &str = "4000000000000000";
 
 impl Gate {
-    /// One quota on requests.
+    /// Creates a limiter with one quota on requests.
     pub fn single() -> Self {
         Self::new(&format!(r#"{{"plans": {{"default": {{"limits": ["{MANY}/second"]}}}}}}"#))
     }
 
-    /// Four quotas: two of the tenant, one of the model, one for all together.
+    /// Creates a limiter with four quotas: two for each tenant, one for each model, and one for all calls together.
     pub fn four() -> Self {
         Self::new(&format!(
             r#"{{"plans": {{"default": {{"limits": ["{MANY}/second", "{MANY} tokens/day"]}}}},
@@ -36,12 +36,12 @@ impl Gate {
         ))
     }
 
-    /// One quota on requests, used up.
+    /// Creates a limiter with one quota on requests, which is used up.
     pub fn single_full() -> Self {
         Self::new(r#"{"plans": {"default": {"limits": ["1/day burst 1"]}}}"#).filled()
     }
 
-    /// Four quotas in three scopes, that of the model used up.
+    /// Creates a limiter with four quotas in three scopes, of which the model's is used up.
     pub fn four_full() -> Self {
         Self::new(&format!(
             r#"{{"plans": {{"default": {{"limits": ["{MANY}/second", "{MANY} tokens/day"]}}}},
@@ -68,28 +68,28 @@ impl Gate {
         }
     }
 
-    /// Its layer in front of a service.
+    /// Puts the limiter in front of a service.
     pub fn layer<S>(&self, service: S) -> RateLimit<S> {
         RateLimitLayer::new(self.limiter.clone()).layer(service)
     }
 
-    /// Asks and is refused, or reserves and gives it back.
+    /// Returns `true` if the limiter admits the call. The reservation is released at once.
     pub fn is_open(&self, demand: &Demand) -> bool {
         self.limiter.try_reserve(demand).is_ok()
     }
 
-    /// Reserves and settles.
+    /// Reserves and settles a call.
     pub fn pass(&self, demand: &Demand) {
         let reservation = self.limiter.try_reserve(demand).expect("there is room");
         reservation.settle(Settlement::Used { usage: Usage::new(900, 100), cost: Some(Usd::from_nanos(700)) });
     }
 
-    /// Calls of so many tenants.
+    /// Returns one call for each of `tenants` tenants.
     pub fn crowd(&self, tenants: usize) -> Vec<Demand> {
         (0..tenants).map(|tenant| self.of(&format!("tenant-{tenant}"))).collect()
     }
 
-    /// A call of this tenant.
+    /// Returns the same call for another tenant.
     pub fn of(&self, tenant: &str) -> Demand {
         let mut demand = self.demand.clone();
         demand.tenant = tenant.into();
@@ -101,12 +101,12 @@ fn price() -> Price {
     Price { input: Rate::from_nanos(150_000_000), output: Rate::from_nanos(600_000_000), ..Price::default() }
 }
 
-/// Governor's keyed limiter, as wide open.
+/// Creates governor's keyed limiter with a limit that no benchmark reaches.
 pub fn governor() -> DefaultKeyedRateLimiter<String> {
     RateLimiter::keyed(Quota::per_second(NonZeroU32::MAX))
 }
 
-/// Governor's keyed limiter, used up for tenant `acme`.
+/// Creates governor's keyed limiter, whose limit for tenant `acme` is used up.
 pub fn governor_full() -> DefaultKeyedRateLimiter<String> {
     let limiter = RateLimiter::keyed(Quota::per_hour(NonZeroU32::MIN));
     let first = limiter.check_key(&"acme".to_owned());

@@ -1,5 +1,5 @@
-//! A hit in Redis through the whole cache layer, and what is left of it without the layer: the same bytes by one `GET` on
-//! the same connection.
+//! Cache hit in Redis through the whole cache layer, and the same bytes by one `GET` on the same connection, for
+//! comparison.
 
 use std::{
     io,
@@ -23,16 +23,16 @@ use crate::{
     vendor::AtOnce,
 };
 
-/// A server, a cache without memory in front of it, and a question that it knows.
+/// Redis server, a cache whose entries are all in Redis, and a question whose answer it holds.
 #[derive(Debug)]
 pub struct Remote {
     runtime: Runtime,
     redis: Redis,
     cache: Cache,
     service: Cached<AtOnce>,
-    /// The question.
+    /// Question that the cache can answer.
     pub call: Call<ChatRequest>,
-    /// Its answer.
+    /// Cached answer to the question.
     pub answer: ChatResponse,
     entry: Key,
     next: AtomicU64,
@@ -40,7 +40,7 @@ pub struct Remote {
 }
 
 impl Remote {
-    /// A fresh server that holds one answer of 2 KB.
+    /// Spawns a server, and stores one answer of 2 KB in it.
     ///
     /// # Panics
     ///
@@ -65,7 +65,7 @@ impl Remote {
         Self { runtime, redis, cache, service, call, answer, entry, next: AtomicU64::new(0), _server: server }
     }
 
-    /// So many hits at once.
+    /// Sends `calls` calls at once, each of which is a hit in Redis.
     pub fn hits(&self, calls: usize) {
         let ask = async || {
             let reply = self.service.clone().call(self.call.clone()).await.expect("it is stored");
@@ -74,19 +74,19 @@ impl Remote {
         self.runtime.block_on(join_all((0..calls).map(|_| ask())));
     }
 
-    /// So many bare `GET`s of the same value at once.
+    /// Sends `calls` bare `GET` commands for the same value at once.
     pub fn gets(&self, calls: usize) {
         let get = async || drop(self.redis.run(Command::get(&self.entry)).await.expect("it is there"));
         self.runtime.block_on(join_all((0..calls).map(|_| get())));
     }
 
-    /// The value as it lies in Redis.
+    /// Returns the value as it is stored in Redis.
     pub fn value(&self) -> Bytes {
         let value = self.runtime.block_on(self.redis.run(Command::get(&self.entry)));
         value.and_then(Value::into_bytes).expect("it is there").expect("it is there")
     }
 
-    /// So many misses at once that lead, fail, and give their leases back.
+    /// Makes `calls` misses at once. Each takes a lease, fails, and releases the lease.
     pub fn leases(&self, calls: usize) {
         let lease = async || {
             let key = self.new_key();
@@ -96,7 +96,7 @@ impl Remote {
         self.runtime.block_on(join_all((0..calls).map(|_| lease())));
     }
 
-    /// So many misses at once that lead, and whose answers are written.
+    /// Makes `calls` misses at once. Each takes a lease, and stores its answer.
     pub fn stores(&self, calls: usize) {
         let store = async || {
             let (key, answer) = (self.new_key(), self.answer.clone());

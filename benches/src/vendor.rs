@@ -1,4 +1,4 @@
-//! A vendor that answers at once.
+//! Vendor that answers at once.
 
 use std::{
     future::{Ready, ready},
@@ -16,7 +16,8 @@ use llm_core::{
 };
 use tower::Service;
 
-/// A client that answers at once, without a connection: the floor under every layer. Clones share the count of their calls.
+/// Client that answers at once without a connection. Its time is the floor under every layer. Clones share the count of
+/// their calls.
 #[derive(Clone, Debug)]
 pub struct AtOnce {
     answer: Arc<ChatResponse>,
@@ -25,11 +26,11 @@ pub struct AtOnce {
     calls: Arc<AtomicU64>,
 }
 
-/// How many bytes a streamed answer's events bring each.
+/// Number of bytes of text in each event of a streamed answer.
 pub const EVENT_BYTES: usize = 8;
 
 impl AtOnce {
-    /// One that says this text, in one piece or in events of [`EVENT_BYTES`].
+    /// Creates a client that answers with `text`, in one piece or in events of [`EVENT_BYTES`].
     pub fn saying(text: &str) -> Self {
         let choice = Choice::new(0, vec![Part::text(text)], FinishReason::Stop);
         let answer = Arc::new(ChatResponse::new("chatcmpl-1", "gpt-4o-mini", vec![choice]));
@@ -43,17 +44,17 @@ impl AtOnce {
         Self { answer, events, vector: vec![0.5; 256].into(), calls: Arc::default() }
     }
 
-    /// What it answers.
+    /// Returns the client's answer.
     pub fn answer(&self) -> &ChatResponse {
         &self.answer
     }
 
-    /// The events it answers a streamed question with.
+    /// Returns the events with which the client answers a streamed call.
     pub fn events(&self) -> &[ChatEvent] {
         &self.events
     }
 
-    /// How many calls reached it.
+    /// Returns the number of calls that reached the client or its clones.
     pub fn calls(&self) -> u64 {
         self.calls.load(Ordering::Relaxed)
     }

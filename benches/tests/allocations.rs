@@ -1,4 +1,4 @@
-//! Counted, not timed.
+//! Tests that count allocations instead of time.
 
 use std::{
     future::{Future, Ready},
@@ -32,11 +32,13 @@ fn memory_hit_takes_at_most_four_allocations() {
     assert!(counted.count_total <= 4, "{} allocations", counted.count_total);
 }
 
-/// Misses of unique prompts of 2 KB, each of which evicts another response of 2 KB, beside the service below.
+/// Counts the allocations of misses, beyond those of the service below. Each miss has a unique prompt of 2 KB and
+/// evicts another response of 2 KB.
 #[test]
 fn miss_of_full_cache_allocates_within_bound() {
     const MISSES: u64 = 200;
-    /// Allocations above those of the service below, at most: 17 measured, and room for tables that grow by random hashes.
+    /// Largest number of allocations beyond those of the service below. 17 were measured; one more is allowed for hash
+    /// tables that grow at random times.
     const MOST: u64 = 18;
     let text = of_2_kb("a login form ");
     let calls = |name: &str| -> Vec<_> {
@@ -57,7 +59,7 @@ fn miss_of_full_cache_allocates_within_bound() {
     assert!(added <= MOST, "{added} allocations");
 }
 
-/// Beside the vector that a client of Redis reads a value into.
+/// The vector into which a Redis client reads the value is not counted.
 #[test]
 fn stored_value_decodes_with_few_allocations() {
     const MOST: u64 = 15;
@@ -70,7 +72,7 @@ fn stored_value_decodes_with_few_allocations() {
     assert!(counted.count_total <= MOST, "{} allocations", counted.count_total);
 }
 
-/// Client whose future is larger than any layer's own.
+/// Client whose future is larger than that of any layer.
 #[derive(Clone)]
 struct Large(AtOnce);
 
@@ -103,13 +105,14 @@ impl Future for LargeFuture {
     }
 }
 
-/// A box holds the client's future, and the layer's own is small.
+/// Returns `true` if the layer keeps the client's future in a box, so that its own future is small.
 fn is_boxed(mut service: impl LlmService<ChatRequest>) -> bool {
     size_of_val(&service.call(question("acme"))) < LARGE
 }
 
-/// The layers of a stack from top to bottom. A cold call makes one more box for the leader of the cache's single flight, one
-/// in the client, and one in the provider that an application holds: five in all.
+/// The layers are listed from the top of a stack to its bottom. Besides their boxes, a cold call needs one for the
+/// leader of the cache's single flight, one in the client, and one in the provider that an application holds: five in
+/// total.
 #[test]
 fn cold_call_makes_five_boxes() {
     let client = Large(AtOnce::saying("x"));
@@ -124,7 +127,7 @@ fn cold_call_makes_five_boxes() {
     assert_eq!(layers, [false, true, true, false]);
 }
 
-/// Of every kind of part, with further fields, from JSON as a store reads it.
+/// The responses contain every kind of part with additional fields, and are read from JSON as a store reads them.
 #[test]
 fn memory_size_covers_allocated_bytes_of_responses() {
     let long = "x".repeat(3_000);
@@ -153,7 +156,7 @@ fn memory_size_covers_allocated_bytes_of_responses() {
     }
 }
 
-/// Four times the texts take four times the bytes, not sixteen times: no list is copied for each text.
+/// Four times as many texts take four times the bytes, not sixteen times: no list is copied for each text.
 #[test]
 fn embedding_texts_allocates_linearly() {
     let bytes_for = |texts: usize| {
@@ -174,7 +177,7 @@ fn embedding_texts_allocates_linearly() {
     }
 }
 
-/// But for the label of each decision that is told to a recorder.
+/// With the `metrics` feature, each decision allocates one label for the recorder.
 #[test]
 fn decision_and_settlement_allocate_nothing() {
     let gate = Gate::single();
@@ -184,7 +187,7 @@ fn decision_and_settlement_allocate_nothing() {
     assert_eq!(counted.count_total, told);
 }
 
-/// But for the labels of each refusal that is reported to a recorder.
+/// With the `metrics` feature, each refusal allocates labels for the recorder.
 #[test]
 fn refusal_allocates_nothing() {
     for gate in [Gate::single_full(), Gate::four_full()] {
@@ -208,7 +211,7 @@ fn limiter_layer_adds_at_most_six_allocations() {
     assert!(all - below <= 6 + told, "{all} allocations, {below} of them below");
 }
 
-/// At 100,000 tenants, of 36 bytes each in name.
+/// Measures the memory of a tenant at 100,000 tenants with names of 36 bytes.
 #[test]
 fn tenant_takes_documented_memory() {
     let gate = Gate::single();
@@ -222,7 +225,7 @@ fn tenant_takes_documented_memory() {
 #[test]
 fn choice_of_key_allocates_nothing() {
     for keys in [Keys::open(3), Keys::limited(1_000, 500)] {
-        // Windows reach their size.
+        // Calls beforehand let the pool's sliding windows reach their full size.
         (0..10_000).for_each(|_| keys.serve());
         let counted = allocation_counter::measure(|| (0..100).for_each(|_| keys.serve()));
         assert_eq!(counted.count_total, 0);

@@ -1,8 +1,9 @@
-//! Live bytes of entries, in a process of their own: epoch-based tables free the garbage of other tests' threads in this one.
+//! Compares the live bytes of entries with the bytes that the cache counts. It runs in a process of its own, because
+//! epoch-based tables can free another test's garbage on this test's thread.
 
 use benches::filled::Filled;
 
-/// With `LLM_FULL` at a million entries, else at 1,500.
+/// Stores a million entries with `LLM_FULL` set, and 1,500 without.
 #[test]
 fn entry_takes_at_most_its_counted_bytes() {
     #[expect(clippy::disallowed_methods, reason = "a test's edge")]

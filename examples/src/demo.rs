@@ -64,17 +64,17 @@ const REQUESTS: [(&str, &str); 22] = [
     (FERRY, BOARDING_EDITED),
     (FERRY, VEHICLE),
     (FERRY, STORM),
-    // So does the library.
+    // The library does the same.
     (LIBRARY, LOAN_EDITED),
     (LIBRARY, FINE),
     (LIBRARY, CHILD),
-    // The bakery translates one.
+    // The bakery translates a story.
     (BAKERY, OVEN),
     (BAKERY, ALLERGY_ENGLISH),
     (BAKERY, LEFTOVER),
     // The same story of another organisation is another request.
     (LIBRARY, LEFTOVER),
-    // Edits are taken back.
+    // Edits are reverted.
     (FERRY, BOARDING),
     (LIBRARY, LOAN),
     (BAKERY, ALLERGY),

@@ -57,7 +57,7 @@ pub mod vendor_prices;
 pub mod virtual_time;
 pub mod workload;
 
-/// The migration pages' code compiles without a warning, and runs.
+/// Tests that the code on the migration pages compiles without a warning, and runs.
 #[cfg(all(doctest, feature = "async-openai"))]
 #[doc = include_str!("../../docs/migration/async-openai.md")]
 #[doc = include_str!("../../docs/migration/reqwest.md")]
@@ -65,12 +65,12 @@ pub mod workload;
 #[doc = include_str!("../../docs/migration/keys.md")]
 pub struct Migration;
 
-/// The tour's programs run.
+/// Tests that the programs of the tour run.
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/tour.md")]
 pub struct Tour;
 
-/// The recipe for Prometheus compiles and runs.
+/// Tests that the recipe for Prometheus compiles and runs.
 #[cfg(all(doctest, feature = "metrics"))]
 #[doc = include_str!("../../docs/metrics.md")]
 pub struct Metrics;

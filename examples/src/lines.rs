@@ -1,4 +1,4 @@
-//! Lines of files that may be compressed.
+//! Reading of files by lines, which may be compressed.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};

@@ -1,4 +1,4 @@
-//! Pseudo-random numbers whose whole sequence follows from a seed (`splitmix64`).
+//! Pseudo-random numbers whose sequence depends only on a seed (`splitmix64`).
 
 /// Generator of pseudo-random numbers. Equal seeds give equal sequences.
 ///
@@ -33,7 +33,7 @@ impl Random {
         z ^ (z >> 31)
     }
 
-    /// Returns a number below `bound`; 0 if that is 0.
+    /// Returns a number below `bound`, or 0 if `bound` is 0.
     pub fn below(&mut self, bound: u64) -> u64 {
         let wide = u128::from(self.next_u64()) * u128::from(bound);
         u64::try_from(wide >> 64).unwrap_or_default()
@@ -44,8 +44,8 @@ impl Random {
         (self.next_u64() >> 11) as f64 / (1_u64 << 53) as f64
     }
 
-    /// Returns a time between two arrivals whose mean is 1 and whose coefficient of variation is `cv`, at least 1: that of an
-    /// exponential distribution with one of two rates.
+    /// Returns a time between two arrivals. Its mean is 1 and its coefficient of variation is `cv`, at least 1. It has
+    /// an exponential distribution with one of two rates.
     pub fn gap(&mut self, cv: f64) -> f64 {
         let square = (cv * cv).max(1.0);
         let often = (1.0 + ((square - 1.0) / (square + 1.0)).sqrt()) / 2.0;

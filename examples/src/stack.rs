@@ -11,7 +11,7 @@ use tower::{Layer, ServiceBuilder};
 /// Settings of the cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CacheSettings {
-    /// Time to live; `None` for no end.
+    /// Time to live; `None` for entries that do not expire.
     pub ttl: Option<Duration>,
     /// Capacity of the memory, in bytes.
     pub max_bytes: u64,
@@ -43,7 +43,7 @@ impl From<CacheSettings> for SavingLayers {
 ///
 /// # Errors
 ///
-/// A cache that keeps nothing.
+/// The settings of the cache allow it to store nothing.
 pub fn build(
     client: OpenAi,
     ledger: &Ledger,

@@ -11,19 +11,19 @@ use crate::{
     report::{Cell, Report},
 };
 
-/// Figures of one run.
+/// Results of one run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Figures {
-    /// Calls of the application.
+    /// Number of calls of the application.
     pub calls: u64,
     /// Number of calls that got a response.
     pub answered: u64,
-    /// Requests that vendors received.
+    /// Number of requests that vendors received.
     pub sent: u64,
-    /// Requests that vendors refused by their limits.
+    /// Number of requests that vendors refused because of their limits.
     pub limited: u64,
-    /// Tokens that were paid.
+    /// Number of tokens that were paid.
     pub tokens: u64,
     /// Amount paid.
     pub paid: Usd,
@@ -32,11 +32,11 @@ pub struct Figures {
 }
 
 impl Figures {
-    /// Reads the figures of a run, in which each call took a time and got a response or not.
+    /// Collects the results of a run. `calls` has the duration of each call, and `true` if it got a response.
     ///
     /// # Errors
     ///
-    /// A ledger that is not balanced, or that disagrees with the vendors' bills by a nano-dollar or more.
+    /// The ledger is not balanced, or disagrees with the vendors' bills by a nano-dollar or more.
     pub fn of(ledger: &Ledger, vendors: &[&Vendor], calls: &[(Duration, bool)]) -> Result<Self, BoxError> {
         let total = ledger.snapshot().total().clone();
         let billed: u64 = vendors.iter().map(|vendor| vendor.total_billed()).sum();
@@ -58,7 +58,7 @@ impl Figures {
     }
 }
 
-/// Returns the table of the steps: the figures of each, and what it saved beside the step before it.
+/// Returns the table of the steps: the results of each, and what it saved compared with the step before it.
 #[must_use]
 pub fn report(title: impl Into<String>, steps: &[(&str, Figures)]) -> Report {
     let figures = ["step", "calls", "answered", "sent", "429s", "tokens", "paid", "p95"];

@@ -25,7 +25,7 @@ const INTERVAL: Duration = Duration::from_secs(600);
 ///
 /// # Errors
 ///
-/// A workload that cannot be read, settings that a layer refuses, and accounts that disagree with the vendor's.
+/// A workload cannot be read, a layer refuses its settings, or the ledger disagrees with the vendor's bills.
 pub fn report(sources: Vec<Source>) -> Result<Report, BoxError> {
     let names: Vec<String> = sources.iter().map(|source| source.name().to_owned()).collect();
     let requests = schedule(sources.into_iter().flatten().collect::<Result<_, _>>()?);
@@ -62,7 +62,7 @@ fn call(request: &Request) -> llm_core::Call<llm_core::ChatRequest> {
     test_cases(Arc::clone(&request.organisation), Arc::clone(&request.text))
 }
 
-/// Returns the requests in the order of their times, which count from the first one.
+/// Returns the requests in the order of their times, which are counted from the first one.
 fn schedule(requests: Vec<Request>) -> Vec<(Duration, Request)> {
     let first = requests.iter().filter_map(|request| request.at).min();
     let mut sent: HashMap<Arc<str>, u32> = HashMap::new();

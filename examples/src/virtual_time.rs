@@ -78,7 +78,7 @@ pub async fn replay<F: Future>(clock: VirtualClock, calls: impl IntoIterator<Ite
 ///
 /// # Errors
 ///
-/// If no runtime can be built.
+/// The runtime cannot be built.
 pub fn run<F: Future>(future: F) -> Result<F::Output, BoxError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build()?;
     Ok(runtime.block_on(future))

@@ -75,7 +75,7 @@ impl Source {
         Self::new(name, requests.len() as u64, requests.into_iter().map(Ok))
     }
 
-    /// Adds a line to print beside the results: where the requests come from, and what is missing.
+    /// Adds a line to print beside the results, such as the source of the requests or what the source lacks.
     #[must_use]
     pub fn note(mut self, line: impl Into<String>) -> Self {
         self.notes.push(line.into());

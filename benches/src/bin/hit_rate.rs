@@ -1,8 +1,8 @@
-//! How often would a cache have had the answer?
+//! Measures the hit rate of the cache on recorded or generated questions.
 //!
 //! `cargo run --release -p benches --bin hit_rate -- --traces DIR` sends public traces through the real layer while the
-//! clock follows their times; without `--traces` it draws questions by Zipf's law instead. `--quick` measures less.
-//! It fails if a figure does not agree with a naive count.
+//! clock follows their times; without `--traces` it draws questions by Zipf's law instead. `--quick` measures fewer
+//! capacities and times to live. The program fails if a figure does not agree with a naive count.
 
 use std::{ffi::OsString, path::PathBuf, process::ExitCode, time::Duration};
 
@@ -12,13 +12,14 @@ use tokio::runtime::Builder;
 
 const USAGE: &str = "usage: hit_rate [--traces DIR] [--quick]";
 
-/// What stands in where there is no trace.
+/// Generated series for a run without traces.
 const ZIPF: [Zipf; 2] = [
     Zipf { exponent: 0.9, keys: 20_000, requests: 100_000, apart: Duration::from_secs(60), seed: 2026 },
     Zipf { exponent: 1.2, keys: 20_000, requests: 100_000, apart: Duration::from_secs(60), seed: 2026 },
 ];
 
-/// Without the warm questions in between, and with them: as often as LRU needs, and more seldom.
+/// Scans during which the warm questions are not asked again, are asked often enough for LRU to keep them, and are
+/// asked too seldom.
 const SCANS: [Scan; 3] = [scan(0), scan(1), scan(2)];
 
 const fn scan(hot_every: u32) -> Scan {

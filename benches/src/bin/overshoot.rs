@@ -1,8 +1,9 @@
-//! Share that passes beyond a limit of four processes, and share that is refused too early.
+//! Measures the share of calls that four processes grant beyond a common limit, and the share that they refuse too
+//! early.
 //!
-//! `cargo run --release -p benches --bin overshoot` sends the same arrivals through limits in Redis that ask the server for
-//! each call, through limits in chunks, and through a model of limiters that count on their own and add their counts up in
-//! Redis each 100 ms. It needs a `redis-server`.
+//! `cargo run --release -p benches --bin overshoot` sends the same arrivals through limits in Redis that ask the server
+//! for each call, through limits in chunks, and through a model of limiters that count in each process and add their
+//! counts up in Redis every 100 ms. It needs a `redis-server`.
 
 #[cfg(unix)]
 mod model {
@@ -21,20 +22,20 @@ mod model {
     use tokio::time::{Instant, interval, sleep_until};
 
     const PROCESSES: usize = 4;
-    /// Pause between two synchronisations of the model.
+    /// Interval at which each process of the model synchronises with Redis.
     const BATCH: Duration = Duration::from_millis(100);
-    /// Time of all arrivals. They are twice what the limit allows.
+    /// Duration in which all arrivals fall. The limit allows half of them.
     const RUN: Duration = Duration::from_secs(2);
     const SEED: u64 = 2026;
 
-    /// Call of a process, at a time after the start.
+    /// Arrival of one call at a process.
     #[derive(Clone, Copy)]
     struct Arrival {
         at: Duration,
         process: usize,
     }
 
-    /// Design of a limiter.
+    /// Design of the measured limiter.
     #[derive(Clone, Copy, Debug)]
     enum Design {
         PerCall,
@@ -48,7 +49,8 @@ mod model {
         Batching(Batching),
     }
 
-    /// Counter that is added to the one in Redis now and then. Between two times it knows nothing of other processes.
+    /// Counter of one process that is added to the counter in Redis at intervals. In between, it does not see the calls
+    /// of other processes.
     struct Batching {
         redis: Redis,
         key: Key,
@@ -57,7 +59,7 @@ mod model {
         unsent: Cell<u64>,
     }
 
-    /// Outcomes of all calls so far.
+    /// Numbers of calls by outcome so far.
     #[derive(Default)]
     struct Tally {
         granted: Cell<u64>,
@@ -126,7 +128,7 @@ mod model {
         }
     }
 
-    /// Returns random arrivals of so many calls a second.
+    /// Returns arrivals at random times, with a mean of `rate` calls a second.
     fn arrivals(rate: u64) -> Vec<Arrival> {
         let state = RefCell::new(SEED);
         let random = || {
@@ -145,7 +147,7 @@ mod model {
         arrivals
     }
 
-    /// Returns the number of requests that the server has had of limiters.
+    /// Returns the number of commands that limiters have sent to the server.
     fn requests(server: &RedisServer) -> u64 {
         let stats = server.command(&["INFO", "commandstats"]).expect("it answers");
         let calls = |name: &str| -> u64 {
@@ -155,7 +157,7 @@ mod model {
         calls("eval") + calls("evalsha") + calls("incrby")
     }
 
-    /// Sends the arrivals through a design, and prints what came of them.
+    /// Sends the arrivals through a limiter of `design`, and prints the outcomes.
     async fn replay(server: &RedisServer, design: Design, rate: u64, arrivals: &[Arrival]) {
         let limit = rate * RUN.as_secs() / 2;
         let url = server.url();

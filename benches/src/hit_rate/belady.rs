@@ -2,9 +2,9 @@ use std::collections::{BTreeSet, HashMap};
 
 use super::Asked;
 
-/// The most hits that any policy could have with room for `capacity` answers, if it knew all questions to come (Belady's
-/// MIN): of what it holds and what just came, it drops what is asked for again last, or never. No answer expires, so it
-/// bounds every time to live as well.
+/// Returns the largest number of hits that any policy could have with room for `capacity` answers if it knew all later
+/// questions (Belady's MIN). Of the held answers and the new one, it evicts the one whose next use is farthest away.
+/// Answers never expire here, so the number is also an upper bound for every time to live.
 pub fn optimal(asked: &[Asked], capacity: usize) -> u64 {
     let next = next_uses(asked);
     let (mut held, mut by_next) = (HashMap::new(), BTreeSet::new());
@@ -24,7 +24,7 @@ pub fn optimal(asked: &[Asked], capacity: usize) -> u64 {
     hits
 }
 
-/// For each question, the place where it is asked again; the series' length or later if it never is.
+/// Returns for each question the index at which it is asked again, or `usize::MAX` if it never is.
 fn next_uses(asked: &[Asked]) -> Vec<usize> {
     let mut seen = HashMap::new();
     let mut next = vec![0; asked.len()];
@@ -47,7 +47,7 @@ mod tests {
 
     #[test]
     fn belady_evicts_entry_needed_last() {
-        // A loop that is one longer than the room: LRU has always just dropped what comes next.
+        // The loop is one question longer than the capacity, so that LRU has always just evicted the next question.
         let series = asked(&[1, 2, 3, 1, 2, 3, 1, 2, 3]);
         assert_eq!((optimal(&series, 2), Naive::new(2, None).hits(&series)), (4, 0));
         assert_eq!(optimal(&series, 3), 6);
@@ -68,7 +68,7 @@ mod tests {
         }
     }
 
-    /// Tries every choice.
+    /// Returns the largest number of hits by trying every possible eviction.
     fn best(series: &[Asked], held: &[u32], capacity: usize) -> u64 {
         let Some((first, rest)) = series.split_first() else { return 0 };
         let now = first.question;

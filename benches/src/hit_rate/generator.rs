@@ -2,24 +2,24 @@ use std::{fmt, time::Duration};
 
 use super::{Asked, Workload};
 
-/// A made series: the n-th most popular of `keys` questions comes with a probability of n^-`exponent` over the sum of all
-/// (Zipf's law), each drawn without regard to those before, at even distances.
+/// Generated series of questions that follows Zipf's law: a question of popularity rank n has a probability in
+/// proportion to n^-`exponent`. The draws are independent, and the times are evenly spaced.
 #[derive(Clone, Copy, Debug)]
 pub struct Zipf {
-    /// The exponent, s.
+    /// Exponent of Zipf's law, often called s.
     pub exponent: f64,
-    /// How many different questions there are to draw from.
+    /// Number of different questions.
     pub keys: u32,
-    /// How many are drawn.
+    /// Number of questions drawn.
     pub requests: u32,
-    /// From one to the next.
+    /// Time between two questions.
     pub apart: Duration,
-    /// What the draws follow from.
+    /// Seed of the random draws.
     pub seed: u64,
 }
 
 impl Zipf {
-    /// Draws the series.
+    /// Generates the series.
     pub fn workload(&self) -> Workload {
         let mut sums = Vec::with_capacity(self.keys as usize);
         let mut sum = 0.0;
@@ -45,7 +45,7 @@ impl fmt::Display for Zipf {
     }
 }
 
-/// The next number in [0, 1): the upper 53 bits of a SplitMix64 step.
+/// Returns the next random number in [0, 1): the upper 53 bits of a SplitMix64 step.
 fn unit(state: &mut u64) -> f64 {
     *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
     let mut z = *state;
@@ -64,7 +64,8 @@ mod tests {
     fn popularity_falls_with_the_rank() {
         let workload = ZIPF.workload();
         let count = |rank| workload.asked.iter().filter(|asked| asked.question == rank).count() as f64;
-        // The sum of 1/n up to 1,000 is 7.4855: 6,680 for the first, a tenth of that for the tenth.
+        // The sum of 1/n up to 1,000 is 7.4855. So the first question is expected 6,680 times, and the tenth a tenth of
+        // that.
         assert!((count(0) - 6_680.0).abs() < 240.0, "{}", count(0));
         assert!((count(9) - 668.0).abs() < 78.0, "{}", count(9));
         assert!(workload.asked.iter().all(|asked| asked.question < ZIPF.keys));

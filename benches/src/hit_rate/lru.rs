@@ -5,28 +5,27 @@ use std::{
 
 use super::Asked;
 
-/// The least recently used goes first, and nothing lives longer than its time: counted without the library, to hold the
-/// real layer against.
+/// Naive LRU cache with a time to live, written without the library, to check the real layer against.
 ///
-/// An expired answer takes its room until a caller asks for it or it is evicted, as in the layer.
+/// As in the layer, an expired answer occupies its room until it is evicted or its question is asked.
 #[derive(Clone, Debug, Default)]
 pub struct Naive {
     capacity: usize,
     ttl: Option<Duration>,
-    /// When it was stored, and the last use, by key.
+    /// Time of storing, and the number of the last use, by key.
     held: HashMap<(u8, u32), (Duration, u64)>,
-    /// The keys by their last use.
+    /// Keys by the number of their last use.
     used: BTreeMap<u64, (u8, u32)>,
     clock: u64,
 }
 
 impl Naive {
-    /// One that holds so many answers, each for so long.
+    /// Creates a cache with room for `capacity` answers, which expire after `ttl`.
     pub fn new(capacity: usize, ttl: Option<Duration>) -> Self {
         Self { capacity, ttl, ..Self::default() }
     }
 
-    /// Asks; tells whether the answer was there. If not, it is now.
+    /// Asks a question, and returns `true` if its answer was in the cache. If not, the answer is stored.
     pub fn ask(&mut self, asked: &Asked) -> bool {
         let key = asked.key();
         self.clock += 1;
@@ -45,7 +44,7 @@ impl Naive {
         fresh.is_some()
     }
 
-    /// How many of these questions it would have answered.
+    /// Returns the number of these questions that the cache answers.
     pub fn hits(mut self, asked: &[Asked]) -> u64 {
         asked.iter().filter(|asked| self.ask(asked)).count() as u64
     }

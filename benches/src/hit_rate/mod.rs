@@ -1,5 +1,6 @@
-//! How often would a cache have had the answer? Recorded or generated series of questions go through the real layer while
-//! the clock follows their times, beside an independent count and the best that any policy could do.
+//! Measures the cache's hit rate on recorded or generated series of questions. The questions go through the real layer
+//! while a manual clock follows their times. The results are compared with an independent count and with the optimum
+//! that any policy could reach.
 
 mod belady;
 mod generator;

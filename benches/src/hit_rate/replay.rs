@@ -7,18 +7,18 @@ use tower::{Layer as _, Service};
 use super::Asked;
 use crate::vendor::AtOnce;
 
-/// How answers are kept.
+/// Settings of a measured cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Keeping {
-    /// Room, in answers.
+    /// Capacity, in answers.
     pub capacity: usize,
-    /// Which go first.
+    /// Policy that chooses the answers to evict.
     pub policy: EvictionPolicy,
-    /// For how long; `None` is for ever.
+    /// Time to live of an answer; `None` if answers never expire.
     pub ttl: Option<Duration>,
 }
 
-/// The real cache layer over a vendor that answers at once, under a clock that follows the questions.
+/// Real cache layer over a vendor that answers at once. Its clock follows the times of the questions.
 #[derive(Debug)]
 pub struct Layer {
     service: Cached<AtOnce>,
@@ -27,7 +27,8 @@ pub struct Layer {
 }
 
 impl Layer {
-    /// A new one, empty. All its questions and answers weigh the same, so that a bound in bytes is one in answers.
+    /// Creates an empty cache. All questions and answers have the same size, so that a limit in bytes is a limit in
+    /// answers.
     pub async fn new(keeping: &Keeping) -> Self {
         let mut probe = Self::of(Cache::builder("hit-rate"));
         probe.ask(&Asked { at: Duration::ZERO, tenant: 0, question: 0 }).await;
@@ -41,14 +42,14 @@ impl Layer {
         })
     }
 
-    /// Asks, at the question's time; tells whether the answer was there.
+    /// Asks a question at its time, and returns `true` if the answer came from the cache.
     pub async fn ask(&mut self, asked: &Asked) -> bool {
         self.clock.set_unix(asked.at);
         let reply = self.service.call(call(asked)).await.expect("the vendor answers everything");
         matches!(reply.receipt.origin(), Origin::Cache { .. })
     }
 
-    /// Returns `true` if the answer is there. If not, no call is sent, and nothing is evicted for it.
+    /// Returns `true` if the cache holds the answer. If it does not, no call is sent and nothing is evicted.
     pub async fn holds(&mut self, asked: &Asked) -> bool {
         self.clock.set_unix(asked.at);
         let mut call = call(asked);
@@ -56,12 +57,12 @@ impl Layer {
         self.service.call(call).await.is_ok()
     }
 
-    /// Asks all; counts the answers that were there.
+    /// Asks all questions, and returns the number of hits.
     ///
     /// # Errors
     ///
-    /// What does not agree, if what the replies say, what the cache counted and what the vendor saw are not the same, or
-    /// if there are more answers than fit.
+    /// A description of the difference if the numbers in the replies, in the cache's statistics and at the vendor do
+    /// not agree, or if the cache holds more answers than fit.
     pub async fn hits(&mut self, asked: &[Asked], keeping: &Keeping) -> Result<u64, String> {
         let mut hits = 0;
         for asked in asked {
@@ -85,7 +86,7 @@ impl Layer {
     }
 }
 
-/// A question of one length, whatever the numbers are.
+/// Creates the call for a question. All calls have the same length, whatever the numbers are.
 fn call(asked: &Asked) -> Call<ChatRequest> {
     let (tenant, question) = (format!("{:03}", asked.tenant), format!("{:010}", asked.question));
     Call::new(tenant, ChatRequest::new("gpt-4o-mini").user(question))

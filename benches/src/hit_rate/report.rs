@@ -4,10 +4,10 @@ use llm_cache::EvictionPolicy;
 
 use super::{Keeping, Layer, Naive, Workload, optimal};
 
-/// How many parts of a thousand of the different answers there is room for.
+/// Measured capacities, in thousandths of the number of different answers.
 pub const CAPACITIES: [usize; 5] = [10, 50, 100, 250, 1_000];
 
-/// For how long an answer is kept, by name.
+/// Measured times to live, with their names.
 pub const TTLS: [(&str, Option<Duration>); 5] = [
     ("none", None),
     ("30 d", Some(Duration::from_secs(30 * 86_400))),
@@ -16,18 +16,18 @@ pub const TTLS: [(&str, Option<Duration>); 5] = [
     ("1 h", Some(Duration::from_secs(3_600))),
 ];
 
-/// What `--quick` measures.
+/// Measurements of a `--quick` run: the capacities, and the number of times to live.
 const QUICK: ([usize; 2], usize) = ([100, 1_000], 2);
 
 const POLICIES: [(&str, EvictionPolicy); 2] = [("LRU", EvictionPolicy::Lru), ("TinyLFU", EvictionPolicy::TinyLfu)];
 
-/// Sends a series through the real layer once for each policy, capacity and time to live that is shorter than the series,
-/// and gives a table of hit rates. `step` is called before each line of it with what comes.
+/// Sends a series through the real layer once for each policy, capacity and time to live shorter than the series, and
+/// returns a table of the hit rates. `step` is called with a description before each row of the table.
 ///
 /// # Errors
 ///
-/// The first figure that does not agree: LRU, and any policy with room for everything, with the naive count; any with
-/// itself, the vendor's and the optimum.
+/// A description of the first figure that does not agree. LRU, and any policy with room for all answers, must agree
+/// with the naive count. No policy may have more hits than the optimum, and the cache must agree with the vendor.
 pub async fn measure(workload: &Workload, quick: bool, mut step: impl FnMut(&str)) -> Result<String, String> {
     let (calls, distinct) = (workload.asked.len(), workload.distinct());
     let capacities = if quick { &QUICK.0[..] } else { &CAPACITIES[..] };
@@ -61,14 +61,15 @@ pub async fn measure(workload: &Workload, quick: bool, mut step: impl FnMut(&str
 
 const TEXT: &str = "a string takes any text";
 
-/// The layer's hits, once they agree with whatever can be counted beside them.
+/// Returns the number of hits through the layer, after checking it against every other count that applies.
 async fn agreed(workload: &Workload, keeping: &Keeping, distinct: usize, best: u64) -> Result<u64, String> {
     let wrong = |what| format!("{}: {keeping:?}: {what}", workload.name);
     let hits = Layer::new(keeping).await.hits(&workload.asked, keeping).await.map_err(wrong)?;
     if hits > best {
         return Err(wrong(format!("{hits} hits are more than the optimum of {best}")));
     }
-    // There is no naive count of TinyLFU, whose sketch is keyed at random; with room for everything it has no choice.
+    // TinyLFU has no naive count, because its sketch uses random keys. With room for all answers, it evicts nothing and
+    // must agree.
     if keeping.policy == EvictionPolicy::Lru || keeping.capacity >= distinct {
         let naive = Naive::new(keeping.capacity, keeping.ttl).hits(&workload.asked);
         if hits != naive {

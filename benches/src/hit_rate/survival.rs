@@ -4,31 +4,31 @@ use llm_cache::EvictionPolicy;
 
 use super::{Asked, Keeping, Layer};
 
-/// A warm set of questions, then a great many that are asked once.
+/// Scan: a warm set of questions, followed by many questions that are asked once.
 #[derive(Clone, Copy, Debug)]
 pub struct Scan {
-    /// How many questions are warm: asked ten times each before.
+    /// Number of warm questions. Each is asked ten times before the scan.
     pub hot: u32,
-    /// Room, in answers.
+    /// Capacity of the cache, in answers.
     pub capacity: usize,
-    /// How many come once.
+    /// Number of questions that are asked once.
     pub scanned: u32,
-    /// After how many of these a warm question is asked again; 0 for never.
+    /// Number of scanned questions after which one warm question is asked again; 0 for never.
     pub hot_every: u32,
 }
 
-/// What a scan leaves of a warm set.
+/// State of the warm set during and after a scan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Survival {
-    /// How many of the warm answers are there after the scan.
+    /// Number of warm answers that the cache holds after the scan.
     pub left: u32,
-    /// How many warm questions were asked again during the scan.
+    /// Number of warm questions asked during the scan.
     pub asked: u32,
-    /// How many of these were answered.
+    /// Number of these questions that the cache answered.
     pub answered: u32,
 }
 
-/// Sends a scan through the real layer.
+/// Sends a scan through the real layer, and returns what survived.
 pub async fn survival(scan: &Scan, policy: EvictionPolicy) -> Survival {
     let Scan { hot, capacity, scanned, hot_every } = *scan;
     let asked = |question| Asked { at: Duration::ZERO, tenant: 0, question };
@@ -66,9 +66,10 @@ mod tests {
     #[test]
     fn survival_keeps_entries_requested_in_time() {
         assert_eq!(measured(0), Survival { left: 0, asked: 0, answered: 0 });
-        // Ten warm ones and ten scanned ones are as many as there is room for.
+        // Ten warm and ten scanned answers fill the cache.
         assert_eq!(measured(1), Survival { left: 10, asked: 200, answered: 200 });
-        // One warm question for two scanned ones is too seldom: all are gone once ten scanned ones have come.
+        // One warm question for every two scanned ones is too seldom: all warm answers are evicted after ten scanned
+        // questions.
         let late = measured(2);
         assert_eq!((late.asked, late.answered), (100, 5));
     }

@@ -11,41 +11,42 @@ use serde::Deserialize;
 
 use super::{Asked, Workload};
 
-/// Regenerated test cases: a row for each scenario of every feature file that a commit added or modified.
+/// Trace of regenerated test cases: a row for each scenario of every feature file that a commit added or modified.
 const BDD: &str = "bdd_regen_trace.csv.gz";
-/// A web server's log.
+/// Trace of a web server's log.
 const WEB: &str = "elastic_apache_urls.csv.gz";
-/// Conversations with a chat model.
+/// Trace of conversations with a chat model.
 const MOONCAKE: &str = "mooncake_conversation.jsonl.gz";
 
-/// A trace that cannot be used.
+/// Error of a trace that cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum TraceError {
-    /// A file cannot be read.
+    /// File that cannot be read.
     #[error("{}: {cause} (the directory must hold {BDD}, {WEB} and {MOONCAKE})", path.display())]
     Io {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// Why.
+        /// Cause reported by the operating system.
         cause: io::Error,
     },
-    /// A line is not what it should be.
+    /// Line that cannot be parsed.
     #[error("{}, line {line}: {what}", path.display())]
     Line {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// The line, from 1.
+        /// Number of the line, starting at 1.
         line: u64,
-        /// What is wrong.
+        /// Description of what is wrong.
         what: String,
     },
 }
 
-/// Reads the public traces in a directory, each once for every meaning of "the same question".
+/// Reads the public traces in a directory. A trace is returned several times if several columns can define "the same
+/// question".
 ///
 /// # Errors
 ///
-/// A file that is not there, or a line that cannot be read.
+/// If a file is missing or a line cannot be read.
 pub fn read(directory: &Path) -> Result<Vec<Workload>, TraceError> {
     let bdd = |question| table(directory.join(BDD), question, Some("tenant"));
     let web = table(directory.join(WEB), "url_id", None)?;
@@ -59,7 +60,8 @@ pub fn read(directory: &Path) -> Result<Vec<Workload>, TraceError> {
     ])
 }
 
-/// The rows of a CSV file with a time in seconds, a question and, if there are several, a tenant.
+/// Reads a CSV file with a column `ts` for the time in seconds, a column with the question's number, and optionally a
+/// column with the tenant's number.
 fn table(path: PathBuf, question: &str, tenant: Option<&str>) -> Result<Vec<Asked>, TraceError> {
     let columns: Vec<&str> = ["ts", question].into_iter().chain(tenant).collect();
     let mut places = Vec::new();
@@ -81,7 +83,7 @@ fn table(path: PathBuf, question: &str, tenant: Option<&str>) -> Result<Vec<Aske
     Ok(rows.into_iter().flatten().collect())
 }
 
-/// A request of the conversations.
+/// Line in the trace of conversations.
 #[derive(Deserialize)]
 struct Request {
     timestamp: u64,
@@ -89,7 +91,8 @@ struct Request {
     hash_ids: Vec<u32>,
 }
 
-/// The whole requests, and their blocks one by one. A block's number stands for all text up to its end.
+/// Reads the conversations as two series: the whole requests, and the blocks of each request. A block's number stands
+/// for all text up to the end of the block.
 fn conversations(path: PathBuf) -> Result<(Vec<Asked>, Vec<Asked>), TraceError> {
     let (mut numbers, mut requests, mut blocks) = (HashMap::new(), Vec::new(), Vec::new());
     each_line(path, |line| {
@@ -121,7 +124,8 @@ mod tests {
 
     use super::*;
 
-    /// The series and their lengths, or the error, of a directory with these three files.
+    /// Writes the three files to a directory and reads them. Returns the length and the number of different questions
+    /// of each series, or the error.
     fn series(name: &str, files: [&str; 3]) -> Result<Vec<(usize, usize)>, String> {
         let directory = std::env::temp_dir().join(format!("llm-benches-{}-{name}", std::process::id()));
         std::fs::create_dir_all(&directory).expect("a temporary directory");

@@ -1,33 +1,33 @@
 use std::time::Duration;
 
-/// A series of questions, in the order of their times.
+/// Series of questions, in the order of their times.
 #[derive(Clone, Debug)]
 pub struct Workload {
-    /// What it is, and what makes two of its questions equal.
+    /// Description of the series and of what makes two of its questions equal.
     pub name: String,
-    /// The questions.
+    /// Questions of the series.
     pub asked: Vec<Asked>,
 }
 
-/// One question.
+/// One question of a series.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Asked {
-    /// When: since 1970, or since the series began.
+    /// Time of the question, since 1970 or since the series began.
     pub at: Duration,
-    /// Tenant that asks. Its answers are its own.
+    /// Tenant that asks. Tenants share no answers.
     pub tenant: u8,
-    /// What is asked: equal numbers are equal questions.
+    /// Number of the question. Equal numbers are equal questions.
     pub question: u32,
 }
 
 impl Workload {
-    /// A series, which is brought into the order of its times.
+    /// Creates a series, and sorts it by time.
     pub fn new(name: impl Into<String>, mut asked: Vec<Asked>) -> Self {
         asked.sort_by_key(|asked| asked.at);
         Self { name: name.into(), asked }
     }
 
-    /// How long it lasts.
+    /// Returns the time from the first question to the last.
     pub fn span(&self) -> Duration {
         match (self.asked.first(), self.asked.last()) {
             (Some(first), Some(last)) => last.at - first.at,
@@ -35,7 +35,7 @@ impl Workload {
         }
     }
 
-    /// How many different questions there are, tenants apart.
+    /// Returns the number of different questions. Questions of different tenants are different.
     pub fn distinct(&self) -> usize {
         let keys: std::collections::HashSet<_> = self.asked.iter().map(Asked::key).collect();
         keys.len()
@@ -43,7 +43,7 @@ impl Workload {
 }
 
 impl Asked {
-    /// What an answer to it is stored under.
+    /// Returns the key that the answer to the question is stored under.
     pub fn key(&self) -> (u8, u32) {
         (self.tenant, self.question)
     }

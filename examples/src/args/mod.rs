@@ -1,4 +1,4 @@
-//! The command line of `test_generation`.
+//! Command line of `test_generation`.
 
 mod amounts;
 
@@ -43,9 +43,9 @@ Without options: the public functions of twelve crates, then what changed in thi
 pub enum Command {
     /// Run a workload.
     Run(Workload, CacheSettings),
-    /// Run a workload through four stacks, with and without packs of so many prompts.
+    /// Run a workload through four stacks, with and without packs of this number of prompts.
     Compare(Workload, CacheSettings, usize),
-    /// Run a workload through the steps of a fleet's stack.
+    /// Run a workload through a fleet's stack, whose layers are switched on step by step.
     Steps(Workload, Options),
     /// Print [`USAGE`].
     Help,
@@ -58,7 +58,7 @@ pub enum Workload {
     Repository,
     /// Illustrative stories.
     Demo,
-    /// A replay of the public trace.
+    /// Replay of the public trace.
     Trace {
         /// File of the rows.
         trace: PathBuf,
@@ -67,14 +67,14 @@ pub enum Workload {
         /// Part of each row's text that is sent.
         key: Key,
     },
-    /// A replay of a repository's history.
+    /// Replay of a repository's history.
     Git {
         /// Directory inside the repository.
         directory: PathBuf,
         /// Patterns of the files to read.
         globs: Vec<String>,
     },
-    /// A replay of a log.
+    /// Replay of a log of prompts.
     Prompts {
         /// File of the log.
         file: PathBuf,
@@ -180,7 +180,7 @@ impl Given {
         Ok(())
     }
 
-    /// Returns a complaint about two settings of which one has no effect on the other's run.
+    /// Returns an error message if two options exclude each other, because one of them would have no effect.
     fn exclusive(&self) -> Option<String> {
         let steps = [("--steps", self.steps), ("--json", self.json.is_some()), ("--svg", self.svg.is_some())];
         let settings = [("--ttl", self.ttl.is_some()), ("--capacity", self.capacity.is_some())];

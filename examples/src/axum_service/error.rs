@@ -2,7 +2,7 @@ use async_openai::error::OpenAIError;
 use axum::response::{IntoResponse, Response};
 use llm_core::{Error, ErrorKind, http};
 
-/// Failure of a request, for a customer: status, waiting time and limits by [`llm_core::http`].
+/// Error response to a customer's request. [`llm_core::http`] gives its status, waiting time and limits.
 #[derive(Debug)]
 pub struct Failure(Error);
 

@@ -31,7 +31,7 @@ async fn main() -> Result<(), BoxError> {
     for lines in texts.lines().collect::<Vec<_>>().chunks(500) {
         let request = EmbedRequest::new("text-embedding-3-small", lines.iter().copied());
         let reply = provider.embed(Call::new("search", request).with_label("job", &path)?).await?;
-        // … store `reply.output.vectors` …
+        // … store `reply.output.vectors` here …
         cache.close().await?;
         costs.flush()?;
         println!("{} vectors, {} so far", reply.output.vectors.len(), costs.months().of_label("job", &path).paid);

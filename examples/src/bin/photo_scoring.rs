@@ -1,7 +1,7 @@
-//! Scores photos for customers of three plans, through a spike of ten times the usual, in virtual time.
+//! Scores photos for customers of three plans, during a spike of ten times the usual load, in virtual time.
 //!
-//! `cargo run --release -p examples --bin photo_scoring`, with no key and no server. `--input DIR` uploads PNG files of your own;
-//! without it, small ones are made.
+//! `cargo run --release -p examples --bin photo_scoring`, without a key or a server. `--input DIR` uploads your own PNG
+//! files; without it, small files are generated.
 
 use std::{fs, io, path::Path, process::ExitCode};
 

@@ -1,7 +1,7 @@
-//! Searches tenders and drafts proposals for customers of three plans, through a month in virtual time.
+//! Searches tenders and drafts proposals for customers of three plans, for a month of virtual time.
 //!
-//! `cargo run --release -p examples --bin proposal_drafting`, with no key and no server. `--input FILE` takes the descriptions of your
-//! own tenders, a line each; without it, small ones are made.
+//! `cargo run --release -p examples --bin proposal_drafting`, without a key or a server. `--input FILE` takes the
+//! descriptions of your own tenders, one in each line; without it, small ones are generated.
 
 use std::process::ExitCode;
 

@@ -23,7 +23,7 @@ async fn send(http: &reqwest::Client, url: &str, body: &Value) -> Result<Value, 
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), BoxError> {
-    // A simulated vendor on loopback, which refuses the first request.
+    // A simulated vendor on loopback that refuses the first request.
     let vendor = Vendor::new();
     vendor.script(Rule::new(Fault::rate_limited(std::time::Duration::ZERO, RetryForm::Seconds)).once());
     let server = vendor.serve().await;

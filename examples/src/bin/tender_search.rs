@@ -1,7 +1,7 @@
 //! Embeds 10,000 positions of tenders for a search, by four stacks over a simulated vendor, in virtual time.
 //!
-//! `cargo run -p examples --bin tender_search`, with no key and no server. The table shows the vendor's own counts: one by
-//! one, micro-batched, cached, and both.
+//! `cargo run -p examples --bin tender_search`, without a key or a server. The table shows the vendor's own counts: one
+//! by one, micro-batched, cached, and both.
 
 use std::{num::NonZeroUsize, sync::Arc, time::Duration};
 

@@ -33,11 +33,11 @@ const NEW: u64 = 30;
 pub struct Size {
     /// Number of organisations at first, and after the growth.
     pub organisations: [u32; 2],
-    /// Mean number of requests of an organisation in 30 days.
+    /// Mean number of requests that an organisation sends in 30 days.
     pub calls_a_month: u64,
-    /// Days before the counted ones, in which the cache fills.
+    /// Number of days before the counted ones, in which the cache fills.
     pub warm_up: u32,
-    /// Days that are counted.
+    /// Number of days that are counted.
     pub days: u32,
     /// Numbers of organisations that are tried with the plan's keys.
     pub tried: Vec<u32>,
@@ -55,7 +55,7 @@ impl Size {
         Load { organisations, calls_a_month: self.calls_a_month, days: self.warm_up + self.days, seed }
     }
 
-    /// Returns the requests of the busiest ten minutes of the first working week.
+    /// Returns the requests in the busiest ten minutes of the first working week.
     fn peak(&self, model: &Model, organisations: u32, times: u64, seed: u64) -> Vec<Arrival> {
         let load = Load { organisations, calls_a_month: self.calls_a_month * times, days: 3, seed };
         busiest(&changes(model, &load), Duration::from_secs(600))
@@ -66,7 +66,7 @@ impl Size {
 ///
 /// # Errors
 ///
-/// Settings that a layer refuses, and accounts that disagree with the vendor's.
+/// A layer refuses its settings, or the ledger disagrees with the vendor's bills.
 pub fn reports(model: &Model, size: &Size, seed: u64) -> Result<Vec<Report>, BoxError> {
     let steps = steps(model, size, seed)?;
     let (Some(Cell::Money(paid)), Some(Cell::Count(sent))) = (steps.cell(0, "paid a month"), steps.cell(0, "sent"))
@@ -98,7 +98,7 @@ fn run(settings: &Settings, arrivals: &[Arrival], counted_from: Duration) -> Res
     virtual_time::run(drive(settings, arrivals.iter().map(request), counted_from))?
 }
 
-/// Sends a month of the first number of organisations through each step.
+/// Sends a month of requests of the first number of organisations through each step.
 fn steps(model: &Model, size: &Size, seed: u64) -> Result<Report, BoxError> {
     let [few, many] = size.organisations;
     let arrivals = changes(model, &size.load(few, seed));
@@ -170,7 +170,7 @@ fn lifetimes(model: &Model, size: &Size, seed: u64, each: Usd) -> Result<Report,
     Ok(report)
 }
 
-/// Looks the requests up in the caches of several instances, and returns the counted calls and hits.
+/// Looks up the requests in the caches of several instances. Returns the numbers of counted calls and hits.
 fn look_up(
     arrivals: &[Arrival],
     ttl: Duration,
@@ -203,7 +203,7 @@ fn look_up(
     })?
 }
 
-/// Compares instances that share a store with instances that have one each.
+/// Compares instances that share a store with instances that each have their own.
 fn instances(model: &Model, size: &Size, seed: u64) -> Result<Report, BoxError> {
     let arrivals = changes(model, &size.load(size.organisations[0], seed));
     let mut report = Report::new("Instances with a cache each", ["instances", "calls", "hit rate"]);
@@ -219,7 +219,7 @@ fn instances(model: &Model, size: &Size, seed: u64) -> Result<Report, BoxError> 
     Ok(report)
 }
 
-/// Tries how many organisations the plan's keys serve, without limits of the organisations.
+/// Finds the number of organisations that the plan's keys can serve, without limits for organisations.
 fn keys(model: &Model, size: &Size, seed: u64) -> Result<Report, BoxError> {
     let title = format!("How many organisations fit {KEYS} keys? The busiest ten minutes, an empty cache");
     let mut report = Report::new(title, ["organisations", "calls", "p50", "p95", "p99", "refused", "429s"]);

@@ -1,4 +1,4 @@
-//! Requests of organisations, drawn from a model.
+//! Requests of organisations, which are drawn from a model.
 
 use std::time::Duration;
 
@@ -18,20 +18,20 @@ pub struct Arrival {
     pub text: u64,
 }
 
-/// Number of organisations, and of their requests.
+/// Load: the number of organisations, and of their requests.
 #[derive(Clone, Copy, Debug)]
 pub struct Load {
     /// Number of organisations.
     pub organisations: u32,
-    /// Mean number of requests of an organisation in 30 days.
+    /// Mean number of requests that an organisation sends in 30 days.
     pub calls_a_month: u64,
-    /// Length of the time, from midnight before a Monday.
+    /// Length of the simulated time in days. It begins at midnight before a Monday.
     pub days: u32,
-    /// Seed of all draws.
+    /// Seed of all random draws.
     pub seed: u64,
 }
 
-/// Returns the requests for what changed, in the order of time: each change requests several scenarios at once.
+/// Returns the requests for changed scenarios, in the order of time. Each change requests several scenarios at once.
 #[must_use]
 pub fn changes(model: &Model, load: &Load) -> Vec<Arrival> {
     let mut arrivals = Vec::new();
@@ -50,14 +50,14 @@ pub fn changes(model: &Model, load: &Load) -> Vec<Arrival> {
     arrivals
 }
 
-/// Returns the requests for whole suites, in the order of time: each organisation requests its suite on each working day at
-/// about 22 o'clock, a request a second, of which so many per mille are new since the day before.
+/// Returns the requests for whole suites, in the order of time. Each organisation requests its suite on each working
+/// day at about 22 o'clock, one request a second. The share `new_per_mille` of its texts is new since the day before.
 #[must_use]
 pub fn suites(model: &Model, load: &Load, new_per_mille: u64) -> Vec<Arrival> {
     let mut arrivals = Vec::new();
     let clients = chosen(model, load);
     let total: f64 = clients.iter().map(|client| client.total()).sum();
-    // 30 days have 21.4 working days.
+    // A month of 30 days has 21.4 working days.
     let calls = load.calls_a_month as f64 * f64::from(load.organisations) * 7.0 / 150.0;
     for (organisation, client) in (0..).zip(clients) {
         let mut random = Random::of(load.seed, 1_000 + u64::from(organisation));
@@ -81,7 +81,7 @@ pub fn suites(model: &Model, load: &Load, new_per_mille: u64) -> Vec<Arrival> {
     arrivals
 }
 
-/// Returns the requests of the busiest `length`, with times from its start.
+/// Returns the requests in the busiest period of this length, with times from the start of that period.
 #[must_use]
 pub fn busiest(arrivals: &[Arrival], length: Duration) -> Vec<Arrival> {
     let (mut best, mut start) = (0..0, 0);
@@ -97,7 +97,7 @@ pub fn busiest(arrivals: &[Arrival], length: Duration) -> Vec<Arrival> {
     arrivals[best].iter().map(|arrival| Arrival { at: arrival.at - first, ..*arrival }).collect()
 }
 
-/// Returns the pattern of each organisation, taken at even distances of rank.
+/// Returns the pattern of each organisation, taken from the model at even distances of rank.
 fn chosen<'a>(model: &'a Model, load: &Load) -> Vec<&'a Client> {
     let (patterns, organisations) = (model.clients.len() as u64, u64::from(load.organisations));
     let rank = |organisation: u64| (2 * organisation + 1) * patterns / (2 * organisations);
@@ -140,7 +140,8 @@ struct Requests<'a> {
 }
 
 impl Requests<'_> {
-    /// Adds the requests of a change: each repeats the text that was sent last at the drawn age or before, or is new.
+    /// Adds the requests of a change. Each request either repeats the text that was sent last at or before the drawn
+    /// age, or is new.
     fn add(&mut self, at: Duration, random: &mut Random, arrivals: &mut Vec<Arrival>) {
         let scenarios = drawn(&self.model.changes, random).copied().unwrap_or(1);
         for _ in 0..scenarios {

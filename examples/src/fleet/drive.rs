@@ -1,4 +1,4 @@
-//! Sends arrivals through a stack and counts.
+//! Sends requests through a stack, and counts the results.
 
 use std::{cell::OnceCell, sync::Arc, time::Duration};
 
@@ -20,32 +20,32 @@ use crate::{
     workload::INSTRUCTION,
 };
 
-/// Model that is requested.
+/// Model of the requests.
 pub const MODEL: &str = "gpt-4o";
-/// Requests a minute that the vendor allows each key.
+/// Requests a minute that the vendor allows for each key.
 pub const KEY_LIMIT: u64 = 2_000;
-/// Tokens of a response, some twenty test cases.
+/// Number of tokens in a response, which are about twenty test cases.
 pub const RESPONSE_TOKENS: std::ops::RangeInclusive<u64> = 700..=1_100;
 
-/// Figures of a run.
+/// Results of a run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Outcome {
-    /// Requests of organisations.
+    /// Number of requests of organisations.
     pub calls: u64,
     /// Requests that got a stored response, or the response of a running call.
     pub hits: u64,
-    /// Requests that got no response.
+    /// Number of requests that got no response.
     pub refused: u64,
-    /// Requests that the vendor received.
+    /// Number of requests that the vendor received.
     pub sent: u64,
-    /// Requests that the vendor refused by its limits.
+    /// Number of requests that the vendor refused because of its limits.
     pub limited: u64,
-    /// Tokens that were paid.
+    /// Number of tokens that were paid.
     pub tokens: u64,
     /// Amount paid.
     pub paid: Usd,
-    /// Times from a request to its whole response, in order.
+    /// Times from a request to its complete response, in ascending order.
     pub times: Vec<Duration>,
 }
 
@@ -57,12 +57,12 @@ impl Outcome {
     }
 }
 
-/// Sends calls through a stack of its own, in virtual time, each at its time since the start, and counts those that begin at
+/// Sends calls through a new stack in virtual time, each at its time since the start. Counts the calls that begin at
 /// `counted_from` or later. The times must not decrease.
 ///
 /// # Errors
 ///
-/// Settings that a layer refuses, and accounts that disagree with the vendor's.
+/// A layer refuses its settings, or the ledger disagrees with the vendor's bills.
 pub async fn drive(
     settings: &Settings,
     calls: impl IntoIterator<Item = (Duration, Call<ChatRequest>)>,
@@ -106,7 +106,7 @@ pub async fn drive(
     Ok(outcome)
 }
 
-/// Figures of a ledger and a vendor at one time.
+/// Numbers from a ledger and a vendor at one moment.
 #[derive(Default)]
 struct Figures {
     paid: Usd,
@@ -138,7 +138,8 @@ pub(crate) fn test_cases(organisation: impl Into<Arc<str>>, text: impl Into<Arc<
     Call::new(organisation.into(), request.temperature(0.0).max_output_tokens(1_200))
 }
 
-/// Creates the vendor: half a second to the first token, 8 ms a token, and a limit on requests, not on tokens, for each key.
+/// Creates the vendor: half a second to the first token, 8 ms for each further token, and for each key a limit on
+/// requests, but not on tokens.
 fn vendor(keys: u32) -> Result<Vendor, BoxError> {
     let vendor =
         Vendor::builder().recorded_requests(0).rate_limits(None).respond_with(responder(|item| response(item).into()));
@@ -148,7 +149,7 @@ fn vendor(keys: u32) -> Result<Vendor, BoxError> {
     Ok(vendor.latency(latency).limit_each_key([limit]).build())
 }
 
-/// Returns a response whose length follows from the prompt.
+/// Returns a response whose length depends on the prompt.
 fn response(prompt: &str) -> String {
     let seed = prompt.bytes().fold(7_u64, |hash, byte| hash.wrapping_mul(31).wrapping_add(byte.into()));
     let (least, most) = RESPONSE_TOKENS.into_inner();

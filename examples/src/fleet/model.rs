@@ -6,7 +6,7 @@ use crate::random::Random;
 
 /// Length of a window of [`Client::rates`].
 pub(super) const WINDOW: Duration = Duration::from_secs(600);
-/// Windows of a pattern: 14 days.
+/// Number of windows in a pattern: 14 days.
 pub(super) const WINDOWS: usize = 14 * 144;
 
 const HOUR: u64 = 3_600;
@@ -15,22 +15,23 @@ const DAY: u64 = 24 * HOUR;
 /// Behaviour of organisations.
 #[derive(Clone, Debug)]
 pub struct Model {
-    /// Source of the figures.
+    /// Source of the numbers.
     pub source: String,
     /// Patterns of clients, the busiest first.
     pub clients: Vec<Client>,
-    /// Numbers of scenarios that are requested at once, of which one is drawn for each change.
+    /// Numbers of scenarios that are requested at once. One of them is drawn for each change.
     pub changes: Vec<usize>,
-    /// Ages of the latest equal request at each request, of which one is drawn; `None` for a new text.
+    /// Ages of the latest equal request, one for each request of the source; `None` for a new text. One of them is
+    /// drawn for each request.
     pub ages: Vec<Option<Duration>>,
 }
 
 /// Pattern of one client over two weeks.
 #[derive(Clone, Debug)]
 pub struct Client {
-    /// Rate in each window of ten minutes, in any unit.
+    /// Rate of requests in each window of ten minutes, in any unit.
     pub rates: Vec<f64>,
-    /// Coefficient of variation of the times between its arrivals.
+    /// Coefficient of variation of the times between the client's requests.
     pub cv: f64,
 }
 
@@ -43,7 +44,7 @@ impl Client {
 }
 
 impl Model {
-    /// Returns the model that is used where no traces are: rounded figures of the public traces.
+    /// Returns the model that is used without traces. Its numbers are rounded from the public traces.
     #[must_use]
     pub fn stated(seed: u64) -> Self {
         let mut random = Random::of(seed, 1);
@@ -77,7 +78,7 @@ impl Model {
     }
 }
 
-/// Returns the activity in a window: full from 8 to 17 o'clock on five days of the week, else a tenth.
+/// Returns the activity in a window: 1 from 8 to 17 o'clock on five days of the week, otherwise a tenth.
 fn activity(window: usize) -> f64 {
     let (day, hour) = (window / 144, window % 144 / 6);
     if day % 7 < 5 && (8..17).contains(&hour) { 1.0 } else { 0.1 }

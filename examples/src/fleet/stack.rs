@@ -1,4 +1,4 @@
-//! The fleet's stack: each step adds a layer in front of the simulated vendor.
+//! Stack of the fleet, in which each step adds a layer in front of the simulated vendor.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -17,16 +17,16 @@ use tower::Layer;
 use super::drive::{KEY_LIMIT, MODEL};
 use crate::{random::Random, virtual_time::VirtualClock};
 
-/// Layers of a fleet.
+/// Layers of the stack.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Settings {
     /// Time to live of entries; `None` for no cache.
     pub cache: Option<Duration>,
-    /// Requests a minute of each organisation; `None` for no limits.
+    /// Requests a minute that each organisation may send; `None` for no limits.
     pub limit: Option<u32>,
     /// Largest number of prompts in a packed request; `None` for no packing.
     pub pack: Option<usize>,
-    /// Number of keys, each of an account of its own; `None` for one key without a pool.
+    /// Number of keys, each of a separate account; `None` for one key without a pool.
     pub keys: Option<u32>,
 }
 
@@ -34,7 +34,7 @@ pub struct Settings {
 ///
 /// # Errors
 ///
-/// Settings that a layer refuses.
+/// A layer refuses its settings.
 pub fn build(of: &Settings, vendor: &Vendor, clock: VirtualClock) -> Result<(Arc<dyn Provider>, Ledger), BoxError> {
     let ledger = Ledger::new(prices::openai());
     let client = |key: u32| OpenAi::with_transport(format!("sk-{key}"), vendor.transport());

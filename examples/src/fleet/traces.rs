@@ -1,15 +1,15 @@
-//! Model from public traces.
+//! Model that is read from public traces.
 
 use std::{collections::HashMap, path::Path, time::Duration};
 
 use super::model::{Client, Model, WINDOW, WINDOWS};
 use crate::{error::Error, lines};
 
-/// Model of the arrivals' trace whose clients are taken.
+/// Model in the trace of arrivals whose clients are used.
 const CLIENTS_OF: &str = "language_m-large";
-/// Largest variation that is taken from a client: above it, a single window decides.
+/// Largest coefficient of variation that is accepted for a client. Above it, a single window decides the value.
 const MOST_VARIATION: f64 = 10.0;
-/// Largest number of scenarios of one change: above it, a change is an import of a whole project.
+/// Largest number of scenarios in a change. A larger change is the import of a whole project.
 const MOST_SCENARIOS: usize = 200;
 
 impl Model {
@@ -18,7 +18,7 @@ impl Model {
     ///
     /// # Errors
     ///
-    /// A file that cannot be read, or lacks a column.
+    /// A file cannot be read or lacks a column.
     pub fn from_traces(directory: &Path) -> Result<Self, Error> {
         let (changes, ages) = repeats(&directory.join("bdd_regen_trace.csv.gz"))?;
         let clients = clients(&directory.join("servegen_clients.csv.gz"))?;
@@ -49,7 +49,7 @@ fn clients(path: &Path) -> Result<Vec<Client>, Error> {
         variations.push(cv);
     }
     let mut clients: Vec<_> = clients.into_iter().collect();
-    // By name, so that clients of equal totals have one order.
+    // Sorted by name, so that clients with equal totals have a fixed order.
     clients.sort_by(|one, other| one.0.cmp(&other.0));
     let median = |mut values: Vec<f64>| {
         values.sort_by(f64::total_cmp);
@@ -67,7 +67,7 @@ fn clients(path: &Path) -> Result<Vec<Client>, Error> {
     Ok(clients)
 }
 
-/// Sizes of changes, and the age of the latest equal request at each request.
+/// Sizes of changes, and for each request the age of the latest equal request.
 type Repeats = (Vec<usize>, Vec<Option<Duration>>);
 
 fn repeats(path: &Path) -> Result<Repeats, Error> {
@@ -95,7 +95,7 @@ fn repeats(path: &Path) -> Result<Repeats, Error> {
     Ok((sizes, ages))
 }
 
-/// Reads a number that is zero or more.
+/// Parses a number that is not negative.
 fn number(path: &Path, line: u64, column: &str, field: &str) -> Result<f64, Error> {
     let number = field.parse::<f64>().ok().filter(|number| number.is_finite() && *number >= 0.0);
     number.ok_or_else(|| {
@@ -103,7 +103,7 @@ fn number(path: &Path, line: u64, column: &str, field: &str) -> Result<f64, Erro
     })
 }
 
-/// Returns these columns of each row of a file with commas, and the number of its line.
+/// Returns these columns of each row of a CSV file, with the number of the row's line.
 fn rows<const N: usize>(
     path: &Path,
     columns: [&'static str; N],

@@ -50,7 +50,7 @@ pub struct History {
 /// Item of one request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Item {
-    /// The text.
+    /// Text of the item.
     pub text: String,
     /// Time of its commit, if the clock follows the commits.
     pub at: Option<SystemTime>,

@@ -10,7 +10,7 @@ struct Git {
     env: Vec<(&'static str, String)>,
 }
 
-/// Creates a repository; `None`, and a line that says so, on a machine without git.
+/// Creates a repository. On a machine without git it prints a note and returns `None`.
 fn repository(scratch: &Scratch, at: &str) -> Option<Git> {
     if Command::new("git").arg("--version").output().is_err() {
         eprintln!("skipped: there is no git here");

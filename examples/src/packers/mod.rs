@@ -13,7 +13,7 @@ pub mod photos;
 pub mod simulated;
 pub mod stories;
 
-/// Returns the form of a response that is an object with one field.
+/// Returns the response format for an object with one field.
 fn object_of(name: &str, field: &str, schema: Value) -> ResponseFormat {
     let schema = json!({
         "type": "object",
@@ -34,7 +34,7 @@ fn read<T: DeserializeOwned>(response: &ChatResponse) -> Result<T, Error> {
     serde_json::from_str(&response.text()).map_err(|error| Error::from_cause(ErrorKind::Malformed, error))
 }
 
-/// Returns true if a request begins with an instruction.
+/// Returns `true` if a request begins with an instruction.
 fn begins_with(request: &ChatRequest, instruction: &str) -> bool {
     request.messages.first() == Some(&Message::system(instruction))
 }

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::{begins_with, object_of, read};
 
-/// Instruction that stands before each photo.
+/// Instruction before each photo.
 const INSTRUCTION: &str = "You score photos of listings by their light, sharpness and tidiness, from 1 to 10.";
 
 /// Task that scores a photo.
@@ -58,7 +58,7 @@ impl Task for ScorePhoto {
     }
 }
 
-/// Packs photos to score. Two scores are equivalent if they differ by at most one.
+/// Packer of photos to score. Two scores are equivalent if they differ by at most one.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Photos;
 

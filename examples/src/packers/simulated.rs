@@ -50,7 +50,7 @@ fn last_message(body: &Value) -> Option<String> {
     }
 }
 
-/// Returns the response to a packed prompt; `None` for any other one.
+/// Returns the response to a packed prompt; `None` for any other prompt.
 fn packed(prompt: &str, each: impl Fn(&str) -> Value) -> Option<String> {
     if !prompt.contains("Respond with one JSON object") {
         return None;

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::{begins_with, object_of, read};
 
-/// Instruction that stands before each story.
+/// Instruction before each story.
 const INSTRUCTION: &str = "You write test cases. List the names of the cases that a careful tester would run for the user story: the \
     ordinary ones first, then limits, then wrong input.";
 
@@ -56,7 +56,7 @@ impl Task for ListTestCases {
     }
 }
 
-/// Packs requests for test cases. Two lists are equivalent if they share at least half of all names.
+/// Packer of requests for test cases. Two lists are equivalent if they share at least half of all names.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Stories;
 

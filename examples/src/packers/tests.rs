@@ -17,7 +17,7 @@ use super::{
     stories::{ListTestCases, Stories, TestCases},
 };
 
-/// Damage of a packed response's entries, or of its text.
+/// Damage to the entries of a packed response, or to its text.
 #[derive(Clone, Copy, Debug)]
 enum Damage {
     Entries(fn(&mut Vec<Value>)),
@@ -85,7 +85,7 @@ where
     (replies.collect(), vendor.calls())
 }
 
-/// Checks that tasks get their outputs after every change of a response, once or always.
+/// Checks that all tasks get their outputs after every kind of damage to a response, whether it occurs once or always.
 async fn check<T>(
     tasks: impl Fn() -> Vec<T>,
     packer: impl Packer + Copy,

@@ -34,11 +34,11 @@ type Sent<'a> = Pin<Box<dyn Future<Output = Option<(Duration, bool)>> + 'a>>;
 
 /// Sends the customers' uploads through each step, and returns the table of savings.
 ///
-/// `photos` are the files to upload; without any, small ones are made.
+/// `photos` are the files to upload. If there are none, small ones are generated.
 ///
 /// # Errors
 ///
-/// Settings that a layer refuses, and accounts that disagree with the vendor's.
+/// A layer refuses its settings, or the ledger disagrees with the vendor's bills.
 pub fn report(size: &Size, photos: &[Vec<u8>], seed: u64) -> Result<Report, BoxError> {
     let usual: u32 = size.customers.iter().map(|customers| customers.count * customers.a_minute).sum();
     let (uploads, limit) = (draw(size, seed), size.limit);
@@ -104,7 +104,7 @@ fn act(limiter: Limiter, begins: bool) -> Sent<'static> {
 
 fn vendor(limit: u64) -> Result<Vendor, BoxError> {
     let score = |photo: &str| json!({"score": photo.bytes().map(u64::from).sum::<u64>() % 10 + 1});
-    // The vendor limits requests alone, so it states no limit on tokens.
+    // The vendor limits only requests, so it states no limit on tokens.
     let vendor = Vendor::builder().recorded_requests(0).rate_limits(None).keys(KEYS).respond_with(responder(score));
     let vendor = priced(vendor, &["gpt-4o-mini"])?;
     let latency = Latency::fixed(Duration::from_millis(500), Duration::from_millis(8));

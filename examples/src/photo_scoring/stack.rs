@@ -1,4 +1,4 @@
-//! The stack of the application. A layer that a step does not use yet is in shadow mode.
+//! Stack of the application. A layer that a step does not use yet is in shadow mode.
 
 use std::{sync::Mutex, time::Duration};
 
@@ -15,7 +15,7 @@ use super::uploads::KEYS;
 use crate::packers::photos::{Photos, ScorePhoto};
 use crate::{random::Random, virtual_time::VirtualClock};
 
-/// Plans of the customers: analyses a minute.
+/// Plans of the customers, with the number of analyses a minute.
 const PLANS: &str = r#"{
     "default": "basic",
     "plans": {"basic": {"limits": ["5/minute"]}, "pro": {"limits": ["10/minute"], "weight": 2}, "unlimited": {}}
@@ -24,17 +24,17 @@ const PLANS: &str = r#"{
 /// Steps, each with the layers of those before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Step {
-    /// One key alone.
+    /// A single key.
     Nothing,
     /// Four keys of one organisation, paced by its limit.
     Pool,
-    /// Each photo is scored once.
+    /// A cache, so that each photo is scored once.
     Cache,
-    /// Analyses a minute by plan.
+    /// Limits on analyses a minute by plan.
     Plans,
-    /// Twenty photos a request.
+    /// Packs of twenty photos.
     Packing,
-    /// The operator acts on the spike.
+    /// Emergency settings by the operator during the spike.
     Emergency,
 }
 
@@ -42,7 +42,7 @@ pub enum Step {
 ///
 /// # Errors
 ///
-/// Settings that a layer refuses.
+/// A layer refuses its settings.
 pub fn build(
     step: Step,
     vendor: &Vendor,

@@ -1,4 +1,4 @@
-//! Uploads of customers with a spike, drawn from a seed.
+//! Uploads of customers with a spike, which are drawn from a seed.
 
 use std::{ops::Range, time::Duration};
 
@@ -10,9 +10,9 @@ const MINUTE: Duration = Duration::from_secs(60);
 pub struct Customers {
     /// Plan of these customers.
     pub plan: &'static str,
-    /// Number of them.
+    /// Number of these customers.
     pub count: u32,
-    /// Photos that each uploads a minute, apart from the spike.
+    /// Number of photos that each customer uploads a minute outside of the spike.
     pub a_minute: u32,
 }
 
@@ -25,7 +25,7 @@ pub struct Size {
     pub customers: [Customers; 3],
     /// Length of the run, in minutes.
     pub minutes: u32,
-    /// Minutes in which ten times as much is uploaded.
+    /// Minutes in which ten times as many photos are uploaded.
     pub spike: Range<u32>,
     /// Requests a minute that the vendor allows the application's organisation.
     pub limit: u64,
@@ -44,7 +44,7 @@ impl Size {
     }
 }
 
-/// One photo of one customer.
+/// Upload of one photo by one customer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Upload {
     /// Time since the start.
@@ -59,8 +59,8 @@ pub struct Upload {
     pub is_bulk: bool,
 }
 
-/// Draws the uploads, in the order of time. A quarter of them are a photo that the customer uploaded before; half of the
-/// unlimited plan's are bulk work.
+/// Draws the uploads, in the order of time. A quarter of them repeat a photo that the customer uploaded before. Half of
+/// the unlimited plan's are bulk work.
 #[must_use]
 pub fn draw(size: &Size, seed: u64) -> Vec<Upload> {
     let mut uploads = Vec::new();

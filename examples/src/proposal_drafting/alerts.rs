@@ -1,15 +1,15 @@
-//! Alerts over HTTP.
+//! Sending of alerts over HTTP.
 
 use std::{sync::Arc, time::Duration};
 
 use llm_core::BoxError;
 use llm_ratelimit::{Form, Webhook};
 
-/// Posts alerts to the address of an incoming webhook, by a task that ends with [`Webhook::close`].
+/// Creates a webhook that posts alerts to a URL. Its task ends with [`Webhook::close`].
 ///
 /// # Errors
 ///
-/// No runtime of tokio, or no HTTP client.
+/// There is no tokio runtime, or the HTTP client cannot be created.
 pub fn post_to(address: impl Into<Arc<str>>) -> Result<Arc<Webhook>, BoxError> {
     let client = reqwest::Client::builder().timeout(Duration::from_secs(10)).build()?;
     let address = address.into();
@@ -30,7 +30,7 @@ mod tests {
 
     use super::*;
 
-    /// Accepts one post, responds with a status, and returns what was posted.
+    /// Accepts one POST request, responds with a status, and returns the body of the request.
     async fn receive(listener: TcpListener, status: &str) -> String {
         let (mut stream, _) = listener.accept().await.unwrap();
         let (mut text, mut buffer) = (String::new(), [0; 1_024]);

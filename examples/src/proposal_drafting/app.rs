@@ -21,7 +21,7 @@ pub struct App {
 }
 
 impl App {
-    /// Creates an application with an empty index. `tenders` are the descriptions, of which the numbers go round.
+    /// Creates an application with an empty index. `tenders` are the descriptions, which are used in turn.
     #[must_use]
     pub fn new(provider: Arc<dyn Provider>, tenders: Arc<[String]>) -> Self {
         Self { provider, tenders, index: Mutex::default(), taken: Mutex::default() }

@@ -1,4 +1,4 @@
-//! Heavy work in the background: by priority, with three retries, and with waits for the next window of a budget.
+//! Queue for heavy background work: by priority, with three retries, and with waiting for the next window of a budget.
 
 use std::{
     sync::{Mutex, MutexGuard, PoisonError},
@@ -9,12 +9,13 @@ use futures_util::future::join_all;
 use llm_core::{Error, ErrorKind};
 use tokio::{sync::Semaphore, time::sleep};
 
-/// Retries of a job that fails.
+/// Number of retries of a job that fails.
 pub const RETRIES: usize = 3;
-/// Wait before the first retry; each further one waits twice as long.
+/// Waiting time before the first retry. It doubles for each further retry.
 pub const BACKOFF: Duration = Duration::from_secs(5);
 
-/// Queue of jobs, of which only some run at one time. It keeps them in memory: a process that ends loses them.
+/// Queue of jobs, a bounded number of which run at the same time. Jobs are kept in memory, so they are lost when the
+/// process ends.
 ///
 /// ```
 /// use examples::proposal_drafting::background::Queue;
@@ -37,13 +38,13 @@ pub struct Queue {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Progress {
-    /// Jobs so far.
+    /// Number of jobs so far.
     pub jobs: u64,
-    /// Jobs that are done: without a retry, after one, after two, after three.
+    /// Number of jobs that are done: without a retry, after one, after two, after three.
     pub done: [u64; RETRIES + 1],
-    /// Jobs that failed after all retries.
+    /// Number of jobs that failed after all retries.
     pub failed: u64,
-    /// Waits for the next window of a budget.
+    /// Number of times that a job waited for the next window of a budget.
     pub waits: u64,
 }
 
@@ -54,12 +55,12 @@ impl Queue {
         Self { places: Semaphore::new(at_one_time), progress: Mutex::default() }
     }
 
-    /// Returns the progress, at any time.
+    /// Returns the current progress.
     pub fn progress(&self) -> Progress {
         *self.lock()
     }
 
-    /// Runs jobs, those of the largest priority first, and returns the result of each in that order.
+    /// Runs jobs, those with the highest priority first, and returns the result of each in that order.
     pub async fn run<J, F>(&self, mut jobs: Vec<(u32, J)>, work: impl Fn(J) -> F) -> Vec<Result<(), Error>>
     where
         J: Clone,

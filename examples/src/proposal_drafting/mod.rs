@@ -1,7 +1,7 @@
-//! An application that searches tenders and drafts proposals, for customers of three plans, through a month.
+//! Application that searches tenders and drafts proposals, for customers of three plans, for a month.
 //!
-//! [`stack`] builds the layers, [`App`] is what the application does with them, [`background`] runs heavy work, [`alerts`]
-//! posts alerts, and [`reports`] sends a month through each step.
+//! [`stack`] builds the layers, [`App`] uses them, [`background`] runs heavy work, [`alerts`] posts alerts, and
+//! [`reports`] sends a month through each step.
 
 pub mod alerts;
 mod app;

@@ -28,7 +28,7 @@ use crate::{
     virtual_time::{self, VirtualClock},
 };
 
-/// Digests of each customer on an evening.
+/// Number of digests for each customer on an evening.
 const DIGESTS: u32 = 8;
 const HOUR: Duration = Duration::from_secs(3_600);
 const STEPS: [(&str, Step); 5] = [
@@ -43,17 +43,17 @@ const STEPS: [(&str, Step); 5] = [
 pub struct Size {
     /// Number of days.
     pub days: u32,
-    /// New tenders of a day, which stay open for five days.
+    /// Number of new tenders a day. Each stays open for five days.
     pub tenders: u32,
-    /// Customers with 5 proposals a month.
+    /// Number of customers with 5 proposals a month.
     pub free: u32,
-    /// Customers with 10 proposals a day.
+    /// Number of customers with 10 proposals a day.
     pub pro: u32,
-    /// Customers without a quota.
+    /// Number of customers without a quota.
     pub unlimited: u32,
 }
 
-/// Outcome of a step: its figures, the progress of background work, and the number of alerts.
+/// Result of a step: its figures, the progress of background work, and the number of alerts.
 type Outcome = (Figures, Progress, u64);
 type Event = (Duration, Pin<Box<dyn Future<Output = ()>>>);
 
@@ -140,7 +140,7 @@ async fn send(step: Step, size: &Size, texts: &Arc<[String]>, seed: u64) -> Resu
     Ok((figures, queue.progress(), alerts.load(Relaxed)))
 }
 
-/// Takes the first vendor down for two hours, and later both for 20 s.
+/// Creates outages: the first vendor for two hours, and later both for 20 s.
 fn outages(vendors: &[Vendor; 2]) -> Vec<Event> {
     let set = |vendor: &Vendor, at: Duration, is_down: bool| -> Event {
         let vendor = vendor.clone();
@@ -172,7 +172,7 @@ fn indexing(app: &Arc<App>, new: u32, day: u32, events: &mut Vec<Event>) {
     }
 }
 
-/// Adds a customer's day: searches, analyses, and proposals, some of them twice.
+/// Adds the work of a customer's day: searches, analyses and proposals, some of them twice.
 fn work(
     app: &Arc<App>,
     tenders: Range<u32>,

@@ -1,4 +1,5 @@
-//! The stack of the application. A layer that a step does not use yet is in shadow mode: it counts and changes nothing.
+//! Stack of the application. A layer that a step does not use yet is in shadow mode, in which it counts and changes
+//! nothing.
 
 use std::{sync::Arc, time::Duration};
 
@@ -13,9 +14,9 @@ use tower::{Layer, ServiceBuilder};
 
 use crate::virtual_time::VirtualClock;
 
-/// Model that drafts, and the one of the second vendor that may stand in.
+/// Model that drafts, and its fallback at the second vendor.
 pub const MODELS: [&str; 2] = ["gpt-4o-mini", "claude-haiku-4-5"];
-/// Quotas of proposals by plan, a budget for heavy work, and one for all, which alerts.
+/// Plans with their quotas of proposals, a budget for heavy work, and a budget for everything, which sends alerts.
 const PLANS: &str = r#"{
     "default": "free", "limits": ["$5/month"],
     "plans": {
@@ -29,11 +30,11 @@ const MINUTE: Duration = Duration::from_secs(60);
 /// Steps, each with the layers of those before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Step {
-    /// One vendor alone.
+    /// A single vendor.
     Nothing,
-    /// Times to live by kind: 15 minutes, an hour, a day.
+    /// A cache with a time to live by kind of call: 15 minutes, an hour, a day.
     Cache,
-    /// Texts to embed share requests.
+    /// Micro-batches of texts to embed.
     Batches,
     /// Quotas, budgets and alerts.
     Plans,
@@ -45,7 +46,7 @@ pub enum Step {
 ///
 /// # Errors
 ///
-/// Settings that a layer refuses.
+/// A layer refuses its settings.
 pub fn build(
     step: Step,
     [first, second]: &[Vendor; 2],

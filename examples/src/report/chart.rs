@@ -1,4 +1,4 @@
-//! Bars of a report, as SVG.
+//! Drawing of a report's bars, as SVG.
 
 use std::fmt::Write;
 
@@ -8,7 +8,7 @@ const NAMES: usize = 200;
 const BARS: u128 = 400;
 const ROW: usize = 24;
 
-/// Draws the columns one below the other, each with a bar for each row, in proportion to the column's largest figure.
+/// Draws the columns one below the other. Each has a bar for each row, in proportion to the column's largest value.
 pub(super) fn draw(report: &Report, columns: &[&str]) -> String {
     let height = 40 + columns.len() * (ROW * (report.rows.len() + 1) + 12);
     let mut svg = format!(
@@ -24,7 +24,7 @@ pub(super) fn draw(report: &Report, columns: &[&str]) -> String {
         for ((name, _), cell) in report.rows.iter().zip(cells()) {
             let width = cell.size() * BARS / largest;
             text(&mut svg, NAMES - 8, y + 16, "end", name);
-            // Writing to a text cannot fail.
+            // Writing to a `String` cannot fail.
             let _ = writeln!(
                 svg,
                 "<rect x=\"{NAMES}\" y=\"{}\" width=\"{width}\" height=\"{}\" fill=\"#4878a8\"/>",

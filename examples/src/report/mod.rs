@@ -1,4 +1,4 @@
-//! Report of an application: one table, which is printed, written as JSON and drawn as an SVG chart.
+//! Report of an application: a table that is printed, written as JSON and drawn as an SVG chart.
 
 mod chart;
 mod options;
@@ -15,7 +15,7 @@ use crate::table::{
 
 pub use options::{Options, UsageError, is_closed_pipe, start};
 
-/// A table with a title, a row for each step or case, and notes.
+/// Table with a title, a row for each step or case, and notes.
 ///
 /// ```
 /// use examples::report::{Cell, Report};
@@ -35,22 +35,22 @@ pub struct Report {
     notes: Vec<String>,
 }
 
-/// One figure of a row.
+/// Value in a row.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Cell {
     /// A number of calls, tokens or other things.
     Count(u64),
     /// An amount of money.
     Money(Usd),
-    /// A part of a whole, shown in per cent.
+    /// A part of a whole, which is shown in percent.
     Share(u64, u64),
-    /// A time.
+    /// A duration.
     Time(Duration),
     /// A number that may be negative.
     Change(i64),
-    /// Milliseconds that may be negative.
+    /// A difference of milliseconds, which may be negative.
     TimeChange(i64),
-    /// A figure that does not exist here.
+    /// No value.
     None,
 }
 
@@ -73,7 +73,7 @@ impl Report {
         self.notes.push(line.into());
     }
 
-    /// Returns the figure of a row in a column.
+    /// Returns the value of a row in a column.
     #[must_use]
     pub fn cell(&self, row: usize, column: &str) -> Option<&Cell> {
         let at = self.columns.iter().skip(1).position(|name| *name == column)?;
@@ -112,7 +112,7 @@ impl Cell {
         }
     }
 
-    /// Returns a number that is proportional to the figure, for a bar.
+    /// Returns a number that is proportional to the value, for a bar.
     fn size(&self) -> u128 {
         match self {
             Self::Count(count) => (*count).into(),
@@ -139,12 +139,12 @@ impl fmt::Display for Cell {
     }
 }
 
-/// Returns a number by its amount, with a minus if it is negative.
+/// Returns a number in the format of `amount`, with a minus sign if it is negative.
 fn signed(number: i64, amount: impl Fn(u64) -> String) -> String {
     format!("{}{}", if number < 0 { "-" } else { "" }, amount(number.unsigned_abs()))
 }
 
-/// Returns a time in seconds with one decimal, from two minutes on in minutes, from two hours on in hours.
+/// Returns a duration in seconds with one decimal; in minutes from two minutes on, in hours from two hours on.
 fn span(time: Duration) -> String {
     let tenths = time.as_millis() / 100;
     let (unit, name) = match tenths {

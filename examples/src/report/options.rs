@@ -14,13 +14,13 @@ use serde_json::{Value, json};
 
 use super::Report;
 
-/// Options of an application: its seed, its own input, and the files to write.
+/// Options of an application: its seed, the user's own input, and the files to write.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Options {
-    /// Seed of all that is drawn; 2026 unless given.
+    /// Seed of all random draws; 2026 by default.
     pub seed: u64,
-    /// Input of the user's own, instead of the application's.
+    /// User's own input, in place of the application's.
     pub input: Option<PathBuf>,
     /// File for the reports as JSON.
     pub json: Option<PathBuf>,
@@ -72,7 +72,7 @@ impl Options {
     ///
     /// # Errors
     ///
-    /// A path where no file can be written.
+    /// A file cannot be written at one of the paths.
     pub fn check_outputs(&self) -> Result<(), BoxError> {
         let open = |path: &PathBuf| OpenOptions::new().create(true).append(true).open(path).map(drop);
         let mut outputs = self.json.iter().chain(&self.svg);
@@ -83,7 +83,7 @@ impl Options {
     ///
     /// # Errors
     ///
-    /// A file or an output that cannot be written.
+    /// A file or the output cannot be written.
     pub fn publish(&self, reports: &[Report], columns: &[&str]) -> Result<(), BoxError> {
         if let Some(path) = &self.json {
             let reports: Vec<Value> = reports.iter().map(Report::json).collect();

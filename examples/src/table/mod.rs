@@ -12,8 +12,8 @@ use cells::{millis, rate};
 /// Number of organisations with a row of their own; the others share one.
 pub const SHOWN: usize = 20;
 
-/// Renders `rows`, most calls first, then their sum with the latency of all calls, `in_all`. One line for each, with
-/// aligned columns; amounts in dollars, latencies in milliseconds. Each cause that saved an amount in some row has a
+/// Renders `rows` in aligned columns, those with the most calls first, and then their sum with `in_all`, the latency of
+/// all calls. Amounts are in dollars, latencies in milliseconds. Each cause that saved an amount in some row has a
 /// column, in the order in which the rows name the causes.
 ///
 /// The hit rate is (hits + coalesced) ÷ calls.
@@ -71,8 +71,8 @@ fn cells(row: &Row, causes: &[&str]) -> Vec<String> {
     cells
 }
 
-/// Renders lines with the first column to the left, the others to the right and two spaces between them. A rule stands below the
-/// heads, and another one above the last line if that `is_sum`.
+/// Renders lines with aligned columns: the first column to the left, the others to the right, and two spaces between
+/// them. A rule is below the headings, and another one above the last line if `is_sum` is true.
 pub(crate) fn aligned(lines: &[Vec<String>], is_sum: bool) -> String {
     let width = |column: usize| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0);
     let widths: Vec<usize> = (0..lines[0].len()).map(width).collect();

@@ -13,7 +13,7 @@ pub struct Row {
     pub hits: u64,
     /// Number of calls that joined a running call.
     pub coalesced: u64,
-    /// Tokens sent to the vendor.
+    /// Number of tokens that were sent to the vendor.
     pub tokens_in: u64,
     /// Tokens of the vendor's responses.
     pub tokens_out: u64,

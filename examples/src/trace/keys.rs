@@ -17,7 +17,7 @@ pub(super) struct Keys {
 }
 
 impl Keys {
-    /// Adds a row; the error says how it contradicts one before it.
+    /// Adds a row. The error says how it contradicts an earlier row.
     pub(super) fn check(&mut self, row: &Row) -> Result<(), String> {
         let text = [row.key_header, row.header_chars as u64, row.key_scenario, row.scenario_chars as u64];
         if *self.texts.entry((row.tenant, row.key_full)).or_insert(text) != text {

@@ -23,10 +23,10 @@ use texts::Texts;
 /// Part of a row's text that is sent, and that makes two rows equal.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Key {
-    /// The feature's header and background, and the scenario: two rows are equal when their `key_full` is.
+    /// Header and background of the feature, and the scenario: two rows are equal if their `key_full` is.
     #[default]
     Full,
-    /// The scenario alone: two rows are equal when their `key_scenario` is.
+    /// Only the scenario: two rows are equal if their `key_scenario` is.
     Scenario,
 }
 

@@ -66,7 +66,7 @@ pub(super) fn made(key: u64, chars: usize) -> String {
         }
         write!(text, " {word}").expect("a string takes any text");
     }
-    // The filler is ASCII, so that bytes are characters.
+    // The filler is ASCII, so each character is a byte.
     text.truncate(chars.max(shortest));
     text
 }

@@ -4,7 +4,7 @@ use tokio::task::JoinHandle;
 
 use super::*;
 
-/// The service on a free port, and the vendor that it calls.
+/// Service on a free port, and the vendor that it calls.
 struct Running {
     vendor: Vendor,
     address: String,
