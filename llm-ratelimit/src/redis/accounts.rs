@@ -1,4 +1,4 @@
-//! Accounts in Redis behind the trait of all accounts.
+//! Accounts in Redis, as an implementation of [`Accounts`].
 
 use std::{
     sync::{Arc, atomic::Ordering::Relaxed},
@@ -28,20 +28,20 @@ use crate::{
     window::ImportMode,
 };
 
-/// Longest time of each step of an operation that the application itself starts.
+/// Timeout of each command of an operation that the application starts itself, such as an import.
 const OPERATION: Duration = Duration::from_secs(10);
 /// Number of balances that are imported at the same time.
 const TOGETHER: usize = 64;
-/// Time after which the first of those that wait asks again.
+/// Interval at which the first waiting call of an account asks again.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
 
-/// Accounts in Redis: one limit and one budget, however many processes decide by them.
+/// Accounts in Redis. All processes that use them share each limit and each budget.
 ///
-/// A decision by a tenant's limits is one script and one round trip. It takes all that a call needs, or nothing. Limits that
-/// tenants share are decided from chunks, which a process leases: see [`RedisAccountsBuilder::chunked`](crate::RedisAccountsBuilder::chunked).
-/// The time is the server's.
+/// A decision by a tenant's limits takes one script and one round trip. It reserves everything that a call needs, or
+/// nothing. Limits that tenants share are decided from chunks that each process leases: see
+/// [`RedisAccountsBuilder::chunked`](crate::RedisAccountsBuilder::chunked). All accounts follow the server's clock.
 /// Settlements are sent afterwards, and retried until the server has acknowledged them. The page `docs/fleet.md` of the
-/// repository says how to run a server for it, and what an outage or a crash can lose.
+/// repository describes how to run such a server, and what an outage or a crash can lose.
 ///
 /// ```no_run
 /// use std::num::NonZeroU32;
@@ -78,7 +78,7 @@ impl RedisAccounts {
         }
     }
 
-    /// Settles what a call took of chunks, account by account.
+    /// Settles the amounts that a call took from chunks, account by account.
     pub(super) fn settle_chunks(&self, holds: &[Hold], settlement: &Settlement, shares: &[u8]) -> Settled {
         let mut settled = Settled::default();
         for holds in holds.chunk_by(|a, b| a.account_ref == b.account_ref) {
@@ -101,7 +101,7 @@ impl RedisAccounts {
         settled
     }
 
-    /// Gives all chunks back, now and when calls end.
+    /// Returns all unused chunks to the server, and those in use when their calls end.
     pub(super) fn return_chunks(&self) {
         lock(&self.shared.chunks).is_closing = true;
         self.shared.report_all();
@@ -114,8 +114,8 @@ impl RedisAccounts {
         }
     }
 
-    /// Settles what a call was granted while the server was away; `None` if the server granted it. What it used is charged
-    /// when the server is back, and the server's reply then says which alert shares it reached.
+    /// Settles a call that was granted while the server was away; `None` if the server granted it. The amounts that the
+    /// call used are charged once the server is back. The alert shares that it reached are only known from that reply.
     fn settle_local(&self, number: u64, settlement: &Settlement, now: u64, shares: &[u8]) -> Option<Settled> {
         let questions = self.local.settle(number, settlement, now)?;
         let awaited = self.shared.awaited(questions.iter().flat_map(|question| &question.rules));
@@ -150,7 +150,7 @@ impl RedisAccounts {
         }
     }
 
-    /// Takes a balance over. Returns true if it changed an account.
+    /// Imports a balance. Returns true if an account was changed.
     async fn put(&self, balance: Balance, mode: ImportMode) -> Result<bool, Error> {
         let account = layout::account_name(&balance.scope, balance.values(), balance.catch_all);
         let tag = self.shared.tag(balance.scope.value_of(&Dimension::Tenant, balance.values()), &account);
@@ -175,7 +175,7 @@ impl RedisAccounts {
         self.shared.redis.run_with_timeout(OPERATION, call).await.map(drop)
     }
 
-    /// Lets a test's time stand for the server's, and all that was settled before be counted.
+    /// Sets the time that a test uses instead of the server's clock, after all earlier settlements have been counted.
     #[cfg(test)]
     pub(super) async fn follow_test(&self, now: u64) {
         if self.shared.exact().is_some() {
@@ -237,7 +237,7 @@ impl Accounts for RedisAccounts {
         Box::pin(async move {
             #[cfg(test)]
             self.shared.drained().await;
-            // What changed is in Redis already, where a persister need not write it.
+            // The changes are in Redis already, so a persister does not need to write them.
             if changed {
                 return Ok(Vec::new());
             }
@@ -267,7 +267,7 @@ impl Accounts for RedisAccounts {
     }
 
     fn open(&self) -> usize {
-        // In this order, because a call of an outage is charged by a job.
+        // The order of the reads matters: settling a call granted during an outage adds a job to the shared ones.
         self.local.open() + self.shared.open()
     }
 

@@ -23,18 +23,18 @@ pub struct RedisAccountsBuilder {
     settings: Settings,
 }
 
-/// Longest time of a command by which accounts at an address are opened or listed. Decisions have a time of their own, and a
-/// server that is away fails at once.
+/// Timeout of the commands that open or list accounts at an address. It is not the timeout of decisions. A server that
+/// cannot be reached fails at once instead.
 const OPENING: Duration = Duration::from_secs(10);
 
 impl RedisAccounts {
-    /// Returns the settings of accounts on a server that so many processes share. The number of instances decides the share
-    /// of each in an outage.
+    /// Creates the settings of accounts on a server that `instances` processes share. During an outage, the number
+    /// decides the share of each process.
     pub fn builder(redis: Redis, instances: NonZeroU32) -> RedisAccountsBuilder {
         RedisAccountsBuilder::new(redis, instances)
     }
 
-    /// Opens accounts at an address, with the settings that it has as parameters.
+    /// Opens accounts at an address, with the settings given as its parameters.
     pub(crate) async fn open(address: RedisAddress) -> Result<Self, RedisError> {
         let RedisAddress { url, instances, prefix, lease, decision_timeout } = address;
         let mut redis = Redis::builder(url).instance("llm-ratelimit").call_timeout(OPENING);
@@ -59,34 +59,36 @@ impl RedisAccountsBuilder {
         Self { redis, instances, allow_eviction: false, settings }
     }
 
-    /// Sets the time for which a reservation holds its slots without being renewed: 10 s by default. Reservations are
-    /// renewed each third of it. If a process dies, others have its slots after this time.
+    /// Sets the time for which a reservation keeps its concurrency slots without renewal: 10 s by default. A process
+    /// renews its reservations three times in this period. If the process dies, other processes get its slots after
+    /// this time.
     pub fn lease(mut self, time: Duration) -> Self {
         self.settings.lease = time.max(Duration::from_millis(30));
         self
     }
 
-    /// Sets the longest time of a decision: 500 ms by default. It covers the wait for the connection, also while more
+    /// Sets the timeout of a decision: 500 ms by default. It includes the wait for the connection, also if more
     /// decisions are in flight than [`RedisBuilder::max_in_flight`](llm_redis::RedisBuilder::max_in_flight) allows.
     pub fn decision_timeout(mut self, time: Duration) -> Self {
         self.settings.decision_timeout = time;
         self
     }
 
-    /// Sets the number of settlements that wait to be acknowledged: 8,192 by default. What further ones would give back
-    /// counts as spent.
+    /// Sets the largest number of settlements that may wait for an acknowledgement: 8,192 by default. If more are
+    /// added, the amounts that they would return count as spent.
     pub fn max_settlements(mut self, settlements: usize) -> Self {
         self.settings.outbox = settlements.max(1);
         self
     }
 
-    /// Chooses limits of tenants that are decided from chunks, by limit and tenant: by default none. Limits that tenants share
-    /// always are.
+    /// Chooses which limits of which tenants are decided from chunks: none by default. Limits that tenants share are
+    /// always decided from chunks.
     ///
-    /// A chunk is an amount that a process leases of a limit, and from which it decides without a round trip. Its size
-    /// follows the rate of the process's calls, up to a part of what is free: half of it, divided by the number of instances.
-    /// No more passes than without chunks. Near its end a limit may refuse early, by at most what other processes have
-    /// leased and do not use; that comes back after a third of the [lease](Self::lease).
+    /// A chunk is a part of a limit that a process leases, and from which it decides without a round trip. Its size
+    /// follows the rate of the process's calls, up to half of the free amount divided by the number of instances.
+    /// Chunks never let more pass than the limit allows. A nearly exhausted limit may refuse too early, by at most the
+    /// amount that other processes have leased and do not use. Unused amounts come back after a third of the
+    /// [lease](Self::lease).
     ///
     /// ```
     /// use std::num::NonZeroU32;
@@ -108,34 +110,36 @@ impl RedisAccountsBuilder {
         self
     }
 
-    /// Sets the policy of each limit for outages. By default calendar windows refuse, and all other limits have a
-    /// [`LocalShare`](OutagePolicy::LocalShare). The function is called for each limit of each call during an outage.
+    /// Sets the function that chooses the policy of each limit during an outage. By default, limits by calendar window
+    /// refuse, and all others use a [`LocalShare`](OutagePolicy::LocalShare). The function is called for each limit of
+    /// each call during an outage.
     pub fn on_outage(mut self, policy: impl Fn(&Limit) -> OutagePolicy + Send + Sync + 'static) -> Self {
         self.settings.policy = Arc::new(policy);
         self
     }
 
-    /// Lets one script decide by all accounts, so that each decision can be compared with that of accounts in memory.
+    /// Keeps all accounts under one hash tag, so that one script decides by all of them, and each decision can be
+    /// compared with that of accounts in memory.
     #[cfg(test)]
     pub(super) fn one_tag(mut self) -> Self {
         self.settings.has_one_tag = true;
         self
     }
 
-    /// Accepts a server that evicts keys when its memory is full, with a warning in the log. What is evicted is forgotten,
-    /// so a tenant may then spend its limits again.
+    /// Accepts a server that evicts keys when its memory is full, and logs a warning. An evicted account is forgotten,
+    /// so its tenant may spend its limits again.
     pub fn allow_eviction(mut self) -> Self {
         self.allow_eviction = true;
         self
     }
 
-    /// Checks that the server evicts nothing, and **spawns a task** on the current runtime, which renews reservations until
-    /// the limiter is dropped. Each settlement is sent by a task of its own. While calls wait for room in an account, a
-    /// further task listens for it.
+    /// Checks that the server does not evict keys, and **spawns a task** on the current runtime, which renews
+    /// reservations until the limiter is dropped. Each settlement is sent by a task of its own. While calls wait for
+    /// room in an account, another task listens for it.
     ///
     /// # Errors
     ///
-    /// [`RedisError`] says what happened and what to do.
+    /// A [`RedisError`], whose text says what happened and what to do.
     pub async fn open(self) -> Result<RedisAccounts, RedisError> {
         let runtime = Handle::try_current().map_err(|_| RedisError::NoRuntime)?;
         let policies = self.redis.eviction_policies().await.map_err(|error| RedisError::Server(error.to_string()))?;
@@ -155,12 +159,12 @@ impl RedisAccountsBuilder {
 impl Drop for RedisAccounts {
     fn drop(&mut self) {
         self.return_chunks();
-        // Settlements that are queued are tried for a while yet.
+        // Queued settlements are retried for a while after the limiter is dropped.
         let _ = self.shared.ends_at.set(Instant::now() + LAST_TRIES);
     }
 }
 
-/// Time for which queued settlements are tried after the limiter has been dropped.
+/// Time for which queued settlements are retried after the limiter has been dropped.
 const LAST_TRIES: Duration = Duration::from_secs(5);
 
 impl fmt::Debug for RedisAccountsBuilder {

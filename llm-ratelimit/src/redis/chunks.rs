@@ -1,8 +1,9 @@
-//! Amounts of accounts that are leased to this process, from which it decides without a round trip. Pure: callers pass the
-//! time.
+//! Chunks: amounts of accounts that this process has leased, and from which it decides without a round trip. The module
+//! does no I/O, and callers pass the time.
 //!
-//! A lease is a reservation of the process. When it is renewed or used up, the next one takes its place: what calls took of
-//! it stays reserved under its number until the last of them ends, and the rest goes over to the next.
+//! A lease is a reservation of the process in Redis. When it is renewed or used up, a new lease takes its place. The
+//! amounts that calls took from the old lease stay reserved under its number until the last of these calls ends. The
+//! rest moves to the new lease.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -31,35 +32,36 @@ use crate::{
 #[derive(Debug, Default)]
 pub(super) struct Chunks {
     accounts: HashMap<AccountRef, Chunk>,
-    /// Alert shares of the limiter, as far as a settlement has passed them.
+    /// Alert shares of the limiter, from the latest settlement.
     shares: Arc<[u8]>,
-    /// True once all that is not in use is to be given back.
+    /// True once all amounts that no call uses are to be returned.
     pub(super) is_closing: bool,
 }
 
-/// Lease of the counters of one account, and calls that wait for room in it. An account that the server decides has no
-/// counters here.
+/// Lease of one account's counters, and the state of calls that wait for room in the account. An account that the
+/// server decides has no counters here.
 #[derive(Debug)]
 pub(super) struct Chunk {
     pub(super) tag: Arc<Tag>,
     /// Number of the lease.
     number: u64,
-    /// Calls that took something of it.
+    /// Number of open calls that took from this lease.
     open: usize,
     per_mille: u32,
     pools: SmallVec<[Pool; 1]>,
-    /// Request for the lease while no reply came and it may have arrived.
+    /// Request for the lease, if it may have reached the server and no reply has come.
     sent: Option<Arc<Sent>>,
-    /// Time at which what is leased can be used no more, in nanoseconds since 1970 by this process's clock.
+    /// Time at which the leased amounts expire, in nanoseconds since 1970 by this process's clock.
     expires: u64,
-    /// True while calls wait for room, and the task that listens for it.
+    /// True while calls wait for room. In `listens`, the task that listens for announcements of room.
     pub(super) is_awaited: bool,
     pub(super) listens: Option<AbortHandle>,
-    /// True while a request is on its way.
+    /// True while a request is being sent, including its retries.
     pub(super) is_reporting: bool,
-    /// Error of the last attempt, if it failed.
+    /// Error of the latest attempt; `None` if it succeeded.
     failing: Option<Error>,
-    /// Time until which a refusal is remembered, by the server's clock, unless settlements are on their way.
+    /// Time by the server's clock until which a refusal is remembered. The refusal does not count while settlements are
+    /// being sent.
     pub(super) refused_until: u64,
     pub(super) settling: usize,
     filled_at: u64,
@@ -72,24 +74,25 @@ struct Pool {
     need: RuleNeed,
     state: Option<State>,
     leased: u64,
-    /// Amount of it that calls took: of slots, those that are held.
+    /// Amount that calls took from the lease. For concurrency slots, it is the number that calls hold now.
     taken: u64,
-    /// Amount that calls used which have ended.
+    /// Amount used by calls that have ended.
     used: u64,
-    /// End of the window in which it is leased, in nanoseconds since 1970; the greatest number for other counters.
+    /// End of the calendar window that the amount belongs to, in nanoseconds since 1970; [`u64::MAX`] for other
+    /// counters.
     until: u64,
-    /// Amount that it leases beyond what is in use.
+    /// Amount to lease in addition to the slots that calls hold.
     size: u64,
-    /// Amount that was taken since the last renewal.
+    /// Amount taken since the last renewal.
     consumed: u64,
-    /// Needs that found no room since the last request was sent, and those that it states.
+    /// Needs that did not fit since the last request was sent, and in `asked`, the needs that this request stated.
     pending: Needs,
     asked: Needs,
-    /// Least amount that the server has refused.
+    /// Smallest amount that the server has refused.
     refused: Option<u64>,
 }
 
-/// Sum and greatest of several needs.
+/// Sum and largest value of several needs.
 #[derive(Clone, Copy, Debug, Default)]
 struct Needs {
     sum: u64,
@@ -100,56 +103,56 @@ struct Needs {
 #[derive(Debug)]
 pub(super) struct Sent {
     pub(super) number: u64,
-    /// Number of the lease before, if calls took anything of it.
+    /// Number of the previous lease, if calls took anything from it.
     pub(super) before: Option<u64>,
     pub(super) question: Question,
 }
 
-/// Time of a step.
+/// Current time by two clocks.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Times {
-    /// The server's time, in nanoseconds since 1970.
+    /// Time by the server's clock, in nanoseconds since 1970.
     pub(super) now: u64,
-    /// This process's.
+    /// Time by this process's clock, in nanoseconds since 1970.
     pub(super) local: u64,
 }
 
-/// Result of an attempt to take what a call needs.
+/// Result of taking the amounts that a call needs.
 #[derive(Debug)]
 pub(super) enum Taking {
     Taken,
-    /// The account has too little: ask the server, and wait for this.
+    /// The chunk is too small. The caller should request a larger one, and wait for this notification.
     Lacks(AccountRef, Arc<Notify>),
     Blocked(Blocked),
-    /// The server cannot be asked.
+    /// The server cannot be asked for a chunk.
     Fails(Error),
 }
 
-/// Mark of what is taken from a chunk, beside the number of the lease.
+/// Bit of a [`Hold`]'s mark that says that the hold is from a chunk. The other bits are the number of the lease.
 const CHUNK: u64 = 1 << 63;
-/// Longest time for which a refusal is remembered, in nanoseconds.
+/// Longest time for which a refusal by the server is remembered, in nanoseconds.
 const REMEMBERED: u64 = 100_000_000;
-/// Number of accounts with chunks, beyond which unused ones are forgotten.
+/// Number of accounts with chunks above which unused ones are forgotten.
 const ACCOUNTS: usize = 10_000;
 
-/// Returns the number of the lease from which a call took this, if it is from a chunk.
+/// Returns the number of the lease that a hold was taken from; `None` if it is not from a chunk.
 pub(super) fn lease_of(hold: &Hold) -> Option<u64> {
     let mark = u64::from(hold.mark);
     (mark & CHUNK != 0).then_some(mark & !CHUNK)
 }
 
 impl Chunks {
-    /// Reads or changes what is known of an account. Returns the default if that is nothing.
+    /// Calls `with` on an account's chunk, and returns its result. Returns the default if the account has no chunk.
     pub(super) fn with<T: Default>(&mut self, at: AccountRef, with: impl FnOnce(&mut Chunk) -> T) -> T {
         self.accounts.get_mut(&at).map(with).unwrap_or_default()
     }
 
-    /// Remembers an account, for whose room a call may wait.
+    /// Adds an account without counters, for calls that may wait for room in it.
     pub(super) fn remember(&mut self, at: AccountRef, tag_of: impl FnOnce() -> Arc<Tag>) {
         self.accounts.entry(at).or_insert_with(|| Chunk::new(tag_of()));
     }
 
-    /// Takes what a call needs of the groups with chunks, or nothing.
+    /// Takes the amounts that a call needs from the chunks of all `groups`, or takes nothing.
     pub(super) fn take<'a>(
         &mut self,
         request: &DecisionRequest<'a>,
@@ -177,7 +180,7 @@ impl Chunks {
         Taking::Taken
     }
 
-    /// Returns the levels of a group's rules, as far as they are known.
+    /// Returns the last known levels of a group's rules.
     pub(super) fn levels(&self, group: &Group, at: AccountRef) -> impl Iterator<Item = Level> {
         let chunk = self.accounts.get(&at);
         group.rules.iter().map(move |rule| {
@@ -187,8 +190,8 @@ impl Chunks {
         })
     }
 
-    /// Settles what a call took of one account. Returns true if the lease from which it took is the one that the account has
-    /// now, so that the rest of it is known here alone.
+    /// Settles the amounts that a call took from one account's chunk. Returns true if the call took them from the
+    /// account's current lease, so that the chunk alone accounts for the unused rest.
     pub(super) fn settle(&mut self, holds: &[Hold], settlement: &Settlement, shares: &[u8]) -> bool {
         if *self.shares != *shares {
             self.shares = shares.into();
@@ -209,8 +212,9 @@ impl Chunks {
         is_current
     }
 
-    /// Returns the request for the next lease of an account, or the one that was sent and not acknowledged; `None` if it has
-    /// no chunks. The first time it hands over the lease before, if calls took anything of it.
+    /// Returns the request for the next lease of an account, or the request that was sent and has not been
+    /// acknowledged; `None` if the account has no chunks. When a new request is created, the previous lease is returned
+    /// too if calls took anything from it.
     pub(super) fn request(
         &mut self,
         at: AccountRef,
@@ -241,8 +245,8 @@ impl Chunks {
         Some((sent, before))
     }
 
-    /// Takes over the server's reply to a request. What is leased can be used until `expires`, by this process's clock.
-    /// Returns true if there is more to give back, by another request.
+    /// Applies the server's reply to a request. The leased amounts may be used until `expires`, by this process's
+    /// clock. Returns true if another request must be sent to return amounts.
     pub(super) fn reply(&mut self, at: AccountRef, decided: &Decided, expires: u64) -> bool {
         let is_closing = self.is_closing;
         let Some(chunk) = self.accounts.get_mut(&at) else { return false };
@@ -268,7 +272,8 @@ impl Chunks {
         chunk.is_reporting
     }
 
-    /// Returns the accounts that have something to report or to renew, and forgets unused ones beyond a number.
+    /// Returns the accounts whose chunks must be reported or renewed. If there are more than [`ACCOUNTS`], unused ones
+    /// are forgotten.
     pub(super) fn due(&mut self) -> Vec<AccountRef> {
         let is_due =
             |chunk: &Chunk| chunk.sent.is_some() || chunk.pools.iter().any(|p| p.leased + p.taken + p.used > 0);
@@ -278,7 +283,7 @@ impl Chunks {
         self.accounts.iter().filter(|(_, chunk)| is_due(chunk)).map(|(at, _)| *at).collect()
     }
 
-    /// Returns the number of calls that took of the leases that accounts have now.
+    /// Returns the number of open calls that took from the current leases.
     pub(super) fn open(&self) -> usize {
         self.accounts.values().map(|chunk| chunk.open).sum()
     }
@@ -307,32 +312,32 @@ impl Chunk {
         }
     }
 
-    /// Notes that an attempt to send a request has failed. It is tried again.
+    /// Records that sending a request has failed. The sender tries again.
     pub(super) fn fail(&mut self, error: &Error) {
         self.failing = Some(error.clone());
         self.replied.notify_waiters();
     }
 
-    /// Notes that a request has been given up.
+    /// Records that the sender has given a request up.
     pub(super) fn give_up(&mut self) {
         self.is_reporting = false;
         self.replied.notify_waiters();
     }
 
-    /// Adds the counters of a group that it does not have yet.
+    /// Adds those counters of a group that the chunk does not have yet.
     #[inline]
     fn provide(&mut self, group: &Group, request: &DecisionRequest<'_>, at: AccountRef) {
         for rule in &group.rules {
             match self.pools.iter_mut().find(|pool| pool.need.rule.id == rule.id) {
                 Some(pool) if Arc::ptr_eq(&pool.need.rule.limit, &rule.limit) => {}
                 Some(pool) => pool.need.rule = rule.clone(),
-                // The reply to a request that is on its way has the counters that the request had.
+                // A counter that is added while a request is being sent is not in the reply to that request.
                 None => self.pools.push(Pool::new(group, rule, request, at)),
             }
         }
     }
 
-    /// Returns the reason why a call cannot take what it needs; `None` if it can.
+    /// Returns the result of an attempt that must fail; `None` if the call can take the amounts that it needs.
     #[inline]
     fn obstacle(
         &mut self,
@@ -359,7 +364,7 @@ impl Chunk {
                     let time = DecisionTime { now, per_mille: self.per_mille };
                     return blocked(pool.wait(n, time), position);
                 }
-                // What is counted whatever the limits say needs to know the window.
+                // A call that is counted regardless of the limits only needs a current window.
                 None if now < pool.until => continue,
                 _ => {}
             }
@@ -387,7 +392,7 @@ impl Chunk {
         self.open += usize::from(holds.len() > before);
     }
 
-    /// Returns the reservation of what calls took of the lease; `None` if that is nothing.
+    /// Returns a reservation of the amounts that calls took from the current lease; `None` if they took nothing.
     fn cut(&self, shares: &Arc<[u8]>) -> Option<Reserved> {
         let is_used = self.open > 0 || self.pools.iter().any(|pool| pool.taken > pool.held() || pool.used > 0);
         if !is_used || self.number == 0 {
@@ -400,8 +405,8 @@ impl Chunk {
         Some(Reserved::of_lease(self.number, question, self.open, used, Arc::clone(shares)))
     }
 
-    /// Goes on to the next lease. Returns what it is to hold, and of each counter what was taken of the one before, and what
-    /// of that goes over.
+    /// Switches to the next lease. Returns the amounts to lease, and for each counter the amount that was taken from
+    /// the previous lease and the amount that moves to the next one.
     fn next(&mut self, times: Times, is_quick: bool, is_closing: bool) -> (Vec<RuleNeed>, Vec<(u64, u64)>) {
         let is_renewal = self.pools.iter().all(|pool| pool.pending.sum == 0);
         let is_expired = times.local >= self.expires;
@@ -429,7 +434,7 @@ impl Pool {
         Self { need, state, leased, taken, used, until, size, consumed, pending, asked, refused }
     }
 
-    /// Returns the time until an amount fits, after the server had no room for it.
+    /// Returns the time until an amount fits that the server had no room for.
     fn wait(&self, n: u64, time: DecisionTime) -> Wait {
         self.state.as_ref().map_or(Wait::Unknown, |state| self.need.wait(n, state, time))
     }
@@ -439,12 +444,13 @@ impl Pool {
         if now >= self.until { 0 } else { self.leased.saturating_sub(self.taken) }
     }
 
-    /// Returns the slots that calls hold, which go over from lease to lease.
+    /// Returns the number of concurrency slots that calls hold. They move from lease to lease.
     fn held(&self) -> u64 {
         if self.need.rule.kind == Kind::Slots { self.taken } else { 0 }
     }
 
-    /// Adapts the size to the rate: it doubles if it was used up soon, and shrinks to what was used since the last renewal.
+    /// Adapts the size to the rate of the calls. It doubles if the chunk was used up quickly. On renewal, it shrinks to
+    /// the amount taken since the last renewal.
     fn resize(&mut self, is_renewal: bool, is_quick: bool) {
         if is_renewal {
             self.size = self.size.min(self.consumed);
@@ -464,7 +470,7 @@ impl Pool {
         (self.leased, self.state) = (leased, Some(state.clone()));
     }
 
-    /// Returns true if it leases or has to report more than calls hold.
+    /// Returns true if more is leased or must be reported than the slots that calls hold.
     fn has_rest(&self) -> bool {
         self.leased > self.held() || self.taken > self.held() || self.used > 0
     }

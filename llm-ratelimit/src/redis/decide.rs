@@ -1,4 +1,4 @@
-//! Decisions in Redis, and from chunks.
+//! Decisions by accounts in Redis and by chunks.
 
 use std::{
     fmt::Display,
@@ -33,27 +33,29 @@ use crate::{
     rules::Group,
 };
 
-/// Number of times that a call asks for more of a chunk, of which other calls of this process may take what comes.
+/// Largest number of times that one call requests a larger chunk. Several requests can be necessary because other calls
+/// of this process may take the amounts first.
 const REFILLS: usize = 16;
 
-/// Reason why chunks cannot decide.
+/// Reason why the chunks cannot decide about a call.
 enum Lack {
-    /// An account has too little. The server has been asked for more when this is ready.
+    /// An account's chunk is too small. The notification arrives when the server has replied to the request for more.
     Room(AccountRef, OwnedNotified),
-    /// The server cannot be asked.
+    /// The server cannot be asked for a chunk.
     Server(Error),
 }
 
-/// Amounts taken for a call that has not been granted yet. Dropped, they go back.
+/// Amounts taken for a call that has not been granted yet. Dropping the value returns them.
 struct Undecided<'a> {
     accounts: &'a RedisAccounts,
     holds: Holds,
-    /// Reservation whose reply has not come. It is cancelled, whether it was made or not.
+    /// Reservation that the server has not acknowledged. Dropping the value cancels it, whether or not the server has
+    /// made it.
     asked: Option<(u64, Question)>,
 }
 
 impl RedisAccounts {
-    /// Reads the levels of a call's limits.
+    /// Reads the levels of the limits that apply to a call.
     pub(super) async fn look(&self, request: DecisionRequest<'_>) -> LimitStatuses {
         #[cfg(test)]
         self.follow_test(request.at.now).await;
@@ -78,14 +80,14 @@ impl RedisAccounts {
         statuses
     }
 
-    /// Decides without a round trip. Returns false if that is not possible.
+    /// Decides without a round trip. Returns false if the limits of the call require one.
     pub(super) fn decides_here(&self, request: &DecisionRequest<'_>, decision: &mut Decision) -> bool {
         let DecisionRequest { demand, plan, .. } = *request;
         let mut included = plan.groups.iter().filter(|group| group.scope.includes(demand, &plan.name));
         included.all(|group| self.is_chunked(group, demand)) && self.decide_by_chunks(request, decision).is_none()
     }
 
-    /// Decides by what this process knows: by its chunks alone. Returns the account that has too little, if it cannot.
+    /// Decides by this process's chunks alone. Returns the reason if they cannot decide.
     fn decide_by_chunks(&self, request: &DecisionRequest<'_>, decision: &mut Decision) -> Option<Lack> {
         let DecisionRequest { demand, plan, .. } = *request;
         let is_included =
@@ -111,7 +113,8 @@ impl RedisAccounts {
         None
     }
 
-    /// Returns true if a group is decided from chunks: limits that tenants share are, because each has a slot of its own.
+    /// Returns true if a group is decided from chunks. Limits that tenants share always are, because the key of each is
+    /// in a cluster slot of its own.
     fn is_chunked(&self, group: &Group, demand: &Demand) -> bool {
         let settings = &self.shared.settings;
         let is_shared = !settings.has_one_tag && !group.scope.dimensions().contains(&Dimension::Tenant);
@@ -128,13 +131,13 @@ impl RedisAccounts {
         Arc::new(self.tag(group, request.demand, &account))
     }
 
-    /// Returns the questions about the groups that are asked for, one for each tag.
+    /// Returns one question per hash tag about the groups for which `is_asked` is true.
     fn questions(&self, request: &DecisionRequest<'_>, is_asked: impl Fn(&Group) -> bool) -> Vec<Question> {
         let has_one_tag = self.shared.settings.has_one_tag;
         Question::all(request, has_one_tag, |group, account| self.tag(group, request.demand, account), is_asked)
     }
 
-    /// Decides from chunks and by the server, and remembers the account of which a call may wait for room.
+    /// Decides by chunks and by the server. If the call may wait for room, its account is remembered.
     pub(super) async fn decide_remotely(&self, request: &DecisionRequest<'_>, decision: &mut Decision) {
         #[cfg(test)]
         self.follow_test(request.at.now).await;
@@ -148,7 +151,8 @@ impl RedisAccounts {
         }
     }
 
-    /// Decides from chunks, for which it asks the server where there is too little, and then by the other accounts.
+    /// Decides by the chunks first, and requests larger ones where they are too small. Then decides by the accounts
+    /// without chunks.
     async fn decide_or_ask(&self, request: &DecisionRequest<'_>, decision: &mut Decision) {
         let timeout = Instant::now() + self.shared.settings.decision_timeout;
         for _ in 0..REFILLS {
@@ -170,7 +174,8 @@ impl RedisAccounts {
         decision.refused = Some(Reason::Busy);
     }
 
-    /// Decides by the accounts without chunks, which are all of one tag. What it took from chunks goes back unless it is granted.
+    /// Decides by the accounts without chunks, which all have one hash tag. If the call is not granted, the amounts it
+    /// took from chunks are returned.
     async fn decide_by_question(&self, request: &DecisionRequest<'_>, decision: &mut Decision) {
         let mut undecided = Undecided { accounts: self, holds: std::mem::take(&mut decision.held.holds), asked: None };
         let question = self.questions(request, |group| !self.is_chunked(group, request.demand)).pop();
@@ -188,7 +193,7 @@ impl RedisAccounts {
             let number = self.shared.next_number();
             let (_, question) = undecided.asked.insert((number, question));
             let decided = self.shared.ask(question, mode, number).await;
-            // What was not sent, or refused, holds nothing.
+            // A question that was not sent, or that the server refused, reserves nothing.
             let may_hold = decided.as_ref().map_or_else(llm_redis::Error::may_have_run, |_| false);
             let Some((number, question)) = undecided.asked.take() else { return };
             if may_hold && mode != Mode::Look {
@@ -218,7 +223,7 @@ impl RedisAccounts {
         }
     }
 
-    /// Decides while the server is away. What is granted is counted when it is back.
+    /// Decides while the server is away. A granted call is counted once the server is back.
     fn decide_locally(
         &self,
         questions: Vec<Question>,

@@ -1,4 +1,4 @@
-/// Accounts in Redis that cannot be opened.
+/// Error of opening accounts in Redis.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RedisError {
@@ -8,10 +8,10 @@ pub enum RedisError {
          than the cache's, or accept it with .allow_eviction()"
     )]
     Evicts(String),
-    /// The server cannot be reached, or refuses.
+    /// The server cannot be reached, or it refuses the connection or a command.
     #[error("{0}")]
     Server(String),
-    /// There is no tokio runtime.
+    /// The accounts were opened outside of a tokio runtime.
     #[error("accounts in Redis spawn tasks: open them in a tokio runtime")]
     NoRuntime,
 }

@@ -1,4 +1,4 @@
-//! Names of accounts in Redis, and their counters as they are stored there.
+//! Names of the accounts in Redis, and the format of their counters.
 
 use std::{
     hash::{BuildHasher, Hash, Hasher},
@@ -19,20 +19,20 @@ use crate::{
     window::Window,
 };
 
-/// The largest number that scripts calculate with.
+/// Largest whole number that scripts can calculate with exactly.
 pub(super) const MOST: u64 = (1 << 53) - 1;
-/// The name of the keys that hold accounts, by which they are listed.
+/// Name that all keys of accounts share, so that they can be listed.
 pub(super) const ACCOUNTS: &str = "limits";
 
-/// Number of a reservation among those of all processes.
+/// Identifier of a reservation, unique among all processes.
 pub(super) type Id = [u8; 16];
 
-/// The keys of accounts that one script may use together.
+/// Keys of those accounts that one script may use together, because they have the same hash tag.
 #[derive(Debug)]
 pub(super) struct Tag {
     pub(super) accounts: Key,
     pub(super) ends: Key,
-    /// Channel on which room is announced to other processes.
+    /// Channel on which a process announces room to the others.
     pub(super) channel: Key,
 }
 
@@ -41,48 +41,48 @@ impl Tag {
         Self { accounts: tag.key(ACCOUNTS), ends: tag.key("limit-ends"), channel: tag.key("limit-room") }
     }
 
-    /// Returns the keys of a script.
+    /// Returns the keys that a script needs.
     pub(super) fn keys(&self) -> [&Key; 3] {
         [&self.accounts, &self.ends, &self.channel]
     }
 
-    /// Returns the tag of all that is counted by tenant, for one tenant.
+    /// Returns the keys of all accounts that count one tenant's calls.
     pub(super) fn of_tenant(key_space: &KeySpace, tenant: &str) -> Self {
         Self::new(&key_space.hashed_tag(&[b"llm-ratelimit", b"tenant", tenant.as_bytes()]))
     }
 
-    /// Returns the tag of an account that several tenants share.
+    /// Returns the keys of an account that several tenants share.
     pub(super) fn of_shared(key_space: &KeySpace, account: &str) -> Self {
         Self::new(&key_space.hashed_tag(&[b"llm-ratelimit", b"shared", account.as_bytes()]))
     }
 }
 
-/// Returns the beginning of the fields of an account: a list in JSON without its last item and its end, so that no two
-/// of them can look the same.
+/// Returns the beginning of the field names of an account: a JSON list without its last item and closing bracket, so
+/// that no two accounts have the same.
 pub(super) fn account_name<'a>(scope: &Scope, values: impl Iterator<Item = &'a str>, catch_all: bool) -> String {
     let name = (scope, values.collect::<Vec<_>>(), catch_all);
     let name = serde_json::to_string(&name).expect("texts can be written as JSON");
     name[..name.len() - 1].to_owned()
 }
 
-/// Returns the field of a counter of an account.
+/// Returns the name of the field that holds one counter of an account.
 pub(super) fn field(account: &str, counter: &str) -> String {
     let counter = serde_json::to_string(counter).expect("a text can be written as JSON");
     [account, ",", &counter, "]"].concat()
 }
 
-/// Returns the scope, the values, whether it is the catch-all account, and the counter that a field names; `None` if it
-/// names no counter.
+/// Returns the scope, the values, whether the account is the catch-all account, and the counter from a field's name;
+/// `None` if the name has another format.
 pub(super) fn parse_field(field: &[u8]) -> Option<(Scope, Vec<String>, bool, String)> {
     if field.first() == Some(&b'[') { serde_json::from_slice(field).ok() } else { None }
 }
 
-/// Returns the account of a call in a group.
+/// Returns the name of the account that counts a call in a group.
 pub(super) fn account_of(group: &Group, demand: &Demand, plan: &str) -> String {
     account_name(&group.scope, group.scope.values(demand, plan), false)
 }
 
-/// Returns the place of a call's account in a group among those of this process.
+/// Returns this process's reference to the account that counts a call in a group.
 #[inline]
 pub(super) fn account_ref(group: &Group, demand: &Demand, plan: &str) -> AccountRef {
     let mut hasher = foldhash::fast::FixedState::default().build_hasher();
@@ -93,8 +93,8 @@ pub(super) fn account_ref(group: &Group, demand: &Demand, plan: &str) -> Account
     AccountRef::from_hash(hasher.finish())
 }
 
-/// Parses a value of the server as the counter of a rule; `None` if it is none of this layout. What a later version added
-/// behind it is left out.
+/// Parses a counter as the server stores it; `None` if it does not have this layout. Numbers that a later version
+/// appended are ignored.
 pub(super) fn state(value: &[u8], rule: &Rule, at: DecisionTime) -> Option<State> {
     let quota = rule.limit.quota();
     match (value.first()?, quota.span()) {
@@ -109,7 +109,7 @@ pub(super) fn state(value: &[u8], rule: &Rule, at: DecisionTime) -> Option<State
     }
 }
 
-/// Parses a window of the server.
+/// Parses a window as the server stores it.
 pub(super) fn window(value: &[u8]) -> Option<Window> {
     let value = value.strip_prefix(b"w").map(|_| value)?;
     let [until, _, before, spent, reserved, carried, debt, limit, alerted] = doubles(value)?.map(whole);
@@ -118,7 +118,7 @@ pub(super) fn window(value: &[u8]) -> Option<Window> {
     Some(Window { until, before, spent, reserved, carried, debt, limit, alerted })
 }
 
-/// Writes a window as the server holds it. Without a calendar it has no number.
+/// Encodes a window as the server stores it. Without a calendar, its ordinal is 0.
 pub(super) fn window_value(window: &Window, calendar: Option<&Calendar>) -> Vec<u8> {
     let Window { until, before, spent, reserved, carried, debt, limit, alerted } = *window;
     let ordinal = calendar.map_or(0, |calendar| calendar.bounds(until.saturating_sub(1)).ordinal);
@@ -127,12 +127,12 @@ pub(super) fn window_value(window: &Window, calendar: Option<&Calendar>) -> Vec<
     [b"w", &*bytes(&numbers)].concat()
 }
 
-/// Returns the calendar of a balance, if its counter names one.
+/// Returns the calendar that the name of a balance's counter contains, if any.
 pub(super) fn calendar(balance: &Balance) -> Option<Calendar> {
     Calendar::parse(balance.counter.rsplit_once("/calendar ")?.1)
 }
 
-/// Parses the numbers behind the letter of a value's kind.
+/// Parses the numbers that follow the letter for the kind of counter.
 fn doubles<const N: usize>(value: &[u8]) -> Option<[f64; N]> {
     let (numbers, _) = value.get(1..)?.as_chunks::<8>();
     let numbers: Vec<f64> = numbers.iter().take(N).map(|number| f64::from_le_bytes(*number)).collect();
@@ -144,14 +144,14 @@ pub(super) fn whole(number: f64) -> u64 {
     number as u64
 }
 
-/// Returns the microseconds in which an amount of one drains.
+/// Returns the time in which an amount of 1 drains, in microseconds.
 #[expect(clippy::cast_precision_loss, reason = "the script calculates with the same")]
 fn unit(rate: Rate) -> f64 {
     rate.period as f64 / 1_000.0 / rate.amount.max(1) as f64
 }
 
-/// Returns the volume of a level in microseconds of drain. A level that is an amount as exactly as the script
-/// calculates is that amount.
+/// Converts a bucket's level from microseconds of draining to a volume. A level within the script's rounding error of a
+/// whole amount becomes that amount.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "rounded")]
 fn volume(micros: f64, rate: Rate) -> u128 {
     let unit = unit(rate);
@@ -162,7 +162,7 @@ fn volume(micros: f64, rate: Rate) -> u128 {
     ((micros * 1_000.0) as u128).saturating_mul(rate.amount.into())
 }
 
-/// Returns the windows among the fields and values of a hash.
+/// Returns the balances of all windows in a hash.
 pub(super) fn balances(hash: Vec<Value>) -> Vec<Balance> {
     let mut balances = Vec::new();
     for (field, value) in entries(hash) {
@@ -174,7 +174,7 @@ pub(super) fn balances(hash: Vec<Value>) -> Vec<Balance> {
     balances
 }
 
-/// Returns the fields of a hash that count a tenant's calls.
+/// Returns the names of those fields of a hash that count a tenant's calls.
 pub(super) fn fields_of(hash: Vec<Value>, tenant: &str) -> Vec<Box<[u8]>> {
     let is_theirs = |field: &[u8]| {
         let Some((scope, values, catch_all, _)) = parse_field(field) else { return false };
@@ -184,7 +184,7 @@ pub(super) fn fields_of(hash: Vec<Value>, tenant: &str) -> Vec<Box<[u8]>> {
     entries(hash).filter(|(field, _)| is_theirs(field)).map(|(field, _)| (*field).into()).collect()
 }
 
-/// Returns the fields and values of a hash.
+/// Returns the fields of a hash with their values.
 fn entries(hash: Vec<Value>) -> impl Iterator<Item = (impl Deref<Target = [u8]>, impl Deref<Target = [u8]>)> {
     let mut items = hash.into_iter().map(|value| value.into_bytes().ok().flatten().unwrap_or_default());
     std::iter::from_fn(move || Some((items.next()?, items.next()?)))

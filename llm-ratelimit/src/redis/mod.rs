@@ -1,8 +1,8 @@
 //! Accounts in Redis, which all processes of a fleet share.
 //!
-//! [`question`] holds what a call asks, and [`scripts`] answer it. [`open`] holds reservations until their calls end, and the
-//! [`outbox`] sends settlements. [`chunks`] holds what is leased of shared accounts, [`marks`] what is known of windows, and
-//! [`outage`] decides while the server is away.
+//! A [`question`] holds the needs of a call, and the [`scripts`] answer it. [`open`] keeps reservations until their
+//! calls end, and the [`outbox`] sends settlements. [`chunks`] holds leased amounts of shared accounts, [`marks`] holds
+//! the highest known levels of windows, and [`outage`] decides while the server is away.
 
 mod accounts;
 mod builder;

@@ -1,4 +1,4 @@
-//! Open reservations of this process. Pure.
+//! Open reservations of this process. The module does no I/O.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -10,25 +10,25 @@ use super::{
 };
 use crate::{Settlement, hold::Hold, kind::Kind};
 
-/// Open reservations in Redis, by their numbers.
+/// Open reservations in Redis, by number.
 #[derive(Debug, Default)]
 pub(super) struct OpenReservations(HashMap<u64, Reserved>);
 
-/// A reservation in Redis: that of a call, or of all calls that took from one lease.
+/// Reservation in Redis, either of one call or of all calls that took from one lease.
 #[derive(Clone, Debug)]
 pub(super) struct Reserved {
     pub(super) number: u64,
     /// Accounts and amounts that are reserved.
     pub(super) question: Question,
-    /// Calls that have not ended.
+    /// Number of calls that have not ended.
     calls: usize,
-    /// Amounts that ended calls used, and those that they reserved and did not use.
+    /// Amounts that ended calls used. In `unused`, the amounts that they reserved and did not use.
     pub(super) used: Amounts,
     unused: Amounts,
-    /// Number of partial settlements, and true if there is something for another one.
+    /// Number of partial settlements so far. In `is_changed`, whether another one is due.
     pub(super) partial: u64,
     is_changed: bool,
-    /// True once the server knows the amounts.
+    /// True once the server has the amounts of the reservation.
     is_confirmed: bool,
     pub(super) shares: Arc<[u8]>,
 }
@@ -37,19 +37,20 @@ pub(super) struct Reserved {
 pub(super) type Amounts = SmallVec<[u64; 4]>;
 
 impl Reserved {
-    /// Returns the reservation of a call.
+    /// Creates the reservation of one call.
     pub(super) fn of_call(number: u64, question: Question) -> Self {
         let used = question.rules.iter().map(|_| 0).collect();
         Self { is_confirmed: true, ..Self::of_lease(number, question, 1, used, Arc::new([])) }
     }
 
-    /// Returns the reservation of calls that took from a lease, with what ended ones used.
+    /// Creates the reservation of the calls that took from a lease. `used` holds the amounts used by calls that have
+    /// ended.
     pub(super) fn of_lease(number: u64, question: Question, calls: usize, used: Amounts, shares: Arc<[u8]>) -> Self {
         let unused = used.iter().map(|_| 0).collect();
         Self { number, question, calls, used, unused, partial: 0, is_changed: false, is_confirmed: false, shares }
     }
 
-    /// Returns the amounts that remain reserved by a partial settlement.
+    /// Returns the amounts that remain reserved after a partial settlement.
     pub(super) fn remaining(&self) -> impl Iterator<Item = u64> {
         let remains = |(need, unused): (&RuleNeed, &u64)| need.take.unwrap_or(0).saturating_sub(*unused);
         self.question.rules.iter().zip(&self.unused).map(remains)
@@ -71,7 +72,7 @@ impl Reserved {
         }
     }
 
-    /// Returns what the next partial settlement says; `None` if nothing has changed.
+    /// Returns a copy for the next partial settlement; `None` if nothing has changed since the last one.
     fn next_partial(&mut self) -> Option<Self> {
         if !self.is_confirmed || !std::mem::take(&mut self.is_changed) {
             return None;
@@ -86,29 +87,29 @@ impl OpenReservations {
         self.0.insert(reserved.number, reserved);
     }
 
-    /// Settles what a call holds of a reservation. Returns the whole, if it was the last call.
+    /// Settles one call of a reservation. Removes and returns the reservation, if this was its last call.
     pub(super) fn settle(&mut self, number: u64, holds: &[Hold], by: &Settlement, shares: &[u8]) -> Option<Reserved> {
         self.change(number, |reserved| reserved.settle(holds, by, shares))
     }
 
-    /// Notes that the server knows the amounts of a reservation. Returns it, if all calls have ended.
+    /// Records that the server has the amounts of a reservation. Removes and returns it, if all its calls have ended.
     pub(super) fn confirm(&mut self, number: u64) -> Option<Reserved> {
         self.change(number, |reserved| reserved.is_confirmed = true)
     }
 
-    /// Changes a reservation. Removes and returns it, if it can be settled then.
+    /// Changes a reservation. Removes and returns it, if it can then be settled as a whole.
     fn change(&mut self, number: u64, change: impl FnOnce(&mut Reserved)) -> Option<Reserved> {
         let reserved = self.0.get_mut(&number)?;
         change(reserved);
         if reserved.calls == 0 && reserved.is_confirmed { self.0.remove(&number) } else { None }
     }
 
-    /// Returns reservations with the partial settlements that give back what ended calls did not use.
+    /// Returns the reservations for which a partial settlement is due, because ended calls left amounts unused.
     pub(super) fn partial(&mut self) -> Vec<Reserved> {
         self.0.values_mut().filter_map(Reserved::next_partial).collect()
     }
 
-    /// Returns the numbers of reservations that the server knows, by tag.
+    /// Returns the numbers of the reservations that the server has, by hash tag.
     pub(super) fn by_tag(&self) -> HashMap<Arc<str>, (Arc<Tag>, Vec<u64>)> {
         let mut by_tag: HashMap<Arc<str>, (Arc<Tag>, Vec<u64>)> = HashMap::new();
         for Reserved { number, question: Question { tag, .. }, .. } in self.confirmed() {
@@ -118,7 +119,7 @@ impl OpenReservations {
         by_tag
     }
 
-    /// Returns the open reservations in the accounts of a tag, with what they hold beside windows.
+    /// Returns the open reservations under a hash tag, reduced to their amounts outside of calendar windows.
     pub(super) fn unwindowed(&self, tag: &Tag) -> Vec<(u64, Question)> {
         let of_tag = self.confirmed().filter(|reserved| reserved.question.tag.accounts == tag.accounts);
         of_tag.filter_map(|reserved| Some((reserved.number, reserved.question.unwindowed()?))).collect()
@@ -128,7 +129,7 @@ impl OpenReservations {
         self.0.values().filter(|reserved| reserved.is_confirmed)
     }
 
-    /// Returns the number of open calls, each counted once for every account it is in.
+    /// Returns the number of open calls. A call counts once for each account that it is reserved in.
     pub(super) fn len(&self) -> usize {
         self.0.values().map(|reserved| reserved.calls * reserved.question.accounts()).sum()
     }

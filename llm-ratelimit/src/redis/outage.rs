@@ -40,16 +40,17 @@ use crate::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum OutagePolicy {
-    /// Refuses every call that the limit counts.
+    /// Refuses every call that the limit applies to.
     Refuse,
-    /// Lets calls pass, and counts them once Redis is back.
+    /// Admits every call, and counts it once Redis is back.
     Allow,
-    /// Lets as much pass as this process's share, the limit divided by the number of instances (at least 1), and counts it
-    /// once Redis is back.
+    /// Admits calls up to this process's share: the limit divided by the number of instances, but at least 1. The calls
+    /// are counted once Redis is back.
     LocalShare,
 }
 
-/// The policy of limits that have no other one: calendar windows refuse, rates and calls at one time have a local share.
+/// Returns the policy of limits for which none was chosen: limits by calendar window refuse, and rates and concurrency
+/// limits use a local share.
 pub(super) fn default_policy(limit: &Limit) -> OutagePolicy {
     match limit.quota().windows() {
         Some(_) => OutagePolicy::Refuse,
@@ -57,7 +58,7 @@ pub(super) fn default_policy(limit: &Limit) -> OutagePolicy {
     }
 }
 
-/// Counters of this process, which stand for those of the server during an outage, and what calls hold of them.
+/// Counters of this process that replace those of the server during an outage, and the calls that hold amounts of them.
 #[derive(Debug)]
 pub(super) struct LocalShare {
     instances: u32,
@@ -66,23 +67,23 @@ pub(super) struct LocalShare {
 
 #[derive(Debug, Default)]
 struct State {
-    /// Counters by account and number.
+    /// Counters by account and by the counter's number.
     counters: HashMap<(AccountRef, u32), Counter>,
-    /// Time at which blank counters were last forgotten, in nanoseconds since 1970.
+    /// Time at which blank counters were last removed, in nanoseconds since 1970.
     swept: u64,
-    /// Calls that were granted in an outage, by the numbers of their reservations.
+    /// Open calls that were granted during an outage, by the numbers of their reservations.
     open: HashMap<u64, Granted>,
 }
 
-/// A call that was granted in an outage.
+/// Call that was granted during an outage.
 #[derive(Debug)]
 struct Granted {
     questions: Vec<Question>,
-    /// What it holds of the counters of this process.
+    /// Amounts that the call holds of this process's counters.
     holds: Holds,
 }
 
-/// Way in which a call was decided.
+/// Way in which a call was decided during an outage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
     Refused,
@@ -90,9 +91,9 @@ pub(super) enum Outcome {
     Local,
 }
 
-/// Number of counters, beyond which further accounts share one for each limit.
+/// Number of counters above which all further accounts share one counter for each limit.
 const COUNTERS: usize = 100_000;
-/// Time between two searches for blank counters, in nanoseconds.
+/// Shortest time between two searches for blank counters, in nanoseconds.
 const SWEEP: u64 = 1_000_000_000;
 
 impl LocalShare {
@@ -100,7 +101,8 @@ impl LocalShare {
         Self { instances, state: Mutex::default() }
     }
 
-    /// Decides by the limits' policies. A call that is granted takes local shares, as the reservation of this number.
+    /// Decides by the policy of each limit. A granted call takes amounts of the local counters, under this reservation
+    /// number.
     pub(super) fn decide(
         &self,
         questions: Vec<Question>,
@@ -135,7 +137,8 @@ impl LocalShare {
         outcome
     }
 
-    /// Settles what a call holds that was granted in an outage. Returns what it asked for; `None` if there is no such call.
+    /// Settles a call that was granted during an outage. Returns the questions of the call; `None` if no such call is
+    /// open.
     pub(super) fn settle(&self, number: u64, settlement: &Settlement, now: u64) -> Option<Vec<Question>> {
         let mut state = lock(&self.state);
         let Granted { questions, holds } = state.open.remove(&number)?;
@@ -154,7 +157,7 @@ impl LocalShare {
 }
 
 impl State {
-    /// Takes what a call needs, or nothing, as the server does. Returns what it holds then.
+    /// Takes the amounts that a call needs, or nothing, as the server does. Returns the decision and the amounts taken.
     fn answer(&mut self, question: &Question, at: DecisionTime) -> (Decided, Holds) {
         let places: Vec<_> = question.rules.iter().map(|need| self.advance(need, at)).collect();
         let mut rules = Vec::with_capacity(places.len());
@@ -174,7 +177,7 @@ impl State {
         (Decided { taken, now: at.now, born: 0, rules, leased: Vec::new() }, holds)
     }
 
-    /// Advances the counter of a need to the present. Returns its place.
+    /// Advances the counter of a need to the present. Returns its key in the table of counters.
     fn advance(&mut self, need: &RuleNeed, at: DecisionTime) -> (AccountRef, u32) {
         let mut place = (need.account_ref, need.rule.id);
         if self.counters.len() >= COUNTERS && !self.counters.contains_key(&place) {

@@ -1,4 +1,4 @@
-//! Settlements, reports and renewals on their way to the server.
+//! Queue of the settlements, reports and renewals that are being sent to the server.
 
 use std::{
     sync::{Arc, Weak},
@@ -22,32 +22,33 @@ use crate::{
     window::ReachedShares,
 };
 
-/// A job, which is retried until the server has acknowledged it.
+/// Request that is retried until the server has acknowledged it.
 #[derive(Debug)]
 pub(super) enum Job {
-    /// Turns a reservation into what was used.
+    /// Replaces the amounts of a reservation by the used amounts.
     Settle(Reserved),
-    /// Gives back what ended calls of a reservation did not use.
+    /// Returns the amounts that ended calls of a reservation did not use.
     GiveBack(Reserved),
-    /// Counts a call that was granted while the server was away, by a question that takes nothing.
+    /// Counts a call that was granted while the server was away. The question first reserves nothing, so that the
+    /// settlement counts the whole amount.
     Charge(Reserved),
-    /// Reports what was used of the chunks of an account, and changes their size.
+    /// Reports the used amounts of an account's chunks, and changes the size of the chunks.
     Lease(AccountRef),
 }
 
-/// Pause between two attempts. Each further one is twice as long, up to the longest.
+/// Pause between two attempts. It doubles after each attempt, up to [`LONGEST_PAUSE`].
 struct Pause(Duration);
 
-/// Number of requests that are sent at the same time.
+/// Largest number of requests that are sent at the same time.
 pub(super) const TURNS: usize = 64;
-/// Longest time that one attempt waits for its reply.
+/// Timeout of one attempt.
 const ATTEMPT: Duration = Duration::from_secs(1);
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
-/// Number of reservations that are renewed together.
+/// Largest number of reservations that one script renews.
 const BATCH: usize = 500;
 
-/// Renews reservations and chunks each third of their lease, as long as the limiter lives.
+/// Renews reservations and chunks after each third of their lease, as long as the limiter lives.
 pub(super) async fn renew(shared: Weak<Shared>, lease: Duration) {
     let mut rounds = interval_at(Instant::now() + lease / 3, lease / 3);
     loop {
@@ -61,7 +62,7 @@ pub(super) async fn renew(shared: Weak<Shared>, lease: Duration) {
 }
 
 impl Pause {
-    /// Waits after a failed attempt. Returns the error if it was the last one.
+    /// Waits after a failed attempt. Returns the error if it was the last attempt.
     async fn after(&mut self, error: Error, shared: &Shared) -> Result<(), Error> {
         let is_last = shared.ends_at.get().is_some_and(|end| Instant::now() + self.0 >= *end);
         if error.kind() == ErrorKind::Closed || is_last {
@@ -75,7 +76,8 @@ impl Pause {
 }
 
 impl Shared {
-    /// Adds a job, and **spawns a task** that runs it. If there is no room for it, what it would give back counts as spent.
+    /// Adds a job, and **spawns a task** that runs it. If the queue is full, the job is dropped, and the amounts that
+    /// it would return count as spent.
     pub(super) fn push(self: &Arc<Self>, job: Job) {
         if !self.try_push(job) {
             self.count_dropped();
@@ -98,7 +100,7 @@ impl Shared {
                 shared.tell(settled);
                 shared.pending.send_modify(|pending| *pending -= 1);
                 if *shared.pending.borrow() == 0 {
-                    // The limiter may be closing.
+                    // The limiter may be closing and waiting for the last job.
                     shared.tell(Settled::default());
                 }
             });
@@ -106,7 +108,7 @@ impl Shared {
         has_room
     }
 
-    /// Reports about the chunks of an account, unless a report is on its way.
+    /// Reports an account's chunks, unless they are being reported already.
     pub(super) fn report(self: &Arc<Self>, account_ref: AccountRef) {
         let begins = lock(&self.chunks).with(account_ref, |chunk| !std::mem::replace(&mut chunk.is_reporting, true));
         if begins && !self.try_push(Job::Lease(account_ref)) {
@@ -114,21 +116,21 @@ impl Shared {
         }
     }
 
-    /// Reports about all chunks that have something to report or to renew.
+    /// Reports all chunks that must be reported or renewed.
     pub(super) fn report_all(self: &Arc<Self>) {
         let due = lock(&self.chunks).due();
         due.into_iter().for_each(|account_ref| self.report(account_ref));
     }
 
-    /// Number of jobs that no reply has acknowledged yet.
+    /// Returns the number of jobs that have not been acknowledged or given up.
     pub(super) fn pending(&self) -> usize {
         *self.pending.borrow()
     }
 
-    /// Waits until all that was added has been acknowledged or given up.
+    /// Waits until all jobs have been acknowledged or given up.
     #[cfg(test)]
     pub(super) async fn drained(&self) {
-        // The sender is here, so it is not closed.
+        // `self` owns the sender, so the channel cannot close.
         let _ = self.pending.subscribe().wait_for(|pending| *pending == 0).await;
     }
 
@@ -157,7 +159,8 @@ impl Shared {
         settled
     }
 
-    /// Settles a reservation. One that is charged begins with nothing reserved, so that all of it is beyond its reservation.
+    /// Settles a reservation. A charge first makes a reservation without amounts, so that the settlement counts the
+    /// whole amount beyond it.
     async fn settle(&self, job: &Job, reserved: &Reserved) -> Result<Settled, Error> {
         let (mut pause, mut is_reserved) = (Pause(FIRST_PAUSE), !matches!(job, Job::Charge(_)));
         while !is_reserved {
@@ -178,14 +181,14 @@ impl Shared {
         }
     }
 
-    /// Sends a request in its turn. One that is retried leaves its turn to others meanwhile.
+    /// Sends a request as soon as fewer than [`TURNS`] others are being sent. Between retries, others may be sent.
     async fn in_turn<T>(&self, request: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
         // The semaphore is never closed.
         let _turn = self.turns.acquire().await;
         request.await
     }
 
-    /// Encodes a settlement by its number, which is that of a partial one or infinity.
+    /// Encodes a settlement. `number` is that of a partial settlement, or infinity for the final one.
     fn settlement(&self, reserved: &Reserved, number: f64, amounts: impl Iterator<Item = u64>) -> ScriptCall {
         let Reserved { question, shares, .. } = reserved;
         let (id, head) = (self.id(reserved.number), bytes(&[double(self.exact().map(|now| now / 1_000)), number]));
@@ -194,7 +197,7 @@ impl Shared {
         amounts.fold(call, |call, (need, amount)| call.arg(&*need.field).arg(amount.min(layout::MOST)))
     }
 
-    /// Sends the request for the next lease of an account until the server has acknowledged it.
+    /// Requests the next lease of an account until the server has acknowledged it.
     async fn lease(self: &Arc<Self>, account_ref: AccountRef) -> Settled {
         let (lease, mut pause) = (nanos(self.settings.lease), Pause(FIRST_PAUSE));
         loop {
@@ -237,9 +240,10 @@ impl Shared {
         }
     }
 
-    /// Reports the levels of accounts that the server has lost, as far as this process has seen them, and its open
-    /// reservations, unless another call has done so since the process knew the hash to have begun at this time. Of what
-    /// several processes report, the highest remains. After an error, the next call reports again.
+    /// Restores accounts that the server has lost: reports the highest levels that this process has seen, and its open
+    /// reservations. If another call has done so since this process learned that the hash was created at `born`,
+    /// nothing is reported. If several processes report, the highest level remains. After an error, the next call
+    /// reports again.
     pub(super) async fn restore(&self, tag: &Tag, born: u64) -> Result<(), Error> {
         let reporting = lock(&self.marks).reporting(tag);
         let _reporting = reporting.lock().await;
@@ -247,7 +251,7 @@ impl Shared {
             return Ok(());
         }
         let (windows, open) = (lock(&self.marks).lost(tag), lock(&self.open).unwindowed(tag));
-        // Accounts of which nothing is known here may have expired.
+        // Accounts that this process knows nothing of may have expired, which is no loss.
         if windows.len() + open.len() > 0 {
             let (windows, reservations) = (windows.len(), open.len());
             tracing::warn!(windows, reservations, "the server has lost accounts, and gets what is known of them here");
@@ -265,7 +269,7 @@ impl Shared {
         Ok(())
     }
 
-    /// Renews all open reservations, in batches by tag.
+    /// Renews all open reservations, in batches by hash tag.
     async fn renew(&self) {
         let by_tag = lock(&self.open).by_tag();
         for (tag, numbers) in by_tag.into_values() {
@@ -279,7 +283,7 @@ impl Shared {
                     reply => reply.map(drop),
                 };
                 if let Err(error) = renewed {
-                    // The next round tries again, and the server frees what is not renewed.
+                    // The next round tries again. The server frees reservations that are not renewed in time.
                     tracing::debug!(%error, "reservations were not renewed");
                 }
             }
@@ -291,7 +295,7 @@ fn nanos(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX / 2)
 }
 
-/// Reads the windows that reached alert shares or made debt.
+/// Parses a settlement's reply: the windows that reached alert shares, and those that went into debt.
 fn consequences(reply: Value, needs: &[RuleNeed]) -> Result<Settled, Error> {
     let mut settled = Settled::default();
     for event in reply.into_list()? {

@@ -1,4 +1,4 @@
-//! Questions to the server: what a call needs, and what the server's reply means.
+//! Questions to the server: the needs of a call, and the meaning of the server's reply.
 
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ use crate::{
     rules::{Group, PlanRules, Rule},
 };
 
-/// All that a call needs of the accounts of one tag, or all that a process leases of one account.
+/// Needs of a call in all accounts of one hash tag, or the amounts that a process leases of one account.
 #[derive(Clone, Debug)]
 pub(super) struct Question {
     pub(super) tag: Arc<Tag>,
@@ -30,39 +30,40 @@ pub(super) struct Question {
     pub(super) lease: Option<Lease>,
 }
 
-/// Need of a call of one counter.
+/// Need of a call in one counter.
 #[derive(Clone, Debug)]
 pub(super) struct RuleNeed {
     pub(super) field: Arc<str>,
     pub(super) account_ref: AccountRef,
-    /// Number of the group among the plan's, and of the rule among the group's.
+    /// Index of the group in the plan, and in `position`, the index of the rule in the group.
     pub(super) group: u16,
     pub(super) position: u16,
-    /// Number of the scope.
+    /// Number that identifies the group's scope.
     pub(super) group_id: u32,
     pub(super) rule: Rule,
-    /// Amount that the call takes, if it takes anything.
+    /// Amount that the call takes; `None` if it takes nothing.
     pub(super) take: Option<u64>,
-    /// Amount for which there must be room, if there must be.
+    /// Amount for which there must be room; `None` if there need not be any.
     pub(super) need: Option<u64>,
 }
 
-/// Lease of amounts that takes the place of another one.
+/// Lease of amounts that replaces the previous lease.
 #[derive(Clone, Debug)]
 pub(super) struct Lease {
     pub(super) before: Option<Id>,
-    /// True if calls took nothing of the lease before.
+    /// True if calls took nothing from the previous lease.
     pub(super) is_ended: bool,
-    /// Of each rule the amount that calls took of the lease before, and the amount of it that this process goes on to use.
+    /// For each rule, the amount that calls took from the previous lease, and the amount of that lease that this
+    /// process continues to use.
     pub(super) kept: Vec<(u64, u64)>,
-    /// Number of parts of what is free, of which the process gets one.
+    /// Divisor of the free amount: the process gets one of this number of parts.
     pub(super) parts: u64,
     /// True if calls wait for room.
     pub(super) waits: bool,
 }
 
 impl Lease {
-    /// Encodes it for the server, behind the rules.
+    /// Encodes the lease for the server. The bytes follow those of the rules.
     fn numbers(&self) -> Vec<u8> {
         let head = [u64::from(self.waits), self.parts, u64::from(self.is_ended)];
         let kept = self.kept.iter().flat_map(|(taken, sure)| [*taken, *sure]);
@@ -77,20 +78,21 @@ impl Lease {
 pub(super) enum Mode {
     Take,
     Look,
-    /// As [`Take`](Self::Take), for a call that waits: room is announced to it for a while.
+    /// Like [`Take`](Self::Take), for a call that waits. The server keeps announcing room to it for a while.
     Wait,
     Force,
     Lease,
 }
 
-/// Time of a question, in nanoseconds since 1970.
+/// Times that a question states, in nanoseconds since 1970 if not said otherwise.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct AskedAt {
-    /// The server's time, as far as it is known.
+    /// Estimate of the server's time.
     pub(super) now: u64,
-    /// The time that stands for it.
+    /// Time that replaces the server's clock in tests.
     pub(super) exact: Option<u64>,
-    /// Time at which the process knows the hash to have begun, in microseconds since 1970; 0 if it does not.
+    /// Time at which this process knows the server to have created the hash, in microseconds since 1970; 0 if it is not
+    /// known.
     pub(super) born: u64,
 }
 
@@ -98,9 +100,10 @@ pub(super) struct AskedAt {
 #[derive(Debug)]
 pub(super) enum Answer {
     Decided(Decided),
-    /// The server's time, in nanoseconds since 1970, at which the question came too late or named another window.
+    /// The question came too late, or named another calendar window. The value is the server's time in nanoseconds
+    /// since 1970.
     OutOfTime(u64),
-    /// The server has lost the accounts.
+    /// The server has lost the hash of the accounts.
     Lost,
 }
 
@@ -110,21 +113,22 @@ pub(super) struct Decided {
     pub(super) taken: bool,
     /// The server's time, in nanoseconds since 1970.
     pub(super) now: u64,
-    /// Time at which the hash began, in microseconds since 1970.
+    /// Time at which the server created the hash, in microseconds since 1970.
     pub(super) born: u64,
-    /// True for each rule that has room, and its counter, in the order of the question.
+    /// For each rule of the question, true if there was room, and the state of its counter.
     pub(super) rules: Vec<(bool, State)>,
-    /// Amounts that are leased.
+    /// Amounts that the server has leased, by rule.
     pub(super) leased: Vec<u64>,
 }
 
 /// Longest time from sending a question to its execution, in microseconds.
 const LATEST: u64 = 5_000_000;
-/// Time for which accounts with calendar windows are kept without use, in microseconds, and others.
+/// Times for which an unused hash is kept, in microseconds: with calendar windows, and without.
 pub(super) const KEPT: [u64; 2] = [400 * 86_400_000_000, 86_400_000_000];
 
 impl Question {
-    /// Returns the questions about the groups that are asked for, one for each tag. All that is counted by tenant has one tag.
+    /// Returns one question per hash tag about the groups for which `is_asked` is true. All accounts that count by
+    /// tenant have one hash tag.
     pub(super) fn all(
         request: &DecisionRequest<'_>,
         has_one_tag: bool,
@@ -160,7 +164,8 @@ impl Question {
         questions
     }
 
-    /// Returns the question that takes nothing, and counts what is beyond it.
+    /// Returns a copy that reserves nothing, so that its settlement counts the whole amount. Concurrency slots are left
+    /// out.
     pub(super) fn uncounted(&self) -> Self {
         let mut uncounted = self.clone();
         for rule in &mut uncounted.rules {
@@ -169,26 +174,26 @@ impl Question {
         uncounted
     }
 
-    /// Returns the question about what it takes beside windows; `None` if that is nothing.
+    /// Returns a copy without the needs in calendar windows; `None` if nothing is taken elsewhere.
     pub(super) fn unwindowed(&self) -> Option<Self> {
         let mut question = self.clone();
         question.rules.retain(|need| need.take.is_some() && need.rule.limit.quota().windows().is_none());
         (!question.rules.is_empty()).then_some(question)
     }
 
-    /// Returns the number of accounts of which it takes something.
+    /// Returns the number of accounts in which an amount is taken.
     pub(super) fn accounts(&self) -> usize {
         let mut groups: Vec<_> = self.taking().map(|need| need.group).collect();
         groups.dedup();
         groups.len()
     }
 
-    /// Returns the needs that take something.
+    /// Returns the needs with an amount to take.
     pub(super) fn taking(&self) -> impl Iterator<Item = &RuleNeed> {
         self.rules.iter().filter(|need| need.take.is_some())
     }
 
-    /// Returns what a granted call holds by the reservation of this number.
+    /// Returns the holds of a granted call under the reservation with this number.
     pub(super) fn holds(&self, number: u64) -> impl Iterator<Item = Hold> {
         self.taking().map(move |need| Hold {
             account_ref: need.account_ref,
@@ -199,7 +204,7 @@ impl Question {
         })
     }
 
-    /// Encodes it for the server's script.
+    /// Encodes the question as a call of the server's script.
     pub(super) fn call(&self, mode: Mode, id: &Id, lease: u64, at: AskedAt) -> ScriptCall {
         let mode = match mode {
             Mode::Take => "takes",
@@ -230,7 +235,7 @@ impl Question {
         self.rules.iter().fold(call, |call, need| call.arg(&*need.field))
     }
 
-    /// Reads the server's reply.
+    /// Parses the server's reply.
     pub(super) fn answer(&self, reply: Value) -> Result<Answer, Error> {
         let mut items = reply.into_list()?.into_iter();
         let mut next = || items.next().unwrap_or(Value::Nil);
@@ -247,7 +252,7 @@ impl Question {
         let mut rules = Vec::with_capacity(self.rules.len());
         for need in &self.rules {
             let value = next().into_bytes()?.unwrap_or_default();
-            // A value that is not read here is of a later version: it refuses.
+            // A value with an unknown format was written by a later version, so the question fails.
             let Some(state) = layout::state(&value, &need.rule, at) else { return refused(LATER) };
             rules.push((true, state));
         }
@@ -263,7 +268,7 @@ impl Question {
         Ok(Answer::Decided(Decided { taken, now, born, rules, leased: leased.collect() }))
     }
 
-    /// Returns the obstacle, of several the one that lasts longest, and of those the last.
+    /// Returns the obstacle with the longest wait. Of several with the same wait, it is that of the last group.
     pub(super) fn obstacle(&self, decided: &Decided, at: DecisionTime) -> Option<Blocked> {
         let mut worst: Option<Blocked> = None;
         for (need, (has_room, state)) in self.rules.iter().zip(&decided.rules) {
@@ -277,13 +282,13 @@ impl Question {
         worst
     }
 
-    /// Returns the obstacle of a call that comes after waiting calls of this process.
+    /// Returns the obstacle of a call that must queue behind waiting calls of this process; `None` if no calls wait.
     pub(super) fn behind(&self, is_awaited: impl Fn(AccountRef) -> bool) -> Option<Blocked> {
         let awaited = self.rules.iter().filter(|need| need.need.is_some() && is_awaited(need.account_ref));
         awaited.max_by_key(|need| need.group).map(|last| last.blocked(Wait::Unknown, None))
     }
 
-    /// Sets the levels of a plan's rules.
+    /// Sets the levels of those rules of a plan that the question is about.
     pub(super) fn set_levels(&self, plan: &PlanRules, decided: &Decided, levels: &mut Levels) {
         levels.resize(plan.rules().count(), Level::Unused);
         for (need, (_, state)) in self.rules.iter().zip(&decided.rules) {
@@ -292,21 +297,21 @@ impl Question {
     }
 }
 
-/// Reason why a script changes nothing.
+/// Error text for a layout of the accounts that this version does not know.
 const LATER: &str = "a later version has changed the layout of the accounts: update this process";
 
 impl RuleNeed {
-    /// Returns a need of nothing.
+    /// Creates a need without amounts.
     pub(super) fn new(group: &Group, rule: &Rule, account: &str, account_ref: AccountRef) -> Self {
         let field = layout::field(account, &rule.limit.quota().identity()).into();
         let (rule, take, need) = (rule.clone(), None, None);
         Self { field, account_ref, group: 0, position: 0, group_id: group.id, rule, take, need }
     }
 
-    /// Encodes the amounts and the limit for a server whose time is about `now`, in nanoseconds since 1970.
+    /// Encodes the amounts and the limit. `now` is the estimate of the server's time, in nanoseconds since 1970.
     fn numbers(&self, per_mille: u32, now: u64) -> Vec<u8> {
         let quota = self.rule.limit.quota();
-        // What is more than the limit ever allows has room in no state.
+        // An amount above the limit's maximum never fits, so it is encoded as more than any counter can hold.
         let need = self.need.map(|need| if need > quota.most() { MOST + 1 } else { need.min(MOST) });
         let limit = scaled(quota.amount(), per_mille).min(MOST);
         let (kind, [a, b, c, d]) = match quota.span() {
@@ -324,7 +329,7 @@ impl RuleNeed {
         [&kind[..], &bytes(&[double(take), double(need), double(limit), a, b, c, d])].concat()
     }
 
-    /// Returns the time until there is room for an amount that had none.
+    /// Returns the time until there is room for an amount that did not fit.
     pub(super) fn wait(&self, n: u64, state: &State, at: DecisionTime) -> Wait {
         match self.counter(state).wait(&self.rule, n, at) {
             Wait::Not => Wait::Nanos(1),

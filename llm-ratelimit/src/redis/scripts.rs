@@ -1,4 +1,4 @@
-//! Scripts of the server. Each may run twice. `library.lua` says what they store.
+//! Scripts that run on the server. Each may safely run twice. `library.lua` describes the stored data.
 
 use std::sync::LazyLock;
 
@@ -6,28 +6,28 @@ use llm_redis::Script;
 
 use super::layout::MOST;
 
-/// Takes, leases or reads what a call needs.
+/// Reserves, leases or reads the amounts that a call needs.
 pub(super) static DECIDE: LazyLock<Script> = LazyLock::new(|| script(include_str!("scripts/decide.lua")));
-/// Turns what a reservation holds into what was used.
+/// Replaces the amounts of a reservation by the used amounts.
 pub(super) static SETTLE: LazyLock<Script> = LazyLock::new(|| script(include_str!("scripts/settle.lua")));
 /// Renews reservations.
 pub(super) static RENEW: LazyLock<Script> = LazyLock::new(|| script(include_str!("scripts/renew.lua")));
-/// Forgets what counters count, but for what is reserved.
+/// Clears counters, except for the amounts of open reservations.
 pub(super) static FORGET: LazyLock<Script> = LazyLock::new(|| script(include_str!("scripts/forget.lua")));
-/// Takes over a window as [`ImportMode`](crate::window::ImportMode) says.
+/// Imports a window in an [`ImportMode`](crate::window::ImportMode).
 pub(super) static IMPORT: LazyLock<Script> = LazyLock::new(|| script(include_str!("scripts/import.lua")));
 
 fn script(text: &str) -> Script {
     Script::new(&[include_str!("scripts/library.lua"), text].concat())
 }
 
-/// Returns an amount or a time as scripts calculate with it; -1 for none.
+/// Converts an amount or a time to the number type of scripts; `None` becomes -1.
 #[expect(clippy::cast_precision_loss, reason = "it is at most 2^53")]
 pub(super) fn double(number: impl Into<Option<u64>>) -> f64 {
     number.into().map_or(-1.0, |number| number.min(MOST + 1) as f64)
 }
 
-/// Writes numbers as scripts read them.
+/// Encodes numbers in the format that scripts read.
 pub(super) fn bytes(numbers: &[f64]) -> Vec<u8> {
     numbers.iter().flat_map(|number| number.to_le_bytes()).collect()
 }

@@ -1,14 +1,14 @@
-//! Settings that the parts of the accounts share.
+//! Settings that all parts of the accounts in Redis use.
 
 use std::{fmt, sync::Arc, time::Duration};
 
 use super::outage::{OutagePolicy, default_policy};
 use crate::Limit;
 
-/// Limits of tenants that are decided from chunks.
+/// Function that chooses which limits of which tenants are decided from chunks.
 pub(super) type IsChunked = Arc<dyn Fn(&Limit, &str) -> bool + Send + Sync>;
 
-/// Policies of limits for outages.
+/// Function that chooses the policy of a limit during an outage.
 pub(super) type Policy = Arc<dyn Fn(&Limit) -> OutagePolicy + Send + Sync>;
 
 #[derive(Clone)]
@@ -18,9 +18,10 @@ pub(super) struct Settings {
     pub(super) outbox: usize,
     pub(super) policy: Policy,
     pub(super) is_chunked: IsChunked,
-    /// Number of parts of what is free, of which a process gets one as its chunk.
+    /// Divisor of the free amount: each process gets one of this number of parts as its chunk.
     pub(super) parts: u64,
-    /// True if one script decides by all accounts, as tests need it that compare each decision.
+    /// True if all accounts share one hash tag, so that one script decides by all of them. Tests use it to compare each
+    /// decision.
     pub(super) has_one_tag: bool,
 }
 

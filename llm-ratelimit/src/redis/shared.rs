@@ -1,4 +1,4 @@
-//! State that the accounts and their tasks share.
+//! State that the accounts in Redis and their tasks share.
 
 use std::{
     fmt,
@@ -41,10 +41,11 @@ pub(super) struct Shared {
     pub(super) counts: Counts,
     /// Time at which the last retries end. Unset while the limiter lives.
     pub(super) ends_at: OnceLock<Instant>,
-    /// Jobs that no reply has acknowledged yet, and turns of their requests.
+    /// Number of jobs that have not been acknowledged or given up. In `turns`, the permits to send one of their
+    /// requests.
     pub(super) pending: watch::Sender<usize>,
     pub(super) turns: Semaphore,
-    /// Decisions that are being made.
+    /// Number of decisions in progress.
     deciding: AtomicUsize,
     pub(super) runtime: Handle,
     listener: OnceLock<Listener>,
@@ -53,17 +54,17 @@ pub(super) struct Shared {
     pub(super) open: Mutex<OpenReservations>,
     pub(super) chunks: Mutex<Chunks>,
     pub(super) marks: Mutex<Marks>,
-    /// A time that never goes back, so that no chunk outlives its lease.
+    /// Clock that never goes back, so that no chunk is used after its lease has expired.
     clock: Time,
     /// Nanoseconds by which the server's clock is ahead of this process's.
     ahead: AtomicI64,
-    /// Time from which the next refusal of the server is logged, by this process's clock.
+    /// Time from which the next refusal by the server is logged, by this process's clock.
     next_warning: AtomicU64,
-    /// The time that a test passes in place of the server's.
+    /// Time that a test uses instead of the server's clock.
     exact: AtomicU64,
 }
 
-/// Counters of accounts since they were opened.
+/// Numbers of events since the accounts were opened.
 #[derive(Debug, Default)]
 pub(super) struct Counts {
     pub(super) dropped: AtomicU64,
@@ -72,12 +73,12 @@ pub(super) struct Counts {
     pub(super) local: AtomicU64,
 }
 
-/// A decision that is being made, and may open a reservation until it is dropped.
+/// Guard of a decision in progress. Until it is dropped, the decision may still open a reservation.
 pub(super) struct Deciding<'a>(&'a Shared);
 
-/// Number of times that a question is sent whose time was wrong: the first reply says the server's.
+/// Largest number of times that a question with a wrong time is sent. The first reply contains the server's time.
 const TIMES: usize = 4;
-/// Time between two warnings that the server refuses, in nanoseconds.
+/// Shortest time between two warnings about refusals by the server, in nanoseconds.
 const WARNED_EACH: u64 = 60_000_000_000;
 
 impl Shared {
@@ -106,13 +107,13 @@ impl Shared {
         }
     }
 
-    /// Asks the server, again if its time was not known or if it has lost the accounts.
+    /// Sends a question to the server. Sends it again if its time was wrong or the server has lost the accounts.
     pub(super) async fn ask(&self, question: &Question, mode: Mode, number: u64) -> Result<Decided, Error> {
         let decided = self.try_ask(question, mode, number).await;
         decided.inspect_err(|error| self.log_refusal(error))
     }
 
-    /// Logs why the server refuses what the limiter needs, at most once a minute. Outages are logged by the client.
+    /// Logs an error that the server returned, at most once a minute. The Redis client logs outages.
     pub(super) fn log_refusal(&self, error: &Error) {
         let now = self.local_now();
         let due = |at| (now >= at).then_some(now.saturating_add(WARNED_EACH));
@@ -145,11 +146,11 @@ impl Shared {
     }
 
     pub(super) fn connect(&self, listener: Listener) {
-        // One limiter has them.
+        // The listener is set once, because only one limiter owns the accounts.
         let _ = self.listener.set(listener);
     }
 
-    /// Tells the limiter what became known after a settlement was sent.
+    /// Passes the consequences of a settlement to the limiter.
     pub(super) fn tell(&self, settled: Settled) {
         if let Some(listener) = self.listener.get() {
             listener(settled);
@@ -164,13 +165,13 @@ impl Shared {
         (u128::from(self.process) << 64 | u128::from(number)).to_be_bytes()
     }
 
-    /// Returns the server's time, as far as it is known, in nanoseconds since 1970.
+    /// Returns the estimated time of the server, in nanoseconds since 1970.
     #[inline]
     pub(super) fn server_now(&self) -> u64 {
         self.exact().unwrap_or_else(|| self.clock.now().saturating_add_signed(self.ahead.load(Relaxed)))
     }
 
-    /// Returns this process's time, which never goes back, in nanoseconds since 1970.
+    /// Returns the time of this process's clock, in nanoseconds since 1970. It never goes back.
     #[inline]
     pub(super) fn local_now(&self) -> u64 {
         self.clock.now()
@@ -181,7 +182,7 @@ impl Shared {
         self.ahead.store(i64::try_from(ahead).unwrap_or(0), Relaxed);
     }
 
-    /// Puts a time in place of the server's.
+    /// Sets the time that a test uses instead of the server's clock.
     #[cfg(test)]
     pub(super) fn set_exact(&self, now: u64) {
         self.exact.store(now, Relaxed);
@@ -197,21 +198,22 @@ impl Shared {
         metrics::counter!("llm_ratelimit_dropped_settlements_total").increment(1);
     }
 
-    /// Begins a decision.
+    /// Counts a decision as in progress until the guard is dropped.
     pub(super) fn begin_decision(&self) -> Deciding<'_> {
         self.deciding.fetch_add(1, SeqCst);
         Deciding(self)
     }
 
-    /// Returns the number of open reservations, each counted once for every account it is in, of decisions that may open one,
-    /// and of jobs.
+    /// Returns the sum of the open calls, each counted once for each account that it is reserved in, of the decisions
+    /// in progress that may open a reservation, and of the pending jobs.
     pub(super) fn open(&self) -> usize {
-        // In this order, because a decision opens its reservation before it ends.
+        // The order of the reads matters: a decision opens its reservation before it ends.
         let deciding = self.deciding.load(SeqCst);
         deciding + lock(&self.chunks).open() + lock(&self.open).len() + self.pending()
     }
 
-    /// Returns the tag of an account, which is that of a tenant if it counts by tenant.
+    /// Returns the hash tag of an account: that of the tenant if the account counts by tenant, otherwise one of its
+    /// own.
     pub(super) fn tag(&self, tenant: Option<&str>, account: &str) -> Tag {
         let key_space = self.redis.key_space();
         match tenant {
@@ -225,18 +227,18 @@ impl Shared {
         lock(&self.chunks).with(account_ref, |chunk| chunk.is_awaited)
     }
 
-    /// Returns the accounts among those of some needs for which calls wait.
+    /// Returns those accounts of `needs` that calls wait for.
     pub(super) fn awaited<'a>(&self, needs: impl Iterator<Item = &'a RuleNeed>) -> SmallVec<[AccountRef; 2]> {
         let mut awaited: SmallVec<_> = needs.map(|need| need.account_ref).filter(|at| self.is_awaited(*at)).collect();
         awaited.dedup();
         awaited
     }
 
-    /// Begins or ends to listen for room in an account.
+    /// Starts or stops listening for room in an account.
     pub(super) fn set_awaited(self: &Arc<Self>, account_ref: AccountRef, is_awaited: bool) {
         lock(&self.chunks).with(account_ref, |chunk| {
             chunk.is_awaited = is_awaited;
-            // Without a subscription, the first of those that wait asks every second.
+            // Without a subscription, the first waiting call asks every second.
             let room = is_awaited.then(|| self.redis.subscribe(&chunk.tag.channel).ok()).flatten();
             let listen = |room| self.runtime.spawn(listen(Arc::downgrade(self), account_ref, room)).abort_handle();
             if let Some(before) = std::mem::replace(&mut chunk.listens, room.map(listen)) {
@@ -249,13 +251,13 @@ impl Shared {
 impl Drop for Deciding<'_> {
     fn drop(&mut self) {
         if self.0.deciding.fetch_sub(1, SeqCst) == 1 {
-            // The limiter may be closing.
+            // The limiter may be closing and waiting for the last decision.
             self.0.tell(Settled::default());
         }
     }
 }
 
-/// Drains the queue of an account when another process announces room in it.
+/// Serves the waiting calls of an account whenever another process announces room in it.
 async fn listen(shared: Weak<Shared>, account_ref: AccountRef, mut room: Subscription) {
     while room.next().await.is_some() {
         let Some(shared) = shared.upgrade() else { return };

@@ -1,15 +1,16 @@
-/// Counters of [`RedisAccounts`](crate::RedisAccounts) since they were opened.
+/// Statistics of [`RedisAccounts`](crate::RedisAccounts) since they were opened.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RedisStats {
-    /// Settlements that were given up or found the outbox full. What they would give back counts as spent.
+    /// Number of settlements that were given up, or dropped because the outbox was full. The amounts that they would
+    /// have returned count as spent.
     pub dropped_settlements: u64,
-    /// Settlements that wait to be acknowledged.
+    /// Number of settlements that have not been acknowledged.
     pub pending_settlements: u64,
-    /// Calls refused because Redis could not be reached.
+    /// Number of calls refused because Redis could not be reached.
     pub refused_in_outage: u64,
-    /// Calls that passed without a limit because Redis could not be reached.
+    /// Number of calls admitted without a limit because Redis could not be reached.
     pub allowed_in_outage: u64,
-    /// Calls decided by local shares because Redis could not be reached.
+    /// Number of calls decided by local shares because Redis could not be reached.
     pub shared_in_outage: u64,
 }

@@ -1,4 +1,4 @@
-//! Accounts on servers of the current test.
+//! Accounts in Redis for tests, on servers that belong to the current test.
 
 use std::{
     cell::RefCell,
@@ -13,7 +13,7 @@ use tokio::runtime::Builder;
 
 use super::{RedisAccounts, RedisAccountsBuilder};
 
-/// Servers of a test, and the runtime that the test's thread enters for as long as it lives.
+/// Servers of a test, and the runtime that the test's thread has entered for as long as it lives.
 struct TestServers {
     single: Option<RedisServer>,
     tls: Option<RedisServer>,
@@ -21,13 +21,13 @@ struct TestServers {
 }
 
 thread_local! {
-    // A test has a thread of its own, with which its servers end.
+    // Each test runs on a thread of its own. Its servers end with the thread.
     static SERVERS: RefCell<Option<TestServers>> = const { RefCell::new(None) };
 }
 
-/// Time that a busy machine keeps.
+/// Timeout that is long enough even on a busy machine.
 const TIMEOUT: Duration = Duration::from_secs(20);
-/// Longer than any test leaps.
+/// Lease that is longer than any leap in time that a test makes.
 const LEASE: Duration = Duration::from_secs(50 * 366 * 86_400);
 
 static NEXT: AtomicU32 = AtomicU32::new(0);
@@ -40,7 +40,7 @@ impl TestServers {
     }
 }
 
-/// Returns empty accounts on one server, which count by the time of each request.
+/// Returns empty accounts on one server. Their clock is the time of each request.
 pub(crate) fn accounts_on_one_server() -> RedisAccounts {
     with_servers(|servers| {
         let server = servers.single.get_or_insert_with(RedisServer::spawn);
@@ -49,7 +49,7 @@ pub(crate) fn accounts_on_one_server() -> RedisAccounts {
     })
 }
 
-/// Returns the same with TLS.
+/// Returns empty accounts on one server with TLS. Their clock is the time of each request.
 pub(crate) fn accounts_with_tls() -> RedisAccounts {
     with_servers(|servers| {
         let server = servers.tls.get_or_insert_with(|| RedisServer::builder().tls().spawn());
@@ -58,7 +58,7 @@ pub(crate) fn accounts_with_tls() -> RedisAccounts {
     })
 }
 
-/// Returns the same on a Cluster of three nodes.
+/// Returns empty accounts on a Redis Cluster of three nodes. Their clock is the time of each request.
 pub(crate) fn accounts_on_cluster() -> RedisAccounts {
     with_servers(|servers| {
         let cluster = servers.cluster.get_or_insert_with(RedisCluster::spawn);
@@ -67,7 +67,7 @@ pub(crate) fn accounts_on_cluster() -> RedisAccounts {
     })
 }
 
-/// Returns the accounts of several processes on one server, which decide from chunks.
+/// Returns the accounts of `N` processes on one server, which decide from chunks.
 pub(crate) fn accounts_with_chunks<const N: usize>() -> [RedisAccounts; N] {
     let prefix = format!("chunks{}", NEXT.fetch_add(1, Relaxed));
     std::array::from_fn(|number| {
@@ -86,7 +86,7 @@ pub(crate) fn accounts_with_chunks<const N: usize>() -> [RedisAccounts; N] {
 }
 
 impl RedisAccounts {
-    /// Renews chunks, as each third of the lease does, at a time.
+    /// Renews all chunks at the time `now`, as is otherwise done after each third of the lease.
     pub(crate) async fn renew_chunks(&self, now: u64) {
         self.follow_test(now).await;
         self.shared.report_all();
@@ -94,7 +94,7 @@ impl RedisAccounts {
     }
 }
 
-/// Removes what earlier cases left, so that listings stay short.
+/// Removes all keys of earlier test cases, so that listings stay short.
 fn empty(server: &RedisServer) {
     server.command(&["FLUSHALL"]).expect("it answers");
 }
