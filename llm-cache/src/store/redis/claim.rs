@@ -2,7 +2,7 @@
 //!
 //! | reply to a claim | what the claimant does |
 //! |---|---|
-//! | a value that it can serve | serves it; no call is needed |
+//! | a value that it can serve | serves the value; no call is needed |
 //! | a value that it cannot serve | claims again, past this value; after four of them it calls without a lease |
 //! | granted | leads, and renews the lease each third of its time |
 //! | taken | waits for a message, and looks again at least each second, until its maximum wait is over |
@@ -35,12 +35,13 @@ use crate::{
     store::{Claim, Claimant, IsUsable, Lease, MaxWait, Outcome, lease::Hold},
 };
 
-/// Time after which a waiter looks for the response without a message, because messages may be lost.
+/// Interval at which a waiter looks for the response without having received a message. Messages may be lost.
 const CHECK: Duration = Duration::from_secs(1);
-/// Largest number of values that a claimant reads and cannot serve before it calls without a lease.
+/// Largest number of values that a claimant reads without being able to serve them. After that, it calls without a
+/// lease.
 const LOOKS: u32 = 4;
 
-/// Message after which each waiter sends a call of its own. After any other message, waiters look again.
+/// Message that lets each waiter send a call of its own. After any other message, waiters look for the response again.
 pub(super) const OVER: &str = "over";
 /// Message that the response is stored.
 pub(super) const STORED: &str = "stored";
@@ -54,7 +55,7 @@ struct Held {
     key: Key,
     ticket: Ticket,
     since: Instant,
-    /// Time of the last renewal, in milliseconds since `since`.
+    /// Time of the last renewal, in milliseconds after `since`.
     renewed: AtomicU64,
 }
 
@@ -62,7 +63,7 @@ struct Held {
 enum ClaimReply {
     Granted,
     Value(Bytes),
-    /// Another process has the lease, for at most this time.
+    /// Another process has the lease. The duration is the longest time until the lease ends.
     Taken(Duration),
 }
 
@@ -133,7 +134,8 @@ fn time_to(by: Instant) -> Duration {
     by.saturating_duration_since(Instant::now())
 }
 
-/// Guard that releases a lease whose claim has no reply yet when its caller leaves.
+/// Guard for a claim without a reply. If its caller leaves, the guard releases the lease that the server may have
+/// granted.
 struct Unanswered<'a> {
     queue: &'a Queue,
     ticket: Option<Ticket>,
@@ -168,8 +170,8 @@ async fn ask(
     })
 }
 
-/// Waits for a message, or until it is time to look. Returns true if there is nothing more to wait for, because the
-/// awaited call has ended without storing a response.
+/// Waits for a message, or until it is time to look for the response. Returns true if the awaited call has ended
+/// without storing a response, so that waiting is of no further use.
 async fn wait(
     shared: &Shared,
     ticket: &Ticket,
@@ -177,7 +179,7 @@ async fn wait(
     left: Duration,
     until: Instant,
 ) -> bool {
-    // If the lease is about to end, the next look is after its end.
+    // If the lease is about to end, the next look comes after its end.
     let nap = if left < 2 * CHECK { left.max(CHECK) } else { CHECK };
     let alarm = until.min(Instant::now() + nap);
     if wakes.is_none() {
@@ -196,7 +198,7 @@ async fn wait(
     }
 }
 
-/// Returns the entry in a value, if no known invalidation concerns it.
+/// Returns the entry in a value, unless a known invalidation concerns the entry.
 async fn current(shared: &Shared, key: &Key, found: &Bytes, by: Instant) -> Option<Arc<crate::store::Entry>> {
     if !shared.invalidations.is_current(Instant::now()) {
         shared.sync(Some(time_to(by))).await.ok()?;

@@ -1,7 +1,7 @@
-//! Invalidations that this process knows, and the time for which it may rely on them. Callers pass the present time.
+//! Invalidations that this process knows, and the time until which it may rely on them. Callers pass the current time.
 //!
-//! A process is current while its last request for invalidations is younger than the bound. While the server cannot be
-//! reached, entries in memory are served without asking it, for a tenth of a second at a time.
+//! A process is current while its last successful request for invalidations is younger than the bound. While the server
+//! cannot be reached, entries in memory are served without a request, for a tenth of a second after each failure.
 
 use std::{
     collections::HashMap,
@@ -16,30 +16,32 @@ use tokio::time::Instant;
 
 use crate::policy::Timestamp;
 
-/// Copy of the server's invalidations. An entry is valid if its call began after each of its tags was invalidated last.
+/// Copy of the server's invalidations. An entry is valid if its call began after the last invalidation of each of its
+/// tags.
 ///
-/// All timestamps are in the server's time. This process estimates it from the server's last reply and the time since
-/// that arrived. The estimate is never later than the server's time, so that a call that began before an invalidation
-/// never seems to have begun after it.
+/// All timestamps are in the server's time. This process estimates that time from the server's last reply and the time
+/// since the reply arrived. The estimate is never later than the server's time, so that a call that began before an
+/// invalidation never seems to have begun after it.
 pub(super) struct Invalidations {
-    /// Time for which a copy can be used.
+    /// Time for which a copy may be used after it was requested.
     bound: Duration,
     start: Instant,
-    /// End of the copy's use, in microseconds since the start. Until then, every invalidation that is older than the
-    /// bound is known here.
+    /// End of the time during which the copy may be used, in microseconds since the start of this store. Until then,
+    /// this process knows every invalidation that is older than the bound.
     known_until: AtomicU64,
-    /// End of the copy's use while the server cannot be reached, in microseconds since the start.
+    /// End of the time during which the copy may be used because the server cannot be reached, in microseconds since
+    /// the start of this store.
     excused_until: AtomicU64,
     table: RwLock<Table>,
 }
 
 #[derive(Default)]
 struct Table {
-    /// Last reply; `None` until the server has replied.
+    /// Last reply of the server; `None` before the first.
     last: Option<Last>,
     /// Timestamp of the last invalidation of everything.
     floor: Timestamp,
-    /// Last timestamp of all invalidations in `tags`.
+    /// Latest timestamp of the invalidations in `tags`.
     newest: Timestamp,
     tags: HashMap<[u8; 32], Timestamp>,
 }
@@ -47,10 +49,10 @@ struct Table {
 /// Last reply of the server.
 struct Last {
     epoch: i64,
-    /// Time of the server, in microseconds since 1970.
+    /// Server's time at the reply, in microseconds since 1970.
     at: u64,
     received: Instant,
-    /// Last timestamp up to which all invalidations are known, in microseconds.
+    /// Timestamp up to which all invalidations are known, in microseconds since 1970.
     since: u64,
 }
 
@@ -63,7 +65,7 @@ pub(super) struct Update {
     pub(super) tags: Vec<([u8; 32], u64)>,
 }
 
-/// Time for which the server is not asked again after it could not be reached.
+/// Time for which the server is not asked again after a failure to reach it.
 const EXCUSE: Duration = Duration::from_millis(100);
 
 impl Invalidations {
@@ -72,13 +74,13 @@ impl Invalidations {
         Self { bound, start, known_until, excused_until, table }
     }
 
-    /// Returns true if all invalidations that are older than the bound are known.
+    /// Returns true if this process knows all invalidations that are older than the bound.
     pub(super) fn is_current(&self, now: Instant) -> bool {
         self.micros(now) < self.known_until.load(Ordering::Acquire)
     }
 
-    /// Returns true if entries in memory may be served without asking: the copy is current, or the server cannot be
-    /// reached.
+    /// Returns true if entries in memory may be served without a request to the server, because the copy is current or
+    /// the server cannot be reached.
     pub(super) fn can_serve_memory(&self, now: Instant) -> bool {
         self.is_current(now) || self.micros(now) < self.excused_until.load(Ordering::Acquire)
     }
@@ -88,12 +90,13 @@ impl Invalidations {
         self.excused_until.fetch_max(self.micros(now + EXCUSE.min(self.bound)), Ordering::AcqRel);
     }
 
-    /// Returns the arguments of the next request: the epoch and the timestamp that are known.
+    /// Returns the arguments of the next request: the known epoch, and the timestamp up to which invalidations are
+    /// known.
     pub(super) fn known(&self) -> (i64, u64) {
         self.read().last.as_ref().map_or((0, 0), |last| (last.epoch, last.since))
     }
 
-    /// Applies a reply of the server, asked and received at these times.
+    /// Applies a reply of the server to a request sent at `asked`. The reply arrived at `received`.
     pub(super) fn learn(&self, update: &Update, asked: Instant, received: Instant) {
         let mut table = self.table.write().unwrap_or_else(PoisonError::into_inner);
         let is_late = |last: &Last| asked < last.received && update.at < last.at;
@@ -119,8 +122,8 @@ impl Invalidations {
         self.known_until.fetch_max(self.micros(asked + self.bound), Ordering::AcqRel);
     }
 
-    /// Returns an estimate of the server's time that is not later than it; the beginning of 1970 until the server has
-    /// replied.
+    /// Returns an estimate of the server's time that is never too late. Before the server's first reply, it is the
+    /// beginning of 1970.
     pub(super) fn time(&self, now: Instant) -> SystemTime {
         let table = self.read();
         let Some(last) = &table.last else { return UNIX_EPOCH };
@@ -128,7 +131,7 @@ impl Invalidations {
         // The speeds of two clocks differ by less than 500 in a million.
         let passed = passed - passed / 2_000;
         let time = UNIX_EPOCH + Duration::from_micros(last.at) + passed;
-        // The present time is later than all known invalidations.
+        // The current time is later than all known invalidations.
         time.max(UNIX_EPOCH + Duration::from_nanos(table.newest.nanos().saturating_add(1)))
     }
 
@@ -137,8 +140,8 @@ impl Invalidations {
         self.read().last.is_some()
     }
 
-    /// Returns true if an entry with these tags, of a call that began at this timestamp, is still valid. Entries from
-    /// before the server's first reply are valid until then.
+    /// Returns true if an entry with these tags, whose call began at `started_at`, is still valid. Before the server's
+    /// first reply, every entry counts as valid.
     pub(super) fn allow(&self, tags: impl IntoIterator<Item = [u8; 32]>, started_at: Timestamp) -> bool {
         let table = self.read();
         if table.last.is_none() || started_at > table.newest {
@@ -204,7 +207,7 @@ mod tests {
     async fn redis_invalidation_orders_calls_by_server_time() {
         let start = Instant::now();
         let invalidations = Invalidations::new(SECOND, start);
-        // It said 1 s when 100 ms of the way were behind, and that arrived after 300 ms.
+        // The server said 1 s when the request had taken 100 ms. The reply arrived after 300 ms.
         invalidations.learn(&update(-1, 7, 1_000_000, &[]), start, start + 300 * MILLI);
         let before = server_time(&invalidations, start + 400 * MILLI);
         assert!(before <= timestamp(1_300_000) && before > timestamp(1_099_000));
@@ -238,7 +241,7 @@ mod tests {
         invalidations.learn(&update(-2, 20, 20, &[]), start + SECOND, start + SECOND);
         assert_eq!(invalidations.known(), (-2, 0));
         assert!(!invalidations.allow([], timestamp(20)) && invalidations.allow([[3; 32]], timestamp(21)));
-        // An answer that was long on its way.
+        // The reply took a long time to arrive.
         invalidations.learn(&update(-1, 7, 13, &[(4, 13)]), start + 2 * MILLI, start + 2 * SECOND);
         assert_eq!(invalidations.known(), (-2, 0));
     }

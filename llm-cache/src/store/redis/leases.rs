@@ -2,9 +2,9 @@
 //!
 //! | state of a lease | meaning |
 //! |---|---|
-//! | held | its call runs; a response stored under its key ends it |
-//! | open | granted, and not known to be given back; closing the cache waits for these |
-//! | left | could not be given back; the server drops it when its time is over |
+//! | held | the call runs; storing a response under the key ends the lease |
+//! | open | granted, and not known to be released; closing the cache waits for these leases |
+//! | left | could not be released; the server drops the lease when its time is over |
 
 use std::{
     collections::{HashMap, HashSet},
@@ -22,7 +22,7 @@ use super::ticket::Ticket;
 use crate::Key;
 
 pub(super) struct Leases {
-    /// Time for which the server keeps a lease that is not renewed.
+    /// Time after which the server drops a lease that is not renewed.
     ttl: Duration,
     table: Mutex<Table>,
     /// Notified when a lease is removed from `open`.
@@ -35,7 +35,7 @@ struct Table {
     held: HashMap<Key, Vec<Ticket>>,
     /// Tokens of all leases that were granted and not released.
     open: HashSet<Bytes>,
-    /// Leases that could not be released, each with the time at which the server lets it expire.
+    /// Leases that could not be released, each with the time at which the server drops it.
     left: Vec<(Ticket, Instant)>,
 }
 
@@ -44,7 +44,7 @@ impl Leases {
         Self { ttl, table: Mutex::default(), closed: Notify::new() }
     }
 
-    /// Adds the lease of a running call. A response stored under its key ends it.
+    /// Adds the lease of a running call. Storing a response under `key` ends the lease.
     pub(super) fn hold(&self, key: &Key, ticket: &Ticket) {
         let mut table = self.table();
         table.open.insert(ticket.token.clone());
@@ -60,7 +60,7 @@ impl Leases {
         self.table().held.remove(key).unwrap_or_default()
     }
 
-    /// Takes one lease. Returns true if it was still held; the caller must then release it.
+    /// Takes one lease. Returns true if the lease was still held; the caller must then release it.
     pub(super) fn take(&self, key: &Key, ticket: &Ticket) -> bool {
         let mut table = self.table();
         let Some(tickets) = table.held.get_mut(key) else { return false };
@@ -80,7 +80,7 @@ impl Leases {
         was_open
     }
 
-    /// Records that a lease could not be released.
+    /// Records that a lease could not be released. The server drops it when its time is over.
     pub(super) fn leave(&self, ticket: Ticket) {
         let now = Instant::now();
         let mut table = self.table();
@@ -97,8 +97,8 @@ impl Leases {
         left.into_iter().filter(|(_, end)| *end > now).map(|(ticket, _)| ticket).collect()
     }
 
-    /// Waits until all leases that are open now are closed, at most until `until`. Returns the number of those that are
-    /// still open.
+    /// Waits until all leases that are open at the time of the call are closed, at most until `until`. Returns the
+    /// number of those still open.
     pub(super) async fn closed(&self, until: Instant) -> usize {
         let open: Vec<Bytes> = self.table().open.iter().cloned().collect();
         let count = || {
@@ -147,7 +147,7 @@ mod tests {
     }
 
     fn ticket(n: u8) -> Ticket {
-        // Nothing connects: only names are made.
+        // No connection is made: the test only needs names of keys.
         let redis = Redis::builder("redis://127.0.0.1:1").spawn().unwrap();
         let hash_tag = redis.key_space().tag("p");
         let [entry, lease, channel] = ["entry", "lease", "wake"].map(|name| hash_tag.key(name));

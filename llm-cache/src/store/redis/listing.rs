@@ -38,7 +38,8 @@ impl Shared {
     pub(super) async fn copy(&self, records: Vec<Record>, started_at: Timestamp) -> Result<u64, StoreError> {
         let mut copied = 0;
         for mut record in records {
-            // The record is valid in the store that it is from, whose timestamps have no meaning here.
+            // The record was valid in the store that it comes from. The timestamps of that store have no meaning in
+            // this one.
             record.provenance.started_at = started_at;
             let Some((name, value)) = self.value(&record) else { continue };
             let call = COPY.with_keys(&[&self.redis_key(&name)]).arg(value).arg(self.ttl_millis(&record.expiry));
@@ -58,7 +59,8 @@ impl Shared {
         self.remove_all(&redis_keys).await
     }
 
-    /// Removes the entries of a tenant and the shared ones that the tenant paid for, or all entries.
+    /// Removes all entries of a tenant and the shared entries that the tenant paid for; for `None`, all entries of the
+    /// cache.
     pub(super) async fn sweep(&self, tenant: Option<&str>) -> Result<(), StoreError> {
         let mut after = None;
         loop {
@@ -75,7 +77,7 @@ impl Shared {
         }
     }
 
-    /// Returns the entries of a tenant: those with its prefix, and shared ones with its tag.
+    /// Returns the keys of a tenant's entries: those with the tenant's prefix, and shared ones with the tenant's tag.
     async fn own_entries(&self, redis_keys: Vec<RedisKey>, tenant: &str) -> Result<Vec<RedisKey>, StoreError> {
         let (partition, tag) = (self.codec.partition(&Partition::tenant(tenant)), Tag::tenant(tenant));
         let whose = |redis_key: &RedisKey| {

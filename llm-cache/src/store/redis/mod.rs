@@ -1,11 +1,11 @@
 //! Entries in Redis, with a local tier. All processes that share the server pay for each request once.
 //!
-//! Opening a store spawns two tasks. One does the [queued](queue) jobs, the other follows the invalidations of other
-//! processes. Both end with the store.
+//! Opening a store spawns two tasks. One runs the [queued](queue) jobs, and the other follows the invalidations of
+//! other processes. Both end with the store.
 //!
 //! A stored value is a [head](value) and an entry at rest. The value, the lease on its request and the channel on which
 //! waiters are woken have one hash tag. Invalidations are one sorted set for all processes ([`invalidations`]). If the
-//! server loses it, a new epoch begins, and every older entry is a miss.
+//! server loses this set, a new epoch begins, and every older entry is a miss.
 
 mod claim;
 mod invalidations;

@@ -21,7 +21,7 @@ pub(super) struct Queue {
     leases: Arc<Leases>,
 }
 
-/// Error because the writing task has ended with its runtime.
+/// Error: the writing task has ended together with its runtime.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Ended;
 
@@ -33,9 +33,9 @@ pub(super) enum Job {
     Renew(Key, Ticket),
     /// Releases a lease with a message to its waiters.
     Release { ticket: Ticket, message: &'static str },
-    /// Removes a value after all earlier jobs, and reports the result.
+    /// Removes a value after all earlier jobs are done, and sends the result.
     Remove(RedisKey, oneshot::Sender<Result<(), StoreError>>),
-    /// Reports that all earlier jobs are done.
+    /// Sends a message once all earlier jobs are done.
     Done(oneshot::Sender<()>),
 }
 
@@ -56,7 +56,7 @@ impl Queue {
         (Self { jobs, bytes: Arc::default(), leases }, receiver)
     }
 
-    /// Adds an entry. Returns false if too many bytes or jobs are waiting.
+    /// Adds an entry. Returns false if too many jobs or bytes are waiting.
     pub(super) fn store(&self, key: Key, entry: Arc<Entry>, tickets: Vec<Ticket>) -> bool {
         let Some(room) = Room::take(&self.bytes, u64::from(entry.bytes())) else { return false };
         self.add(Job::Store { key, entry, tickets, _room: room })
@@ -75,7 +75,7 @@ impl Queue {
         }
     }
 
-    /// Removes a value after all earlier jobs.
+    /// Removes a value after all earlier jobs are done.
     pub(super) async fn remove(&self, redis_key: RedisKey) -> Result<(), StoreError> {
         let (done, waiting) = oneshot::channel();
         self.jobs.send(Job::Remove(redis_key, done)).await.map_err(|_| Ended)?;
@@ -103,7 +103,7 @@ impl From<Ended> for StoreError {
 
 impl Room {
     fn take(taken: &Arc<AtomicU64>, bytes: u64) -> Option<Self> {
-        // A single entry may be larger than the bound.
+        // An entry larger than the bound is accepted if no other one is waiting.
         let more = |now: u64| (now == 0 || now + bytes <= MOST_BYTES).then_some(now + bytes);
         taken.fetch_update(Ordering::AcqRel, Ordering::Acquire, more).ok()?;
         Some(Self { bytes, taken: Arc::clone(taken) })

@@ -6,9 +6,8 @@ use std::sync::LazyLock;
 
 use llm_redis::Script;
 
-/// Returns the value, unless it is the one that the caller has seen. Otherwise takes the lease, or returns the time for
-/// which another process still has it, in milliseconds. Takes over the lease of a call that began before an
-/// invalidation.
+/// Returns the value, unless the caller has already seen it. Otherwise takes the lease, or returns the time for which
+/// another process still has the lease, in milliseconds. A lease whose call began before an invalidation is taken over.
 ///
 /// Keys: entry, lease. Arguments: token, milliseconds, stamp of the value seen, microsecond of the last invalidation.
 pub(super) static CLAIM: LazyLock<Script> = LazyLock::new(|| {
@@ -26,8 +25,9 @@ pub(super) static CLAIM: LazyLock<Script> = LazyLock::new(|| {
     )
 });
 
-/// Stores a value, and ends the lease under which its call was sent, even if the value cannot be stored. Waiters get a
-/// message about a failure, unless another process, for which they then wait, has taken the lease.
+/// Stores a value, and ends the lease under which its call was sent, even if the value cannot be stored. If the value
+/// cannot be stored, waiters get a message, unless another process has taken the lease; they then wait for that
+/// process.
 ///
 /// Keys: entry, lease, channel. Arguments: value, milliseconds or 0, token.
 pub(super) static STORE: LazyLock<Script> = LazyLock::new(|| {
@@ -43,7 +43,8 @@ pub(super) static STORE: LazyLock<Script> = LazyLock::new(|| {
     )
 });
 
-/// Stores a value that was copied from another store, unless there is one that was stored no earlier.
+/// Stores a value that was copied from another store, unless the server has a value that was stored at the same time or
+/// later.
 ///
 /// Keys: entry. Arguments: value, milliseconds or 0.
 pub(super) static COPY: LazyLock<Script> = LazyLock::new(|| {
@@ -60,7 +61,7 @@ pub(super) static COPY: LazyLock<Script> = LazyLock::new(|| {
     )
 });
 
-/// Renews a lease. Returns 1 if the lease was still there, and 0 otherwise.
+/// Renews a lease. Returns 1 if the lease still existed, and 0 otherwise.
 ///
 /// Keys: lease. Arguments: token, milliseconds.
 pub(super) static RENEW: LazyLock<Script> = LazyLock::new(|| {
@@ -70,7 +71,7 @@ pub(super) static RENEW: LazyLock<Script> = LazyLock::new(|| {
     )
 });
 
-/// Releases a lease, and sends its waiters the message, unless another process has taken the lease.
+/// Releases a lease and sends the message to its waiters, unless another process has taken the lease.
 ///
 /// Keys: lease, channel. Arguments: token, message.
 pub(super) static RELEASE: LazyLock<Script> = LazyLock::new(|| {
@@ -83,7 +84,7 @@ pub(super) static RELEASE: LazyLock<Script> = LazyLock::new(|| {
 });
 
 /// Returns the invalidations since a timestamp, and the server's time. Begins an epoch if there is none, or if its key
-/// holds a foreign value. If the epoch is not the one that the caller knows, returns all invalidations.
+/// holds a foreign value. If the caller knows another epoch, returns all invalidations.
 ///
 /// Keys: set. Arguments: epoch known, timestamp known, number of a new epoch.
 pub(super) static SYNC: LazyLock<Script> = LazyLock::new(|| {
@@ -104,7 +105,8 @@ pub(super) static SYNC: LazyLock<Script> = LazyLock::new(|| {
     )
 });
 
-/// Invalidates a tag, or everything if there is no tag or there are too many, and notifies all processes.
+/// Invalidates a tag and notifies all processes. Invalidates everything if no tag is given, or if the set holds too
+/// many tags.
 ///
 /// Keys: set, channel. Arguments: tag or nothing, most tags, number of a new epoch.
 pub(super) static INVALIDATE: LazyLock<Script> = LazyLock::new(|| {

@@ -31,23 +31,23 @@ use crate::{
 };
 
 pub(super) struct Shared {
-    /// Connection, which other caches and layers may share.
+    /// Connection to Redis, which may be shared with other caches and layers.
     pub(super) redis: Redis,
-    /// Codec of entries at rest.
+    /// Codec of stored entries.
     pub(super) codec: AtRest,
     /// Clock by which entries expire.
     pub(super) clock: Arc<dyn Clock>,
     /// Local tier in front of Redis.
     pub(super) local: LocalTier,
-    /// Time for which an expired entry can still be served, as stale.
+    /// Time after its expiry for which an entry can still be served as stale.
     pub(super) grace: Duration,
-    /// Time to live of a lease that is not renewed.
+    /// Time after which the server drops a lease that is not renewed.
     pub(super) lease: Duration,
-    /// Longest time of a claim.
+    /// Timeout of a claim.
     pub(super) claim: Duration,
-    /// Longest time of each step of an operation that the application itself starts.
+    /// Timeout of each command of an operation that the application starts itself, such as clearing the cache.
     pub(super) operation_timeout: Duration,
-    /// Time within which an invalidation reaches every process.
+    /// Longest time until an invalidation has effect in every process.
     pub(super) bound: Duration,
     /// Copy of the server's invalidations.
     pub(super) invalidations: Invalidations,
@@ -57,37 +57,37 @@ pub(super) struct Shared {
     pub(super) used: AtomicBool,
     /// Leases of this process.
     pub(super) leases: Arc<Leases>,
-    /// Permits of jobs that are sent at the same time.
+    /// Permits for the jobs that may be sent at the same time.
     pub(super) sending: Semaphore,
-    /// Number of dropped writes at the end of the writing task. Not set while the task runs.
+    /// Number of writes dropped until the writing task ended. Unset while the task runs.
     pub(super) ended: OnceLock<u64>,
-    /// Entries that are queued to be written. They can be read here until they are written.
+    /// Entries that are waiting to be written. Lookups find them here until they are written.
     queued: Mutex<HashMap<Key, Arc<Entry>>>,
 }
 
 #[derive(Default)]
 pub(super) struct Counts {
-    /// Values that could not be read.
+    /// Number of values that could not be decoded.
     pub(super) corrupt: AtomicU64,
-    /// Entries that were not written.
+    /// Number of entries that were not written.
     pub(super) dropped_writes: AtomicU64,
-    /// Requests to Redis that failed.
+    /// Number of failed requests to Redis.
     pub(super) failed: AtomicU64,
-    /// Leases that this process got.
+    /// Number of leases that this process was granted.
     pub(super) granted: AtomicU64,
-    /// Calls that waited for a call of another process.
+    /// Number of calls that waited for a call of another process.
     pub(super) awaited: AtomicU64,
-    /// Leases that ended before their call.
+    /// Number of leases that ended before their calls.
     pub(super) expired: AtomicU64,
 }
 
-/// Time for which the server keeps an entry after the end of its use, because clocks may differ.
+/// Time for which the server keeps an entry after it can no longer be served, because clocks may differ.
 const SLACK: Duration = Duration::from_secs(60);
-/// Largest difference between the clocks of the machines.
+/// Largest assumed difference between the clocks of two machines.
 const SKEW: Duration = Duration::from_secs(60);
 /// Number of values that are fetched together.
 pub(super) const PAGE: usize = 256;
-/// Number of jobs that are sent at the same time.
+/// Largest number of jobs that are sent at the same time.
 const TOGETHER: usize = 64;
 
 impl Shared {
@@ -140,19 +140,19 @@ impl Shared {
         }
     }
 
-    /// Creates the token of a claim that is made now.
+    /// Creates the token of a claim that is made at the time of the call.
     pub(super) fn token(&self) -> Bytes {
         let micros = nanos(self.invalidations.time(Instant::now())) / 1_000;
         format!("{micros}-{:016x}{:016x}", value::random(), value::random()).into()
     }
 
-    /// Returns the time of the last invalidation of any of these tags, in microseconds since 1970.
+    /// Returns the time of the last invalidation of any of `tags`, in microseconds since 1970.
     pub(super) fn last_invalidation(&self, tags: &[Tag]) -> u64 {
         self.invalidations.last(tags.iter().map(|tag| self.codec.tag(tag)))
     }
 
-    /// Fetches new invalidations, within `bound` or else within the time of a lookup. Records it if the server cannot
-    /// be reached.
+    /// Requests new invalidations, with a timeout of `bound`, or of a lookup if it is `None`. Records a failure to
+    /// reach the server.
     pub(super) async fn sync(&self, bound: Option<Duration>) -> Result<(), Error> {
         self.used.store(false, Ordering::Relaxed);
         let (asked, (epoch, since)) = (Instant::now(), self.invalidations.known());
@@ -167,8 +167,8 @@ impl Shared {
         match &reply {
             Ok(update) => self.invalidations.learn(update, asked, now),
             Err(error) => {
-                // A server that is only slow may still send invalidations to other processes that this process does not
-                // get.
+                // A server that is only slow may still send other processes invalidations that this process does not
+                // receive.
                 if matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Closed) || !error.is_outage() {
                     self.invalidations.excuse(now);
                 }
@@ -186,7 +186,7 @@ impl Shared {
         self.redis.key_space().tag("llm-cache-generations").key("wake")
     }
 
-    /// Returns a number for a new epoch, below every timestamp.
+    /// Returns a number for a new epoch. It is smaller than every timestamp.
     pub(super) fn new_epoch(&self) -> i64 {
         -1 - i64::try_from(value::random() >> 24).expect("40 bits")
     }
@@ -203,7 +203,7 @@ impl Shared {
         replies
     }
 
-    /// Returns the entry in the value found under its name, if it has not been invalidated.
+    /// Returns the entry in a value that was found under `name`, unless the entry has been invalidated.
     pub(super) fn entry(&self, key: &Key, name: &Name, found: &Bytes) -> Option<Arc<Entry>> {
         let mut record = self.record(found).filter(|(known, _)| known == name)?.1;
         if !self.allows(&record.provenance) {
@@ -237,7 +237,7 @@ impl Shared {
         self.invalidations.allow(provenance.tags.iter().map(|tag| self.codec.tag(tag)), provenance.started_at)
     }
 
-    /// Returns the end of an entry's use.
+    /// Returns the time after which an entry can no longer be served, not even as stale; `None` if it does not expire.
     fn ends(&self, expiry: &Expiry) -> Option<SystemTime> {
         expiry.fresh_until?.checked_add(self.grace)
     }
@@ -249,7 +249,7 @@ impl Shared {
         u64::try_from(left.as_millis()).unwrap_or_default()
     }
 
-    /// Returns the value of a record; `None` if it cannot be written.
+    /// Encodes a record as a value; `None` if the record cannot be encoded.
     pub(super) fn value(&self, record: &Record) -> Option<(Name, Vec<u8>)> {
         let (name, sealed) = self.codec.write(record)?;
         Some((name, value::write(&name, nanos(record.expiry.stored_at), &sealed)))
@@ -273,19 +273,20 @@ impl Shared {
         }
     }
 
-    /// Returns the number of entries that were not written because the writing task's runtime has ended, if it has.
+    /// Returns the number of entries that were not written because the runtime of the writing task has ended; `None`
+    /// while the task runs.
     pub(super) fn dropped_writes_at_end(&self) -> Option<u64> {
         let before = self.ended.get()?;
         Some(self.queued().len() as u64 + self.counts.dropped_writes.load(Ordering::Relaxed) - before)
     }
 
-    /// Adds an entry to the queued ones.
+    /// Adds an entry to those that are waiting to be written.
     pub(super) fn enqueue(&self, key: Key, entry: Arc<Entry>) {
         let replaced = self.queued().insert(key, entry);
         drop(replaced);
     }
 
-    /// Returns the queued entry of a key.
+    /// Returns the entry that is waiting to be written under a key.
     pub(super) fn queued_entry(&self, key: BorrowedKey<'_>) -> Option<Arc<Entry>> {
         if self.queued().is_empty() {
             return None;
@@ -294,17 +295,17 @@ impl Shared {
         self.queued().get(&key).cloned()
     }
 
-    /// Returns true if an entry is still to be written, because it was neither replaced nor removed.
+    /// Returns true if an entry still must be written, because it was neither replaced nor removed.
     pub(super) fn is_queued(&self, key: &Key, entry: &Arc<Entry>) -> bool {
         self.queued().get(key).is_some_and(|known| Arc::ptr_eq(known, entry))
     }
 
-    /// Removes a queued entry that was written or is no longer to be written; for `None`, any entry of the key.
+    /// Removes an entry from those waiting to be written; for `None`, any entry of the key.
     pub(super) fn dequeue(&self, key: &Key, entry: Option<&Arc<Entry>>) {
         self.dequeue_if(key, |known| entry.is_none_or(|entry| Arc::ptr_eq(known, entry)));
     }
 
-    /// Removes a queued entry, unless its call began after `judged`.
+    /// Removes the entry that is waiting to be written, unless its call began after `judged`.
     pub(super) fn evict_unless_newer(&self, key: &Key, judged: Timestamp) {
         self.dequeue_if(key, |known| known.provenance.started_at <= judged);
     }
@@ -321,7 +322,7 @@ impl Shared {
     }
 }
 
-/// Times of a store.
+/// Durations that a store is configured with.
 #[derive(Clone, Copy)]
 pub(super) struct Timing {
     pub(super) grace: Duration,
@@ -331,7 +332,7 @@ pub(super) struct Timing {
     pub(super) bound: Duration,
 }
 
-/// Name of the keys of entries.
+/// Part of the key names that stands for entries.
 pub(super) const ENTRY: &str = "entry";
 
 pub(super) fn failed(error: &Error) -> StoreError {

@@ -1,4 +1,4 @@
-//! The store over Redis, as the cache sees it.
+//! Implementation of the cache's store over Redis.
 
 use std::{
     sync::{Arc, atomic::Ordering},
@@ -38,15 +38,15 @@ pub(crate) struct RedisSettings {
     pub(crate) codec: AtRest,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) local: LocalTier,
-    /// Time for which an expired entry can still be served, as stale.
+    /// Time after its expiry for which an entry can still be served as stale.
     pub(crate) grace: Duration,
-    /// Time to live of a lease that is not renewed.
+    /// Time after which the server drops a lease that is not renewed.
     pub(crate) lease: Duration,
-    /// Longest time of a claim.
+    /// Timeout of a claim.
     pub(crate) claim: Duration,
-    /// Longest time of each step of an operation that the application itself starts.
+    /// Timeout of each command of an operation that the application starts itself, such as clearing the cache.
     pub(crate) operation_timeout: Duration,
-    /// Longest time until an invalidation has effect in all processes.
+    /// Longest time until an invalidation has effect in every process.
     pub(crate) bound: Duration,
 }
 
@@ -56,13 +56,13 @@ pub(crate) struct RedisStore {
     queue: Arc<Queue>,
 }
 
-/// Largest number of tags that are remembered one by one.
+/// Largest number of tags whose invalidations the server remembers separately.
 const MOST_TAGS: usize = 10_000;
-/// Longest time that closing waits until all is written.
+/// Longest time for which closing waits until everything is written.
 const LAST_WAIT: Duration = Duration::from_secs(60);
 
 impl RedisStore {
-    /// Opens a store, and spawns its two tasks. It does not wait for the server. If there is none, the first operation
+    /// Opens a store, and spawns its two tasks. It does not wait for the server: if there is none, the first operation
     /// fails.
     pub(crate) fn spawn(settings: RedisSettings) -> Result<Self, StoreError> {
         let runtime = Handle::try_current()
@@ -78,7 +78,7 @@ impl RedisStore {
         Ok(Self { shared, queue: Arc::new(queue) })
     }
 
-    /// Returns the entry in memory, without regard to invalidations that are not known here yet.
+    /// Returns the entry in memory. Invalidations that this process does not know yet are not considered.
     fn in_memory(&self, key: BorrowedKey<'_>) -> Option<Arc<Entry>> {
         self.shared.local.peek(key).or_else(|| self.shared.queued_entry(key))
     }
@@ -113,11 +113,11 @@ impl RedisStore {
             .run_with_timeout(shared.operation_timeout, call.arg(shared.new_epoch()))
             .await
             .map_err(|error| failed(&error))?;
-        // Calls that begin from now on begin after the invalidation.
+        // Calls that start after this point start after the invalidation.
         shared.sync(Some(shared.operation_timeout)).await.map_err(|error| failed(&error))
     }
 
-    /// Waits until the leases that are open now are closed, and all queued jobs are done.
+    /// Waits until the currently open leases are closed, and all queued jobs are done.
     async fn close(&self) -> Result<(), StoreError> {
         Handle::try_current()
             .map_err(|_| StoreError::new("redis", "it waits with timers: close it in a tokio runtime"))?;
@@ -177,8 +177,8 @@ impl Store for RedisStore {
         true
     }
 
-    /// Fetches entries from Redis. After a failure, which is counted, it returns those in memory if the server cannot
-    /// be reached, or none.
+    /// Fetches entries from Redis. A failure is counted. The entries in memory are then returned if the server cannot
+    /// be reached, and none otherwise.
     fn fetch<'a>(&'a self, keys: &'a [Key]) -> StoreFuture<'a, Vec<Option<Arc<Entry>>>> {
         Box::pin(async move { Ok(self.find(keys).await) })
     }
@@ -193,7 +193,7 @@ impl Store for RedisStore {
         }
     }
 
-    /// Puts an entry in the local tier at once, and in Redis soon.
+    /// Puts an entry in the local tier at once, and queues it to be written to Redis.
     fn put(&self, key: Key, entry: Arc<Entry>) -> bool {
         let renewed = self.shared.local.put(key.clone(), &entry);
         let tickets = self.shared.leases.take_all(&key);
@@ -213,8 +213,8 @@ impl Store for RedisStore {
         taken || renewed
     }
 
-    /// Removes an entry from memory only, because another process may have stored a newer one in Redis. In Redis the
-    /// entry expires.
+    /// Removes an entry from memory only, because another process may have stored a newer one in Redis. The entry in
+    /// Redis expires on its own.
     fn evict_unless_newer(&self, key: BorrowedKey<'_>, entry: &Entry) {
         self.shared.local.memory.evict_unless_newer(key, entry);
         self.shared.evict_unless_newer(&key.to_key(), entry.provenance.started_at);
@@ -268,7 +268,7 @@ impl Store for RedisStore {
         })
     }
 
-    /// Returns the statistics of the memory, because the entries in Redis are those of many processes.
+    /// Returns the statistics of the local tier, because the entries in Redis belong to many processes.
     fn stats(&self) -> StoreStats {
         self.shared.stats()
     }

@@ -1,13 +1,14 @@
-//! Value in Redis: the time of storing, a random number, its name, and the entry at rest.
+//! Value in Redis: the time of storing, a random number, the entry's name, and the encoded entry.
 //!
 //! | bytes | content |
 //! |---|---|
-//! | 8 | microsecond since 1970 of storing, big-endian |
+//! | 8 | time of storing in microseconds since 1970, big-endian |
 //! | 8 | random number |
 //! | 48 | name |
 //! | … | entry at rest |
 //!
-//! The first 16 bytes are the stamp. A waiter compares it to tell a new value from one that it has read.
+//! The first 16 bytes are the stamp. A waiter compares stamps to distinguish a new value from one that it has already
+//! read.
 
 use std::{
     hash::{BuildHasher, RandomState},
@@ -16,20 +17,20 @@ use std::{
 
 use crate::store::Name;
 
-/// Number of bytes of a stamp, which differs between all values of one request: the microsecond since 1970 at which the
-/// value was stored, and a random number.
+/// Length of a stamp in bytes. A stamp is the time of storing in microseconds since 1970, followed by a random number,
+/// so that all values of one request have different stamps.
 pub(super) const STAMP_BYTES: usize = 16;
 /// Position of the entry's name in a value.
 pub(super) const NAME_AT: usize = STAMP_BYTES;
 const HEAD_BYTES: usize = STAMP_BYTES + Name::BYTES;
 
-/// Encodes a value. `stored_at` is in nanoseconds since 1970.
+/// Encodes a value. `stored_at` is in nanoseconds since 1970, and `sealed` is the encoded entry.
 pub(super) fn write(name: &Name, stored_at: u64, sealed: &[u8]) -> Vec<u8> {
     let stamp = [(stored_at / 1_000).to_be_bytes(), random().to_be_bytes()].concat();
     [&stamp, name.as_bytes().as_slice(), sealed].concat()
 }
 
-/// Decodes a value to the name and the entry at rest; `None` for a value that this crate did not write.
+/// Splits a value into the name and the encoded entry; `None` for a value that this crate did not write.
 pub(crate) fn read(value: &[u8]) -> Option<(Name, &[u8])> {
     let (head, sealed) = value.split_at_checked(HEAD_BYTES)?;
     Some((Name::read(&head[NAME_AT..])?, sealed))

@@ -1,7 +1,7 @@
-//! Tasks of a store: writing, and following invalidations.
+//! Tasks of a store: one writes entries, the other follows invalidations.
 //!
-//! Jobs run concurrently, up to a bound. A job that fails is retried for five seconds with growing pauses. An entry
-//! that is replaced or removed meanwhile is not written.
+//! Jobs run concurrently, up to a bound. A job that fails is retried for five seconds with growing pauses between the
+//! attempts. An entry that is replaced or removed meanwhile is not written.
 
 use std::{
     convert::Infallible,
@@ -31,11 +31,11 @@ use crate::{
     store::{Entry, Record},
 };
 
-/// Longest time that a job is retried.
+/// Longest time for which a job is retried.
 pub(super) const BEHIND: Duration = Duration::from_secs(5);
-/// Longest time that one attempt waits for its reply, because a connection may break without an error.
+/// Timeout of one attempt. It is necessary because a connection may break without an error.
 const TRY: Duration = Duration::from_secs(1);
-/// First pause between two attempts. Each further one is twice as long, up to the longest.
+/// First pause between two attempts. Each further pause is twice as long, up to the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
@@ -68,7 +68,7 @@ impl Drop for Ends<'_> {
     }
 }
 
-/// Jobs since the last job that waits for all jobs before it. Each job holds a sender; the batch is done when all
+/// Jobs since the last job that had to wait for all earlier ones. Each job holds a sender. The batch is done when all
 /// senders are dropped.
 struct Batch {
     running: mpsc::Sender<Infallible>,
@@ -81,7 +81,7 @@ impl Batch {
         Self { running, done }
     }
 
-    /// Begins another batch. The returned future ends when this one is done.
+    /// Starts a new batch. The returned future completes when the old one is done.
     fn next(&mut self) -> impl Future<Output = ()> + Send + use<> {
         let Self { running, mut done } = mem::replace(self, Self::new());
         drop(running);
@@ -91,7 +91,7 @@ impl Batch {
     }
 }
 
-/// Follows the invalidations of other processes: asks for them at each message, and twice within the bound while
+/// Follows the invalidations of other processes. Requests them after each message, and twice within the bound while
 /// entries are looked up.
 pub(super) async fn follow(shared: Weak<Shared>, mut invalidation_channel: Subscription) {
     loop {
@@ -103,7 +103,7 @@ pub(super) async fn follow(shared: Weak<Shared>, mut invalidation_channel: Subsc
         };
         let Some(shared) = shared.upgrade() else { return };
         if woken || shared.used.load(Ordering::Relaxed) {
-            // A reply after the bound would be too late. A failure is counted in `sync`.
+            // A reply after the bound would be too late. `sync` counts a failure.
             let _ = shared.sync(Some(bound.min(BEHIND))).await;
         }
     }
@@ -140,7 +140,7 @@ impl Shared {
                     let _done = running;
                     before.await;
                     let removed = self.insist(Command::del(&redis_key), || true).await;
-                    // The receiver is gone if the caller has left.
+                    // The receiver has been dropped if the caller has left.
                     let _ = done.send(removed.map(drop).map_err(|error| failed(&error)));
                 })
             }
@@ -156,7 +156,7 @@ impl Shared {
     }
 
     async fn store(&self, key: &Key, entry: &Arc<Entry>, tickets: Vec<Ticket>) {
-        // The application's own `Serialize` runs here, and may panic.
+        // The `Serialize` implementation of the application runs here, and may panic.
         let written = catch_unwind(AssertUnwindSafe(|| {
             let record = Record::of(key, entry).filter(|record| self.allows(&record.provenance))?;
             Some((self.value(&record)?, self.ttl_millis(&record.expiry)))
@@ -180,12 +180,12 @@ impl Shared {
             // The entry was replaced or removed.
             Err(error) if error.is_outage() && !is_wanted => self.release(ticket, LEFT).await,
             Err(error) if error.is_outage() => self.leases.leave(ticket),
-            // The script ends the lease, even if the value was not stored.
+            // The script ends the lease even if the value was not stored.
             _ => drop(self.leases.close(&ticket)),
         }
         self.stored(stored, is_wanted);
-        // Leases of other calls of this process for the same entry: calls of another priority, and calls from before an
-        // invalidation.
+        // This process may hold other leases for the same entry: those of calls with another priority, and of calls
+        // from before an invalidation.
         self.release_all(tickets, STORED).await;
     }
 
@@ -228,8 +228,8 @@ impl Shared {
         }
     }
 
-    /// Retries a request until Redis replies, while `is_wanted` returns true, for a bounded time. The request must have
-    /// the same effect if it runs twice.
+    /// Retries a request until Redis replies, for a limited time and while `is_wanted` returns true. The request must
+    /// have the same effect if it runs twice.
     async fn insist(&self, request: impl Into<Request>, is_wanted: impl Fn() -> bool) -> Result<Value, Error> {
         let (request, until, mut pause) = (request.into(), Instant::now() + BEHIND, FIRST_PAUSE);
         loop {
