@@ -1,4 +1,4 @@
-//! Address of a server: a parsed URL whose secrets no output shows.
+//! Address of a server: a parsed URL. No output shows its secrets.
 
 use std::fmt;
 
@@ -68,7 +68,7 @@ impl Address {
     }
 }
 
-/// Shows the hosts with their ports, and nothing else of the URL.
+/// Shows the hosts and their ports, but nothing else of the URL.
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (n, (host, port)) in self.hosts.iter().enumerate() {
@@ -147,7 +147,7 @@ fn invalid(part: &str, problem: &str) -> Error {
     Error::new(ErrorKind::InvalidUrl, format!("the {part} of the Redis URL {problem}"))
 }
 
-/// Returns an error if the URL needs a feature that is not built.
+/// Returns an error if the URL needs a feature that is not enabled.
 fn require_feature(feature: &str, needed: bool, built: bool) -> Result<(), Error> {
     if needed && !built {
         let message = format!("the scheme of the Redis URL needs the feature `{feature}` of llm-redis");

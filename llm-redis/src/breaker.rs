@@ -1,4 +1,4 @@
-//! Circuit breaker: a state machine over results and timestamps, without clock or I/O of its own.
+//! Circuit breaker: a state machine that is driven by results and timestamps. It has no clock and does no I/O.
 
 use std::time::Duration;
 
@@ -8,12 +8,11 @@ use crate::Error;
 
 /// Circuit breaker that refuses calls while the server is unavailable.
 ///
-/// A closed breaker counts consecutive failures. A call that timed out is only a reason to suspect the server, because
-/// callers choose different timeouts. The connection manager then probes the server, and the result of the probe
-/// decides.
+/// A closed breaker counts consecutive failures. A call that timed out does not count, because callers choose different
+/// timeouts. Instead, the connection manager probes the server, and the result of the probe decides.
 ///
-/// An open breaker refuses every call until a probe succeeds. At most one probe runs at a time, after pauses that
-/// double.
+/// An open breaker refuses every call until a probe succeeds. At most one probe runs at a time. The pauses between
+/// probes double.
 pub(crate) struct Breaker {
     config: BreakerConfig,
     state: State,
@@ -28,7 +27,7 @@ pub(crate) struct BreakerConfig {
     pub(crate) first_pause: Duration,
     /// Longest pause between probes.
     pub(crate) max_pause: Duration,
-    /// Fraction of half a pause by which this process shortens its pauses, in 256ths.
+    /// Amount by which this process shortens its pauses, in 512ths of a pause.
     ///
     /// Processes of a fleet draw different values, so that they do not probe in step.
     pub(crate) jitter: u8,
@@ -37,7 +36,7 @@ pub(crate) struct BreakerConfig {
 enum State {
     Closed {
         failures: u32,
-        /// True if a call timed out and no reply has arrived since.
+        /// True if a call has timed out and no reply has arrived since.
         suspected: bool,
     },
     Open {
@@ -56,7 +55,7 @@ impl Breaker {
         Self { config, state: State::CLOSED }
     }
 
-    /// Returns an error with the time until the next probe, unless calls may be sent.
+    /// Returns an error with the time until the next probe if the breaker is open.
     pub(crate) fn check(&self, now: Instant) -> Result<(), Error> {
         match &self.state {
             State::Closed { .. } => Ok(()),
@@ -74,7 +73,7 @@ impl Breaker {
 
     /// Records a call that was sent and received no reply in time.
     ///
-    /// Returns true if there was no suspicion before.
+    /// Returns true if the server was not suspected before.
     pub(crate) fn record_timeout(&mut self) -> bool {
         match &mut self.state {
             State::Closed { suspected, .. } => !std::mem::replace(suspected, true),
@@ -82,28 +81,28 @@ impl Breaker {
         }
     }
 
-    /// Returns true if the connection manager has to check the server.
+    /// Returns true if the connection manager must probe the server, because a call timed out.
     pub(crate) fn is_suspected(&self) -> bool {
         matches!(self.state, State::Closed { suspected: true, .. })
     }
 
-    /// Ends the suspicion, because the server replied.
+    /// Ends the suspicion after the server has replied.
     pub(crate) fn clear_suspicion(&mut self) {
         if let State::Closed { suspected, .. } = &mut self.state {
             *suspected = false;
         }
     }
 
-    /// Records that the check of a suspected server timed out. Returns true if that opened the breaker.
+    /// Records that the probe of a suspected server timed out. Returns true if this opened the breaker.
     pub(crate) fn confirm_suspicion(&mut self, now: Instant, cause: &Error) -> bool {
         self.is_suspected() && self.trip(now, cause)
     }
 
-    /// Records a call that failed as calls to an unavailable server do. Returns true if that opened the breaker.
+    /// Records a failure that indicates an unavailable server. Returns true if it opened the breaker.
     pub(crate) fn record_failure(&mut self, now: Instant, cause: &Error) -> bool {
         match &mut self.state {
             State::Closed { failures, .. } => *failures += 1,
-            // The call was in flight when the breaker opened.
+            // The call had been sent before the breaker opened.
             State::Open { .. } | State::Probing { .. } => return false,
         }
         match self.state {
@@ -112,7 +111,8 @@ impl Breaker {
         }
     }
 
-    /// Opens the breaker, or schedules the next probe after one that failed. Returns true if it was closed before.
+    /// Opens the breaker. If it is open already, schedules the next probe. Returns true if the breaker was closed
+    /// before.
     pub(crate) fn trip(&mut self, now: Instant, cause: &Error) -> bool {
         let probes = match &self.state {
             State::Closed { .. } => 0,
@@ -164,9 +164,9 @@ impl State {
 }
 
 impl BreakerConfig {
-    /// Returns the pause before the probe that follows `probes` failed ones.
+    /// Returns the pause before the next probe after `probes` failed probes.
     ///
-    /// It doubles up to the longest pause. The jitter shortens it by at most a half.
+    /// The pause doubles up to the longest pause. The jitter shortens it by at most a half.
     fn pause(&self, probes: u32) -> Duration {
         let pause = self.first_pause.saturating_mul(1 << probes.min(20)).min(self.max_pause);
         pause - pause / 512 * u32::from(self.jitter)

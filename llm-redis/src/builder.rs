@@ -103,8 +103,8 @@ impl RedisBuilder {
 
     /// Sets the secret that keys the hashes in key names.
     ///
-    /// It must be the same in the whole fleet. Without it, the prefix keys the hashes. Hashed names then hide their
-    /// parts from a glance, but an attacker can still confirm a guess.
+    /// All processes of a fleet need the same secret. Without a secret, the prefix keys the hashes. The names then do
+    /// not show the hashed text, but an attacker can still confirm a guess.
     pub fn hash_secret(mut self, secret: impl Into<Vec<u8>>) -> Self {
         self.hash_secret = Some(secret.into());
         self
@@ -124,7 +124,7 @@ impl RedisBuilder {
 
     /// Sets the longest duration of a call; 50 ms by default.
     ///
-    /// It covers the wait for a connection, the command, its response and its retry.
+    /// This covers the wait for a connection, the command, its response and its retry.
     /// [`Redis::run_with_timeout`](crate::Redis::run_with_timeout) sets another timeout for one call.
     pub fn call_timeout(mut self, timeout: Duration) -> Self {
         self.call_timeout = timeout;
@@ -141,7 +141,7 @@ impl RedisBuilder {
 
     /// Sets the largest number of calls in flight; 1,024 by default.
     ///
-    /// Beyond it, [`Redis::run`](crate::Redis::run) fails at once with [`Busy`](ErrorKind::Busy), and
+    /// Above this number, [`Redis::run`](crate::Redis::run) fails at once with [`Busy`](ErrorKind::Busy), and
     /// [`Redis::run_with_timeout`](crate::Redis::run_with_timeout) waits for another call to complete.
     pub fn max_in_flight(mut self, calls: usize) -> Self {
         self.max_in_flight = calls;
@@ -150,7 +150,8 @@ impl RedisBuilder {
 
     /// Sets the number of times that a command is sent again after its connection broke; 1 by default.
     ///
-    /// Commands with [`no_retry`](crate::Command::no_retry) are never sent again, and no command is after a timeout.
+    /// Commands with [`no_retry`](crate::Command::no_retry) are never sent again. After a timeout, no command is sent
+    /// again.
     pub fn retries(mut self, retries: u32) -> Self {
         self.retries = retries;
         self
@@ -165,11 +166,11 @@ impl RedisBuilder {
         self
     }
 
-    /// Sets the time in which a server must reply to a probe; 1 s by default.
+    /// Sets the timeout of a probe; 1 s by default.
     ///
     /// After a call timed out, the connection manager probes the server, and opens the breaker if no reply arrives in
     /// this time. A server that replies in time is therefore never taken for unavailable, however short the timeouts of
-    /// calls are. The probes of an open breaker wait as long.
+    /// calls are. Probes of an open breaker have the same timeout.
     pub fn probe_timeout(mut self, timeout: Duration) -> Self {
         self.probe_timeout = timeout;
         self
@@ -177,8 +178,8 @@ impl RedisBuilder {
 
     /// Sets the pause before the first probe of an open breaker, and the longest pause; 100 ms and 2 s by default.
     ///
-    /// Pauses double in between. Each process shortens its own by up to a half at random, so that a fleet does not probe
-    /// in step.
+    /// Pauses double in between. Each process shortens its pauses by up to a half at random, so that the processes of a
+    /// fleet do not probe at the same time.
     pub fn probe_backoff(mut self, first: Duration, longest: Duration) -> Self {
         (self.probe_after, self.probe_every) = (first, longest);
         self

@@ -1,4 +1,4 @@
-//! Client of one Redis.
+//! Client of a Redis server or Cluster.
 
 use std::{
     fmt,
@@ -14,7 +14,7 @@ use crate::{
     connection_manager, inner::Inner, round_trip::Pipeline,
 };
 
-/// Client of one Redis: a single server, or a Cluster.
+/// Client of a single Redis server or of a Redis Cluster.
 ///
 /// Clones are cheap. They share the connection, the breaker and the subscriptions. The connection closes with the last
 /// clone.
@@ -86,7 +86,7 @@ impl Redis {
 
     /// Sends a command or a script call, and returns its response.
     ///
-    /// It takes at most [`RedisBuilder::call_timeout`], including the wait for a connection.
+    /// The call takes at most [`RedisBuilder::call_timeout`], including the wait for a connection.
     ///
     /// # Errors
     ///
@@ -116,8 +116,8 @@ impl Redis {
 
     /// Sends a command or a script call with a timeout of its own, instead of [`RedisBuilder::call_timeout`].
     ///
-    /// It is for calls that may take longer. Within the timeout it also waits while [`RedisBuilder::max_in_flight`] calls
-    /// are in flight.
+    /// Use it for calls that may take longer. If [`RedisBuilder::max_in_flight`] calls are in flight, the call waits
+    /// within its timeout instead of failing at once.
     ///
     /// # Errors
     ///
@@ -142,7 +142,8 @@ impl Redis {
 
     /// Sends commands in one round trip to each server, and returns their responses in the same order.
     ///
-    /// It is not a transaction. On a single server it counts as one call in flight, in a Cluster each command counts.
+    /// A pipeline is not a transaction. On a single server, it counts as one call in flight. In a Cluster, each command
+    /// counts.
     ///
     /// # Errors
     ///
@@ -173,7 +174,7 @@ impl Redis {
 
     /// Subscribes to a channel, without waiting for the server.
     ///
-    /// The first [`Notification`](crate::Notification) says that messages arrive from then on.
+    /// The first [`Notification`](crate::Notification) confirms that messages arrive from then on.
     ///
     /// # Errors
     ///
@@ -207,12 +208,12 @@ impl Redis {
 
     /// Sets the offset, in microseconds, that scripts and [`time`](Self::time) add to the server's time, for tests.
     ///
-    /// It replaces an earlier offset and holds for all clones. The server expires keys by its own time.
+    /// The offset replaces an earlier one and applies to all clones. The server still expires keys by its own clock.
     pub fn set_clock_offset(&self, micros: i64) {
         self.0.inner.clock_offset_micros.store(micros, Ordering::Relaxed);
     }
 
-    /// Returns the key space, which makes the names of keys and channels.
+    /// Returns the key space, which creates the names of keys and channels.
     pub fn key_space(&self) -> &KeySpace {
         &self.0.inner.key_space
     }
@@ -229,7 +230,7 @@ impl Redis {
 
     /// Subscribes to the events of the connection from now on.
     ///
-    /// The client does not wait for readers. A slow one misses the oldest events.
+    /// The client does not wait for readers, so a slow reader misses the oldest events.
     pub fn events(&self) -> Events {
         self.0.inner.reporter.subscribe()
     }

@@ -4,9 +4,9 @@ use std::{fmt, time::Duration};
 
 use crate::Key;
 
-/// Number of arguments, with the name, for which the buffer of a command has room from the start.
+/// Number of arguments, including the name, for which a command's buffer has room from the start.
 const USUAL_ARGS: usize = 4;
-/// Bytes of arguments for which the buffer of a command has room from the start.
+/// Number of bytes of arguments for which a command's buffer has room from the start.
 const USUAL_BYTES: usize = 128;
 
 /// Command on a key, to be sent by [`Redis::run`](crate::Redis::run).
@@ -100,8 +100,8 @@ impl Command {
 
     /// Prevents the client from sending the command again when its connection breaks.
     ///
-    /// It is for commands that must not be executed twice, such as an `INCRBY` outside of a script. The caller then
-    /// decides, by [`Error::may_have_run`](crate::Error::may_have_run).
+    /// Use it for commands that must not be executed twice, such as an `INCRBY` outside of a script. The caller then
+    /// decides whether to send the command again, based on [`Error::may_have_run`](crate::Error::may_have_run).
     pub fn no_retry(mut self) -> Self {
         self.repeatable = false;
         self

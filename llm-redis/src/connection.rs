@@ -1,4 +1,4 @@
-//! Connections of the client crate, to a single server or to a Cluster, behind one type.
+//! Connections of the `redis` crate behind one type, for a single server and for a Cluster.
 
 use std::{sync::Arc, time::Duration};
 
@@ -25,13 +25,13 @@ pub(crate) struct Target {
     pub(crate) roots: Option<Arc<[u8]>>,
     pub(crate) connect_timeout: Duration,
     pub(crate) call_timeout: Duration,
-    /// Time in which an available server replies.
+    /// Time within which an available server replies to a probe.
     pub(crate) probe_timeout: Duration,
     pub(crate) max_in_flight: usize,
     pub(crate) retries: u32,
 }
 
-/// Receiver of the messages that the server sends without a request.
+/// Callback for messages that the server sends without a request.
 pub(crate) type OnPush = Arc<dyn Fn(PushInfo) + Send + Sync>;
 
 /// Open connection. Clones share its socket, or the sockets of a Cluster.
@@ -45,7 +45,7 @@ pub(crate) enum Connection {
 impl Connection {
     /// Connects to a server.
     ///
-    /// The client crate spawns the task that drives the connection. It ends with the last clone.
+    /// The `redis` crate spawns the task that drives the connection. The task ends with the last clone.
     pub(crate) async fn open(target: &Target, on_push: OnPush) -> RedisResult<Self> {
         let address = &target.address;
         #[cfg(feature = "tls")]
@@ -64,7 +64,7 @@ impl Connection {
         let client = client(target, info(address, host, *port)?)?;
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(target.connect_timeout))
-            // Calls have a timeout of their own, over all of their steps.
+            // Each call has a timeout that covers all of its steps.
             .set_response_timeout(None)
             .set_pipeline_buffer_size(target.max_in_flight)
             .set_push_sender(push);
@@ -150,11 +150,11 @@ fn certificates(target: &Target) -> Option<redis::TlsCertificates> {
     Some(redis::TlsCertificates { client_tls: None, root_cert: Some(root_cert) })
 }
 
-/// Installs a crypto provider if the application chose none, because rustls panics if it was built with several.
+/// Installs a crypto provider if the application has not, because rustls panics if it was built with several.
 #[cfg(feature = "tls")]
 fn choose_provider() {
     if rustls::crypto::CryptoProvider::get_default().is_none() {
-        // This fails if another thread has installed a provider, which serves as well.
+        // This fails if another thread has installed a provider in the meantime, which works as well.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     }
 }
@@ -176,10 +176,10 @@ async fn open_cluster(
         .use_protocol(ProtocolVersion::RESP3)
         .tcp_settings(TcpSettings::default().set_nodelay(true))
         .connection_timeout(target.connect_timeout)
-        // Calls have timeouts of their own. This timeout ends requests whose callers have dropped them.
+        // Each call has a timeout of its own. This timeout ends requests whose callers have dropped them.
         .response_timeout(target.probe_timeout)
         .overall_response_timeout(None)
-        // One retry more, for a redirection, which is not a failure.
+        // A redirection is not a failure, so it gets an additional attempt.
         .retries(target.retries + 1)
         .min_retry_wait(REDIRECT_PAUSE.0)
         .max_retry_wait(REDIRECT_PAUSE.1)

@@ -1,4 +1,5 @@
-//! Connection manager: the task that opens, probes and replaces the connection, and keeps subscriptions in step.
+//! Connection manager: the task that opens, probes and replaces the connection, and sends changes of subscriptions to
+//! the server.
 
 use std::{
     future::Future,
@@ -23,11 +24,12 @@ use crate::{
     subscription::Change,
 };
 
-/// Shortest pause between replacements of a connection that leads to a replica.
+/// Shortest pause between two replacements of a connection, which are made because it leads to a replica.
 const REPLACE_EVERY: Duration = Duration::from_secs(1);
-/// Shortest pause between two connections, so that one that breaks each time is not reopened in a busy loop.
+/// Shortest pause between opening two connections, so that a connection that always breaks is not reopened in a busy
+/// loop.
 const REOPEN_AFTER: Duration = Duration::from_millis(100);
-/// Number of a Cluster's probes that are sent at the same time.
+/// Largest number of a Cluster's probes that are sent at the same time.
 const TOGETHER: usize = 4;
 /// Pause before failed subscriptions are sent again.
 const RESUBSCRIBE_AFTER: Duration = Duration::from_millis(500);
@@ -71,8 +73,8 @@ pub(crate) async fn run(inner: Arc<Inner>) {
     }
 }
 
-/// Closes the client when the connection manager ends, even because the runtime shut down, since no task would
-/// reconnect any more.
+/// Guard that closes the client when the connection manager ends for any reason, such as a shutdown of the runtime. No
+/// other task would reconnect.
 struct CloseOnDrop<'a>(&'a Inner);
 
 impl Drop for CloseOnDrop<'_> {
@@ -85,13 +87,13 @@ impl Drop for CloseOnDrop<'_> {
 #[derive(Debug, PartialEq, Eq)]
 enum Step {
     Stop,
-    /// Opens a connection, which for a single server is also the probe.
+    /// Opens a connection. For a single server, this is also the probe of an open breaker.
     Open,
     /// Probes the open breakers of these shards.
     Probe(Vec<usize>),
     /// Probes the servers of these shards, because calls to them timed out.
     CheckSuspicion(Vec<usize>),
-    /// Waits for work, or until a time.
+    /// Waits for work, at most until this time.
     Wait(Option<Instant>),
 }
 
@@ -130,7 +132,7 @@ fn open_after(pause: Duration, opened_at: Option<Instant>, now: Instant) -> Step
     }
 }
 
-/// Opens a connection. If all breakers are open, this is their probe.
+/// Opens a connection. If all breakers are open, this is also their probe.
 async fn open(inner: &Arc<Inner>) {
     let is_probe = inner.breakers.take_probes(Instant::now());
     let epoch = inner.epoch.fetch_add(1, Ordering::AcqRel) + 1;
@@ -140,7 +142,7 @@ async fn open(inner: &Arc<Inner>) {
         let mut connection = connection.map_err(|error| error_mapping::connect_error(&error, address))?;
         match send_probe(inner, &mut connection, 0).await {
             Err(error) if error.kind() == ErrorKind::NotReady || !address.cluster => Err(error),
-            // A single node of a Cluster may be unavailable while others reply.
+            // One node of a Cluster may be unavailable while others reply, so the Cluster is connected.
             _ => Ok(connection),
         }
     };
@@ -158,8 +160,8 @@ async fn open(inner: &Arc<Inner>) {
     inner.connection_failed(&error);
 }
 
-/// Probes the nodes of a Cluster on a connection that replaces another. Returns the shards whose breakers stay open,
-/// with the reason, because calls to an unavailable node would delay those to other nodes.
+/// Probes the nodes of a Cluster on a connection that replaces another one. Returns the shards whose breakers stay
+/// open, with the reason. Without open breakers, calls to an unavailable node would delay those to other nodes.
 async fn unavailable_shards(inner: &Inner, connection: &Connection) -> Vec<(usize, Error)> {
     if !inner.target.address.cluster {
         return Vec::new();
@@ -171,11 +173,11 @@ async fn unavailable_shards(inner: &Inner, connection: &Connection) -> Vec<(usiz
     few_at_a_time(probes).await.into_iter().flatten().collect()
 }
 
-/// Opens all breakers if no node of a Cluster replies on the connection, so that a new one is opened. The client crate repairs
-/// connections to nodes, but it may wait for itself for ever when many calls to a node fail at once.
+/// Opens all breakers if no node of a Cluster replies, so that a new connection is opened. The `redis` crate reconnects
+/// to single nodes by itself, but it can deadlock if many calls to a node fail at once.
 async fn replace_if_silent(inner: &Inner) {
     let Some(connection) = inner.current_connection().filter(|_| inner.target.address.cluster) else { return };
-    // Probes are for keys that are far apart, so that they go to different nodes if there are several.
+    // The probed keys are far apart, so that they are on different nodes if there are several.
     let probes = inner.breakers.all().step_by(TOGETHER).map(|shard| {
         let mut connection = connection.clone();
         Box::pin(async move {
@@ -185,14 +187,14 @@ async fn replace_if_silent(inner: &Inner) {
             }
         })
     });
-    // A reply of any node is enough.
+    // A reply from any node is enough.
     if let Err(error) = select_ok(probes).await {
         let opened = inner.breakers.trip_all(&error);
         inner.report_opened(opened, &error);
     }
 }
 
-/// Awaits probes, of which only a few run at the same time.
+/// Awaits probes, of which at most [`TOGETHER`] run at the same time.
 async fn few_at_a_time<F: Future>(probes: impl Iterator<Item = F>) -> Vec<F::Output> {
     stream::iter(probes).buffer_unordered(TOGETHER).collect().await
 }
@@ -233,7 +235,7 @@ async fn check_suspicion(inner: &Inner, shard: usize) -> bool {
     }
 }
 
-/// Reads a key of a slot, to find out if its node replies. A server that refuses the command is available too.
+/// Reads a key in a slot to test if its node replies. A server that refuses the command is available too.
 async fn send_probe(inner: &Inner, connection: &mut Connection, slot: u16) -> Result<(), Error> {
     let probe = Command::get(&inner.key_space.probe_key(slot));
     let address = &inner.target.address;
@@ -268,7 +270,7 @@ async fn sync_subscriptions(inner: &Inner) -> bool {
     join_all(sent).await.into_iter().all(|done| done)
 }
 
-/// Returns the receiver of the messages that the server sends without a request: messages of channels, confirmations,
+/// Creates the callback for messages that the server sends without a request: messages of channels, confirmations, and
 /// the end of the connection.
 fn on_push(inner: Weak<Inner>, epoch: u64) -> OnPush {
     Arc::new(move |push: PushInfo| {

@@ -45,7 +45,7 @@ pub enum ErrorKind {
     NotReady,
     /// The connection could not be opened, or broke.
     Connection,
-    /// No response arrived in time. The server may execute a command that was sent all the same.
+    /// No response arrived in time. The server may still execute a command that was sent.
     Timeout,
     /// Too many calls are in flight, or too many channels are subscribed.
     Busy,
@@ -65,7 +65,7 @@ pub enum ErrorKind {
 
 /// Error of a call or a setting.
 ///
-/// It is cheap to clone. Its text says what happened and what to do, and holds no secret of the URL and no value.
+/// It is cheap to clone. Its text says what happened and what to do. It contains neither secrets of the URL nor values.
 ///
 /// # Example
 ///
@@ -144,7 +144,7 @@ impl Error {
         Self(Arc::new(Repr { kind, message: message.into(), sent: false, retry_after: None, source: None }))
     }
 
-    /// Creates an error of a command that was sent.
+    /// Creates the error of a command that was sent.
     pub(crate) fn sent(kind: ErrorKind, message: impl Into<Box<str>>) -> Self {
         Self(Arc::new(Repr { kind, message: message.into(), sent: true, retry_after: None, source: None }))
     }
@@ -173,7 +173,7 @@ impl Error {
         Self::new(ErrorKind::InvalidSetting, message)
     }
 
-    /// Creates the error of a reply of another type.
+    /// Creates the error for a reply whose type was not expected.
     pub(crate) fn unexpected(expected: &str, got: &str) -> Self {
         Self::new(ErrorKind::UnexpectedReply, format!("the reply should be {expected} and is {got}"))
     }

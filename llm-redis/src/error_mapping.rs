@@ -1,4 +1,4 @@
-//! Conversion of the client crate's errors into ours, without secrets.
+//! Conversion of the `redis` crate's errors to this crate's, without secrets.
 
 use redis::{ErrorKind as Theirs, RedisError, ServerErrorKind};
 
@@ -7,7 +7,7 @@ use crate::{
     address::{Address, Secrets},
 };
 
-/// Longest text of a server that an error holds, in characters.
+/// Largest number of characters of a server's text that an error contains.
 const MAX_TEXT: usize = 200;
 
 /// Converts an error that occurred while connecting.
@@ -31,7 +31,7 @@ pub(crate) fn connect_error(error: &RedisError, address: &Address) -> Error {
         _ if error.is_connection_refusal() => own(ErrorKind::Connection, "the connection was refused"),
         _ => {
             let text = text(error, secrets);
-            // The first connection to a Cluster states the cause of a failure only in a text.
+            // For a failed first connection to a Cluster, the `redis` crate states the cause only as text.
             match ["WRONGPASS", "NOAUTH", "AuthenticationFailed"].iter().any(|code| text.contains(code)) {
                 true => own(ErrorKind::Auth, WRONG_PASSWORD),
                 false => own(ErrorKind::Connection, &text),
@@ -40,7 +40,7 @@ pub(crate) fn connect_error(error: &RedisError, address: &Address) -> Error {
     }
 }
 
-/// Converts an error that a command which was sent received instead of a response.
+/// Converts the error of a command that was sent.
 pub(crate) fn call_error(error: &RedisError, command: &str, address: &Address) -> Error {
     let own = |kind, text: String| Error::new(kind, format!("{command}: {text}"));
     let code = error.code().unwrap_or_default().to_owned();
@@ -69,7 +69,7 @@ pub(crate) fn call_error(error: &RedisError, command: &str, address: &Address) -
         ) => own(ErrorKind::NotReady, format!("the server is not ready ({code}): {text}")),
         _ if code == "NOAUTH" || code == "WRONGPASS" => own(ErrorKind::Auth, WRONG_PASSWORD.to_owned()),
         _ if code == "OOM" => own(ErrorKind::OutOfMemory, FULL.to_owned()),
-        // An error inside of a script is part of the script's error.
+        // An error inside of a script appears as part of the script's error.
         _ if text.contains("READONLY") || text.contains("read only replica") => {
             own(ErrorKind::ReadOnly, READ_ONLY.to_owned())
         }
@@ -95,7 +95,7 @@ const REDIRECTED: &str = "the server is one node of a Cluster; use a redis+clust
 const CROSS_SLOT: &str = "the keys are in different slots; give them one hash tag";
 const FULL: &str = "the server's memory is full; raise maxmemory, or use an evicting policy for a cache";
 
-/// Returns the text of an error, shortened, without the arguments of a command and the secrets of the URL.
+/// Returns the shortened text of an error, without arguments of the command and secrets of the URL.
 fn text(error: &RedisError, secrets: &Secrets) -> String {
     let text = match error.detail() {
         Some(detail) => detail.to_owned(),

@@ -1,4 +1,4 @@
-//! Events of a connection, as a client's readers receive them.
+//! Events of a connection, and the receiver for them.
 
 use tokio::sync::broadcast::{self, error::RecvError};
 
@@ -8,13 +8,14 @@ use crate::Error;
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Event {
-    /// A connection was opened: the first one, or a new one.
+    /// A connection was opened: either the first one or a replacement.
     Connected,
     /// The connection broke. The client opens a new one.
     Disconnected,
-    /// The breaker opened, with its cause: calls fail at once. In a Cluster it may concern a part of the slots only.
+    /// The breaker opened because of this error, and calls fail at once. In a Cluster, this may concern only a part of
+    /// the slots.
     Unavailable(Error),
-    /// A probe succeeded, and every breaker is closed: calls are sent again.
+    /// A probe succeeded, and every breaker is closed. Calls are sent again.
     Recovered,
     /// The client was closed. No event follows.
     Closed,

@@ -27,9 +27,9 @@ use crate::Error;
 pub struct Health {
     /// State of the connection.
     pub state: ConnectionState,
-    /// Error that opened the breaker; `None` if it is closed. In a Cluster it may concern a part of the slots only.
+    /// Error that opened the breaker; `None` if it is closed. In a Cluster, it may concern only a part of the slots.
     pub outage: Option<Error>,
-    /// Number of calls that wait for their responses.
+    /// Number of calls that are waiting for their responses.
     pub in_flight: usize,
     /// Number of channels with a subscription in this process.
     pub channels: usize,
@@ -45,7 +45,7 @@ pub enum ConnectionState {
     Connecting,
     /// The client sends calls.
     Connected,
-    /// The breaker is open, in a Cluster for all slots or a part of them. Calls fail at once.
+    /// The breaker is open, and calls fail at once. In a Cluster, this may concern only a part of the slots.
     Unavailable,
     /// The client was closed.
     Closed,
@@ -77,7 +77,7 @@ pub struct Stats {
     pub calls: u64,
     /// Number of calls that received a response, including an error of the server.
     pub completed: u64,
-    /// Number of calls without a response in time.
+    /// Number of calls that received no response in time.
     pub timed_out: u64,
     /// Number of calls that failed at once because the breaker was open.
     pub refused: u64,

@@ -1,4 +1,4 @@
-//! State that all clones of a client and its connection manager share, and the path of a call through it.
+//! State shared by a client's clones and its connection manager, and the steps of a call.
 
 use std::{
     future::Future,
@@ -37,7 +37,7 @@ pub(crate) struct Inner {
     pub(crate) clock_offset_micros: AtomicI64,
     /// Wakes the connection manager.
     pub(crate) work: Arc<Notify>,
-    /// True after a replica refused a write, because the primary has moved to another address.
+    /// True after a replica has refused a write, because the primary may have moved to another address.
     pub(crate) is_stale: AtomicBool,
     /// Number of the newest connection.
     pub(crate) epoch: AtomicU64,
@@ -45,7 +45,7 @@ pub(crate) struct Inner {
     permits: Semaphore,
 }
 
-/// Connection in its current state.
+/// State of the connection, with the connection if it is open.
 pub(crate) enum Link {
     Idle,
     Connecting,
@@ -58,16 +58,16 @@ pub(crate) trait RoundTrip: Sync {
     /// Response to the whole round trip.
     type Response: Send;
 
-    /// Returns the name of the round trip for error messages.
+    /// Returns the name of the request for error messages.
     fn name(&self) -> &'static str;
 
-    /// Returns the slot that the round trip belongs to; `None` if any node can execute it.
+    /// Returns the slot that the request belongs to; `None` if any node can execute it.
     fn slot(&self) -> Result<Option<u16>, Error>;
 
     /// Returns true if the request may be sent again after its connection broke.
     fn is_repeatable(&self) -> bool;
 
-    /// Sends the round trip and waits for its response, without a timeout.
+    /// Sends the request and waits for its response, without a timeout.
     fn send(
         &self,
         connection: &mut Connection,
@@ -96,7 +96,7 @@ impl Inner {
         }
     }
 
-    /// Sends a round trip and waits for its response, for at most the client's `call_timeout` or the given timeout.
+    /// Sends a request and waits for its response. The timeout is the given one, or the client's `call_timeout`.
     pub(crate) async fn call<R: RoundTrip>(&self, trip: &R, timeout: Option<Duration>) -> Result<R::Response, Error> {
         let result = self.call_until_timeout(trip, timeout).await;
         self.counts.record_call(&result);
@@ -119,7 +119,7 @@ impl Inner {
         let result = match timeout_at(deadline, self.attempts(trip, shard, &mut sent)).await {
             Ok(result) => result,
             Err(_) if sent => Err(Error::sent(ErrorKind::Timeout, format!("{}: no response in time", trip.name()))),
-            // The connection manager finds out if the server can be reached.
+            // The connection manager determines whether the server can be reached.
             Err(_) => Err(Error::new(ErrorKind::Timeout, format!("{}: no connection in time", self.target.address))),
         };
         if sent {
@@ -128,7 +128,7 @@ impl Inner {
         result
     }
 
-    /// Sends a round trip, and sends it again while the connection breaks and retries are left.
+    /// Sends a request. If the connection breaks, sends it again while retries are left.
     async fn attempts<R: RoundTrip>(&self, trip: &R, shard: usize, sent: &mut bool) -> Result<R::Response, Error> {
         let mut last_error = None;
         for _ in 0..=self.target.retries {
@@ -158,7 +158,7 @@ impl Inner {
     fn try_acquire_permit(&self) -> Result<SemaphorePermit<'_>, Error> {
         self.permits.try_acquire().map_err(|error| match error {
             TryAcquireError::Closed => Error::closed(),
-            // Closing the client takes all permits that are left.
+            // After the client has been closed, no permits are left.
             TryAcquireError::NoPermits if self.link(|link| matches!(link, Link::Closed)) => Error::closed(),
             TryAcquireError::NoPermits => Error::busy(),
         })
@@ -173,7 +173,7 @@ impl Inner {
         }
     }
 
-    /// Returns the connection, and waits for it while it is being opened.
+    /// Returns the connection. Waits if it is being opened.
     async fn connection(&self, shard: usize) -> Result<(Connection, u64), Error> {
         self.breakers.lock(shard).check(Instant::now())?;
         if let Some(connected) = self.link.borrow().connected()? {
@@ -190,7 +190,7 @@ impl Inner {
         }
     }
 
-    /// Makes the connection manager open a connection, if none was needed before.
+    /// Makes the connection manager open a connection, if it has not opened one yet.
     pub(crate) fn request_connection(&self) {
         self.replace_link(|link| matches!(link, Link::Idle).then_some(Link::Connecting));
         self.work.notify_one();
@@ -198,7 +198,7 @@ impl Inner {
 
     /// Makes the connection manager replace a connection that broke.
     pub(crate) fn connection_lost(&self, lost: u64) {
-        // The client crate repairs the connections of a Cluster itself.
+        // The `redis` crate repairs the connections of a Cluster by itself.
         let is_current = !self.target.address.cluster
             && self.replace_link(|link| match link {
                 Link::Connected { epoch, .. } if *epoch == lost => Some(Link::Connecting),
@@ -210,7 +210,7 @@ impl Inner {
         }
     }
 
-    /// Puts a new connection to use, and closes the breakers of all shards but those whose nodes are unavailable.
+    /// Starts using a new connection, and closes all breakers except those of the `unavailable` shards.
     pub(crate) fn connection_opened(&self, connection: Connection, epoch: u64, unavailable: &[(usize, Error)]) {
         self.subscriptions.reset();
         self.is_stale.store(false, Ordering::Relaxed);
@@ -239,7 +239,7 @@ impl Inner {
         self.replace_link(|link| (!matches!(link, Link::Closed)).then_some(Link::Connecting));
     }
 
-    /// Closes the client: no call is admitted from now on, and all subscriptions end.
+    /// Closes the client. No further call is admitted, and all subscriptions end.
     pub(crate) fn close(&self) {
         if self.replace_link(|link| (!matches!(link, Link::Closed)).then_some(Link::Closed)) {
             self.subscriptions.close();
@@ -255,7 +255,7 @@ impl Inner {
         self.permits.close();
     }
 
-    /// Records in a shard's breaker how a call that was sent ended.
+    /// Records the outcome of a call that was sent in the breaker of its shard.
     fn record_outcome(&self, shard: usize, error: Option<&Error>) {
         let Some(error) = error else { return self.breakers.lock(shard).record_success() };
         match error.kind() {
@@ -282,7 +282,7 @@ impl Inner {
         }
     }
 
-    /// Reports that breakers opened, unless another breaker was open before.
+    /// Reports an outage if breakers opened and no other breaker was open before.
     pub(crate) fn report_opened(&self, opened: usize, error: &Error) {
         if opened > 0 {
             self.counts.breaker_opened.increment();
@@ -292,14 +292,14 @@ impl Inner {
         }
     }
 
-    /// Closes breakers, and reports it when none is open any more.
+    /// Closes breakers, and reports the recovery if none is open any more.
     pub(crate) fn close_breakers(&self, shards: impl Iterator<Item = usize>) {
         if self.breakers.close(shards) > 0 && self.breakers.open() == 0 {
             self.reporter.report(Event::Recovered);
         }
     }
 
-    /// Reads the link under its lock. The closure must not do anything else.
+    /// Reads the link while its lock is held. The closure must not do anything else.
     pub(crate) fn link<R>(&self, read: impl FnOnce(&Link) -> R) -> R {
         read(&self.link.borrow())
     }
@@ -350,7 +350,7 @@ impl Inner {
 }
 
 impl Link {
-    /// Returns the connection and its number, if there is one yet.
+    /// Returns the connection and its number; `None` if there is no connection yet.
     fn connected(&self) -> Result<Option<(Connection, u64)>, Error> {
         match self {
             Self::Connected { connection, epoch } => Ok(Some((connection.clone(), *epoch))),

@@ -4,10 +4,10 @@ use std::{fmt, sync::Arc};
 
 use crate::{Error, ErrorKind};
 
-/// Version of the layout below a prefix, so that keys of another layout never collide with these.
+/// Version of the key layout. It is part of every key, so that keys of different layouts never collide.
 const LAYOUT: &str = "v1";
 const DEFAULT_PREFIX: &str = "llm";
-/// Domain of the key derivation.
+/// Context string of the key derivation.
 const CONTEXT: &str = "llm-redis 2026-11 names of keys";
 /// Number of slots in a Cluster.
 const SLOTS: u16 = 16_384;
@@ -37,7 +37,7 @@ pub struct KeySpace {
     key: [u8; 32],
 }
 
-/// Hash tag: keys of the same tag are in the same slot of a Cluster, so one script may use them together.
+/// Hash tag. Keys with the same hash tag are in the same slot of a Cluster, so that one script may use them together.
 ///
 /// # Example
 ///
@@ -56,7 +56,7 @@ pub struct KeySpace {
 /// ```
 #[derive(Clone)]
 pub struct HashTag {
-    /// Part of a key before the name, with the colon.
+    /// Beginning of the key, up to and including the colon before the name.
     start: Box<str>,
     key: [u8; 32],
     slot: u16,
@@ -95,7 +95,7 @@ impl KeySpace {
         self.tagged(tag)
     }
 
-    /// Returns a hash tag that is a keyed hash of these parts.
+    /// Returns a hash tag that is a keyed hash of `parts`.
     ///
     /// The hash covers the boundaries of the parts, so `["ab", "c"]` and `["a", "bc"]` differ.
     ///
@@ -129,18 +129,19 @@ impl KeySpace {
         Ok(Self { prefix: prefix.into(), key })
     }
 
-    /// Returns a key of a slot, for a probe of the node that serves it. It tries numbers as tags until one fits.
+    /// Returns a key in a slot, for a probe of the node that serves the slot. It tries numbers as hash tags until one
+    /// belongs to the slot.
     pub(crate) fn probe_key(&self, slot: u16) -> Key {
         let tag = (0u32..).map(|n| n.to_string()).find(|tag| crc16(tag.as_bytes()) % SLOTS == slot);
         self.tagged(&tag.expect("every slot has a number")).named("probe")
     }
 
-    /// Returns the pattern that all keys of one name match.
+    /// Returns a pattern that matches all keys with a name.
     pub(crate) fn pattern(&self, name: &'static str) -> String {
         format!("{}:{LAYOUT}:{{*}}:{name}", self.prefix)
     }
 
-    /// Parses a key that the server returned; `None` if it is not of this key space.
+    /// Parses a key that the server returned; `None` if it does not belong to this key space.
     pub(crate) fn parse(&self, name: &str) -> Option<Key> {
         let rest = name.strip_prefix(&*self.prefix)?.strip_prefix(':')?.strip_prefix(LAYOUT)?.strip_prefix(":{")?;
         let (tag, _) = rest.split_once("}:")?;
@@ -159,7 +160,7 @@ impl HashTag {
         self.named(name)
     }
 
-    /// Returns a key whose name ends with a keyed hash of these parts.
+    /// Returns a key whose name ends with a keyed hash of `parts`.
     ///
     /// ```
     /// use llm_redis::Redis;
@@ -183,12 +184,12 @@ impl HashTag {
 }
 
 impl Key {
-    /// Returns the whole name.
+    /// Returns the complete name of the key.
     pub fn as_str(&self) -> &str {
         &self.name
     }
 
-    /// Returns the whole name without copying it.
+    /// Returns the complete name of the key without copying it.
     pub(crate) fn to_arc(&self) -> Arc<str> {
         Arc::clone(&self.name)
     }
@@ -235,12 +236,12 @@ fn digest(key: &[u8; 32], parts: &[&[u8]]) -> blake3::Hash {
     blake3::keyed_hash(key, &text)
 }
 
-/// Returns the CRC-16/XMODEM, by which a Cluster assigns slots.
+/// Returns the CRC-16/XMODEM of some bytes. A Cluster assigns slots by it.
 fn crc16(bytes: &[u8]) -> u16 {
     bytes.iter().fold(0, |crc, byte| (crc << 8) ^ CRC[usize::from((crc >> 8) as u8 ^ byte)])
 }
 
-/// Change of a CRC by each byte.
+/// Table of CRC-16 remainders by byte.
 const CRC: [u16; 256] = {
     let mut table = [0; 256];
     let mut byte = 0;
@@ -272,7 +273,7 @@ mod tests {
 
     #[test]
     fn key_slot_matches_specification() {
-        // The specification's own example, and two that any server's `CLUSTER KEYSLOT` confirms.
+        // The first example is the specification's own. The others were confirmed by a server's `CLUSTER KEYSLOT`.
         assert_eq!(crc16(b"123456789"), 0x31C3);
         assert_eq!(key_space().tag("foo").key("x").slot(), 12_182);
         assert_eq!(key_space().tag("user1000").key("x").slot(), 3_443);

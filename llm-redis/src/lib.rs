@@ -20,7 +20,7 @@
 //!
 //! ## Cloning and readiness
 //!
-//! Clones are cheap and share everything. [`RedisBuilder::spawn`] spawns the connection manager, and the client crate
+//! Clones are cheap and share everything. [`RedisBuilder::spawn`] spawns the connection manager, and the `redis` crate
 //! spawns the tasks that drive its sockets, all on the current runtime. They end with the last clone. Futures may be
 //! dropped at any time, but the server still executes a command that was sent.
 //!

@@ -1,4 +1,4 @@
-//! Reports of events to readers, to `tracing` and to metrics.
+//! Sender of events to readers, `tracing` and metrics.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use tokio::sync::broadcast;
 
 use crate::{Event, Events, telemetry};
 
-/// Sender of [`Event`]s under the label of a client.
+/// Sender of [`Event`]s with the label of a client.
 pub(crate) struct EventReporter {
     sender: broadcast::Sender<Event>,
     pub(crate) instance: Arc<str>,
@@ -20,7 +20,7 @@ impl EventReporter {
         Self { sender: broadcast::channel(CAPACITY).0, instance }
     }
 
-    /// Creates a reader of all events from now on.
+    /// Creates a receiver of all events from now on.
     pub(crate) fn subscribe(&self) -> Events {
         Events::new(self.sender.subscribe())
     }
@@ -36,7 +36,7 @@ impl EventReporter {
             Event::Closed | Event::Lagged(_) => tracing::debug!(instance, "redis client closed"),
         }
         telemetry::record_event(instance, &event);
-        // Without readers, sending fails.
+        // Sending fails if there are no readers.
         let _ = self.sender.send(event);
     }
 }

@@ -1,4 +1,4 @@
-//! Requests: a command or a call of a script.
+//! Requests to the server: commands and calls of scripts.
 
 use crate::{Command, Error, ErrorKind, Key, ScriptCall};
 

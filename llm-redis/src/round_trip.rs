@@ -97,7 +97,7 @@ impl RoundTrip for Pipeline {
 }
 
 impl Inner {
-    /// Converts a reply of the client crate.
+    /// Converts a reply of the `redis` crate.
     fn decode(&self, reply: RedisResult<redis::Value>, command: &'static str) -> Result<Value, Error> {
         let reply = reply.map_err(|error| error_mapping::call_error(&error, command, &self.target.address))?;
         Value::decode(reply).ok_or_else(|| Error::unexpected("a value", "of an unknown type"))

@@ -1,4 +1,4 @@
-//! Scans of the keys of one name.
+//! Scans of all keys with one name.
 
 use crate::{Command, Error, Key, Redis, Value};
 
@@ -6,28 +6,29 @@ use crate::{Command, Error, Key, Redis, Value};
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct ScanPage {
-    /// Keys. A key may occur twice in a scan.
+    /// Keys of the page. A scan may return a key more than once.
     pub keys: Vec<Key>,
     /// Cursor of the next page; `None` after the last one.
     pub cursor: Option<String>,
 }
 
-/// Position of a scan: a node, by its first slot, and the node's own cursor.
+/// Position of a scan: the current node, identified by its first slot, and the cursor within it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Cursor {
     slot: u16,
     position: String,
 }
 
-/// Cursor of a node before its first and after its last key.
+/// Cursor of a node before its first key and after its last.
 const START: &str = "0";
 
 impl Redis {
-    /// Returns a page of the keys that [`HashTag::key`](crate::HashTag::key) makes of a name, of all hash tags.
+    /// Returns a page of the keys with a name, under all hash tags. [`HashTag::key`](crate::HashTag::key) creates such
+    /// keys.
     ///
-    /// The scan begins without a cursor, and continues with that of the page before. A page holds about `count` keys, but
-    /// may be empty or slightly larger. A key that exists throughout the scan is returned at least once. In a Cluster the
-    /// scan visits one node after the other, and may miss keys of slots that move meanwhile.
+    /// A scan begins without a cursor, and continues with the cursor of the previous page. A page holds about `count`
+    /// keys, but may be empty or slightly larger. A key that exists throughout the scan is returned at least once. In a
+    /// Cluster, the scan visits one node after the other. It may miss keys in slots that are moved during the scan.
     ///
     /// # Errors
     ///
@@ -75,7 +76,7 @@ impl Redis {
         Ok(ScanPage { keys, cursor: next.map(|next| next.encode()) })
     }
 
-    /// Returns the first slot of the next node, in the order of first slots.
+    /// Returns the first slot of the next node; nodes are ordered by their first slots.
     pub(crate) async fn node_after(&self, slot: u16) -> Result<Option<u16>, Error> {
         let ranges = self.run(Command::without_key("CLUSTER").arg("SLOTS")).await?.into_list()?;
         let mut nodes: Vec<(Value, u16)> = Vec::new();

@@ -1,4 +1,4 @@
-//! Lua scripts, sent by their hash.
+//! Lua scripts, which are sent by their hash.
 
 use std::{fmt, sync::Arc};
 
@@ -6,7 +6,8 @@ use bytes::Bytes;
 
 use crate::Key;
 
-/// Defines `now()` in every script. The last argument is the clock offset, which it removes from `ARGV`.
+/// Definition of `now()`, which precedes every script. The last argument is the clock offset. The definition removes it
+/// from `ARGV`.
 const PRELUDE: &str = "local clock_offset = table.remove(ARGV)\n\
 local function now()\n\
 local t = redis.call('TIME')\n\
@@ -15,15 +16,16 @@ end\n";
 
 /// Lua script that the server executes atomically.
 ///
-/// The client sends its hash. A server that does not have the script, or has flushed it, then gets the whole text once.
+/// The client first sends only the hash of the script. If the server does not have the script, the client sends its
+/// text.
 ///
 /// In the script, `now()` is the server's time in microseconds since 1970, plus the offset of
 /// [`Redis::set_clock_offset`](crate::Redis::set_clock_offset). Numbers in Lua are exact up to 2^53. Print them with
 /// `string.format('%d', n)`, because `tostring` loses digits above the 14th.
 ///
-/// The server may execute a script twice, after a connection broke or a timeout was too short. A script must therefore be
-/// idempotent, for example by an id that the caller passes. It must use the given keys only, and return integers, bytes
-/// and lists only.
+/// The server may execute a script twice, for example if the connection broke after the first execution. A script must
+/// therefore be idempotent, for example by an id that the caller passes. It must use the given keys only, and return
+/// integers, bytes and lists only.
 ///
 /// # Example
 ///
@@ -83,9 +85,9 @@ impl Script {
         Self(Arc::new(Text { source, hash }))
     }
 
-    /// Creates a call with these keys, which the script reads as `KEYS[1]`, `KEYS[2]` and so on.
+    /// Creates a call with `keys`, which the script reads as `KEYS[1]`, `KEYS[2]` and so on.
     ///
-    /// All keys must be of one [`HashTag`](crate::HashTag). Otherwise the call fails with
+    /// All keys must have the same [`HashTag`](crate::HashTag). Otherwise the call fails with
     /// [`CrossSlot`](crate::ErrorKind::CrossSlot).
     pub fn with_keys(&self, keys: &[&Key]) -> ScriptCall {
         let keys = keys.iter().map(|key| (*key).clone()).collect();
@@ -94,8 +96,8 @@ impl Script {
 }
 
 impl ScriptCall {
-    /// Allows keys of several hash tags, for a single server. A Cluster refuses such a call, unless the tags happen to be
-    /// in one slot; see [`Redis::is_cluster`](crate::Redis::is_cluster).
+    /// Allows keys with several hash tags. This works with a single server. A Cluster refuses such a call, unless the
+    /// hash tags happen to be in the same slot; see [`Redis::is_cluster`](crate::Redis::is_cluster).
     ///
     /// ```no_run
     /// # async fn example(redis: &llm_redis::Redis) -> Result<(), llm_redis::Error> {
@@ -120,7 +122,7 @@ impl ScriptCall {
         self
     }
 
-    /// Encodes the call, with the hash of the script or with its whole text.
+    /// Encodes the call with the hash of the script, or with its text if `whole` is true.
     pub(crate) fn encode(&self, whole: bool, offset_micros: i64) -> redis::Cmd {
         let text = &*self.script.0;
         let mut encoded = match whole {
@@ -152,7 +154,7 @@ impl fmt::Debug for ScriptCall {
     }
 }
 
-/// Argument of a [`ScriptCall`]: bytes as they are, integers in decimal.
+/// Argument of a [`ScriptCall`]. Bytes are sent unchanged, and integers in decimal.
 ///
 /// # Example
 ///

@@ -9,12 +9,12 @@ use crate::{
     breaker::{Breaker, BreakerConfig},
 };
 
-/// Number of breakers for a Cluster. Each is for an equal range of the slots, because a single node may be unavailable.
+/// Number of breakers for a Cluster. Each covers an equal range of slots, because a single node may be unavailable.
 const CLUSTER_SHARDS: u16 = 16;
-/// Number of slots for each breaker of a Cluster.
+/// Number of slots that each breaker of a Cluster covers.
 const SLOTS_PER_SHARD: u16 = 16_384 / CLUSTER_SHARDS;
 
-/// Breakers by ranges of slots.
+/// Breakers of a client, each for a range of slots.
 pub(crate) struct BreakerShards(Box<[Mutex<Breaker>]>);
 
 impl BreakerShards {
@@ -23,7 +23,7 @@ impl BreakerShards {
         Self((0..count).map(|_| Mutex::new(Breaker::new(config))).collect())
     }
 
-    /// Returns the shard of a slot; the first one for a request of no slot.
+    /// Returns the shard of a slot, or the first shard for a request without a slot.
     pub(crate) fn of_slot(&self, slot: Option<u16>) -> usize {
         slot.map_or(0, |slot| usize::from(slot / SLOTS_PER_SHARD) % self.0.len())
     }

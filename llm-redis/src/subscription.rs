@@ -18,18 +18,19 @@ use crate::{Error, ErrorKind, Key, counts::Count};
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Notification {
-    /// Messages arrive from now on, and earlier ones may be lost: read the state yourself.
+    /// Messages arrive from now on, but earlier ones may have been lost. Read the state that they announce.
     ///
-    /// It comes first, and again after each reconnect and each overflow of the buffer.
+    /// This is the first notification. It is repeated after each reconnect and each overflow of the buffer.
     Recheck,
-    /// Message of a publisher.
+    /// Message that was published on the channel.
     Message(Bytes),
 }
 
 /// Subscription to one channel, returned by [`Redis::subscribe`](crate::Redis::subscribe).
 ///
-/// Messages may be lost, and the next [`Recheck`](Notification::Recheck) says so. During an outage no notification
-/// arrives, so a caller that waits for a change must also read the state from time to time. Dropping it unsubscribes.
+/// Messages may be lost. The next notification is then a [`Recheck`](Notification::Recheck). During an outage no
+/// notification arrives, so a caller that waits for a change must also read the state from time to time. Dropping the
+/// subscription unsubscribes.
 ///
 /// # Example
 ///
@@ -76,7 +77,7 @@ impl Subscription {
             return Some(Notification::Recheck);
         }
         let notification = self.buffer.recv().await?;
-        // One recheck covers everything that was missed before it.
+        // One recheck replaces all notifications that were missed before it.
         if notification == Notification::Recheck {
             self.missed.store(false, Ordering::Release);
         }
@@ -113,7 +114,7 @@ pub(crate) struct SubscriptionRegistry {
 #[derive(Default)]
 struct Channel {
     subscribers: Vec<Subscriber>,
-    /// True if a subscribe command was sent on this connection.
+    /// True if the subscribe command was sent on the current connection.
     is_sent: bool,
     /// True if the server has confirmed the subscription.
     is_confirmed: bool,
@@ -176,14 +177,14 @@ impl SubscriptionRegistry {
         changes
     }
 
-    /// Marks a channel as not sent, because its subscribe command failed.
+    /// Marks a channel as not sent, because the subscribe command failed.
     pub(crate) fn subscribe_failed(&self, channel: &str) {
         if let Some(channel) = self.lock().get_mut(channel) {
             (channel.is_sent, channel.is_confirmed) = (false, false);
         }
     }
 
-    /// Marks all channels as not sent, because the connection is a new one.
+    /// Marks all channels as not sent, because the connection was replaced.
     pub(crate) fn reset(&self) {
         for channel in self.lock().values_mut() {
             (channel.is_sent, channel.is_confirmed) = (false, false);

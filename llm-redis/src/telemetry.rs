@@ -1,8 +1,8 @@
-//! Metrics, with the feature `metrics`.
+//! Metrics of calls, with the feature `metrics`.
 
 use crate::{Error, ErrorKind, Event};
 
-/// Returns the outcome of a call as a label.
+/// Returns the metric label for the outcome of a call.
 pub(crate) fn outcome<T>(result: &Result<T, Error>) -> &'static str {
     match result.as_ref().map_err(Error::kind) {
         Ok(_) => "ok",

@@ -21,7 +21,7 @@ use crate::Error;
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Value {
-    /// No value: the key does not exist, or a condition does not hold.
+    /// No value: the key does not exist, or the condition of the command was not met.
     Nil,
     /// Integer.
     Int(i64),
@@ -34,11 +34,11 @@ pub enum Value {
 }
 
 impl Value {
-    /// Returns the integer, which may also be written as text.
+    /// Returns the integer. The server may also send it as text.
     ///
     /// # Errors
     ///
-    /// [`UnexpectedReply`](crate::ErrorKind::UnexpectedReply) if it is of another type.
+    /// [`UnexpectedReply`](crate::ErrorKind::UnexpectedReply) if the response has another type.
     pub fn into_int(self) -> Result<i64, Error> {
         match self {
             Self::Int(int) => Ok(int),
@@ -51,11 +51,11 @@ impl Value {
         }
     }
 
-    /// Returns the bytes or the status; `None` for [`Nil`](Self::Nil).
+    /// Returns the bytes, or the text of a status; `None` for [`Nil`](Self::Nil).
     ///
     /// # Errors
     ///
-    /// [`UnexpectedReply`](crate::ErrorKind::UnexpectedReply) if it is of another type.
+    /// [`UnexpectedReply`](crate::ErrorKind::UnexpectedReply) if the response has another type.
     pub fn into_bytes(self) -> Result<Option<Bytes>, Error> {
         match self {
             Self::Nil => Ok(None),
@@ -65,11 +65,11 @@ impl Value {
         }
     }
 
-    /// Returns the list.
+    /// Returns the items of the list.
     ///
     /// # Errors
     ///
-    /// [`UnexpectedReply`](crate::ErrorKind::UnexpectedReply) if it is of another type.
+    /// [`UnexpectedReply`](crate::ErrorKind::UnexpectedReply) if the response has another type.
     pub fn into_list(self) -> Result<Vec<Self>, Error> {
         match self {
             Self::List(list) => Ok(list),
@@ -77,12 +77,12 @@ impl Value {
         }
     }
 
-    /// Returns true for [`Nil`](Self::Nil).
+    /// Returns true if the value is [`Nil`](Self::Nil).
     pub fn is_nil(&self) -> bool {
         matches!(self, Self::Nil)
     }
 
-    /// Converts a reply of the client crate; `None` for a type that no command of this crate receives.
+    /// Converts a reply of the `redis` crate; `None` for a type that no command of this crate receives.
     pub(crate) fn decode(theirs: redis::Value) -> Option<Self> {
         use redis::Value as Theirs;
         Some(match theirs {
