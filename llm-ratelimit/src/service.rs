@@ -6,11 +6,11 @@
 //! 3. A [`Running`] holds the reservation. The call gets an attempt permit and goes down.
 //! 4. The reply gets the statuses of its limits, and the reservation settles when the response has ended.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, future::poll_fn, sync::Arc};
 
 use llm_core::{
     Call, Error, Estimate, Operation, Output, Reply,
-    layer::{Extensions, LlmService, Members, NoFallback, ResponseFuture, SentFlag, always_ready, oneshot},
+    layer::{Extensions, LlmService, Members, NoFallback, ResponseFuture, SentFlag, always_ready},
 };
 use tower_layer::Layer;
 use tower_service::Service;
@@ -18,7 +18,7 @@ use tracing::{Instrument, Span};
 
 use crate::{
     Demand, EstimateInput, LimitStatuses, Limiter, OverrunPolicy, RateLimitLayer, Refusal, Reservation,
-    accounts::{Decision, RoundTrip, Standing},
+    accounts::{RoundTrip, Standing},
     running::{Awaited, Running},
     telemetry,
 };
@@ -177,15 +177,14 @@ impl Asking {
         }
     }
 
-    fn run(self, Reservation(decision): Reservation) -> Admitted {
-        let Self { settings, demand, estimate, flag, is_foreign } = self;
-        let Decision { mut held, statuses, .. } = decision;
-        held.flag = Some(flag);
+    fn run(self, mut reservation: Reservation) -> Admitted {
+        reservation.0.held.flag = Some(self.flag);
         let mut extensions = Extensions::new();
-        if !is_foreign {
-            extensions.insert_with_headers(statuses, LimitStatuses::headers);
+        if !self.is_foreign {
+            extensions.insert_with_headers(reservation.0.statuses, LimitStatuses::headers);
         }
-        Admitted { running: Running::new(settings, demand, estimate, held), extensions }
+        let running = Running::new(self.settings, self.demand, self.estimate, reservation.0.held);
+        Admitted { running, extensions }
     }
 
     fn refused(self, refusal: Refusal) -> Error {
@@ -205,7 +204,7 @@ impl<T: Operation, S: LlmService<T>> Service<Call<T>> for RateLimit<S> {
     always_ready!(T::Output);
 
     fn call(&mut self, mut call: Call<T>) -> Self::Future {
-        let (inner, settings) = (self.inner.clone(), Arc::clone(&self.settings));
+        let (mut inner, settings) = (self.inner.clone(), Arc::clone(&self.settings));
         ResponseFuture::waiting(async move {
             let Admitted { running, extensions } = match settings.admission(&mut call) {
                 Admission::AtOnce(admitted) => admitted,
@@ -216,7 +215,11 @@ impl<T: Operation, S: LlmService<T>> Service<Call<T>> for RateLimit<S> {
                 call.extensions.insert(permit);
             }
             let awaited = Awaited::new(running);
-            let reply = oneshot(inner, call).await;
+            // Not by `oneshot`, which holds the call once more.
+            let reply = match poll_fn(|cx| inner.poll_ready(cx)).await.map_err(Into::into) {
+                Ok(()) => inner.call(call).await.map_err(Into::into),
+                Err(error) => Err(error),
+            };
             let running = awaited.arrived();
             let mut reply = match reply {
                 Ok(reply) => reply,

@@ -72,11 +72,14 @@ impl Message {
         Self::new(Role::Tool, vec![Part::ToolResult(result)])
     }
 
-    /// Returns the number of bytes of text, for estimates. Other parts count as 0.
-    pub(super) fn text_bytes(&self) -> u64 {
+    /// Returns the number of bytes of text, for estimates, and the number of parts that are not text.
+    pub(super) fn text_bytes(&self) -> (u64, u64) {
         let Self { role: _, parts, name, extra } = self;
-        let parts: u64 = parts.iter().filter_map(Part::text_bytes).sum();
-        parts + name.as_deref().map_or(0, str::len) as u64 + extra.json_bytes()
+        let own = name.as_deref().map_or(0, str::len) as u64 + extra.json_bytes();
+        parts.iter().fold((own, 0), |(bytes, others), part| match part.text_bytes() {
+            Some(text) => (bytes + text, others),
+            None => (bytes, others + 1),
+        })
     }
 
     pub(super) fn fingerprint<'h>(&self, h: &'h mut Fingerprinter) -> &'h mut Fingerprinter {

@@ -141,22 +141,16 @@ impl ChatRequest {
         self
     }
 
-    fn text_bytes(&self) -> u64 {
-        let messages: u64 = self.messages.iter().map(Message::text_bytes).sum();
+    /// Returns the number of bytes of text, for estimates, and the number of parts that are not text.
+    fn text_bytes(&self) -> (u64, u64) {
         let tools: u64 = self.tools.iter().map(Tool::text_bytes).sum();
-        messages + tools + self.response_format.as_ref().map_or(0, ResponseFormat::text_bytes)
+        let own = tools + self.response_format.as_ref().map_or(0, ResponseFormat::text_bytes);
+        let messages = self.messages.iter().map(Message::text_bytes);
+        messages.fold((own, 0), |(bytes, others), (text, more)| (bytes + text, others + more))
     }
 
     fn names_outside(&self) -> bool {
         self.extra.iter().any(|(name, _)| Self::OUTSIDE_FIELDS.contains(&name))
-    }
-
-    /// Returns `true` if all input is text of the request itself, so that its bytes bound the tokens: no images, no
-    /// results of the vendor's tools, no reference to something outside the request.
-    fn is_bounded(&self) -> bool {
-        let parts = self.messages.iter().flat_map(|message| &message.parts);
-        let own_tools = self.tools.iter().any(|tool| matches!(tool, Tool::Other(_)));
-        !own_tools && !self.names_outside() && parts.map(Part::text_bytes).all(|bytes| bytes.is_some())
     }
 }
 
@@ -203,16 +197,18 @@ impl Operation for ChatRequest {
     /// Estimates one token for four bytes of text. The bound is one token for each byte, because a token has at least
     /// one byte.
     fn estimate(&self) -> Estimate {
-        let bytes = self.text_bytes();
+        let (bytes, opaque) = self.text_bytes();
         let frames = FRAME_TOKENS * (self.messages.len() + self.tools.len() + 1) as u64;
-        let opaque =
-            self.messages.iter().flat_map(|m| &m.parts).filter(|part| part.text_bytes().is_none()).count() as u64;
+        // All input is text of the request itself: no images, no results of the vendor's tools, no reference to something
+        // outside the request.
+        let has_vendor_tools = self.tools.iter().any(|tool| matches!(tool, Tool::Other(_)));
+        let is_bounded = opaque == 0 && !has_vendor_tools && !self.names_outside();
         let choices = self.sampling.n.unwrap_or(1).max(1);
         let output_bound = self.sampling.max_output_tokens.map(|most| most.saturating_mul(choices.into()));
         Estimate {
             input: bytes / 4 + frames / 4 + opaque * IMAGE_TOKENS,
             // The vendor may count an unknown field as input too (older forms of tools, a predicted response).
-            input_bound: self.is_bounded().then(|| bytes + frames + self.extra.json_bytes()),
+            input_bound: is_bounded.then(|| bytes + frames + self.extra.json_bytes()),
             output: (Estimate::OUTPUT * u64::from(choices)).min(output_bound.unwrap_or(u64::MAX)),
             output_bound,
             choices,
