@@ -79,7 +79,7 @@ pub enum Miss {
     /// Some items of the request had no entry. Calls for them were sent, or were running already.
     Items {
         /// Number of items for which a call was sent.
-        asked: u64,
+        sent: u64,
         /// Reason for serving expired entries of other items.
         stale: Option<Stale>,
     },
@@ -164,11 +164,11 @@ impl fmt::Display for CacheStatus {
             Self::Coalesced => f.write_str("llm-cache; fwd=miss; collapsed"),
             Self::Miss(Miss::Unknown) => f.write_str("llm-cache; fwd=uri-miss"),
             Self::Miss(Miss::Gone) => f.write_str("llm-cache; fwd=stale"),
-            Self::Miss(Miss::Items { asked, stale: None }) => {
-                write!(f, "llm-cache; fwd=partial; detail=\"{asked} items\"")
+            Self::Miss(Miss::Items { sent, stale: None }) => {
+                write!(f, "llm-cache; fwd=partial; detail=\"{sent} items\"")
             }
-            Self::Miss(Miss::Items { asked, stale: Some(why) }) => {
-                write!(f, "llm-cache; fwd=partial; detail=\"{asked} items, {why}\"")
+            Self::Miss(Miss::Items { sent, stale: Some(why) }) => {
+                write!(f, "llm-cache; fwd=partial; detail=\"{sent} items, {why}\"")
             }
             Self::Miss(Miss::TooOld) => f.write_str("llm-cache; fwd=request; detail=too-old"),
             Self::Miss(Miss::NoCache) => f.write_str("llm-cache; fwd=request; detail=no-cache"),

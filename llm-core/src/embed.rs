@@ -164,7 +164,7 @@ impl Operation for EmbedRequest {
         Estimate { input: likely, input_bound: Some(most), output: 0, output_bound: Some(0), choices: 1 }
     }
 
-    fn answered_by(response: &Embeddings) -> Option<&Arc<str>> {
+    fn response_model(response: &Embeddings) -> Option<&Arc<str>> {
         Some(&response.model).filter(|model| !model.is_empty())
     }
 

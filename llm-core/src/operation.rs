@@ -88,7 +88,7 @@ pub trait Operation: Clone + Send + Sync + 'static {
 
     /// Returns the model that produced the response, if the response states it, so that the response can be priced even
     /// if its receipt names no model. The default is `None`.
-    fn answered_by(response: &Complete<Self>) -> Option<&Arc<str>> {
+    fn response_model(response: &Complete<Self>) -> Option<&Arc<str>> {
         let _ = response;
         None
     }

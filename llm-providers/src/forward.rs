@@ -97,7 +97,7 @@ impl<S: EventSource> Forward<S> {
             match event {
                 ChatEvent::Start { model, .. } if !model.is_empty() => {
                     self.receipt.edit(|accounting| accounting.model = Some(Arc::clone(model)));
-                    self.span.iter().for_each(|span| span.answered(model));
+                    self.span.iter().for_each(|span| span.response_model(model));
                 }
                 ChatEvent::Usage(usage) => {
                     self.receipt.edit(|accounting| accounting.usage = Some(*usage));

@@ -32,7 +32,7 @@ impl CallSpan {
         call.instrument(self.0.clone()).await.inspect_err(|error| self.failed(error))
     }
 
-    pub(crate) fn answered(&self, model: &str) {
+    pub(crate) fn response_model(&self, model: &str) {
         self.0.record("gen_ai.response.model", model);
     }
 

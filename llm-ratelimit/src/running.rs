@@ -129,7 +129,7 @@ impl Running {
             let usage = facts.usage.or_else(|| known(error?.charge()));
             match error {
                 Some(error) if usage.is_none() && error.charge() == Charge::None => Settlement::Refused,
-                _ => self.settlement(facts, usage, T::answered_by(end.response())),
+                _ => self.settlement(facts, usage, T::response_model(end.response())),
             }
         });
         self.settle(settlement);
@@ -137,7 +137,7 @@ impl Running {
 
     /// Returns the settlement of a call whose reply has this accounting and this usage, and lets the estimator learn
     /// from the usage.
-    fn settlement(&self, facts: &Accounting, usage: Option<Usage>, answered_by: Option<&Arc<str>>) -> Settlement {
+    fn settlement(&self, facts: &Accounting, usage: Option<Usage>, response_model: Option<&Arc<str>>) -> Settlement {
         let Asked { settings, demand, estimate, .. } = &*self.asked;
         let usage = match usage {
             _ if facts.origin != Origin::Vendor && !settings.charge_cache_hits => {
@@ -146,7 +146,7 @@ impl Running {
             Some(usage) => usage,
             // The response has begun, so the call was sent, even if its client did not mark it.
             None => {
-                let broke_off = |usage| self.asked.broke_off(facts, usage, answered_by);
+                let broke_off = |usage| self.asked.broke_off(facts, usage, response_model);
                 return facts.usage_so_far.map_or(Settlement::Unknown, broke_off);
             }
         };
@@ -154,7 +154,7 @@ impl Running {
             settings.estimator.learn(&demand.tenant, &demand.model, estimate, &usage);
         }
         telemetry::settled(demand.input.saturating_add(demand.output), usage.total());
-        let cost = facts.cost.or_else(|| self.asked.listed_cost(facts, &usage, answered_by));
+        let cost = facts.cost.or_else(|| self.asked.listed_cost(facts, &usage, response_model));
         Settlement::Used { usage, cost }
     }
 
@@ -305,18 +305,18 @@ impl Asked {
 
     /// Returns the settlement of a call that broke off after this usage. Because its further usage is unknown, the
     /// whole reservation counts as used.
-    fn broke_off(&self, facts: &Accounting, so_far: Usage, answered_by: Option<&Arc<str>>) -> Settlement {
+    fn broke_off(&self, facts: &Accounting, so_far: Usage, response_model: Option<&Arc<str>>) -> Settlement {
         let portions = self.progress().more.len() as u64 * self.portion().output;
         let output = so_far.output.saturating_sub(portions).max(self.demand.output);
         let usage = Usage { input: so_far.input.max(self.demand.input), output, ..so_far };
-        Settlement::AtLeast { usage, cost: self.listed_cost(facts, &usage, answered_by) }
+        Settlement::AtLeast { usage, cost: self.listed_cost(facts, &usage, response_model) }
     }
 
     /// Returns the cost at the price of the model that answered, which the accounting or the response names. If neither
     /// does, the models of the reservation price the usage.
-    fn listed_cost(&self, facts: &Accounting, usage: &Usage, answered_by: Option<&Arc<str>>) -> Option<Usd> {
+    fn listed_cost(&self, facts: &Accounting, usage: &Usage, response_model: Option<&Arc<str>>) -> Option<Usd> {
         let mut facts = facts.clone();
-        facts.model = facts.model.or_else(|| answered_by.cloned());
+        facts.model = facts.model.or_else(|| response_model.cloned());
         if facts.model.is_none() && self.demand.has_fallbacks() {
             return None;
         }

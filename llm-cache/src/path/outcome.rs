@@ -39,7 +39,7 @@ pub(super) fn record(cache: &Inner, items: impl Iterator<Item = ItemOutcome> + C
             counts.remote_hits.add(u64::from(tier != "memory"));
             counts.stale.add(u64::from(stale.is_some()));
         }
-        CacheStatus::Coalesced | CacheStatus::Miss(Miss::Items { asked: 0, .. }) => counts.coalesced.one(),
+        CacheStatus::Coalesced | CacheStatus::Miss(Miss::Items { sent: 0, .. }) => counts.coalesced.one(),
         _ => {}
     }
     status
@@ -70,7 +70,7 @@ fn status(items: impl Iterator<Item = ItemOutcome> + Clone, miss: Miss) -> Cache
         Some((age, tier)) if stored == all => CacheStatus::Hit { tier, age, stale: worst },
         _ if led == 0 && worst.is_none() => CacheStatus::Coalesced,
         _ if led == all => CacheStatus::Miss(miss),
-        _ => CacheStatus::Miss(Miss::Items { asked: led, stale: worst }),
+        _ => CacheStatus::Miss(Miss::Items { sent: led, stale: worst }),
     }
 }
 
@@ -85,7 +85,7 @@ mod tests {
             (stored(1, None), stored(9, Some(Stale::Revalidating)), stored(5, Some(Stale::Error)));
         let of = |outcomes: &[ItemOutcome]| status(outcomes.iter().copied(), Miss::TooOld);
         let hit = |age, stale| CacheStatus::Hit { tier: "memory", age: Duration::from_secs(age), stale };
-        let items = |asked, stale| CacheStatus::Miss(Miss::Items { asked, stale });
+        let items = |sent, stale| CacheStatus::Miss(Miss::Items { sent, stale });
         assert_eq!(of(&[new, new]), hit(1, None));
         assert_eq!(of(&[revalidating, new, stale_if_error]), hit(9, Some(Stale::Error)));
         assert_eq!(of(&[ItemOutcome::Led, ItemOutcome::Led]), CacheStatus::Miss(Miss::TooOld));

@@ -77,7 +77,7 @@ pub(crate) async fn embed_items_stored_are_not_sent(store: TestStore) {
     let all = stack.embed(0..97).await;
     let reply = stack.embed(0..100).await;
     assert_eq!(stack.asked(), [3, 97]);
-    assert_eq!(CacheStatus::of(&reply), CacheStatus::Miss(Miss::Items { asked: 3, stale: None }));
+    assert_eq!(CacheStatus::of(&reply), CacheStatus::Miss(Miss::Items { sent: 3, stale: None }));
     assert_eq!(reply.output.vectors[..97], all.output.vectors[..], "in order");
     assert_eq!(reply.output.vectors.len(), 100);
     let alone = stack.embed([98]).await;

@@ -66,7 +66,7 @@ async fn shadow_reports_savings_and_items() {
         reply.extensions.get::<ShadowStatus>().unwrap().status
     };
     assert_eq!(embed(&["a", "b", "a"]).await, CacheStatus::Miss(Miss::Unknown));
-    assert_eq!(embed(&["c", "b"]).await, CacheStatus::Miss(Miss::Items { asked: 1, stale: None }));
+    assert_eq!(embed(&["c", "b"]).await, CacheStatus::Miss(Miss::Items { sent: 1, stale: None }));
     assert!(matches!(embed(&["a", "b", "c"]).await, CacheStatus::Hit { .. }));
     assert_eq!((upstream.calls(), cache.stats().entries), (5, 4));
 }

@@ -215,7 +215,7 @@ impl Operation for ChatRequest {
         }
     }
 
-    fn answered_by(response: &ChatResponse) -> Option<&Arc<str>> {
+    fn response_model(response: &ChatResponse) -> Option<&Arc<str>> {
         Some(&response.model).filter(|model| !model.is_empty())
     }
 
@@ -292,8 +292,8 @@ impl Operation for Streamed<ChatRequest> {
         self.0.is_repeatable()
     }
 
-    fn answered_by(response: &ChatResponse) -> Option<&Arc<str>> {
-        ChatRequest::answered_by(response)
+    fn response_model(response: &ChatResponse) -> Option<&Arc<str>> {
+        ChatRequest::response_model(response)
     }
 
     fn is_cacheable(response: &ChatResponse) -> bool {

@@ -13,7 +13,7 @@ use crate::output::StreamCut;
 pub(super) struct Watchers {
     all: Vec<Watcher>,
     /// Index of the watcher whose decision is awaited.
-    asked: usize,
+    polled: usize,
 }
 
 type Watcher = Box<dyn FnMut(u64, &mut Context<'_>) -> Poll<ControlFlow<StreamCut>> + Send>;
@@ -40,11 +40,11 @@ impl Watchers {
     /// `None` if it goes on. After `Pending`, poll it again with the same number.
     pub(super) fn poll_decide(&mut self, bytes: u64, cx: &mut Context<'_>) -> Poll<Option<StreamCut>> {
         let mut cut = None;
-        while let (None, Some(watcher)) = (&cut, self.all.get_mut(self.asked)) {
+        while let (None, Some(watcher)) = (&cut, self.all.get_mut(self.polled)) {
             cut = ready!(watcher(bytes, cx)).break_value();
-            self.asked += 1;
+            self.polled += 1;
         }
-        self.asked = 0;
+        self.polled = 0;
         Poll::Ready(cut)
     }
 

@@ -29,12 +29,12 @@ impl PriceTable {
         cost(model, price, usage, options)
     }
 
-    /// Returns the cost of a response to a request for the model `asked`, by the accounting data on its receipt. If the
+    /// Returns the cost of a response to a request for the model `requested`, by the accounting data on its receipt. If the
     /// vendor named no service class, that of the request counts, which is `tier`.
     ///
     /// The price is that of the model that answered. If the table does not list that model, the price is that of the
-    /// model `asked`, provided that the name of the former extends `asked` (`m-0125` for `m`, `m-2512` for `m-latest`)
-    /// or `asked` has an [alias](Self::alias). Each of the [side calls](Accounting::side_calls) is priced by its own
+    /// model `requested`, provided that the name of the former extends `requested` (`m-0125` for `m`, `m-2512` for `m-latest`)
+    /// or `requested` has an [alias](Self::alias). Each of the [side calls](Accounting::side_calls) is priced by its own
     /// model and length, the rest of the usage by the model that answered. The cost is taken from the first of these
     /// that exists:
     ///
@@ -50,12 +50,12 @@ impl PriceTable {
     /// See [`cost_with`](Self::cost_with). Returns an error also for a usage larger than any response can have.
     pub fn cost_of(
         &self,
-        asked: &str,
+        requested: &str,
         tier: &ServiceTier,
         accounting: &Accounting,
         usage: &Usage,
     ) -> Result<Usd, UnknownCost> {
-        let response = Response { asked, accounting, usage, options: options(tier, accounting) };
+        let response = Response { requested, accounting, usage, options: options(tier, accounting) };
         let parts = [usage.cache_write, usage.cache_write_long].into_iter().fold(usage.cache_read, u64::saturating_add);
         if let (Some(stated), true) = (accounting.cost, parts > usage.input) {
             return Ok(stated);
@@ -89,9 +89,9 @@ impl PriceTable {
     /// # Errors
     ///
     /// See [`cost_with`](Self::cost_with). Returns an error also for a usage larger than any response can have.
-    pub fn list_of(&self, asked: &str, accounting: &Accounting, usage: &Usage) -> Result<Usd, UnknownCost> {
+    pub fn list_of(&self, requested: &str, accounting: &Accounting, usage: &Usage) -> Result<Usd, UnknownCost> {
         let options = surcharged(ServiceTier::Standard, accounting);
-        let response = Response { asked, accounting, usage, options };
+        let response = Response { requested, accounting, usage, options };
         self.sum(&response, Self::listed).or_else(|_| self.sum(&response, Self::resolve))
     }
 
@@ -133,15 +133,15 @@ impl PriceTable {
         let price = self.resolve(Name { provider: options.provider.as_deref(), model })?;
         let input = estimate.input_bound.unwrap_or(estimate.input);
         let output = match (estimate.output_bound, price.max_output) {
-            (Some(asked), _) => asked,
+            (Some(requested), _) => requested,
             (None, Some(most)) => most.saturating_mul(estimate.choices.into()),
             (None, None) => estimate.output,
         };
         let bound = |tier| bound_of(model, price, tier, [input, output], options);
-        let asked = bound(&options.tier)?;
+        let requested = bound(&options.tier)?;
         match options.tier {
-            ServiceTier::Standard | ServiceTier::Batch => Ok(asked),
-            _ => Ok(asked.max(bound(&ServiceTier::Standard)?)),
+            ServiceTier::Standard | ServiceTier::Batch => Ok(requested),
+            _ => Ok(requested.max(bound(&ServiceTier::Standard)?)),
         }
     }
 
@@ -153,27 +153,31 @@ impl PriceTable {
             rest = rest.saturating_sub(side.usage);
             let (model, price) = match side.model.as_deref() {
                 Some(model) => (model, lookup(self, response.name(model))?),
-                None => self.answered(response, lookup)?,
+                None => self.response_price(response, lookup)?,
             };
             sum += cost(model, price, &side.usage, &response.options)?;
         }
         if rest != Usage::default() || response.accounting.side_calls.is_empty() {
-            let (model, price) = self.answered(response, lookup)?;
+            let (model, price) = self.response_price(response, lookup)?;
             sum += cost(model, price, &rest, &response.options)?;
         }
         Ok(sum)
     }
 
     /// Returns the prices of the model that answered. If the table does not list it, returns those of the model
-    /// `asked`, provided that the name of the model that answered extends `asked`, or `asked` has an alias.
-    fn answered<'a>(&self, response: &Response<'a>, lookup: Lookup) -> Result<(&'a str, &ModelPrice), UnknownCost> {
-        let (asked, accounting) = (response.asked, response.accounting);
-        let model = accounting.model.as_deref().unwrap_or(asked);
-        let stands_in = extends(model, asked) || !accounting.fallback && self.alias_of(asked).is_some();
+    /// `requested`, provided that the name of the model that answered extends `requested`, or `requested` has an alias.
+    fn response_price<'a>(
+        &self,
+        response: &Response<'a>,
+        lookup: Lookup,
+    ) -> Result<(&'a str, &ModelPrice), UnknownCost> {
+        let (requested, accounting) = (response.requested, response.accounting);
+        let model = accounting.model.as_deref().unwrap_or(requested);
+        let stands_in = extends(model, requested) || !accounting.fallback && self.alias_of(requested).is_some();
         match lookup(self, response.name(model)) {
             Ok(price) => Ok((model, price)),
             Err(cause @ UnknownCost::Model { .. }) if stands_in => {
-                lookup(self, response.name(asked)).map(|price| (asked, price)).map_err(|_| cause)
+                lookup(self, response.name(requested)).map(|price| (requested, price)).map_err(|_| cause)
             }
             Err(cause) => Err(cause),
         }
@@ -182,7 +186,7 @@ impl PriceTable {
 
 /// Response whose cost is to be computed.
 struct Response<'a> {
-    asked: &'a str,
+    requested: &'a str,
     accounting: &'a Accounting,
     usage: &'a Usage,
     options: PriceOptions,
@@ -256,9 +260,9 @@ fn bound_of(
     Ok(bounds.max().unwrap_or(Usd::ZERO))
 }
 
-/// Returns `true` if the name of the model that answered extends the name of the model asked for: `m-0125` for `m`,
+/// Returns `true` if the name of the model that answered extends the name of the model requested for: `m-0125` for `m`,
 /// `m-2512` for `m-latest`.
-fn extends(answered: &str, asked: &str) -> bool {
-    let asked = asked.strip_suffix("-latest").unwrap_or(asked);
-    answered.strip_prefix(asked).is_some_and(|rest| rest.starts_with('-'))
+fn extends(named: &str, requested: &str) -> bool {
+    let requested = requested.strip_suffix("-latest").unwrap_or(requested);
+    named.strip_prefix(requested).is_some_and(|rest| rest.starts_with('-'))
 }

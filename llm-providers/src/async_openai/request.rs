@@ -12,7 +12,7 @@ use super::{
 };
 
 /// Request that the client sent, and the form of response that it asks for.
-pub(super) struct Asked {
+pub(super) struct ChatBody {
     pub(super) request: ChatRequest,
     pub(super) streamed: bool,
     /// True if the stream must end with a chunk that states its usage.
@@ -20,7 +20,7 @@ pub(super) struct Asked {
 }
 
 /// Reads the body of a chat completion.
-pub(super) fn chat(body: &[u8]) -> Result<Asked, Error> {
+pub(super) fn chat(body: &[u8]) -> Result<ChatBody, Error> {
     let mut fields: Fields = parse(body)?;
     let streamed = take(&mut fields, "stream")?.unwrap_or(false);
     let usage = fields.get("stream_options").and_then(|options| options.get("include_usage")?.as_bool());
@@ -39,7 +39,7 @@ pub(super) fn chat(body: &[u8]) -> Result<Asked, Error> {
         extra: Extra::from(given(fields)),
     };
     request.validate()?;
-    Ok(Asked { request, streamed, usage: usage.unwrap_or(false) })
+    Ok(ChatBody { request, streamed, usage: usage.unwrap_or(false) })
 }
 
 /// Reads the body of a request for embeddings. The second result is true if the vectors are requested as base64.
@@ -177,7 +177,7 @@ mod tests {
     use super::*;
     use crate::openai::codec::{Dialect, encode_chat};
 
-    fn read(body: &Value) -> Result<Asked, Error> {
+    fn read(body: &Value) -> Result<ChatBody, Error> {
         chat(body.to_string().as_bytes())
     }
 
@@ -211,7 +211,7 @@ mod tests {
                 "response_format": {"type": "json_object"}, "stream": true, "stream_options": {"include_usage": true}}),
         ];
         for body in bodies {
-            let Asked { request, streamed, usage } = read(&body).unwrap();
+            let ChatBody { request, streamed, usage } = read(&body).unwrap();
             assert_eq!((streamed, usage), (body["stream"] == true, body["stream"] == true));
             let sent = encode_chat(&request, Dialect::default(), streamed).unwrap();
             assert_eq!(serde_json::from_slice::<Value>(&sent).unwrap(), body);

@@ -85,19 +85,19 @@ where
 async fn respond(path: Path, body: &[u8], tenant: Tenant, provider: &Arc<dyn Provider>) -> Result<Response, Error> {
     match path {
         Path::Chat => {
-            let asked = request::chat(body)?;
-            let call = Call::new(tenant, asked.request);
-            if asked.streamed {
+            let chat = request::chat(body)?;
+            let call = Call::new(tenant, chat.request);
+            if chat.streamed {
                 let reply = provider.chat_stream(call).await?;
-                let events = EventStream::with_audience(reply.output, CLIENT).include_usage(asked.usage);
+                let events = EventStream::with_audience(reply.output, CLIENT).include_usage(chat.usage);
                 return Ok(whole("text/event-stream", reqwest::Body::wrap_stream(events)));
             }
             let reply = provider.chat(call).await?;
             json(response::chat(&reply.output, reply.receipt.usage(), CLIENT)?)
         }
         Path::Embeddings => {
-            let (asked, base64) = request::embed(body)?;
-            let reply = provider.embed(Call::new(tenant, asked)).await?;
+            let (embed, base64) = request::embed(body)?;
+            let reply = provider.embed(Call::new(tenant, embed)).await?;
             json(response::embeddings(&reply.output, reply.receipt.usage(), base64))
         }
     }

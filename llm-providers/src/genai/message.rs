@@ -56,7 +56,7 @@ fn pieces(part: &Part, role: &ChatRole, here: &str, kind: AdapterKind) -> Result
         }
         (ChatRole::User, Part::Image(image)) => Ok(vec![ContentPart::Binary(binary(image, here)?)]),
         (ChatRole::Assistant, Part::ToolCall(call)) => Ok(vec![ContentPart::ToolCall(called(call, here)?)]),
-        (ChatRole::Tool, Part::ToolResult(result)) => Ok(vec![ContentPart::ToolResponse(answered(result, here)?)]),
+        (ChatRole::Tool, Part::ToolResult(result)) => Ok(vec![ContentPart::ToolResponse(tool_response(result, here)?)]),
         (ChatRole::Assistant, Part::Reasoning(reasoning)) => thought(reasoning, here, kind),
         _ => Err(unsupported(format!("{here}, a part of this kind in a message of this role,"))),
     }
@@ -109,7 +109,7 @@ fn called(call: &ToolCall, here: &str) -> Result<GenaiCall, Error> {
     })
 }
 
-fn answered(result: &ToolResult, here: &str) -> Result<ToolResponse, Error> {
+fn tool_response(result: &ToolResult, here: &str) -> Result<ToolResponse, Error> {
     let ToolResult { call_id, content, is_error, extra } = result;
     without(extra, here)?;
     if *is_error {

@@ -51,18 +51,18 @@ impl Genai {
 impl Provider for Genai {
     async fn chat(&self, call: Call<ChatRequest>) -> Result<Reply<ChatResponse>, Error> {
         let (target, deadline, receipt) = self.begin(&call, &call.body.model).await?;
-        let asked = request::chat(&call.body, target.model.adapter_kind, self.approximate)?;
+        let chat = request::chat(&call.body, target.model.adapter_kind, self.approximate)?;
         let options = request::options(&call.body, target.model.adapter_kind)?;
         let kind = target.model.adapter_kind;
         let span = CallSpan::open("chat", kind.as_lower_str(), &call.body.model);
         let answering = async {
             call.mark_sent();
-            let response = deadline.bound(self.client.exec_chat(target, asked, Some(&options))).await?;
+            let response = deadline.bound(self.client.exec_chat(target, chat, Some(&options))).await?;
             let response = response.map_err(|error| classify(error, kind))?;
             let usage = usage(&response.usage);
             let response = read_response(response)?;
             settle(&receipt, &response.model, usage);
-            span.answered(&response.model);
+            span.response_model(&response.model);
             usage.into_iter().for_each(|usage| span.used(usage));
             Ok(response)
         };
@@ -73,7 +73,7 @@ impl Provider for Genai {
     async fn chat_stream(&self, call: Call<ChatRequest>) -> Result<Reply<ChatStream>, Error> {
         let (target, deadline, receipt) = self.begin(&call, &call.body.model).await?;
         let kind = target.model.adapter_kind;
-        let asked = request::chat(&call.body, kind, self.approximate)?;
+        let chat = request::chat(&call.body, kind, self.approximate)?;
         let options = ChatOptions {
             capture_usage: Some(true),
             capture_tool_calls: Some(true),
@@ -82,7 +82,7 @@ impl Provider for Genai {
         let span = CallSpan::open("chat", kind.as_lower_str(), &call.body.model);
         let opening = async {
             call.mark_sent();
-            let response = deadline.bound(self.client.exec_chat_stream(target, asked, Some(&options))).await?;
+            let response = deadline.bound(self.client.exec_chat_stream(target, chat, Some(&options))).await?;
             let response = response.map_err(|error| classify(error, kind))?;
             let model = Arc::from(&*response.model_iden.model_name);
             let events = Events::new(response.stream, kind, model, deadline);
@@ -99,15 +99,15 @@ impl Provider for Genai {
         let kind = target.model.adapter_kind;
         let options = EmbedOptions { dimensions: call.body.dimensions.map(|n| n as usize), ..EmbedOptions::default() };
         let span = CallSpan::open("embeddings", kind.as_lower_str(), &call.body.model);
-        let (asked, inputs) = (GenaiEmbedRequest::new_batch(texts), call.body.inputs.len());
+        let (chat, inputs) = (GenaiEmbedRequest::new_batch(texts), call.body.inputs.len());
         let answering = async {
             call.mark_sent();
-            let response = deadline.bound(self.client.exec_embed(target, asked, Some(&options))).await?;
+            let response = deadline.bound(self.client.exec_embed(target, chat, Some(&options))).await?;
             let response = response.map_err(|error| classify(error, kind))?;
             let model: Arc<str> = Arc::from(&*response.provider_model_iden.model_name);
             let usage = usage(&response.usage);
             settle(&receipt, &model, usage);
-            span.answered(&model);
+            span.response_model(&model);
             usage.into_iter().for_each(|usage| span.used(usage));
             let mut vectors = response.embeddings;
             vectors.sort_by_key(|vector| vector.index);

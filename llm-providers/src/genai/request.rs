@@ -56,10 +56,10 @@ pub(super) fn chat(request: &ChatRequest, kind: AdapterKind, approximate: bool) 
     request.validate()?;
     let messages = request.messages.iter().enumerate().map(|(at, one)| message::message(one, at, kind, approximate));
     let tools = request.tools.iter().enumerate().map(|(at, one)| tool(one, at));
-    let mut asked = GenaiRequest::new(messages.collect::<Result<_, _>>()?);
+    let mut chat = GenaiRequest::new(messages.collect::<Result<_, _>>()?);
     let tools: Vec<_> = tools.collect::<Result<_, _>>()?;
-    asked.tools = (!tools.is_empty()).then_some(tools);
-    Ok(asked)
+    chat.tools = (!tools.is_empty()).then_some(tools);
+    Ok(chat)
 }
 
 /// Converts all fields of a request but the conversation and the tools.
@@ -76,7 +76,7 @@ pub(super) fn options(request: &ChatRequest, kind: AdapterKind) -> Result<ChatOp
         extra,
     } = request;
     let carried =
-        |asked: bool, by: &[AdapterKind], field: &str| match asked && OWN.contains(&kind) && !by.contains(&kind) {
+        |is_set: bool, by: &[AdapterKind], field: &str| match is_set && OWN.contains(&kind) && !by.contains(&kind) {
             true => Err(unsupported(format!("{field} with {kind}"))),
             false => Ok(()),
         };
@@ -123,7 +123,7 @@ fn sampled(sampling: &Sampling, options: ChatOptions) -> Result<ChatOptions, Err
         (seed.is_some_and(|seed| seed < 0), "sampling.seed below zero"),
         (max_output_tokens.is_some_and(|most| u32::try_from(most).is_err()), "sampling.max_output_tokens of this size"),
     ];
-    if let Some((_, field)) = missing.into_iter().find(|(asked, _)| *asked) {
+    if let Some((_, field)) = missing.into_iter().find(|(is_set, _)| *is_set) {
         return Err(unsupported(field));
     }
     Ok(ChatOptions {

@@ -29,7 +29,7 @@ impl AccountTable {
 
     /// Books the outcome of a call.
     pub(super) fn call(&mut self, keys: &Keys, outcome: &CallOutcome) {
-        if let CallOutcome::Answered(response) = outcome
+        if let CallOutcome::Completed(response) = outcome
             && let Err(cause) = &response.list
         {
             self.unknown.of(cause).responses += 1;
@@ -71,14 +71,14 @@ impl Row {
     fn call(&mut self, outcome: &CallOutcome) {
         self.calls += 1;
         match outcome {
-            CallOutcome::Answered(response) => self.response(response),
+            CallOutcome::Completed(response) => self.response(response),
             CallOutcome::Failed => self.failed += 1,
             CallOutcome::Dropped => self.dropped += 1,
         }
     }
 
     fn response(&mut self, response: &BookedResponse) {
-        self.answered += 1;
+        self.completed += 1;
         match response.origin {
             Origin::Vendor => self.vendor += 1,
             Origin::Cache { .. } => self.hits += 1,

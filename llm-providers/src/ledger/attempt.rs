@@ -18,7 +18,7 @@ pub struct Attempt {
     /// Requested model.
     pub model: Arc<str>,
     /// Model that responded, if one did.
-    pub answered_by: Option<Arc<str>>,
+    pub response_model: Option<Arc<str>>,
     /// Vendor, if the client names it.
     pub provider: Option<Arc<str>>,
     /// Member of the key pool that the attempt was sent to; `None` without a pool.

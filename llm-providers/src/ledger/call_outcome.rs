@@ -5,7 +5,7 @@ use llm_core::{Origin, Savings, Usage, Usd, price::UnknownCost};
 /// Outcome of a call, as its caller got it.
 #[derive(Debug)]
 pub(super) enum CallOutcome {
-    Answered(Box<BookedResponse>),
+    Completed(Box<BookedResponse>),
     Failed,
     Dropped,
 }
@@ -21,8 +21,8 @@ pub(super) struct BookedResponse {
     pub(super) list: Result<Usd, UnknownCost>,
     pub(super) useful: Usd,
     pub(super) saved: Savings,
-    /// Model that answered, vendor and the vendor's id of the request, as far as they are known.
-    pub(super) answered_by: Option<Arc<str>>,
+    /// Model of the response, vendor and the vendor's id of the request, as far as they are known.
+    pub(super) response_model: Option<Arc<str>>,
     pub(super) provider: Option<Arc<str>>,
     pub(super) request_id: Option<Arc<str>>,
 }

@@ -9,7 +9,7 @@ use super::{Row, Snapshot, Waste};
 
 const COLUMNS: [&str; 13] = [
     "calls",
-    "answered",
+    "completed",
     "vendor",
     "hits",
     "coalesced",
@@ -82,7 +82,7 @@ fn cells(out: &mut impl Write, first: Option<&str>, key: [&str; 3], row: &Row) -
 fn counts(row: &Row) -> [u64; COLUMNS.len()] {
     [
         row.calls,
-        row.answered,
+        row.completed,
         row.vendor,
         row.hits,
         row.coalesced,

@@ -10,7 +10,7 @@ use llm_core::{
 pub(super) struct Keys {
     pub(super) tenant: Tenant,
     pub(super) labels: Labels,
-    /// Requested model. The model that answered is not used, because it is unknown for a call that failed.
+    /// Requested model. The model of the response is not used, because it is unknown for a call that failed.
     pub(super) model: Arc<str>,
     /// Purpose of the call, if a layer made it and no caller waits for it.
     pub(super) purpose: Option<Purpose>,

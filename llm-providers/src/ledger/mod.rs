@@ -86,11 +86,11 @@
 //!
 //! - A call known not to have been sent costs nothing. An error that was sent costs what its
 //!   [`Charge`](llm_core::Charge) says; a stream that broke off costs the usage that arrived, else it is unconfirmed.
-//! - The price is that of the model that answered, if the table lists it for its provider; else that of the model
-//!   asked, if the response's name only extends it (`text-embedding-ada-002-v2`). Where the table lists neither, the
+//! - The price is that of the model of the response, if the table lists it for its provider; else that of the
+//!   requested model, if the response's name only extends it (`text-embedding-ada-002-v2`). Where the table lists neither, the
 //!   amount that the vendor states it billed counts (OpenRouter's `usage.cost`); else an alias
 //!   ([`PriceTable::alias`](llm_core::price::PriceTable::alias)). A provider's prices never apply to another provider's
-//!   responses. The rows of the books stand under the model asked.
+//!   responses. The rows of models have the requested model.
 //! - A usage larger than any response can have counts as no usage: the attempt is unconfirmed, and no total includes
 //!   it.
 //! - The service class is the one that the vendor names ([`ServiceTier::named`](llm_core::price::ServiceTier::named)); if it

@@ -39,7 +39,7 @@ struct Line<'a> {
 #[derive(Serialize)]
 struct Response<'a> {
     origin: &'static str,
-    answered_by: &'a Option<Arc<str>>,
+    response_model: &'a Option<Arc<str>>,
     provider: &'a Option<Arc<str>>,
     request_id: &'a Option<Arc<str>>,
     units: u32,
@@ -79,7 +79,7 @@ impl RequestLog {
 /// Returns the line of a request that ended, without a line break.
 pub(super) fn line(keys: &Keys, outcome: &CallOutcome, texts: Option<Texts>) -> String {
     let (outcome, response) = match outcome {
-        CallOutcome::Answered(booked) => ("answered", Some(response(booked))),
+        CallOutcome::Completed(booked) => ("completed", Some(response(booked))),
         CallOutcome::Failed => ("failed", None),
         CallOutcome::Dropped => ("dropped", None),
     };
@@ -96,7 +96,7 @@ pub(super) fn line(keys: &Keys, outcome: &CallOutcome, texts: Option<Texts>) -> 
 }
 
 fn response(booked: &BookedResponse) -> Response<'_> {
-    let BookedResponse { answered_by, provider, request_id, .. } = booked;
+    let BookedResponse { response_model, provider, request_id, .. } = booked;
     Response {
         origin: match booked.origin {
             Origin::Vendor => "vendor",
@@ -104,7 +104,7 @@ fn response(booked: &BookedResponse) -> Response<'_> {
             Origin::Coalesced => "coalesced",
             _ => "other",
         },
-        answered_by,
+        response_model,
         provider,
         request_id,
         units: booked.units,

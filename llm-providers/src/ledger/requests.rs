@@ -82,7 +82,7 @@ impl<T: Operation> Booking<T> for Pending {
 impl Pending {
     fn ended<C: Serialize + 'static>(mut self, end: &End<'_, C>, receipt: &Receipt) {
         let outcome = match end {
-            End::Complete(_) => CallOutcome::Answered(Box::new(self.value(receipt))),
+            End::Complete(_) => CallOutcome::Completed(Box::new(self.value(receipt))),
             End::Failed(..) => CallOutcome::Failed,
             End::Dropped(_) => CallOutcome::Dropped,
         };
@@ -96,7 +96,7 @@ impl Pending {
         // A vendor's response that no layer below has priced stays unpriced.
         let paid = (accounting.origin == Origin::Vendor).then_some(accounting.paid.clone());
         let Accounting { origin, usage, cost, list, unpriced, mut saved, cost_share, .. } = accounting;
-        let Accounting { model: answered_by, provider, request_id, .. } = accounting;
+        let Accounting { model: response_model, provider, request_id, .. } = accounting;
         let taken = cost_share.as_ref().map(|share| share.take().ok_or(share.amount()));
         let useful = match taken {
             Some(Ok(amount)) => amount,
@@ -136,7 +136,7 @@ impl Pending {
             list,
             useful,
             saved,
-            answered_by,
+            response_model,
             provider,
             request_id,
         }
@@ -144,7 +144,7 @@ impl Pending {
 
     fn end(&mut self, outcome: &CallOutcome, response_text: Option<Value>) {
         self.ended = true;
-        if let CallOutcome::Answered(response) = outcome
+        if let CallOutcome::Completed(response) = outcome
             && response.list == Err(UnknownCost::NoAttemptsLayer)
         {
             self.ledger.stack_faults().note(StackFault::NoAttemptsLayer);

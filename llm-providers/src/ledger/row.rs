@@ -12,7 +12,8 @@ pub struct Row {
     /// Number of calls that ended: completed, failed or dropped.
     pub calls: u64,
     /// Number of completed calls, whose response arrived completely.
-    pub answered: u64,
+    #[serde(alias = "answered")]
+    pub completed: u64,
     /// Number of completed calls for which a vendor produced the response.
     pub vendor: u64,
     /// Number of completed calls that a cache served.
@@ -90,7 +91,7 @@ impl Row {
     /// Adds the account of other calls to this one.
     pub fn merge(&mut self, other: &Self) {
         self.calls += other.calls;
-        self.answered += other.answered;
+        self.completed += other.completed;
         self.vendor += other.vendor;
         self.hits += other.hits;
         self.coalesced += other.coalesced;

@@ -49,7 +49,7 @@ impl RunningAttempt {
         self.meter.replied(self.sent.vendor());
     }
 
-    /// Ends the attempt without booking it, because a layer below answered the call and not a vendor.
+    /// Ends the attempt without booking it, because a layer below responded and not a vendor.
     pub(super) fn skip(mut self) {
         self.ended = true;
     }
@@ -82,7 +82,7 @@ impl RunningAttempt {
             End::Dropped(_) => Outcome::Abandoned,
         };
         let mut accounting = receipt.accounting();
-        accounting.model = accounting.model.or_else(|| T::answered_by(end.response()).cloned());
+        accounting.model = accounting.model.or_else(|| T::response_model(end.response()).cloned());
         let usage = accounting.usage.or_else(|| match end {
             End::Failed(_, error) => known(error.charge()),
             _ => None,
@@ -177,7 +177,7 @@ impl RunningAttempt {
             tenant,
             labels,
             model,
-            answered_by: accounting.model.clone(),
+            response_model: accounting.model.clone(),
             provider: accounting.provider.clone().or_else(|| self.sent.vendor().cloned()),
             member,
             request_id: accounting.request_id.clone(),

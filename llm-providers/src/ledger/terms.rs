@@ -14,13 +14,13 @@ use crate::protocol::Settings;
 #[derive(Debug)]
 pub(super) struct Terms {
     prices: PriceTable,
-    asked: Asked,
+    request: RequestTerms,
     pub(super) bound: Result<Usd, UnknownCost>,
 }
 
 /// Options of a request that change its price.
 #[derive(Debug, Default)]
-struct Asked {
+struct RequestTerms {
     /// Service class that the request names; `None` if it leaves the choice to the vendor.
     tier: Option<ServiceTier>,
     surcharges: Vec<Arc<str>>,
@@ -29,16 +29,16 @@ struct Asked {
 impl Terms {
     pub(super) fn of<T: Operation>(ledger: &Ledger, body: &T) -> Self {
         let (prices, defaults) = (ledger.prices(), ledger.default_service());
-        let asked = Asked::of(body);
+        let request = RequestTerms::of(body);
         let (model, estimate) = (body.model(), body.estimate());
         let bound = |tier: &ServiceTier, surcharges: &[Arc<str>]| {
-            let ways = asked.surcharges.iter().chain(surcharges);
+            let ways = request.surcharges.iter().chain(surcharges);
             let options =
                 ways.fold(PriceOptions::from(tier.clone()), |options, way| options.surcharge(Arc::clone(way)));
             prices.bound_with(model, &estimate, &options)
         };
         // A model that does not have the default class or surcharge is served without it.
-        let tiers = match &asked.tier {
+        let tiers = match &request.tier {
             Some(tier) => vec![tier.clone()],
             None => vec![defaults.tier.clone(), ServiceTier::Standard],
         };
@@ -46,7 +46,7 @@ impl Terms {
         let mut bounds = ways.map(|(tier, surcharges)| bound(tier, surcharges));
         let first = bounds.next().unwrap_or(Err(UnknownCost::NoUsage));
         let bound = first.or_else(|cause| bounds.find_map(Result::ok).ok_or(cause));
-        Self { prices, asked, bound }
+        Self { prices, request, bound }
     }
 
     /// Returns `true` if the price table lists the model.
@@ -56,30 +56,35 @@ impl Terms {
 
     /// Returns the cost of `usage` at the service class that the vendor states in `accounting`. If it states none, the
     /// requested class decides.
-    pub(super) fn cost(&self, asked_model: &str, accounting: &Accounting, usage: &Usage) -> Result<Usd, UnknownCost> {
-        let tier = self.asked.tier.clone().unwrap_or_default();
-        self.prices.cost_of(asked_model, &tier, accounting, usage)
+    pub(super) fn cost(
+        &self,
+        requested_model: &str,
+        accounting: &Accounting,
+        usage: &Usage,
+    ) -> Result<Usd, UnknownCost> {
+        let tier = self.request.tier.clone().unwrap_or_default();
+        self.prices.cost_of(requested_model, &tier, accounting, usage)
     }
 
     /// Returns the list price of a response that cost `cost`: the same amount if it was served at the standard class,
     /// otherwise the price table's amount for its usage at that class.
     pub(super) fn list(
         &self,
-        asked_model: &str,
+        requested_model: &str,
         accounting: &Accounting,
         usage: Option<&Usage>,
         cost: Usd,
     ) -> Result<Usd, UnknownCost> {
         let named = accounting.service_tier.as_deref().map(ServiceTier::named);
-        match (named.or_else(|| self.asked.tier.clone()).unwrap_or_default(), usage) {
+        match (named.or_else(|| self.request.tier.clone()).unwrap_or_default(), usage) {
             (ServiceTier::Standard, _) => Ok(cost),
-            (_, Some(usage)) => self.prices.list_of(asked_model, accounting, usage),
+            (_, Some(usage)) => self.prices.list_of(requested_model, accounting, usage),
             (_, None) => Err(UnknownCost::NoUsage),
         }
     }
 }
 
-impl Asked {
+impl RequestTerms {
     /// Reads the options of a chat request, as far as this crate knows their form.
     fn of<T: Operation>(body: &T) -> Self {
         let body: &dyn Any = body;

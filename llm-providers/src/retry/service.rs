@@ -118,7 +118,7 @@ impl RetryLayer {
             };
             let all = earlier.iter().fold(error.clone(), Error::with_earlier_attempts);
             let Some((wait, retry)) = self.wait(bounds, &error, attempt) else { return Err(all) };
-            tracing::debug!(attempt, kind = %error.kind(), ?wait, "the call failed and is asked again");
+            tracing::debug!(attempt, kind = %error.kind(), ?wait, "the call failed and is sent again");
             // The deadline may have moved to an earlier time, because a caller of a shared call left.
             if bounds.deadline.bound(sleep(wait)).await.is_err() {
                 return Err(all);
@@ -144,11 +144,11 @@ impl RetryLayer {
             return None;
         }
         let wait = match error.retry_after() {
-            Some(asked) if asked > self.longest_wait => return None,
-            Some(asked) => asked,
+            Some(stated) if stated > self.longest_wait => return None,
+            Some(stated) => stated,
             None => self.backoff.wait(attempt),
         };
-        // The budget is asked last, so that a call that is not retried takes no retry from it.
+        // The budget is stated last, so that a call that is not retried takes no retry from it.
         if bounds.deadline.is_within(wait) { None } else { Some((wait, self.budget.withdraw()?)) }
     }
 }

@@ -13,7 +13,7 @@ use tokio::time::sleep;
 
 use super::{
     paced::{Paced, embedded_text, spoken_bytes, tokens, vector},
-    rule::{Act, Asked, Rule, spoken, text_of},
+    rule::{Act, Rule, RuleInput, spoken, text_of},
     state::{Counts, State},
 };
 use crate::{deadline::Deadline, forward::Forward};
@@ -60,10 +60,10 @@ impl Scripted {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn decide(&self, asked: &Asked<'_>, count: impl FnOnce(&mut Counts)) -> Rule {
+    fn decide(&self, input: &RuleInput<'_>, count: impl FnOnce(&mut Counts)) -> Rule {
         let mut state = self.state();
         count(&mut state.counts);
-        state.decide(asked).unwrap_or_else(|| Rule::new(Act::Response(Arc::new(echo))))
+        state.decide(input).unwrap_or_else(|| Rule::new(Act::Response(Arc::new(echo))))
     }
 
     async fn chat(&self, call: Call<ChatRequest>) -> Result<Reply<ChatResponse>, Error> {
@@ -108,8 +108,8 @@ impl Scripted {
     /// Chooses the rule, waits as the rule says, and creates the receipt.
     async fn begin(&self, call: &Call<ChatRequest>, count: impl FnOnce(&mut Counts)) -> Result<(Rule, Receipt), Error> {
         let text = text_of(&call.body.messages);
-        let asked = Asked { model: &call.body.model, text: &text, chat: Some(&call.body) };
-        let rule = self.decide(&asked, count);
+        let input = RuleInput { model: &call.body.model, text: &text, chat: Some(&call.body) };
+        let rule = self.decide(&input, count);
         call.body.validate()?;
         wait(call, &rule).await?;
         Ok((rule, receipt(&call.body.model)))
@@ -117,8 +117,8 @@ impl Scripted {
 
     async fn embed(&self, call: Call<EmbedRequest>) -> Result<Reply<Embeddings>, Error> {
         let text = embedded_text(&call.body);
-        let asked = Asked { model: &call.body.model, text: &text, chat: None };
-        let rule = self.decide(&asked, |counts| counts.embed += 1);
+        let input = RuleInput { model: &call.body.model, text: &text, chat: None };
+        let rule = self.decide(&input, |counts| counts.embed += 1);
         call.body.validate()?;
         wait(&call, &rule).await?;
         let vectors = match &rule.act {

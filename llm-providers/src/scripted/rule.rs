@@ -16,7 +16,7 @@ pub struct Rule {
     seen: u64,
 }
 
-type Test = Arc<dyn Fn(&Asked<'_>) -> bool + Send + Sync>;
+type Test = Arc<dyn Fn(&RuleInput<'_>) -> bool + Send + Sync>;
 type Reply = Arc<dyn Fn(&ChatRequest) -> Result<ChatResponse, Error> + Send + Sync>;
 
 /// Action of a rule.
@@ -30,7 +30,7 @@ pub(super) enum Act {
 }
 
 /// Properties of a call that rules match on.
-pub(super) struct Asked<'a> {
+pub(super) struct RuleInput<'a> {
     pub(super) model: &'a str,
     pub(super) text: &'a str,
     pub(super) chat: Option<&'a ChatRequest>,
@@ -111,7 +111,7 @@ impl Rule {
     /// ```
     pub fn containing(self, part: impl Into<String>) -> Self {
         let part = part.into();
-        self.test(move |asked| asked.text.contains(&part))
+        self.test(move |input| input.text.contains(&part))
     }
 
     /// Restricts the rule to calls for a model.
@@ -123,7 +123,7 @@ impl Rule {
     /// ```
     pub fn model(self, model: impl Into<String>) -> Self {
         let model = model.into();
-        self.test(move |asked| asked.model == model)
+        self.test(move |input| input.model == model)
     }
 
     /// Restricts the rule to chat calls, streamed or not, for which the function returns `true`.
@@ -136,7 +136,7 @@ impl Rule {
     /// Scripted::new().rule(Rule::say("tools").when(|request| !request.tools.is_empty()));
     /// ```
     pub fn when(self, fits: impl Fn(&ChatRequest) -> bool + Send + Sync + 'static) -> Self {
-        self.test(move |asked| asked.chat.is_some_and(&fits))
+        self.test(move |input| input.chat.is_some_and(&fits))
     }
 
     /// Restricts the rule to the call with this number, counted from 1, among the calls that match.
@@ -209,13 +209,13 @@ impl Rule {
     }
 
     /// Returns `true` if the rule decides this call. Counts the call if it matches.
-    pub(super) fn takes(&mut self, asked: &Asked<'_>) -> bool {
+    pub(super) fn takes(&mut self, input: &RuleInput<'_>) -> bool {
         let chats = matches!(self.act, Act::Response(_) | Act::Events(_));
         let embeds = matches!(self.act, Act::Vectors(_));
-        if (chats && asked.chat.is_none()) || (embeds && asked.chat.is_some()) {
+        if (chats && input.chat.is_none()) || (embeds && input.chat.is_some()) {
             return false;
         }
-        if !self.fits.iter().all(|test| test(asked)) {
+        if !self.fits.iter().all(|test| test(input)) {
             return false;
         }
         let number = self.seen;
@@ -223,7 +223,7 @@ impl Rule {
         number >= self.first && self.most.is_none_or(|most| number - self.first < most)
     }
 
-    fn test(mut self, test: impl Fn(&Asked<'_>) -> bool + Send + Sync + 'static) -> Self {
+    fn test(mut self, test: impl Fn(&RuleInput<'_>) -> bool + Send + Sync + 'static) -> Self {
         self.fits.push(Arc::new(test));
         self
     }

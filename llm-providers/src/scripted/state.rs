@@ -1,4 +1,4 @@
-use super::rule::{Asked, Rule};
+use super::rule::{Rule, RuleInput};
 
 /// Numbers of calls by kind, including failed ones.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -28,7 +28,7 @@ pub(super) struct State {
 
 impl State {
     /// Returns the first rule that matches this call and applies. Matching rules before it only count the call.
-    pub(super) fn decide(&mut self, asked: &Asked<'_>) -> Option<Rule> {
-        self.rules.iter_mut().find_map(|rule| rule.takes(asked).then(|| rule.clone()))
+    pub(super) fn decide(&mut self, input: &RuleInput<'_>) -> Option<Rule> {
+        self.rules.iter_mut().find_map(|rule| rule.takes(input).then(|| rule.clone()))
     }
 }

@@ -268,7 +268,7 @@ fn retry_books_every_attempt() {
         assert_eq!((unconfirmed, &charged[1..]), (true, &[Charged::Nothing, Charged::Paid(paid)][..]));
         let snapshot = ledger.snapshot();
         let row = snapshot.total();
-        assert_eq!((row.calls, row.answered, row.attempts, row.paid), (1, 1, 3, paid));
+        assert_eq!((row.calls, row.completed, row.attempts, row.paid), (1, 1, 3, paid));
         assert_eq!((row.useful, snapshot.balance().is_balanced()), (paid, true));
     });
 }

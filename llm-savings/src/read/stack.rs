@@ -16,7 +16,9 @@ pub(super) fn record(object: &Object) -> Line {
     let mut record = Record::new(model);
     record.tenant = fields::tenant(object).unwrap_or_default();
     record.time = fields::began(object);
-    record.is_failed = object.get("outcome").and_then(Value::as_str) != Some("answered");
+    // Logs of earlier versions have `answered` for `completed`.
+    let outcome = object.get("outcome").and_then(Value::as_str);
+    record.is_failed = !matches!(outcome, Some("completed" | "answered"));
     let input = count(object.get("input_tokens"));
     record.usage = input.map(|input| Usage::new(input, count(object.get("output_tokens")).unwrap_or(0)));
     let amount = |name: &str| object.get(name).and_then(Value::as_i64).map(Usd::from_nanos);

@@ -16,7 +16,7 @@ fn damaged_lines_are_counted_and_named() {
         b"{}",
         br#"{"request": {"messages": [{"role": "user", "content": "no model"}]}}"#,
         br#"{"request": {"model": "m", "messages": 7}}"#,
-        br#"{"outcome": "answered", "tenant": "a", "labels": {}}"#,
+        br#"{"outcome": "completed", "tenant": "a", "labels": {}}"#,
         br#"{"lost_lines": 3}"#,
         good.as_bytes(),
     ];
@@ -91,7 +91,7 @@ fn absurd_figures_count_as_unknown() {
     let mut later = huge.clone();
     later["ts"] = json!(1_764_000_100);
     let negative = json!({"time": "2026-03-01T09:30:00Z", "tenant": "a", "labels": {}, "model": "gpt-4o-mini",
-        "outcome": "answered", "input_tokens": 5, "list_nano_usd": i64::MIN});
+        "outcome": "completed", "input_tokens": 5, "list_nano_usd": i64::MIN});
     let report = crate::analysed(&[huge.clone(), huge, later, negative]);
     assert_eq!(report.log.without_usage, 3);
     assert!(report.log.tokens < 100 && report.log.saved_already.is_zero(), "{report}");

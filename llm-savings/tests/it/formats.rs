@@ -71,12 +71,13 @@ fn failed_calls_are_counted_apart() {
 
 #[test]
 fn stack_log_states_price_and_saving() {
-    let line = |origin: &str, saved: i64| {
-        json!({"time": "2026-03-01T09:30:00Z", "tenant": "acme", "labels": {}, "model": "gpt-4o-mini", "outcome": "answered",
+    let line = |outcome: &str, origin: &str, saved: i64| {
+        json!({"time": "2026-03-01T09:30:00Z", "tenant": "acme", "labels": {}, "model": "gpt-4o-mini", "outcome": outcome,
             "origin": origin, "input_tokens": 100, "output_tokens": 50, "paid_nano_usd": 45_000 - saved,
             "saved_nano_usd": saved, "list_nano_usd": 45_000})
     };
-    let report = analysed(&[line("vendor", 0), line("cache", 45_000)]);
+    let report = analysed(&[line("completed", "vendor", 0), line("answered", "cache", 45_000)]);
+    assert_eq!(report.log.failed, 0, "earlier versions wrote `answered`");
     assert_eq!((report.log.spent, report.log.saved_already), (Usd::from_nanos(90_000), Usd::from_nanos(45_000)));
     assert!(report.lever("exact cache").rows().is_empty(), "without texts no request is known");
 }

@@ -140,7 +140,7 @@ fn calls_without_usage_prove_no_money() {
 
 #[test]
 fn cheaper_model_needs_logged_usage() {
-    let line = json!({"tenant": "a", "labels": {}, "model": "gpt-4o", "outcome": "answered", "list_nano_usd": 45_000,
+    let line = json!({"tenant": "a", "labels": {}, "model": "gpt-4o", "outcome": "completed", "list_nano_usd": 45_000,
         "texts": {"request": [{"role": "user", "text": "x".repeat(4_000)}]}});
     let options = Options { cheaper_models: vec!["gpt-4o-mini".into()], ..Options::default() };
     assert!(analysed_by(options, &[line]).lever("cheaper model").rows().is_empty());

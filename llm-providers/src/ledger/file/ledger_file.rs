@@ -40,8 +40,8 @@ use crate::ledger::Months;
 ///
 /// # Request log
 ///
-/// Each line has the time, tenant, labels, model and outcome (`answered`, `failed`, `dropped`) of a request, and of a
-/// response its origin, the model that answered, the vendor and its id of the request, tokens and amounts as whole
+/// Each line has the time, tenant, labels, model and outcome (`completed`, `failed`, `dropped`) of a request, and of a
+/// response its origin, the model of the response, the vendor and its id of the request, tokens and amounts as whole
 /// nano-dollars. It has no text of a request or a response, unless
 /// [`request_log_with_texts`](super::LedgerFileBuilder::request_log_with_texts) is used: then `texts` has `request`, of
 /// a chat a `role` and a `text` for each message, of embeddings their texts, and `response`, a text or an own
@@ -54,7 +54,7 @@ pub struct LedgerFile {
 }
 
 impl LedgerFile {
-    /// Writes all calls that have been booked. It blocks until the disk has answered.
+    /// Writes all calls that have been booked. It blocks until the disk has written.
     ///
     /// # Errors
     ///

@@ -39,7 +39,7 @@ pub(super) fn build(body: &ErrorBody, found: Classification, status: Option<Stat
         (None, Some(status)) if status.is_redirection() => {
             format!("the address redirects elsewhere (status {}): set the base URL to where it leads", status.as_u16())
         }
-        (None, Some(status)) => format!("the vendor answered with status {} and no message", status.as_u16()),
+        (None, Some(status)) => format!("the vendor responded with status {} and no message", status.as_u16()),
         (None, None) => "the response holds an error without a message".to_owned(),
     };
     let mut error = Error::new(found.kind, message);

@@ -117,7 +117,7 @@ async fn attempts_failed_cost_each_models_price() {
 async fn attempts_complete_response_is_useful() {
     for row in [unary(Plan::default()).await, streamed(Plan::default()).await] {
         assert_eq!((row.paid, row.used, row.useful, row.list), (COST, COST, COST, COST));
-        assert_eq!((row.calls, row.answered, row.vendor, row.attempts), (1, 1, 1, 1));
+        assert_eq!((row.calls, row.completed, row.vendor, row.attempts), (1, 1, 1, 1));
         assert_eq!((row.usage, row.usage_paid), (Usage::new(10, 5), Usage::new(10, 5)));
     }
 }
@@ -206,7 +206,7 @@ async fn on_attempt_reports_each_attempt_once() {
             (None, Outcome::Abandoned, Charged::Unconfirmed(Some(bound()))),
         ]
     );
-    assert_eq!((&*seen[0].model, seen[0].answered_by.as_deref()), ("m", Some("m-2021-01-01")));
+    assert_eq!((&*seen[0].model, seen[0].response_model.as_deref()), ("m", Some("m-2021-01-01")));
     assert_eq!((seen[0].labels.get("feature"), seen[0].usage), (Some("x"), Some(Usage::new(10, 5))));
 }
 

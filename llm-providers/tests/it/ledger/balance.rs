@@ -46,8 +46,8 @@ fn check(books: &Snapshot) {
     let rows = books.tenants().chain(books.models()).chain(books.labels().map(|(name, _, row)| (name, row)));
     for (name, row) in rows.chain([("in all", books.total())]) {
         assert_eq!((row.balance().attempts, row.balance().responses), (Usd::ZERO, Usd::ZERO), "{name}\n{books}");
-        assert_eq!(row.calls, row.answered + row.failed + row.dropped, "{name}");
-        assert_eq!(row.answered, row.vendor + row.hits + row.coalesced, "{name}");
+        assert_eq!(row.calls, row.completed + row.failed + row.dropped, "{name}");
+        assert_eq!(row.completed, row.vendor + row.hits + row.coalesced, "{name}");
     }
     let tenants: Usd = books.tenants().map(|(_, row)| row.paid).sum();
     assert_eq!(tenants, books.total().paid);
@@ -159,7 +159,7 @@ async fn balance_holds_after_64_concurrent_calls() {
     check(&books);
     let expected: i64 = (0..64).map(|i| i * 1_000 + (64 - i) * 2_000).sum();
     assert_eq!((books.total().paid.nanos(), paid.load(Ordering::Relaxed)), (expected, expected));
-    assert_eq!((books.total().calls, books.total().failed, books.total().answered), (64, 16, 48));
+    assert_eq!((books.total().calls, books.total().failed, books.total().completed), (64, 16, 48));
     assert_eq!(books.total().wasted.total().nanos(), (0..64).step_by(4).map(|i| 128_000 - i * 1_000).sum::<i64>());
 }
 

@@ -142,6 +142,22 @@ async fn months_csv_has_month_and_exact_amounts() {
 }
 
 #[tokio::test]
+async fn ledger_file_reads_former_name_of_completed() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("costs.json");
+    let (ledger, file) = open(&path, &ManualClock::at_unix(LATE_IN_NOVEMBER));
+    run(&ledger, "acme", "nightly", 3).await;
+    file.close().unwrap();
+    let written = std::fs::read_to_string(&path).unwrap();
+    let former = written.replace("\"completed\"", "\"answered\"");
+    assert_ne!(former, written);
+    std::fs::write(&path, former).unwrap();
+    let mut read = Vec::new();
+    Months::read(&path).unwrap().write_json(&mut read).unwrap();
+    assert_eq!(String::from_utf8(read).unwrap(), written);
+}
+
+#[tokio::test]
 async fn ledger_file_refuses_and_keeps_wrong_files() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("costs.json");
@@ -231,7 +247,7 @@ async fn request_log_has_lines_without_texts() {
     assert!(text.ends_with('\n') && !text.contains("safe") && !text.contains("yes") && !text.contains("secret"));
     let lines: Vec<serde_json::Value> = text.lines().skip(1).map(|line| serde_json::from_str(line).unwrap()).collect();
     let outcomes: Vec<&str> = lines.iter().map(|line| line["outcome"].as_str().unwrap()).collect();
-    assert_eq!(outcomes, ["answered", "failed", "dropped"]);
+    assert_eq!(outcomes, ["completed", "failed", "dropped"]);
     assert_eq!(lines[0]["time"], "2026-11-30T23:59:00.000Z");
     assert_eq!((&lines[0]["request_id"], &lines[0]["labels"]["job"]), (&"req_1".into(), &"nightly".into()));
     assert_eq!((&lines[0]["paid_nano_usd"], &lines[0]["input_tokens"]), (&COST.nanos().into(), &10.into()));

@@ -245,7 +245,7 @@ async fn requests_books_custom_operation() {
     let row = books.total();
     assert!(books.balance().is_balanced(), "{books}");
     assert_eq!((row.useful, row.wasted.of(Waste::Abandoned)), (COST, COST));
-    assert_eq!((row.answered, row.failed), (1, 1));
+    assert_eq!((row.completed, row.failed), (1, 1));
 }
 
 #[tokio::test]

@@ -29,7 +29,7 @@ pub(crate) fn decode_chat(body: &[u8]) -> Result<Decoded<ChatResponse>, Error> {
 
 /// Decodes as [`decode_chat`] does, and reads the surcharges that the response does not state from the request.
 pub(crate) fn decode_response(request: &ChatRequest, body: &[u8]) -> Result<Decoded<ChatResponse>, Error> {
-    decode(body, ResponseUsage::asked(request))
+    decode(body, ResponseUsage::for_request(request))
 }
 
 /// Removes the reason for the end of a response, and its details, from the fields. If several of the vendor's reasons

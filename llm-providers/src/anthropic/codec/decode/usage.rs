@@ -31,7 +31,7 @@ const READ: usize = 7;
 impl ResponseUsage {
     /// Creates the usage of a response to `request`, from which it reads the surcharges that the response does not
     /// state.
-    pub(crate) fn asked(request: &ChatRequest) -> Self {
+    pub(crate) fn for_request(request: &ChatRequest) -> Self {
         let mut usage = Self::default();
         usage.settings.take(|name| request.extra.get(name));
         usage.surcharges = usage.settings.charged();

@@ -48,7 +48,7 @@ pub struct EventDecoder {
 impl EventDecoder {
     /// Creates a decoder of the response to `request`, which states the surcharges that the response does not state.
     pub(crate) fn of(request: &ChatRequest) -> Self {
-        Self { response_usage: ResponseUsage::asked(request), ..Self::default() }
+        Self { response_usage: ResponseUsage::for_request(request), ..Self::default() }
     }
 
     /// Returns the events for the data of one server-sent event. Data after `message_stop` and unknown kinds of events

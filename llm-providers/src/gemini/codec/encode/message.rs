@@ -8,7 +8,7 @@ use serde_json::{Map, Value, value::RawValue};
 use super::{
     super::{Dialect, call_id::sent},
     part::{Called, EncodedPart, Known, OWN, Payload, object},
-    result::answered,
+    result::function_response,
     unsupported::unsupported,
 };
 use crate::protocol::encode::{names, no_name_shadows, no_shadow};
@@ -103,7 +103,7 @@ fn turn<'a>(message: &'a Message, before: &'a [Message], of: &str, dialect: Dial
         let here = format!("{of}parts[{nth}]");
         check(part, &here, dialect)?;
         let part = match (message.role, part) {
-            (Role::Tool, Part::ToolResult(result)) => answered(result, before, &here)?,
+            (Role::Tool, Part::ToolResult(result)) => function_response(result, before, &here)?,
             (Role::User | Role::Assistant, Part::Text { text, extra }) => EncodedPart::with(Payload::Text(text), extra),
             (Role::User | Role::Assistant, Part::Image(image)) => EncodedPart::image(image, &here)?,
             (Role::User | Role::Assistant, Part::Other { value }) => EncodedPart::Raw(value),

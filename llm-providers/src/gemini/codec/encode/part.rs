@@ -41,7 +41,7 @@ pub(super) enum Payload<'a> {
     InlineData(Blob<'a>),
     FileData(File<'a>),
     FunctionCall(Called<'a>),
-    FunctionResponse(Answered<'a>),
+    FunctionResponse(ToolOutput<'a>),
 }
 
 #[derive(Serialize)]
@@ -68,7 +68,7 @@ pub(super) struct Called<'a> {
 }
 
 #[derive(Serialize)]
-pub(super) struct Answered<'a> {
+pub(super) struct ToolOutput<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) id: Option<&'a str>,
     pub(super) name: &'a str,

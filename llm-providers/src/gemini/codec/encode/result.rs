@@ -3,13 +3,13 @@ use serde_json::value::RawValue;
 
 use super::{
     super::call_id::sent,
-    part::{Answered, EncodedPart, Payload, Response, Said, object},
+    part::{EncodedPart, Payload, Response, Said, ToolOutput, object},
     unsupported::unsupported,
 };
 use crate::protocol::encode::no_shadow;
 
 /// Encodes the result of a tool. Gemini requires the function's name, which is taken from the earlier call in `before`.
-pub(super) fn answered<'a>(
+pub(super) fn function_response<'a>(
     result: &'a ToolResult,
     before: &'a [Message],
     here: &str,
@@ -31,8 +31,8 @@ pub(super) fn answered<'a>(
         }
     }
     let response = response(text, *is_error);
-    let answered = Answered { id: sent(call_id), name, response, parts, extra: object(extra) };
-    Ok(EncodedPart::with(Payload::FunctionResponse(answered), &Extra::default()))
+    let output = ToolOutput { id: sent(call_id), name, response, parts, extra: object(extra) };
+    Ok(EncodedPart::with(Payload::FunctionResponse(output), &Extra::default()))
 }
 
 /// Returns the name of the function in the latest tool call with this id.

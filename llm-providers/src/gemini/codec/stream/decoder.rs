@@ -32,13 +32,13 @@ pub struct ChunkDecoder {
     done: bool,
     response_usage: ResponseUsage,
     /// Number of candidates that were requested.
-    asked: usize,
+    requested: usize,
 }
 
 impl ChunkDecoder {
-    /// Creates a decoder for a request of `asked` candidates. The response is incomplete until all of them have ended.
-    pub(crate) fn candidates(asked: u32) -> Self {
-        Self { asked: usize::try_from(asked).unwrap_or(usize::MAX), ..Self::default() }
+    /// Creates a decoder for a request of `requested` candidates. The response is incomplete until all of them have ended.
+    pub(crate) fn candidates(requested: u32) -> Self {
+        Self { requested: usize::try_from(requested).unwrap_or(usize::MAX), ..Self::default() }
     }
 
     /// Returns the events for the data of one server-sent event, which is a chunk or a list of chunks. Gemini sends no
@@ -138,7 +138,7 @@ impl StreamDecoder for ChunkDecoder {
     /// [`ErrorKind::Incomplete`] if fewer candidates than were [requested](Self::candidates) have arrived (or none, if
     /// the number is not known), or one that began has no reason for its end.
     fn finish(&mut self) -> Result<Vec<ChatEvent>, Error> {
-        if self.candidates.len() < self.asked.max(1) || !self.candidates.values().all(OpenCandidate::is_finished) {
+        if self.candidates.len() < self.requested.max(1) || !self.candidates.values().all(OpenCandidate::is_finished) {
             let what = if self.started.is_none() { "before it began" } else { "before its end" };
             let error = Error::new(ErrorKind::Incomplete, format!("the stream broke off {what}"));
             return Err(error.with_charge(Charge::Unknown));

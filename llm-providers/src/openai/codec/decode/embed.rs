@@ -51,7 +51,7 @@ fn embeddings(mut fields: Fields, inputs: usize) -> Result<Embeddings, Error> {
         match vectors.get_mut(index) {
             Some(place @ None) => *place = Some(vector(item, index)?),
             Some(Some(_)) => return Err(malformed(format!("two vectors came for input {index}"))),
-            None => return Err(malformed(format!("a vector came for an input that was not asked: {index}"))),
+            None => return Err(malformed(format!("a vector came for an input that was not requested: {index}"))),
         }
     }
     let model = take_text(&mut fields, "model").unwrap_or_default();

@@ -62,7 +62,7 @@ fn check(request: &ChatRequest, dialect: &Dialect) -> Result<(), Error> {
     }
     let chosen = request.tool_choice.as_ref().is_some_and(|choice| *choice != ToolChoice::Auto);
     let schema = matches!(request.response_format, Some(ResponseFormat::JsonSchema(_)));
-    let asked = [
+    let features = [
         (MissingFeature::Seed, exact && seed.is_some(), "sampling.seed"),
         (MissingFeature::Choices, n.is_some_and(|n| n > 1), "sampling.n above one"),
         (MissingFeature::Logprobs, exact && logprobs == &Some(true), "sampling.logprobs"),
@@ -71,7 +71,7 @@ fn check(request: &ChatRequest, dialect: &Dialect) -> Result<(), Error> {
         (MissingFeature::ParallelToolCalls, request.parallel_tool_calls.is_some(), "parallel_tool_calls"),
         (MissingFeature::JsonSchema, schema, "response_format with a schema"),
     ];
-    match asked.into_iter().find(|(feature, asked, _)| *asked && dialect.is_missing(*feature)) {
+    match features.into_iter().find(|(feature, is_used, _)| *is_used && dialect.is_missing(*feature)) {
         Some((.., field)) => Err(unsupported(dialect, format!("{field} has no place"))),
         None => Ok(()),
     }

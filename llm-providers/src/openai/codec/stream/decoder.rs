@@ -28,7 +28,7 @@ pub struct ChunkDecoder {
     known: Fields,
     choices: BTreeMap<u32, OpenChoice>,
     /// Number of choices that were requested.
-    asked: usize,
+    requested: usize,
     halves: Halves,
     done: bool,
     /// True after the events that were held back for the end have been returned.
@@ -49,7 +49,7 @@ impl ChunkDecoder {
             started: None,
             known: Fields::new(),
             choices: BTreeMap::new(),
-            asked: 1,
+            requested: 1,
             halves: Halves::default(),
             done: false,
             closed: false,
@@ -63,8 +63,8 @@ impl ChunkDecoder {
 
     /// Sets the number of requested choices. Default: 1. A stream that ends before so many choices have arrived is
     /// incomplete.
-    pub(crate) fn choices(mut self, asked: u32) -> Self {
-        self.asked = usize::try_from(asked).unwrap_or(usize::MAX).max(1);
+    pub(crate) fn choices(mut self, requested: u32) -> Self {
+        self.requested = usize::try_from(requested).unwrap_or(usize::MAX).max(1);
         self
     }
 
@@ -208,7 +208,7 @@ impl ChunkDecoder {
 
     /// Returns `true` if all requested choices have arrived and have ended.
     fn is_told(&self) -> bool {
-        self.choices.len() >= self.asked.max(1) && self.choices.values().all(OpenChoice::is_ended)
+        self.choices.len() >= self.requested.max(1) && self.choices.values().all(OpenChoice::is_ended)
     }
 
     /// Returns `true` if the response is complete.
