@@ -5,6 +5,7 @@ use std::{
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, Wake, Waker},
+    thread::{self, ThreadId},
 };
 
 use futures_core::Stream;
@@ -51,6 +52,7 @@ pub struct Reader<S: Stream> {
     of: Arc<Broadcast<S>>,
     id: u64,
     next: usize,
+    has_left: bool,
 }
 
 struct State<S: Stream> {
@@ -74,8 +76,8 @@ struct State<S: Stream> {
 
 enum Source<S> {
     Idle(S),
-    /// A reader polls the source right now, outside the lock.
-    Taken,
+    /// A reader polls the source right now on this thread, outside the lock.
+    Taken(ThreadId),
     Ended,
 }
 
@@ -112,7 +114,7 @@ where
         let id = state.next_id;
         state.next_id += 1;
         state.readers += 1;
-        Some(Reader { of: Arc::clone(self), id, next: 0 })
+        Some(Reader { of: Arc::clone(self), id, next: 0, has_left: false })
     }
 
     /// Refuses further readers. From now on no more items are kept than at this moment (at least one): a reader that
@@ -120,6 +122,12 @@ where
     pub fn close(&self) {
         let mut state = self.lock();
         state.most = state.most.or(Some(state.items.len().max(1)));
+    }
+
+    /// Returns `true` if the caller runs inside a poll of the source. The source would wait for itself if it read this
+    /// stream.
+    pub fn is_polled_here(&self) -> bool {
+        matches!(self.lock().source, Source::Taken(thread) if thread == thread::current().id())
     }
 
     /// Returns the number of items that are kept.
@@ -172,10 +180,14 @@ impl<S: Stream> Broadcast<S> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn leave(&self, id: u64) {
+    /// Removes a reader, but with `unless_last` not the last one. Returns `true` if it was removed.
+    fn leave(&self, id: u64, unless_last: bool) -> bool {
         // Declared before the lock guard, so that it is dropped after the guard.
         let _own;
         let mut state = self.lock();
+        if unless_last && state.readers == 1 {
+            return false;
+        }
         _own = (state.waiting.remove(&id), state.end_only.remove(&id));
         state.readers -= 1;
         if state.readers == 0 {
@@ -190,6 +202,7 @@ impl<S: Stream> Broadcast<S> {
             drop(state);
             wake(next);
         }
+        true
     }
 }
 
@@ -208,9 +221,9 @@ impl<S: Stream> State<S> {
             return None;
         }
         self.awake = false;
-        match std::mem::replace(&mut self.source, Source::Taken) {
+        match std::mem::replace(&mut self.source, Source::Taken(thread::current().id())) {
             Source::Idle(source) => Some(source),
-            Source::Taken | Source::Ended => None,
+            Source::Taken(_) | Source::Ended => None,
         }
     }
 
@@ -318,7 +331,7 @@ where
             match state.source {
                 Source::Idle(_) => state.drivers(),
                 // The reader that polls the source right now checks `awake` when it puts the source back.
-                Source::Taken | Source::Ended => return,
+                Source::Taken(_) | Source::Ended => return,
             }
         };
         wake(next);
@@ -340,6 +353,12 @@ where
     /// closed.
     pub fn resubscribe(&self) -> Option<Self> {
         self.of.subscribe()
+    }
+
+    /// Drops this reader unless it is the last. Returns the last one, with which the source would be dropped.
+    pub fn leave_unless_last(mut self) -> Option<Self> {
+        self.has_left = self.of.leave(self.id, true);
+        (!self.has_left).then_some(self)
     }
 
     /// Returns `true` if items that this reader has not read were removed, so that its stream ends here.
@@ -367,7 +386,9 @@ impl<S: Stream> Unpin for Reader<S> {}
 
 impl<S: Stream> Drop for Reader<S> {
     fn drop(&mut self) {
-        self.of.leave(self.id);
+        if !self.has_left {
+            self.of.leave(self.id, false);
+        }
     }
 }
 

@@ -84,7 +84,7 @@ where
     let lead = |led: List<Led>, deadline: Option<SharedDeadline>| -> Start<FlightResult<T>> {
         let (request, tags) = (Arc::clone(request), Arc::clone(&provenance.tags));
         let mut leader = Leader { request, service: service.clone(), tags, led, deadline };
-        Box::pin(async move { leader.run().await })
+        Box::pin(async move { Arc::new(leader.run().await) })
     };
     if directive.no_cache {
         return lead_alone(missing.len(), lead(missing.iter().map(|at| Led { at: *at, guard: None }).collect(), None));

@@ -16,20 +16,17 @@
 
 use std::{
     any::Any,
-    cell::RefCell,
     collections::HashMap,
     future::{Future, poll_fn},
     pin::Pin,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError, Weak,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     task::{Context, Poll, ready},
     time::Duration,
 };
 
 use foldhash::quality::RandomState;
 use futures_core::Stream;
+use futures_util::stream::{self, Once};
 use llm_core::{
     Priority,
     layer::{Broadcast, CallDeadline, DeadlineHandle, Reader, SharedDeadline},
@@ -40,11 +37,7 @@ use tokio::{
 };
 
 use super::List;
-use crate::{
-    Key,
-    store::Provenance,
-    tasks::{Slot, Tasks},
-};
+use crate::{Key, store::Provenance, tasks::Tasks};
 
 /// Table of running calls.
 #[derive(Default)]
@@ -72,21 +65,20 @@ struct Running {
     batch: Batch,
     /// Start of the call and tags of its response, which decide whether a caller may join it.
     provenance: Provenance,
-    /// The call as a `Broadcast<Once<V>>`, where `V` is the result type of the key's calls; `None` if no caller can
-    /// join it.
+    /// The call as a `SharedCall<V>`, where `V` is the result type of the key's calls; `None` if no caller can join it.
     call: Option<Weak<dyn Any + Send + Sync>>,
-    /// Waiter count of a call that is completed in the background; `None` for one that is cancelled.
-    waiters: Option<Arc<WaiterCount>>,
+    /// Completion of the call in the background; `None` for a call that is cancelled.
+    detach: Option<Detach>,
     /// Deadlines of the waiters; `None` for a call that is completed without them.
     deadline: Option<SharedDeadline>,
 }
 
-/// Waiter count of a call that is completed when all waiters have left.
-struct WaiterCount {
-    waiters: AtomicUsize,
-    /// Number of the call's items that are still in the table.
-    running: AtomicUsize,
-    background: Arc<Tasks>,
+/// Completion of a call that its last waiter has left.
+#[derive(Clone)]
+struct Detach {
+    tasks: Arc<Tasks>,
+    /// Held by the guards of the call, so that it is dropped when the call has ended.
+    running: Weak<()>,
 }
 
 /// Keeps an item in the table of running calls until it is dropped. Later callers then send calls of their own.
@@ -94,16 +86,17 @@ pub(crate) struct Guard {
     single_flights: Arc<SingleFlights>,
     name: Name,
     id: u64,
-    waiters: Option<Arc<WaiterCount>>,
+    /// Shared by the guards of one call: see [`Detach`].
+    _running: Option<Arc<()>>,
 }
 
 /// Handle of a waiter for one item of a call. The call runs as long as a handle exists. If the last handle is dropped
 /// before the call has ended, the call is cancelled or completed in the background.
 pub(crate) struct WaiterHandle<V: Completion> {
-    reader: Option<Reader<Once<V>>>,
+    reader: Option<Reader<Once<Start<V>>>>,
     /// Index of the item among the items of the call.
     at: usize,
-    waiters: Option<Arc<WaiterCount>>,
+    detach: Option<Detach>,
     /// Keeps the waiter's deadline among those of the call.
     _deadline: Option<DeadlineHandle>,
 }
@@ -115,7 +108,10 @@ pub(crate) trait Completion: Clone + Send + Sync + 'static {
 }
 
 /// Future of a call. It returns a result for each item of the call.
-pub(crate) type Start<V> = Pin<Box<dyn Future<Output = List<V>> + Send>>;
+pub(crate) type Start<V> = Pin<Box<dyn Future<Output = Arc<List<V>>> + Send>>;
+
+/// Running call: a stream of one item, which all waiters read.
+type SharedCall<V> = Broadcast<Once<Start<V>>>;
 
 /// Terms on which a caller joins a running call.
 pub(crate) struct JoinTerms<'a> {
@@ -167,17 +163,15 @@ impl SingleFlights {
         let (mut all, mut led) = (List::new(), List::new());
         for (at, key) in keys.enumerate() {
             let name = (key.clone(), terms.priority);
-            let running = table.running.get(&name).filter(|running| {
-                // A call that requests its own response would wait for itself.
-                (terms.joins)(&running.provenance) && !is_being_polled(self, running.batch)
-            });
+            let running = table.running.get(&name).filter(|running| (terms.joins)(&running.provenance));
             let joined = running.and_then(|running| {
-                let (call, waiters) = (running.call()?, running.waiters.clone());
-                let reader = call.subscribe();
+                let call = running.call()?;
+                // A call that requests its own response would wait for itself.
+                let reader = if call.is_polled_here() { None } else { call.subscribe() };
                 known.push(call);
                 let at = usize::try_from(running.id - running.batch.first).unwrap_or_default();
-                let deadline = running.deadline.as_ref().map(|deadline| deadline.join(terms.deadline.clone()));
-                let handle = WaiterHandle::new(reader?, at, waiters, deadline);
+                let _deadline = running.deadline.as_ref().map(|deadline| deadline.join(terms.deadline.clone()));
+                let handle = WaiterHandle { reader: Some(reader?), at, detach: running.detach.clone(), _deadline };
                 Some(Joined { handle, led: false, batch: running.batch })
             });
             if joined.is_none() {
@@ -202,25 +196,30 @@ impl SingleFlights {
         all: &mut [Option<Joined<V>>],
     ) {
         let batch = Batch { first: table.last_id + 1, items: names.len() };
-        let waiters = self.finish.as_ref().map(|background| WaiterCount::new(background, batch.items));
+        // A call that is completed without waiters has no deadline.
+        let (running, deadline) = match &self.finish {
+            Some(_) => (Some(Arc::new(())), None),
+            None => (None, Some(SharedDeadline::new())),
+        };
+        let detach = self.finish.as_ref().zip(running.as_ref());
+        let detach =
+            detach.map(|(tasks, running)| Detach { tasks: Arc::clone(tasks), running: Arc::downgrade(running) });
         let guard = |((at, name), id): ((usize, Name), u64)| {
-            (at, Guard { single_flights: Arc::clone(self), name, id, waiters: waiters.clone() })
+            (at, Guard { single_flights: Arc::clone(self), name, id, _running: running.clone() })
         };
         let guards = names.iter().cloned().zip(batch.first..).map(guard).collect();
-        // A call that is completed without waiters has no deadline.
-        let deadline = self.finish.is_none().then(SharedDeadline::new);
-        let call = Once { call: Some(call(guards, deadline.clone())), polled: Some((Arc::downgrade(self), batch)) };
-        let call = Broadcast::new(call);
+        let call: Arc<SharedCall<V>> = Broadcast::new(stream::once(call(guards, deadline.clone())));
         for (nth, (at, name)) in names.into_iter().enumerate() {
             table.last_id += 1;
-            // The leader counts as one caller, so only its first item has its deadline.
-            let own = deadline.as_ref().filter(|_| nth == 0).map(|deadline| deadline.join(terms.deadline.clone()));
-            let handle = |reader| WaiterHandle::new(reader, nth, waiters.clone(), own);
-            all[at] = call.subscribe().map(|reader| Joined { handle: handle(reader), led: true, batch });
-            let call: Arc<dyn Any + Send + Sync> = Arc::clone(&call) as _;
-            let (call, provenance) = (Some(Arc::downgrade(&call)), terms.provenance.clone());
-            let (waiters, deadline) = (waiters.clone(), deadline.clone());
-            table.running.insert(name, Running { id: table.last_id, batch, provenance, call, waiters, deadline });
+            // The leader is one caller, so only its first item has its deadline.
+            let _deadline =
+                deadline.as_ref().filter(|_| nth == 0).map(|deadline| deadline.join(terms.deadline.clone()));
+            let handle = WaiterHandle { reader: call.subscribe(), at: nth, detach: detach.clone(), _deadline };
+            all[at] = Some(Joined { handle, led: true, batch });
+            let call: Weak<SharedCall<V>> = Arc::downgrade(&call);
+            let (call, provenance) = (Some(call as _), terms.provenance.clone());
+            let (detach, deadline) = (detach.clone(), deadline.clone());
+            table.running.insert(name, Running { id: table.last_id, batch, provenance, call, detach, deadline });
         }
     }
 
@@ -234,11 +233,11 @@ impl SingleFlights {
         }
         table.last_id += 1;
         let (id, provenance) = (table.last_id, terms.provenance.clone());
-        let running = Running { id, batch: Batch::default(), provenance, call: None, waiters: None, deadline: None };
+        let running = Running { id, batch: Batch::default(), provenance, call: None, detach: None, deadline: None };
         // Dropped outside the lock.
         let _replaced = table.running.insert(name.clone(), running);
         drop(table);
-        Some(Guard { single_flights: Arc::clone(self), name, id, waiters: None })
+        Some(Guard { single_flights: Arc::clone(self), name, id, _running: None })
     }
 
     /// Returns true if a call runs under `key`, of any priority.
@@ -261,38 +260,27 @@ impl SingleFlights {
 
 /// Starts a call for several items that is in no table, so that no other caller can join it.
 pub(crate) fn lead_alone<V: Completion>(items: usize, call: Start<V>) -> List<Joined<V>> {
-    let call = Broadcast::new(Once { call: Some(call), polled: None });
-    let joined =
-        |(at, reader)| Joined { handle: WaiterHandle::new(reader, at, None, None), led: true, batch: Batch::default() };
-    (0..items).filter_map(|at| Some((at, call.subscribe()?))).map(joined).collect()
+    let call: Arc<SharedCall<V>> = Broadcast::new(stream::once(call));
+    let handle = |at| WaiterHandle { reader: call.subscribe(), at, detach: None, _deadline: None };
+    (0..items).map(|at| Joined { handle: handle(at), led: true, batch: Batch::default() }).collect()
 }
 
 impl Running {
-    fn call<V: Completion>(&self) -> Option<Arc<Broadcast<Once<V>>>> {
+    fn call<V: Completion>(&self) -> Option<Arc<SharedCall<V>>> {
         self.call.as_ref()?.upgrade()?.downcast().ok()
-    }
-}
-
-impl<V: Completion> WaiterHandle<V> {
-    fn new(
-        reader: Reader<Once<V>>,
-        at: usize,
-        waiters: Option<Arc<WaiterCount>>,
-        deadline: Option<DeadlineHandle>,
-    ) -> Self {
-        if let Some(waiters) = &waiters {
-            waiters.waiters.fetch_add(1, Ordering::AcqRel);
-        }
-        Self { reader: Some(reader), at, waiters, _deadline: deadline }
     }
 }
 
 impl<V: Completion> Drop for WaiterHandle<V> {
     fn drop(&mut self) {
-        let (Some(reader), Some(waiters)) = (self.reader.take(), &self.waiters) else { return };
-        // The background task reads the results in place of a waiter, so that the call continues and later callers can
+        let (Some(reader), Some(detach)) = (self.reader.take(), &self.detach) else { return };
+        let Some(reader) = reader.leave_unless_last() else { return };
+        if detach.running.strong_count() == 0 {
+            return;
+        }
+        // The background task reads the results in place of a waiter, so that the call goes on and later callers can
         // join it.
-        let Some(slot) = waiters.leave() else { return };
+        let Some(slot) = detach.tasks.detached_slot() else { return };
         slot.run(async move {
             // A new reader is needed, because this one may have read the results already.
             let Some(mut again) = reader.resubscribe() else { return Ok(()) };
@@ -306,29 +294,8 @@ impl<V: Completion> Drop for WaiterHandle<V> {
     }
 }
 
-impl WaiterCount {
-    fn new(background: &Arc<Tasks>, items: usize) -> Arc<Self> {
-        let (waiters, running) = (AtomicUsize::new(0), AtomicUsize::new(items));
-        Arc::new(Self { waiters, running, background: Arc::clone(background) })
-    }
-
-    /// Counts one waiter less. Returns a slot for the call if that was the last waiter, the call has not ended, and a
-    /// slot is free.
-    fn leave(&self) -> Option<Slot> {
-        let is_last = self.waiters.fetch_sub(1, Ordering::AcqRel) == 1;
-        let is_running = self.running.load(Ordering::Acquire) > 0;
-        let slot = (is_last && is_running).then(|| self.background.detached_slot()).flatten()?;
-        // From now on the background task counts as a waiter, so that no later waiter is the last one.
-        self.waiters.fetch_add(1, Ordering::AcqRel);
-        Some(slot)
-    }
-}
-
 impl Drop for Guard {
     fn drop(&mut self) {
-        if let Some(waiters) = &self.waiters {
-            waiters.running.fetch_sub(1, Ordering::AcqRel);
-        }
         let mut table = self.single_flights.lock();
         // Another call may have replaced a call that all waiters left.
         if table.running.get(&self.name).is_some_and(|running| running.id == self.id) {
@@ -339,59 +306,7 @@ impl Drop for Guard {
     }
 }
 
-/// Stream of one item: the results of a call.
-pub(crate) struct Once<V> {
-    call: Option<Start<V>>,
-    /// Table and items of the call; `None` if it is in no table.
-    polled: Option<Polled>,
-}
-
-impl<V: Completion> Stream for Once<V> {
-    type Item = Arc<List<V>>;
-
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let Self { call: slot, polled } = &mut *self;
-        let Some(call) = slot else { return Poll::Ready(None) };
-        let results = {
-            let _polled = polled.as_ref().map(PolledHere::new);
-            ready!(call.as_mut().poll(cx))
-        };
-        *slot = None;
-        Poll::Ready(Some(Arc::new(results)))
-    }
-}
-
-/// Table that a call is in, and the items of the call.
-type Polled = (Weak<SingleFlights>, Batch);
-
-thread_local! {
-    /// Calls that this thread is polling, the innermost last.
-    static POLLED: RefCell<Vec<Polled>> = const { RefCell::new(Vec::new()) };
-}
-
-/// Marks a call as polled by this thread until it is dropped.
-struct PolledHere;
-
-impl PolledHere {
-    fn new(call: &Polled) -> Self {
-        POLLED.with_borrow_mut(|polled| polled.push(call.clone()));
-        Self
-    }
-}
-
-impl Drop for PolledHere {
-    fn drop(&mut self) {
-        // Dropped outside of the cell, because dropping it may run code of this module again.
-        let _last = POLLED.with_borrow_mut(Vec::pop);
-    }
-}
-
-fn is_being_polled(single_flights: &Arc<SingleFlights>, batch: Batch) -> bool {
-    let is = |(table, known): &Polled| table.as_ptr() == Arc::as_ptr(single_flights) && *known == batch;
-    POLLED.with_borrow(|polled| polled.iter().any(is))
-}
-
-/// Time after which a waiter first polls its calls without having been woken. It doubles each time.
+/// Time until a waiter polls its calls for the first time without being woken. It doubles each time.
 const FIRST_POLL: Duration = Duration::from_secs(1);
 /// Longest time after which a waiter polls its calls without having been woken.
 const MAX_POLL: Duration = Duration::from_secs(60);

@@ -52,6 +52,19 @@ fn broadcast_source_is_dropped_with_last_reader() {
 }
 
 #[test]
+fn broadcast_last_reader_may_stay() {
+    let (source, knob) = Source::new(&[Step::Item(1), Step::Wait]);
+    let shared = Broadcast::new(source);
+    let (first, second) = (shared.subscribe().unwrap(), shared.subscribe().unwrap());
+    assert!(first.leave_unless_last().is_none());
+    let mut last = second.leave_unless_last().expect("no other reader is left");
+    assert_eq!(last.next().now_or_never(), Some(Some(1)));
+    assert!(!knob.is_dropped());
+    drop(last);
+    assert!(knob.is_dropped());
+}
+
+#[test]
 fn broadcast_end_is_repeated() {
     let (source, knob) = Source::new(&[]);
     let shared = Broadcast::new(source);
@@ -195,6 +208,29 @@ fn broadcast_source_reading_itself_does_not_deadlock() {
         drop(reader);
         assert!(looked.load(Ordering::SeqCst));
     }
+}
+
+/// A stream that asks at each poll if its own broadcast is polled here, or on another thread, and if another broadcast is.
+struct Asks(Arc<std::sync::OnceLock<[std::sync::Weak<Broadcast<Self>>; 2]>>);
+
+impl Stream for Asks {
+    type Item = [bool; 3];
+    fn poll_next(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<[bool; 3]>> {
+        let [own, other] =
+            self.0.get().expect("set before the first poll").each_ref().map(|it| it.upgrade().expect("both are held"));
+        let here = [own.is_polled_here(), other.is_polled_here()];
+        let elsewhere = std::thread::scope(|scope| scope.spawn(|| own.is_polled_here()).join().expect("it only asks"));
+        Poll::Ready(Some([here[0], elsewhere, here[1]]))
+    }
+}
+
+#[test]
+fn broadcast_is_polled_here_within_own_poll() {
+    let known = Arc::default();
+    let (own, other) = (Broadcast::new(Asks(Arc::clone(&known))), Broadcast::new(Asks(Arc::default())));
+    known.set([Arc::downgrade(&own), Arc::downgrade(&other)]).expect("set once");
+    assert_eq!(own.subscribe().unwrap().next().now_or_never(), Some(Some([true, false, false])));
+    assert!(!own.is_polled_here());
 }
 
 #[test]
