@@ -5,7 +5,7 @@ use std::sync::Arc;
 use llm_core::{Call, Operation, Usd};
 
 use crate::{
-    Directive, DirectivePolicy, Key,
+    Directive, DirectivePolicy, Key, Stale,
     counts::Counts,
     entries::Entries,
     key::KeyPrefix,
@@ -50,6 +50,17 @@ impl Inner {
             }
             _ => prefix,
         }
+    }
+
+    /// Draws a request for verification. Returns `true` if it is sent again when its response is a fresh hit.
+    pub(crate) fn draws_verification(&self) -> bool {
+        self.verification.as_ref().is_some_and(VerificationSampler::draws)
+    }
+
+    /// Returns `true` if a hit needs no call in the background and is served at once. `stale` is the reason for serving an expired
+    /// entry, and `verifies` is true if a fresh one is verified.
+    pub(crate) fn serves_at_once(&self, stale: Option<Stale>, verifies: bool) -> bool {
+        !self.is_shadow && stale != Some(Stale::Revalidating) && !(verifies && stale.is_none())
     }
 
     /// Counts the cost of a response that was served and did not have to be paid again.

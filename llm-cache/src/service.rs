@@ -14,9 +14,8 @@ use tower_service::Service;
 use crate::{
     Cache, Directive, Key, Miss,
     entries::Found,
-    failure::not_cached,
     list::List,
-    path::{Item, Request, bypass, is_drawn, respond, revalidate, verify},
+    path::{Item, Request, bypass, respond},
     telemetry,
 };
 
@@ -70,35 +69,27 @@ impl<T: Operation, S: LlmService<T>> Service<Call<T>> for Cached<S> {
             return self.wait(request, found);
         }
         let prefix = cache.prefix(&call, &directive);
+        let verifies = cache.draws_verification();
         // The request is serialized once. Its key is compared inside the buffer, and copied only if the call continues.
-        let (found, is_drawn, key) = Key::with_borrowed(&prefix, &call.body, |key| {
-            let found = cache.entries.peek::<Complete<T>>(key, &directive);
-            let is_drawn = !cache.is_shadow && is_drawn(cache, &found);
-            let is_done = !cache.is_shadow && found.is_served() && !is_drawn && !found.is_revalidated();
-            (found, is_drawn, (!is_done).then(|| key.to_key()))
-        });
-        let keys = key.map(|key| prefix.keys(&call.body, key));
-        let request = |directive, keys| Request::one(Arc::clone(cache), directive, call, keys);
-        let reply = match (found, keys) {
-            (found, Some(keys)) if cache.is_shadow => return self.wait(request(directive, keys), smallvec![found]),
-            (Found::Served(stored, stale), keys) => {
-                // The keys are kept for a background call.
-                if let Some(keys) = keys {
-                    let request = request(directive, keys);
-                    match is_drawn {
-                        true => verify(&request, &self.inner, &stored),
-                        false => revalidate(&request, &self.inner, smallvec![0]),
-                    }
+        let looked_up =
+            Key::with_borrowed(&prefix, &call.body, |key| match cache.entries.peek::<Complete<T>>(key, &directive) {
+                Found::Served(stored, stale) if cache.serves_at_once(stale, verifies) => {
+                    Ok(Item::stored(stored, stale))
                 }
-                Ok(Item::stored(stored, stale).into_reply(cache, Miss::Unknown))
+                found => Err((found, key.to_key())),
+            });
+        match looked_up {
+            Ok(hit) => {
+                let reply = hit.into_reply(cache, Miss::Unknown);
+                ResponseFuture::ready(Ok(telemetry::emit(T::NAME, reply)))
             }
-            _ if directive.only_if_cached && !cache.entries.store.has_remote_tier() => Err(not_cached()),
-            (found, keys) => {
-                let keys = keys.expect("the keys are kept unless the call is answered here");
-                return self.wait(request(directive, keys), smallvec![found]);
+            Err((found, key)) => {
+                let keys = prefix.keys(&call.body, key);
+                let mut request = Request::one(Arc::clone(cache), directive, call, keys);
+                request.verifies = verifies;
+                self.wait(request, smallvec![found])
             }
-        };
-        ResponseFuture::ready(reply.map(|reply| telemetry::emit(T::NAME, reply)))
+        }
     }
 }
 

@@ -12,25 +12,18 @@ use llm_core::{
 };
 
 use super::{List, join::obtain, reply::Item, request::Request};
-use crate::{
-    Key, Mismatch,
-    entries::{Found, Stored},
-    inner::Inner,
-    policy::VerificationSampler,
-    tasks::Slot,
-};
+use crate::{Key, Mismatch, entries::Found, tasks::Slot};
 
-/// Returns `true` if a hit is drawn for verification.
-pub(crate) fn is_drawn<C>(cache: &Inner, found: &Found<C>) -> bool {
-    matches!(found, Found::Served(_, None)) && cache.verification.as_ref().is_some_and(VerificationSampler::draws)
-}
-
-/// Replaces the entries of some items with one call in the background.
-pub(crate) fn revalidate<T, S>(request: &Request<T>, service: &S, mut stale: List<usize>)
+/// Replaces the entries that are served although they have expired, with one call in the background.
+pub(super) fn revalidate<T, S>(request: &Request<T>, service: &S, found: &[Found<Complete<T>>])
 where
     T: Operation,
     S: LlmService<T>,
 {
+    let mut stale: List<usize> = (0..found.len()).filter(|at| found[*at].is_revalidated()).collect();
+    if stale.is_empty() {
+        return;
+    }
     let Some(slot) = slot(request, &stale) else { return };
     let claimed: HashSet<&Key> = slot.keys().iter().collect();
     stale.retain(|at| claimed.contains(&request.keys[*at].entry));
@@ -39,13 +32,14 @@ where
     run(own, service, slot, |_, _| ());
 }
 
-/// Sends the request of a hit again in the background, and stores the new response. If it differs from the stored one,
-/// reports the mismatch.
-pub(crate) fn verify<T, S>(request: &Request<T>, service: &S, stored: &Stored<Complete<T>>)
+/// Sends the request of a fresh hit again in the background if it was drawn for that, and stores the new response. If it
+/// differs from the stored one, reports the mismatch.
+pub(super) fn verify<T, S>(request: &Request<T>, service: &S, found: &[Found<Complete<T>>])
 where
     T: Operation,
     S: LlmService<T>,
 {
+    let (true, [Found::Served(stored, None)]) = (request.verifies, found) else { return };
     let Some(slot) = slot(request, &[0]) else { return };
     let directive = request.directive.clone().no_cache();
     let own = request.unattended(Purpose::Verification, &[0], directive, |counts| &counts.verified);

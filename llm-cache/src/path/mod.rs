@@ -39,14 +39,14 @@ use llm_core::{
 };
 use tokio::{runtime::Handle, time::timeout_at};
 
-pub(crate) use self::{
-    background::{is_drawn, revalidate, verify},
-    reply::Item,
-    request::{Request, bypass},
-};
 use self::{
+    background::{revalidate, verify},
     join::{Obtained, obtain},
     shadow::shadow,
+};
+pub(crate) use self::{
+    reply::Item,
+    request::{Request, bypass},
 };
 use crate::{
     Miss, Stale,
@@ -70,26 +70,20 @@ where
     S: LlmService<T>,
 {
     let Request { cache, directive, call, .. } = &*request;
-    // In shadow mode a slow lookup must not fail the call.
-    let deadline = call.deadline.filter(|_| !cache.is_shadow);
-    let found = within(deadline, pin!(cache.entries.look_further(&request.entries(), directive, found))).await?;
+    let mut found = found;
+    if !found.iter().all(Found::is_served) {
+        // In shadow mode a slow lookup must not fail the call.
+        let deadline = call.deadline.filter(|_| !cache.is_shadow);
+        found = within(deadline, pin!(cache.entries.look_further(&request.entries(), directive, found))).await?;
+    }
     if cache.is_shadow {
         lead();
         return Box::pin(shadow(&request, service, &found)).await;
     }
-    if let (true, [only]) = (request.is_one(), &found[..])
-        && is_drawn(cache, only)
-        && let Some((stored, _)) = only.served()
-    {
-        verify(&request, &service, stored);
-    }
-    let stale: List<usize> = (0..found.len()).filter(|at| found[*at].is_revalidated()).collect();
-    if !stale.is_empty() {
-        revalidate(&request, &service, stale);
-    }
+    verify(&request, &service, &found);
+    revalidate(&request, &service, &found);
     if found.iter().all(Found::is_served) {
-        let known = Known::new(found);
-        return reply::make(&request, known.into_items(), Miss::Unknown);
+        return reply::make(&request, Known::new(found).into_items(), Miss::Unknown);
     }
     if directive.only_if_cached {
         return Err(not_cached());

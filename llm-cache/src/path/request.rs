@@ -39,6 +39,8 @@ pub(crate) struct Request<T> {
     pub(super) positions: List<usize>,
     /// Counter of the calls that are sent for the request.
     pub(super) counter: Count,
+    /// True if the request is sent again to verify a fresh hit.
+    pub(crate) verifies: bool,
 }
 
 /// Function that selects a counter.
@@ -51,7 +53,8 @@ impl<T: Operation> Request<T> {
             true => |counts| &counts.bypassed,
             false => |counts| &counts.misses,
         };
-        Self { cache, directive, call, parts: Vec::new(), keys: smallvec![keys], positions: smallvec![0], counter }
+        let (parts, keys, positions) = (Vec::new(), smallvec![keys], smallvec![0]);
+        Self { cache, directive, call, parts, keys, positions, counter, verifies: false }
     }
 
     /// Creates a caller's request that is divided into these items, which must not be empty.
@@ -87,7 +90,8 @@ impl<T: Operation> Request<T> {
         own.extensions.insert(purpose);
         let parts = self.parts(at.iter().copied()).unwrap_or_default();
         let (keys, positions) = (at.iter().map(|at| self.keys[*at].clone()).collect(), (0..at.len()).collect());
-        Arc::new(Self { cache: Arc::clone(cache), directive, call: own, parts, keys, positions, counter })
+        let cache = Arc::clone(cache);
+        Arc::new(Self { cache, directive, call: own, parts, keys, positions, counter, verifies: false })
     }
 
     /// Returns `true` if the request itself is the only item.

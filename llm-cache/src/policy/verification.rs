@@ -73,7 +73,7 @@ impl Verification {
     }
 }
 
-/// Sampler that draws the hits to be verified.
+/// Sampler that draws the requests whose hits are verified.
 pub(crate) struct VerificationSampler {
     verification: Verification,
     drawn: AtomicU64,
@@ -84,7 +84,7 @@ impl VerificationSampler {
         Self { verification, drawn: AtomicU64::new(0) }
     }
 
-    /// Returns true if the next hit is to be verified.
+    /// Returns true if the next request is to be sent again if it is a fresh hit.
     pub(crate) fn draws(&self) -> bool {
         let nth = self.drawn.fetch_add(1, Ordering::Relaxed);
         FixedState::with_seed(self.verification.seed).hash_one(nth) % 100 < u64::from(self.verification.percent)
