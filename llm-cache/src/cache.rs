@@ -170,23 +170,11 @@ impl Cache {
     /// path.
     pub fn stats(&self) -> Stats {
         let Inner { entries, counts, single_flights, .. } = &*self.0;
-        let store = &entries.store;
-        let StoreStats { entries, bytes, corrupt, dropped_writes, failed, leases: [leased, awaited, lost_leases] } =
-            store.stats();
-        let counted = counts.stats();
-        Stats {
-            store_errors: counted.store_errors + failed,
-            corrupt,
-            dropped_writes,
-            leased,
-            awaited,
-            lost_leases,
-            evictions: store.evictions(),
-            entries,
-            bytes,
-            running: single_flights.count() as u64,
-            ..counted
-        }
+        let stats = entries.store.stats();
+        counts.take_store(&stats, entries.store.evictions());
+        let StoreStats { entries, bytes, leases: [leased, awaited, lost_leases], .. } = stats;
+        let running = single_flights.count() as u64;
+        Stats { leased, awaited, lost_leases, entries, bytes, running, ..counts.stats() }
     }
 
     /// Removes one entry. A running call for it is not affected: later callers join the call, and its response is

@@ -35,7 +35,15 @@ impl Counter {
         self.meter.increment(more);
     }
 
-    pub(crate) fn get(&self) -> u64 {
+    /// Raises the counter to a number that is counted elsewhere, if it is less.
+    fn raise_to(&self, total: u64) {
+        let before = self.value.fetch_max(total, Ordering::Relaxed);
+        #[cfg(feature = "metrics")]
+        self.meter.increment(total.saturating_sub(before));
+        let _ = before;
+    }
+
+    fn get(&self) -> u64 {
         self.value.load(Ordering::Relaxed)
     }
 
@@ -57,6 +65,8 @@ macro_rules! counts {
             $(#[doc = $text] pub(crate) $field: Counter,)+
             /// List price of the responses that did not have to be paid again, in nano-dollars.
             pub(crate) saved: Counter,
+            /// Number of the store's own failures that are among `store_errors`.
+            store_failures: AtomicU64,
             pub(crate) meters: Meters,
         }
 
@@ -66,6 +76,7 @@ macro_rules! counts {
                 Self {
                     $($field: Counter::new($name, cache),)+
                     saved: Counter::new("llm_cache_saved_nano_usd_total", cache),
+                    store_failures: AtomicU64::new(0),
                     meters: Meters::new(cache),
                 }
             }
@@ -108,6 +119,12 @@ counts! {
     too_large => "llm_cache_too_large_total",
     /// Failures of a store.
     store_errors => "llm_cache_store_errors_total",
+    /// Entries at rest that could not be read.
+    corrupt => "llm_cache_corrupt_total",
+    /// Entries that were not written to a file or Redis.
+    dropped_writes => "llm_cache_dropped_writes_total",
+    /// Entries evicted from any tier.
+    evictions => "llm_cache_evictions_total",
     /// Calls sent to replace stale entries.
     revalidated => "llm_cache_revalidated_total",
     /// Background calls that were not sent because too many were running.
@@ -120,17 +137,23 @@ counts! {
     mismatched => "llm_cache_mismatched_total",
 }
 
-/// Metrics without a counter in the table. Empty without the feature.
+impl Counts {
+    /// Takes over the numbers that the store itself counts, and records its size.
+    pub(crate) fn take_store(&self, stats: &StoreStats, evictions: u64) {
+        self.corrupt.raise_to(stats.corrupt);
+        self.dropped_writes.raise_to(stats.dropped_writes);
+        self.evictions.raise_to(evictions);
+        let known = self.store_failures.fetch_max(stats.failed, Ordering::Relaxed);
+        self.store_errors.add(stats.failed.saturating_sub(known));
+        self.meters.record_size(stats);
+    }
+}
+
+/// Metrics that are no counters. Empty without the feature.
 pub(crate) struct Meters(#[cfg(feature = "metrics")] Recorded);
 
 #[cfg(feature = "metrics")]
 struct Recorded {
-    /// Failures of the store.
-    failed: metrics::Counter,
-    /// Entries that could not be read.
-    corrupt: metrics::Counter,
-    /// Entries that were not written.
-    dropped_writes: metrics::Counter,
     /// Times of lookups in the local tier.
     local: metrics::Histogram,
     /// Times of lookups in the remote tier.
@@ -139,8 +162,6 @@ struct Recorded {
     entries: metrics::Gauge,
     /// Bytes of the entries.
     bytes: metrics::Gauge,
-    /// Entries evicted from any tier.
-    evictions: metrics::Counter,
 }
 
 /// Start time of a lookup. Empty without the feature.
@@ -171,24 +192,14 @@ impl Meters {
         let _ = timer;
     }
 
-    /// Records the statistics of a store. `read_stats` returns them, the number of the store's evictions, and the
-    /// number of failures that the cache counted.
-    pub(crate) fn stats(&self, read_stats: impl FnOnce() -> (StoreStats, u64, u64)) {
+    fn record_size(&self, stats: &StoreStats) {
         #[cfg(feature = "metrics")]
+        #[expect(clippy::cast_precision_loss, reason = "gauges are floating-point numbers")]
         {
-            let (stats, evictions, failures) = read_stats();
-            #[expect(clippy::cast_precision_loss, reason = "gauges are floating-point numbers")]
-            {
-                self.0.entries.set(stats.entries as f64);
-                self.0.bytes.set(stats.bytes as f64);
-            }
-            self.0.evictions.absolute(evictions);
-            self.0.failed.absolute(failures + stats.failed);
-            self.0.corrupt.absolute(stats.corrupt);
-            self.0.dropped_writes.absolute(stats.dropped_writes);
+            self.0.entries.set(stats.entries as f64);
+            self.0.bytes.set(stats.bytes as f64);
         }
-        #[cfg(not(feature = "metrics"))]
-        drop(read_stats);
+        let _ = stats;
     }
 
     #[cfg(not(feature = "metrics"))]
@@ -199,17 +210,12 @@ impl Meters {
     #[cfg(feature = "metrics")]
     fn new(cache: &Arc<str>) -> Self {
         let cache = || metrics::SharedString::from(Arc::clone(cache));
-        let counter = |name: &'static str| metrics::counter!(name, "cache" => cache());
         let lookups = |tier| metrics::histogram!("llm_cache_lookup_seconds", "cache" => cache(), "tier" => tier);
         Self(Recorded {
             local: lookups("memory"),
             remote: lookups("remote"),
             entries: metrics::gauge!("llm_cache_entries", "cache" => cache()),
             bytes: metrics::gauge!("llm_cache_bytes", "cache" => cache()),
-            evictions: counter("llm_cache_evictions_total"),
-            failed: counter("llm_cache_store_errors_total"),
-            corrupt: counter("llm_cache_corrupt_total"),
-            dropped_writes: counter("llm_cache_dropped_writes_total"),
         })
     }
 }
@@ -229,7 +235,7 @@ mod tests {
         let stats = StoreStats { corrupt: 3, dropped_writes: 4, failed: 2, ..StoreStats::default() };
         counts.store_errors.one();
         for _ in 0..2 {
-            counts.meters.stats(|| (stats, 5, counts.store_errors.get()));
+            counts.take_store(&stats, 5);
         }
         counts.store_errors.one();
         let recorded = recorder.snapshotter().snapshot().into_vec().into_iter();

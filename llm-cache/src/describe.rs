@@ -16,10 +16,6 @@ pub const LOOKUP_SECONDS_BUCKETS: [f64; 11] =
 /// ```
 pub fn describe_metrics() {
     Counts::describe();
-    describe_counter!("llm_cache_evictions_total", Unit::Count, "Entries evicted from any tier");
-    describe_counter!("llm_cache_corrupt_total", Unit::Count, "Entries at rest that could not be read");
-    let dropped = "Entries that were not written to a file or Redis";
-    describe_counter!("llm_cache_dropped_writes_total", Unit::Count, dropped);
     let saved = "Cost of responses that were not paid for again, in nano-dollars";
     describe_counter!("llm_cache_saved_nano_usd_total", Unit::Count, saved);
     describe_gauge!("llm_cache_entries", Unit::Count, "Entries of the remote tier, or of memory");

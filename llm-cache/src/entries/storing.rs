@@ -120,8 +120,9 @@ impl Entries {
         }
         if self.store.put(key.clone(), Arc::new(entry)) {
             self.counts.stored.one();
-            let read_stats = || (self.store.stats(), self.store.evictions(), self.counts.store_errors.get());
-            self.counts.meters.stats(read_stats);
+            // Only a recorder wants the store's numbers at once.
+            #[cfg(feature = "metrics")]
+            self.counts.take_store(&self.store.stats(), self.store.evictions());
         }
     }
 
