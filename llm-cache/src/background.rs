@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::runtime::Handle;
 
-use crate::{BuildError, Verification, counts::Counts, tasks::Tasks};
+use crate::{BuildError, Verification, observe::Counts, tasks::Tasks};
 
 /// Settings of background calls, for which no caller waits.
 ///

@@ -1,6 +1,6 @@
 //! Errors of [`CacheBuilder::build`](crate::CacheBuilder::build). Each says what to set instead.
 
-use crate::{StoreError, url_error::UrlError};
+use crate::{StoreError, address::UrlError};
 
 /// Reason why a cache cannot be built.
 ///

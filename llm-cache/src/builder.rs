@@ -9,14 +9,14 @@ use llm_core::{Clock, layer::Accounting};
 
 use crate::{
     Background, BuildError, Cache, DirectivePolicy, EvictionPolicy, StoreUrl, Ttl,
-    counts::Counts,
+    address::MIN_BYTES,
+    address::StoreConfig,
+    address::open,
     entries::{Admission, Entries},
     inner::Inner,
-    open_store::open,
+    observe::Counts,
     path::single_flight::SingleFlights,
     policy::{Freshness, NegativeCache, Variants, VerificationSampler},
-    store_config::StoreConfig,
-    url::MIN_BYTES,
 };
 #[cfg(feature = "at-rest")]
 use crate::{EncryptionKeys, Secret};

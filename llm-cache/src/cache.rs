@@ -14,8 +14,8 @@ use crate::{
     inner::Inner,
     key::CallKeys,
     keyed::{Keyed, Made},
+    observe::Stats,
     path::{Item, Request, bypass, respond},
-    stats::Stats,
     store::StoreStats,
 };
 

@@ -6,9 +6,9 @@ use llm_core::{Call, Operation, Usd};
 
 use crate::{
     Directive, DirectivePolicy, Key, Stale,
-    counts::Counts,
     entries::Entries,
     key::KeyPrefix,
+    observe::Counts,
     path::single_flight::SingleFlights,
     policy::{NegativeCache, Variants, VerificationSampler},
     tasks::Tasks,

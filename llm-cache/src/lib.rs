@@ -1,15 +1,13 @@
 #![doc = include_str!("../README.md")]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod address;
 #[cfg(feature = "at-rest")]
 mod admin;
 mod background;
 mod build_error;
 mod builder;
 mod cache;
-mod counts;
-#[cfg(feature = "metrics")]
-mod describe;
 mod entries;
 mod failure;
 #[cfg(feature = "fuzzing")]
@@ -22,18 +20,12 @@ mod key;
 mod keyed;
 mod layer;
 mod list;
-#[cfg(feature = "redis")]
-mod open_redis;
-mod open_store;
-mod parameters;
+mod observe;
 #[cfg(feature = "at-rest")]
 mod partition;
 mod path;
 mod policy;
-#[cfg(feature = "redis")]
-mod redis_options;
 mod service;
-mod stats;
 mod status;
 #[cfg_attr(
     not(any(feature = "file", feature = "redis")),
@@ -44,29 +36,24 @@ mod status;
     expect(unused_imports, reason = "needed by stores outside the process")
 )]
 mod store;
-mod store_config;
 mod tasks;
-mod telemetry;
-mod url;
-mod url_error;
 
+#[cfg(feature = "redis")]
+pub use self::address::RedisOptions;
+pub use self::address::{StoreUrl, UrlError};
 pub use self::background::Background;
 pub use self::build_error::BuildError;
 pub use self::builder::CacheBuilder;
 pub use self::cache::{Cache, Resolved};
-#[cfg(feature = "metrics")]
-pub use self::describe::{LOOKUP_SECONDS_BUCKETS, describe_metrics};
 pub use self::key::Key;
 pub use self::layer::CacheLayer;
+pub use self::observe::Stats;
+#[cfg(feature = "metrics")]
+pub use self::observe::{LOOKUP_SECONDS_BUCKETS, describe_metrics};
 pub use self::policy::{Directive, DirectivePolicy, Mismatch, Tag, Ttl, TtlRule, Verification};
-#[cfg(feature = "redis")]
-pub use self::redis_options::RedisOptions;
 pub use self::service::Cached;
-pub use self::stats::Stats;
 pub use self::status::{CacheStatus, Miss, ShadowStatus, Stale};
 pub use self::store::{EvictionPolicy, StoreError};
-pub use self::url::StoreUrl;
-pub use self::url_error::UrlError;
 #[cfg(feature = "at-rest")]
 pub use self::{
     admin::{Listing, MigrationReport, StoredEntry, migrate},

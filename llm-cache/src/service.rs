@@ -15,8 +15,8 @@ use crate::{
     Cache, Directive, Key, Miss,
     entries::Found,
     list::List,
+    observe::telemetry,
     path::{Item, Request, bypass, respond},
-    telemetry,
 };
 
 /// Service with a cache in front of it: see [`CacheLayer`](crate::CacheLayer).

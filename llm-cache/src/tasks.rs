@@ -17,7 +17,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use crate::{Key, counts::Counts};
+use crate::{Key, observe::Counts};
 
 /// Runner of background calls: in tasks, a bounded number at the same time, each for a bounded time.
 pub(crate) struct Tasks {

@@ -7,9 +7,9 @@ use serde::de::DeserializeOwned;
 use super::storing::Entries;
 use crate::{
     Directive, Key, Miss, Stale,
-    counts::LookupTimer,
     key::BorrowedKey,
     list::List,
+    observe::LookupTimer,
     policy::Verdict,
     store::{Claim, Claimant, Entry, Lease},
 };

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::{
     Key, StoreError, Tag,
-    counts::Counts,
+    observe::Counts,
     policy::{CacheIf, Freshness, InvalidationEpochs, Timestamp},
     store::{Entry, Expiry, Provenance, Store},
 };

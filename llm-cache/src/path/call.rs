@@ -33,9 +33,9 @@ use super::{
 };
 use crate::{
     Key, Tag,
-    counts::Counts,
     entries::{Claimed, Found, Stored},
     failure::{lost, outcome},
+    observe::Counts,
     store::{Claimant, Lease, MaxWait, Outcome, Provenance},
 };
 

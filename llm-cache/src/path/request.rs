@@ -14,12 +14,12 @@ use smallvec::smallvec;
 
 use crate::{
     CacheStatus, Directive, Key, Miss,
-    counts::{Counter, Counts},
     entries::{Found, StoreOptions},
     failure::not_cached,
     inner::Inner,
     key::{CallKeys, KeyPrefix},
     list::List,
+    observe::{Counter, Counts},
     store::Provenance,
 };
 

@@ -9,7 +9,8 @@ use std::sync::{
 
 use llm_core::Usd;
 
-use crate::{stats::Stats, store::StoreStats};
+use super::Stats;
+use crate::store::StoreStats;
 
 /// Number that only grows, and its metric.
 pub(crate) struct Counter {

@@ -13,7 +13,7 @@ use std::{
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
-use crate::{parameters::Parameters, url_error::UrlError};
+use super::{parameters::Parameters, url_error::UrlError};
 
 /// Smallest capacity, in bytes. No entry is smaller.
 pub(crate) const MIN_BYTES: u64 = 1024;

@@ -1,6 +1,6 @@
 //! Spans and events. They contain no request, response, key or tenant.
 //!
-//! A hit in the local tier emits an event at level `debug`. Any other reply has a span, because it takes time.
+//! A hit in the local tier that needs no call in the background emits an event at level `debug`. Any other reply has a span, because it takes time.
 
 use std::future::Future;
 

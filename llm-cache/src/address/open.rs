@@ -4,13 +4,12 @@
 
 use std::sync::Arc;
 
+use super::{config::StoreConfig, url::Location};
 #[cfg(feature = "file")]
 use crate::store::{AtRest, FileSettings, FileStore, LocalTier, Tiered};
 use crate::{
     StoreError, StoreUrl,
     store::{Memory, Store},
-    store_config::StoreConfig,
-    url::Location,
 };
 
 /// Capacity of a file whose URL has none, in bytes.
@@ -25,7 +24,7 @@ const FILE_BYTES: u64 = 1 << 30;
 pub(crate) fn open(url: StoreUrl, config: StoreConfig) -> Result<Arc<dyn Store>, StoreError> {
     #[cfg(feature = "redis")]
     if config.redis_options.redis.is_some() || matches!(url.location, Location::Redis(_)) {
-        return Ok(Arc::new(crate::open_redis::open_redis(url, config)?));
+        return Ok(Arc::new(super::open_redis::open_redis(url, config)?));
     }
     let StoreUrl { location, parameters } = url;
     let policy = parameters.policy.unwrap_or(config.policy);

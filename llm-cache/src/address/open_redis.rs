@@ -4,11 +4,10 @@ use std::{sync::Arc, time::Duration};
 
 use llm_redis::Redis;
 
+use super::{config::StoreConfig, url::Location};
 use crate::{
     StoreError, StoreUrl,
     store::{AtRest, LocalTier, Memory, RedisSettings, RedisStore},
-    store_config::StoreConfig,
-    url::Location,
 };
 
 /// Time-out of each step of an operation that the application itself starts, such as an invalidation.

@@ -2,7 +2,7 @@
 
 use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
 
-use crate::counts::Counts;
+use super::Counts;
 
 /// Upper bounds of histogram buckets that suit `llm_cache_lookup_seconds`, in seconds: from 5 µs to 1 s.
 pub const LOOKUP_SECONDS_BUCKETS: [f64; 11] =

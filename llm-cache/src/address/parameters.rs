@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use crate::{EvictionPolicy, url_error::UrlError};
+use super::url_error::UrlError;
+use crate::EvictionPolicy;
 
 /// Value of a parameter, and its text in a URL.
 trait Parameter: Sized {

@@ -4,7 +4,7 @@ use std::{fmt, time::Duration};
 
 use llm_redis::Redis;
 
-use crate::parameters::Parameters;
+use super::parameters::Parameters;
 
 /// Settings of a cache that shares its entries through Redis.
 ///
