@@ -129,6 +129,7 @@ mod tests {
         let counted = Counted::new(goes_back);
         counted.offset.fetch_add(HOUR, Relaxed);
         assert!(counted.now() > nanos(SystemClock.now()) + HOUR / 2);
+        // More than a stretch, at any rate of the counter.
         Counted { base: counted.base.saturating_sub(1_000_000_000), ..counted }
     }
 }
