@@ -1,23 +1,30 @@
 //! Sender of events to readers, `tracing` and metrics.
 
-use std::sync::Arc;
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
-use tokio::sync::broadcast;
+use tokio::{sync::broadcast, time::Instant};
 
-use crate::{Event, Events, telemetry};
+use crate::{Error, Event, Events, telemetry};
 
 /// Sender of [`Event`]s with the label of a client.
 pub(crate) struct EventReporter {
     sender: broadcast::Sender<Event>,
     pub(crate) instance: Arc<str>,
+    /// Time from which the next refusal is logged; `None` before the first.
+    next_refusal: Mutex<Option<Instant>>,
 }
 
 /// Number of events that a reader may be behind before it misses the oldest.
 const CAPACITY: usize = 64;
+/// Time between two refusals that are logged.
+const PAUSE: Duration = Duration::from_secs(60);
 
 impl EventReporter {
     pub(crate) fn new(instance: Arc<str>) -> Self {
-        Self { sender: broadcast::channel(CAPACITY).0, instance }
+        Self { sender: broadcast::channel(CAPACITY).0, instance, next_refusal: Mutex::new(None) }
     }
 
     /// Creates a receiver of all events from now on.
@@ -38,5 +45,18 @@ impl EventReporter {
         telemetry::record_event(instance, &event);
         // Sending fails if there are no readers.
         let _ = self.sender.send(event);
+    }
+
+    /// Logs the error that the server returned in place of a reply, at most once a minute. Outages have events.
+    pub(crate) fn log_refusal(&self, error: &Error) {
+        if error.is_outage() {
+            return;
+        }
+        let now = Instant::now();
+        let mut next = self.next_refusal.lock().unwrap_or_else(PoisonError::into_inner);
+        if next.is_none_or(|next| now >= next) {
+            *next = Some(now + PAUSE);
+            tracing::warn!(instance = &*self.instance, %error, "redis refuses a request");
+        }
     }
 }

@@ -99,7 +99,8 @@ impl RoundTrip for Pipeline {
 impl Inner {
     /// Converts a reply of the `redis` crate.
     fn decode(&self, reply: RedisResult<redis::Value>, command: &'static str) -> Result<Value, Error> {
-        let reply = reply.map_err(|error| error_mapping::call_error(&error, command, &self.target.address))?;
+        let reply = reply.map_err(|error| error_mapping::call_error(&error, command, &self.target.address));
+        let reply = reply.inspect_err(|error| self.reporter.log_refusal(error))?;
         Value::decode(reply).ok_or_else(|| Error::unexpected("a value", "of an unknown type"))
     }
 }

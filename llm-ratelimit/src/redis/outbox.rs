@@ -68,7 +68,6 @@ impl Pause {
         if error.kind() == ErrorKind::Closed || is_last {
             return Err(error);
         }
-        shared.log_refusal(&error);
         sleep(self.0).await;
         self.0 = (2 * self.0).min(LONGEST_PAUSE);
         Ok(())

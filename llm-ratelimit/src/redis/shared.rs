@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use llm_redis::{Error, Redis, ScriptCall, Subscription};
+use llm_redis::{Error, ErrorKind, Redis, ScriptCall, Subscription};
 use smallvec::SmallVec;
 use tokio::{
     runtime::Handle,
@@ -113,12 +113,12 @@ impl Shared {
         decided.inspect_err(|error| self.log_refusal(error))
     }
 
-    /// Logs an error that the server returned, at most once a minute. The Redis client logs outages.
-    pub(super) fn log_refusal(&self, error: &Error) {
+    /// Logs why a script refuses to decide, at most once a minute. The client logs what the server refuses, and outages.
+    fn log_refusal(&self, error: &Error) {
         let now = self.local_now();
         let due = |at| (now >= at).then_some(now.saturating_add(WARNED_EACH));
-        if !error.is_outage() && self.next_warning.fetch_update(Relaxed, Relaxed, due).is_ok() {
-            tracing::warn!(%error, "redis refuses what limits need: calls are decided as in an outage, settlements are retried");
+        if error.kind() == ErrorKind::Server && self.next_warning.fetch_update(Relaxed, Relaxed, due).is_ok() {
+            tracing::warn!(%error, "a script refuses to decide, and calls are decided as in an outage");
         }
     }
 

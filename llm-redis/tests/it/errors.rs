@@ -1,7 +1,7 @@
 //! Errors: each refusal of a server has its kind and says what to do.
 
 use llm_redis::{Command, Error, ErrorKind, Redis, Script};
-use llm_testkit::redis::RedisServer;
+use llm_testkit::{Traces, redis::RedisServer};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpListener,
@@ -52,6 +52,22 @@ async fn error_names_unknown_or_forbidden_command() {
     let script = Script::new("redis.call('SET', KEYS[1], 'v')").with_keys(&[&key]);
     let error = redis.run(script).await.unwrap_err();
     assert!(error.kind() == ErrorKind::NotPermitted && error.to_string().contains("docs/fleet.md"), "{error}");
+}
+
+#[tokio::test]
+async fn refusals_are_logged_once_a_minute() {
+    let line = "user default on nopass ~* &* +@all -set -del";
+    let server = RedisServer::builder().line(line).spawn();
+    let traces = Traces::record();
+    let redis = open(&server.url());
+    let key = redis.key_space().tag("p").key("k");
+    // A pipeline has a reply for each command, and an error may be one of them.
+    assert!(redis.run_pipeline(vec![Command::get(&key), Command::del(&key)]).await[1].is_err());
+    set(&redis).await;
+    let logged = traces.take();
+    let logged = logged.iter().flat_map(|trace| &trace.fields).filter(|(name, _)| *name == "error");
+    let errors = logged.map(|(_, error)| &**error).collect::<Vec<_>>();
+    assert!(errors.len() == 1 && errors[0].starts_with("DEL: the user has no permission"), "{errors:?}");
 }
 
 /// Runs the command that docs/fleet.md tells operators to type.
