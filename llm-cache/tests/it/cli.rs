@@ -108,6 +108,29 @@ fn cli_migrate_copies_and_seals() {
     assert!(code == 1 && message.contains("open already"), "{message}");
 }
 
+/// A log or a report on a full disk.
+#[test]
+fn cli_output_that_fails_is_an_error() {
+    let (store, copy) = (filled(), TestStore::file());
+    let full = || std::fs::File::create("/dev/full").expect("the system has it");
+    for args in [
+        &["--help"][..],
+        &["stats", store.url()],
+        &["inspect", store.url()],
+        &["migrate", store.url(), copy.url()],
+        &["purge", store.url(), "--tenant", "acme"],
+    ] {
+        let command = || Command::new(env!("CARGO_BIN_EXE_llm-cache"));
+        let output = command().args(args).stdout(full()).output().expect("the program was built");
+        let message = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{args:?}: {message}");
+        assert!(message.starts_with("llm-cache: the standard output cannot be written: "), "{args:?}: {message}");
+        let status = command().args(args).stderr(full()).output().expect("the program was built").status;
+        assert!(status.success(), "{args:?}: progress that cannot be printed stops nothing");
+    }
+    assert_eq!(says(&["inspect", copy.url()]).lines().count(), 4, "all was copied all the same");
+}
+
 #[test]
 fn cli_names_file_open_elsewhere() {
     let store = filled();

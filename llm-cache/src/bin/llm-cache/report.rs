@@ -4,6 +4,7 @@
 //! closes the pipe ends without an error.
 
 use std::{
+    fmt::{self, Display},
     io::{self, Write},
     num::NonZeroUsize,
     time::{Duration, SystemTime},
@@ -22,20 +23,19 @@ const PAGE: NonZeroUsize = NonZeroUsize::new(256).expect("not zero");
 
 pub(crate) async fn run(command: Command) -> Result<(), Failure> {
     match command {
-        Command::Help => print!("{USAGE}"),
+        Command::Help => say(&[USAGE.trim_end()])?,
         Command::Migrate { from, to, after } => {
             let (from, to) = (from.open()?, to.create()?);
             let done = migrate(&from, &to, after, PAGE, |done| {
                 if let Some(next) = &done.next {
-                    eprintln!("{} copied; to go on from here: --after {next}", done.copied);
+                    note(format_args!("{} copied; to go on from here: --after {next}", done.copied));
                 }
             });
             let done = done.await?;
             to.close().await?;
-            println!(
-                "copied {}, expired {}, unreadable {}, not taken {}",
-                done.copied, done.expired, done.unreadable, done.not_taken
-            );
+            let (copied, expired) = (done.copied, done.expired);
+            let rest = format!("unreadable {}, not taken {}", done.unreadable, done.not_taken);
+            say(&[format!("copied {copied}, expired {expired}, {rest}")])?;
         }
         Command::Inspect { store, limit, after } => {
             let listing = store.open()?.list(after, limit).await?;
@@ -51,15 +51,21 @@ pub(crate) async fn run(command: Command) -> Result<(), Failure> {
 }
 
 /// Prints lines, until the reader closes the pipe.
-fn say(lines: &[String]) -> io::Result<()> {
+fn say(lines: &[impl Display]) -> Result<(), Failure> {
     let said = lines.iter().try_for_each(|line| writeln!(io::stdout(), "{line}"));
-    said.or_else(|error| if error.kind() == io::ErrorKind::BrokenPipe { Ok(()) } else { Err(error) })
+    let said = said.or_else(|error| if error.kind() == io::ErrorKind::BrokenPipe { Ok(()) } else { Err(error) });
+    said.map_err(|error| format!("the standard output cannot be written: {error}").into())
+}
+
+/// Prints progress or a warning. One that cannot be printed is no reason to stop.
+fn note(line: fmt::Arguments<'_>) {
+    let _ = writeln!(io::stderr(), "{line}");
 }
 
 async fn purge(cache: &Cache, what: Purge) -> Result<(), Failure> {
     let (before, some) = (count(cache).await?.entries, cache.list(None, PAGE.get()).await?);
     if some.entries.is_empty() && some.unreadable > 0 {
-        eprintln!("llm-cache: no entry can be read: are --secret and --keys the store's?");
+        note(format_args!("llm-cache: no entry can be read: are --secret and --keys the store's?"));
     }
     match what {
         Purge::Tenant(tenant) => cache.forget(&tenant).await?,
@@ -68,8 +74,7 @@ async fn purge(cache: &Cache, what: Purge) -> Result<(), Failure> {
         Purge::Key(_) => {}
         Purge::All => cache.clear().await?,
     }
-    println!("removed {}", before.saturating_sub(count(cache).await?.entries));
-    Ok(())
+    say(&[format!("removed {}", before.saturating_sub(count(cache).await?.entries))])
 }
 
 /// Counts of a store's entries.
@@ -104,9 +109,9 @@ async fn count(cache: &Cache) -> Result<Count, Failure> {
 async fn stats(cache: &Cache) -> Result<(), Failure> {
     let Count { entries, bytes, live, unreadable, cost } = count(cache).await?;
     let expired = entries - live - unreadable;
-    println!("entries     {entries}\nbytes       {bytes}");
-    println!("live        {live}\nexpired     {expired}\nunreadable  {unreadable}\ncost        {cost}");
-    Ok(())
+    let (entries, bytes) = (format!("entries     {entries}"), format!("bytes       {bytes}"));
+    let (live, expired) = (format!("live        {live}"), format!("expired     {expired}"));
+    say(&[entries, bytes, live, expired, format!("unreadable  {unreadable}"), format!("cost        {cost}")])
 }
 
 /// Formats an entry on one line, without its response.
