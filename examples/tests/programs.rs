@@ -144,7 +144,7 @@ fn metrics_print_prometheus_and_json() {
 #[tokio::test]
 async fn embedding_job_states_cost_over_kill() {
     let directory = tempfile::tempdir().expect("a directory");
-    let path = directory.path().join("texts.txt");
+    let path = directory.path().canonicalize().expect("a directory").join("texts.txt");
     let texts: String = (0..10_000).map(|n| format!("position {n} of the bill of quantities\n")).collect();
     std::fs::write(&path, texts).expect("a file");
     let vendor = Vendor::builder().dimensions(std::num::NonZeroUsize::MIN);
@@ -153,7 +153,7 @@ async fn embedding_job_states_cost_over_kill() {
     let server = vendor.serve().await;
     let (path, url) = (path.to_str().expect("text"), server.base_url());
     let mut job = Command::new(env!("CARGO_BIN_EXE_embedding_job"));
-    job.args([path, &url]).stdout(Stdio::piped());
+    job.current_dir(&directory).args(["texts.txt", &url]).stdout(Stdio::piped());
 
     let mut killed = job.spawn().expect("it was built");
     let output = killed.stdout.take().expect("a pipe");

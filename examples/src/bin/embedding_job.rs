@@ -13,7 +13,7 @@ use llm_providers::{Ledger, OpenAi, ledger::LedgerFile, prices, retry::RetryLaye
 async fn main() -> Result<(), BoxError> {
     let simulated = llm_testkit::Vendor::new().serve().await;
     let mut arguments = std::env::args().skip(1);
-    let path = arguments.next().ok_or("name a file of texts")?;
+    let path = std::path::absolute(arguments.next().ok_or("name a file of texts")?)?.display().to_string();
     let address = arguments.next().unwrap_or_else(|| simulated.base_url());
     let key = std::env::var("OPENAI_API_KEY").unwrap_or_else(|_| "no-real-key".into());
 
