@@ -85,7 +85,8 @@ impl RedisAccountsBuilder {
     /// always decided from chunks.
     ///
     /// A chunk is a part of a limit that a process leases, and from which it decides without a round trip. Its size
-    /// follows the rate of the process's calls, up to half of the free amount divided by the number of instances.
+    /// follows the rate of the process's calls, up to half of the free amount divided by the number of instances, or to
+    /// what its running calls need.
     /// Chunks never let more pass than the limit allows. A nearly exhausted limit may refuse too early, by at most the
     /// amount that other processes have leased and do not use. Unused amounts come back after a third of the
     /// [lease](Self::lease).

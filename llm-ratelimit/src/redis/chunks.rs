@@ -406,8 +406,8 @@ impl Chunk {
     }
 
     /// Switches to the next lease. Returns the amounts to lease, and for each counter the amount that was taken from
-    /// the previous lease and the amount that moves to the next one.
-    fn next(&mut self, times: Times, is_quick: bool, is_closing: bool) -> (Vec<RuleNeed>, Vec<(u64, u64)>) {
+    /// the previous lease, the amount that moves to the next one, and the amount that calls need of it.
+    fn next(&mut self, times: Times, is_quick: bool, is_closing: bool) -> (Vec<RuleNeed>, Vec<[u64; 3]>) {
         let is_renewal = self.pools.iter().all(|pool| pool.pending.sum == 0);
         let is_expired = times.local >= self.expires;
         let next = |pool: &mut Pool| {
@@ -419,7 +419,7 @@ impl Chunk {
             let (taken, sure) = (pool.taken, rest.min(want));
             (pool.leased, pool.taken, pool.used) = (sure, held, 0);
             let need = (most > 0).then(|| held.saturating_add(most));
-            (RuleNeed { take: Some(want), need, ..pool.need.clone() }, (taken, sure))
+            (RuleNeed { take: Some(want), need, ..pool.need.clone() }, [taken, sure, held.saturating_add(sum)])
         };
         self.pools.iter_mut().map(next).unzip()
     }

@@ -53,9 +53,9 @@ pub(super) struct Lease {
     pub(super) before: Option<Id>,
     /// True if calls took nothing from the previous lease.
     pub(super) is_ended: bool,
-    /// For each rule, the amount that calls took from the previous lease, and the amount of that lease that this
-    /// process continues to use.
-    pub(super) kept: Vec<(u64, u64)>,
+    /// For each rule, the amount that calls took from the previous lease, the amount of that lease that this process
+    /// continues to use, and the amount that it needs for the calls it has.
+    pub(super) kept: Vec<[u64; 3]>,
     /// Divisor of the free amount: the process gets one of this number of parts.
     pub(super) parts: u64,
     /// True if calls wait for room.
@@ -66,7 +66,7 @@ impl Lease {
     /// Encodes the lease for the server. The bytes follow those of the rules.
     fn numbers(&self) -> Vec<u8> {
         let head = [u64::from(self.waits), self.parts, u64::from(self.is_ended)];
-        let kept = self.kept.iter().flat_map(|(taken, sure)| [*taken, *sure]);
+        let kept = self.kept.iter().flatten().copied();
         let numbers: Vec<f64> = head.into_iter().chain(kept).map(double).collect();
         let before = self.before.as_ref().map_or(&[][..], |id| &id[..]);
         [&bytes(&numbers), before].concat()

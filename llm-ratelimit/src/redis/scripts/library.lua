@@ -238,20 +238,20 @@ local function changes(time)
     return true
   end
 
-  -- Cuts the lease before. Returns the function that grants an amount of a rule in its place, of what is free: at most a part
-  -- beyond the need. Returns nil if the time is not within a window.
+  -- Cuts the lease before. Returns the function that grants an amount of a rule in its place, of what is free: what the calls of
+  -- the process need, or a part if that is more. Returns nil if the time is not within a window.
   --
   -- Behind the rules, the numbers are 1 if calls wait for the lease, the number of parts of what is free of which it has one,
-  -- and 1 if calls took nothing of the lease before; then for each rule the amount that calls took of that one, and the amount
-  -- of it that the process goes on to use; and its id.
+  -- and 1 if calls took nothing of the lease before; then for each rule the amount that calls took of that one, the amount of it
+  -- that the process goes on to use, and the amount that all its calls need together; and its id.
   function of.lease(lasts, numbers, rules)
-    local held, kept, sure, at, kind, starts, until_, parts, is_ended, _ = {}, {}, {}, rules
+    local held, kept, sure, all, at, kind, starts, until_, parts, is_ended, _ = {}, {}, {}, {}, rules
     for _ = 3, #ARGV do
       kind, _, _, _, starts, until_, _, _, at = to_numbers('<c1ddddddd', numbers, at)
       if kind == 'w' and (time < starts or time >= until_) then return end
     end
     _, parts, is_ended, at = to_numbers('<ddd', numbers, at)
-    for n = 3, #ARGV do kept[ARGV[n]], sure[ARGV[n]], at = to_numbers('<dd', numbers, at) end
+    for n = 3, #ARGV do kept[ARGV[n]], sure[ARGV[n]], all[ARGV[n]], at = to_numbers('<ddd', numbers, at) end
     local last = of.reservation(sub(numbers, at))
     local was_leased = last and last.state == 'l'
     if last then
@@ -266,7 +266,7 @@ local function changes(time)
       local spare = max(0, max(0, free) - goes_on)
       local has_room, amount = need <= goes_on + spare, goes_on
       if has_room and take > goes_on then
-        amount = goes_on + min(take - goes_on, spare, max(need - goes_on, math.floor(spare / parts)))
+        amount = goes_on + min(take - goes_on, spare, max(all[name] - goes_on, math.floor(spare / parts)))
       end
       if before and amount + kept[name] - in_use < before.taken then of.announce(call('HGET', hash, 'w')) end
       return has_room, amount

@@ -58,6 +58,32 @@ async fn chunks_serve_ten_decisions_a_round_trip() {
     assert_eq!(level(&other).await, (13_000, 0), "all that was used is counted, and the rest is back");
 }
 
+/// The rest of a limit is less than a chunk of it for each process, and more than a call needs.
+#[tokio::test]
+async fn chunks_serve_concurrent_calls_to_the_last() {
+    const CALLERS: u64 = 32;
+    let server = RedisServer::spawn();
+    for (limit, tokens) in [("100 requests/month", 0), ("1000 tokens/month", 10), ("100 requests/day burst 100", 0)] {
+        let limiter = open(&server.url(), &[limit]).await;
+        let calls = (0..CALLERS).map(|_| async {
+            let (mut granted, mut refused) = (0, Vec::new());
+            for _ in 0..10 {
+                match limiter.reserve(&ask("a").tokens(tokens, 0)).await {
+                    Ok(reservation) => {
+                        reservation.settle(Settlement::Unknown);
+                        granted += 1;
+                    }
+                    Err(refusal) => refused.push(refusal.reason()),
+                }
+            }
+            (granted, refused)
+        });
+        let (granted, refused): (Vec<u64>, Vec<_>) = join_all(calls).await.into_iter().unzip();
+        assert_eq!(granted.iter().sum::<u64>(), 100, "{limit}");
+        assert!(refused.concat().iter().all(|reason| *reason == Reason::UsedUp), "{limit}: {refused:?}");
+    }
+}
+
 #[tokio::test]
 async fn chunks_pass_no_more_than_limit() {
     let server = RedisServer::spawn();
