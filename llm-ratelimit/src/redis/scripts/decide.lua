@@ -15,11 +15,8 @@ local names, id, numbers, TOLERANCE, SKEW = ARGV, ARGV[1], ARGV[2], 0.01, 100000
 local mode, lease, latest, exact, ttl, known_born, rules = to_numbers('<c5ddddd', numbers)
 local time = exact >= 0 and exact or now()
 if time > latest then return {time, -2} end
-local reservation, takes, of, grant, _ = 'r' .. id, mode ~= 'looks'
-if mode == 'looks' or mode == 'lease' then
-  of = changes(time)
-  of.sweep()
-end
+local reservation, takes, grant, _ = 'r' .. id, mode ~= 'looks'
+if mode == 'lease' or mode == 'looks' and call('ZCOUNT', ends, '-inf', time) > 0 then changes(time).sweep() end
 while true do
   local values = call('HMGET', hash, '#', reservation, unpack(names, 3))
   local layout, known, touched, lasts, born = values[1], values[2], 0, 0, 0
@@ -33,7 +30,7 @@ while true do
       if sub(known, 1, 1) == 'x' then return {time, -3} end
       takes = false
     elseif mode == 'lease' then
-      grant = of.lease(lease, numbers, rules)
+      grant = changes(time).lease(lease, numbers, rules)
       if not grant then return {time, -2} end
       values = call('HMGET', hash, '#', reservation, unpack(names, 3))
     end
@@ -120,7 +117,7 @@ while true do
     end
   end
   if fits or not takes or grant then
-    if mode == 'lease' and known then lacks, leased = of.leased(id, numbers, rules) end
+    if mode == 'lease' and known then lacks, leased = changes(time).leased(id, numbers, rules) end
     if takes and #record > 9 then
       writes[written + 1], writes[written + 2], written = reservation, record, written + 2
       call('ZADD', ends, string.format('%d', time + lease), id)
@@ -137,6 +134,5 @@ while true do
     return values
   end
   -- What others have lost comes back before a call is refused.
-  of = of or changes(time)
-  takes = of.sweep()
+  takes = call('ZCOUNT', ends, '-inf', time) > 0 and changes(time).sweep()
 end

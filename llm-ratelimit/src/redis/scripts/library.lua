@@ -1,7 +1,7 @@
 -- The accounts of one hash tag are fields of one hash: `#` is the number of the layout, the time of the last noted use, the
--- time for which the keys live on, and the time at which the hash began, as doubles; `w` is the time until which another process waits
--- for room, `r` and an id a reservation, and every other field a counter. Beside the hash is a sorted set of ids, by the
--- time at which a reservation loses its slots, or at which an id can be forgotten.
+-- time for which the keys live on, and the time at which the hash began, as doubles; `w` is the time until which another
+-- process waits for room, `r` and an id a reservation, and every other field a counter. Beside the hash is a sorted set of
+-- ids, by the time at which a reservation loses its slots, or at which an id can be forgotten.
 --
 -- A counter is the letter of its kind and its numbers as doubles, which are integers but for the levels of buckets. A bucket
 -- `b` has its level and all that ever left, in microseconds of drain, its time, the amount and the period of its rate, and the
