@@ -12,7 +12,7 @@ use std::{cmp::Reverse, sync::Arc};
 use super::{MemberState, Part, Route, State, parking::Parking, queue::Ticket, quota::Taken};
 use crate::{
     LeaseRequest,
-    time::{MINUTE, NEVER, RELEASE, SECOND, Time},
+    time::{MINUTE, Return, SECOND, Time},
 };
 
 /// Call that needs a member.
@@ -92,13 +92,12 @@ impl State {
     ///
     /// # Errors
     ///
-    /// Returns the time at which a member takes calls again: [`RELEASE`] if an attempt has to end first, [`NEVER`] if
-    /// no time is known.
-    pub(crate) fn choose(&mut self, want: &mut Want<'_>, from_tier: usize, now: Time) -> Result<Attempt, Time> {
+    /// The time at which a member takes calls again.
+    pub(crate) fn choose(&mut self, want: &mut Want<'_>, from_tier: usize, now: Time) -> Result<Attempt, Return> {
         self.find_returned(now);
         match self.return_of(Part::Pool, now) {
-            0 => {}
-            paused_until => return Err(paused_until),
+            Return::NOW => {}
+            paused => return Err(paused),
         }
         if self.pause.is_some() && !self.has_room(want.model, now) {
             self.end_explained_pause(now);
@@ -107,7 +106,7 @@ impl State {
             want.prefers = preferred.is_err();
             return Ok(self.grant(&preferred?, want, now));
         }
-        let mut chosen = Err(NEVER);
+        let mut chosen = Err(Return::NEVER);
         // After a failure at a member all other members are tried first, even those of later tiers.
         if let Some(failed) = want.avoid {
             want.exclude.push(failed);
@@ -118,15 +117,14 @@ impl State {
         Ok(self.grant(&candidate, want, now))
     }
 
-    fn choose_in(&mut self, from_tier: usize, want: &Want<'_>, now: Time) -> Result<Candidate, Time> {
-        let mut first = NEVER;
+    fn choose_in(&mut self, from_tier: usize, want: &Want<'_>, now: Time) -> Result<Candidate, Return> {
+        let mut first = Return::NEVER;
         for tier in from_tier..self.tiers(want.model) {
             match self.pick(tier, want, now) {
                 Ok(candidate) => return Ok(candidate),
-                Err(at) => first = first.min(at),
+                Err(returns) => first = first.or(returns),
             }
-            let expected = if first == RELEASE { now } else { first };
-            if expected <= want.arrived.saturating_add(self.settings.overflow_after) {
+            if first.soonest <= want.arrived.saturating_add(self.settings.overflow_after) {
                 break;
             }
         }
@@ -154,11 +152,11 @@ impl State {
 
     /// Returns a candidate from the better of two random routes of a tier, or from any route with room. If there is
     /// none, returns the first time at which a route takes calls again.
-    fn pick(&mut self, tier: usize, want: &Want<'_>, now: Time) -> Result<Candidate, Time> {
+    fn pick(&mut self, tier: usize, want: &Want<'_>, now: Time) -> Result<Candidate, Return> {
         let of_tier = &mut self.models[want.model as usize].tiers[tier];
         let (count, start) = (of_tier.open.len(), of_tier.cursor);
         let draws = if self.settings.round_robin { 0 } else { count.min(2) };
-        let mut best: Result<Candidate, Time> = Err(NEVER);
+        let mut best: Result<Candidate, Return> = Err(Return::NEVER);
         for step in 0..draws + count {
             if step >= draws && best.is_ok() {
                 break;
@@ -172,7 +170,7 @@ impl State {
             };
             best = match (best, self.candidate(route, want, now)) {
                 (Ok(best), Ok(other)) => Ok(if other.rank > best.rank { other } else { best }),
-                (Err(first), Err(at)) => Err(at.min(first)),
+                (Err(first), Err(other)) => Err(first.or(other)),
                 (best, candidate) => best.or(candidate),
             };
         }
@@ -180,7 +178,7 @@ impl State {
             let of_tier = &self.models[want.model as usize].tiers[tier];
             let returning = of_tier.returning.iter().map(|route| &self.routes[*route as usize]);
             let returning = returning.filter(|route| self.is_allowed(route, want));
-            returning.map(|route| self.route_return(route, want, now)).fold(first, Time::min)
+            returning.map(|route| self.route_return(route, want, now)).fold(first, Return::or)
         })
     }
 
@@ -198,17 +196,25 @@ impl State {
         drawn
     }
 
-    /// Returns a member of an open route as a candidate, or the time at which the route has room, which is [`NEVER`] if
-    /// the call must not use the route.
-    fn candidate(&mut self, route_id: u32, want: &Want<'_>, now: Time) -> Result<Candidate, Time> {
+    /// Returns a member of an open route, or the time at which the route has room; never if the call must not use the
+    /// route.
+    fn candidate(&mut self, route_id: u32, want: &Want<'_>, now: Time) -> Result<Candidate, Return> {
         let route = &self.routes[route_id as usize];
         let start = self.random.below(route.open.len());
-        let chosen = self.least_loaded(route, start, &want.exclude).filter(|_| self.is_allowed(route, want));
-        let ((load, member), quota) = (chosen.ok_or(NEVER)?, route.quota as usize);
+        if !self.is_allowed(route, want) {
+            return Err(Return::NEVER);
+        }
+        let chosen = self.least_loaded(route, start, &want.exclude);
+        let (load, member) = chosen.ok_or_else(|| self.route_return(route, want, now))?;
+        let quota = route.quota as usize;
         let is_paused = self.pause.is_some();
         let (room, over_learned) = self.quotas[quota].room_to_try(&want.request.amounts, is_paused, now);
         let rank = (room.share, Reverse(load));
-        if room.at <= now { Ok(Candidate { route: route_id, member, over_learned, rank }) } else { Err(room.at) }
+        if room.at <= now {
+            Ok(Candidate { route: route_id, member, over_learned, rank })
+        } else {
+            Err(Return::at(room.at))
+        }
     }
 
     /// Returns the member of a route with the lowest load, which is the number of its attempts in flight divided by its
@@ -233,16 +239,16 @@ impl State {
     }
 
     /// Returns the time at which a closed route takes calls again, as far as it is known now.
-    fn route_return(&self, route: &Route, want: &Want<'_>, now: Time) -> Time {
+    fn route_return(&self, route: &Route, want: &Want<'_>, now: Time) -> Return {
         let own = self.quotas[route.quota as usize].model;
         let members = route.open.iter().chain(&route.returning).filter(|id| !want.exclude.contains(id));
-        let first = members.map(|id| self.member_return(*id, own, now)).min().unwrap_or(NEVER);
-        self.return_of_all([Part::Group(route.group), Part::Quota(route.quota)], first, now)
+        let first = members.map(|id| self.member_return(*id, own, now)).fold(Return::NEVER, Return::or);
+        first.and(self.return_of_both([Part::Group(route.group), Part::Quota(route.quota)], now))
     }
 
     /// Returns a member of the group that served this beginning last, or the time at which that group has room. Returns
     /// `None` if there is no such group or it has room too late.
-    fn preferred(&mut self, want: &Want<'_>, now: Time) -> Option<Result<Candidate, Time>> {
+    fn preferred(&mut self, want: &Want<'_>, now: Time) -> Option<Result<Candidate, Return>> {
         let affinity = want.request.affinity;
         if !self.settings.affinity || affinity == 0 || want.request.pinned.is_some() {
             return None;
@@ -259,7 +265,7 @@ impl State {
             false => Err(self.route_return(route, want, now)),
         };
         let latest = want.arrived.saturating_add(AFFINITY_WAIT).min(want.gives_up);
-        Some(candidate).filter(|candidate| !candidate.as_ref().is_err_and(|at| *at > latest))
+        Some(candidate).filter(|candidate| !candidate.as_ref().is_err_and(|returns| returns.latest > latest))
     }
 
     /// Counts an attempt at a candidate and returns the attempt.

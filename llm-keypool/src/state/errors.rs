@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     Reason,
-    time::{RELEASE, Time},
+    time::{Return, Time},
 };
 
 /// Largest number of members that an error names.
@@ -59,9 +59,9 @@ impl State {
     }
 
     /// Returns the error of a call that cannot wait until `at`, when a member takes calls again.
-    pub(super) fn limited(&self, model: u32, at: Time, now: Time) -> Error {
+    pub(super) fn limited(&self, model: u32, first: Return, now: Time) -> Error {
         let model = &self.models[model as usize];
-        let returns_in = (at != RELEASE).then(|| Duration::from_nanos(at.saturating_sub(now)));
+        let returns_in = (first.soonest > now).then(|| Duration::from_nanos(first.soonest - now));
         let when = returns_in.map_or_else(
             || "all are busy".to_owned(),
             |time| format!("the first returns in {:.1} s, too late for this call", time.as_secs_f64()),

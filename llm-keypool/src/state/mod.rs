@@ -43,7 +43,7 @@ use crate::{
     member::MemberSpec,
     random::Random,
     settings::Settings,
-    time::{NEVER, RELEASE, Time},
+    time::{Return, Time},
 };
 
 type Ids = HashMap<Arc<str>, u32, RandomState>;
@@ -253,9 +253,9 @@ impl State {
         }
     }
 
-    /// Returns the time at which a part takes calls again: 0 if it takes them now, [`NEVER`] if no time is known.
-    fn return_of(&self, part: Part, now: Time) -> Time {
-        self.parking(part).map_or(0, |parking| parking.returns_at(now))
+    /// Returns the time at which a part takes calls again.
+    fn return_of(&self, part: Part, now: Time) -> Return {
+        self.parking(part).map_or(Return::NOW, |parking| parking.returns(now))
     }
 
     /// Puts the parts whose parking has ended by `now` back into the indexes.
@@ -293,14 +293,15 @@ impl State {
     /// Puts a member into the indexes of one of its routes, or takes it out.
     fn refresh_in(&mut self, route_id: u32, id: u32, now: Time) {
         let own = self.quotas[self.routes[route_id as usize].quota as usize].model;
-        let returns_at = self.member_return(id, own, now);
+        let returns = self.member_return(id, own, now);
         let route = &mut self.routes[route_id as usize];
-        let (has_opened, is_returning) = (set(&mut route.open, id, returns_at == 0), is_return(returns_at));
-        if has_opened {
+        let is_open = returns == Return::NOW;
+        let has_moved = set(&mut route.open, id, is_open);
+        if has_moved {
             let weight = self.members[id as usize].spec.weight;
-            route.weight = if returns_at == 0 { route.weight + weight } else { route.weight - weight };
+            route.weight = if is_open { route.weight + weight } else { route.weight - weight };
         }
-        if set(&mut route.returning, id, is_returning) || has_opened {
+        if set(&mut route.returning, id, !is_open && returns != Return::NEVER) || has_moved {
             self.refresh_route(route_id, now);
         } else {
             self.models[route.model as usize].unavailable = None;
@@ -325,35 +326,33 @@ impl State {
 
     fn refresh_route(&mut self, id: u32, now: Time) {
         let Route { model, tier, group, quota, ref open, ref returning, .. } = self.routes[id as usize];
-        let members = if !open.is_empty() {
-            0
-        } else if !returning.is_empty() {
-            RELEASE
-        } else {
-            NEVER
+        let of_members = match (open.is_empty(), returning.is_empty()) {
+            (false, _) => Return::NOW,
+            (true, false) => Return::released(now, Time::MAX),
+            (true, true) => Return::NEVER,
         };
-        let returns_at = self.return_of_all([Part::Group(group), Part::Quota(quota)], members, now);
+        let returns = of_members.and(self.return_of_both([Part::Group(group), Part::Quota(quota)], now));
         let model = &mut self.models[model as usize];
         let tier = &mut model.tiers[tier as usize];
-        set(&mut tier.open, id, returns_at == 0);
-        set(&mut tier.returning, id, is_return(returns_at));
+        set(&mut tier.open, id, returns == Return::NOW);
+        set(&mut tier.returning, id, returns != Return::NOW && returns != Return::NEVER);
         model.unavailable = None;
     }
 
     /// Returns the time at which a member takes calls for a model, by its own name.
-    fn member_return(&self, id: u32, own: u32, now: Time) -> Time {
+    fn member_return(&self, id: u32, own: u32, now: Time) -> Return {
         let member = &self.members[id as usize];
-        let busy = match () {
-            () if member.has_slot(now) => 0,
-            () if member.in_flight < member.spec.max_in_flight => member.starting_until,
-            () => RELEASE,
+        let has_slot = match () {
+            () if member.has_slot(now) => Return::NOW,
+            () if member.in_flight < member.spec.max_in_flight => Return::released(now, member.starting_until),
+            () => Return::released(now, Time::MAX),
         };
-        self.return_of_all([Part::Member(id), Part::Permission(id, own)], busy, now)
+        has_slot.and(self.return_of_both([Part::Member(id), Part::Permission(id, own)], now))
     }
 
-    /// Returns the latest of a time and the ends of the parkings of two parts.
-    fn return_of_all(&self, parts: [Part; 2], at: Time, now: Time) -> Time {
-        parts.into_iter().fold(at, |at, part| at.max(self.return_of(part, now)))
+    /// Returns the time at which both of two parts take calls again.
+    fn return_of_both(&self, [one, other]: [Part; 2], now: Time) -> Return {
+        self.return_of(one, now).and(self.return_of(other, now))
     }
 
     /// Parks a part because of the outcome of an attempt. Returns `false` and does nothing if the attempt was sent
@@ -417,10 +416,6 @@ impl MemberState {
 }
 
 /// Returns `true` if a time is that of a return.
-fn is_return(at: Time) -> bool {
-    at > 0 && at < NEVER
-}
-
 /// Adds an id to a set, or removes it. Returns `true` if that changes the set.
 fn set(open: &mut Open, id: u32, is_in: bool) -> bool {
     if is_in { open.insert(id) } else { open.swap_remove(&id) }

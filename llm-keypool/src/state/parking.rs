@@ -11,7 +11,7 @@ use llm_core::layer::Backoff;
 
 use crate::{
     Reason,
-    time::{MINUTE, NEVER, RELEASE, SECOND, Time, nanos},
+    time::{MINUTE, Return, SECOND, Time, nanos},
 };
 
 /// Parking of a part: the part takes no calls until a time, and then one call as a probe.
@@ -109,14 +109,13 @@ impl Parking {
         self.probe.map_or(self.until, |(_, at)| at.saturating_add(self.probe_wait))
     }
 
-    /// Returns the time at which waiting calls may be sent: 0 for now, [`NEVER`] if no time is known, [`RELEASE`] if it
-    /// depends on the probe's response.
-    pub(crate) fn returns_at(&self, now: Time) -> Time {
+    /// Returns the time at which waiting calls may be sent. The probe's response may arrive at any time.
+    pub(crate) fn returns(&self, now: Time) -> Return {
         match self.opens_at() {
-            at if at <= now => 0,
-            _ if !self.is_timed => NEVER,
-            _ if self.probe.is_some() && self.probe_wait > PROBE_WAIT => RELEASE,
-            at => at,
+            at if at <= now => Return::NOW,
+            _ if !self.is_timed => Return::NEVER,
+            at if self.probe.is_some() => Return::released(now, at),
+            at => Return::at(at),
         }
     }
 

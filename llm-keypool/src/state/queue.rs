@@ -10,7 +10,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use llm_core::Priority;
 use tokio::sync::Notify;
 
-use crate::time::Time;
+use crate::time::Return;
 
 /// Queues in which calls wait.
 #[derive(Debug, Default)]
@@ -32,7 +32,7 @@ struct Queue {
     /// Latest order numbers that were given to interactive and to background calls.
     given: [u64; 2],
     /// First time at which a member takes calls again, according to the first call of the queue.
-    first_return: Time,
+    first_return: Return,
 }
 
 /// Order number of a waiting call, and its arrival number, which decides between calls with equal order numbers.
@@ -64,16 +64,16 @@ impl Queues {
     }
 
     /// Returns `true` if a call, waiting or new, is the next one of its queue, and also the queue's `first_return`.
-    pub(super) fn is_next(&self, queue: u32, ticket: Option<&Ticket>, priority: Priority) -> (bool, Time) {
-        let Some(queue) = self.queues.get(&queue) else { return (true, 0) };
+    pub(super) fn is_next(&self, queue: u32, ticket: Option<&Ticket>, priority: Priority) -> (bool, Return) {
+        let Some(queue) = self.queues.get(&queue) else { return (true, Return::NOW) };
         let key = ticket.map_or_else(|| (queue.next_order(priority).0, u64::MAX), |ticket| ticket.key);
         (queue.waiting.first_key_value().is_none_or(|(first, _)| key <= *first), queue.first_return)
     }
 
     /// Sets the `first_return` of a queue.
-    pub(super) fn set_first_return(&mut self, queue: u32, at: Time) {
+    pub(super) fn set_first_return(&mut self, queue: u32, first: Return) {
         if let Some(queue) = self.queues.get_mut(&queue) {
-            queue.first_return = at;
+            queue.first_return = first;
         }
     }
 

@@ -20,7 +20,7 @@ use crate::{
     group::{Group, requests_per_minute},
     member::Member,
     outcome::Verdict,
-    time::{MINUTE, NEVER, SECOND},
+    time::{MINUTE, Return, SECOND},
 };
 
 const MODELS: [&str; 2] = ["m", "n"];
@@ -376,7 +376,9 @@ fn replace_starts_added_member_slowly() {
     state.replace(vec![Member::new("new", ()).spec], SECOND);
     let first = go(&mut state, "m", SECOND + 1);
     let mut again = want(&mut state, "m", SECOND + 2);
-    assert!(matches!(state.choose(&mut again, 0, SECOND + 2), Err(at) if at == 2 * SECOND));
+    assert!(
+        matches!(state.choose(&mut again, 0, SECOND + 2), Err(returns) if returns == Return::released(SECOND + 2, 2 * SECOND))
+    );
     let second = go(&mut state, "m", 2 * SECOND);
     assert_eq!((first.number, second.number), (1, 2));
 }
@@ -436,7 +438,7 @@ fn not_found_of_last_member_needs_confirmation() {
     assert!(doubted(2 * SECOND + MINUTE + 1), "the first one is too long ago");
     assert!(!doubted(4 * SECOND + MINUTE));
     let mut again = want(&mut state, "m", 5 * SECOND + MINUTE);
-    assert!(matches!(state.choose(&mut again, 0, 5 * SECOND + MINUTE), Err(NEVER)));
+    assert!(matches!(state.choose(&mut again, 0, 5 * SECOND + MINUTE), Err(Return::NEVER)));
 }
 
 /// Members that do not return by time are in no index, and the message that counts them is written once.
@@ -451,7 +453,7 @@ fn unavailable_counts_dead_members_once() {
         state.release(&attempt, None, now);
     }
     let mut again = want(&mut state, "m", 3 * SECOND);
-    assert!(matches!(state.choose(&mut again, 0, 3 * SECOND), Err(NEVER)));
+    assert!(matches!(state.choose(&mut again, 0, 3 * SECOND), Err(Return::NEVER)));
     let tier = &state.models[again.model as usize].tiers[0];
     assert_eq!((tier.routes.len(), tier.open.len(), tier.returning.len()), (250, 0, 0));
     let (first, second) = (state.unavailable(&again), state.unavailable(&again));

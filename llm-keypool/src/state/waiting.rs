@@ -9,7 +9,7 @@ use super::{
     State,
     choice::{Attempt, Want},
 };
-use crate::time::{NEVER, RELEASE, Time};
+use crate::time::{Return, Time};
 
 impl Want<'_> {
     /// Returns the queue of the call. Each model has two: one for ordinary calls, and one for calls that some members
@@ -41,21 +41,21 @@ impl State {
         if is_late {
             want.overflows = now.saturating_add(self.settings.overflow_after.max(1));
         }
-        let at = match turn {
+        let first = match turn {
             Ok(attempt) => {
                 self.queues.count_served(want.queue(), want.ticket.as_ref(), want.request.priority);
                 self.leave_queue(want);
                 return Break(Ok(attempt));
             }
-            Err(NEVER) if is_next => return Break(Err(self.unavailable(want))),
-            Err(at) if want.prefers => return Continue(at),
-            Err(at) if is_next => at,
+            Err(Return::NEVER) if is_next => return Break(Err(self.unavailable(want))),
+            Err(first) if want.prefers => return Continue(first.latest),
+            Err(first) if is_next => first,
             Err(_) => first_return,
         };
         // A call that is not the next one waits until its own time is over, because `at` is known for the first call.
-        let is_known = (is_next || want.ticket.is_none()) && at != RELEASE;
-        if now >= want.gives_up || (is_known && at > want.gives_up) {
-            return Break(Err(self.limited(want.model, at, now)));
+        let is_known = is_next || want.ticket.is_none();
+        if now >= want.gives_up || (is_known && first.soonest > want.gives_up) {
+            return Break(Err(self.limited(want.model, first, now)));
         }
         if want.ticket.is_none() {
             let waiting = self.queues.waiting();
@@ -66,9 +66,9 @@ impl State {
             want.ticket = Some(self.queues.enter(want.queue(), want.request.priority));
         }
         if is_next {
-            self.queues.set_first_return(want.queue(), at);
+            self.queues.set_first_return(want.queue(), first);
         }
-        Continue(if is_next { at } else { Time::MAX }.min(want.gives_up).min(want.overflows))
+        Continue(if is_next { first.latest } else { Time::MAX }.min(want.gives_up).min(want.overflows))
     }
 
     /// Removes a call from its queue, if it is waiting.

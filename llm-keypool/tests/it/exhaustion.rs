@@ -326,3 +326,57 @@ async fn pinned_call_that_waits_delays_no_other() {
     assert_eq!(start.elapsed(), Duration::ZERO);
     assert_eq!(waiting.await.unwrap().member(), "a");
 }
+
+/// The response to a running attempt may come at any time, so that also a call of little time waits for it.
+#[tokio::test(start_paused = true)]
+async fn short_wait_ends_with_running_attempt() {
+    let request = LeaseRequest::new("m");
+    let builder = || KeyPool::builder().max_wait(SECOND / 2).seed(7);
+    for cause in ["added member", "first call after a parking", "one attempt at a time"] {
+        let pool = match cause {
+            "one attempt at a time" => builder().member(Member::new("a", "key").max_in_flight(1)),
+            _ => builder().member(Member::new("a", "key")),
+        };
+        let pool = pool.build().unwrap();
+        match cause {
+            "added member" => pool.replace([Member::new("b", "key")]).unwrap(),
+            "first call after a parking" => {
+                pool.lease(&request).await.unwrap().report(Outcome::status(429, Some(SECOND)));
+                tokio::time::sleep(SECOND).await;
+            }
+            _ => {}
+        }
+        let (start, running) = (Instant::now(), pool.lease(&request).await.unwrap());
+        let mut waiting = tokio_test::task::spawn(pool.lease(&request));
+        assert!(waiting.poll().is_pending(), "{cause}");
+        tokio::time::sleep(SECOND / 10).await;
+        running.report(Outcome::success());
+        assert!(waiting.is_woken() && matches!(waiting.poll(), Poll::Ready(Ok(_))), "{cause}");
+        drop(waiting);
+        // If it does not end, the call waits as long as it may.
+        let running = pool.lease(&request).await.unwrap();
+        if cause == "one attempt at a time" {
+            let error = pool.lease(&request).await.unwrap_err();
+            assert_eq!((error.retry_after(), start.elapsed()), (None, SECOND * 6 / 10), "{error}");
+        }
+        drop(running);
+    }
+}
+
+/// The end of an attempt opens nothing that is away for longer.
+#[tokio::test(start_paused = true)]
+async fn busy_member_that_is_disabled_delays_no_call() {
+    let request = LeaseRequest::new("m");
+    for spare in [None, Some(Member::new("b", "other").tier(1))] {
+        let busy = Member::new("a", "key").max_in_flight(1);
+        let pool = KeyPool::builder().member(busy).members(spare.clone()).build().unwrap();
+        let _running = pool.lease(&request).await.unwrap();
+        assert!(pool.disable_for("a", 300 * SECOND));
+        let (start, next) = (Instant::now(), pool.lease(&request).await);
+        match spare {
+            Some(_) => assert_eq!(next.unwrap().member(), "b"),
+            None => assert_eq!(next.unwrap_err().retry_after(), Some(300 * SECOND)),
+        }
+        assert_eq!(start.elapsed(), Duration::ZERO);
+    }
+}
