@@ -45,6 +45,9 @@ struct ParkedSnapshot {
     fingerprint: Option<Arc<str>>,
     reason: Reason,
     until: u64,
+    /// Time that was left of it, in milliseconds, by which it ends at the latest if a clock was wrong.
+    #[serde(default)]
+    left: u64,
     times: u32,
     is_timed: bool,
 }
@@ -70,15 +73,16 @@ struct Start(u64);
 impl<S> KeyPool<S> {
     /// Returns a snapshot of the pool's knowledge about its members and groups.
     pub fn snapshot(&self) -> Snapshot {
-        self.with_start(|state, start, _| Snapshot {
-            parked: state.save_parked(start),
+        self.with_start(|state, start, now| Snapshot {
+            parked: state.save_parked(start, now),
             limits: state.save_limits(start),
         })
     }
 
     /// Restores the knowledge of an earlier pool, by the names of members and groups. Knowledge about a key is restored
     /// only if both fingerprints are known and equal ([`Member::fingerprint`](crate::Member::fingerprint)). Parts that
-    /// this pool does not have are left out.
+    /// this pool does not have are left out. A part stays parked until the saved time, and no longer than was left when
+    /// the snapshot was taken, so that a wrong clock does no harm.
     ///
     /// ```
     /// use llm_keypool::{KeyPool, LeaseRequest, Member, Outcome};
@@ -97,7 +101,8 @@ impl<S> KeyPool<S> {
         self.with_start(|state, start, now| {
             for parked in &snapshot.parked {
                 if let Some(part) = state.find(parked, now) {
-                    let until = start.time(parked.until);
+                    let latest = now.saturating_add(parked.left.saturating_mul(MILLI));
+                    let until = start.time(parked.until).min(latest);
                     let parking = Parking::restored(parked.reason, until, parked.times, parked.is_timed, now);
                     *state.slot(part) = Some(parking.into());
                 }
@@ -134,13 +139,14 @@ impl Start {
 
 impl State {
     /// Returns the parkings to be stored: those after refusals, and not those after failures.
-    fn save_parked(&self, start: Start) -> Vec<ParkedSnapshot> {
+    fn save_parked(&self, start: Start, now: Time) -> Vec<ParkedSnapshot> {
         let refused = self.parked().filter(|(_, parking)| !parking.reason.is_failure());
         let save = |(part, parking): (Part, &Parking)| ParkedSnapshot {
             part: self.names(part),
             fingerprint: part.member().and_then(|id| self.members[id as usize].spec.fingerprint.clone()),
             reason: parking.reason,
             until: start.millis(parking.until),
+            left: parking.until.saturating_sub(now) / MILLI,
             times: parking.step,
             is_timed: parking.is_timed,
         };

@@ -82,11 +82,9 @@ impl Parking {
         Self { reason, since: now, until, generation, step: 1, is_timed, probe: None, probe_wait }
     }
 
-    /// Creates a parking from a snapshot. It ends no later than a new parking could, because the clock by which its end
-    /// was saved may have been wrong.
+    /// Creates a parking from a snapshot.
     pub(crate) fn restored(reason: Reason, until: Time, step: u32, is_timed: bool, now: Time) -> Self {
-        let latest = if reason == Reason::Disabled { Time::MAX } else { now.saturating_add(LONGEST_HINT) };
-        Self { step, is_timed, ..Self::until(reason, until.min(latest), 0, now) }
+        Self { step, is_timed, ..Self::until(reason, until, 0, now) }
     }
 
     /// Creates a trial: one call is sent at once as the probe, and others wait for its response.

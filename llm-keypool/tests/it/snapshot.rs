@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use llm_core::ManualClock;
-use llm_keypool::{KeyPool, KeyPoolBuilder, LeaseRequest, Outcome, Reason, Snapshot};
+use llm_keypool::{KeyPool, KeyPoolBuilder, LeaseRequest, Outcome, Reason, Snapshot, fingerprint};
 
 fn keys(clock: &ManualClock) -> KeyPoolBuilder<String> {
     let lookup = |_: &str| Some("one:sk-a, two:sk-b,sk-c, sk-c".to_owned());
@@ -78,21 +78,35 @@ async fn restore_forgets_verdict_of_another_key() {
     assert!(parked(&after).is_empty());
 }
 
-/// The clock of the process that wrote the snapshot was years ahead.
+/// The clock of one of the processes is wrong by years: nothing is parked for longer than was left.
 #[tokio::test(start_paused = true)]
-async fn restore_with_wrong_clock_parks_for_quarter() {
-    let (wrong, clock) = (ManualClock::at_unix(1_900_000_000), ManualClock::at_unix(1_700_000_000));
-    let before = keys(&wrong).build().unwrap();
-    (0..60).for_each(|_| before.try_lease(&LeaseRequest::new("m")).unwrap().report(Outcome::success()));
-    report(&before, "sk-b", || Outcome::status(429, Some(Duration::from_secs(30))));
-    report(&before, "sk-a", || Outcome::status(401, None));
-    let after = keys(&clock).build().unwrap();
-    after.restore(&before.snapshot());
-    assert_eq!(parked(&after), [(Reason::Unauthorized, 900), (Reason::RateLimited, 900)]);
-    let limit = |pool: &KeyPool<String>| pool.status().groups[1].quotas[0].requests.1.unwrap();
-    let learned = limit(&after);
-    tokio::time::sleep(Duration::from_secs(13 * 60)).await;
-    assert!(limit(&after) > learned, "it grows");
+async fn restore_with_wrong_clock_parks_no_longer() {
+    let (right, ahead) = (1_700_000_000, 1_900_000_000);
+    for (saved, restored, left) in [
+        (right, right, [7_200, 600, 30]),
+        (ahead, right, [7_200, 600, 30]),
+        (right, 0, [7_200, 600, 30]),
+        (right, ahead, [0, 0, 0]),
+        (0, right, [0, 0, 0]),
+    ] {
+        let before = keys(&ManualClock::at_unix(saved)).build().unwrap();
+        (0..60).for_each(|_| before.try_lease(&LeaseRequest::new("m")).unwrap().report(Outcome::success()));
+        report(&before, "sk-b", || Outcome::status(429, Some(Duration::from_secs(30))));
+        report(&before, "sk-a", || Outcome::status(401, None));
+        assert!(before.disable_for(&fingerprint("sk-c"), Duration::from_secs(7_200)));
+        let after = keys(&ManualClock::at_unix(restored)).build().unwrap();
+        after.restore(&before.snapshot());
+        let mut parked = parked(&after);
+        parked.sort_by_key(|(reason, _)| reason.as_str());
+        let [disabled, unauthorized, limited] = left;
+        let expected =
+            [(Reason::Disabled, disabled), (Reason::RateLimited, limited), (Reason::Unauthorized, unauthorized)];
+        assert_eq!(parked, expected, "saved at {saved}, restored at {restored}");
+        let limit = |pool: &KeyPool<String>| pool.status().groups[1].quotas[0].requests.1.unwrap();
+        let learned = limit(&after);
+        tokio::time::sleep(Duration::from_secs(13 * 60)).await;
+        assert!(limit(&after) > learned, "it grows");
+    }
 }
 
 /// A file of another version, or one that a person wrote.
