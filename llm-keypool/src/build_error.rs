@@ -30,6 +30,16 @@ pub enum BuildError {
     /// The environment variable contains no key.
     #[error("the variable {0} holds no key: set it to one or more keys, separated by commas")]
     NoKeys(String),
+    /// An entry of the environment's keys contradicts another one, or has no key.
+    #[error("entry {entry} of the variable {variable} {problem}: separate keys by commas, each as KEY or GROUP:KEY")]
+    Entry {
+        /// Name of the variable.
+        variable: String,
+        /// Position of the entry, from 1.
+        entry: usize,
+        /// Its problem, which shows neither key nor group.
+        problem: &'static str,
+    },
     /// The service of a key could not be created.
     #[error("the service of member {member} could not be created")]
     Service {

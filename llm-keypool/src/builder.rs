@@ -1,4 +1,4 @@
-use std::{collections::HashSet, fmt, sync::Arc, time::Duration};
+use std::{collections::HashMap, fmt, sync::Arc, time::Duration};
 
 use llm_core::{Clock, Error, layer::RetryBudget};
 
@@ -43,8 +43,12 @@ impl<S> KeyPool<S> {
         KeyPoolBuilder { members: Vec::new(), settings: Settings::default() }
     }
 
-    /// Creates a builder with a member for each key in an environment variable: `key,key`, or `group:key,group:key`.
-    /// The name of a member is the [`fingerprint`] of its key. White space and repeated keys are left out.
+    /// Creates a builder with a member for each key in an environment variable: `key,key`, or `group:key,group:key`,
+    /// separated by commas or line ends. The name of a member is the [`fingerprint`] of its key. White space, empty
+    /// entries and repeated keys are left out.
+    ///
+    /// The first colon ends the name of the group, which is no secret. A key with a colon of its own needs a group, or
+    /// an empty one: `:id:secret`.
     ///
     /// `lookup` returns the value of the variable, and `service` creates the service for a key.
     ///
@@ -59,21 +63,23 @@ impl<S> KeyPool<S> {
     ///
     /// # Errors
     ///
-    /// The variable is not set or has no key, or a service cannot be created.
+    /// The variable is not set or has no key, a group has no key, a key is in two groups, or a service cannot be created.
     pub fn from_env(
         name: &str,
         lookup: impl FnOnce(&str) -> Option<String>,
         mut service: impl FnMut(&str) -> Result<S, Error>,
     ) -> Result<KeyPoolBuilder<S>, BuildError> {
         let text = lookup(name).unwrap_or_default();
-        let (mut seen, mut builder) = (HashSet::new(), Self::builder());
-        for entry in text.split(',') {
-            let (group, key) = match entry.split_once(':') {
-                Some((group, key)) => (Some(group.trim()).filter(|group| !group.is_empty()), key.trim()),
-                None => (None, entry.trim()),
-            };
-            if key.is_empty() || !seen.insert(key) {
-                continue;
+        let (mut groups, mut builder) = (HashMap::new(), Self::builder());
+        for (entry, text) in (1..).zip(text.split([',', '\n']).map(str::trim)).filter(|(_, text)| !text.is_empty()) {
+            let (group, key) = text.split_once(':').unwrap_or(("", text));
+            let (group, key) = (group.trim(), key.trim());
+            let odd = |problem| Err(BuildError::Entry { variable: name.to_owned(), entry, problem });
+            match groups.insert(key, group) {
+                _ if key.is_empty() => return odd("has no key"),
+                Some(before) if before != group => return odd("repeats a key with another group"),
+                Some(_) => continue,
+                None => {}
             }
             let member: Arc<str> = fingerprint(key).into();
             let service = service(key).map_err(|source| {
@@ -81,7 +87,7 @@ impl<S> KeyPool<S> {
                 BuildError::Service { member: Arc::clone(&member), source: source.with_message(message) }
             })?;
             let mut made = Member::new(Arc::clone(&member), service).fingerprint(member);
-            made.spec.group = group.map(Arc::from);
+            made.spec.group = Some(group).filter(|group| !group.is_empty()).map(Arc::from);
             builder = builder.member(made);
         }
         if builder.members.is_empty() {

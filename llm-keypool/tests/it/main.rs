@@ -9,6 +9,7 @@ mod contract;
 mod drops;
 mod exhaustion;
 mod failed_attempts;
+mod from_env;
 mod headers;
 mod http;
 mod observability;
