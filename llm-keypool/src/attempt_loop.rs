@@ -48,7 +48,9 @@ impl<K> KeyPool<K> {
     /// # Ok::<_, llm_core::Error>(()) }).unwrap();
     /// ```
     ///
-    /// The error of `attempt` is an [`Outcome`], or an [`Error`] whose kind tells what the vendor did.
+    /// The error of `attempt` is an [`Outcome`], or an [`Error`] whose kind tells what the vendor did. `attempt` knows its
+    /// key alone: use [`lease`](Self::lease) if members have names of their own for models, or to report the usage and the
+    /// limits of what is served.
     ///
     /// # Errors
     ///
@@ -177,10 +179,5 @@ fn cannot_express(error: &Error) -> bool {
 /// Returns the error that a caller gets after a refusal that concerns a key or an account. It is an error of the pool,
 /// because the vendor's message is not for the caller.
 fn hide<K>(inner: &Inner<K>, want: &Want<'_>, verdict: Verdict, error: Error) -> Error {
-    match verdict {
-        Verdict::Unauthorized | Verdict::Unpaid | Verdict::Forbidden => {
-            inner.with(|shared, _| shared.state.unavailable(want))
-        }
-        _ => error,
-    }
+    if verdict.is_private() { inner.with(|shared, _| shared.state.unavailable(want)) } else { error }
 }

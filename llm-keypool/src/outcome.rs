@@ -148,6 +148,11 @@ impl Verdict {
         !matches!(self, Self::Failed | Self::TimedOut | Self::Request)
     }
 
+    /// Returns `true` for a refusal of a key or an account. Its message is not for callers, because it may hold a part of the key.
+    pub(crate) fn is_private(self) -> bool {
+        matches!(self, Self::Unauthorized | Self::Unpaid | Self::Forbidden)
+    }
+
     /// Returns `true` if the vendor or the connection failed.
     pub(crate) fn is_failure(self) -> bool {
         matches!(self, Self::Failed | Self::TimedOut)

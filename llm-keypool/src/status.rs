@@ -19,7 +19,7 @@ use crate::{
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct PoolStatus {
-    /// Members, in the order in which they were added.
+    /// Members, in the order in which they were added, as long as none was replaced.
     pub members: Vec<MemberStatus>,
     /// Groups, in the order of their first members.
     pub groups: Vec<GroupStatus>,

@@ -66,9 +66,8 @@ impl State {
             || "all are busy".to_owned(),
             |time| format!("the first returns in {:.1} s, too late for this call", time.as_secs_f64()),
         );
-        let vendors =
-            model.message.as_ref().map_or_else(String::new, |message| format!("; the vendor said: {message}"));
-        let message = format!("no member of the pool has room for model {:?}: {when}{vendors}", model.name);
+        let last = model.message.as_ref().map_or_else(String::new, |last| format!("; the last failed attempt: {last}"));
+        let message = format!("no member of the pool has room for model {:?}: {when}{last}", model.name);
         let error = Error::new(ErrorKind::RateLimited, message);
         match returns_in {
             Some(time) => error.with_retry_after(time),

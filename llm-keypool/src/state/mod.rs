@@ -158,7 +158,7 @@ struct Route {
 pub(crate) struct Model {
     pub(crate) name: Arc<str>,
     tiers: Vec<Tier>,
-    /// Message of the latest refusal. An error for a call without a member quotes it.
+    /// Message of the last failed attempt. An error for a call without a member quotes it.
     pub(crate) message: Option<Arc<str>>,
     /// Message for callers for whom no member returns by time, until one of its members or groups changes.
     unavailable: Option<Arc<str>>,

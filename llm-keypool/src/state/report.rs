@@ -102,6 +102,9 @@ impl State {
         if !verdict.is_failure() {
             member.breaker.responded(now);
         }
+        if !verdict.is_private() && verdict != Verdict::Request {
+            self.models[attempt.model as usize].message = Some(error.message().into());
+        }
         let exhausted = if verdict.moves() { self.refused(attempt, quota, error, now) } else { None };
         // A waiting time of zero, such as from a date in the past, counts as not stated.
         let hint = error.retry_after().filter(|hint| !hint.is_zero());
@@ -165,7 +168,6 @@ impl State {
     /// Removes a refused attempt from its quota, because the vendor did not count it. If nothing is left of a limit
     /// whose window is not counted, returns the time until its reset.
     fn refused(&mut self, attempt: &mut Attempt, quota: u32, error: &Error, now: Time) -> Option<Duration> {
-        self.models[attempt.model as usize].message = Some(error.message().into());
         self.queues.wake_heads();
         let of_quota = &mut self.quotas[quota as usize];
         of_quota.give_back(&mut attempt.taken);

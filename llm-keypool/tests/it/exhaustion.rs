@@ -3,7 +3,7 @@
 use std::{task::Poll, time::Duration};
 
 use llm_core::{
-    Call, ChatRequest, ErrorKind, Priority,
+    Call, ChatRequest, Error, ErrorKind, Priority,
     layer::{Pinned, RetryBudget, oneshot},
 };
 use llm_keypool::{Group, KeyPool, LeaseRequest, Member, Outcome, requests_per_minute};
@@ -378,5 +378,26 @@ async fn busy_member_that_is_disabled_delays_no_call() {
             None => assert_eq!(next.unwrap_err().retry_after(), Some(300 * SECOND)),
         }
         assert_eq!(start.elapsed(), Duration::ZERO);
+    }
+}
+
+/// A call that must wait too long gets the message of the last failed attempt, but none of a refused key or account.
+#[tokio::test(start_paused = true)]
+async fn limited_call_quotes_no_refused_key() {
+    for (kind, is_quoted) in [
+        (ErrorKind::Authentication, false),
+        (ErrorKind::QuotaExhausted, false),
+        (ErrorKind::PermissionDenied, false),
+        (ErrorKind::RateLimited, true),
+        (ErrorKind::Overloaded, true),
+        (ErrorKind::Timeout, true),
+    ] {
+        let members = ["a", "b"].map(|name| Member::new(name, name));
+        let pool = KeyPool::builder().members(members).build().unwrap();
+        let lease = pool.lease(&LeaseRequest::new("m")).await.unwrap();
+        lease.report(Error::new(kind, "no: key sk-a***").with_retry_after(300 * SECOND).into());
+        assert!(pool.disable_for("a", 300 * SECOND) && pool.disable_for("b", 300 * SECOND));
+        let error = pool.lease(&LeaseRequest::new("m")).await.unwrap_err();
+        assert_eq!(error.message().contains("sk-a***"), is_quoted, "{kind:?}: {error}");
     }
 }
