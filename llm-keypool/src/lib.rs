@@ -4,7 +4,8 @@
 mod attempt_loop;
 mod build_error;
 mod builder;
-
+#[cfg(feature = "metrics")]
+mod describe;
 mod event;
 mod group;
 mod lease;
@@ -24,6 +25,8 @@ mod window;
 
 pub use self::build_error::BuildError;
 pub use self::builder::{KeyPoolBuilder, fingerprint};
+#[cfg(feature = "metrics")]
+pub use self::describe::describe_metrics;
 pub use self::event::{Event, Parked, Reason, Sink};
 pub use self::group::{
     Group, GroupLimit, input_tokens_per_minute, output_tokens_per_minute, requests_per_minute, tokens_per_minute,
@@ -35,6 +38,4 @@ pub use self::pool::KeyPool;
 pub use self::request::LeaseRequest;
 pub use self::snapshot::Snapshot;
 pub use self::status::{GroupStatus, MemberStatus, ParkedStatus, PoolStatus, QuotaStatus};
-#[cfg(feature = "metrics")]
-pub use self::telemetry::describe_metrics;
 pub use llm_core;
