@@ -2,8 +2,8 @@
 //!
 //! A snapshot holds the knowledge that a new pool could gain only from further refusals: the parkings after refusals,
 //! and limits that were stated or learned. It does not hold breakers, because old failures say nothing about the
-//! present, or the usage of windows, because a minute without calls empties them. Its times are wall-clock times, so
-//! that another process can use them.
+//! present, or the usage of windows, because a minute without calls empties them. It says when it was taken, and how long
+//! each part is still parked, so that a wrong clock parks nothing for longer.
 
 use std::{sync::Arc, time::UNIX_EPOCH};
 
@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     KeyPool, Parked, Reason,
     group::Amounts,
+    pool::Shared,
     state::{Part, State, parking::Parking},
     time::Time,
 };
@@ -33,20 +34,20 @@ use crate::{
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Snapshot {
+    /// Milliseconds since 1970.
+    saved_at: u64,
     parked: Vec<ParkedSnapshot>,
     limits: Vec<LimitSnapshot>,
 }
 
-/// Parking of a part of the pool. Times are milliseconds since 1970.
+/// Parking of a part of the pool.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct ParkedSnapshot {
     part: Parked,
     /// Fingerprint of the member's key, if the member is known by one.
     fingerprint: Option<Arc<str>>,
     reason: Reason,
-    until: u64,
-    /// Time that was left of it, in milliseconds, by which it ends at the latest if a clock was wrong.
-    #[serde(default)]
+    /// Milliseconds that are left of it.
     left: u64,
     times: u32,
     is_timed: bool,
@@ -59,30 +60,27 @@ struct LimitSnapshot {
     model: Arc<str>,
     unit: usize,
     stated: Option<u64>,
-    /// Learned amount, and the time of the refusal.
-    learned: Option<(u64, u64)>,
+    learned: Option<u64>,
 }
 
 /// Nanoseconds of a millisecond.
 const MILLI: Time = 1_000_000;
 
-/// Start of a pool, in milliseconds since 1970.
-#[derive(Clone, Copy)]
-struct Start(u64);
-
 impl<S> KeyPool<S> {
     /// Returns a snapshot of the pool's knowledge about its members and groups.
     pub fn snapshot(&self) -> Snapshot {
-        self.with_start(|state, start, now| Snapshot {
-            parked: state.save_parked(start, now),
-            limits: state.save_limits(start),
+        let saved_at = self.wall();
+        self.0.with(|Shared { state, .. }, now| Snapshot {
+            saved_at,
+            parked: state.save_parked(now),
+            limits: state.save_limits(now),
         })
     }
 
     /// Restores the knowledge of an earlier pool, by the names of members and groups. Knowledge about a key is restored
     /// only if both fingerprints are known and equal ([`Member::fingerprint`](crate::Member::fingerprint)). Parts that
-    /// this pool does not have are left out. A part stays parked until the saved time, and no longer than was left when
-    /// the snapshot was taken, so that a wrong clock does no harm.
+    /// this pool does not have are left out. A part stays parked for the time that was left when the snapshot was
+    /// taken, minus the time since then by the wall clock.
     ///
     /// ```
     /// use llm_keypool::{KeyPool, LeaseRequest, Member, Outcome};
@@ -98,11 +96,11 @@ impl<S> KeyPool<S> {
     /// # Ok::<_, llm_core::Error>(())
     /// ```
     pub fn restore(&self, snapshot: &Snapshot) {
-        self.with_start(|state, start, now| {
+        let passed = self.wall().saturating_sub(snapshot.saved_at);
+        self.0.with(|Shared { state, .. }, now| {
             for parked in &snapshot.parked {
                 if let Some(part) = state.find(parked, now) {
-                    let latest = now.saturating_add(parked.left.saturating_mul(MILLI));
-                    let until = start.time(parked.until).min(latest);
+                    let until = now.saturating_add(parked.left.saturating_sub(passed).saturating_mul(MILLI));
                     let parking = Parking::restored(parked.reason, until, parked.times, parked.is_timed, now);
                     *state.slot(part) = Some(parking.into());
                 }
@@ -111,41 +109,27 @@ impl<S> KeyPool<S> {
                 if let Some(group) = state.group_ids.get(&limit.group).copied() {
                     let model = state.model_id(&limit.model, now);
                     let quota = state.quota_id(group, model);
-                    let learned = limit.learned.map(|(amount, at)| (amount, start.time(at)));
-                    state.quotas[quota as usize].counter(limit.unit).restore(limit.stated, learned, now);
+                    state.quotas[quota as usize].counter(limit.unit).restore(limit.stated, limit.learned, now);
                 }
             }
             state.schedule_returns(now);
         });
     }
 
-    fn with_start<R>(&self, change: impl FnOnce(&mut State, Start, Time) -> R) -> R {
-        let wall = self.0.settings.clock.now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64;
-        self.0.with(|shared, now| change(&mut shared.state, Start(wall.saturating_sub(now / MILLI)), now))
-    }
-}
-
-impl Start {
-    /// Converts a time of the pool to milliseconds since 1970.
-    fn millis(self, time: Time) -> u64 {
-        self.0.saturating_add(time / MILLI)
-    }
-
-    /// Converts milliseconds since 1970 to a time of the pool. A time before the pool's start becomes that start.
-    fn time(self, millis: u64) -> Time {
-        millis.saturating_sub(self.0).saturating_mul(MILLI)
+    /// Returns the wall clock's time in milliseconds since 1970.
+    fn wall(&self) -> u64 {
+        self.0.settings.clock.now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64
     }
 }
 
 impl State {
     /// Returns the parkings to be stored: those after refusals, and not those after failures.
-    fn save_parked(&self, start: Start, now: Time) -> Vec<ParkedSnapshot> {
+    fn save_parked(&self, now: Time) -> Vec<ParkedSnapshot> {
         let refused = self.parked().filter(|(_, parking)| !parking.reason.is_failure());
         let save = |(part, parking): (Part, &Parking)| ParkedSnapshot {
             part: self.names(part),
             fingerprint: part.member().and_then(|id| self.members[id as usize].spec.fingerprint.clone()),
             reason: parking.reason,
-            until: start.millis(parking.until),
             left: parking.until.saturating_sub(now) / MILLI,
             times: parking.step,
             is_timed: parking.is_timed,
@@ -153,16 +137,15 @@ impl State {
         refused.map(save).collect()
     }
 
-    fn save_limits(&mut self, start: Start) -> Vec<LimitSnapshot> {
+    fn save_limits(&mut self, now: Time) -> Vec<LimitSnapshot> {
         let mut saved = Vec::new();
         for group in &self.groups {
             for quota in &group.quotas {
                 let quota = &mut self.quotas[*quota as usize];
                 let model = &self.models[quota.model as usize].name;
                 for (unit, counter) in quota.counters() {
-                    let (stated, learned) = counter.known();
+                    let (stated, learned) = counter.known(now);
                     if stated.is_some() || learned.is_some() {
-                        let learned = learned.map(|(amount, at)| (amount, start.millis(at)));
                         let (group, model) = (Arc::clone(&group.name), Arc::clone(model));
                         saved.push(LimitSnapshot { group, model, unit, stated, learned });
                     }

@@ -224,16 +224,14 @@ impl Counter {
         self.learned.is_some_and(|learned| learned.is_doubtful)
     }
 
-    /// Returns the limit that the vendor stated, and the learned limit with the time of the refusal.
-    pub(crate) fn known(&self) -> (Option<u64>, Option<(u64, Time)>) {
-        (self.stated, self.learned.map(|learned| (learned.amount, learned.at)))
+    /// Returns the stated limit and the learned one.
+    pub(crate) fn known(&self, now: Time) -> (Option<u64>, Option<u64>) {
+        (self.stated, self.learned.map(|learned| learned.amount(now)))
     }
 
-    /// Sets the limits that an earlier pool knew. A stated limit of 0 is none. A limit that was learned later than now by this
-    /// pool's clock was learned now.
-    pub(crate) fn restore(&mut self, stated: Option<u64>, learned: Option<(u64, Time)>, now: Time) {
-        let learned =
-            learned.map(|(amount, at)| Learned { amount: amount.max(1), at: at.min(now), ..Learned::default() });
+    /// Sets the limits that an earlier pool knew. A stated limit of 0 is none. A learned limit grows from now on.
+    pub(crate) fn restore(&mut self, stated: Option<u64>, learned: Option<u64>, now: Time) {
+        let learned = learned.map(|amount| Learned { amount: amount.max(1), at: now, ..Learned::default() });
         (self.stated, self.learned) = (stated.filter(|stated| *stated > 0).or(self.stated), learned.or(self.learned));
     }
 

@@ -116,15 +116,15 @@ async fn restore_of_odd_snapshot_keeps_pool_working() {
     let limit = |stated: &str, learned: &str| {
         format!(r#"{{"group":"one","model":"m","unit":0,"stated":{stated},"learned":{learned}}}"#)
     };
-    let parked = |until: u64, times: u32| {
+    let parked = |left: u64, times: u32| {
         format!(
-            r#"{{"part":{{"member":null,"group":"one","model":"m"}},"fingerprint":null,"reason":"rate_limited","until":{until},"times":{times},"is_timed":true}}"#
+            r#"{{"part":{{"member":null,"group":"one","model":"m"}},"fingerprint":null,"reason":"rate_limited","left":{left},"times":{times},"is_timed":true}}"#
         )
     };
     for text in [
         "{}".to_owned(),
-        format!(r#"{{"limits":[{}]}}"#, limit("0", "[0,0]")),
-        format!(r#"{{"limits":[{}]}}"#, limit("null", &format!("[{},{}]", u64::MAX, u64::MAX))),
+        format!(r#"{{"limits":[{}]}}"#, limit("0", "0")),
+        format!(r#"{{"limits":[{}]}}"#, limit("null", &u64::MAX.to_string())),
         format!(r#"{{"parked":[{}]}}"#, parked(u64::MAX, u32::MAX)),
         format!(r#"{{"parked":[{}]}}"#, parked(0, 0)),
     ] {
