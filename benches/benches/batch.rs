@@ -113,7 +113,7 @@ fn over_http(c: &mut Criterion) {
 
 /// Returns the text of a response to a packed request, with an answer for every item. A request that is not packed has
 /// no items, and gets an empty list.
-fn answers(request: &ChatRequest) -> String {
+fn packed_response(request: &ChatRequest) -> String {
     let text = request.messages.last().map(|message| match &message.parts[..] {
         [Part::Text { text, .. }] => &**text,
         _ => "",
@@ -133,7 +133,7 @@ fn packed(c: &mut Criterion) {
 
     let runtime = crate::runtime();
     let vendor = service_fn(|call: Call<ChatRequest>| async move {
-        let choice = Choice::new(0, vec![Part::text(answers(&call.body))], FinishReason::Stop);
+        let choice = Choice::new(0, vec![Part::text(packed_response(&call.body))], FinishReason::Stop);
         Ok::<_, Error>(Reply::new(ChatResponse::new("1", call.body.model, vec![choice]), Receipt::default()))
     });
     let calls = || {
@@ -151,7 +151,7 @@ fn packed(c: &mut Criterion) {
         };
         b.iter_batched(calls, all, BatchSize::SmallInput);
     });
-    assert_eq!(pack.stats().repaired, 0, "each prompt has its answer");
+    assert_eq!(pack.stats().repaired, 0, "each prompt has its response");
     group.bench_function("floor: one by one, the service below", |b| {
         let all =
             |calls: Vec<_>| black_box(runtime.block_on(join_all(calls.into_iter().map(|call| oneshot(vendor, call)))));

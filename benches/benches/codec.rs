@@ -2,7 +2,7 @@
 
 use std::hint::black_box;
 
-use benches::codec::{ANTHROPIC, AnthropicDelta, Bytes, GEMINI, GeminiChunk, OPENAI, OpenAiDelta, question};
+use benches::codec::{ANTHROPIC, AnthropicDelta, Bytes, GEMINI, GeminiChunk, OPENAI, OpenAiDelta, request};
 use criterion::{BatchSize, Criterion, criterion_group};
 use llm_providers::{
     anthropic::AnthropicProtocol,
@@ -26,25 +26,25 @@ fn codec(c: &mut Criterion) {
 
 fn vendor<W: VendorProtocol>(c: &mut Criterion, protocol: &W, bytes: &Bytes, typed: fn(&'static [u8])) {
     let name = W::NAME;
-    let question = question();
-    let body = protocol.chat(&question, false).expect("every vendor can be asked this").body;
+    let request = request();
+    let body = protocol.chat(&request, false).expect("every vendor serves this").body;
     let value: Value = serde_json::from_slice(&body).expect("requests are JSON");
     let mut group = c.benchmark_group(format!("{name}, encode a request of {} bytes", body.len()));
-    group.bench_function("codec", |b| b.iter(|| protocol.chat(black_box(&question), false)));
+    group.bench_function("codec", |b| b.iter(|| protocol.chat(black_box(&request), false)));
     group.bench_function("floor: serde_json, of a Value", |b| b.iter(|| serde_json::to_vec(black_box(&value))));
     group.finish();
 
-    let answer = bytes.answer();
-    let mut group = c.benchmark_group(format!("{name}, decode an answer of {} bytes", answer.len()));
-    group.bench_function("codec", |b| b.iter(|| protocol.read_chat(black_box(&answer)).expect("it is an answer")));
+    let response = bytes.response();
+    let mut group = c.benchmark_group(format!("{name}, decode a response of {} bytes", response.len()));
+    group.bench_function("codec", |b| b.iter(|| protocol.read_chat(black_box(&response)).expect("it is a response")));
     group.bench_function("floor: serde_json, to a Value", |b| {
-        b.iter(|| serde_json::from_slice::<Value>(black_box(&answer)));
+        b.iter(|| serde_json::from_slice::<Value>(black_box(&response)));
     });
     group.finish();
 
     let mut group = c.benchmark_group(format!("{name}, decode {EVENTS} events of {} bytes", bytes.event.len()));
     let begun = || {
-        let mut chunks = protocol.stream_decoder(&question);
+        let mut chunks = protocol.stream_decoder(&request);
         for event in bytes.before {
             chunks.event(None, event).expect("it begins");
         }

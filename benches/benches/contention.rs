@@ -1,4 +1,4 @@
-//! Measures a cache hit in memory while many tasks ask for one key at once.
+//! Measures a cache hit in memory while many tasks request one key at once.
 
 use std::{
     hint::black_box,
@@ -18,7 +18,7 @@ fn contention(c: &mut Criterion) {
     let runtime = runtime.expect("threads can be started");
     let warm = Warm::new();
     let moka = moka::sync::Cache::builder().max_capacity(1_000).build();
-    moka.insert(warm.encode(Vec::new()), std::sync::Arc::new(warm.answer.clone()));
+    moka.insert(warm.encode(Vec::new()), std::sync::Arc::new(warm.response.clone()));
     let bytes: std::sync::Arc<[u8]> = warm.encode(Vec::new()).into();
 
     for tasks in [2, 8, 64] {

@@ -38,7 +38,7 @@ fn embed(c: &mut Criterion) {
     group.bench_function("whole layer, all known", |b| {
         b.iter_batched(|| whole.clone(), |call| black_box(at_once(&mut layer, call)), BatchSize::SmallInput);
     });
-    group.bench_function("floor: the service below, all asked", |b| {
+    group.bench_function("floor: the service below, all sent", |b| {
         b.iter_batched(|| whole.clone(), |call| black_box(at_once(&mut vendor, call)), BatchSize::SmallInput);
     });
     let map: std::collections::HashMap<Arc<str>, Arc<[f32]>> =

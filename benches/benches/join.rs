@@ -4,7 +4,7 @@ use std::hint::black_box;
 
 use benches::{
     crowd::Gated,
-    hit::{of_2_kb, question},
+    hit::{call_of, of_2_kb},
     vendor::AtOnce,
 };
 use criterion::{BatchSize, Criterion, Throughput, criterion_group};
@@ -24,14 +24,14 @@ fn join(c: &mut Criterion) {
     let runtime = crate::runtime();
     let vendor = AtOnce::saying(&of_2_kb("given a user when "));
 
-    let call = question("acme");
+    let call = call_of("acme");
     group.bench_function("whole layer", |b| {
         let cold = || {
             let gated = Gated::new(vendor.clone());
             let cache = Cache::builder("bench").build().expect("the defaults are right");
             (gated.clone(), Cached::new(gated, cache), vec![call.clone(); CALLERS])
         };
-        let ask = |(gated, mut layer, calls): (Gated, Cached<Gated>, Vec<_>)| {
+        let send = |(gated, mut layer, calls): (Gated, Cached<Gated>, Vec<_>)| {
             runtime.block_on(async {
                 let crowd = join_all(calls.into_iter().map(|call| layer.call(call)));
                 let (replies, ()) = futures_util::join!(crowd, async { gated.open() });
@@ -39,20 +39,20 @@ fn join(c: &mut Criterion) {
                 (black_box(replies), layer)
             })
         };
-        b.iter_batched(cold, ask, BatchSize::SmallInput);
+        b.iter_batched(cold, send, BatchSize::SmallInput);
     });
-    group.bench_function("floor: futures' Shared, of the answer alone", |b| {
-        let answer = vendor.answer().clone();
-        let ask = |answer| {
+    group.bench_function("floor: futures' Shared, of the response alone", |b| {
+        let response = vendor.response().clone();
+        let send = |response| {
             runtime.block_on(async {
                 let (open, gate) = oneshot::channel();
-                let shared = gate.map(|answer| answer.expect("it is sent")).shared();
+                let shared = gate.map(|response| response.expect("it is sent")).shared();
                 let crowd = join_all((0..CALLERS).map(|_| shared.clone()));
-                let (replies, sent) = futures_util::join!(crowd, async { open.send(answer).is_ok() });
+                let (replies, sent) = futures_util::join!(crowd, async { open.send(response).is_ok() });
                 black_box((replies, sent))
             })
         };
-        b.iter_batched(|| answer.clone(), ask, BatchSize::SmallInput);
+        b.iter_batched(|| response.clone(), send, BatchSize::SmallInput);
     });
     group.finish();
 }

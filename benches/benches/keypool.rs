@@ -3,7 +3,7 @@
 use std::hint::black_box;
 
 use benches::{
-    hit::{at_once, of_2_kb, question},
+    hit::{at_once, call_of, of_2_kb},
     keypool::{Keys, three},
     vendor::AtOnce,
 };
@@ -32,9 +32,9 @@ fn choose(c: &mut Criterion) {
 }
 
 fn call(c: &mut Criterion) {
-    let mut group = c.benchmark_group("call through a pool, 2 KB prompt, 2 KB answer");
+    let mut group = c.benchmark_group("call through a pool, 2 KB prompt, 2 KB response");
     let mut client = AtOnce::saying(&of_2_kb("given a user when "));
-    let call = || question("acme");
+    let call = || call_of("acme");
     let mut pool = three(&client);
     group.bench_function("floor: the client", |b| {
         b.iter_batched(call, |call| black_box(at_once(&mut client, call)), BatchSize::SmallInput);

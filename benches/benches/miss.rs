@@ -16,7 +16,7 @@ use tower::{Service, ServiceBuilder};
 criterion_group!(name = benches; config = crate::short(); targets = miss);
 
 fn miss(c: &mut Criterion) {
-    let mut group = c.benchmark_group("miss, 2 KB prompt, 2 KB answer");
+    let mut group = c.benchmark_group("miss, 2 KB prompt, 2 KB response");
     let text = of_2_kb("a login form ");
     let mut number = 0_u64;
     let mut unseen = || {
@@ -24,11 +24,11 @@ fn miss(c: &mut Criterion) {
         Call::new("acme", ChatRequest::new("gpt-4o-mini").user(format!("{number} {text}")))
     };
     let mut vendor = AtOnce::saying(&of_2_kb("given a user when "));
-    // The limit is small, so that the cache is soon full and most answers evict another one.
+    // The limit is small, so that the cache is soon full and most responses evict another one.
     let cache = Cache::builder("bench").max_bytes(8 << 20).build().expect("the settings are right");
     let mut layer = Cached::new(vendor.clone(), cache);
 
-    group.bench_function("whole layer, answer stored", |b| {
+    group.bench_function("whole layer, response stored", |b| {
         b.iter_batched(&mut unseen, |call| black_box(at_once(&mut layer, call)), BatchSize::SmallInput);
     });
     group.bench_function("whole layer, no-store", |b| {
@@ -64,9 +64,9 @@ fn miss(c: &mut Criterion) {
         };
         b.iter_batched(entry, put, BatchSize::SmallInput);
     });
-    let answer = vendor.answer().clone();
-    group.bench_function("floor: weighing the answer as JSON", |b| {
-        b.iter(|| serde_json::to_writer(std::io::sink(), black_box(&answer)));
+    let response = vendor.response().clone();
+    group.bench_function("floor: weighing the response as JSON", |b| {
+        b.iter(|| serde_json::to_writer(std::io::sink(), black_box(&response)));
     });
     group.finish();
 }

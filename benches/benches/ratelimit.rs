@@ -3,7 +3,7 @@
 use std::{hint::black_box, thread, time::Instant};
 
 use benches::{
-    hit::{at_once, of_2_kb, question},
+    hit::{at_once, call_of, of_2_kb},
     ratelimit::{Gate, governor, governor_full},
     vendor::AtOnce,
 };
@@ -43,9 +43,9 @@ fn decide(c: &mut Criterion) {
 
 /// Measures a call through the limiter layer, compared with the service below it alone.
 fn layer(c: &mut Criterion) {
-    let mut group = c.benchmark_group("limiter layer, 2 KB prompt, 2 KB answer");
+    let mut group = c.benchmark_group("limiter layer, 2 KB prompt, 2 KB response");
     let mut vendor = AtOnce::saying(&of_2_kb("given a user when "));
-    let call = || question("acme");
+    let call = || call_of("acme");
     group.bench_function("floor: the service below", |b| {
         b.iter_batched(call, |call| black_box(at_once(&mut vendor, call)), BatchSize::SmallInput);
     });

@@ -14,7 +14,7 @@ fn redis(c: &mut Criterion) {
     let remote = Remote::new();
     let value = remote.value();
     for calls in [1, 64] {
-        let mut group = c.benchmark_group(format!("redis, 2 KB answer, {calls} in flight"));
+        let mut group = c.benchmark_group(format!("redis, 2 KB response, {calls} in flight"));
         group.throughput(criterion::Throughput::Elements(calls as u64));
         group.bench_function("hit, whole layer", |b| b.iter(|| remote.hits(calls)));
         group.bench_function("floor: GET of the same bytes", |b| b.iter(|| remote.gets(calls)));

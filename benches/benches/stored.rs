@@ -3,7 +3,7 @@
 use std::hint::black_box;
 
 use benches::{
-    hit::{of_2_kb, question},
+    hit::{call_of, of_2_kb},
     vendor::AtOnce,
 };
 use criterion::{BatchSize, Criterion, criterion_group};
@@ -16,7 +16,7 @@ criterion_group!(name = benches; config = crate::short(); targets = stored);
 const TABLE: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("floor");
 
 fn stored(c: &mut Criterion) {
-    let mut group = c.benchmark_group("hit outside memory, 2 KB prompt, 2 KB answer");
+    let mut group = c.benchmark_group("hit outside memory, 2 KB prompt, 2 KB response");
     let folder = tempfile::tempdir().expect("there is room for a folder");
     let runtime = crate::runtime();
     for (name, memory) in [("file", ""), ("memory in front of a file", "?memory=64mb")] {
@@ -27,18 +27,19 @@ fn stored(c: &mut Criterion) {
         };
         let mut layer = Cached::new(AtOnce::saying(&of_2_kb("given a user when ")), cache.clone());
         runtime.block_on(async {
-            layer.call(question("acme")).await.expect("the vendor answers");
+            layer.call(call_of("acme")).await.expect("the vendor responds");
             cache.close().await.expect("the disk has room");
         });
         group.bench_function(name, |b| {
-            let call = || question("acme");
+            let call = || call_of("acme");
             b.iter_batched(call, |call| runtime.block_on(layer.call(call)).map(black_box), BatchSize::SmallInput);
         });
         assert_eq!(cache.stats().misses, 1, "every other call was a hit");
     }
 
     let database = Database::create(folder.path().join("floor")).expect("the file is ours");
-    let text = serde_json::to_vec(AtOnce::saying(&of_2_kb("given a user when ")).answer()).expect("an answer is data");
+    let text =
+        serde_json::to_vec(AtOnce::saying(&of_2_kb("given a user when ")).response()).expect("a response is data");
     let write = database.begin_write().expect("nobody else writes");
     write.open_table(TABLE).expect("new").insert(&[7; 48][..], &text[..]).expect("there is room");
     write.commit().expect("there is room");
@@ -50,7 +51,7 @@ fn stored(c: &mut Criterion) {
     group.bench_function("floor: a task on tokio's blocking threads", |b| {
         b.iter(|| runtime.block_on(async { tokio::task::spawn_blocking(|| black_box(7)).await }));
     });
-    group.bench_function("floor: decoding the answer", |b| {
+    group.bench_function("floor: decoding the response", |b| {
         b.iter(|| serde_json::from_slice::<llm_core::ChatResponse>(black_box(&text)).map(black_box));
     });
     group.finish();

@@ -1,9 +1,9 @@
-//! Measures the replay of a stored answer as a stream.
+//! Measures the replay of a stored response as a stream.
 
 use std::hint::black_box;
 
 use benches::{
-    hit::{at_once, of_2_kb, question},
+    hit::{at_once, call_of, of_2_kb},
     vendor::AtOnce,
 };
 use criterion::{BatchSize, Criterion, criterion_group};
@@ -14,24 +14,24 @@ use llm_core::{Call, ChatRequest, ChatStream, Error, layer::Streamed};
 criterion_group!(name = benches; config = crate::short(); targets = streamed);
 
 fn streamed(c: &mut Criterion) {
-    let mut group = c.benchmark_group("streamed hit, 2 KB prompt, 2 KB answer");
+    let mut group = c.benchmark_group("streamed hit, 2 KB prompt, 2 KB response");
     let vendor = AtOnce::saying(&of_2_kb("given a user when "));
     let cache = Cache::builder("bench").build().expect("the defaults are right");
     let mut layer = Cached::new(vendor.clone(), cache);
-    let call: Call<Streamed<ChatRequest>> = question("acme").map(Streamed);
+    let call: Call<Streamed<ChatRequest>> = call_of("acme").map(Streamed);
     let fresh = read(at_once(&mut layer, call.clone()).output);
     let again = read(at_once(&mut layer, call.clone()).output);
     assert_eq!(vendor.calls(), 1, "the second time it was stored");
     println!("{fresh} events came, {again} are replayed");
 
     group.bench_function("whole layer, to the end", |b| {
-        let ask = |call| black_box(read(at_once(&mut layer, call).output));
-        b.iter_batched(|| call.clone(), ask, BatchSize::SmallInput);
+        let send = |call| black_box(read(at_once(&mut layer, call).output));
+        b.iter_batched(|| call.clone(), send, BatchSize::SmallInput);
     });
     let mut unary = layer.clone();
-    group.bench_function("the same answer in one piece", |b| {
-        let ask = |call: Call<ChatRequest>| black_box(at_once(&mut unary, call));
-        b.iter_batched(|| question("acme"), ask, BatchSize::SmallInput);
+    group.bench_function("the same response in one piece", |b| {
+        let send = |call: Call<ChatRequest>| black_box(at_once(&mut unary, call));
+        b.iter_batched(|| call_of("acme"), send, BatchSize::SmallInput);
     });
     let replayed: Vec<_> = {
         let stream = at_once::<ChatStream, _, _>(&mut layer, call.clone()).output;

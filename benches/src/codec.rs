@@ -1,13 +1,13 @@
-//! Inputs of the codec benchmarks: one question of 2 KB, and one answer in each vendor's format.
+//! Inputs of the codec benchmarks: one request of 2 KB, and one response in each vendor's format.
 
 use llm_core::{ChatRequest, Message};
 use serde::Deserialize;
 
-/// Answer and stream events in one vendor's format.
+/// Response and stream events in one vendor's format.
 #[derive(Clone, Copy, Debug)]
 pub struct Bytes {
-    /// Bytes of the answer before and after its text.
-    answer: [&'static str; 2],
+    /// Bytes of the response before and after its text.
+    response: [&'static str; 2],
     /// Events of a stream before the measured event.
     pub before: &'static [&'static str],
     /// Event of a stream that adds a word.
@@ -16,7 +16,7 @@ pub struct Bytes {
 
 /// Bytes in OpenAI's format.
 pub const OPENAI: Bytes = Bytes {
-    answer: [
+    response: [
         r#"{"id":"chatcmpl-1","object":"chat.completion","created":1790000000,"model":"gpt-4o-mini-2024-07-18","choices":[{"index":0,"message":{"role":"assistant","content":""#,
         r#"","refusal":null,"annotations":[]},"logprobs":null,"finish_reason":"stop"}],"usage":{"prompt_tokens":512,"completion_tokens":512,"total_tokens":1024,"prompt_tokens_details":{"cached_tokens":256,"audio_tokens":0},"completion_tokens_details":{"reasoning_tokens":0,"audio_tokens":0,"accepted_prediction_tokens":0,"rejected_prediction_tokens":0}},"service_tier":"default","system_fingerprint":"fp_1"}"#,
     ],
@@ -28,7 +28,7 @@ pub const OPENAI: Bytes = Bytes {
 
 /// Bytes in Anthropic's format.
 pub const ANTHROPIC: Bytes = Bytes {
-    answer: [
+    response: [
         r#"{"id":"msg_1","type":"message","role":"assistant","model":"claude-haiku-4-5","content":[{"type":"text","text":""#,
         r#""}],"stop_reason":"end_turn","stop_sequence":null,"usage":{"input_tokens":256,"cache_creation_input_tokens":0,"cache_read_input_tokens":256,"cache_creation":{"ephemeral_5m_input_tokens":0,"ephemeral_1h_input_tokens":0},"output_tokens":512,"service_tier":"standard"}}"#,
     ],
@@ -41,7 +41,7 @@ pub const ANTHROPIC: Bytes = Bytes {
 
 /// Bytes in Gemini's format.
 pub const GEMINI: Bytes = Bytes {
-    answer: [
+    response: [
         r#"{"candidates":[{"content":{"role":"model","parts":[{"text":""#,
         r#""}]},"finishReason":"STOP","index":0}],"usageMetadata":{"promptTokenCount":512,"cachedContentTokenCount":256,"candidatesTokenCount":512,"totalTokenCount":1024,"promptTokensDetails":[{"modality":"TEXT","tokenCount":512}]},"modelVersion":"gemini-3-flash","responseId":"r1"}"#,
     ],
@@ -52,16 +52,16 @@ pub const GEMINI: Bytes = Bytes {
 };
 
 impl Bytes {
-    /// Returns the bytes of an answer with a text of 2 KB.
-    pub fn answer(&self) -> Vec<u8> {
-        let [begin, end] = self.answer;
+    /// Returns the bytes of a response with a text of 2 KB.
+    pub fn response(&self) -> Vec<u8> {
+        let [begin, end] = self.response;
         let text = "given a user\\nwhen ".repeat((2_048 - begin.len() - end.len()) / 19);
         [begin, &text, end].concat().into_bytes()
     }
 }
 
 /// Creates a request of 2 KB that every format can express: a prompt, a conversation and settings.
-pub fn question() -> ChatRequest {
+pub fn request() -> ChatRequest {
     let mut request = ChatRequest::new("a-model").system("Write test cases.");
     for _ in 0..4 {
         request = request.user("a login form with a \"remember me\" box,\nand a link ".repeat(5));

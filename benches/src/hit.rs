@@ -1,4 +1,4 @@
-//! Cache hit in memory through the whole cache layer, with a prompt of 2 KB and an answer of 2 KB.
+//! Cache hit in memory through the whole cache layer, with a prompt of 2 KB and a response of 2 KB.
 
 use futures_util::FutureExt;
 use llm_cache::{Cache, Cached};
@@ -7,35 +7,35 @@ use tower::Service;
 
 use crate::vendor::AtOnce;
 
-/// Warm cache, and a question whose answer it holds.
+/// Warm cache, and a request whose response it holds.
 #[derive(Clone, Debug)]
 pub struct Warm {
-    /// Cache layer over a vendor that answers at once.
+    /// Cache layer over a vendor that responds at once.
     pub service: Cached<AtOnce>,
-    /// Question that the cache can answer.
+    /// Request that the cache can serve.
     pub call: Call<ChatRequest>,
-    /// Cached answer to the question.
-    pub answer: ChatResponse,
+    /// Cached response to the request.
+    pub response: ChatResponse,
 }
 
 impl Warm {
-    /// Creates a cache that holds one answer of 2 KB to a prompt of 2 KB.
+    /// Creates a cache that holds one response of 2 KB to a prompt of 2 KB.
     pub fn new() -> Self {
         let vendor = AtOnce::saying(&of_2_kb("given a user when "));
-        let answer = vendor.answer().clone();
+        let response = vendor.response().clone();
         let cache = Cache::builder("bench").build().expect("the defaults are right");
-        let mut warm = Self { service: Cached::new(vendor, cache), call: question("acme"), answer };
-        drop(warm.ask(warm.call.clone()));
+        let mut warm = Self { service: Cached::new(vendor, cache), call: call_of("acme"), response };
+        drop(warm.send(warm.call.clone()));
         warm
     }
 
     /// Sends `call` through the cache. The caller creates the call, so that its allocations do not count as those of
     /// the layer.
-    pub fn ask(&mut self, call: Call<ChatRequest>) -> Reply<ChatResponse> {
+    pub fn send(&mut self, call: Call<ChatRequest>) -> Reply<ChatResponse> {
         at_once(&mut self.service, call)
     }
 
-    /// Returns the canonical bytes of the question, appended to `buffer`.
+    /// Returns the canonical bytes of the request, appended to `buffer`.
     pub fn encode(&self, buffer: Vec<u8>) -> Vec<u8> {
         let mut h = Fingerprinter::with_buffer(buffer);
         self.call.body.fingerprint(&mut h);
@@ -50,7 +50,7 @@ impl Default for Warm {
 }
 
 /// Creates a call of `tenant` with a prompt of 2 KB.
-pub fn question(tenant: &str) -> Call<ChatRequest> {
+pub fn call_of(tenant: &str) -> Call<ChatRequest> {
     Call::new(tenant, ChatRequest::new("gpt-4o-mini").system("Write test cases.").user(of_2_kb("a login form ")))
 }
 

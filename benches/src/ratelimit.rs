@@ -10,7 +10,7 @@ use llm_core::{
 use llm_ratelimit::{Demand, Limiter, Plans, RateLimit, RateLimitLayer, Settlement, UnknownPrice};
 use tower::Layer;
 
-/// Limiter with limits that no benchmark reaches or that are already reached, and a call to ask it about.
+/// Limiter with limits that no benchmark reaches or that are already reached, and a call for it to decide.
 #[derive(Debug)]
 pub struct Gate {
     /// Limiter to measure.

@@ -23,24 +23,24 @@ use crate::{
     vendor::AtOnce,
 };
 
-/// Redis server, a cache whose entries are all in Redis, and a question whose answer it holds.
+/// Redis server, a cache whose entries are all in Redis, and a request whose response it holds.
 #[derive(Debug)]
 pub struct Remote {
     runtime: Runtime,
     redis: Redis,
     cache: Cache,
     service: Cached<AtOnce>,
-    /// Question that the cache can answer.
+    /// Request that the cache can serve.
     pub call: Call<ChatRequest>,
-    /// Cached answer to the question.
-    pub answer: ChatResponse,
+    /// Cached response to the request.
+    pub response: ChatResponse,
     entry: Key,
     next: AtomicU64,
     _server: RedisServer,
 }
 
 impl Remote {
-    /// Spawns a server, and stores one answer of 2 KB in it.
+    /// Spawns a server, and stores one response of 2 KB in it.
     ///
     /// # Panics
     ///
@@ -48,7 +48,7 @@ impl Remote {
     pub fn new() -> Self {
         let server = RedisServer::spawn();
         let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime can be made");
-        let Warm { call, answer, .. } = Warm::new();
+        let Warm { call, response, .. } = Warm::new();
         let (redis, cache, service, entry) = runtime.block_on(async {
             let redis = Redis::builder(server.url()).call_timeout(Duration::from_secs(10)).spawn();
             let redis = redis.expect("the URL is right");
@@ -57,21 +57,21 @@ impl Remote {
             let cache = Cache::builder("bench").redis(options).max_bytes(1 << 10).build();
             let cache = cache.expect("the settings are right");
             let mut service = Cached::new(AtOnce::saying(&of_2_kb("given a user when ")), cache.clone());
-            service.call(call.clone()).await.expect("it is answered");
+            service.call(call.clone()).await.expect("it is served");
             cache.close().await.expect("it is written");
             let found = redis.scan("entry", None, 1_000).await.expect("the server is there");
             (redis, cache, service, found.keys.into_iter().next().expect("there is one entry"))
         });
-        Self { runtime, redis, cache, service, call, answer, entry, next: AtomicU64::new(0), _server: server }
+        Self { runtime, redis, cache, service, call, response, entry, next: AtomicU64::new(0), _server: server }
     }
 
     /// Sends `calls` calls at once, each of which is a hit in Redis.
     pub fn hits(&self, calls: usize) {
-        let ask = async || {
+        let send = async || {
             let reply = self.service.clone().call(self.call.clone()).await.expect("it is stored");
             assert!(matches!(reply.receipt.origin(), Origin::Cache { tier: "redis", .. }));
         };
-        self.runtime.block_on(join_all((0..calls).map(|_| ask())));
+        self.runtime.block_on(join_all((0..calls).map(|_| send())));
     }
 
     /// Sends `calls` bare `GET` commands for the same value at once.
@@ -90,17 +90,17 @@ impl Remote {
     pub fn leases(&self, calls: usize) {
         let lease = async || {
             let key = self.new_key();
-            let failed = self.cache.get_or_call(&key, || async { Err::<u64, _>(io::Error::other("as asked")) }).await;
+            let failed = self.cache.get_or_call(&key, || async { Err::<u64, _>(io::Error::other("on purpose")) }).await;
             assert!(failed.is_err());
         };
         self.runtime.block_on(join_all((0..calls).map(|_| lease())));
     }
 
-    /// Makes `calls` misses at once. Each takes a lease, and stores its answer.
+    /// Makes `calls` misses at once. Each takes a lease, and stores its response.
     pub fn stores(&self, calls: usize) {
         let store = async || {
-            let (key, answer) = (self.new_key(), self.answer.clone());
-            let stored = self.cache.get_or_call(&key, || async { Ok::<_, io::Error>(answer) }).await;
+            let (key, response) = (self.new_key(), self.response.clone());
+            let stored = self.cache.get_or_call(&key, || async { Ok::<_, io::Error>(response) }).await;
             assert!(stored.is_ok());
         };
         self.runtime.block_on(async {

@@ -1,4 +1,4 @@
-//! Vendor that answers at once.
+//! Vendor that responds at once.
 
 use std::{
     future::{Ready, ready},
@@ -16,40 +16,40 @@ use llm_core::{
 };
 use tower::Service;
 
-/// Client that answers at once without a connection. Its time is the floor under every layer. Clones share the count of
-/// their calls.
+/// Client that responds at once without a connection. Its time is the floor under every layer. Clones share the count
+/// of their calls.
 #[derive(Clone, Debug)]
 pub struct AtOnce {
-    answer: Arc<ChatResponse>,
+    response: Arc<ChatResponse>,
     events: Arc<Vec<ChatEvent>>,
     vector: Arc<[f32]>,
     calls: Arc<AtomicU64>,
 }
 
-/// Number of bytes of text in each event of a streamed answer.
+/// Number of bytes of text in each event of a streamed response.
 pub const EVENT_BYTES: usize = 8;
 
 impl AtOnce {
-    /// Creates a client that answers with `text`, in one piece or in events of [`EVENT_BYTES`].
+    /// Creates a client that responds with `text`, in one piece or in events of [`EVENT_BYTES`].
     pub fn saying(text: &str) -> Self {
         let choice = Choice::new(0, vec![Part::text(text)], FinishReason::Stop);
-        let answer = Arc::new(ChatResponse::new("chatcmpl-1", "gpt-4o-mini", vec![choice]));
-        let start = ChatEvent::Start { id: answer.id.clone(), model: answer.model.clone() };
+        let response = Arc::new(ChatResponse::new("chatcmpl-1", "gpt-4o-mini", vec![choice]));
+        let start = ChatEvent::Start { id: response.id.clone(), model: response.model.clone() };
         let pieces = text.as_bytes().chunks(EVENT_BYTES).map(|piece| {
             let text = std::str::from_utf8(piece).expect("the text is ASCII").into();
             ChatEvent::Text { choice: 0, text }
         });
         let end = [ChatEvent::Finish { choice: 0, reason: FinishReason::Stop }, ChatEvent::Usage(Usage::new(512, 512))];
         let events = Arc::new([start].into_iter().chain(pieces).chain(end).collect());
-        Self { answer, events, vector: vec![0.5; 256].into(), calls: Arc::default() }
+        Self { response, events, vector: vec![0.5; 256].into(), calls: Arc::default() }
     }
 
-    /// Returns the client's answer.
-    pub fn answer(&self) -> &ChatResponse {
-        &self.answer
+    /// Returns the client's response.
+    pub fn response(&self) -> &ChatResponse {
+        &self.response
     }
 
-    /// Returns the events with which the client answers a streamed call.
+    /// Returns the events with which the client responds to a streamed call.
     pub fn events(&self) -> &[ChatEvent] {
         &self.events
     }
@@ -68,12 +68,12 @@ impl AtOnce {
     }
 }
 
-macro_rules! answers {
-    ($( $question:ty => $answer:ty: |$self:ident, $call:ident| $make:expr; )*) => { $(
-        impl Service<Call<$question>> for AtOnce {
-            always_ready!($answer, Ready<Result<Reply<$answer>, Error>>);
+macro_rules! responses {
+    ($( $request:ty => $response:ty: |$self:ident, $call:ident| $make:expr; )*) => { $(
+        impl Service<Call<$request>> for AtOnce {
+            always_ready!($response, Ready<Result<Reply<$response>, Error>>);
 
-            fn call(&mut self, $call: Call<$question>) -> Self::Future {
+            fn call(&mut self, $call: Call<$request>) -> Self::Future {
                 let $self = &*self;
                 self.reply($make)
             }
@@ -81,8 +81,8 @@ macro_rules! answers {
     )* };
 }
 
-answers! {
-    ChatRequest => ChatResponse: |vendor, _call| (*vendor.answer).clone();
+responses! {
+    ChatRequest => ChatResponse: |vendor, _call| (*vendor.response).clone();
     Streamed<ChatRequest> => ChatStream: |vendor, _call| {
         let events = Arc::clone(&vendor.events);
         ChatStream::new(stream::iter((0..events.len()).map(move |at| Ok(events[at].clone()))))

@@ -8,7 +8,7 @@ use std::{
 };
 
 use benches::{
-    hit::{Warm, at_once, of_2_kb, question},
+    hit::{Warm, at_once, call_of, of_2_kb},
     keypool::{Keys, three},
     ratelimit::Gate,
     redis::Remote,
@@ -23,11 +23,11 @@ use tower::{Layer, Service};
 #[test]
 fn memory_hit_takes_at_most_four_allocations() {
     let mut warm = Warm::new();
-    drop(warm.ask(warm.call.clone()));
+    drop(warm.send(warm.call.clone()));
     let call = warm.call.clone();
     let mut reply = None;
-    let counted = allocation_counter::measure(|| reply = Some(warm.ask(call)));
-    assert_eq!(reply.expect("it was asked").output, warm.answer);
+    let counted = allocation_counter::measure(|| reply = Some(warm.send(call)));
+    assert_eq!(reply.expect("it was sent").output, warm.response);
     println!("{} allocations, {} bytes", counted.count_total, counted.bytes_total);
     assert!(counted.count_total <= 4, "{} allocations", counted.count_total);
 }
@@ -66,7 +66,7 @@ fn stored_value_decodes_with_few_allocations() {
     let remote = Remote::new();
     let value = remote.value();
     let decode = || response::<ChatResponse>(&value).expect("it is a response");
-    assert_eq!(decode(), remote.answer);
+    assert_eq!(decode(), remote.response);
     let counted = allocation_counter::measure(|| drop(decode()));
     println!("{} allocations, {} bytes for a value of {} bytes", counted.count_total, counted.bytes_total, value.len());
     assert!(counted.count_total <= MOST, "{} allocations", counted.count_total);
@@ -107,7 +107,7 @@ impl Future for LargeFuture {
 
 /// Returns `true` if the layer keeps the client's future in a box, so that its own future is small.
 fn is_boxed(mut service: impl LlmService<ChatRequest>) -> bool {
-    size_of_val(&service.call(question("acme"))) < LARGE
+    size_of_val(&service.call(call_of("acme"))) < LARGE
 }
 
 /// The layers are listed from the top of a stack to its bottom. Besides their boxes, a cold call needs one for the
@@ -183,8 +183,8 @@ fn decision_and_settlement_allocate_nothing() {
     let gate = Gate::single();
     gate.pass(&gate.demand);
     let counted = allocation_counter::measure(|| (0..100).for_each(|_| gate.pass(&gate.demand)));
-    let told = if cfg!(feature = "metrics") { 100 } else { 0 };
-    assert_eq!(counted.count_total, told);
+    let reported = if cfg!(feature = "metrics") { 100 } else { 0 };
+    assert_eq!(counted.count_total, reported);
 }
 
 /// With the `metrics` feature, each refusal allocates labels for the recorder.
@@ -202,13 +202,13 @@ fn refusal_allocates_nothing() {
 fn limiter_layer_adds_at_most_six_allocations() {
     let mut vendor = AtOnce::saying("x");
     let mut layer = Gate::single().layer(vendor.clone());
-    drop(at_once(&mut layer, question("acme")));
-    let (bare, limited) = (question("acme"), question("acme"));
+    drop(at_once(&mut layer, call_of("acme")));
+    let (bare, limited) = (call_of("acme"), call_of("acme"));
     let below = allocation_counter::measure(|| drop(at_once(&mut vendor, bare))).count_total;
     let all = allocation_counter::measure(|| drop(at_once(&mut layer, limited))).count_total;
-    let told = if cfg!(feature = "metrics") { 1 } else { 0 };
+    let reported = if cfg!(feature = "metrics") { 1 } else { 0 };
     println!("{} allocations above the {below} of the service", all - below);
-    assert!(all - below <= 6 + told, "{all} allocations, {below} of them below");
+    assert!(all - below <= 6 + reported, "{all} allocations, {below} of them below");
 }
 
 /// Measures the memory of a tenant at 100,000 tenants with names of 36 bytes.
@@ -236,8 +236,8 @@ fn choice_of_key_allocates_nothing() {
 fn pool_adds_at_most_six_allocations() {
     let mut client = AtOnce::saying("x");
     let mut pool = three(&client);
-    (0..100).for_each(|_| drop(at_once(&mut pool, question("acme"))));
-    let (bare, pooled) = (question("acme"), question("acme"));
+    (0..100).for_each(|_| drop(at_once(&mut pool, call_of("acme"))));
+    let (bare, pooled) = (call_of("acme"), call_of("acme"));
     let below = allocation_counter::measure(|| drop(at_once(&mut client, bare))).count_total;
     let all = allocation_counter::measure(|| drop(at_once(&mut pool, pooled))).count_total;
     println!("{} allocations above the {below} of the client", all - below);

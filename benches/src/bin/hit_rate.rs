@@ -1,7 +1,7 @@
-//! Measures the hit rate of the cache on recorded or generated questions.
+//! Measures the hit rate of the cache on recorded or generated requests.
 //!
 //! `cargo run --release -p benches --bin hit_rate -- --traces DIR` sends public traces through the real layer while the
-//! clock follows their times; without `--traces` it draws questions by Zipf's law instead. `--quick` measures fewer
+//! clock follows their times; without `--traces` it draws requests by Zipf's law instead. `--quick` measures fewer
 //! capacities and times to live. The program fails if a figure does not agree with a naive count.
 
 use std::{ffi::OsString, path::PathBuf, process::ExitCode, time::Duration};
@@ -18,8 +18,8 @@ const ZIPF: [Zipf; 2] = [
     Zipf { exponent: 1.2, keys: 20_000, requests: 100_000, apart: Duration::from_secs(60), seed: 2026 },
 ];
 
-/// Scans during which the warm questions are not asked again, are asked often enough for LRU to keep them, and are
-/// asked too seldom.
+/// Scans during which the warm prompts are not requested again, are requested often enough for LRU to keep them, and
+/// are requested too seldom.
 const SCANS: [Scan; 3] = [scan(0), scan(1), scan(2)];
 
 const fn scan(hot_every: u32) -> Scan {
@@ -73,13 +73,12 @@ async fn run(args: &Args) -> Result<(), String> {
 
 async fn scans() -> String {
     let mut table = "### A warm set under a scan\n\n".to_owned();
-    table +=
-        "| warm, room, scanned once | policy | warm asked meanwhile | answered | warm left |\n|---|---|---|---|---|\n";
+    table += "| warm, room, scanned once | policy | requests for warm | hits | warm left |\n|---|---|---|---|---|\n";
     for scan in SCANS {
         let Scan { hot, capacity, scanned, .. } = scan;
         for (name, policy) in [("LRU", EvictionPolicy::Lru), ("TinyLFU", EvictionPolicy::TinyLfu)] {
-            let Survival { left, asked, answered } = survival(&scan, policy).await;
-            table += &format!("| {hot}, {capacity}, {scanned} | {name} | {asked} | {answered} | {left} |\n");
+            let Survival { left, requests, hits } = survival(&scan, policy).await;
+            table += &format!("| {hot}, {capacity}, {scanned} | {name} | {requests} | {hits} | {left} |\n");
         }
     }
     table

@@ -149,7 +149,7 @@ mod model {
 
     /// Returns the number of commands that limiters have sent to the server.
     fn requests(server: &RedisServer) -> u64 {
-        let stats = server.command(&["INFO", "commandstats"]).expect("it answers");
+        let stats = server.command(&["INFO", "commandstats"]).expect("it responds");
         let calls = |name: &str| -> u64 {
             let line = stats.lines().find_map(|line| line.strip_prefix(&format!("cmdstat_{name}:calls=")));
             line.and_then(|rest| rest.split(',').next()).map_or(0, |calls| calls.parse().expect("a number"))

@@ -1,18 +1,18 @@
 use std::{fmt, time::Duration};
 
-use super::{Asked, Workload};
+use super::{Request, Workload};
 
-/// Generated series of questions that follows Zipf's law: a question of popularity rank n has a probability in
+/// Generated series of requests that follows Zipf's law: a request of popularity rank n has a probability in
 /// proportion to n^-`exponent`. The draws are independent, and the times are evenly spaced.
 #[derive(Clone, Copy, Debug)]
 pub struct Zipf {
     /// Exponent of Zipf's law, often called s.
     pub exponent: f64,
-    /// Number of different questions.
+    /// Number of different requests.
     pub keys: u32,
-    /// Number of questions drawn.
+    /// Number of requests drawn.
     pub requests: u32,
-    /// Time between two questions.
+    /// Time between two requests.
     pub apart: Duration,
     /// Seed of the random draws.
     pub seed: u64,
@@ -28,13 +28,13 @@ impl Zipf {
             sums.push(sum);
         }
         let mut state = self.seed;
-        let asked = (0..self.requests).map(|number| {
+        let requests = (0..self.requests).map(|number| {
             let drawn = unit(&mut state) * sum;
             let rank = sums.partition_point(|sum| *sum <= drawn).min(sums.len() - 1);
-            let question = u32::try_from(rank).expect("there are no more than u32::MAX keys");
-            Asked { at: self.apart * number, tenant: 0, question }
+            let prompt = u32::try_from(rank).expect("there are no more than u32::MAX keys");
+            Request { at: self.apart * number, tenant: 0, prompt }
         });
-        Workload::new(self.to_string(), asked.collect())
+        Workload::new(self.to_string(), requests.collect())
     }
 }
 
@@ -63,18 +63,18 @@ mod tests {
     #[test]
     fn popularity_falls_with_the_rank() {
         let workload = ZIPF.workload();
-        let count = |rank| workload.asked.iter().filter(|asked| asked.question == rank).count() as f64;
-        // The sum of 1/n up to 1,000 is 7.4855. So the first question is expected 6,680 times, and the tenth a tenth of
+        let count = |rank| workload.requests.iter().filter(|request| request.prompt == rank).count() as f64;
+        // The sum of 1/n up to 1,000 is 7.4855. So the first request is expected 6,680 times, and the tenth a tenth of
         // that.
         assert!((count(0) - 6_680.0).abs() < 240.0, "{}", count(0));
         assert!((count(9) - 668.0).abs() < 78.0, "{}", count(9));
-        assert!(workload.asked.iter().all(|asked| asked.question < ZIPF.keys));
+        assert!(workload.requests.iter().all(|request| request.prompt < ZIPF.keys));
     }
 
     #[test]
     fn generator_repeats_series_of_same_seed() {
-        assert_eq!(ZIPF.workload().asked, ZIPF.workload().asked);
-        assert_ne!(ZIPF.workload().asked, Zipf { seed: 8, ..ZIPF }.workload().asked);
+        assert_eq!(ZIPF.workload().requests, ZIPF.workload().requests);
+        assert_ne!(ZIPF.workload().requests, Zipf { seed: 8, ..ZIPF }.workload().requests);
         assert_eq!(ZIPF.workload().span(), Duration::from_secs(49_999));
     }
 }

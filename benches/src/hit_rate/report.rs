@@ -2,9 +2,9 @@ use std::{fmt::Write, time::Duration};
 
 use llm_cache::EvictionPolicy;
 
-use super::{Keeping, Layer, Naive, Workload, optimal};
+use super::{CacheSettings, Layer, Naive, Workload, optimal};
 
-/// Measured capacities, in thousandths of the number of different answers.
+/// Measured capacities, in thousandths of the number of different responses.
 pub const CAPACITIES: [usize; 5] = [10, 50, 100, 250, 1_000];
 
 /// Measured times to live, with their names.
@@ -26,10 +26,10 @@ const POLICIES: [(&str, EvictionPolicy); 2] = [("LRU", EvictionPolicy::Lru), ("T
 ///
 /// # Errors
 ///
-/// A description of the first figure that does not agree. LRU, and any policy with room for all answers, must agree
+/// A description of the first figure that does not agree. LRU, and any policy with room for all responses, must agree
 /// with the naive count. No policy may have more hits than the optimum, and the cache must agree with the vendor.
 pub async fn measure(workload: &Workload, quick: bool, mut step: impl FnMut(&str)) -> Result<String, String> {
-    let (calls, distinct) = (workload.asked.len(), workload.distinct());
+    let (calls, distinct) = (workload.requests.len(), workload.distinct());
     let capacities = if quick { &QUICK.0[..] } else { &CAPACITIES[..] };
     let span = workload.span();
     let ttls = TTLS.iter().filter(|(_, ttl)| ttl.is_none_or(|ttl| ttl < span));
@@ -41,14 +41,14 @@ pub async fn measure(workload: &Workload, quick: bool, mut step: impl FnMut(&str
     writeln!(table, "| room | policy | {} |\n|---|---|{}", heads.join(" | "), "---|".repeat(ttls.len())).expect(TEXT);
     for per_mille in capacities {
         let capacity = (distinct * per_mille / 1_000).max(1);
-        let best = optimal(&workload.asked, capacity);
+        let best = optimal(&workload.requests, capacity);
         let room = format!("{} % = {capacity}", *per_mille as f64 / 10.0);
         for (name, policy) in POLICIES {
             step(&format!("{}: room for {room}, {name}", workload.name));
             let mut rates = Vec::new();
             for (_, ttl) in &ttls {
-                let keeping = Keeping { capacity, policy, ttl: *ttl };
-                let hits = agreed(workload, &keeping, distinct, best).await?;
+                let settings = CacheSettings { capacity, policy, ttl: *ttl };
+                let hits = agreed(workload, &settings, distinct, best).await?;
                 rates.push(rate(hits, calls));
             }
             writeln!(table, "| {room} | {name} | {} |", rates.join(" | ")).expect(TEXT);
@@ -62,16 +62,16 @@ pub async fn measure(workload: &Workload, quick: bool, mut step: impl FnMut(&str
 const TEXT: &str = "a string takes any text";
 
 /// Returns the number of hits through the layer, after checking it against every other count that applies.
-async fn agreed(workload: &Workload, keeping: &Keeping, distinct: usize, best: u64) -> Result<u64, String> {
-    let wrong = |what| format!("{}: {keeping:?}: {what}", workload.name);
-    let hits = Layer::new(keeping).await.hits(&workload.asked, keeping).await.map_err(wrong)?;
+async fn agreed(workload: &Workload, settings: &CacheSettings, distinct: usize, best: u64) -> Result<u64, String> {
+    let wrong = |what| format!("{}: {settings:?}: {what}", workload.name);
+    let hits = Layer::new(settings).await.hits(&workload.requests, settings).await.map_err(wrong)?;
     if hits > best {
         return Err(wrong(format!("{hits} hits are more than the optimum of {best}")));
     }
-    // TinyLFU has no naive count, because its sketch uses random keys. With room for all answers, it evicts nothing and
-    // must agree.
-    if keeping.policy == EvictionPolicy::Lru || keeping.capacity >= distinct {
-        let naive = Naive::new(keeping.capacity, keeping.ttl).hits(&workload.asked);
+    // TinyLFU has no naive count, because its sketch uses random keys. With room for all responses, it evicts nothing
+    // and must agree.
+    if settings.policy == EvictionPolicy::Lru || settings.capacity >= distinct {
+        let naive = Naive::new(settings.capacity, settings.ttl).hits(&workload.requests);
         if hits != naive {
             return Err(wrong(format!("the layer has {hits} hits, a naive count {naive}")));
         }

@@ -9,7 +9,7 @@ use std::{
 use flate2::bufread::MultiGzDecoder;
 use serde::Deserialize;
 
-use super::{Asked, Workload};
+use super::{Request, Workload};
 
 /// Trace of regenerated test cases: a row for each scenario of every feature file that a commit added or modified.
 const BDD: &str = "bdd_regen_trace.csv.gz";
@@ -42,13 +42,13 @@ pub enum TraceError {
 }
 
 /// Reads the public traces in a directory. A trace is returned several times if several columns can define "the same
-/// question".
+/// request".
 ///
 /// # Errors
 ///
 /// If a file is missing or a line cannot be read.
 pub fn read(directory: &Path) -> Result<Vec<Workload>, TraceError> {
-    let bdd = |question| table(directory.join(BDD), question, Some("tenant"));
+    let bdd = |prompt| table(directory.join(BDD), prompt, Some("tenant"));
     let web = table(directory.join(WEB), "url_id", None)?;
     let (requests, blocks) = conversations(directory.join(MOONCAKE))?;
     Ok(vec![
@@ -60,10 +60,10 @@ pub fn read(directory: &Path) -> Result<Vec<Workload>, TraceError> {
     ])
 }
 
-/// Reads a CSV file with a column `ts` for the time in seconds, a column with the question's number, and optionally a
+/// Reads a CSV file with a column `ts` for the time in seconds, a column with the request's number, and optionally a
 /// column with the tenant's number.
-fn table(path: PathBuf, question: &str, tenant: Option<&str>) -> Result<Vec<Asked>, TraceError> {
-    let columns: Vec<&str> = ["ts", question].into_iter().chain(tenant).collect();
+fn table(path: PathBuf, prompt: &str, tenant: Option<&str>) -> Result<Vec<Request>, TraceError> {
+    let columns: Vec<&str> = ["ts", prompt].into_iter().chain(tenant).collect();
     let mut places = Vec::new();
     let rows = each_line(path, |line| {
         let fields: Vec<&str> = line.split(',').collect();
@@ -74,18 +74,18 @@ fn table(path: PathBuf, question: &str, tenant: Option<&str>) -> Result<Vec<Aske
             return Ok(None);
         }
         let number = |column: usize| fields.get(*places.get(column)?)?.parse::<u32>().ok();
-        let asked = || {
+        let request = || {
             let tenant = if tenant.is_some() { u8::try_from(number(2)?).ok()? } else { 0 };
-            Some(Asked { at: Duration::from_secs(number(0)?.into()), tenant, question: number(1)? })
+            Some(Request { at: Duration::from_secs(number(0)?.into()), tenant, prompt: number(1)? })
         };
-        asked().map(Some).ok_or(format!("{} should be numbers that are not too great", columns.join(", ")))
+        request().map(Some).ok_or(format!("{} should be numbers that are not too great", columns.join(", ")))
     })?;
     Ok(rows.into_iter().flatten().collect())
 }
 
 /// Line in the trace of conversations.
 #[derive(Deserialize)]
-struct Request {
+struct ConversationLine {
     timestamp: u64,
     input_length: u64,
     hash_ids: Vec<u32>,
@@ -93,14 +93,15 @@ struct Request {
 
 /// Reads the conversations as two series: the whole requests, and the blocks of each request. A block's number stands
 /// for all text up to the end of the block.
-fn conversations(path: PathBuf) -> Result<(Vec<Asked>, Vec<Asked>), TraceError> {
+fn conversations(path: PathBuf) -> Result<(Vec<Request>, Vec<Request>), TraceError> {
     let (mut numbers, mut requests, mut blocks) = (HashMap::new(), Vec::new(), Vec::new());
     each_line(path, |line| {
-        let Request { timestamp, input_length, hash_ids } = serde_json::from_str(line).map_err(|e| e.to_string())?;
-        let asked = |question| Asked { at: Duration::from_millis(timestamp), tenant: 0, question };
-        blocks.extend(hash_ids.iter().map(|id| asked(*id)));
+        let ConversationLine { timestamp, input_length, hash_ids } =
+            serde_json::from_str(line).map_err(|e| e.to_string())?;
+        let request = |prompt| Request { at: Duration::from_millis(timestamp), tenant: 0, prompt };
+        blocks.extend(hash_ids.iter().map(|id| request(*id)));
         let next = u32::try_from(numbers.len()).map_err(|_| "there are too many requests")?;
-        requests.push(asked(*numbers.entry((hash_ids, input_length)).or_insert(next)));
+        requests.push(request(*numbers.entry((hash_ids, input_length)).or_insert(next)));
         Ok(())
     })?;
     Ok((requests, blocks))
@@ -124,7 +125,7 @@ mod tests {
 
     use super::*;
 
-    /// Writes the three files to a directory and reads them. Returns the length and the number of different questions
+    /// Writes the three files to a directory and reads them. Returns the length and the number of different requests
     /// of each series, or the error.
     fn series(name: &str, files: [&str; 3]) -> Result<Vec<(usize, usize)>, String> {
         let directory = std::env::temp_dir().join(format!("llm-benches-{}-{name}", std::process::id()));
@@ -136,7 +137,7 @@ mod tests {
         }
         let read = read(&directory).map_err(|e| e.to_string());
         std::fs::remove_dir_all(&directory).expect("it was made above");
-        read.map(|series| series.iter().map(|one| (one.asked.len(), one.distinct())).collect())
+        read.map(|series| series.iter().map(|one| (one.requests.len(), one.distinct())).collect())
     }
 
     const TABLE: &str = "ts,tenant,key_scenario,key_full\n5,0,1,1\n6,0,1,2\n7,1,1,2\n";
