@@ -16,7 +16,7 @@ use crate::{
     state::choice::Want,
 };
 
-/// Attempts of a call, one after the other.
+/// Loop over the attempts of one call.
 pub(crate) struct AttemptLoop {
     moves: u32,
     retries: u32,
@@ -27,7 +27,7 @@ pub(crate) struct AttemptLoop {
     /// the request.
     first: Option<Error>,
     permit: Option<AttemptPermit>,
-    /// `true` if a layer above retries, so that this loop does not.
+    /// `true` if a layer above retries calls, so that this loop must not.
     is_nested: bool,
 }
 
@@ -89,7 +89,7 @@ impl AttemptLoop {
         self.moves + self.retries
     }
 
-    /// Makes attempts at one member after another, as long as another attempt may succeed.
+    /// Makes one attempt after another, as long as a further attempt may succeed.
     ///
     /// # Errors
     ///
@@ -119,12 +119,12 @@ impl AttemptLoop {
         }
     }
 
-    /// Decides what follows a failed attempt. Returns `Ok` after the waiting time if another attempt is to be made,
-    /// otherwise the final error.
+    /// Decides if another attempt follows a failed one. Returns `Ok` after the pause before the next attempt, or the
+    /// final error.
     async fn next<K>(&mut self, inner: &Inner<K>, want: &mut Want<'_>, failed: Failed) -> Result<(), Error> {
         let Failed { member, stand_in, verdict, is_doubted, error } = failed;
         self.failed = match self.failed.take() {
-            // An attempt that costs nothing is not listed if others were charged.
+            // A failed attempt without cost is not listed if others were charged.
             Some(before) if error.charge() == Charge::None => Some(before),
             before => Some(before.iter().fold(error.clone(), Error::with_earlier_attempts)),
         };
@@ -159,7 +159,7 @@ impl AttemptLoop {
         Ok(())
     }
 
-    /// Returns `true` if the layers above permit one more attempt.
+    /// Returns `true` if the layers above permit another attempt.
     async fn permits(&self, failed: &Error) -> bool {
         match &self.permit {
             Some(permit) => permit.request(failed).await.is_ok(),

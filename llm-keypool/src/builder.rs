@@ -129,14 +129,14 @@ impl<S> KeyPoolBuilder<S> {
         self
     }
 
-    /// Sets the retry budget, which other services may share. Moves do not use it.
+    /// Sets the retry budget, which may be shared with other services. Moves do not use the budget.
     pub fn retry_budget(mut self, budget: RetryBudget) -> Self {
         self.settings.budget = budget;
         self
     }
 
-    /// Sets if calls are also retried after failures that the vendor may charge for: a 5xx, a time-out, a connection
-    /// that broke off.
+    /// Sets whether calls are also retried after failures that the vendor may charge for: a 5xx, a time-out, or a
+    /// connection that broke off.
     pub fn retry_charged(mut self, on: bool) -> Self {
         self.settings.retry_charged = on;
         self
@@ -174,8 +174,9 @@ impl<S> KeyPoolBuilder<S> {
         self
     }
 
-    /// Prefers, for each tenant and beginning of the prompt, the group that served it last, whose vendor may have it in
-    /// its prompt cache. See [`Operation::affinity`](llm_core::Operation::affinity).
+    /// Makes calls of one tenant with the same beginning of the prompt prefer the group that served the last of them,
+    /// because its vendor may have the beginning in its prompt cache. See
+    /// [`Operation::affinity`](llm_core::Operation::affinity).
     pub fn affinity(mut self, on: bool) -> Self {
         self.settings.affinity = on;
         self
@@ -221,8 +222,8 @@ impl<S> KeyPoolBuilder<S> {
     ///
     /// # Errors
     ///
-    /// There is no member, two members have one name, a group is described twice, or a limit, share, weight, time-out or
-    /// number of attempts is 0.
+    /// There is no member, two members have the same name, a group is described twice, or a limit, share, weight,
+    /// time-out or number of attempts is 0.
     ///
     /// ```
     /// use llm_keypool::{BuildError, Group, KeyPool, Member, requests_per_minute};

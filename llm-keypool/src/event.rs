@@ -29,7 +29,7 @@ pub enum Event {
         part: Parked,
         /// Reason for the parking.
         reason: Reason,
-        /// Time until one call is sent as a test.
+        /// Time until one call is sent as a probe.
         retry_in: Duration,
     },
     /// A part of the pool takes calls again.
@@ -43,7 +43,7 @@ pub enum Event {
     },
     /// Several groups were refused at the same time, so the whole pool pauses.
     Paused {
-        /// Time until one call is sent as a test.
+        /// Time until one call is sent as a probe.
         length: Duration,
     },
     /// The whole pool takes calls again.
@@ -61,11 +61,11 @@ pub enum Event {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Parked {
-    /// The member; `None` if a whole group is parked.
+    /// Name of the member; `None` if a whole group is parked.
     pub member: Option<Arc<str>>,
-    /// The group.
+    /// Name of the group.
     pub group: Arc<str>,
-    /// The model, as the vendor names it; `None` if all models are parked.
+    /// Name of the model as the vendor uses it; `None` if all models are parked.
     pub model: Option<Arc<str>>,
 }
 
@@ -106,7 +106,7 @@ impl<F: Fn(&Event) + Send + Sync + 'static> Sink for F {
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Reason {
-    /// A rate limit (429).
+    /// The vendor refused a call because of a rate limit (429).
     RateLimited,
     /// The key is wrong, expired or revoked (401).
     Unauthorized,
@@ -116,16 +116,16 @@ pub enum Reason {
     Forbidden,
     /// The member does not know the model (404).
     NotFound,
-    /// The vendor or the connection failed several times.
+    /// Several attempts failed because of the vendor or the connection.
     Failing,
-    /// Responses did not arrive in time, several times.
+    /// Several responses did not arrive in time.
     TimedOut,
     /// An operator disabled the member.
     Disabled,
 }
 
 impl Reason {
-    /// Returns the reason in lower case, as metric labels and event fields have it.
+    /// Returns the reason in lower case, as in metric labels and event fields.
     ///
     /// ```
     /// assert_eq!(llm_keypool::Reason::RateLimited.as_str(), "rate_limited");

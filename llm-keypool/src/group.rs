@@ -2,8 +2,8 @@ use std::sync::Arc;
 
 /// Limits of a group, which is an account, organisation or project whose keys share its limits.
 ///
-/// A group need not be described here if its vendor states the limits in response headers, or if the pool is to learn
-/// them.
+/// It is not necessary to describe a group if the vendor states the limits in response headers, or if the pool should
+/// learn them.
 ///
 /// ```
 /// use llm_keypool::{Group, requests_per_minute, tokens_per_minute};
@@ -33,13 +33,14 @@ pub struct GroupLimit {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Unit {
     Requests,
-    /// Input tokens and the largest stated output together, counted when a request arrives.
+    /// Sum of the input tokens and the largest number of output tokens that the request allows, counted when a request
+    /// arrives.
     Tokens,
     InputTokens,
     OutputTokens,
 }
 
-/// Amounts that an attempt counts, by [`Unit`].
+/// Amounts that an attempt uses, indexed by [`Unit`].
 pub(crate) type Amounts = [u64; 4];
 
 impl Group {
@@ -79,8 +80,8 @@ pub fn requests_per_minute(amount: u64) -> GroupLimit {
     GroupLimit { unit: Unit::Requests, amount }
 }
 
-/// Returns a limit of tokens a minute, as OpenAI counts them: the input and the largest output that a request states,
-/// counted when the request arrives, however long its response is.
+/// Returns a limit of tokens a minute, as OpenAI counts them: the input tokens plus the largest number of output tokens
+/// that the request allows. They count when the request arrives, regardless of the length of the response.
 ///
 /// ```
 /// use llm_keypool::{Group, KeyPool, LeaseRequest, Member, tokens_per_minute};
@@ -109,8 +110,8 @@ pub fn input_tokens_per_minute(amount: u64) -> GroupLimit {
     GroupLimit { unit: Unit::InputTokens, amount }
 }
 
-/// Returns a limit of output tokens a minute, counted when a response has ended. Until then an attempt takes the share of its
-/// largest output that the group's responses for the model have lately used, at first the whole.
+/// Returns a limit of output tokens a minute, counted when a response has ended. Until then, an attempt reserves a
+/// share of its largest output: the share that the group's recent responses for the model used, and at first the whole.
 pub fn output_tokens_per_minute(amount: u64) -> GroupLimit {
     GroupLimit { unit: Unit::OutputTokens, amount }
 }

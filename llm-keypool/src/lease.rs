@@ -27,7 +27,7 @@ pub struct Lease<K> {
     member: Arc<Member<K>>,
     pub(crate) inner: Arc<Inner<K>>,
     pub(crate) attempt: Attempt,
-    /// Deadline of the caller.
+    /// Time at which the caller stops waiting for the response.
     deadline: Option<Time>,
     is_over: bool,
 }
@@ -74,7 +74,7 @@ impl<K> Lease<K> {
         }
     }
 
-    /// Returns the name of the member, as an extension for other layers.
+    /// Returns the name of the member for the extensions of a reply, where other layers read it.
     pub(crate) fn member_id(&self) -> MemberId {
         Arc::clone(&self.member.spec.name).into()
     }
@@ -120,9 +120,9 @@ impl<K> Lease<K> {
     }
 }
 
-/// Frees the attempt's slot and its turns as a probe. If the attempt is dropped although its deadline has passed after
-/// at least ten seconds without content, it counts as a time-out of its member. Otherwise the drop says nothing about
-/// the member.
+/// Frees the attempt's slot. If the attempt was a probe, another one may become the probe. If the attempt is dropped
+/// although its deadline has passed after at least ten seconds without content, it counts as a time-out of its member.
+/// Otherwise the drop says nothing about the member.
 impl<K> Drop for Lease<K> {
     fn drop(&mut self) {
         if self.is_over {
@@ -215,7 +215,7 @@ impl<K> Inner<K> {
                     None => pending().await,
                 }
             };
-            // The state decides if it is this call's turn, whether it was woken or the time has come.
+            // The state decides if it is this call's turn, both after a wake-up and after the time is over.
             drop(timeout_at(self.instant(until), woken).await);
             match self.advance(queued.want, false, self.settings.max_wait) {
                 Break(result) => return result,

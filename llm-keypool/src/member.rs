@@ -26,8 +26,8 @@ pub struct Member<S> {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct MemberSpec {
     pub(crate) name: Arc<str>,
-    /// Name of the member's group; `None` if it was given none and forms a group of its own. The pool moves it to
-    /// another group if the vendor's responses name that group.
+    /// Name of the member's group; `None` if the member forms a group of its own. The pool moves it to another group if
+    /// the vendor's responses name that group.
     pub(crate) group: Option<Arc<str>>,
     pub(crate) tier: u32,
     pub(crate) weight: u32,
@@ -78,8 +78,9 @@ impl<S> Member<S> {
         self
     }
 
-    /// Sets the largest number of attempts that run at one time. The attempt of a stream runs until the stream ends.
-    /// 0 is an error of the build: [`KeyPool::disable_for`](crate::KeyPool::disable_for) keeps calls away for a time.
+    /// Sets the largest number of attempts that run at the same time. The attempt of a stream runs until the stream
+    /// ends. 0 is an error of the build. To stop calls to the member for a time, use
+    /// [`KeyPool::disable_for`](crate::KeyPool::disable_for).
     #[must_use]
     pub fn max_in_flight(mut self, attempts: u32) -> Self {
         self.spec.max_in_flight = attempts;
@@ -131,8 +132,8 @@ impl<S> Member<S> {
         self.named(asked.into(), own.into(), true)
     }
 
-    /// Sets the fingerprint of the member's key ([`fingerprint`](crate::fingerprint)), by which the pool knows if a
-    /// later member of the same name has the same key.
+    /// Sets the fingerprint of the member's key ([`fingerprint`](crate::fingerprint)). By comparing fingerprints, the
+    /// pool recognises if a later member of the same name has the same key.
     #[must_use]
     pub fn fingerprint(mut self, fingerprint: impl Into<Arc<str>>) -> Self {
         self.spec.fingerprint = Some(fingerprint.into());
@@ -146,7 +147,7 @@ impl<S> Member<S> {
 }
 
 impl MemberSpec {
-    /// Returns the name of the member's group: the member's own name if it has none.
+    /// Returns the name of the member's group, or the member's own name if it forms a group of its own.
     pub(crate) fn group_name(&self) -> &Arc<str> {
         self.group.as_ref().unwrap_or(&self.name)
     }
@@ -161,7 +162,7 @@ impl MemberSpec {
         }
     }
 
-    /// Returns the models that the settings of the member name.
+    /// Returns the models that the member's settings mention.
     pub(crate) fn models(&self) -> impl Iterator<Item = &Arc<str>> {
         self.names.iter().flatten().flat_map(|name| [&name.asked, &name.own])
     }

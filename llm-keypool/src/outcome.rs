@@ -5,7 +5,7 @@ use llm_core::{
     layer::{LimitScope, LimitWindow, VendorLimits},
 };
 
-/// Outcome of an attempt with a leased key, as the caller's own client got it from the vendor.
+/// Outcome of an attempt with a leased key, as the caller's own client received it from the vendor.
 ///
 /// ```
 /// use std::time::Duration;
@@ -73,8 +73,8 @@ impl Outcome {
         Self { error: Some(error), ..Self::default() }
     }
 
-    /// Creates the outcome of a response with this HTTP status and this `retry-after`. A status below 400
-    /// is a success.
+    /// Creates the outcome of a response with an HTTP status and a `retry-after` header. A status below 400 is a
+    /// success.
     pub fn status(status: u16, retry_after: Option<Duration>) -> Self {
         if status < 400 {
             return Self::success();
@@ -92,7 +92,7 @@ impl Outcome {
         Self { usage: Some(usage), ..self }
     }
 
-    /// Sets the limits that the vendor stated, from which the pool learns.
+    /// Sets the limits that the vendor stated with the response, so that the pool knows them.
     #[must_use]
     pub fn limits(self, limits: impl Into<Arc<VendorLimits>>) -> Self {
         Self { limits: Some(limits.into()), ..self }

@@ -86,7 +86,7 @@ impl<S> KeyPool<S> {
         Ok(())
     }
 
-    /// Makes a member take calls again: ends its parkings because of a rejected key, missing permissions or failures.
+    /// Makes a member take calls again. This ends its parkings for a rejected key, missing permissions or failures.
     /// Returns `false` if there is no member of this name.
     ///
     /// ```
@@ -163,8 +163,8 @@ impl<S> Inner<S> {
     }
 
     fn lock(&self) -> MutexGuard<'_, Shared<S>> {
-        // The state machine runs no code of the application, and none of its statements panics midway, so a poisoned
-        // lock holds a consistent state.
+        // No code of the application runs inside the state machine, and none of its statements panics midway, so the
+        // state is consistent even if the lock is poisoned.
         self.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

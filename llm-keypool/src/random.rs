@@ -1,4 +1,4 @@
-/// Random number generator that is not fit for secrets: SplitMix64.
+/// Random number generator SplitMix64, which is not suitable for secrets.
 #[derive(Debug, Default)]
 pub(crate) struct Random(pub(crate) u64);
 

@@ -62,8 +62,8 @@ impl LeaseRequest {
         Self { deadline: Some(deadline).into(), ..self }
     }
 
-    /// Sets the tenant, and a hash that is equal for requests with the same beginning, for pools with
-    /// [`affinity`](crate::KeyPoolBuilder::affinity).
+    /// Sets the tenant, and a hash that is equal for requests with the same beginning. Both have an effect only in
+    /// pools with [`affinity`](crate::KeyPoolBuilder::affinity).
     #[must_use]
     pub fn affinity(self, tenant: impl Into<Tenant>, beginning: u64) -> Self {
         Self { affinity: affinity(&tenant.into(), beginning), ..self }
@@ -81,7 +81,8 @@ impl LeaseRequest {
         Self { no_fallback: true, ..self }
     }
 
-    /// Sets if the request may be sent again after a failure that leaves open if the vendor served it. Default: `true`.
+    /// Sets whether the request may be sent again after a failure that leaves open whether the vendor served it.
+    /// Default: `true`.
     #[must_use]
     pub fn repeatable(self, repeatable: bool) -> Self {
         Self { repeatable, ..self }

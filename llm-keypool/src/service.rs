@@ -21,7 +21,7 @@ use crate::{
     settings::Settings, telemetry,
 };
 
-/// The service is always ready: a call waits inside its future, because only the call tells which model it needs. After
+/// The service is always ready. A call waits inside its future, because only the call says which model it needs. After
 /// it gets a member, the future waits until its own clone of the member's service is ready. Clones share the pool.
 impl<T: Operation, S: LlmService<T> + Sync> Service<Call<T>> for KeyPool<S> {
     always_ready!(T::Output);
@@ -78,7 +78,7 @@ async fn send<T: Operation, S: LlmService<T>>(call: &Call<T>, lease: &Lease<S>) 
             .ok_or_else(|| Error::new(ErrorKind::Unsupported, "the operation cannot take another name of its model"))?;
     }
     call.extensions.insert(lease.member_id());
-    // The output type of a response that is not streamed is its own complete form.
+    // Sends a call to the leased member.
     let is_whole = TypeId::of::<T::Output>() == TypeId::of::<Complete<T>>();
     let Settings { response_timeout, first_content_timeout, .. } = &*lease.inner.settings;
     let timeout = if is_whole { *response_timeout } else { *first_content_timeout };

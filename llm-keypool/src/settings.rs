@@ -27,9 +27,9 @@ pub(crate) struct Settings {
     pub(crate) max_waiting: usize,
     pub(crate) overflow_after: Time,
     pub(crate) budget: RetryBudget,
-    /// Waiting times before retries.
+    /// Pauses before retries.
     pub(crate) backoff: Backoff,
-    /// Durations of parkings for which the vendor states no time.
+    /// Durations of parkings for which the vendor states no waiting time.
     pub(crate) parking_backoff: Backoff,
     pub(crate) retry_charged: bool,
     pub(crate) first_content_timeout: Option<Duration>,

@@ -92,10 +92,10 @@ pub struct QuotaStatus {
     pub model: Arc<str>,
     /// Share of the tightest limit that is left, from 0 to 1.
     pub headroom: f64,
-    /// Number of requests in the last minute, and the limit in force; `None` while no limit is known.
+    /// Number of requests in the last minute, and the smallest known limit; `None` while no limit is known.
     pub requests: (u64, Option<u64>),
-    /// Number of tokens in the last minute as they were reserved, and the limit in force; `None` if no limit of tokens
-    /// was ever known.
+    /// Number of tokens in the last minute as they were reserved, and the smallest known limit. `None` if no limit of
+    /// tokens was ever known.
     pub tokens: Option<(u64, Option<u64>)>,
     /// Number of input tokens in the last minute, and the limit in force; `None` as for `tokens`.
     pub input_tokens: Option<(u64, Option<u64>)>,
@@ -124,7 +124,7 @@ pub struct ParkedStatus {
     pub reason: Reason,
     /// Model that the parking is for; `None` if it is for all models.
     pub model: Option<Arc<str>>,
-    /// Time until one call is sent as a test; zero if the next call is the test.
+    /// Time until one call is sent as a probe; zero if the next call is the probe.
     pub retry_in: Duration,
     /// Number of consecutive parkings.
     pub times: u32,

@@ -1,4 +1,4 @@
-//! Spans and events of `tracing` and, with the feature `metrics`, metrics of the `metrics` facade. They contain no
+//! Spans and events of `tracing`, and metrics of the `metrics` facade with the feature `metrics`. They contain no
 //! tenants and no keys.
 
 use llm_core::{Error, ErrorKind, layer::MemberId};

@@ -1,4 +1,4 @@
-//! Sliding window of a minute that counts in slices. It reads no clock: callers pass the time.
+//! Sliding window of a minute that counts in slices. It reads no clock, because callers pass the time.
 //!
 //! A token bucket would admit twice the limit in its first minute, and a window of two halves would drop amounts too
 //! early. Slices of a quarter of a second drop an amount at most half a second late.
@@ -7,8 +7,7 @@ use std::collections::VecDeque;
 
 use crate::time::{MINUTE, Time};
 
-/// Number of slices of the window. With fewer slices amounts would leave later, with more of them the window would take
-/// more memory.
+/// Number of slices in the window. Fewer slices would delay the departure of amounts, and more would take more memory.
 const SLICES: u64 = 240;
 const SLICE: Time = MINUTE / SLICES;
 
@@ -31,8 +30,8 @@ struct Slice {
 }
 
 impl Window {
-    /// Adds an amount, and returns the total. Slices that have left are dropped first, so that a window stays small
-    /// even if its total is never read.
+    /// Adds an amount, and returns the total. Slices outside of the window are dropped first, so that the window stays
+    /// small even if its total is never read.
     pub(crate) fn add(&mut self, amount: u64, now: Time) -> u64 {
         self.total = self.total(now).saturating_add(amount);
         let number = now / SLICE;
@@ -44,7 +43,7 @@ impl Window {
         self.total
     }
 
-    /// Changes an amount that was added at a time, unless its slice has left.
+    /// Changes an amount that was added at a time, unless its slice has left the window.
     pub(crate) fn change(&mut self, added_at: Time, from: u64, to: u64) {
         let number = added_at / SLICE;
         let Ok(at) = self.slices.binary_search_by_key(&number, |slice| slice.number) else { return };
@@ -91,7 +90,7 @@ impl Window {
     }
 }
 
-/// Returns the time at which a slice has left the window.
+/// Returns the time at which a slice leaves the window.
 fn leaves(number: u64) -> Time {
     number.saturating_add(2).saturating_mul(SLICE).saturating_add(MINUTE)
 }

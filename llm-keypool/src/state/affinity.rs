@@ -1,4 +1,5 @@
-//! Table of the groups that last served a beginning of a prompt, because their vendor may have it in its prompt cache.
+//! Table of the group that last served each beginning of a prompt, because the group's vendor may have the beginning in
+//! its prompt cache.
 
 use std::collections::HashMap;
 
@@ -26,7 +27,7 @@ const HALF: usize = 16_384;
 const MISSES: u8 = 2;
 
 impl Affinity {
-    /// Returns the group that served this beginning last.
+    /// Returns the group that last served a beginning.
     pub(crate) fn get(&mut self, key: Key) -> Option<u32> {
         if !self.recent.contains_key(&key) {
             let entry = self.older.remove(&key)?;
@@ -35,12 +36,12 @@ impl Affinity {
         self.recent.get(&key).map(|entry| entry.group)
     }
 
-    /// Records that a group served this beginning. `cached` says if the vendor read cached tokens.
+    /// Records that a group served a beginning. `cached` is `true` if the vendor read tokens from its prompt cache.
     pub(crate) fn served(&mut self, key: Key, group: u32, cached: bool) {
         let known = self.recent.remove(&key).or_else(|| self.older.remove(&key));
         let misses = match known.filter(|entry| entry.group == group) {
             Some(entry) if !cached => entry.misses + 1,
-            // The first response writes the vendor's cache, so it cannot have cached tokens.
+            // The first response fills the vendor's cache, so its request cannot have cached tokens.
             _ => 0,
         };
         if misses < MISSES {

@@ -2,7 +2,7 @@
 
 use crate::time::{SECOND, Time};
 
-/// Outcomes of the last thirty seconds, in slices.
+/// Breaker over the outcomes of the last thirty seconds, which are counted in slices.
 #[derive(Debug, Default)]
 pub(crate) struct Breaker {
     in_a_row: u32,
@@ -20,11 +20,11 @@ const SLICE: Time = 5 * SECOND;
 const SLICES: u32 = 6;
 /// Number of consecutive failures that opens the breaker.
 const IN_A_ROW: u32 = 5;
-/// Smallest number of outcomes above which the breaker opens if half of them are failures.
+/// Smallest number of outcomes at which the breaker opens if half of them are failures.
 const FEWEST: u32 = 20;
 
 impl Breaker {
-    /// Counts a response. A refusal counts as one, because it shows that the vendor is reachable.
+    /// Counts a response. A refusal also counts as a response, because it shows that the vendor is reachable.
     pub(crate) fn responded(&mut self, now: Time) {
         self.in_a_row = 0;
         self.slice(now).all += 1;
@@ -41,7 +41,7 @@ impl Breaker {
         self.in_a_row >= IN_A_ROW || (all >= FEWEST && failed * 2 >= all)
     }
 
-    /// Returns the slice for a time. It replaces the slice that has left the window.
+    /// Returns the slice for a time, after clearing the one that has left the window.
     fn slice(&mut self, now: Time) -> &mut Slice {
         let number = (now / SLICE) as u32;
         let slice = &mut self.slices[(number % SLICES) as usize];

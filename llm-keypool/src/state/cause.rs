@@ -3,10 +3,10 @@
 //!
 //! A refusal that names no limit and is not explained by a learned limit, or a failure to connect, is recorded as a
 //! sign at its group. If half of the groups with a valid key have signs of the last two seconds, and no attempt that
-//! was sent later was served, the whole pool is parked in the same way as a single part. At the end of the pause one
-//! call tests the vendor. If it succeeds, the pool resumes, with a single call at each group first. The pause ends
-//! early if an attempt is served that was sent after the attempts with the signs. It ends without a test if the groups'
-//! own use then explains the refusals.
+//! was sent later was served, the whole pool is parked in the same way as a single part. At the end of the pause, one
+//! call is sent as a probe. If it succeeds, the pool resumes, and sends only a single call to each group first. The
+//! pause ends early if an attempt is served that was sent after the attempts with the signs. It ends without a probe if
+//! the groups' own use then explains the refusals.
 
 use std::time::Duration;
 
@@ -27,8 +27,8 @@ impl State {
     /// Records a refusal or failure that may have a common cause, unless an attempt that was sent later has been
     /// served. Returns `true` if the pool was paused already, so that no other part needs to be parked.
     ///
-    /// During a pause, only the refusal of the test attempt prolongs the pause. If learned limits leave no room for the
-    /// model of that attempt, they explain the refusal, and the pause ends.
+    /// During a pause, only a refusal of the probe prolongs the pause. If learned limits leave no room for the model of
+    /// that attempt, they explain the refusal, and the pause ends.
     pub(super) fn sign(&mut self, attempt: &Attempt, group: u32, hint: Option<Duration>, now: Time) -> bool {
         if let Some(pause) = &self.pause {
             match pause.concerns(attempt.number) {
@@ -46,7 +46,8 @@ impl State {
         false
     }
 
-    /// Returns `true` if half of the groups with a valid key have signs since a time, and no later attempt was served.
+    /// Returns `true` if half of the groups with a valid key have had signs since a time, and no later attempt was
+    /// served.
     fn has_signs(&self, since: Time) -> bool {
         let is_signed =
             |group: &&GroupState| group.sign.is_some_and(|(at, attempt)| at >= since && attempt >= self.served);
@@ -89,7 +90,7 @@ impl State {
         }
     }
 
-    /// Makes one call at each group go first, because otherwise all waiting calls would be sent at once.
+    /// Makes each group wait for the outcome of a single call first. Otherwise all waiting calls would be sent at once.
     fn try_each_quota(&mut self, now: Time) {
         let generation = self.attempts;
         for quota in &mut self.quotas {

@@ -23,9 +23,9 @@ use crate::{
 /// Largest number of models with a state of their own. All further models share one state, so that invented names cost
 /// little memory.
 const MAX_MODELS: usize = 1_000;
-/// Largest number of models times members, each of which takes up to half a kilobyte.
+/// Largest product of the numbers of models and members. Each pair may take half a kilobyte of memory.
 const MAX_MODELS_OF_MEMBERS: usize = 1_000_000;
-/// Name of the state that all further models share. No vendor has a model of this name.
+/// Name of the state that all further models share. No vendor has a model with this name.
 const OTHER_MODELS: &str = "(other models)";
 /// Time for which an added member takes only one call at a time.
 const START: Time = SECOND;
@@ -157,7 +157,7 @@ impl State {
         self.schedule_returns(now);
     }
 
-    /// Builds the tiers and routes of a model, all of them closed.
+    /// Builds the tiers and routes of a model. The new routes are closed.
     fn build_model(&mut self, model: u32) {
         let name = Arc::clone(&self.models[model as usize].name);
         let mut routes: IndexMap<(u32, u32, bool), Route> = IndexMap::new();
@@ -193,7 +193,7 @@ impl State {
         }
         tier.max_weight = tier.max_weight.max(weight);
         tier.routes.push(id);
-        // Reserved here, so that no call allocates when a route takes calls again.
+        // The capacity is reserved here, so that no call allocates when a route takes calls again.
         tier.open.reserve(tier.routes.len());
         route.open.reserve(route.members.len());
         self.groups[route.group as usize].routes.push(id);
@@ -221,7 +221,7 @@ fn ids_where<T>(all: &[T], condition: impl Fn(u32, &T) -> bool) -> Vec<u32> {
     ids.filter(|id| condition(*id, &all[*id as usize])).collect()
 }
 
-/// Stores a part under the free id, or at the end if there is none. Returns its id.
+/// Stores a part under the free id, or at the end if there is no free id. Returns the id of the part.
 fn put<T>(all: &mut Vec<T>, free: Option<u32>, part: T) -> u32 {
     match free {
         Some(id) => all[id as usize] = part,

@@ -23,7 +23,7 @@ pub(crate) struct Parking {
     /// Number of the latest attempt that was sent before the parking. Attempts up to it neither prolong nor end the
     /// parking.
     generation: u64,
-    /// Number of consecutive parkings; 0 for a trial, which becomes a parking if its call is refused.
+    /// Number of consecutive parkings; 0 for a trial. A trial becomes a parking if its call is refused.
     pub(crate) step: u32,
     /// True if waiting calls may wait for the end of the parking. Otherwise they fail, and only a new call becomes the
     /// probe.
@@ -34,22 +34,22 @@ pub(crate) struct Parking {
     probe_wait: Time,
 }
 
-/// Parking of a part, if it is parked. It is boxed, because few parts are parked, and a choice reads many parts, which
-/// should be small.
+/// Place for a part's parking; `None` if the part is not parked. The parking is boxed because few parts are parked, and
+/// a choice reads many parts, which should be small.
 pub(crate) type Slot = Option<Box<Parking>>;
 
 /// Time for which other calls wait for the probe's response. A refusal usually arrives sooner.
 const PROBE_WAIT: Time = SECOND;
 /// Time for which other calls wait for the response to a trial, or to the test of a paused pool.
 const TRIAL_WAIT: Time = 5 * SECOND;
-/// Time for which other calls wait if only a response counts. After it the next call becomes the probe.
+/// Time for which other calls wait if only a response is conclusive. After this time the next call becomes the probe.
 const PROBE_TIMEOUT: Time = MINUTE;
 /// Time until the probe after a refusal that usually ends only by an operator's action or a new key.
 const VERDICT: Time = 10 * MINUTE;
-/// Longest parking that a vendor's stated waiting time causes. The statement may be wrong, so a probe is sent after
-/// this time.
+/// Longest parking that a waiting time stated by the vendor can cause. The vendor may be wrong, so a probe is sent
+/// after this time.
 const LONGEST_HINT: Time = 15 * MINUTE;
-/// Factor by which a breaker's parking is longer than the backoff of a rate limit.
+/// Factor by which the parking after a breaker opened is longer than that after a rate limit.
 const BREAKER: Time = 5;
 
 /// Returns the duration of the `step`-th consecutive parking.
@@ -63,7 +63,7 @@ pub(super) fn length(reason: Reason, hint: Option<Duration>, step: u32, backoff:
 }
 
 impl Parking {
-    /// Returns the number of consecutive parkings, for a parking of this reason that follows `before`.
+    /// Returns the number of consecutive parkings, including a new one for `reason` that follows `before`.
     pub(crate) fn step(reason: Reason, before: Option<&Self>) -> u32 {
         before.filter(|before| before.reason == reason).map_or(1, |before| before.step.saturating_add(1))
     }
@@ -76,7 +76,8 @@ impl Parking {
 
     /// Creates a parking until a time.
     pub(crate) fn until(reason: Reason, until: Time, generation: u64, now: Time) -> Self {
-        // The probe of a member that timed out may be slow again, so a second without a response says nothing.
+        // The probe of a member that timed out may be slow again, so that one second without a response is not
+        // conclusive.
         let probe_wait = if reason == Reason::TimedOut { PROBE_TIMEOUT } else { PROBE_WAIT };
         let is_timed = reason.is_failure() || matches!(reason, Reason::RateLimited | Reason::Disabled);
         Self { reason, since: now, until, generation, step: 1, is_timed, probe: None, probe_wait }
@@ -128,7 +129,7 @@ impl Parking {
         self.probe = Some((attempt, now));
     }
 
-    /// Ends the turn of a probe that had no outcome. Returns `true` if this attempt was the probe.
+    /// Ends the turn of a probe that ended without an outcome. Returns `true` if this attempt was the probe.
     pub(crate) fn return_probe(&mut self, attempt: u64) -> bool {
         self.probe.take_if(|(first, _)| *first == attempt).is_some()
     }

@@ -38,11 +38,11 @@ pub(crate) struct Taken {
     amounts: Amounts,
     /// Largest output that the request states.
     output: u64,
-    /// Own usage when the attempt was sent. It includes the attempt, unless the vendor refused it.
+    /// The pool's own usage when the attempt was sent. It includes the attempt, unless the vendor refused the attempt.
     own: Amounts,
 }
 
-/// Time for which a learned limit must have no room before a probe may exceed it.
+/// A probe may exceed a learned limit only if the limit will have no room for at least this time.
 const RETRY_LEARNED: Time = 5 * crate::time::SECOND;
 
 impl Quota {
@@ -69,9 +69,10 @@ impl Quota {
         self.counters().fold(Room::OPEN, |room, (unit, it)| room.and(it.room(amounts[unit], over_learned, now)))
     }
 
-    /// Returns the room for an attempt, and `true` if the attempt then exceeds a learned limit. It may exceed it only
-    /// if the limit has no room for [`RETRY_LEARNED`], and if the attempt is a probe or the limit is doubtful. So a
-    /// limit that was learned from a refusal with another cause does not keep the group idle.
+    /// Returns the room for an attempt, and `true` if the attempt then exceeds a learned limit. An attempt may exceed a
+    /// learned limit only if the limit will have no room for at least [`RETRY_LEARNED`], the pool is not paused, and
+    /// the attempt is a probe or the limit is doubtful. So a limit that was learned from a refusal with another cause
+    /// does not keep the group idle.
     pub(crate) fn room_to_try(&mut self, amounts: &Amounts, is_paused: bool, now: Time) -> (Room, bool) {
         let room = self.room(amounts, false, now);
         if room.at <= now + RETRY_LEARNED || is_paused {
@@ -122,9 +123,9 @@ impl Quota {
         }
     }
 
-    /// Records the limits that the vendor stated with the response to an attempt. If nothing is left of a limit whose
-    /// window is not a minute, returns the time until its reset (the longest of several), because the pool does not
-    /// count such windows.
+    /// Records the limits that the vendor stated with the response to an attempt. The pool does not count windows other
+    /// than a minute. If nothing is left of such a limit, the function returns the time until its reset, or the longest
+    /// of several such times.
     pub(crate) fn observe(&mut self, limits: &VendorLimits, taken: &Taken, now: Time) -> Option<Duration> {
         let mut exhausted = None;
         for (unit, limit) in stated(limits).into_iter().enumerate() {
@@ -139,8 +140,8 @@ impl Quota {
         exhausted.max(further)
     }
 
-    /// Learns limits from the refusal of an attempt: for each unit of which the vendor states that nothing is left,
-    /// otherwise for requests. Returns `true` if a limit that was learned before explains the refusal.
+    /// Learns limits from the refusal of an attempt: for each unit of which nothing is left according to the vendor, or
+    /// for requests if the vendor states none. Returns `true` if a limit that was learned before explains the refusal.
     pub(crate) fn learn(&mut self, error: &Error, taken: &Taken, may_be_common: bool, now: Time) -> bool {
         let stated = error.limits().map(stated).unwrap_or_default();
         let is_exhausted = |limit: &Option<VendorLimit>| limit.is_some_and(|limit| limit.remaining == Some(0));
@@ -158,7 +159,7 @@ impl Quota {
         self.counters().for_each(|(_, counter)| counter.tried_more(is_served));
     }
 
-    /// Adds the own usage of the quota for the same model in another group.
+    /// Adds the usage counted for the same model in another group's quota.
     pub(crate) fn absorb(&mut self, other: &Self) {
         for (own, other) in self.counters.iter_mut().zip(&other.counters) {
             match (own, other) {
@@ -170,8 +171,8 @@ impl Quota {
     }
 }
 
-/// Returns the limits that a vendor stated, by [`Unit`]. A limit of 0 states none: servers send it where they do not limit, and
-/// an account that may send nothing is refused.
+/// Returns the limits that a vendor stated, by [`Unit`]. A limit of 0 means no limit, because servers send it for
+/// limits that they do not have. An account that may send nothing gets a refusal instead.
 fn stated(limits: &VendorLimits) -> [Option<VendorLimit>; 4] {
     let VendorLimits { requests, tokens, input_tokens, output_tokens, .. } = limits;
     [requests, tokens, input_tokens, output_tokens].map(|limit| limit.filter(|limit| limit.limit != Some(0)))

@@ -1,9 +1,9 @@
 //! Recording of outcomes of attempts, and of operators' commands for members.
 //!
 //! An attempt is reported once or twice and then released. A success ends the parkings of the attempt's parts. A
-//! refusal gives back the amounts that were counted for the attempt, may teach a limit, and parks the part that it
-//! concerns. A failure is counted by the member's breaker, and parks the member if the breaker opens. The release frees
-//! the attempt's slot and its turns as a probe after every outcome, and settles its tokens.
+//! refusal removes the amounts that were counted for the attempt, may lead to a learned limit, and parks the part that
+//! it concerns. A failure is counted by the member's breaker, and parks the member if the breaker opens. After every
+//! outcome, the release frees the attempt's slot, lets another attempt become the probe, and settles the tokens.
 
 use std::{sync::Arc, time::Duration};
 
@@ -40,7 +40,7 @@ impl Verdict {
     }
 }
 
-/// Time within which a second 403 or 404 confirms the first one of a model's last member.
+/// Time within which a second 403 or 404 for a model's last member confirms the first.
 const DOUBT: Time = MINUTE;
 /// Time without content after which a passed deadline counts as a time-out of the member.
 const TIMED_OUT: Time = 10 * SECOND;
@@ -96,7 +96,7 @@ impl State {
         let member = &mut self.members[id as usize];
         member.failures += u64::from(verdict != Verdict::Request);
         if attempt.number <= member.key_since {
-            // The member has another key now.
+            // The member has a new key, which the failure does not concern.
             return false;
         }
         if !verdict.is_failure() {
@@ -143,7 +143,8 @@ impl State {
         self.members[attempt.place.member as usize].breaker.responded(now);
     }
 
-    /// Ends an attempt: frees its slot and its turns as a probe. If its usage is known, settles its tokens.
+    /// Ends an attempt: frees its slot, and lets another attempt become the probe. Settles its tokens if the usage is
+    /// known.
     pub(crate) fn release(&mut self, attempt: &Attempt, usage: Option<&Usage>, now: Time) {
         let place = self.place(attempt);
         for part in self.parked_parts(place) {
@@ -166,7 +167,7 @@ impl State {
     }
 
     /// Removes a refused attempt from its quota, because the vendor did not count it. If nothing is left of a limit
-    /// whose window is not counted, returns the time until its reset.
+    /// with a window that the pool does not count, returns the time until its reset.
     fn refused(&mut self, attempt: &mut Attempt, quota: u32, error: &Error, now: Time) -> Option<Duration> {
         self.queues.wake_heads();
         let of_quota = &mut self.quotas[quota as usize];
@@ -185,7 +186,7 @@ impl State {
             of_quota.tried_more(false);
             return is_of_quota;
         }
-        // If the attempt was sent for another group, the usage of this group at that time is not known.
+        // If the attempt was sent under another group, the usage of this group at that time is not known.
         is_of_quota && of_quota.learn(error, &attempt.taken, verdict.may_be_common(error), now)
     }
 

@@ -65,7 +65,7 @@ fn go(state: &mut State, model: &str, now: Time) -> Attempt {
     state.choose(&mut want, 0, now).unwrap()
 }
 
-/// Parking in the naive model, which attempts up to a number were sent before.
+/// Parking in the naive model. It ignores attempts up to a number, which were sent before the parking.
 #[derive(Clone, Copy, Debug)]
 struct Away {
     until: Time,
@@ -143,7 +143,7 @@ impl Naive {
         }
     }
 
-    /// Returns the turn of an attempt, so that it is free again.
+    /// Ends the turn of an attempt as a probe, so that another attempt may become the probe.
     fn return_turns(&mut self, member: &str, model: &str, sent_at: Time) {
         for key in Self::keys(member, model) {
             if let Some(away) = self.away.get_mut(&key) {
@@ -218,7 +218,7 @@ fn check_indexes(state: &mut State, now: Time) {
     }
 }
 
-/// Plays steps against the state machine and the naive model.
+/// Applies steps to the state machine and to the naive model, and compares them.
 fn play(round_robin: bool, seed: u64, steps: Vec<Step>) {
     let (mut state, mut naive, mut now) = (state(round_robin, seed), Naive::default(), 0);
     let mut running: Vec<(Attempt, &str)> = Vec::new();
@@ -441,7 +441,7 @@ fn not_found_of_last_member_needs_confirmation() {
     assert!(matches!(state.choose(&mut again, 0, 5 * SECOND + MINUTE), Err(Return::NEVER)));
 }
 
-/// Members that do not return by time are in no index, and the message that counts them is written once.
+/// Members that become available at no known time are in no index, and the message that counts them is built only once.
 #[test]
 fn unavailable_counts_dead_members_once() {
     let mut state = state(false, 7);
