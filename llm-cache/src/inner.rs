@@ -25,9 +25,9 @@ pub(crate) struct Inner {
     pub(crate) negative_cache: Option<NegativeCache>,
     /// Round robin over several responses to a request; `None` if each request has one response.
     pub(crate) variants: Option<Variants>,
-    /// Runs calls that no caller waits for; `None` if the cache sends none.
+    /// Tasks that send calls without a waiting caller; `None` if the cache sends no such calls.
     pub(crate) background: Option<Arc<Tasks>>,
-    /// Draws the hits that are verified; `None` if none are.
+    /// Sampler that chooses the hits to verify; `None` if no hits are verified.
     pub(crate) verification: Option<VerificationSampler>,
     /// Limits on the directives of calls.
     pub(crate) directive_policy: DirectivePolicy,

@@ -55,8 +55,8 @@ impl Tasks {
         Arc::new(Self { runtime, room, most, busy: Mutex::default(), counts })
     }
 
-    /// Returns a slot for a call for some requests, except those that have a slot already. Returns `None` if no request
-    /// is left, or if all slots are taken, which is counted.
+    /// Takes a slot for a call for some requests. Requests that already have a slot are left out. Returns `None` if no
+    /// request is left, or if no slot is free; the latter is counted.
     pub(crate) fn slot(self: &Arc<Self>, mut keys: Vec<Key>) -> Option<Slot> {
         let mut busy = self.busy();
         keys.retain(|key| !busy.contains(key));

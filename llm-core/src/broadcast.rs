@@ -117,8 +117,8 @@ where
         Some(Reader { of: Arc::clone(self), id, next: 0, has_left: false })
     }
 
-    /// Refuses further readers. From now on no more items are kept than at this moment (at least one): a reader that
-    /// falls behind further [has missed](Reader::has_missed) items, and its stream ends.
+    /// Refuses further readers. From now on, the buffer does not grow beyond its present number of items, or one if it
+    /// is empty. A reader that falls behind by more items [has missed](Reader::has_missed) some, and its stream ends.
     pub fn close(&self) {
         let mut state = self.lock();
         state.most = state.most.or(Some(state.items.len().max(1)));

@@ -28,7 +28,7 @@ const MAX_HOLD: Duration = Duration::from_secs(10);
 
 /// Source of the events of a stream.
 pub(crate) trait EventSource: Unpin + Send + 'static {
-    /// Reads further input and adds its events, which may be none. Returns `false` at the end.
+    /// Reads more input, and adds the events that it contains, if any. Returns `false` at the end of the source.
     fn poll_read(&mut self, events: &mut VecDeque<ChatEvent>, cx: &mut Context<'_>) -> Poll<Result<bool, Error>>;
 
     /// Writes to the receipt the values that were read in addition to events, such as a service class. `usage` is that

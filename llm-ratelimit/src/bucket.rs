@@ -94,7 +94,7 @@ impl Bucket {
         mark
     }
 
-    /// Gives back `n` of the amount `taken`, as far as it has not drained.
+    /// Returns the part `n` of the amount `taken`, as far as this part has not drained yet.
     pub(crate) fn give_back(&mut self, mark: Mark, taken: u64, n: u64, now: u64) {
         self.flow(now);
         let Mark(mark) = mark;

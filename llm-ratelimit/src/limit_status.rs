@@ -159,7 +159,7 @@ impl fmt::Debug for LimitStatuses {
     }
 }
 
-/// Duration whose `Display` is that of OpenAI's headers: `1h2m3.5s`, `250ms`.
+/// Duration that is displayed in the form of OpenAI's headers: `1h2m3.5s`, `250ms`.
 pub(crate) struct Reset(pub(crate) Duration);
 
 impl fmt::Display for Reset {

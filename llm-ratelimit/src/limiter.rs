@@ -170,7 +170,8 @@ impl Limiter {
         refusal
     }
 
-    /// Returns the status of a call's limits, without reserving anything. There is none while Redis cannot be asked.
+    /// Returns the status of a call's limits, without reserving anything. Returns no statuses while Redis cannot be
+    /// reached.
     ///
     /// ```
     /// use llm_ratelimit::{Demand, Limiter, Plans};

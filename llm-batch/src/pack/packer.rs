@@ -17,7 +17,7 @@ use super::schema;
 /// use llm_batch::pack::Packer;
 /// use llm_core::{ChatRequest, ChatResponse};
 ///
-/// /// Scores of photos, of which two are as good as equal if they differ by at most one.
+/// /// Scores of photos. Two scores count as equal if they differ by at most one.
 /// struct Scores;
 ///
 /// impl Packer for Scores {

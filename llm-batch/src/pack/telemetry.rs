@@ -2,7 +2,7 @@
 
 use super::form::Answers;
 
-/// Reports a packed response.
+/// Reports the number of answers in a packed response, and whether the decoy was answered correctly.
 pub(super) fn read(answers: &Answers) {
     let (items, answered) = (answers.responses.len(), answers.responses.iter().flatten().count());
     tracing::debug!(items, answered, trusted = answers.is_trusted, "a packed response is read");

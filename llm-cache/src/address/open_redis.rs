@@ -22,8 +22,8 @@ const LEAST_LEASE: Duration = Duration::from_secs(1);
 /// Shortest time-out that can be set.
 const LEAST: Duration = Duration::from_millis(1);
 
-/// Opens the store of a Redis URL, or of a handle among the settings. Parameters of the URL override those of the
-/// options.
+/// Opens the Redis store at a URL, or on the connection that the options contain. Parameters of the URL override those
+/// of the options.
 pub(crate) fn open_redis(url: StoreUrl, config: StoreConfig) -> Result<RedisStore, StoreError> {
     let StoreConfig { max_bytes, policy, clock, grace, secret, keys, redis_options } = config;
     let set = url.parameters.or(redis_options.parameters);

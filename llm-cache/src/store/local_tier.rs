@@ -38,7 +38,7 @@ impl LocalTier {
         }
     }
 
-    /// Puts an entry that has just been stored.
+    /// Adds an entry that a call has just produced.
     pub(crate) fn put(&self, key: Key, entry: &Entry) -> bool {
         self.memory.put(key, self.own(entry))
     }

@@ -3,7 +3,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use super::{ChatEvent, ChatResponse, Choice, ExtraOf, FinishReason, Part, Reasoning, ToolCall};
 use crate::{Extra, Usage};
 
-/// Response put together from the pieces of a stream, as far as they have arrived.
+/// Response assembled from the pieces of a stream that have arrived so far.
 #[derive(Debug, Default)]
 pub(super) struct Aggregate {
     id: Arc<str>,
@@ -102,7 +102,7 @@ impl Aggregate {
         .collect()
     }
 
-    /// Takes the response out as far as it has arrived, and keeps the counts.
+    /// Removes and returns the response that has arrived so far, but keeps the counts.
     pub(super) fn take(&mut self) -> ChatResponse {
         let Self { id, model, extra, choices, usage: _, output_bytes: _ } = self;
         let choices = std::mem::take(choices).into_values().map(Open::close).collect();

@@ -94,8 +94,8 @@ impl LiveChat {
     }
 }
 
-/// Events for one of the readers. A shared stream ends without an error if its source panics. This stream then ends
-/// with an error, so that the caller does not take a part of the response for all of it.
+/// Events for one reader of a shared stream. If its source panics, a shared stream ends without an error. This stream
+/// then ends with an error, so that the caller does not mistake a part of the response for the whole.
 struct Joined {
     events: Reader<Box<ChatStream>>,
     whole: Arc<OnceLock<Arc<ChatResponse>>>,

@@ -32,7 +32,7 @@ pub struct ChatRequest {
     pub parallel_tool_calls: Option<bool>,
     /// Form that the response must have: text or JSON.
     pub response_format: Option<ResponseFormat>,
-    /// Effort that the model spends on reasoning, by the vendor's word: `none`, `minimal`, `low`, `medium`, `high`, ….
+    /// Effort that the model spends on reasoning, in the vendor's terms: `none`, `minimal`, `low`, `medium`, `high`, ….
     pub reasoning_effort: Option<Arc<str>>,
     /// Parameters of sampling, number and length of the responses.
     pub sampling: Sampling,

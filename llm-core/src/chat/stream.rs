@@ -60,7 +60,7 @@ pub(super) struct Ended {
 enum Ending {
     Whole,
     Failed(Error),
-    /// Ended early by a watcher, cleanly for the reader.
+    /// A watcher ended the stream early. For the reader, it ended without an error.
     Cut,
     Dropped,
 }

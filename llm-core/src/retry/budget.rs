@@ -7,7 +7,7 @@ use std::sync::{
 /// use it together.
 ///
 /// Every call adds a fraction of a retry, every retry takes one. The budget begins with a reserve, so that a service
-/// with few calls can retry too. It never holds more than the reserve and what a hundred calls add.
+/// with few calls can retry too. It never contains more than the reserve plus the retries that a hundred calls add.
 ///
 /// ```
 /// use llm_core::layer::RetryBudget;

@@ -93,7 +93,7 @@ impl Snapshot {
         self.labels().find(|(n, v, _)| (*n, *v) == (name, value)).map(|(.., row)| row)
     }
 
-    /// Returns the rows of the requested models, by name.
+    /// Returns the name and the row of each requested model.
     pub fn models(&self) -> impl Iterator<Item = (&str, &Row)> {
         self.models.iter().map(|(name, row)| (&**name, row))
     }

@@ -35,7 +35,7 @@ impl RequestTexts {
 }
 
 /// Returns the text of a response: that of the first choice of a chat, or the JSON of an application's own operation.
-/// Vectors have none.
+/// Embeddings have no text.
 pub(super) fn response_text<C: Serialize + Any>(response: &C) -> Option<Value> {
     let any: &dyn Any = response;
     if any.is::<Embeddings>() {

@@ -11,7 +11,7 @@ use serde_json::{Map, Number, Value, value::RawValue};
 pub(super) struct Exact<'n> {
     pub(super) within: &'n [&'n str],
     pub(super) field: &'n str,
-    /// True while reading the value of a key of `within`.
+    /// True while the reader is inside the value of one of the keys in `within`.
     pub(super) here: bool,
 }
 

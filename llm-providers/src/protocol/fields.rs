@@ -56,8 +56,8 @@ pub(crate) fn take_text(fields: &mut Fields, name: &str) -> Option<String> {
     }
 }
 
-/// Removes a field that names something, and returns it: a text, or the JSON text of another value. Returns `None` for
-/// null and an empty text.
+/// Removes a field and returns its value as text: a string unchanged, and any other value as JSON. Returns `None` for
+/// null and for an empty string.
 pub(crate) fn take_word(fields: &mut Fields, name: &str) -> Option<String> {
     match fields.remove(name)? {
         Value::String(word) => Some(word).filter(|word| !word.is_empty()),

@@ -8,8 +8,7 @@ use serde_json::Value;
 const SETTINGS: [(&str, &[&str]); 2] =
     [("inference_geo", &["", "global", "not_available"]), ("speed", &["", "standard"])];
 
-/// Values of the settings that change the price of a request or response, by the vendor's words, as far as they are
-/// known.
+/// Known values of the settings that change the price of a request or response, in the vendor's terms.
 #[derive(Debug, Default)]
 pub(crate) struct Settings([Option<Arc<str>>; 2]);
 

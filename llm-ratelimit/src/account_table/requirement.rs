@@ -20,7 +20,7 @@ pub(super) struct Requirement<'a> {
     pub(super) shard: usize,
     /// Position of the shard's lock among those of the call.
     pub(super) guard: usize,
-    /// Position of the account in the shard; `None` before it is found, and if there is none.
+    /// Position of the account in the shard; `None` if it has not been found yet or does not exist.
     pub(super) index: Option<u32>,
 }
 

@@ -92,8 +92,8 @@ impl Store {
         self.read(Some(tenant))
     }
 
-    /// Writes all of the balances or none. They replace balances of the same names. A name whose new balance holds
-    /// nothing is removed.
+    /// Writes all of the balances or none. They replace balances with the same names. A balance without amounts removes
+    /// the stored balance with its name.
     ///
     /// # Errors
     ///

@@ -85,7 +85,7 @@ fn command(git: &Git, args: &[&str]) -> Command {
     command
 }
 
-/// Running `git cat-file --batch`. It ends on drop.
+/// Running process of `git cat-file --batch`. Dropping the value ends the process.
 #[derive(Debug)]
 pub(super) struct Blobs {
     child: Child,

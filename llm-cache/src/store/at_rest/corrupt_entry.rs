@@ -1,6 +1,6 @@
 //! Reasons why a stored value is corrupt.
 
-/// Reason why a stored value is corrupt. A lookup of it is a miss.
+/// Reason why a stored value is corrupt. A lookup that finds a corrupt value is a miss.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum CorruptEntry {
     /// The value was not written by this crate.

@@ -15,8 +15,8 @@ use smallvec::SmallVec;
 use super::Secret;
 use crate::{Key, Partition, Tag};
 
-/// Name of a stored entry: a keyed hash of its partition, then a keyed hash of its request. All names of a partition
-/// have the same prefix. In order, the names of scopes come after those of tenants.
+/// Name of a stored entry: a keyed hash of its partition, followed by a keyed hash of its request. All names of a
+/// partition have the same prefix. Names of tenants' entries sort before names of entries that a scope shares.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct Name([u8; Name::BYTES]);
 
@@ -32,7 +32,7 @@ pub(crate) struct Names(Secret);
 impl Name {
     pub(crate) const BYTES: usize = PARTITION_BYTES + 32;
 
-    /// Name that is greater than those of all tenants' entries, and smaller than those of all scopes' entries.
+    /// Name that sorts after all tenants' entries, and before all entries that scopes share.
     pub(crate) const BEFORE_SHARED: Self = {
         let mut name = [u8::MAX; Self::BYTES];
         name[0] = !SHARED;

@@ -425,7 +425,7 @@ fn number(row: &[u8], nth: usize) -> Option<u64> {
     row.get(nth * 8..nth * 8 + 8).and_then(|bytes| bytes.try_into().ok()).map(u64::from_le_bytes)
 }
 
-/// Reads the start of the call of the entry in a row.
+/// Returns the time at which the call for a row's entry started.
 fn started_at(row: &[u8]) -> Option<Timestamp> {
     number(row, 2).map(Timestamp::from_nanos)
 }

@@ -121,7 +121,7 @@ pub enum MissingFeature {
 }
 
 impl Dialect {
-    /// OpenAI.
+    /// Dialect of OpenAI itself.
     pub const OPENAI: Self = Self {
         name: "openai",
         base_url: "https://api.openai.com/v1",
