@@ -24,7 +24,7 @@ pub(crate) struct Account {
     values: SmallVec<[u8; 24]>,
     /// True for the catch-all account, in which calls are counted when the table has no room for another account.
     pub(crate) catch_all: bool,
-    /// Number of open reservations that hold amounts in this account.
+    /// Number of open reservations that hold an amount in this account.
     pub(crate) open: u32,
     /// True if a call waits for room in the account, so that no new call takes the room first.
     pub(crate) awaited: bool,

@@ -1,6 +1,6 @@
 //! Position of an account.
 
-/// Position of an account in an implementation of [`Accounts`](crate::accounts::Accounts). It stays the same while the
+/// Reference to an account in an implementation of [`Accounts`](crate::accounts::Accounts). It stays the same while the
 /// account has open reservations or calls wait for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct AccountRef(u64);

@@ -161,7 +161,7 @@ impl AccountTable {
         balances
     }
 
-    /// Imports a balance. Returns `true` if an account changed.
+    /// Imports a balance. Returns `true` if an account was changed.
     fn restore(&self, balance: Balance, mode: ImportMode, names: &Names) -> bool {
         let Balance { scope, values, catch_all, counter, window } = balance;
         let (group, id) = (names.scopes.id(&scope), names.counters.id(&counter));
@@ -343,6 +343,6 @@ impl Accounts for AccountTable {
 }
 
 fn shard_of(hash: u64) -> usize {
-    // The hash table uses the low bits and the top seven bits, so the shard is chosen by others.
+    // The hash table uses the low bits and the top seven bits, so other bits select the shard.
     (hash >> 40) as usize % SHARDS
 }

@@ -27,7 +27,7 @@ pub(crate) trait Accounts: fmt::Debug + Send + Sync {
     fn try_decide(&self, request: &DecisionRequest<'_>, decision: &mut Decision);
 
     /// Takes all amounts that a call needs, or nothing. Returns `None` if the decision was made at once. Otherwise the
-    /// decision is made when the returned future is ready.
+    /// decision is made once the returned future is ready.
     fn decide<'a>(&'a self, request: &'a DecisionRequest<'a>, decision: &'a mut Decision) -> Option<RoundTrip<'a, ()>>;
 
     /// Replaces the amounts that a call holds by those that it used. Returns the alert shares, in percent of a limit,
@@ -53,7 +53,8 @@ pub(crate) trait Accounts: fmt::Debug + Send + Sync {
         names: &'a Names,
     ) -> RoundTrip<'a, Result<usize, StoreError>>;
 
-    /// Marks an account as awaited, so that no new call takes its room before the waiting calls, or removes the mark.
+    /// Marks an account as awaited, so that no new call takes its room before the waiting calls. With `false`, removes
+    /// the mark.
     fn set_awaited(&self, account_ref: AccountRef, awaited: bool);
 
     /// Returns the number of open reservations. A reservation counts once for each account in which it holds amounts.
@@ -80,7 +81,7 @@ pub(crate) trait Accounts: fmt::Debug + Send + Sync {
         crate::RedisStats::default()
     }
 
-    /// Returns the amounts that are held in advance for future calls, because the limiter is being closed.
+    /// Returns the amounts that this process has leased for future calls, because the limiter is being closed.
     fn close(&self) {}
 
     /// Returns the time after which the first call in the queue of an account asks again even if no message has said
@@ -93,7 +94,7 @@ pub(crate) trait Accounts: fmt::Debug + Send + Sync {
 /// Receiver of the consequences of settlements.
 pub(crate) type Listener = Box<dyn Fn(Settled) + Send + Sync>;
 
-/// The result of a method that may need a round trip.
+/// Result of a method that may need a round trip.
 pub(crate) type RoundTrip<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// Input of a decision about a call.
@@ -123,7 +124,7 @@ pub(crate) struct Decision {
     /// Amounts that the call took; empty if it is blocked.
     pub(crate) held: Held,
     pub(crate) statuses: LimitStatuses,
-    /// Limit that blocks the call. If several do, it is the one with the longest waiting time.
+    /// Limit that blocks the call; of several, the one with the longest waiting time.
     pub(crate) blocked: Option<Blocked>,
     /// Reason to refuse the call even if there is room.
     pub(crate) refused: Option<Reason>,

@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Dimension, scope::Scope, window::Window};
 
-/// Contents of one calendar window of one account, which must outlive the process. The type is opaque. It can be
-/// written with serde and passed to [`Limiter::restore`](crate::Limiter::restore).
+/// Contents of one calendar window of one account, to be kept across restarts. The type is opaque. It can be serialized
+/// with serde and passed to [`Limiter::restore`](crate::Limiter::restore).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Balance {
     pub(crate) scope: Scope,
@@ -73,8 +73,8 @@ impl Balance {
         self.window.spent
     }
 
-    /// Returns the balance with `spent` as the amount spent in its window, in tokens, nano-dollars, calls or units. Use
-    /// it for [`Limiter::reconcile`](crate::Limiter::reconcile).
+    /// Sets the amount spent in the balance's window, in tokens, nano-dollars, calls or units. Use it for
+    /// [`Limiter::reconcile`](crate::Limiter::reconcile).
     #[must_use]
     pub fn with_spent(mut self, spent: u64) -> Self {
         self.window.spent = spent;

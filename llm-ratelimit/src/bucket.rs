@@ -21,15 +21,15 @@ pub(crate) struct Rate {
 #[repr(Rust, packed(8))]
 pub(crate) struct Bucket {
     level: u128,
-    /// Total volume that has left the bucket, by draining or because it was given back.
+    /// Total volume that has left the bucket, by draining or because calls returned it.
     left: u128,
     at: u64,
     amount: u64,
     period: u64,
 }
 
-/// Position of a call's amount in the sum of all amounts that were ever added to a bucket. For a window it is the end
-/// of the window.
+/// Position of a call's amount in the sum of all amounts ever added to a bucket. For a calendar window, the mark is the
+/// end of the window.
 #[derive(Clone, Copy, Debug, Default)]
 #[repr(Rust, packed(8))]
 pub(crate) struct Mark(u128);
@@ -66,14 +66,14 @@ impl Bucket {
         Self { level, ..Self::new(rate, now) }
     }
 
-    /// Drains the bucket until `now` at its previous rate, and sets the rate for the time after.
+    /// Drains the bucket until `now` at the old rate, and sets the new rate.
     pub(crate) fn drain(&mut self, rate: Rate, now: u64) {
         self.flow(now);
         self.amount = rate.amount;
     }
 
-    /// Returns the nanoseconds until `n` fits if no other call takes anything before: 0 if it fits now, `None` if it
-    /// never fits.
+    /// Returns the nanoseconds until `n` fits if no other call takes anything before: 0 if `n` fits now, and `None` if
+    /// it never fits.
     pub(crate) fn wait(&self, rate: Rate, n: u64) -> Option<u64> {
         if n > rate.burst {
             return None;
@@ -117,7 +117,7 @@ impl Bucket {
         Volume(self.level)
     }
 
-    /// Empties the bucket, as if its content had drained.
+    /// Empties the bucket, as if all of its content had drained.
     pub(crate) fn forget(&mut self) {
         self.left = self.left.saturating_add(self.level);
         self.level = 0;

@@ -225,8 +225,8 @@ impl LimiterBuilder {
 
     /// Keeps the accounts in Redis, where several processes share them, instead of in memory.
     /// [`max_accounts`](Self::max_accounts) then has no effect. [`Limiter::try_reserve`] refuses every call that a
-    /// limit counts ([`Reason::Remote`](crate::Reason::Remote)). [`Limiter::reserve`] and the layer decide by a round
-    /// trip.
+    /// limit counts ([`Reason::Remote`](crate::Reason::Remote)). [`Limiter::reserve`] and the layer make a round trip
+    /// to decide.
     #[cfg(feature = "redis")]
     pub fn redis(mut self, accounts: crate::RedisAccounts) -> Self {
         self.accounts = Some(Box::new(accounts));

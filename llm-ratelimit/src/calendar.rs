@@ -45,7 +45,7 @@ pub enum CalendarUnit {
 pub(crate) struct Bounds {
     pub(crate) start: u64,
     pub(crate) end: u64,
-    /// Number of the window. The next window has the next number.
+    /// Ordinal number of the window. The numbers of consecutive windows are consecutive.
     pub(crate) ordinal: u64,
 }
 
@@ -130,8 +130,8 @@ impl Calendar {
 
     fn try_end(&self, now: u64) -> Option<u64> {
         let first = self.first(now)?;
-        // A time zone may skip a whole day. The window of that day then begins no later than this one, so the window
-        // after it is next.
+        // A time zone may skip a whole day. That day's window then begins no later than this one, so the next window is
+        // the one after it.
         (1..=3).find_map(|n| {
             let next = match self.unit {
                 CalendarUnit::Day => first.checked_add(n.days()),

@@ -10,7 +10,7 @@ use llm_core::Priority;
 
 use crate::{Demand, Reason};
 
-/// Largest number of rules by which calls are shed.
+/// Largest number of rules for shedding calls.
 pub(crate) const MAX_SHED: usize = 64;
 
 /// Kind of calls that are refused at once during an emergency.
@@ -44,7 +44,7 @@ impl Controls {
         self.per_mille.store(per_mille, Relaxed);
     }
 
-    /// Adds a rule by which calls are shed. Returns `false` if there are too many rules.
+    /// Adds a rule for shedding calls. Returns `false` if there are too many rules.
     pub(crate) fn shed(&self, what: Shed) -> bool {
         let mut taken = false;
         self.shed.rcu(|known| {

@@ -1,4 +1,4 @@
-//! The rules in force, as decisions read them.
+//! Current rules, as decisions read them.
 
 use std::{cell::Cell, sync::Arc};
 
@@ -7,24 +7,25 @@ use thread_local::ThreadLocal;
 
 use crate::rules::{PlanRules, Rules};
 
-/// The rules in force, replaced as a whole.
+/// Current rules, which are replaced as a whole.
 ///
-/// Each thread keeps the rules that it read last, so that a decision compares a pointer and writes nothing that other
-/// threads read. A thread without decisions may keep replaced rules until the limiter is dropped.
+/// Each thread keeps the rules that it read last. A decision therefore only compares a pointer, and writes nothing that
+/// other threads read. A thread that makes no decisions may keep outdated rules until the limiter is dropped.
 pub(crate) struct CurrentRules {
     rules: Arc<ArcSwap<Rules>>,
     kept: ThreadLocal<Kept>,
 }
 
-/// The rules that a thread keeps, in a cache line of its own.
+/// Rules that a thread keeps, in a cache line of their own.
 #[derive(Default)]
 #[repr(align(64))]
 struct Kept(Cell<Option<Cached>>);
 
 type Cached = Cache<Arc<ArcSwap<Rules>>, Arc<Rules>>;
 
-/// The rules while a thread reads them, taken out of its place: foreign code that a decision calls, such as a recorder of
-/// metrics, may make another decision on this thread. Dropped, they go back.
+/// Rules that a thread is using, taken out of the thread's cell. This allows nested use: foreign code that a decision
+/// calls, such as a metrics recorder, may make another decision on the same thread. Dropping the value puts the rules
+/// back into the cell.
 pub(crate) struct Reading<'a> {
     from: &'a CurrentRules,
     kept: &'a Kept,
@@ -36,7 +37,7 @@ impl CurrentRules {
         Self { rules: Arc::new(ArcSwap::from_pointee(rules)), kept: ThreadLocal::new() }
     }
 
-    /// Returns the rules to read on this thread.
+    /// Returns the rules for use on this thread.
     #[inline]
     pub(crate) fn read(&self) -> Reading<'_> {
         let kept = self.kept.get_or_default();
@@ -58,7 +59,7 @@ impl CurrentRules {
         self.rules.store(Arc::new(rules));
     }
 
-    /// Gives a tenant a plan. Returns false if there is no such plan.
+    /// Assigns a plan to a tenant. Returns false if there is no such plan.
     pub(crate) fn set_plan(&self, tenant: &str, plan: &str) -> bool {
         let mut is_known = true;
         self.rules.rcu(|rules| match rules.with_tenant(tenant, plan) {

@@ -51,7 +51,7 @@ pub struct Demand {
     pub(crate) no_output: bool,
 }
 
-/// Models by which the usage of a call is priced: the requested one, and the fallbacks that may have answered.
+/// Models whose prices apply to the usage of a call: the requested one, and the fallbacks that may have answered.
 #[derive(Clone, Debug)]
 pub(crate) struct Models {
     asked: Arc<str>,
@@ -89,10 +89,10 @@ pub enum Settlement {
         /// that may have answered. If the limiter has no price, the reserved amount counts.
         cost: Option<Usd>,
     },
-    /// The call was sent and broke off after it had used at least this. Because the whole usage is unknown, each limit
-    /// counts the greater of this and the reservation.
+    /// The call was sent, and broke off after it had used at least this amount. Because the total usage is unknown,
+    /// each limit counts the larger of this amount and the reservation.
     AtLeast {
-        /// Tokens that were used at least.
+        /// Lower bound of the used tokens.
         usage: Usage,
         /// Cost of these tokens; `None` as for [`Used`](Self::Used).
         cost: Option<Usd>,
@@ -201,8 +201,8 @@ impl Demand {
 
     /// Returns the amount to reserve in the unit of a rule; `None` if the rule does not count this call.
     ///
-    /// Requests, units and slots are known in advance, so zero of them is not held. Tokens and money become known only
-    /// afterwards, so even zero of them is held, and settled by the usage. An unknown cost is zero here, because calls
+    /// Requests, units and slots are known in advance, so a zero amount is not held. Tokens and money are known only
+    /// afterwards, so even a zero amount is held, and settled by the usage. An unknown cost is zero here, because calls
     /// without a price are refused earlier.
     pub(crate) fn amount(&self, kind: Kind, unit: Option<&Arc<str>>) -> Option<u64> {
         let known = |amount: u64| (amount > 0).then_some(amount);

@@ -22,7 +22,7 @@ use crate::{Shed, controls::MAX_SHED, inner::Inner};
 pub struct Emergency(pub(crate) Arc<Inner>);
 
 impl Emergency {
-    /// Largest number of rules by which calls are shed.
+    /// Largest number of rules for shedding calls.
     pub const MAX_SHED: usize = MAX_SHED;
 
     /// Scales all limits, in thousandths of the plans' amounts; 1,000 leaves them unchanged. A scaled limit is at least

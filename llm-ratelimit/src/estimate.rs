@@ -62,7 +62,7 @@ pub struct UpperBound {
 /// 95th percentile of the model's responses to the tenant.
 ///
 /// It learns from every call that settles, separately for the first 256 models and for the first 1,000 tenants of each
-/// model. Other tenants share their model's statistics. Recent calls weigh more than old ones.
+/// model. Other tenants share their model's statistics. Recent calls have a greater weight than old ones.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -88,7 +88,7 @@ struct Model {
     tenants: HashMap<Tenant, Histogram, RandomState>,
 }
 
-/// Histogram of output tokens. The upper edge of each class is √2 times that of the class before.
+/// Histogram of output tokens. The upper edge of each class is √2 times that of the previous class.
 #[derive(Clone, Copy, Debug)]
 struct Histogram {
     counts: [u16; Self::CLASSES],

@@ -55,7 +55,7 @@ impl Held {
         self.sent || self.flag.as_ref().is_some_and(SentFlag::is_sent)
     }
 
-    /// Settles once.
+    /// Settles the amounts, unless they have been settled already.
     pub(crate) fn settle(&mut self, mut settlement: Settlement) {
         let Some(limiter) = self.limiter.take() else { return };
         if let Settlement::Used { usage, cost: cost @ None } | Settlement::AtLeast { usage, cost: cost @ None } =

@@ -1,4 +1,4 @@
-//! Limit: a quota, with a scope which says which calls it counts together.
+//! Limit: a quota, and a scope that says which calls it counts together.
 
 use std::{fmt, str::FromStr, sync::Arc};
 

@@ -87,7 +87,7 @@ impl LimitStatuses {
         Self { plan, at, levels: Levels::new() }
     }
 
-    /// Sets levels that were computed by another clock, at its time `now`.
+    /// Sets levels that were computed at the time `now` of another clock.
     #[cfg(feature = "redis")]
     pub(crate) fn set(&mut self, levels: Levels, now: u64) {
         (self.levels, self.at.now) = (levels, now);

@@ -49,7 +49,7 @@ pub struct Stats {
     pub waited: u64,
     /// Number of calls that are waiting.
     pub waiting: u64,
-    /// Number of accounts. There is one for each tenant, model, label, … with recent use.
+    /// Number of accounts: one for each tenant, model, label, … that was used recently.
     pub accounts: u64,
     /// Counters of accounts in Redis; all zero without Redis.
     #[cfg(feature = "redis")]

@@ -199,7 +199,7 @@ impl Volume {
     }
 }
 
-/// Returns the time of the next decision.
+/// Returns the time at which the first call is decided again; `None` if no time is known.
 pub(crate) fn alarm(wait: Wait, accounts: &dyn Accounts) -> Option<Instant> {
     let wait = match wait {
         // NOTE: timers of tokio have a resolution of a millisecond.

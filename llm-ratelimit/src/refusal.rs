@@ -66,7 +66,7 @@ pub enum Reason {
     CacheOnly,
     /// The reservation cannot be written to the store now: see [`BalancePersister`](crate::BalancePersister).
     Unrecorded,
-    /// Redis cannot be reached or refuses, and the outage policy refuses.
+    /// Redis cannot be reached or returned an error, and the outage policy refuses calls.
     Unavailable,
     /// Too many decisions are in flight on the connection to Redis.
     Busy,
@@ -242,7 +242,7 @@ impl fmt::Display for Refusal {
 impl std::error::Error for Refusal {}
 
 impl From<Refusal> for Error {
-    /// Converts a refusal. The call was not sent, so its charge is none.
+    /// Converts a refusal. Its charge is `Charge::None`, because the call was not sent.
     fn from(refusal: Refusal) -> Self {
         let calendar = refusal.limit().is_some_and(|limit| limit.quota().windows().is_some());
         let kind = match refusal.reason() {

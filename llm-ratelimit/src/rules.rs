@@ -19,7 +19,8 @@ pub(crate) struct Rules {
     default: usize,
 }
 
-/// Positions of tenants' plans among the rules, in shards, so that a changed copy shares all shards but one.
+/// Positions in the list of plans, by tenant. The table is divided into shards, so that a changed copy shares all
+/// shards but one with the original.
 #[derive(Clone, Debug, Default)]
 struct Tenants {
     hasher: RandomState,
@@ -61,7 +62,7 @@ pub(crate) struct Rule {
 #[derive(Debug, Default)]
 pub(crate) struct Names {
     pub(crate) scopes: Numbers<Scope>,
-    /// Counters by [`Quota::identity`](crate::Quota::identity).
+    /// Numbers of counters, by [`Quota::identity`](crate::Quota::identity).
     pub(crate) counters: Numbers<str>,
 }
 

@@ -19,7 +19,7 @@ use crate::{
     telemetry,
 };
 
-/// Running call with its reservation. If it is dropped, the reservation settles by whether the call was sent.
+/// Running call with its reservation. If the value is dropped, the reservation settles by whether the call was sent.
 pub(crate) struct Running {
     asked: Arc<Asked>,
     is_settled: bool,

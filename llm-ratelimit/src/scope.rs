@@ -1,4 +1,4 @@
-//! Scope of a limit: the calls that it counts, and those among them that it counts together.
+//! Scope of a limit: the calls that the limit applies to, and how it groups them into separate counters.
 
 use std::{fmt, sync::Arc};
 

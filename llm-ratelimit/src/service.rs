@@ -40,7 +40,7 @@ pub struct RateLimit<S> {
 #[derive(Clone, Debug)]
 pub struct ShadowRefusal(pub Refusal);
 
-/// Call that is not admitted yet.
+/// Call that has not been admitted yet.
 struct Asking {
     settings: Arc<RateLimitLayer>,
     demand: Demand,

@@ -1,4 +1,4 @@
-//! A counter of events on many threads.
+//! Counter of events that occur on many threads.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -9,7 +9,8 @@ use thread_local::ThreadLocal;
 #[derive(Debug, Default)]
 pub(crate) struct ThreadCounter(ThreadLocal<Count>);
 
-/// Count of one thread, in a cache line of its own. The next thread that gets the id of an ended one goes on with its count.
+/// Count of one thread, in a cache line of its own. If the id of an ended thread is given to a new one, the new one
+/// continues the count.
 #[derive(Debug, Default)]
 #[repr(align(64))]
 struct Count(AtomicU64);
@@ -18,7 +19,7 @@ impl ThreadCounter {
     #[inline]
     pub(crate) fn increment(&self) {
         let Count(own) = self.0.get_or_default();
-        // No other thread writes it, so that this needs no atomic addition.
+        // Only this thread writes the count, so no atomic addition is needed.
         own.store(own.load(Relaxed) + 1, Relaxed);
     }
 

@@ -13,7 +13,7 @@ use llm_core::{Clock, SystemClock};
 /// Source of the time.
 #[derive(Debug)]
 pub(crate) enum Time {
-    /// Wall clock of the machine, continued between readings by a counter that is cheaper to read.
+    /// Wall clock of the machine. Between two readings, the time is continued by a counter that is cheaper to read.
     Machine(Counted),
     /// Another clock, such as that of a test.
     Other(Arc<dyn Clock>),
@@ -23,17 +23,18 @@ pub(crate) enum Time {
 #[derive(Debug)]
 pub(crate) struct Counted {
     counter: quanta::Clock,
-    /// Reading of the counter to which all others relate.
+    /// Value of the counter that all other values are relative to.
     base: u64,
-    /// Value of the counter at the latest reading of the wall clock, in nanoseconds since the base.
+    /// Time of the counter at the latest reading of the wall clock, in nanoseconds since `base`.
     read_at: AtomicU64,
-    /// The wall clock's time at the base, in nanoseconds since 1970.
+    /// Wall-clock time at `base`, in nanoseconds since 1970.
     offset: AtomicU64,
     /// True if the time goes back when the wall clock is set back. Otherwise it continues from its latest value.
     goes_back: bool,
 }
 
-/// Longest time until a change of the wall clock is noticed, in nanoseconds.
+/// Time between two readings of the wall clock, in nanoseconds. A change of the clock is noticed after at most this
+/// time.
 const STRETCH: u64 = 10_000_000;
 
 impl Time {
@@ -99,8 +100,8 @@ mod tests {
         let counted = Counted::new(true);
         for _ in 0..10_000 {
             let (before, now, after) = (nanos(SystemClock.now()), counted.now(), nanos(SystemClock.now()));
-            // The processor's counter is accurate enough over a stretch. The tolerance is for wall clocks that are
-            // being adjusted.
+            // The processor's counter is accurate enough between two readings. The tolerance allows for wall clocks
+            // that are being adjusted.
             assert!(before < now + 1_000_000 && now < after + 1_000_000, "{before} {now} {after}");
         }
     }

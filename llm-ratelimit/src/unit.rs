@@ -84,8 +84,8 @@ static WORDS: [Word; 15] = [
 const SHOWN: usize = 64;
 
 impl Unit {
-    /// Returns the unit that a word names: a built-in one (`tokens`, `Tok`, `req`, `usd`), otherwise the application's
-    /// unit of this name.
+    /// Returns the unit with this name: a built-in one (`tokens`, `Tok`, `req`, `usd`), or else the application's unit
+    /// of this name.
     pub fn units(name: &str) -> Self {
         Self::read(name).0
     }

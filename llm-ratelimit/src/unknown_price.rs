@@ -37,7 +37,7 @@ impl UnknownPrice {
         prices.is_some() || matches!(self, Self::Assume(price) if !is_free(&price))
     }
 
-    /// Returns the largest cost of a demand, at the dearest of its models.
+    /// Returns the largest cost of a demand, at the prices of the most expensive of its models.
     ///
     /// # Errors
     ///

@@ -25,9 +25,9 @@ impl Waiting {
     /// Creates bounds with this longest wait. A call with an earlier deadline waits only until the deadline.
     ///
     /// If the queue is full, the last calls of the tenant with the most waiting calls are refused
-    /// ([`Reason::QueueFull`](crate::Reason::QueueFull)), to make room for a call of a tenant with fewer. A further
-    /// call of that tenant is refused itself. A call is refused at once ([`Reason::TooLate`](crate::Reason::TooLate))
-    /// if it is known that there will be no room in time.
+    /// ([`Reason::QueueFull`](crate::Reason::QueueFull)), to make room for a call of a tenant with fewer. If the new
+    /// call is of that tenant, the new call is refused. A call is refused at once
+    /// ([`Reason::TooLate`](crate::Reason::TooLate)) if it is known that there will be no room in time.
     pub fn at_most(longest: Duration) -> Self {
         Self { max_tokens: 1_000_000, max_calls: 10_000, longest }
     }

@@ -42,11 +42,11 @@ pub enum Form {
     },
 }
 
-/// Clock for governor, which follows tokio's timers.
+/// Clock for governor that follows tokio's timers.
 struct Timers(Instant);
 
 impl Webhook {
-    /// Largest number of events that wait. Further events are lost, and counted.
+    /// Largest number of waiting events. Further events are lost, and counted.
     pub const QUEUE: usize = 256;
     /// Longest time for sending one event.
     pub const TIMEOUT: Duration = Duration::from_secs(30);

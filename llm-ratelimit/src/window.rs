@@ -14,7 +14,7 @@ use crate::calendar::Calendar;
 /// of all windows is at most the sum of their limits and the debt at the end.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Window {
-    /// End of the window, in nanoseconds since 1970; 0 if it never began.
+    /// End of the window, in nanoseconds since 1970; 0 if no window has begun.
     pub(crate) until: u64,
     /// End of the previous window, if debt or late settlements may belong to it.
     pub(crate) before: u64,
@@ -173,7 +173,7 @@ impl Window {
         }
     }
 
-    /// Returns the debt of earlier windows and of this one.
+    /// Returns the sum of earlier windows' debt and this window's.
     pub(crate) fn owed(&self) -> u64 {
         self.carried.saturating_add(self.debt)
     }
@@ -183,7 +183,7 @@ impl Window {
         self.debt.saturating_add(self.carried.saturating_sub(self.limit))
     }
 
-    /// Returns the amount by which the total exceeds the limit.
+    /// Returns the amount by which the counted total exceeds the limit.
     fn over(&self) -> u64 {
         self.total().saturating_sub(self.limit)
     }
@@ -193,7 +193,7 @@ impl Window {
         self.carried.saturating_add(self.spent).saturating_add(self.reserved)
     }
 
-    /// Returns the alert shares that are reached and have not been reported in this window. From now on they have been.
+    /// Returns the alert shares that are reached and have not been reported in this window, and marks them as reported.
     pub(crate) fn reach(&mut self, alert_shares: &[u8]) -> Option<ReachedShares> {
         let spent = u128::from(self.carried.saturating_add(self.spent)) * 100;
         let is_reached = |share: &u8| spent >= u128::from(self.limit) * u128::from(*share);
@@ -205,7 +205,7 @@ impl Window {
         })
     }
 
-    /// Returns true if forgetting the window loses nothing.
+    /// Returns true if the window can be forgotten without a loss.
     pub(crate) fn is_blank_at(&self, now: u64) -> bool {
         match now < self.until {
             true => self.total() == 0,

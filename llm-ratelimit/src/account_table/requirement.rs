@@ -18,7 +18,7 @@ pub(super) struct Requirement<'a> {
     pub(super) number: usize,
     pub(super) hash: u64,
     pub(super) shard: usize,
-    /// Position of the shard's lock among those of the call.
+    /// Index of the shard's lock in the list of locks that the call holds.
     pub(super) guard: usize,
     /// Position of the account in the shard; `None` if it has not been found yet or does not exist.
     pub(super) index: Option<u32>,
@@ -42,11 +42,12 @@ impl Requirement<'_> {
         }
     }
 
-    /// Adds the levels of the group's rules at their place among the plan's. The counters have been advanced to the present.
+    /// Writes the levels of the group's rules to their positions in the plan. The counters must have been advanced to
+    /// the present.
     #[inline(always)]
     pub(super) fn add_levels(&self, shard: &Shard, at: DecisionTime, levels: &mut Levels) {
         let account = self.index.and_then(|index| shard.slots[index as usize].as_ref());
-        // Groups that do not include the call.
+        // Groups before this one that do not apply to the call are unused.
         levels.resize(self.group.first, Level::Unused);
         for rule in &self.group.rules {
             let counter = account.and_then(|account| account.counters.iter().find(|counter| counter.id == rule.id));

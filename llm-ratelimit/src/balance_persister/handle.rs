@@ -44,7 +44,7 @@ pub struct BalancePersister {
     forgetting: tokio::sync::Mutex<()>,
 }
 
-/// Handle by which the layer waits for a persister's next write, at most for the time that a write may take.
+/// Handle with which the layer waits for a persister's next write, at most for the time that a write may take.
 #[derive(Clone, Debug)]
 pub(crate) struct Recorder {
     flush_loop: Arc<FlushLoop>,

@@ -19,7 +19,7 @@ enum Step {
         tenant: usize,
         tokens: u64,
     },
-    /// Settles a call with this percentage of its reserved tokens.
+    /// Settles a call, which used this percentage of its reserved tokens.
     Settle {
         which: usize,
         percent: u64,

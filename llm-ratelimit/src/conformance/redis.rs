@@ -1,4 +1,5 @@
-//! Redis against memory, decision by decision: one server, one with TLS, and a Cluster of three nodes.
+//! Compares each decision of accounts in Redis with that of accounts in memory, on one server, on one with TLS, and on
+//! a Cluster of three nodes.
 
 use proptest::{
     prelude::*,

@@ -48,7 +48,7 @@ const PLANS: [(&[&str], &[&str]); 3] = [
     (&["50 tokens/hour", "$2/day", "900 tokens/minute", "1 photo/month"], &[]),
 ];
 
-/// Debts and alert shares, in order.
+/// Debts and alert shares in the order in which they were reported.
 type Told = Vec<u64>;
 
 /// Accounts of one implementation, with the calls that run on them.
@@ -63,7 +63,7 @@ pub(super) struct Subject {
     late: Arc<Mutex<Told>>,
 }
 
-/// Visible result of a decision, without the position of its account.
+/// Visible part of a decision, without the reference to its account.
 type Shown = (Option<Blocked>, Vec<(u32, u64)>, LimitStatuses);
 
 fn plans(which: usize) -> Plans {
@@ -93,7 +93,7 @@ impl Subject {
             block_on(round_trip);
         }
         let held = decision.held.holds.iter().map(|hold| (hold.counter, hold.amount)).collect();
-        // The position of an account depends on the implementation.
+        // References to accounts depend on the implementation, so they are not compared.
         let blocked = decision.blocked.map(|blocked| Blocked { account_ref: None, ..blocked });
         if blocked.is_none() {
             self.running.push(std::mem::take(&mut decision.held.holds));

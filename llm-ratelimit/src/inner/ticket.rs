@@ -46,7 +46,7 @@ impl Ticket {
             if Instant::now() >= look {
                 timeout = (timeout * 2).min(Duration::from_secs(60));
             }
-            // The alarm's time has come. Serving the queue sets the next alarm, for the call that is then the first.
+            // The time of the alarm has come. Serving the queue sets the next alarm for the call that is then first.
             self.waiter.clear_alarm();
             if let Some(place) = self.waiter.place() {
                 self.inner.serve(place.account_ref).await;
@@ -100,7 +100,8 @@ impl Ticket {
 impl Drop for Ticket {
     fn drop(&mut self) {
         self.inner.abandon(&self.waiter);
-        // Outside of all locks, because dropping a reservation that was granted meanwhile returns its room.
+        // This happens outside of all locks, because dropping a reservation that was granted meanwhile returns its
+        // room.
         drop(self.waiter.take_outcome());
     }
 }

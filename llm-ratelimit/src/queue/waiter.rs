@@ -15,7 +15,7 @@ use crate::{Demand, Reason, Refusal, Reservation};
 /// Waiting call, which its task and its queue share.
 pub(crate) struct Waiter {
     pub(crate) demand: Demand,
-    /// Time at which the wait ends at the latest, even if the deadline of the call is later.
+    /// Latest time at which the wait ends, even if the call's deadline is later.
     pub(crate) timeout: Instant,
     state: Mutex<State>,
 }

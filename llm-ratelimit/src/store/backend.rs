@@ -22,7 +22,7 @@ pub(crate) struct Changes(HashMap<Name, Option<Balance>>);
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Name {
     pub(super) tenant: String,
-    /// JSON list of the properties of the counter, so that different counters have different texts.
+    /// JSON list of the counter's properties, so that different counters have different names.
     pub(super) counter: String,
 }
 
