@@ -1,4 +1,4 @@
-//! Settings of the calls that no caller waits for.
+//! Settings of calls that the cache sends without a waiting caller.
 
 use std::{sync::Arc, time::Duration};
 
@@ -87,7 +87,7 @@ impl Background {
     ///
     /// # Errors
     ///
-    /// [`BuildError::Runtime`] outside a runtime, and those of settings that are out of range.
+    /// [`BuildError::Runtime`] outside a runtime, and the errors of settings that are out of range.
     pub(crate) fn tasks(&self, counts: &Arc<Counts>) -> Result<Arc<Tasks>, BuildError> {
         if self.verification.as_ref().is_some_and(|verification| !verification.is_percentage()) {
             return Err(BuildError::Verification);

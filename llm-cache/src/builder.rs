@@ -85,9 +85,9 @@ impl CacheBuilder {
         self
     }
 
-    /// Sets the time after its expiry for which an entry is served in place of an error: if the call that should
-    /// replace the entry fails because of the vendor (a limit, an overload, a failure, a time-out) or a budget, or its
-    /// caller's deadline passes. Off by default, and without effect on [`Cache::get_or_call`].
+    /// Sets the time after its expiry for which an entry is served instead of an error. This happens if the call that
+    /// should replace the entry fails because of the vendor (a limit, an overload, a failure, a time-out) or a budget,
+    /// or its caller's deadline passes. Off by default, and without effect on [`Cache::get_or_call`].
     ///
     /// A stream is served from the expired entry only if it fails before its first piece. After that the caller has
     /// read a part of the new response, which the entry does not continue. The stream then ends with the vendor's
@@ -119,8 +119,8 @@ impl CacheBuilder {
         self
     }
 
-    /// Lets the cache send calls that no caller waits for, such as revalidations: see [`Background`]. Without this
-    /// setting it sends none.
+    /// Lets the cache send calls without a waiting caller, such as revalidations: see [`Background`]. Without this
+    /// setting, the cache sends no such calls.
     pub fn background(mut self, background: Background) -> Self {
         self.background = Some(background);
         self
@@ -142,8 +142,9 @@ impl CacheBuilder {
         self
     }
 
-    /// Turns the negative cache on: remembers for this long that a vendor refused a request because it is invalid or
-    /// too long, so that the same request is not sent again. Off by default; zero is a [`BuildError`].
+    /// Turns the negative cache on. For this time, the cache remembers that a vendor refused a request because the
+    /// request is invalid or too long, and does not send the same request again. Off by default; zero is a
+    /// [`BuildError`].
     ///
     /// The negative cache is in memory only. Its errors cost nothing, and
     /// [`CacheStatus::of_error`](crate::CacheStatus::of_error) recognizes them. Requests that are divided into items

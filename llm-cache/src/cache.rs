@@ -74,8 +74,8 @@ impl Cache {
         Key::of(&self.0.namespace, tenant, name, request)
     }
 
-    /// Returns the stored response, otherwise the response of a call that is running under this key, otherwise that of
-    /// `call`. The response of `call` is stored for the default time to live of
+    /// Returns the stored response. If there is none, returns the response of a call that is running under this key, or
+    /// else that of `call`. The response of `call` is stored for the default time to live of
     /// [`CacheBuilder::ttl`](crate::CacheBuilder::ttl). [`get_or_call_with`](Self::get_or_call_with) takes a directive
     /// for one call.
     ///
@@ -284,9 +284,9 @@ impl Cache {
         remembered.and(self.0.entries.store.clear().await)
     }
 
-    /// Waits until all background calls have ended, for a minute at most, and all stored entries are written. With
-    /// Redis it also waits, for a minute at most, until this process holds no lease, so that no other process waits for
-    /// this one. The cache can be used afterwards too.
+    /// Waits for at most a minute until all background calls have ended, and until all stored entries are written. With
+    /// Redis, the method also waits for at most a minute until this process holds no lease, so that no other process
+    /// waits for it. The cache can still be used afterwards.
     ///
     /// Call it before the process ends:
     ///

@@ -17,7 +17,7 @@ pub(crate) fn outcome(error: &Error) -> Outcome {
     if is_of_one_caller(error) { Outcome::Left } else { Outcome::Over }
 }
 
-/// Returns the error of a caller whose deadline passed before the response arrived.
+/// Returns the error for a caller whose deadline passed before the response arrived.
 pub(crate) fn deadline_exceeded() -> Error {
     Error::new(ErrorKind::DeadlineExceeded, "the call's deadline passed before its answer came")
         .with_charge(Charge::Unknown)

@@ -15,7 +15,8 @@ use crate::{
     store::{fuzz_body, fuzz_frame},
 };
 
-/// Decodes the bytes in three ways: as a stored entry with its checksum, as one without, and as its body.
+/// Decodes the bytes in three ways: as a stored entry with its checksum, as an entry without a checksum, and as the
+/// body of an entry.
 pub fn entry(data: &[u8]) {
     let keys = KeyRing::new();
     keys.insert(Partition::tenant("acme"), Secret::new([1; 32]));

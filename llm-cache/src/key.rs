@@ -38,7 +38,7 @@ pub struct Key {
     bytes: Arc<[u8]>,
 }
 
-/// Key that borrows its bytes, such as those in a thread's buffer.
+/// Key whose bytes are borrowed, for example from a thread's buffer.
 #[derive(Clone, Copy)]
 pub(crate) struct BorrowedKey<'a> {
     hash: u64,
@@ -77,15 +77,14 @@ static DIGEST_KEY: LazyLock<[u8; 32]> = LazyLock::new(|| {
     *blake3::hash(words.as_flattened()).as_bytes()
 });
 
-/// Number of canonical bytes of the longest request that a key holds completely.
+/// Length of the longest request that a key contains completely, in canonical bytes.
 const LONGEST_WHOLE: usize = 4 * 1024;
 
-/// Tags that precede a text and a byte string in canonical bytes.
+/// Tags of a text and of a byte string in canonical bytes. A tag precedes its value.
 const TEXT: u8 = 7;
 const BYTES: u8 = 8;
 
-/// First byte of a key that holds the digest of its request. No other key begins with it, because canonical bytes begin
-/// with the tag of an integer.
+/// First byte of a key that contains only the digest of its request. All other keys begin with the tag of an integer.
 const DIGESTED: u8 = 254;
 
 /// Version of the layout of keys. A program with another version finds no entry of this version.
@@ -175,7 +174,7 @@ impl Key {
         (rest[0] == tag).then(|| std::str::from_utf8(text).ok()).flatten()
     }
 
-    /// Returns the key's bytes. For a request longer than 4 KiB they differ from process to process.
+    /// Returns the key's bytes. For a request longer than 4 KiB, they are different in each process.
     pub fn as_bytes(&self) -> &[u8] {
         &self.bytes
     }

@@ -1,7 +1,7 @@
 //! Calls of [`Cache::get_or_call`](crate::Cache::get_or_call): an operation with responses of any type, whose keys
 //! callers create.
 //!
-//! The response has no vendor, no model and no usage. The call is never repeated, because its closure runs only once.
+//! Such a response has no vendor, model or usage. The call is never repeated, because its closure runs only once.
 
 use std::{
     marker::PhantomData,

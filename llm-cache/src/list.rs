@@ -1,6 +1,6 @@
-//! Lists of items.
+//! List that is optimized for requests with a single item.
 
 use smallvec::SmallVec;
 
-/// List that allocates nothing for a single element, because most requests have one item.
+/// List that stores a single element without an allocation, because most requests have one item.
 pub(crate) type List<T> = SmallVec<[T; 1]>;

@@ -94,7 +94,7 @@ impl<T: Operation, S: LlmService<T>> Service<Call<T>> for Cached<S> {
 }
 
 impl<S> Cached<S> {
-    /// Returns the reply to a request that may have to wait. `found` has the results of its lookup in the local tier.
+    /// Returns the reply to a request, which may have to wait. `found` has the results of the lookup in the local tier.
     fn wait<T>(&self, request: Request<T>, found: List<Found<Complete<T>>>) -> ResponseFuture<T::Output>
     where
         T: Operation,

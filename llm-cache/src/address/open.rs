@@ -12,7 +12,7 @@ use crate::{
     store::{Memory, Store},
 };
 
-/// Capacity of a file whose URL has none, in bytes.
+/// Capacity of a file in bytes, if the URL does not state it.
 #[cfg(feature = "file")]
 const FILE_BYTES: u64 = 1 << 30;
 

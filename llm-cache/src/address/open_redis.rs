@@ -1,4 +1,4 @@
-//! Opens a store in Redis.
+//! Opening of a store in Redis.
 
 use std::{sync::Arc, time::Duration};
 
@@ -16,7 +16,7 @@ const OPERATION_TIMEOUT: Duration = Duration::from_secs(5);
 /// Shortest time without a reply after which a server counts as unavailable.
 const SILENCE: Duration = Duration::from_secs(1);
 
-/// Shortest lease that can be set. Waiters check for the response at most as often.
+/// Shortest lease that can be set. It is not shorter than the interval at which waiters check for the response.
 const LEAST_LEASE: Duration = Duration::from_secs(1);
 
 /// Shortest time-out that can be set.

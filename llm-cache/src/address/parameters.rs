@@ -16,7 +16,7 @@ trait Parameter: Sized {
 
 macro_rules! parameters {
     ($($(#[$doc:meta])+ $name:ident: $type:ty,)+) => {
-        /// Parameters of a store, as far as they are set.
+        /// Parameters of a store. Each is `None` if it is not set.
         #[derive(Clone, Debug, Default, PartialEq, Eq)]
         pub(crate) struct Parameters {
             $($(#[$doc])+ pub(crate) $name: Option<$type>,)+
@@ -40,7 +40,7 @@ macro_rules! parameters {
                     .filter_map(|(name, text)| Some((name, text?)))
             }
 
-            /// Returns these parameters, completed by those of `other` that are not set here.
+            /// Returns these parameters. Those that are not set here are taken from `other`.
             #[cfg(feature = "redis")]
             pub(crate) fn or(self, other: Self) -> Self {
                 Self { $($name: self.$name.or(other.$name),)+ }

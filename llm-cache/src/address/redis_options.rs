@@ -8,7 +8,8 @@ use super::parameters::Parameters;
 
 /// Settings of a cache that shares its entries through Redis.
 ///
-/// Each setting but the handle is also a parameter of the URL ([`StoreUrl`](crate::StoreUrl)), which overrides it.
+/// Each setting except the handle can also be given as a parameter of the URL ([`StoreUrl`](crate::StoreUrl)). The
+/// parameter then overrides the setting.
 ///
 /// ```
 /// use std::time::Duration;
@@ -54,8 +55,8 @@ impl RedisOptions {
         self
     }
 
-    /// Sets the time after which the other processes give up a leader that does not renew its lease: ten seconds by
-    /// default, at least a second. A leader renews its lease each third of that time.
+    /// Sets the time after which other processes no longer wait for a leader that does not renew its lease: ten seconds
+    /// by default, at least a second. A leader renews its lease after each third of that time.
     pub fn lease(mut self, lease: Duration) -> Self {
         self.parameters.lease = Some(lease);
         self

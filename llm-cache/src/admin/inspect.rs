@@ -112,8 +112,8 @@ impl Cache {
     }
 
     /// [Invalidates](Self::invalidate) a tag, and removes all entries that can no longer be served from the store
-    /// outside the process, whatever their tags. Returns the number of removed entries. It visits every entry. Entries
-    /// that it cannot read stay, because this process may only lack their encryption keys.
+    /// outside the process, whatever their tags. Returns the number of removed entries. The method visits every entry.
+    /// Entries that cannot be read are kept, because this process may merely lack their encryption keys.
     ///
     /// # Errors
     ///

@@ -27,9 +27,9 @@ pub(crate) struct Stored<C> {
 
 /// Result of a lookup.
 pub(crate) enum Found<C> {
-    /// An entry to serve. If it has expired, the reason for serving it.
+    /// An entry that is served. If the entry has expired, the second field is the reason for serving it.
     Served(Stored<C>, Option<Stale>),
-    /// No entry to serve, for this reason. There may be a stale entry to serve if the call fails.
+    /// No entry is served, for this reason. If the call fails, the stale entry in the second field may be served.
     Missed(Miss, Option<Stored<C>>),
 }
 
@@ -44,7 +44,7 @@ pub(crate) enum Claimed<C> {
 }
 
 impl Entries {
-    /// Looks up a key in the local tier. A directive that bypasses entries finds none.
+    /// Looks up a key in the local tier. If the directive bypasses entries, nothing is found.
     pub(crate) fn peek<C: DeserializeOwned + Send + Sync + 'static>(
         &self,
         key: BorrowedKey<'_>,
@@ -136,7 +136,7 @@ impl Entries {
         }
     }
 
-    /// Fetches entries from the remote tier. If the store fails, none is returned.
+    /// Fetches entries from the remote tier. If the store fails, no entry is returned.
     async fn fetch(&self, keys: &[Key]) -> Vec<Option<Arc<Entry>>> {
         if keys.is_empty() {
             return Vec::new();

@@ -29,7 +29,7 @@ pub(crate) struct Entries {
     pub(crate) clock: Arc<dyn Clock>,
     /// Counters of the cache.
     pub(super) counts: Arc<Counts>,
-    /// Completed once the first response that is too large has been logged.
+    /// Guard for logging: only the first response that is too large is logged.
     too_large: Once,
 }
 
@@ -151,7 +151,7 @@ impl Entries {
         self.store.invalidate(tag.as_ref(), timestamp).await
     }
 
-    /// Makes all later invalidations later than `timestamp`, unless the store has a time of its own.
+    /// Makes all later invalidations later than `timestamp`, unless the store has a clock of its own.
     #[cfg(feature = "at-rest")]
     pub(crate) fn advance(&self, timestamp: Timestamp) {
         if self.store.time().is_none() {
@@ -159,7 +159,8 @@ impl Entries {
         }
     }
 
-    /// Returns the time for timestamps: that of the store if it has one, otherwise that of the clock.
+    /// Returns the current time for timestamps, by the clock of the store if it has one, and otherwise by that of the
+    /// cache.
     fn store_time(&self) -> SystemTime {
         self.store.time().unwrap_or_else(|| self.now())
     }

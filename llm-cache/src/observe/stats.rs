@@ -49,8 +49,8 @@ pub struct Stats {
     /// Number of stored entries that could not be read: tampered with, truncated, written by another library or a newer
     /// version, or sealed with a missing key. Each was a miss.
     pub corrupt: u64,
-    /// Number of entries that were not written to the file or Redis, because too many were waiting, the entry was too
-    /// large, or the store failed.
+    /// Number of entries that were not written to the file or Redis, because too many entries were waiting, the entry
+    /// was too large, or the store failed.
     pub dropped_writes: u64,
     /// Number of calls that were sent under a lease, so that other processes that share the store waited for them.
     pub leased: u64,
@@ -69,13 +69,14 @@ pub struct Stats {
     pub verified: u64,
     /// Number of `verified` hits whose new response differed.
     pub mismatched: u64,
-    /// List price of the responses that did not have to be paid again, as far as prices are known.
+    /// List price of the responses that did not have to be paid again. Responses with unknown prices are not included.
     pub saved: Usd,
     /// Number of entries that were evicted from any tier.
     pub evictions: u64,
-    /// Number of entries now: in the file if there is one, otherwise in memory. With Redis, those of the local tier.
+    /// Current number of entries: in the file if there is one, and otherwise in memory. With Redis, the number in the
+    /// local tier.
     pub entries: u64,
-    /// Number of bytes that these entries take of the capacity.
+    /// Size of these entries, in bytes of the capacity.
     pub bytes: u64,
     /// Number of calls that are running now.
     pub running: u64,

@@ -101,7 +101,7 @@ impl<T: Operation, S: LlmService<T>> Leader<T, S> {
             match claim {
                 Claimed::Stored(stored) => results[nth] = Some(Sent::Stored(stored)),
                 Claimed::Lead(lease) => leased.push((nth, lease)),
-                // The leader of a single item has already waited for the other process in its claim.
+                // The leader of a single item has already waited for the other process during its claim.
                 Claimed::Taken if self.led.len() == 1 => leased.push((nth, Lease::free())),
                 Claimed::Taken => taken.push(nth),
             }
@@ -169,7 +169,7 @@ impl<T: Operation, S: LlmService<T>> Leader<T, S> {
         match self.request.parts(leased.iter().map(|(nth, _)| self.led[*nth].at)) {
             None => Either::Left(send(counts, *counter, service, call).map_ok(|reply| smallvec![reply])),
             Some(parts) => {
-                // The parts are no longer the merged request of these members.
+                // The parts are no longer the merged request that the list of members describes.
                 call.extensions.remove::<Members>();
                 Either::Right(Box::pin(send_items(Arc::clone(counts), *counter, service, call, parts)))
             }

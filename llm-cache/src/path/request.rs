@@ -99,7 +99,7 @@ impl<T: Operation> Request<T> {
         self.parts.is_empty()
     }
 
-    /// Returns the item at an index.
+    /// Returns the item with this index.
     pub(super) fn part(&self, at: usize) -> &T {
         self.parts.get(at).unwrap_or(&self.call.body)
     }

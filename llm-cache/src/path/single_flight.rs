@@ -43,7 +43,7 @@ use crate::{Key, store::Provenance, tasks::Tasks};
 #[derive(Default)]
 pub(crate) struct SingleFlights {
     table: Mutex<Table>,
-    /// Completes calls that their last waiter has left; `None` if such calls are cancelled.
+    /// Tasks that complete calls without callers; `None` if such calls are cancelled.
     finish: Option<Arc<Tasks>>,
 }
 
@@ -258,7 +258,7 @@ impl SingleFlights {
     }
 }
 
-/// Starts a call for several items that is in no table, so that no other caller can join it.
+/// Starts a call for several items outside of the table, so that no other caller can join the call.
 pub(crate) fn lead_alone<V: Completion>(items: usize, call: Start<V>) -> List<Joined<V>> {
     let call: Arc<SharedCall<V>> = Broadcast::new(stream::once(call));
     let handle = |at| WaiterHandle { reader: call.subscribe(), at, detach: None, _deadline: None };

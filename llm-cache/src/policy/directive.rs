@@ -30,11 +30,11 @@ use crate::Tag;
 /// ([`CacheBuilder::directive_policy`](crate::CacheBuilder::directive_policy)).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Directive {
-    /// True to bypass the cache.
+    /// True if the call bypasses the cache.
     pub(crate) no_store: bool,
-    /// True to send a call in any case, and store its response.
+    /// True if a call is sent even if there is an entry, and its response stored.
     pub(crate) no_cache: bool,
-    /// True to send no call.
+    /// True if no call may be sent.
     pub(crate) only_if_cached: bool,
     /// Largest age of an entry that may be served.
     pub(crate) max_age: Option<Duration>,
@@ -245,8 +245,8 @@ impl Directive {
         self
     }
 
-    /// Returns the directive for [`Cache::get_or_call_with`](crate::Cache::get_or_call_with). It accepts stale entries
-    /// only if it says so, and no [`TtlRule`](crate::TtlRule) applies.
+    /// Returns the directive for [`Cache::get_or_call_with`](crate::Cache::get_or_call_with). Stale entries are
+    /// accepted only if the directive allows them explicitly, and no [`TtlRule`](crate::TtlRule) applies.
     pub(crate) fn without_stack(self, ttl: Option<Duration>) -> Self {
         let ttl = self.ttl.or(ttl).unwrap_or(Duration::MAX);
         Self { ttl: Some(ttl), max_age: Some(self.max_age.unwrap_or(Duration::MAX)), ..self }
@@ -276,7 +276,7 @@ impl Directive {
         directive
     }
 
-    /// Returns the directive as far as the policy allows it.
+    /// Returns the directive, limited by the policy.
     pub(crate) fn limited(&self, policy: &DirectivePolicy) -> Self {
         Self {
             no_store: self.no_store && policy.bypass,

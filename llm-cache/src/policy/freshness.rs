@@ -166,7 +166,7 @@ impl Ttl {
         self
     }
 
-    /// Returns the default time to live and those of the rules.
+    /// Returns the times to live of the default and of all rules.
     pub(crate) fn all(&self) -> impl Iterator<Item = Duration> + '_ {
         self.rules.iter().map(|rule| rule.ttl).chain(self.default)
     }
@@ -192,7 +192,7 @@ impl Freshness {
         let early = match self.ttl.jitter_percent {
             0 => Duration::ZERO,
             percent => {
-                // Each `RandomState` has other keys, so its hash of the same value is a random number.
+                // Each `RandomState` has a different seed, so that its hash of the same value is random.
                 let share = u128::from(RandomState::new().hash_one(()) % 1_001) * u128::from(percent);
                 Duration::from_nanos(u64::try_from(ttl.as_nanos() * share / 100_000).unwrap_or(u64::MAX))
             }

@@ -46,7 +46,8 @@ struct Table {
 }
 
 impl InvalidationEpochs {
-    /// Largest number of tags that are remembered. One more invalidates all entries of earlier calls.
+    /// Largest number of tags that are remembered. If another one is invalidated, all entries of earlier calls become
+    /// invalid.
     const MOST: usize = 10_000;
 
     /// Issues a timestamp.

@@ -74,9 +74,9 @@ pub(crate) trait Hold: Send + Sync {
 /// Outcome of a call, for waiters in other processes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
-    /// The call failed, or its response is not stored. Each waiter sends its own call.
+    /// The call failed, or its response is not stored. Each waiter sends a call of its own.
     Over,
-    /// All callers in the process left. The next waiter sends the call again.
+    /// All callers in this process left. The next waiter sends the call again.
     Left,
 }
 

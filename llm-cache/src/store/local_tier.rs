@@ -75,7 +75,7 @@ impl LocalTier {
         self.memory.clear()
     }
 
-    /// Counts a removal, so that entries whose fetch began before are not added.
+    /// Counts a removal, so that entries whose fetches began earlier are not added.
     fn removing(&self) {
         self.removals.fetch_add(1, Ordering::AcqRel);
     }

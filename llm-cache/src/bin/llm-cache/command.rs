@@ -135,7 +135,7 @@ impl Access {
         let mut builder: CacheBuilder = Cache::builder("llm-cache admin").store(self.url.clone());
         #[cfg(feature = "redis")]
         {
-            // An operator prefers a late reply to no reply.
+            // For an operator, a late reply is better than no reply.
             builder = builder.redis(llm_cache::RedisOptions::new().redis_timeout(std::time::Duration::from_secs(20)));
         }
         if let Some(file) = &self.secret {

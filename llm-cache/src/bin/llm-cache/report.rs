@@ -87,7 +87,7 @@ struct Count {
     cost: Usd,
 }
 
-/// Counts the entries of a store by visiting all of them, because a store that many processes share keeps no count.
+/// Counts the entries of a store by visiting all of them, because a store that several processes share has no total.
 async fn count(cache: &Cache) -> Result<Count, Failure> {
     let (mut count, mut after) = (Count::default(), None);
     loop {

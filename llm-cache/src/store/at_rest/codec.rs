@@ -19,8 +19,8 @@ pub(crate) struct AtRest {
     keys: Option<Arc<dyn EncryptionKeys>>,
 }
 
-/// Secret of stores for which the application sets none. With it, names do not hide a request from a reader that
-/// guesses the request, and checksums detect damage but not forgery.
+/// Secret of stores for which the application sets no secret. With this known secret, a reader can confirm a guess of a
+/// request by its name, and checksums detect damage but not forgery.
 const NO_SECRET: [u8; 32] = [0; 32];
 
 impl AtRest {
@@ -39,7 +39,7 @@ impl AtRest {
         self.names.name(&key.partition(), &digest(key))
     }
 
-    /// Returns the first bytes of the names of a partition's entries.
+    /// Returns the prefix of the names of a partition's entries.
     pub(crate) fn partition(&self, partition: &Partition) -> [u8; PARTITION_BYTES] {
         self.names.partition(partition)
     }
@@ -70,8 +70,8 @@ impl AtRest {
         self.write(&Record::of(key, entry)?)
     }
 
-    /// Decodes the bytes that are stored under a name. The check in the frame covers the name, so that an entry under
-    /// another name is damaged.
+    /// Decodes the bytes that are stored under a name. The checksum covers the name, so that an entry stored under
+    /// another name counts as damaged.
     pub(crate) fn read(&self, name: &Name, bytes: &[u8]) -> Result<Record, CorruptEntry> {
         Record::read(self.framing.open(name, bytes, self.keys.as_deref())?)
     }

@@ -9,7 +9,7 @@ pub(crate) enum CorruptEntry {
     Newer,
     /// The entry was changed or truncated, is stored under another name, or was written with another secret.
     Damaged,
-    /// The encryption key of the entry is missing or a wrong one, or the entry is not sealed although the cache has
+    /// The encryption key of the entry is missing or wrong, or the entry is not sealed although the cache has
     /// encryption keys.
     NoKey,
 }

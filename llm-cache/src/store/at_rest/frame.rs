@@ -43,10 +43,10 @@ const HEAD_BYTES: usize = 12;
 const NONCE_BYTES: usize = 24;
 const CHECK_BYTES: usize = 32;
 const DIGEST_BYTES: usize = 32;
-/// Size below which a body is not packed, in bytes.
+/// Body size in bytes below which bodies are not packed.
 const WORTH_PACKING: usize = 1024;
-/// Size below which a body is packed without a Huffman code, in bytes. Reading the code's table takes as long as all
-/// other steps of unpacking a small body. Without it the body takes a quarter to a third more bytes.
+/// Body size in bytes below which bodies are packed without a Huffman code. Reading the code's table takes as long as
+/// all other steps of unpacking a small body. Without it the body takes a quarter to a third more bytes.
 const WORTH_CODING: usize = 4 * 1024;
 /// Level of zstd without a Huffman code.
 const FAST_LEVEL: i32 = -1;
@@ -201,7 +201,8 @@ fn pack(body: &[u8]) -> Option<Vec<u8>> {
 /// Unpacks a body whose length is known.
 fn unpack(body: &[u8], length: usize) -> Option<Vec<u8>> {
     thread_local! {
-        /// One for each thread, because creating a decompressor takes longer than unpacking an entry of the usual size.
+        /// Decompressor of this thread. It is kept because creating one takes longer than unpacking an entry of the
+        /// usual size.
         static UNPACKER: RefCell<Option<Decompressor<'static>>> = RefCell::new(Decompressor::new().ok());
     }
     UNPACKER.with_borrow_mut(|unpacker| unpacker.as_mut()?.decompress(body, length).ok())

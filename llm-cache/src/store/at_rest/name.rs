@@ -70,7 +70,7 @@ impl Names {
         Name(name)
     }
 
-    /// Returns the first bytes of the names of a partition's entries.
+    /// Returns the prefix of the names of a partition's entries.
     pub(crate) fn partition(&self, partition: &Partition) -> [u8; PARTITION_BYTES] {
         let (kind, text, shared) = match partition {
             Partition::Tenant(name) => (b't', name, 0),

@@ -6,7 +6,7 @@
 //! | … | head in JSON: times, tags, size, accounting |
 //! | … | the response's JSON text |
 //!
-//! The fields of the head keep their first names (`begun`, `weight`, `facts`), so that older files can be read.
+//! The fields of the head keep their original names (`begun`, `weight`, `facts`), so that older files can be read.
 
 use std::{
     borrow::Cow,
@@ -47,7 +47,7 @@ pub(crate) struct Record {
 /// Head before the response's text, in JSON. Readers ignore unknown fields and use defaults for missing ones.
 #[derive(Serialize, Deserialize)]
 struct Head<'a> {
-    /// Nanoseconds since 1970, as all times in the head are.
+    /// Time of storing in nanoseconds since 1970, like all times in the head.
     stored_at: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     fresh_until: Option<u64>,
@@ -122,7 +122,7 @@ impl Record {
     }
 }
 
-/// Returns the nanoseconds since 1970, or the nearest number that a `u64` can hold.
+/// Returns a time in nanoseconds since 1970, limited to the range of a `u64`.
 pub(crate) fn nanos(time: SystemTime) -> u64 {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)

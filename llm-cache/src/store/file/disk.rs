@@ -62,7 +62,7 @@ const PAGES: usize = 16 << 20;
 pub(super) struct Fault(Box<redb::Error>);
 
 impl Fault {
-    /// Returns `true` if the contents of the file are damaged.
+    /// Returns `true` if the error means that the contents of the file are damaged.
     pub(super) fn is_damage(&self) -> bool {
         use redb::Error::{
             Corrupted, TableDoesNotExist, TableIsMultimap, TableIsNotMultimap, TableTypeMismatch, TypeDefinitionChanged,
@@ -72,7 +72,8 @@ impl Fault {
             || matches!(error, TableTypeMismatch { .. } | TypeDefinitionChanged { .. })
     }
 
-    /// Returns `true` if the disk failed, after which redb refuses all further operations.
+    /// Returns `true` if the error means that the disk failed. After such an error, redb refuses all further
+    /// operations.
     pub(super) fn is_of_the_disk(&self) -> bool {
         matches!(*self.0, redb::Error::Io(_) | redb::Error::PreviousIo)
     }
@@ -87,7 +88,7 @@ impl<E: Into<redb::Error>> From<E> for Fault {
 /// Open file.
 pub(super) struct Disk {
     db: Database,
-    /// True if the file turned out to be damaged.
+    /// True after the file has been found to be damaged.
     pub(super) is_damaged: AtomicBool,
 }
 
@@ -179,7 +180,7 @@ impl Disk {
         names.iter().map(record).collect()
     }
 
-    /// Returns the start of the call of a stored entry.
+    /// Returns the time at which the call of a stored entry started.
     pub(super) fn started_at(&self, name: &Name) -> Result<Option<Timestamp>, Fault> {
         let row = self.db.begin_read()?.open_table(ENTRIES)?.get(name.as_bytes())?;
         Ok(row.and_then(|row| started_at(row.value())))
@@ -271,7 +272,7 @@ impl<'t> Batch<'t> {
 
     /// Writes an entry. It replaces an entry of the same name unless that entry's call began later.
     pub(super) fn put(&mut self, row: &Row) -> Result<(), Fault> {
-        // A start later than the latest timestamp in the file must be damage.
+        // An entry whose start is later than the latest timestamp in the file must be damaged.
         if self.started_at(&row.name)?.is_some_and(|known| known > row.started_at && known <= self.totals.last) {
             return Ok(());
         }
@@ -311,7 +312,7 @@ impl<'t> Batch<'t> {
         Ok(())
     }
 
-    /// Returns the start of the call of an entry.
+    /// Returns the time at which the call of an entry started.
     fn started_at(&self, name: &Name) -> Result<Option<Timestamp>, Fault> {
         Ok(self.entries.get(name.as_bytes())?.and_then(|row| started_at(row.value())))
     }

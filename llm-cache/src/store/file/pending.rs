@@ -38,7 +38,7 @@ struct State {
     failed: Option<StoreError>,
 }
 
-/// Entry to remove: its key, and the start of its call.
+/// Entry to remove: its key, and the start of the call whose response it holds.
 type Eviction = (Key, Timestamp);
 
 /// One batch of the writer.
@@ -75,7 +75,7 @@ impl Pending {
                 return true;
             }
             let bytes = u64::from(entry.bytes());
-            // A single entry may be larger than the bound.
+            // A single entry that is larger than the bound is accepted if nothing else is pending.
             if state.closed || (state.bytes > 0 && state.bytes + bytes > Self::MOST) {
                 return false;
             }

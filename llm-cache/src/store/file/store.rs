@@ -33,7 +33,7 @@ pub(crate) struct FileSettings {
     pub(crate) max_bytes: u64,
     pub(crate) codec: AtRest,
     pub(crate) clock: Arc<dyn Clock>,
-    /// Time after its expiry for which an entry can still be served, as stale.
+    /// Time after its expiry for which an entry can still be served as stale.
     pub(crate) grace: Duration,
 }
 
@@ -81,7 +81,7 @@ impl FileStore {
         Ok(Self { shared, writer: Mutex::new(Some(writer)) })
     }
 
-    /// Replaces the disk by another. The first one is closed before.
+    /// Replaces the disk by another one. The old one is closed first.
     #[cfg(test)]
     pub(super) fn replace(&self, open: impl FnOnce() -> Disk) {
         let mut disk = self.shared.disk.write().unwrap_or_else(PoisonError::into_inner);
@@ -236,8 +236,8 @@ impl Drop for FileStore {
     fn drop(&mut self) {
         self.shared.pending.close();
         let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
-        // The writer's own thread may be the one that drops the store, because a response that it frees may hold the
-        // store.
+        // The writer's own thread may drop the store, because a response that it frees may hold the store. A thread
+        // cannot wait for itself.
         if let Some(writer) = writer.filter(|writer| writer.thread().id() != thread::current().id()) {
             let _ = writer.join();
         }

@@ -9,8 +9,8 @@ pub(super) trait Table: Send + Sync {
     /// Returns the entry of a key, and counts this as a use.
     fn get(&self, key: BorrowedKey<'_>) -> Option<Arc<Entry>>;
 
-    /// Adds an entry if `may`, which gets the entry that would be replaced, returns `true`. The key does not change
-    /// meanwhile. The entry must not be larger than the table. If there is no space, evicts other entries before it
+    /// Adds an entry if `may` returns `true` for the entry that would be replaced. No other change of the key happens
+    /// in between. The entry must not be larger than the table. If there is no space, evicts other entries before it
     /// returns. Returns `true` if it added the entry.
     fn put_if(&self, key: Key, entry: Arc<Entry>, may: &dyn Fn(Option<&Entry>) -> bool) -> bool;
 
