@@ -15,7 +15,7 @@ use crate::{StoreError, address::UrlError};
 #[non_exhaustive]
 pub enum BuildError {
     /// The namespace is empty.
-    #[error("the namespace is empty: name the service or the vendor whose answers these are")]
+    #[error("the namespace is empty: name the service or the vendor whose responses are stored")]
     Namespace,
     /// A time to live is zero.
     #[error("a time to live of zero stores nothing: set a longer one, or leave the setting out")]
@@ -27,7 +27,7 @@ pub enum BuildError {
     #[error("zero variants store nothing: set `variants` to one or more, or leave the cache out")]
     Variants,
     /// The number of concurrent background calls is zero.
-    #[error("calls in the background need room: give `Background::new` one or more, or leave the background out")]
+    #[error("background calls need a slot: give `Background::new` one or more, or leave the background out")]
     Background,
     /// The cache spawns tasks, and is built outside a tokio runtime.
     #[error("a cache that spawns tasks must be built in a tokio runtime")]

@@ -24,7 +24,7 @@ pub enum BuildError {
     Unit(String),
     /// An alert share is zero.
     #[error(
-        "an alert share of 0 % is reached before any call: give .alert_shares(…) whole per cents from 1, or none for no alerts"
+        "an alert share of 0 % is reached before any call: give .alert_shares(…) whole percents from 1, or none for no alerts"
     )]
     AlertShare,
     /// A limit counts money, but the limiter has no prices to compute the cost of a call.

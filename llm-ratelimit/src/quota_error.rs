@@ -26,13 +26,13 @@ pub enum QuotaError {
     #[error("{0:?} is no period: write second, minute, hour, day, week, month, or a number with ms, s, min or h")]
     Unit(String),
     /// The amount is zero, which would refuse every call.
-    #[error("a limit of zero lets nothing through: set a larger one, or shed what must not pass")]
+    #[error("a limit of zero refuses every call: set a larger one, or shed the calls that must not be sent")]
     Zero,
     /// The amount is negative.
     #[error("a limit cannot be negative")]
     Negative,
     /// The period is zero or longer than a year.
-    #[error("a period must be longer than nothing and at most 366 days")]
+    #[error("a period must be longer than zero and at most 366 days")]
     Period,
     /// A burst is written for a quota that is not a bucket.
     #[error("only a rate has a burst: calendar months and concurrent calls have none")]
@@ -50,6 +50,6 @@ pub enum QuotaError {
     #[error("a limit for a label needs its value: write for label {0}=value")]
     Label(String),
     /// Text follows after the end of the quota.
-    #[error("{0:?} says something twice, or nothing after a word that needs it")]
+    #[error("{0:?} says something twice, or has nothing after a word that needs a value")]
     Odd(String),
 }

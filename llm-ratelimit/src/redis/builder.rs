@@ -148,7 +148,10 @@ impl RedisAccountsBuilder {
             if !self.allow_eviction {
                 return Err(RedisError::Evicts(policy));
             }
-            tracing::warn!(policy, "the server of the limits evicts keys, and forgets what was spent with them");
+            tracing::warn!(
+                policy,
+                "redis evicts keys, and so forgets spent amounts: set maxmemory-policy to noeviction"
+            );
         }
         let lease = self.settings.lease;
         let shared = Arc::new(Shared::new(self.redis, self.settings, runtime.clone()));

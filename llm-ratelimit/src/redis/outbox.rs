@@ -150,7 +150,7 @@ impl Shared {
             Job::Settle(reserved) | Job::GiveBack(reserved) | Job::Charge(reserved) => reserved,
         };
         let mut settled = self.settle(job, reserved).await.unwrap_or_else(|error| {
-            tracing::warn!(%error, "a settlement was given up, and what it would give back counts as spent");
+            tracing::warn!(%error, "a settlement was given up, so the amounts that it would return count as spent");
             self.count_dropped();
             Settled::default()
         });
@@ -253,7 +253,7 @@ impl Shared {
         // Accounts that this process knows nothing of may have expired, which is no loss.
         if windows.len() + open.len() > 0 {
             let (windows, reservations) = (windows.len(), open.len());
-            tracing::warn!(windows, reservations, "the server has lost accounts, and gets what is known of them here");
+            tracing::warn!(windows, reservations, "the server has lost accounts: restoring them from this process");
         }
         for (field, window, limit) in windows {
             let value = layout::window_value(&window, limit.quota().windows());
