@@ -1,4 +1,4 @@
-//! Arrivals of a cloud's conversations (AzureLLMInferenceTrace), as calls that can be merged.
+//! Tests with the arrivals of a cloud's conversations (AzureLLMInferenceTrace), as calls that can be merged.
 
 use std::{fs::File, io::Read, path::PathBuf, time::Duration};
 
@@ -12,7 +12,7 @@ use tower::Layer;
 
 use crate::support::{LATENCY, MS, Requests, call};
 
-/// Returns the arrivals of the trace's busiest minutes, counted from the first.
+/// Returns the arrival times in the trace's busiest minutes, relative to the first.
 #[expect(clippy::disallowed_methods, reason = "a test's edge: where the public traces lie")]
 fn arrivals() -> Option<Vec<Duration>> {
     let Some(directory) = std::env::var_os("LLM_TRACES").map(PathBuf::from) else {
@@ -40,7 +40,7 @@ async fn azure_arrivals_wait_little_and_save_requests() {
         let one = async |(n, at): (usize, &Duration)| {
             let at = start + *at / faster;
             sleep_until(at).await;
-            // Timers have a resolution of a millisecond, and the call comes when it comes.
+            // Timers have a resolution of a millisecond, so the time of the actual arrival is read.
             let at = Instant::now();
             oneshot(batch.clone(), call(n.to_string())).await.expect("it is answered");
             at.elapsed() - LATENCY

@@ -1,4 +1,4 @@
-//! The batcher without tower.
+//! Tests of the batcher without tower.
 
 use std::sync::{
     Arc, Mutex,

@@ -1,4 +1,4 @@
-//! Callers that each wait for a response before they send again.
+//! Tests of callers that each wait for a response before they send the next call.
 
 use std::time::Duration;
 
@@ -14,8 +14,9 @@ use crate::support::{LATENCY, MS, Requests, call};
 const CALLERS: u32 = 64;
 const ROUNDS: u32 = 50;
 
-/// Lets 64 callers send 50 calls each, with a pause before each that `pause` returns for the caller and the round. Returns the
-/// time after which each has its last response, and the number of requests.
+/// Lets 64 callers send 50 calls each. Before each call, a caller pauses for the time that `pause` returns for the
+/// caller and the round. Returns the times at which the callers received their last responses, and the number of
+/// requests.
 async fn run(pause: impl Fn(u32, u32) -> Duration) -> (Vec<Duration>, usize) {
     let requests = Requests::default();
     let batch = BatchLayer::new(batch_limits::openai_embeddings()).layer(requests.kind());
@@ -38,7 +39,7 @@ async fn run(pause: impl Fn(u32, u32) -> Duration) -> (Vec<Duration>, usize) {
 async fn closed_loop_is_no_slower_than_unbatched() {
     let (times, requests) = run(|_, _| Duration::ZERO).await;
     println!("{CALLERS} callers: {requests} requests, the last response after {:?}", times.iter().max());
-    // The first batches wait for more callers, until their number is known.
+    // The first batches wait for more callers, until the number of callers is known.
     assert!(times.iter().all(|time| *time <= ROUNDS * LATENCY + 50 * MS), "{times:?}");
     assert!(requests <= 2 * ROUNDS as usize + 5, "{requests}");
 }

@@ -1,4 +1,4 @@
-//! A batch does not wait past the deadlines of its callers.
+//! Tests that a batch does not wait past the deadlines of its callers.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use tower::Layer;
 
 use crate::support::{LATENCY, MS, Requests, call};
 
-/// Sends "first", then "waits" and what `others` are, and returns when "waits" was answered.
+/// Sends the calls "first", then "waits" and the others. Returns the time at which "waits" was answered.
 async fn answered(others: Vec<(Duration, Option<Duration>)>, shared: Option<SharedDeadline>) -> Duration {
     let requests = Requests::default();
     let batch = BatchLayer::new(BatchLimits::of_items(64)).max_wait(500 * MS).layer(requests.kind());
@@ -50,7 +50,7 @@ async fn batch_is_sent_before_earliest_deadline() {
 
 #[tokio::test(start_paused = true)]
 async fn batch_follows_deadlines_of_shared_call() {
-    // A cache's call: a waiter joins it, and has a deadline.
+    // A waiter with a deadline joins the call of a cache.
     let shared = SharedDeadline::new();
     let start = Instant::now();
     let unbounded = shared.join(CallDeadline::default());

@@ -1,4 +1,4 @@
-//! Calls that are gathered, sent at once, and sent alone.
+//! Tests of calls that are gathered, sent at once, or sent alone.
 
 use std::{
     sync::{Arc, Mutex},
@@ -59,7 +59,7 @@ async fn batch_is_sent_after_max_wait() {
 
 #[tokio::test(start_paused = true)]
 async fn batch_wait_adapts_to_arrivals() {
-    // A call a millisecond fills three places in three, well before the longest wait.
+    // At one call per millisecond, three places are filled in three milliseconds, well before the longest wait.
     let requests = Requests::default();
     let batch = BatchLayer::new(BatchLimits::of_items(3)).max_wait(50 * MS).layer(requests.kind());
     let start = Instant::now();
@@ -69,7 +69,7 @@ async fn batch_wait_adapts_to_arrivals() {
         start.elapsed() - n * MS - LATENCY
     };
     let waits = join_all((0..40).map(caller)).await;
-    // The last two calls find no third one: they wait for about as long as one would take.
+    // The last two calls find no third one. They wait for about the time in which one would have arrived.
     assert!(waits[39] <= 10 * MS, "{waits:?}");
     assert!(requests.sizes().len() <= 16, "{:?}", requests.sizes());
 }
@@ -151,7 +151,7 @@ async fn oversize_item_is_sent_alone() {
 #[tokio::test(start_paused = true)]
 async fn batch_stays_below_token_limit() {
     let requests = Requests::default();
-    // Each text is estimated at 26 tokens and takes 100.
+    // Each text is estimated at 26 tokens, but takes 100.
     let batch = BatchLayer::new(BatchLimits::of_items(64).with_tokens(1_000)).layer(requests.kind());
     let round = async |round: u32| {
         let texts = (0..30).map(|n| format!("{round:04}{n:096}"));

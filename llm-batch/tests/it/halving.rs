@@ -1,4 +1,4 @@
-//! Errors of the request halve a batch, and no other does.
+//! Tests that an error of the request itself halves a batch, and that other errors do not.
 
 use std::{
     sync::{Arc, Mutex},
@@ -29,7 +29,8 @@ fn bad_one(texts: &[String]) -> Option<Error> {
     texts.iter().any(|text| text.starts_with("bad")).then(invalid)
 }
 
-/// Sends one call, and 64 in a batch, those of these places bad. Returns the number of further requests.
+/// Sends one call, and then 64 in a batch, of which those at the positions `bad` fail. Returns the number of additional
+/// requests.
 async fn further(bad: &[usize]) -> usize {
     let requests = Requests::default();
     let batch = layer(&requests, bad_one);
@@ -112,7 +113,7 @@ async fn refusal_for_size_is_halved() {
 
 #[tokio::test(start_paused = true)]
 async fn responses_with_missing_parts_are_halved() {
-    // A vendor that returns one vector less than it has texts, unless it has one.
+    // This vendor returns one vector too few, except for requests with a single text.
     let sizes = Arc::new(Mutex::new(Vec::new()));
     let seen = Arc::clone(&sizes);
     let inner = tower::service_fn(move |call: Call<EmbedRequest>| {
@@ -189,7 +190,7 @@ async fn further_attempt_needs_each_callers_permit() {
     );
     assert!(replies[0].is_ok() && replies[2].is_ok());
     assert_eq!(replies[1].as_ref().unwrap_err().charge(), share, "it is the failed attempt's own error");
-    // The bad item's shares of all its attempts: 10 of the batch, 20 of two, 40 alone.
+    // The shares of the bad item in all of its attempts: 10 in the batch, 20 in the batch of two, and 40 alone.
     let bad = replies[3].as_ref().unwrap_err();
     assert_eq!((bad.charge(), bad.attempts().count()), (Charge::Known(Usage::new(70, 0)), 3));
 }

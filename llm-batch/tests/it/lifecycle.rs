@@ -1,4 +1,4 @@
-//! Callers that leave, runtimes that end, and batchers that are closed.
+//! Tests of callers that leave, of runtimes that end, and of closed batchers.
 
 use std::{
     future::Future,
@@ -38,7 +38,7 @@ async fn caller_leaving_at_any_poll_affects_none() {
     for leaver in 0..4 {
         for polls in 0..12 {
             let requests = Requests::default();
-            // The request of all is refused, so that they are sent again in halves.
+            // The request with all texts is refused, so that they are sent again in halves.
             let refuse = |texts: &[String]| (texts.len() > 2).then(invalid);
             let batch = BatchLayer::new(LIMITS).layer(requests.vendor(refuse));
             let mut others = vec![send(&batch, "busy")];
@@ -77,7 +77,7 @@ async fn close_drains_and_returns_again() {
         batch.close().await;
         start.elapsed()
     };
-    // One of them is dropped while it waits.
+    // One of the two `close` calls is dropped while it waits.
     let dropped = timeout(20 * MS, close(5 * MS));
     let (replies, one, two, dropped) = tokio::join!(calls, close(10 * MS), close(50 * MS), dropped);
     assert!(replies.iter().all(Result::is_ok) && dropped.is_err());
@@ -96,7 +96,7 @@ async fn close_waits_for_no_caller_that_left() {
         sleep(LATENCY / 2).await;
         batch.close().await;
     };
-    // They leave while one is in flight, and the others wait.
+    // The callers leave while one request is in flight and the other calls wait.
     let (left, ()) = tokio::join!(timeout(LATENCY / 4, calls), close);
     assert!(left.is_err());
 }
@@ -129,7 +129,7 @@ fn callers_of_two_runtimes_share_a_batch() {
     one.block_on(async { assert!((&mut busy[0]).now_or_never().is_none()) });
     other.block_on(async { assert!((&mut a[0]).now_or_never().is_none()) });
     one.block_on(async { assert!((&mut b[0]).now_or_never().is_none()) });
-    // The runtime of the one that opened the batch ends, and with it the timer that the batch waits by.
+    // The runtime of the caller that opened the batch ends, and with it the timer of the batch.
     drop(other);
     let both = async { timeout(9 * LATENCY, async { (busy[0].as_mut().await, b[0].as_mut().await) }).await };
     let answers = one.block_on(both);

@@ -1,4 +1,4 @@
-//! Tests of the batcher as a library and as a layer, under virtual time.
+//! Tests of the batcher as a library and as a layer, in virtual time.
 
 mod arrivals;
 mod batcher;

@@ -1,4 +1,4 @@
-//! Spans and events of batches.
+//! Tests of the spans and events of batches.
 
 use futures_util::future::join_all;
 use llm_batch::BatchLayer;
@@ -36,7 +36,7 @@ async fn trace_shows_fill_cause_and_halvings() {
     assert!(traces.iter().all(|trace| trace.fields.iter().all(|field| !field.1.contains("acme"))));
 }
 
-/// Sends seven calls, of which six gather in batches, and one that is refused.
+/// Sends seven calls, of which six are gathered in batches, and another one that is refused.
 #[cfg(feature = "metrics")]
 async fn send(layer: BatchLayer) {
     let requests = Requests::default();

@@ -1,4 +1,4 @@
-//! Bounds of what is pending, closing, and shadow mode.
+//! Tests of the bounds on pending calls, of closing, and of shadow mode.
 
 use futures_util::future::{join_all, poll_immediate};
 use llm_batch::BatchLayer;
@@ -13,7 +13,7 @@ use crate::support::{LATENCY, MS, Requests, call};
 
 #[tokio::test(start_paused = true)]
 async fn calls_beyond_max_pending_are_refused() {
-    // By items, and by estimated tokens: a text of 36 bytes counts as 10.
+    // The bound is on items, or on estimated tokens: a text of 36 bytes counts as 10 tokens.
     for (items, tokens) in [(5, 10_000), (1_000, 50)] {
         let requests = Requests::default();
         let layer = BatchLayer::new(BatchLimits::of_items(64)).max_pending(items, tokens);
@@ -28,7 +28,7 @@ async fn calls_beyond_max_pending_are_refused() {
         assert!(refused.iter().all(|error| error.kind() == ErrorKind::Overloaded));
         assert!(refused[0].message().contains("raise max_pending"), "{}", refused[0]);
         assert_eq!(batch.stats().refused, 3);
-        // Of another model it is not known yet how far its estimates are off.
+        // For another model, the error of the estimates is not known yet.
         assert_eq!(send("other").await.iter().filter(|reply| reply.is_ok()).count(), 5, "the room came back");
     }
 }
@@ -38,7 +38,7 @@ async fn call_larger_than_max_pending_goes_alone() {
     let requests = Requests::default();
     let batch = BatchLayer::new(BatchLimits::of_items(64)).max_pending(1, 1).layer(requests.kind());
     assert!(oneshot(batch.clone(), call("x".repeat(900))).await.is_ok());
-    // Cancelled calls give their room back.
+    // Cancelled calls free their room.
     assert!(timeout(MS, oneshot(batch.clone(), call("a"))).await.is_err());
     assert!(oneshot(batch, call("b")).await.is_ok());
 }

@@ -1,4 +1,5 @@
-//! Whatever comes, fails and leaves: each caller gets its own response or error, once, and the parts add up.
+//! Property tests: whatever calls come, fail and leave, each caller gets its own response or error exactly once, and
+//! the amounts add up.
 
 use std::{
     sync::{Arc, Mutex},
@@ -17,7 +18,7 @@ use tower::{Layer, service_fn};
 
 use crate::support::{MS, embeddings, texts, vector};
 
-/// A caller: when it comes, its texts, its group, when it leaves.
+/// Caller: the time at which it comes, its texts, its group, and the time at which it leaves, if it does.
 type Caller = (u64, Vec<u8>, u8, Option<u64>);
 
 /// Tokens that the vendor charged and that the callers settled.
@@ -33,7 +34,7 @@ struct Books {
 
 type Shared = Arc<Mutex<Books>>;
 
-/// Settles a call, by all of its attempts. Those `before` the last one were charged when a further one was permitted.
+/// Settles a call by all of its attempts. Attempts before the last one were charged when the next one was permitted.
 fn settle(books: &Shared, end: &LateEnd, is_sent: bool, before: &Mutex<u64>) {
     let tokens = match end {
         LateEnd::Complete(receipt) => {
@@ -50,7 +51,7 @@ fn settle(books: &Shared, end: &LateEnd, is_sent: bool, before: &Mutex<u64>) {
     books.lock().expect("no test panics holding it").settled.push(tokens);
 }
 
-/// Settles a caller's call when it ends, as a limiter does.
+/// Guard that settles a caller's call when it ends, as a limiter does.
 struct Held(Shared, llm_core::layer::SentFlag, Arc<Mutex<u64>>);
 
 impl Drop for Held {
@@ -122,7 +123,7 @@ async fn caller(
             prop_assert_eq!(reply.output.vectors.iter().map(|vector| vector[0]).collect::<Vec<_>>(), expected);
             prop_assert!(!fits(&['7', '9']));
             let share = reply.receipt.accounting().cost_share;
-            // The share settles with the books, too.
+            // Taking the share settles it in the books, too.
             let taken = share.and_then(|share| share.take()).unwrap_or_default();
             books.lock().expect("no test panics holding it").taken += taken;
             LateEnd::Complete(reply.receipt)

@@ -1,4 +1,4 @@
-//! Settings and calls at their least and their most.
+//! Tests of settings and calls at their smallest and largest values.
 
 use std::time::Duration;
 

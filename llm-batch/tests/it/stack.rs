@@ -1,4 +1,4 @@
-//! The batcher below a cache and a limiter, above a vendor with its own books.
+//! Tests of the batcher below a cache and a limiter, above a vendor that records its charges.
 
 use std::{sync::Arc, time::Duration};
 
@@ -60,7 +60,7 @@ async fn cache_above_hands_deadlines_of_waiters_down() {
         oneshot(cached.clone(), request(&["shared"])).await.unwrap();
         start.elapsed()
     };
-    // It waits for the same text, and its deadline comes to the batch through the cache's call.
+    // This call waits for the same text. Its deadline reaches the batch through the cache's shared call.
     let waits = async {
         sleep(10 * MS).await;
         let deadline = (Instant::now() + 50 * MS).into_std();
@@ -71,8 +71,9 @@ async fn cache_above_hands_deadlines_of_waiters_down() {
     assert!(leader <= LATENCY + 35 * MS, "without the waiter it waits for 500 ms: {leader:?}");
 }
 
-/// Sends so many texts, each by a call of its own, through a ledger and a limiter above the batches. Those of `leave` leave while
-/// their request is in flight. Asserts that the limiter and the ledger have the amounts of the vendor's bill.
+/// Sends `calls` texts, each by a call of its own, through a ledger and a limiter above the batches. The calls for
+/// which `leave` is true are cancelled while their request is in flight. Asserts that the limiter and the ledger agree
+/// with the vendor's bill.
 async fn books(calls: usize, leave: impl Fn(usize) -> bool) -> Usd {
     let builder = Vendor::builder().price("text-embedding-3-small", 20_000_000, 20_000_000, 0);
     let vendor = builder.latency(Latency::fixed(LATENCY, LATENCY)).build();

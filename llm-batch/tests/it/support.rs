@@ -1,4 +1,4 @@
-//! A vendor of embeddings whose requests can be counted.
+//! Vendor of embeddings that counts its requests.
 
 use std::{
     sync::{Arc, Mutex},
@@ -12,12 +12,12 @@ use tokio::time::sleep;
 use tower::{service_fn, util::BoxCloneService};
 
 pub(crate) const MS: Duration = Duration::from_millis(1);
-/// Time of one request.
+/// Duration of one request.
 pub(crate) const LATENCY: Duration = Duration::from_millis(100);
 
 pub(crate) type Service = BoxCloneService<Call<EmbedRequest>, Reply<Embeddings>, Error>;
 
-/// Texts of each request, in the order in which they came.
+/// Texts of each request, in order of arrival.
 #[derive(Clone, Default)]
 pub(crate) struct Requests(Arc<Mutex<Vec<Vec<String>>>>);
 
@@ -30,7 +30,7 @@ impl Requests {
         self.all().iter().map(Vec::len).collect()
     }
 
-    /// Returns a vendor that answers after [`LATENCY`], unless `refuse` refuses the texts.
+    /// Returns a vendor that answers after [`LATENCY`], or fails with the error that `refuse` returns for the texts.
     pub(crate) fn vendor(
         &self,
         refuse: impl Fn(&[String]) -> Option<Error> + Clone + Send + Sync + 'static,
@@ -64,12 +64,12 @@ pub(crate) fn texts(request: &EmbedRequest) -> Vec<String> {
     request.inputs.iter().map(text).collect()
 }
 
-/// Returns the vector of a text, which names it.
+/// Returns a vector that identifies the text.
 pub(crate) fn vector(text: &str) -> f32 {
     text.bytes().fold(7_u32, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte.into()) % 65_521) as f32
 }
 
-/// Each text takes as many tokens as it has bytes; a token costs 3 nano-dollars.
+/// Returns the embeddings of texts. Each text takes as many tokens as it has bytes, and a token costs 3 nano-dollars.
 pub(crate) fn embeddings(texts: &[String]) -> Reply<Embeddings> {
     let tokens = texts.iter().map(String::len).sum::<usize>() as u64;
     let vectors = texts.iter().map(|text| Arc::from([vector(text)].as_slice())).collect();

@@ -1,4 +1,4 @@
-//! The number by which requests with one beginning are sent to one account.
+//! Tests of the affinity: the hash by which requests with the same beginning are sent to the same account.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use serde_json::json;
 
 use crate::arbitrary;
 
-/// A text of about this many tokens, of four bytes each.
+/// Returns a text of about `count` tokens of four bytes each.
 fn tokens(count: usize, word: char) -> String {
     String::from_iter([word; 4]).repeat(count)
 }
@@ -21,7 +21,7 @@ fn request() -> ChatRequest {
     ChatRequest::new("m")
 }
 
-/// Requests that differ in one piece of their beginning, which is long enough for a prompt cache.
+/// Returns requests that each differ in one part of their beginning, which is long enough for a prompt cache.
 fn beginnings() -> Vec<ChatRequest> {
     let long = |word| tokens(1_100, word);
     let tool = |name: &str, schema: String| Tool::function(name, "d", json!({"type": "object", "title": schema}));
@@ -110,7 +110,7 @@ fn affinity_ignores_what_follows_the_prefix() {
     assert_ne!(of(prefix.clone(), "a"), of(tokens(1_023, 'p') + "pppq", "a"));
 }
 
-/// Settings that a vendor's prompt cache does not look at.
+/// Settings that have no effect on a vendor's prompt cache.
 trait Settings {
     fn tool_choice_free(self, text: &str) -> Self;
 }

@@ -1,5 +1,5 @@
-//! Questions and answers of any form. Texts are few and short, and some begin like the encoding of a text, so that what
-//! stands beside each other is easily confused.
+//! Strategies for requests and responses of any form. Their texts are few and short, and some begin like the encoding
+//! of a text, so that adjacent values are easily confused.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ pub(crate) fn text() -> impl Strategy<Value = Arc<str>> {
     prop::sample::select(&["", "a", "ab", "\u{7}", "\u{7}a", "user"][..]).prop_map(Arc::from)
 }
 
-/// Any JSON, whole numbers past 2^53 and fractions too.
+/// Generates any JSON, including integers above 2^53 and fractions.
 pub(crate) fn json() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         Just(Value::Null),
@@ -151,7 +151,7 @@ pub(crate) fn request() -> impl Strategy<Value = ChatRequest> {
         })
 }
 
-/// Any reason for the end of a response.
+/// Generates any reason for the end of a response.
 pub(crate) fn finish() -> impl Strategy<Value = FinishReason> {
     prop_oneof![
         Just(FinishReason::Stop),
@@ -163,7 +163,7 @@ pub(crate) fn finish() -> impl Strategy<Value = FinishReason> {
     ]
 }
 
-/// A response with up to three choices, numbered as vendors do.
+/// Generates a response with up to three choices, numbered as vendors number them.
 pub(crate) fn response() -> impl Strategy<Value = ChatResponse> {
     let choice = (vec(part(), 0..6), finish(), extra(), extra());
     (text(), text(), vec(choice, 0..3), extra()).prop_map(|(id, model, choices, extra)| {

@@ -1,4 +1,4 @@
-//! Embeddings are divisible, and nothing comes back in another's place.
+//! Tests of embeddings: requests can be divided, and each vector comes back at the position of its input.
 
 use std::sync::Arc;
 
@@ -22,7 +22,7 @@ fn request() -> impl Strategy<Value = EmbedRequest> {
     })
 }
 
-/// A response in which the n-th vector says n.
+/// Returns a response in which the n-th vector contains n.
 fn response(vectors: usize) -> Embeddings {
     let mut response = Embeddings::new("m-1", (0..vectors).map(|n| Arc::from([n as f32])).collect());
     response.extra.insert("object", "list");

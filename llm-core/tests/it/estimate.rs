@@ -1,4 +1,4 @@
-//! What a request may take, and that a price bound is one.
+//! Tests of estimates: they bound the tokens of a request, and the price of an estimate bounds the cost.
 
 use std::sync::Arc;
 
@@ -96,7 +96,7 @@ fn model() -> impl Strategy<Value = ModelPrice> {
     )
 }
 
-/// Input as plain, read, written and long written tokens, then output tokens.
+/// Generates a usage: plain, cache-read, cache-written and long-cached input tokens, and output tokens.
 fn usage() -> impl Strategy<Value = Usage> {
     (0u64..2_000, 0u64..2_000, 0u64..2_000, 0u64..2_000, 0u64..3_000).prop_map(|(plain, read, write, long, output)| {
         Usage {

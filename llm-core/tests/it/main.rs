@@ -1,4 +1,4 @@
-//! Tests of the vocabulary through its public face.
+//! Tests of the crate through its public interface.
 
 #![expect(clippy::disallowed_methods, reason = "tests spawn callers")]
 

@@ -1,4 +1,4 @@
-//! Several calls in one: who gets which response, who pays which part, and what a caller that leaves does not lose.
+//! Tests of merged calls: the response and the share of the cost that each caller gets, and callers that leave.
 
 use std::{
     sync::{Arc, Mutex},
@@ -25,7 +25,7 @@ fn call(texts: &[&str]) -> Call<EmbedRequest> {
     Call::new("acme", EmbedRequest::new("m", texts.iter().copied()))
 }
 
-/// Embeds each text as its length, which is also the number of tokens that it takes; each token costs 3 nano-dollars.
+/// Embeds each text as its length, which is also its number of tokens. Each token costs 3 nano-dollars.
 fn embeddings(request: &EmbedRequest) -> Reply<Embeddings> {
     let lengths: Vec<u64> = request.inputs.iter().map(|input| format!("{input:?}").len() as u64 - 8).collect();
     let total = lengths.iter().sum();
@@ -59,7 +59,7 @@ async fn merged_call_gives_each_caller_its_response() {
     let replies = merged(tower::service_fn(vendor), calls).await;
     assert_eq!(replies.iter().map(vectors).collect::<Vec<_>>(), [vec![1.0], vec![2.0, 3.0], vec![4.0]]);
     let usage: Vec<_> = replies.iter().flatten().filter_map(|reply| reply.receipt.usage()).collect();
-    // Estimated: 1, 2 and 2 input tokens.
+    // The estimates are 1, 2 and 2 input tokens.
     assert_eq!(usage.iter().map(|usage| usage.input).collect::<Vec<_>>(), [2, 4, 4]);
     let costs: Usd = replies.iter().flatten().filter_map(|reply| reply.receipt.cost()).sum();
     assert_eq!(costs, cost(10));
@@ -110,7 +110,7 @@ async fn merged_call_has_envelope_of_its_members() {
     assert_eq!(members.iter().map(|member| member.purpose).collect::<Vec<_>>(), [None, Some(Purpose::Revalidation)]);
 }
 
-/// A layer that merges calls above one that merges again: the members are those of all calls, each with its own weight.
+/// If a layer that merges calls is above another one, the members are those of all calls, each with its own weight.
 #[tokio::test(start_paused = true)]
 async fn merged_again_keeps_members_of_each() {
     let payers = Arc::new(Mutex::new(Vec::new()));
@@ -284,7 +284,7 @@ async fn call_items_divides_one_callers_call() {
     assert_eq!(error.charge(), Charge::Known(Usage::new(11, 0)), "one caller pays all of it");
 }
 
-/// An operation of an application that says nothing of merging.
+/// Application operation without support for merging.
 #[derive(Clone)]
 struct Own;
 
@@ -314,7 +314,7 @@ async fn merge_key_defaults_to_none() {
     assert_eq!(replies[0].as_ref().unwrap().output, 7, "a single call is sent as it is");
 }
 
-/// Reservation of a layer above, such as a limiter.
+/// Reservation by a layer above, such as a limiter.
 struct Held {
     flag: SentFlag,
     settled: Settled,
@@ -344,13 +344,13 @@ impl Drop for Held {
     }
 }
 
-/// Tokens that a caller settled; `None` if the usage is unknown.
+/// Tokens that each caller settled; `None` if the usage is unknown.
 type Settled = Arc<Mutex<Vec<Option<u64>>>>;
 type Caller = BoxFuture<'static, Option<Reply<Embeddings>>>;
 type Taken = Mutex<Option<Result<Reply<Embeddings>, Error>>>;
 type Source = stream::Once<BoxFuture<'static, Arc<Vec<Taken>>>>;
 
-/// Sends the calls as one that all callers share, and returns each caller's future and what it settled.
+/// Sends the calls as one call that all callers share. Returns each caller's future, and the tokens that it settled.
 fn callers<S: LlmService<EmbedRequest>>(service: S, mut calls: Vec<Call<EmbedRequest>>) -> (Vec<Caller>, Vec<Settled>) {
     let settled: Vec<Settled> = calls.iter().map(|_| Arc::default()).collect();
     let held = calls.iter_mut().zip(&settled);
@@ -364,7 +364,7 @@ fn callers<S: LlmService<EmbedRequest>>(service: S, mut calls: Vec<Call<EmbedReq
         let mut reader: Reader<Source> = shared.subscribe().expect("its callers hold it");
         async move {
             let reply = reader.next().await?[at].lock().expect("no test panics holding it").take()?;
-            // It settles by the end that it was left with, which is that of its share.
+            // The caller settles by the end of its share, which it received when it left.
             drop(held);
             reply.ok()
         }
@@ -398,7 +398,8 @@ async fn member_holds_reservation_until_call_ends() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(256))]
 
-    /// Each caller settles once, also if calls fail and callers leave, and the parts add up to what the vendor charged.
+    /// Each caller settles exactly once, even if calls fail and callers leave, and the settled amounts add up to the
+    /// vendor's charge.
     #[test]
     fn merged_shares_add_up_to_the_whole(
         sizes in prop::collection::vec(prop::collection::vec(1usize..30, 1..4), 1..7),

@@ -1,4 +1,4 @@
-//! Prices by provider, aliases, and causes of unknown costs.
+//! Tests of prices by provider, of aliases, and of causes of unknown costs.
 
 use llm_core::{
     Amount, Estimate, Origin, Receipt, Usage, Usd,
@@ -22,7 +22,8 @@ const USAGE: Usage = Usage {
     searches: 0,
 };
 
-/// A provider's table with these models at a price in dollars per million input tokens. Output costs ten times as much.
+/// Returns a provider's table with these models, at a price in dollars per million input tokens. Output tokens cost ten
+/// times as much.
 fn table(provider: &str, models: &[(&str, u64)]) -> PriceTable {
     let listed = models.iter().fold(PriceTable::new("2026-01-02"), |table, (model, dollars)| {
         let rate = |times: u64| Rate::from_nanos(dollars * times * 1_000_000_000);
@@ -32,7 +33,7 @@ fn table(provider: &str, models: &[(&str, u64)]) -> PriceTable {
     listed.provider(provider)
 }
 
-/// What `USAGE` costs at a price of so many dollars.
+/// Returns the cost of `USAGE` at a price of `dollars` dollars.
 fn at(dollars: i64) -> Usd {
     Usd::from_nanos(dollars * 2_000 * 1_000)
 }
@@ -136,7 +137,7 @@ fn side_calls_cost_their_own_models_price() {
     let table = table("anthropic", &[("large", 10), ("small", 1)]);
     let mut accounting = response(Some("anthropic"), "large", None);
     accounting.side_calls = vec![SideCall::new(Usage::new(600, 60)).with_model("small")];
-    // 600 + 600 at the small price, 400 + 400 at the large one.
+    // 600 + 600 nano-dollars at the small model's price, 400 + 400 at the large model's.
     assert_eq!(cost(&table, "large", &accounting), Ok(Usd::from_nanos(1_200 * 1_000 + 800 * 10_000)));
     accounting.side_calls = vec![SideCall::new(Usage::new(600, 60))];
     assert_eq!(cost(&table, "large", &accounting), Ok(at(10)));

@@ -1,4 +1,4 @@
-//! Deadlines of calls that several callers share.
+//! Tests of deadlines of calls that several callers share.
 
 use std::time::Duration;
 
@@ -14,14 +14,14 @@ fn after(seconds: u32) -> CallDeadline {
     CallDeadline::from(Some((Instant::now() + seconds * SECOND).into_std()))
 }
 
-/// The deadline as a layer below the shared call sees it.
+/// Returns the deadline as a layer below the shared call sees it.
 fn below(shared: &SharedDeadline) -> CallDeadline {
     let mut call = Call::new("acme", ());
     call.extensions.insert(shared.clone());
     CallDeadline::of(&call)
 }
 
-/// Seconds until it passes; `None` if it has not within an hour.
+/// Returns the number of seconds until the deadline passes; `None` if it has not passed within an hour.
 async fn passes(deadline: &CallDeadline) -> Option<u64> {
     let start = Instant::now();
     let passed = timeout(3_600 * SECOND, deadline.passed(|at| sleep_until(at.into()))).await;
@@ -126,7 +126,7 @@ async fn changed_follows_earliest_of_nested_callers() {
     let unbounded = (outer.join(CallDeadline::default()), inner.join(CallDeadline::default()));
     let mut changed = tokio_test::task::spawn(Box::pin(outer.changed()));
     tokio_test::assert_pending!(changed.poll());
-    // A caller without a deadline that is a shared call itself: it may get one.
+    // A caller without a deadline may get one later if its call is itself shared.
     let mut shared = Call::new("t", ());
     shared.extensions.insert(inner.clone());
     let nested = outer.join(CallDeadline::of(&shared));

@@ -1,4 +1,4 @@
-//! Stacks of layers behind one `Provider`, tower's own between ours.
+//! Tests of stacks of layers behind one `Provider`, including tower's layers between this crate's.
 
 use std::{
     ops::ControlFlow,
@@ -19,7 +19,7 @@ use llm_core::{
 use serde::{Deserialize, Serialize};
 use tower::{Service, ServiceBuilder};
 
-/// A vendor that says what it was asked; or fails, or never answers.
+/// Vendor that replies with the request that it received, fails, or never replies.
 #[derive(Clone, Copy)]
 enum Vendor {
     Echoes,
@@ -52,7 +52,8 @@ impl Provider for Vendor {
     }
 }
 
-/// A layer like ours: generic in the operation, always ready. It counts calls and, when they have ended, responses.
+/// Layer like this family's: generic over the operation, and always ready. It counts calls, and responses when they
+/// have ended.
 #[derive(Clone)]
 struct Counts<S> {
     inner: S,
@@ -92,7 +93,7 @@ fn hello() -> Call<ChatRequest> {
     Call::new("acme", ChatRequest::new("m").user("hello"))
 }
 
-/// Our layers above, between and below tower's.
+/// Builds a stack with this family's layers above, between and below tower's.
 macro_rules! stack {
     ($vendor:expr, $calls:expr, $ended:expr) => {
         ServiceBuilder::new()
@@ -168,7 +169,7 @@ async fn tower_errors_without_feature_have_no_kind() {
     assert_eq!((error.kind(), error.charge()), (ErrorKind::Other, Charge::Unknown));
 }
 
-/// An application's own operation.
+/// Application operation.
 #[derive(Clone)]
 struct ScorePhoto {
     photo: bytes::Bytes,
@@ -234,7 +235,7 @@ async fn tasks_pass_other_operations_through() {
     assert_eq!(oneshot(tasks, embed).await.unwrap().output.vectors.len(), 1);
 }
 
-/// A response of a user's own that is neither serializable nor a stream of ours: pages, of which the text is kept.
+/// Response type of an application that is neither serializable nor a stream of this crate: pages, whose text is kept.
 struct Pages(Vec<Arc<str>>);
 
 impl Output for Pages {

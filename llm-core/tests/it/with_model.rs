@@ -1,4 +1,4 @@
-//! Requests under another name of their model, and operations that cannot be renamed.
+//! Tests of requests with another name for their model, and of operations that do not support this.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use crate::arbitrary;
 
-/// An operation as an application wrote it before operations could be renamed.
+/// Operation as an application would have written it before operations had `with_model`.
 #[derive(Clone)]
 struct Summarize(Arc<str>);
 

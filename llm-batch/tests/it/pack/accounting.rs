@@ -1,4 +1,4 @@
-//! Usage, cost, list price and savings of packed responses, and the cache above.
+//! Tests of the usage, cost, list price and savings of packed responses, and of a cache above the layer.
 
 use futures_util::future::join_all;
 use llm_batch::pack::{Check, PackShare};
@@ -54,7 +54,7 @@ async fn packed_receipt_has_saving_and_share() {
         let saved = accounting.saved.of(Cause::Packed);
         assert!(accounting.packed && saved > Usd::ZERO);
         assert_eq!(accounting.list, accounting.cost.map(|cost| cost + saved));
-        // Alone it would have taken the whole frame: some 2,000 tokens at 10 nano-dollars.
+        // Alone, the prompt would have needed the whole frame: about 2,000 tokens at 10 nano-dollars.
         let list = accounting.list.expect("it is known").nanos();
         assert!((20_000..24_000).contains(&list), "{list}");
         let share = reply.extensions.get::<PackShare>().expect("it was packed");
@@ -74,7 +74,7 @@ async fn checked_receipt_pays_both() {
     let pack = checked(4, 1, Check::new(1.0, 0.5)).prices(prices()).layer(requests.kind());
     let replies = send(&pack, &numbered(4)).await;
     let (usage, cost) = sums(&replies);
-    // A pack and four lone calls.
+    // One pack and four lone calls were sent.
     assert_eq!(requests.sizes().len(), 5);
     assert_eq!(cost.nanos() as u64, 10 * usage.input + 40 * usage.output);
     for reply in replies.iter().flatten() {
@@ -84,7 +84,7 @@ async fn checked_receipt_pays_both() {
     }
 }
 
-/// Returns a vendor that answers packs, and fails every prompt alone at this charge.
+/// Returns a vendor that answers packs, and fails every lone prompt with this charge.
 fn fails_alone(requests: &Requests, charge: Charge) -> Service {
     let fail = move |_: &Prompt| Err(Error::new(ErrorKind::Server, "it broke").with_charge(charge));
     requests.vendor_of_lone(fail, |prompts| Ok(written(&entries(prompts))))
@@ -127,7 +127,7 @@ async fn failed_pack_charges_its_failed_check() {
 
 #[tokio::test(start_paused = true)]
 async fn reasoning_is_saved_as_a_rate() {
-    // Alone a prompt takes 100 tokens of reasoning, packed a tenth.
+    // A lone prompt takes 100 tokens of reasoning, a packed one a tenth.
     let requests = Requests::default();
     let inner = requests.kind();
     let thinking = tower::service_fn(move |call: Call<llm_core::ChatRequest>| {
@@ -162,14 +162,14 @@ async fn cache_stores_packed_and_can_refuse_it() {
     }
 }
 
-/// Loses the first answer of each pack.
+/// Drops the first answer of each pack.
 fn loses(prompts: &[Prompt]) -> Said {
     let entries: Vec<_> = entries(prompts);
     let first = prompts.iter().position(|prompt| !prompt.is_decoy()).unwrap_or_default();
     Ok(written(&entries.iter().enumerate().filter(|(n, _)| *n != first).map(|(_, e)| e.clone()).collect::<Vec<_>>()))
 }
 
-/// Makes a vendor that counts its requests.
+/// Function that creates a vendor which counts its requests.
 type Made = fn(&Requests) -> Service;
 
 #[tokio::test(start_paused = true)]
@@ -198,7 +198,8 @@ async fn limits_above_packs_equal_the_bill() {
         assert!(total.balance().is_balanced(), "{total:?}");
         let used: Vec<u64> = limiter.usage("acme").await.iter().map(|status| status.used).collect();
         assert_eq!(used[0], total.usage_paid.total());
-        // A limiter prices the whole tokens of a failed share, so that each lost answer may be off by the price of one.
+        // A limiter prices whole tokens of a failed share, so that each lost answer may be off by the price of one
+        // token.
         let off = (total.paid.nanos() - used[1] as i64).unsigned_abs();
         assert!(off <= 50 * pack.stats().repaired, "{off} {total:?}");
         assert!(total.saved.of(Cause::Packed) != Usd::ZERO);

@@ -1,4 +1,4 @@
-//! Text that a vendor copies into its answers never lands in another item's response.
+//! Tests that text which a vendor copies into its answers never ends up in another item's response.
 
 use tower::Layer;
 
@@ -42,7 +42,7 @@ async fn copied_text_stays_in_its_own_response() {
 #[tokio::test(start_paused = true)]
 async fn empty_prompt_gets_its_own_response() {
     let requests = Requests::default();
-    // A vendor that copies: the empty prompt has an empty answer, and is asked alone.
+    // This vendor copies texts. The empty prompt therefore has an empty answer, and is requested alone.
     let vendor = requests.vendor(|prompts| {
         let copied = |prompt: &crate::pack::vendor::Prompt| {
             let answer = if prompt.is_decoy() { prompt.answer() } else { prompt.text.clone() };
@@ -60,7 +60,7 @@ async fn empty_prompt_gets_its_own_response() {
 
 #[tokio::test(start_paused = true)]
 async fn unescaped_copies_reach_no_other_response() {
-    // A vendor that writes its JSON by hand, so that an item's text may end its string.
+    // This vendor writes its JSON without escaping, so that an item's text may end its string.
     let requests = Requests::default();
     let vendor = requests.vendor(|prompts| {
         let entry = |prompt: &crate::pack::vendor::Prompt| {
@@ -75,7 +75,7 @@ async fn unescaped_copies_reach_no_other_response() {
     for (text, reply) in texts.iter().zip(&replies) {
         let said = reply.as_ref().expect("it was answered").output.text().into_owned();
         let own = crate::pack::vendor::answer(text);
-        // Its own answer, or what its own quotes left of it.
+        // The response is the item's own answer, or the part of it before its own quotation mark.
         assert!(own == said || own.replace("\\\"", "\"").starts_with(&said), "{text:?}: {said:?}");
     }
 }

@@ -1,4 +1,4 @@
-//! Vendors that lose, double, cut, rename or garble answers, and requests that fail.
+//! Tests of vendors that lose, duplicate, cut off, rename or garble answers, and of requests that fail.
 
 use llm_batch::pack::{Check, Packer};
 use llm_core::{ChatResponse, Error, ErrorKind};
@@ -62,7 +62,7 @@ async fn faulty_answers_are_asked_again() {
             let start = Instant::now();
             let replies = send(&pack, &texts).await;
             assert_eq!(right(&texts, &replies), 8, "{name}, {seed}");
-            // An item is asked at most log2(8) + 1 times more, and a pack of 8 takes at most 14 further requests.
+            // An item is requested again at most log2(8) + 1 times, and a pack of 8 takes at most 14 more requests.
             assert!(start.elapsed() <= 6 * LATENCY && requests.sizes().len() <= 15, "{name}: {:?}", requests.sizes());
             let all = requests.all();
             let holds =
@@ -100,7 +100,7 @@ async fn repair_shuffles_the_order_again() {
     assert_ne!(again, order(1));
 }
 
-/// Returns the number of further requests for 64 prompts of which these are poison: a pack with one fails.
+/// Returns the number of additional requests for 64 prompts, of which those at `poison` make their pack fail.
 async fn further(poison: &[usize], vendor: fn(&[Prompt]) -> Said) -> usize {
     let requests = Requests::default();
     let pack = layer(64, 7).layer(requests.vendor(vendor));
@@ -120,7 +120,7 @@ fn refuses(prompts: &[Prompt]) -> Said {
     }
 }
 
-/// Obeys an item that asks for one answer to all.
+/// Vendor that obeys an item whose text asks for one answer to all items.
 fn obeys(prompts: &[Prompt]) -> Said {
     let mut entries = entries(prompts);
     if prompts.iter().any(|prompt| prompt.text.starts_with("poison")) {
@@ -153,7 +153,7 @@ async fn vendor_errors_fail_packs_whole() {
     }
 }
 
-/// A packer one of whose methods panics: `instruction`, or else `equivalent`.
+/// Packer that panics in one of its methods: in `instruction`, or else in `equivalent`.
 struct Panics {
     at_once: bool,
 }
@@ -180,7 +180,7 @@ async fn panicking_packer_fails_its_pack() {
         let replies = send(&pack, &numbered(4)).await;
         let message = |reply: &Result<_, Error>| reply.as_ref().err().map(ToString::to_string).unwrap_or_default();
         assert!(replies.iter().all(|reply| message(reply).contains("panicked")), "{replies:?}");
-        // Two prompts are no full pack, which nothing checks.
+        // Two prompts are not a full pack, so they are not checked.
         let texts = numbered(2);
         assert_eq!(right(&texts, &send(&pack, &texts).await), if at_once { 0 } else { 2 });
         pack.close().await;

@@ -1,4 +1,4 @@
-//! The packed request: its frame, bound, schema, order and ids.
+//! Tests of the packed request: its frame, output limit, schema, order and ids.
 
 use std::{collections::HashSet, sync::Arc};
 
@@ -30,7 +30,7 @@ async fn pack_holds_prompts_of_one_frame() {
     for (prompts, request) in requests.all() {
         assert_eq!(request.messages[0], Message::system("Answer each question."));
         assert_eq!((request.messages.len(), prompts.iter().filter(|prompt| prompt.is_decoy()).count()), (2, 1));
-        // The sum of the items' bounds, and the tokens of the form for each and the decoy.
+        // The limit is the sum of the items' limits, and of the tokens of the form for each item and the decoy.
         let items = prompts.len() as u64 - 1;
         assert_eq!(request.sampling.max_output_tokens, Some(100 * items + 32 * (items + 1)));
     }
@@ -78,7 +78,7 @@ async fn json_in_text_states_schema_without_format() {
     assert!(text.contains("\"additionalProperties\":false"), "{text}");
 }
 
-/// Returns requests with a schema of their own.
+/// Returns requests whose responses have a schema.
 fn structured(schema: &Value, count: usize) -> Vec<Call<ChatRequest>> {
     let format =
         JsonSchema { name: "list".into(), description: None, schema: Arc::new(schema.clone()), strict: Some(true) };
@@ -128,7 +128,7 @@ async fn items_schema_is_nested_with_references() {
 #[tokio::test(start_paused = true)]
 async fn answer_written_as_string_is_read() {
     let object = json!({"type": "object", "properties": {"trade": {"type": "string"}}, "required": ["trade"]});
-    // The answer, what is read of it, and the number of requests for two items.
+    // Each case has the answer, the part of it that is used, and the number of requests for two items.
     for (schema, answer, read, sent) in [
         (&object, json!("{\"trade\": \"roofing\"}"), "{\"trade\": \"roofing\"}", 1),
         (&object, json!({"trade": "roofing"}), "{\"trade\":\"roofing\"}", 1),

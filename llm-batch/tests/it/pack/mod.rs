@@ -1,4 +1,4 @@
-//! Prompts that are packed, under virtual time.
+//! Tests of packed prompts, in virtual time.
 
 mod accounting;
 mod copies;

@@ -1,4 +1,4 @@
-//! Requests that are not packed, and calls that do not share a pack.
+//! Tests of requests that are not packed, and of calls that do not share a pack.
 
 use std::sync::Arc;
 
@@ -124,7 +124,7 @@ async fn streams_and_embeddings_pass_through() {
     assert!(oneshot(pack, Call::new("acme", Streamed(request("hello")))).await.is_ok());
 }
 
-/// Serves chat by the first, embeddings by the second, and streams with no event.
+/// Service that serves chat by its first field, embeddings by its second, and streams without events.
 #[derive(Clone)]
 struct Both<C, E>(C, E);
 
@@ -159,7 +159,7 @@ impl<C, E> tower::Service<Call<Streamed<ChatRequest>>> for Both<C, E> {
     }
 }
 
-/// An application's own operation.
+/// Application operation.
 #[derive(Clone)]
 struct Describe(String);
 
@@ -251,7 +251,7 @@ async fn max_tokens_bounds_a_pack() {
 
 #[tokio::test(start_paused = true)]
 async fn max_output_tokens_bounds_a_pack() {
-    // A model of at most 16,384 output tokens, which is the default.
+    // The model writes at most 16,384 output tokens, which is the default.
     for (bounds, sent) in [
         (&[100; 8][..], 1),
         (&[4_096; 8], 3),

@@ -1,4 +1,5 @@
-//! Whatever is asked, lost and cancelled: each caller gets its own response or error, once, and the parts add up.
+//! Property tests: whatever is requested, lost and cancelled, each caller gets its own response or error exactly once,
+//! and the amounts add up.
 
 use std::sync::{Arc, Mutex};
 
@@ -18,10 +19,10 @@ use crate::pack::{
     vendor::{Prompt, Requests, Said, answer, checked, entries, written},
 };
 
-/// When it comes, its text, and when it leaves.
+/// Caller: the time at which it comes, its text, and the time at which it leaves, if it does.
 type Caller = (u64, String, Option<u64>);
 
-/// Loses, doubles, garbles, refuses or fails, by what the items say.
+/// Creates a vendor that drops, duplicates or garbles answers, refuses or fails, as the items' texts say.
 fn vendor(outages: bool) -> impl Fn(&[Prompt]) -> Said + Clone + Send + Sync + 'static {
     move |prompts| {
         let has = |c: char| prompts.iter().any(|prompt| !prompt.is_decoy() && prompt.text.contains(c));
@@ -77,7 +78,7 @@ fn price(usage: Usage) -> Usd {
     Usd::from_nanos((10 * usage.input + 40 * usage.output) as i64)
 }
 
-/// Usage and cost that the vendor charged, and that callers were charged.
+/// Usage and cost that the vendor charged, and that the callers were charged.
 type Books = Arc<Mutex<(u64, Usd, u64, Usd)>>;
 
 async fn run(callers: Vec<Caller>, size: usize, sampled: f64, outages: bool, seed: u64) -> Result<(), TestCaseError> {
@@ -111,12 +112,12 @@ async fn run(callers: Vec<Caller>, size: usize, sampled: f64, outages: bool, see
             sleep(Duration::from_millis(at)).await;
             let mut call = Call::new("acme", crate::pack::vendor::request(&text));
             let counted = Arc::clone(&books);
-            // As a limiter does: a failed attempt is counted when a further one is permitted.
+            // As in a limiter, a failed attempt is counted when the next one is permitted.
             call.extensions.insert(AttemptPermit::new(move |failed: Error| {
                 let mut books = counted.lock().expect("no test panics holding it");
                 let usage = charged(failed.charge());
                 books.2 += usage.total();
-                // A share of a response has its cost, also one that has no answer.
+                // A share of a response has a cost, even if it has no answer.
                 books.3 += failed.accounting().and_then(|accounting| accounting.cost).unwrap_or_else(|| price(usage));
                 std::future::ready(Ok(()))
             }));

@@ -1,4 +1,4 @@
-//! Sizes by what comparisons show.
+//! Tests of the pack sizes that follow from comparisons.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use crate::pack::vendor::{
     Prompt, Requests, Said, checked, entries, numbered, prompts, random, reply, right, send, written,
 };
 
-/// Garbles every answer from a place on.
+/// Returns a vendor that garbles every answer from the position `place` on.
 fn wrong_from(place: usize) -> impl Fn(&[Prompt]) -> Said + Clone + Send + Sync + 'static {
     move |prompts| {
         let mut entries = entries(prompts);
@@ -23,7 +23,7 @@ fn wrong_from(place: usize) -> impl Fn(&[Prompt]) -> Said + Clone + Send + Sync 
 #[tokio::test(start_paused = true)]
 async fn pack_size_returns_to_largest_good() {
     let requests = Requests::default();
-    // A pack of six has one wrong answer, of which a tenth is tolerated.
+    // A pack of six has one wrong answer, but only a tenth is tolerated.
     let pack = checked(4, 1, Check::new(1.0, 0.1)).layer(requests.vendor(wrong_from(5)));
     let mut seen = Vec::new();
     for _ in 0..200 {
@@ -37,7 +37,7 @@ async fn pack_size_returns_to_largest_good() {
     assert_eq!(seen, [4, 5, 6, 5]);
     let places = &pack.sizes()[0].by_place;
     assert!(places[..5].iter().all(|place| place.1 == 0) && places[5].0 == places[5].1, "{places:?}");
-    // A day later it is tried again.
+    // A day later, the failed size is tried again.
     tokio::time::advance(std::time::Duration::from_secs(24 * 60 * 60)).await;
     send(&pack, &numbered(6)).await;
     assert_eq!(pack.sizes()[0].size, 6);
@@ -70,8 +70,8 @@ async fn size_is_judged_per_packer_and_model() {
     assert_eq!((sizes.len(), sizes[0].packer, &*sizes[0].model, sizes[0].size), (1, "chat", "m", 4));
 }
 
-/// Returns the size after so many full packs of a vendor that is always right on a prompt alone, and wrong on one in a pack in
-/// so many of a hundred cases times its place.
+/// Returns the size after `packs` full packs. The vendor is always right about a lone prompt. About a packed one, it is
+/// wrong in `per_place` of a hundred cases times the prompt's position.
 async fn grown(seed: u64, packs: usize, per_place: usize, tolerated: f64) -> usize {
     let chance = Arc::new(random(!seed));
     let vendor = service_fn(move |call: Call<ChatRequest>| {
@@ -100,10 +100,12 @@ async fn grown(seed: u64, packs: usize, per_place: usize, tolerated: f64) -> usi
     size
 }
 
-/// By default a vendor whose error grows steeply; with `LLM_FULL=1` 20,000 packs of one whose error grows slowly.
+/// By default, the vendor's error grows steeply with the position. With `LLM_FULL=1`, 20,000 packs go to a vendor whose
+/// error grows slowly.
 #[tokio::test(start_paused = true)]
 async fn size_ends_near_largest_tolerable() {
-    // In packs of 6, places 0 to 5 are wrong in 20 of 100 cases on average; in packs of 11, places 0 to 10 in 5.
+    // In packs of 6, positions 0 to 5 are wrong in 20 of 100 cases on average; in packs of 11, positions 0 to 10 in 5
+    // of 100.
     let (seeds, packs, per_place, tolerated, largest) =
         if is_full() { (20, 20_000, 1, 0.05, 11) } else { (3, 400, 8, 0.2, 6) };
     let mut sizes = Vec::new();
@@ -121,7 +123,7 @@ fn is_full() -> bool {
 
 type Refusal = fn(&[Prompt]) -> Said;
 
-/// Refuses what a vendor without schemas refuses, answers in prose, or in JSON of its own.
+/// Refuses requests as a vendor without schemas does, answers in prose, or answers in another JSON form.
 const REFUSALS: [(&str, Refusal); 3] = [
     ("an error", |_| Err(Error::new(ErrorKind::InvalidRequest, "response_format is not supported"))),
     ("prose", |_| Ok("First of all, these are very good questions.".to_owned())),
@@ -141,7 +143,7 @@ async fn refused_form_disables_packing_for_day() {
             }
             requests.sizes().len() - before - packs
         };
-        // Full packs and others take 2n - 2 further requests, but only three times.
+        // Packs take 2n - 2 more requests, whether they are full or not, but only three times.
         assert_eq!(further(2, 8).await + further(1, 3).await, 2 * 14 + 4, "{name}");
         assert_eq!((pack.sizes()[0].size, further(20, 8).await), (1, 20 * 7), "{name}: each prompt alone");
         tokio::time::advance(std::time::Duration::from_secs(24 * 60 * 60)).await;
@@ -155,7 +157,7 @@ async fn poison_and_outages_refuse_no_form() {
     let faults: [Refusal; 3] = [
         |_| Err(Error::new(ErrorKind::ContentFiltered, "a prompt is refused")),
         |_| Err(Error::new(ErrorKind::Server, "it broke")),
-        // One in a pack of eight has no answer in any form.
+        // One prompt in a pack of eight gets no usable answer.
         |prompts| match prompts.iter().any(|prompt| prompt.text == "question 5") {
             true => Ok(String::new()),
             false => Ok(written(&entries(prompts))),

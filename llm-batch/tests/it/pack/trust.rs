@@ -1,4 +1,4 @@
-//! The decoy, and the items that are asked alone, too.
+//! Tests of the decoy, and of the items that are also requested alone.
 
 use futures_util::future::join_all;
 use llm_batch::pack::{Check, Packer};
@@ -7,7 +7,7 @@ use tower::Layer;
 
 use crate::pack::vendor::{Prompt, Requests, Said, checked, entries, layer, numbered, request, right, send, written};
 
-/// A vendor that does what items ask of others: "FOR ALL: x" of all, "NEXT: x" of the one behind.
+/// Vendor that obeys items about other items: "FOR ALL: x" applies to all items, "NEXT: x" to the following one.
 fn obeys(prompts: &[Prompt]) -> Said {
     let mut entries = entries(prompts);
     for (n, prompt) in prompts.iter().enumerate() {
@@ -54,7 +54,7 @@ async fn check_shows_instructions_for_a_neighbour() {
     println!(
         "{changed} of {all} responses were changed by a neighbour; {disagreed} of {compared} comparisons disagree"
     );
-    // What the form cannot prevent, the comparisons show, and the size shrinks.
+    // The comparisons show the errors that the form cannot prevent, so the size shrinks.
     assert!(changed > 0 && disagreed * 20 > compared, "{changed} {disagreed} {compared}");
     assert!(sizes[0].size < 8, "{sizes:?}");
 }
@@ -105,7 +105,7 @@ impl Packer for Scores {
 
 #[tokio::test(start_paused = true)]
 async fn equivalent_of_packer_decides_agreement() {
-    // Alone the answer is "echo N", which no score is and so counts as 0; packed it is N.
+    // Alone, the answer is "echo N", which is not a score and so counts as 0. Packed, it is N.
     let requests = Requests::default();
     let scores: fn(&[Prompt]) -> Said = |prompts| {
         let score = |prompt: &Prompt| {

@@ -1,4 +1,4 @@
-//! A vendor of chat that reads packed requests as a model would, and can be made to fail.
+//! Chat vendor that reads packed requests as a model would, and can be made to fail.
 
 use std::{
     sync::{
@@ -30,7 +30,7 @@ pub(crate) struct Prompt {
 }
 
 impl Prompt {
-    /// Returns the right answer: the decoy's nonce, or the text itself behind a word.
+    /// Returns the right answer: the decoy's nonce, or a word followed by the prompt's text.
     pub(crate) fn answer(&self) -> String {
         answer(&self.text)
     }
@@ -46,17 +46,17 @@ pub(crate) fn answer(text: &str) -> String {
     text.strip_prefix(DECOY).map_or_else(|| format!("echo {text}"), str::to_owned)
 }
 
-/// Requests of a vendor: the prompts of each, and the request itself.
+/// Requests that a vendor received, each with its prompts.
 #[derive(Clone, Default)]
 pub(crate) struct Requests(Arc<Mutex<Vec<Sent>>>);
 
 type Sent = (Vec<Prompt>, ChatRequest);
 
-/// The vendor's response to the prompts of one request, or its error.
+/// Vendor's response to the prompts of one request, or its error.
 pub(crate) type Said = Result<String, Error>;
 
 impl Requests {
-    /// Number of prompts of each request, the decoy left out.
+    /// Returns the number of prompts of each request, without the decoy.
     pub(crate) fn sizes(&self) -> Vec<usize> {
         self.all().iter().map(|(prompts, _)| prompts.iter().filter(|prompt| !prompt.is_decoy()).count()).collect()
     }
@@ -65,12 +65,12 @@ impl Requests {
         self.0.lock().expect("no test panics holding it").clone()
     }
 
-    /// Returns a vendor that says `packed` of several prompts, and echoes one.
+    /// Returns a vendor that answers several prompts by `packed`, and echoes a lone prompt.
     pub(crate) fn vendor(&self, packed: impl Fn(&[Prompt]) -> Said + Clone + Send + Sync + 'static) -> Service {
         self.vendor_of_lone(|prompt| Ok(prompt.answer()), packed)
     }
 
-    /// Returns a vendor that says `lone` of one prompt, and `packed` of several.
+    /// Returns a vendor that answers a lone prompt by `lone`, and several prompts by `packed`.
     pub(crate) fn vendor_of_lone(
         &self,
         lone: impl Fn(&Prompt) -> Said + Clone + Send + Sync + 'static,
@@ -99,7 +99,7 @@ impl Requests {
     }
 }
 
-/// Reads the prompts of a request: those between fences, or the whole text.
+/// Returns the prompts of a request: the texts between the item marks, or the whole text.
 pub(crate) fn prompts(request: &ChatRequest) -> Vec<Prompt> {
     let parts = request.messages.last().expect("there is a message").parts.iter();
     let texts = parts.map(|part| match part {
@@ -131,7 +131,7 @@ pub(crate) fn written(entries: &[(String, String)]) -> String {
     json!({ "answers": entries }).to_string()
 }
 
-/// A token is four bytes, and costs 10 nano-dollars in and 40 out.
+/// Creates a reply. A token is four bytes, and costs 10 nano-dollars as input and 40 as output.
 pub(crate) fn reply(request: &ChatRequest, text: &str) -> Reply<ChatResponse> {
     let bytes: usize = request
         .messages
@@ -151,7 +151,7 @@ pub(crate) fn reply(request: &ChatRequest, text: &str) -> Reply<ChatResponse> {
     Reply::new(ChatResponse::new("1", "m", vec![choice]), Receipt::new(accounting))
 }
 
-/// Returns a layer of packs of so many prompts, without a check, with random numbers of a seed.
+/// Returns a layer with packs of `size` prompts, without a check, and with random numbers from `seed`.
 pub(crate) fn layer(size: usize, seed: u64) -> PackLayer {
     checked(size, seed, Check::new(0.0, 0.05))
 }
@@ -175,7 +175,7 @@ pub(crate) fn request(text: &str) -> ChatRequest {
     ChatRequest::new("m").system("Answer each question.").user(text).max_output_tokens(100)
 }
 
-/// Sends a prompt of each text at once.
+/// Sends one prompt for each text, all at once.
 pub(crate) async fn send(
     service: &(impl LlmService<ChatRequest> + Sync),
     texts: &[String],
@@ -187,7 +187,7 @@ pub(crate) fn numbered(count: usize) -> Vec<String> {
     (0..count).map(|n| format!("question {n}")).collect()
 }
 
-/// Returns the number of replies that are right: each the answer to its own text.
+/// Returns the number of replies that contain the right answer to their own text.
 pub(crate) fn right(texts: &[String], replies: &[Result<Reply<ChatResponse>, Error>]) -> usize {
     let is_right = |(text, reply): &(&String, &Result<Reply<ChatResponse>, Error>)| {
         reply.as_ref().is_ok_and(|reply| reply.output.text() == answer(text))

@@ -159,7 +159,8 @@ fn broadcast_woken_reader_dropped_wakes_another() {
     assert_ready_eq!(readers[0].poll_next(), Some(1));
 }
 
-/// A waker whose end ends a reader: what a task does whose last handle was its waker.
+/// Waker that owns a reader, so that dropping the waker drops the reader. A task can do this if its waker holds its
+/// last handle.
 struct Holds(#[expect(dead_code, reason = "it is only held")] Reader<Source>);
 
 impl std::task::Wake for Holds {
@@ -178,7 +179,7 @@ fn broadcast_waker_dropping_reader_does_not_deadlock() {
     drop(reader);
 }
 
-/// A stream that, dropped, looks at the broadcast it was in.
+/// Stream that uses the broadcast it belongs to when it is dropped.
 struct LooksBack(Arc<std::sync::OnceLock<std::sync::Weak<Broadcast<Self>>>>, Arc<AtomicBool>);
 
 impl Stream for LooksBack {

@@ -1,4 +1,5 @@
-//! One stream for many readers: every item arrives, no reader hangs, none is woken in vain.
+//! Tests of one stream with many readers: each reader gets every item, no reader hangs, and no reader is woken without
+//! a reason.
 
 mod cases;
 mod polls;

@@ -1,4 +1,4 @@
-//! How often readers and the source are polled.
+//! Tests of the number of times that readers and the source are polled.
 
 use std::sync::{
     Arc,
@@ -74,7 +74,7 @@ async fn broadcast_ready_stream_polls_reader_once() {
     assert_eq!((polls.load(Ordering::Relaxed), knob.polls()), (READERS, 51));
 }
 
-/// Wakes the source whenever it waits, until it has ended; in between, everybody runs.
+/// Wakes the source whenever it waits, until it has ended. In between, all tasks run.
 async fn wake_while_waiting(knob: &Knob) {
     while !knob.is_dropped() {
         if knob.is_waiting() {

@@ -1,4 +1,5 @@
-//! Every order, up to a depth, in which readers can be polled, dropped, held and added while the source wakes.
+//! Tests of every order, up to a depth, in which readers can be polled, dropped, held and added while the source wakes
+//! them.
 
 use std::{
     pin::Pin,
@@ -14,7 +15,7 @@ use super::source::{Flag, Knob, Source, Step};
 
 const READERS: usize = 3;
 
-/// One of our readers, as a task that an executor would run.
+/// Reader under test, in a task that an executor would run.
 struct Task {
     reader: Option<Reader<Source>>,
     woken: Arc<Flag>,
@@ -27,7 +28,7 @@ struct Task {
 enum Action {
     Poll(usize),
     Drop(usize),
-    /// From now on it is kept, but not polled.
+    /// Keeps the task from now on without polling it.
     Hold(usize),
     Join,
     Wake,
@@ -97,7 +98,8 @@ impl World {
         }
     }
 
-    /// Runs what can run until nothing can. All who are left, but for the one held, must have had everything.
+    /// Runs all tasks that can run. Afterwards, all remaining readers except the held one must have received every
+    /// item.
     fn finish(mut self, items: &[u32]) -> Result<(), String> {
         for _ in 0..200 {
             if let Some(task) = self.tasks.iter_mut().find(|task| task.is_runnable()) {
@@ -139,7 +141,7 @@ impl Task {
         match Pin::new(reader).poll_next(&mut Context::from_waker(&waker)) {
             Poll::Ready(Some(item)) => {
                 self.seen.push(item);
-                // A task that got something goes on by itself.
+                // A task that received an item continues without another wake-up.
                 waker.wake();
             }
             Poll::Ready(None) => self.ended = true,
@@ -152,7 +154,8 @@ fn items(script: &[Step]) -> Vec<u32> {
     script.iter().filter_map(|step| if let Step::Item(item) = step { Some(*item) } else { None }).collect()
 }
 
-/// Runs the schedule that makes these choices, the first where none is given. Returns how many there were at each step.
+/// Runs the schedule that these choices select; where no choice is given, the first option is taken. Returns the number
+/// of options at each step.
 fn run(script: &[Step], choices: &[usize], depth: usize) -> Vec<usize> {
     let mut world = World::new(script);
     let (mut widths, mut trace) = (Vec::new(), Vec::new());

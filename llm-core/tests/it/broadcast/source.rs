@@ -12,29 +12,29 @@ use futures_core::Stream;
 
 const UNBROKEN: &str = "nobody panics while it is locked";
 
-/// What a source does next.
+/// Next action of a source.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Step {
     /// Yields an item.
     Item(u32),
-    /// Waits until it is woken from outside.
+    /// Waits until the test wakes the source.
     Wait,
-    /// Wakes itself while it is polled.
+    /// Wakes its own task while it is polled.
     WakeSelf,
-    /// Wakes itself often while it is polled.
+    /// Wakes its own task several times while it is polled.
     WakeOften,
     /// Panics.
     Panic,
 }
 
-/// A stream that follows a script, then ends.
+/// Stream that follows a script, and then ends.
 pub(super) struct Source {
     steps: VecDeque<Step>,
     waiting: bool,
     knob: Knob,
 }
 
-/// Wakes a [`Source`] and counts what happens to it.
+/// Handle that wakes a [`Source`] and counts events of the source.
 #[derive(Clone, Default)]
 pub(super) struct Knob(Arc<Inner>);
 
@@ -54,19 +54,19 @@ impl Source {
 }
 
 impl Knob {
-    /// Whether the source waits to be woken.
+    /// Returns true if the source waits to be woken.
     pub(super) fn is_waiting(&self) -> bool {
         self.0.waker.lock().expect(UNBROKEN).is_some()
     }
 
-    /// Lets the source go on.
+    /// Lets the source continue.
     pub(super) fn wake(&self) {
         let waker = self.0.waker.lock().expect(UNBROKEN).take();
         self.0.open.store(true, Ordering::SeqCst);
         waker.expect("the source waits").wake();
     }
 
-    /// Wakes the source though it has nothing to say.
+    /// Wakes the source although it has no new item.
     pub(super) fn wake_in_vain(&self) {
         let waker = self.0.waker.lock().expect(UNBROKEN).clone();
         waker.expect("the source waits").wake();
@@ -117,12 +117,12 @@ impl Drop for Source {
     }
 }
 
-/// A waker that remembers that it was woken.
+/// Waker that records whether it was woken.
 #[derive(Debug, Default)]
 pub(super) struct Flag(AtomicBool);
 
 impl Flag {
-    /// Whether it was woken since the last look.
+    /// Returns true if the waker was woken since the last call.
     pub(super) fn take(&self) -> bool {
         self.0.swap(false, Ordering::SeqCst)
     }

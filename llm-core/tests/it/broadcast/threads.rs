@@ -1,4 +1,4 @@
-//! Readers on threads of their own, a source that is woken from yet another, and readers that leave at any moment.
+//! Tests with readers on several threads, a source that another thread wakes, and readers that are dropped at any time.
 
 use std::{
     pin::Pin,
@@ -17,7 +17,7 @@ use llm_core::layer::{Broadcast, Reader};
 
 const UNBROKEN: &str = "nobody panics while it is locked";
 
-/// A channel from a thread to a stream.
+/// Channel from a thread to a stream.
 #[derive(Clone, Default)]
 struct Pipe(Arc<Mutex<Inner>>);
 
@@ -65,13 +65,13 @@ impl Stream for Outlet {
     }
 }
 
-/// Runs on a runtime of its own; the time-out only turns a hang into a failure.
+/// Runs `work` on a runtime of its own. The time-out only turns a hang into a failure.
 fn on_its_own<T>(work: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
     runtime.block_on(async { tokio::time::timeout(Duration::from_secs(30), work).await }).expect("readers hang")
 }
 
-/// Reads to the end, or leaves after some polls.
+/// Reads to the end of the stream, or drops the reader after some polls.
 async fn read(mut reader: Reader<Outlet>, polls: u64) -> Option<Vec<u32>> {
     let mut seen = Vec::new();
     let mut left = polls;
@@ -106,7 +106,7 @@ fn broadcast_on_real_threads_never_hangs() {
                 let complete = &complete;
                 scope.spawn(move || {
                     let reads = readers.into_iter().zip(0..).map(|(reader, n)| {
-                        // Some leave at once or early, on each thread at another moment.
+                        // Some readers leave at once or early, at a different time on each thread.
                         let leaves = (round * 7 + thread * 5 + n * 3) % 11;
                         read(reader, if leaves < 5 { u64::from(leaves) } else { u64::MAX })
                     });

@@ -12,7 +12,7 @@ use crate::arbitrary;
 
 type Change<T> = (&'static str, fn(&mut T));
 
-/// One change for each thing that decides the response. They work on requests made by [`with_all`].
+/// One change for each field that affects the response. The changes apply to requests made by [`with_all`].
 const CHANGES: &[Change<ChatRequest>] = &[
     ("model", |r| r.model = format!("{}x", r.model).into()),
     ("messages: one more", |r| messages(r).push(Message::user("one more"))),
@@ -172,7 +172,7 @@ fn changed<T: Clone>(base: &T, change: fn(&mut T)) -> T {
     request
 }
 
-/// Sets each field to a value that every change differs from; what else the request holds comes after that.
+/// Sets each field to a value that every change modifies. The fields that the request already has keep their content.
 fn with_all(mut request: ChatRequest) -> ChatRequest {
     let call = ToolCall { id: "call_1".into(), name: "f".into(), arguments: "{}".into(), ..ToolCall::default() };
     let result = ToolResult {

@@ -1,4 +1,5 @@
-//! What a cache key is made of: what counts, what does not, and that nothing is confused.
+//! Tests of the canonical bytes of a cache key: the fields that they contain, the fields that they leave out, and their
+//! unambiguity.
 
 mod fields;
 mod numbers;
@@ -20,7 +21,7 @@ fn written(write: impl for<'h> FnOnce(&'h mut Fingerprinter) -> &'h mut Fingerpr
     h.into_bytes()
 }
 
-/// Fails if two of these are equal, and says which.
+/// Fails if two of the encodings are equal, and names them.
 #[track_caller]
 fn assert_all_differ(encoded: &[(&str, Vec<u8>)]) {
     for (at, (name, bytes)) in encoded.iter().enumerate() {

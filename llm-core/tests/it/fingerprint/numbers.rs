@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::{assert_all_differ, of, written};
 
-/// JSON texts of which no two would be sent alike.
+/// JSON texts that would all be sent differently.
 const TEXTS: [&str; 24] = [
     "0",
     "0.0",

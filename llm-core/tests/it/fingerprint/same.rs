@@ -109,14 +109,14 @@ proptest! {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(1_000))]
 
-    /// Texts are few, so pairs that differ only in where one field ends and the next begins are common.
+    /// There are few different texts, so that pairs are common in which only the boundary between two fields differs.
     #[test]
     fn fingerprint_equal_bytes_are_equal_requests((a, b) in like_requests()) {
         prop_assert_eq!(of(&a) == of(&b), without_transport(&a) == without_transport(&b), "{:?}\n{:?}", a, b);
     }
 }
 
-/// Two requests that share most of their fields.
+/// Generates two requests that share most of their fields.
 fn like_requests() -> impl Strategy<Value = (ChatRequest, ChatRequest)> {
     (arbitrary::request(), arbitrary::request(), 0u32..11).prop_map(|(a, other, field)| {
         let mut b = a.clone();
@@ -143,7 +143,7 @@ fn without_transport(request: &ChatRequest) -> ChatRequest {
     ChatRequest { extra: Extra::from(kept), ..request.clone() }
 }
 
-/// The same value with every object's keys inserted the other way round.
+/// Returns the same value with the keys of every object in reverse order of insertion.
 fn reversed(value: &Value) -> Value {
     match value {
         Value::Array(items) => items.iter().map(reversed).collect(),

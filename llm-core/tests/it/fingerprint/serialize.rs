@@ -28,7 +28,7 @@ enum Shape {
 #[derive(Serialize)]
 struct Wrapped(u32);
 
-/// Bytes as bytes; serde's own slices are lists.
+/// Bytes that serialize as bytes; serde serializes slices as lists.
 struct Raw(&'static [u8]);
 
 impl Serialize for Raw {
@@ -37,7 +37,7 @@ impl Serialize for Raw {
     }
 }
 
-/// Writes much, then fails.
+/// Value that writes many fields and then fails.
 struct Fails;
 
 impl Serialize for Fails {
@@ -156,10 +156,10 @@ fn fingerprint_with_reused_buffer_is_equal() {
     assert_eq!(h.into_bytes(), written(|h| h.json(&json!({"a": 1}))));
 }
 
-/// Writes a value in one of many ways.
+/// Named way of writing a value.
 type Write = (&'static str, fn(&mut Fingerprinter) -> &mut Fingerprinter);
 
-/// Writes whose content looks like tags and lengths, so that what one ends with another could begin with.
+/// Writes whose content resembles tags and lengths, so that the end of one could be the beginning of another.
 const WRITES: [Write; 18] = [
     ("empty text", |h| h.text("")),
     ("text: tag of text", |h| h.text("\u{7}")),

@@ -11,7 +11,7 @@ use tokio::sync::Semaphore;
 
 use super::{Feed, Log, broken, hooked, lines, text};
 
-/// A stream with three hooks, the innermost first.
+/// Returns a stream with three hooks, added from the innermost to the outermost.
 fn three_hooks(feed: &Feed, log: &Log) -> ChatStream {
     ["inner", "middle", "outer"].into_iter().fold(feed.stream(log), |stream, name| hooked(stream, name, log))
 }
@@ -116,7 +116,8 @@ fn watch_clean_cut_is_dropped_to_hooks() {
     assert_eq!(lines(&log).last().unwrap(), r#"late: dropped "a""#);
 }
 
-/// Watcher whose decisions come when the test releases them, and the bytes that it was asked about.
+/// Adds a watcher whose decisions arrive when the test releases them. Also returns the bytes that the watcher was asked
+/// about.
 fn slow_watcher(stream: ChatStream) -> (ChatStream, Arc<Semaphore>, Arc<Mutex<Vec<u64>>>) {
     let (rounds, asked) = (Arc::new(Semaphore::new(0)), Arc::new(Mutex::new(Vec::new())));
     let (trips, log) = (Arc::clone(&rounds), Arc::clone(&asked));
@@ -228,7 +229,7 @@ fn complete_fails_with_stream_error() {
     assert_eq!(error.kind(), ErrorKind::Incomplete);
 }
 
-/// Content was paid for, whatever the error of the vendor or of a cut says; before it the error decides.
+/// After content has arrived, the stream may be charged, whatever the error says. Before that, the error decides.
 #[test]
 fn on_end_after_content_may_charge() {
     let busy = |charge| Error::new(ErrorKind::Overloaded, "busy").with_charge(charge);

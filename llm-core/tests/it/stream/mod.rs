@@ -1,4 +1,4 @@
-//! Streamed responses: how they end, how they are put together, how many read one.
+//! Tests of streamed responses: their ends, their assembly, and several readers of one stream.
 
 mod ending;
 mod response;
@@ -18,7 +18,8 @@ const UNBROKEN: &str = "nobody panics while it is locked";
 
 type Log = Arc<Mutex<Vec<String>>>;
 
-/// A vendor's stream, fed by hand. It yields nothing until it is fed, and ends when the test ends it.
+/// Source of a vendor's stream that the test controls. It yields nothing until the test adds an item, and ends when the
+/// test ends it.
 #[derive(Clone, Default)]
 struct Feed(Arc<Mutex<Inner>>);
 
@@ -32,7 +33,7 @@ struct Inner {
 struct Fed(Feed, Log);
 
 impl Feed {
-    /// Its stream; `log` hears when the source is dropped.
+    /// Returns the stream. The log records when the source is dropped.
     fn stream(&self, log: &Log) -> ChatStream {
         ChatStream::new(Fed(self.clone(), Arc::clone(log)))
     }
@@ -85,7 +86,7 @@ fn broken() -> Error {
     Error::new(ErrorKind::Incomplete, "broken")
 }
 
-/// Adds a hook that writes its name, how the response ended, and what had arrived.
+/// Adds a hook that logs its name, the end of the response, and the part that had arrived.
 fn hooked(stream: ChatStream, name: &'static str, log: &Log) -> ChatStream {
     let log = Arc::clone(log);
     stream.on_end(move |end| {

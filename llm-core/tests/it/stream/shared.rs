@@ -149,7 +149,7 @@ fn into_whole_returns_running_stream_itself() {
     assert!(feed.stream(&log).into_whole().is_err());
 }
 
-/// A running response of another make.
+/// Running response of another type than this crate's.
 struct Elsewhere(Result<ChatResponse, Error>);
 
 impl Live<ChatResponse> for Elsewhere {
