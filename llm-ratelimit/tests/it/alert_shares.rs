@@ -1,4 +1,4 @@
-//! The shares of a limit at which an event is emitted.
+//! Tests of the shares of a limit at which an event is emitted.
 
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -7,7 +7,7 @@ use llm_ratelimit::{BuildError, Event, Limiter, LimiterBuilder, Plans};
 
 use crate::support::{AtOnce, DAY, ask, limits, noon, used};
 
-/// A limiter of 100 tokens a day, and the shares that it reported.
+/// Limiter of 100 tokens a day, and the shares that it reported.
 struct Reporting {
     limiter: Limiter,
     reported: Arc<Mutex<Vec<u8>>>,
@@ -24,7 +24,7 @@ impl Reporting {
         Self { limiter: configure(builder).build().expect("the settings are right"), reported }
     }
 
-    /// Spends tokens, whatever is left, and returns the shares that are reported by that.
+    /// Spends tokens, even if none are left, and returns the shares that are then reported.
     fn spend(&self, tokens: u64) -> Vec<u8> {
         self.limiter.try_reserve(&ask("a")).expect("there is room").settle(used(tokens, 0));
         std::mem::take(&mut *lock(&self.reported))

@@ -1,4 +1,4 @@
-//! Prices by the model that answered, or that failed.
+//! Tests of prices by the model that answered, or that failed.
 
 use std::sync::{
     Arc,
@@ -27,7 +27,7 @@ fn question() -> Call<ChatRequest> {
     Call::new("t", ChatRequest::new(MINI).user("a"))
 }
 
-/// Asks a service that has `model` answer, and returns the nano-dollars that are counted.
+/// Sends a call through a service whose vendor answers with `model`, and returns the counted nano-dollars.
 async fn counted<S>(fallbacks: &[&'static str], model: &'static str, service: S) -> u64
 where
     S: LlmService<ChatRequest>,
@@ -48,7 +48,7 @@ fn spent(limiter: &Limiter) -> u64 {
     limiter.usage("t").at_once().iter().map(|status| status.used + status.reserved).sum()
 }
 
-/// A service whose receipt names no model, as an application's own may.
+/// Service whose receipt names no model, as a service of an application may.
 async fn own(call: Call<ChatRequest>) -> Result<Reply<ChatResponse>, Error> {
     let receipt = Receipt::default();
     receipt.edit(|facts| facts.usage = Some(Usage::new(42, 30)));
@@ -64,7 +64,7 @@ async fn settlement_without_receipt_model_prices_response_model() {
     }
 }
 
-/// The table lists the models of `openai`, and the second client has another name.
+/// The table lists the models of `openai`, but the second client has another provider name.
 #[tokio::test(start_paused = true)]
 async fn settlement_of_unlisted_provider_prices_answering_model() {
     for fallbacks in [&[][..], &["gpt-4o"]] {
@@ -79,7 +79,7 @@ async fn settlement_of_unlisted_provider_prices_answering_model() {
     }
 }
 
-/// The error of an attempt at this model, in this service class.
+/// Returns the error of an attempt at a model, in a service class.
 fn failure(model: &str, tier: Option<&str>) -> Error {
     let mut facts = Accounting::default();
     (facts.model, facts.service_tier) = (Some(model.into()), tier.map(Into::into));

@@ -1,4 +1,4 @@
-//! Retries below the limiter: every attempt that may have been paid is covered.
+//! Tests of retries below the limiter: every attempt that may have been paid is counted.
 
 use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
@@ -29,7 +29,7 @@ fn fails(charge: Charge) -> Rule {
     Rule::fail(Error::new(ErrorKind::Server, "it broke").with_charge(charge).with_retryable(true))
 }
 
-/// Five attempts, whether they cost something or not, under a limiter.
+/// Returns a stack that makes up to five attempts, even after charged ones, under a limiter.
 fn stack(limiter: &Limiter, client: &Scripted) -> Arc<dyn Provider> {
     let retry = RetryLayer::new()
         .attempts(NonZeroU32::new(5).expect("not zero"))
@@ -122,7 +122,7 @@ async fn shadow_refuses_no_further_attempt() {
     assert_eq!((client.calls(), limiter.stats().refused), (4, 3), "it counts what it would have refused");
 }
 
-/// A call that runs has been let through; those behind it may not keep it from its second attempt.
+/// A running call has been admitted. Waiting calls must not delay its second attempt.
 #[tokio::test(start_paused = true)]
 async fn attempt_with_room_passes_waiters() {
     let waiting = Waiting::at_most(2 * DAY);
@@ -144,7 +144,7 @@ async fn attempt_with_room_passes_waiters() {
     large.abort();
 }
 
-/// Leaves a call while it waits for the permit of its second attempt, or before it sends that.
+/// Cancels a call while it waits for the permit of its second attempt, or before it sends that attempt.
 async fn left_after(failed: &Error, is_sent: bool, is_permitted: bool) -> Vec<u64> {
     let limiter = limiter(["1000 output tokens/day", "10/day", "1 concurrent"]);
     let failed = failed.clone();

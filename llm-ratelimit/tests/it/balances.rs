@@ -1,4 +1,4 @@
-//! Balances that outlive a limiter: another one that gets them decides as the first would.
+//! Tests of balances that survive a limiter: a limiter that restores them decides as the first one would.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use llm_ratelimit::{Balance, Limiter};
 
 use crate::support::{AtOnce, DAY, HOUR, ask, limits, noon, used};
 
-/// Makes a limiter over what another one left behind.
+/// Function that creates a limiter from the balances of another one.
 type Reopen = fn(&ManualClock, Option<Limiter>) -> Limiter;
 
 const LIMITS: [&str; 3] = ["1000 tokens/day", "3 proposals/month in Europe/Berlin", "60/minute"];

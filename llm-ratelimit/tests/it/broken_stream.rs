@@ -1,5 +1,4 @@
-//! Streams that break off: what the vendor told of their usage counts, and what it did not tell may be as much as was
-//! reserved.
+//! Tests of streams that break off. The reported usage counts. Unreported usage may be as much as was reserved.
 
 use llm_core::{
     Call, Charge, ChatEvent, ChatRequest, ChatStream, Error, ErrorKind, Reply, Usage,
@@ -18,7 +17,7 @@ const MODEL: &str = "gpt-4o-mini";
 const QUOTAS: [&str; 5] =
     ["100k tokens/day", "100k input tokens/day", "100k output tokens/day", "$1/day", "100k tokens/minute"];
 
-/// Guesses 100 input tokens and 50 output tokens.
+/// Estimator of 100 input tokens and 50 output tokens.
 struct Guess;
 
 impl Estimator for Guess {
@@ -43,11 +42,11 @@ fn amounts(input: u64, output: u64) -> Vec<u64> {
     vec![input + output, input, output, cost, input + output]
 }
 
-/// Input and output tokens told before the stream broke off, and those that count.
+/// Input and output tokens that were reported before the stream broke off, and those that count.
 const CASES: [([u64; 2], [u64; 2]); 4] =
     [([15_000, 0], [15_000, 50]), ([15_000, 700], [15_000, 700]), ([7, 700], [100, 700]), ([7, 3], [100, 50])];
 
-/// Sends a call whose stream breaks off after so many words, or is dropped before.
+/// Sends a call whose stream breaks off after some words, or is dropped before.
 async fn break_off(layer: RateLimitLayer, words: usize, [input, output]: [u64; 2], is_dropped: bool) {
     let word = || Ok(ChatEvent::Text { choice: 0, text: "word ".into() });
     let error = Error::new(ErrorKind::Server, "it broke");
@@ -78,7 +77,7 @@ async fn broken_stream_counts_usage_so_far() {
     }
 }
 
-/// 125 tokens of text reserve 100 more output tokens on the way.
+/// 125 tokens of text make the stream reserve 100 more output tokens.
 #[tokio::test(start_paused = true)]
 async fn broken_stream_counts_later_reservations_once() {
     for (told, output) in [(130, 150), (700, 700)] {
@@ -89,7 +88,7 @@ async fn broken_stream_counts_later_reservations_once() {
     }
 }
 
-/// The vendor refused it within the stream, after its handshake was passed on.
+/// The vendor refused the call within the stream, after the stream had been returned.
 #[tokio::test(start_paused = true)]
 async fn broken_stream_free_before_content_counts_nothing() {
     for (charge, expected) in [(Charge::None, vec![0; 5]), (Charge::Unknown, amounts(100, 50))] {

@@ -1,4 +1,4 @@
-//! Files that are damaged, or that hold something else than balances.
+//! Tests of files that are damaged, or that contain something other than balances.
 
 use std::path::Path;
 

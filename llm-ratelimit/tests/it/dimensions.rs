@@ -1,4 +1,4 @@
-//! Dimensions are data: a label may be named like any word of a limit's text.
+//! Tests of dimensions as data: a label may have the name of any word in a limit's text.
 
 use llm_core::Labels;
 use llm_ratelimit::{Demand, Dimension, Limit, Limiter, Plans, Quota};

@@ -1,4 +1,4 @@
-//! What an operator can do at run time.
+//! Tests of an operator's actions at run time.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Alerts of used limits, and the webhook that posts them.
+//! Tests of alerts about used limits, and of the webhook that posts them.
 
 use std::{
     sync::{Arc, Mutex},

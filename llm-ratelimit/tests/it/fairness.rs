@@ -1,4 +1,4 @@
-//! Who is served when not all can be.
+//! Tests of fairness when not all calls can be served.
 
 use std::{
     collections::HashMap,
@@ -29,10 +29,10 @@ fn long() -> Waiting {
 async fn weights_share_limit_among_backlogged_tenants() {
     let limiter = shared("6000 tokens/minute burst 100", long());
     let served = Arc::new(Mutex::new(HashMap::<&str, u64>::new()));
-    // What may go at once goes to somebody else, so that all wait from the start.
+    // Another tenant takes the room that is free at the start, so that all of these calls wait.
     limiter.try_reserve(&ask("first").tokens(100, 0)).unwrap().settle(used(100, 0));
     let until = Instant::now() + Duration::from_secs(60);
-    // Their calls differ in number and size; what counts is tokens.
+    // The tenants' calls differ in number and size; only the tokens decide.
     let crowd = [("heavy", 300, 10), ("light", 100, 40), ("pro", 300, 25)];
     let callers: Vec<_> = crowd
         .into_iter()
@@ -125,7 +125,8 @@ async fn queue_full_of_one_tenant_admits_others() {
         for call in heavy {
             refused.extend(call.await.unwrap().err());
         }
-        // One passed at once and a hundred waited; for thirty tokens three of those made room.
+        // One call was admitted at once and a hundred waited. Three of those were removed to make room for thirty
+        // tokens.
         let pushed_out = if waiting == waits().max_calls(100) { 1 } else { 3 };
         assert_eq!(refused, vec![(Reason::QueueFull, true); 49 + pushed_out]);
         assert_eq!((limiter.stats().waiting, limiter.close().await), (0, Ok(0)));

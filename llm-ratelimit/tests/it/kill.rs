@@ -1,5 +1,5 @@
-//! A process that is killed under load, again and again, over one file. What it owes is in the books of the vendor, which
-//! it asks over HTTP and which goes on.
+//! Tests of processes that share one file and are killed under load, one after the other. The vendor, which they call
+//! over HTTP, keeps running and records what each process owes.
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -17,12 +17,12 @@ use crate::scratch::Scratch;
 const DIRECTORY: &str = "LLM_RATELIMIT_KILLED_IN";
 const VENDOR: &str = "LLM_RATELIMIT_KILLED_ASKS";
 const NUMBER: &str = "LLM_RATELIMIT_KILLED_AS";
-/// Free calls that say where the process is.
+/// Requests without charge by which a process reports its progress.
 const BEGIN: &str = "a-flush-begins";
 const DONE: &str = "a-flush-is-done";
 
-/// Each process adds to the books at least what the vendor billed it: all of it where reservations are recorded before
-/// calls are sent, otherwise all that the vendor had received before the last flush began.
+/// Each process writes at least the charges of its calls to the file: all of them if reservations are recorded before
+/// calls are sent, and otherwise those for calls that the vendor had received before the last flush began.
 #[tokio::test]
 async fn durable_reservations_survive_kill() {
     let (scratch, vendor) = (Scratch::new(), vendor());
@@ -39,7 +39,7 @@ async fn durable_reservations_survive_kill() {
         added.push(books(scratch.path()).checked_sub(before).expect("nothing leaves the books"));
     }
     vendor.wait_until(|vendor| vendor.in_flight() == 0).await;
-    // Only now, for the vendor may read what a process sent after that is gone.
+    // The bills are read only now, because the vendor may still receive requests that the killed process had sent.
     let mut lost = [0, 0];
     for (kill, added) in (0..).zip(&added) {
         let (all, durable) = billed(&vendor, kill);
@@ -55,12 +55,12 @@ async fn durable_reservations_survive_kill() {
     assert!(billed > 0 && vendor.bills().iter().any(|bill| bill.model == DONE));
 }
 
-/// Not a test of its own: the process that is killed. Its loops end only with it.
+/// Not a test of its own, but the process that is killed. Its loops end only with it.
 #[tokio::test]
 async fn durable_reservations_killed_process() {
     let (Some(directory), Some(address)) = (variable(DIRECTORY).map(PathBuf::from), variable(VENDOR)) else { return };
     let store = Store::file(directory.join("books")).unwrap();
-    // One instant, so that no window ends while this runs.
+    // All calls have the same time, so that no window ends during the test.
     let clock = ManualClock::at_unix(1_794_700_800);
     let plans = Plans::uniform(["$1000000/month"]).unwrap();
     let limiter = Limiter::builder(plans).prices(prices::openai()).clock(clock).build().unwrap();
@@ -94,12 +94,12 @@ fn vendor() -> Vendor {
     vendor.price(DONE, 0, 0, 0).response_tokens(200..=200).latency(latency).recorded_requests(0).build()
 }
 
-/// Every other process records first.
+/// Returns true for every other process, which records reservations before calls.
 fn records(kill: u64) -> bool {
     kill.is_multiple_of(2)
 }
 
-/// Starts a process whose key is its number.
+/// Starts a process whose API key contains its number.
 fn start(directory: &Path, vendor: &str, kill: u64) -> Child {
     let mut command = Command::new(std::env::current_exe().expect("this is a program"));
     command.args(["kill::durable_reservations_killed_process", "--exact"]);
@@ -107,7 +107,7 @@ fn start(directory: &Path, vendor: &str, kill: u64) -> Child {
     command.stdout(Stdio::null()).spawn().expect("this program starts once more")
 }
 
-/// What a process was billed: in all, and for calls that came before the last flush that was done began.
+/// Returns the charges of a process: in total, and for calls that arrived before the last completed flush began.
 fn billed(vendor: &Vendor, kill: u64) -> (u64, u64) {
     let mut bills = vendor.bills();
     bills.retain(|bill| bill.key == kill.to_string());

@@ -1,4 +1,5 @@
-//! Debt that becomes known late: no history lets more pass than the limits of its windows and what is owed at the end.
+//! Tests of debt that becomes known late: over any history, usage is at most the limits of the windows plus the debt at
+//! the end.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -78,7 +79,7 @@ fn raised_limit_covers_debt_of_its_window() {
     assert_eq!(status().remaining, 100);
 }
 
-/// What a window pays is decided by its own limit, not by that of the next one.
+/// A window pays debt within its own limit, not within that of the next window.
 #[test]
 fn raised_limit_pays_no_earlier_debt() {
     let clock = noon();
@@ -91,7 +92,7 @@ fn raised_limit_pays_no_earlier_debt() {
     assert_eq!((status.debt, status.remaining), (80, 920), "the first window and one more paid 10 each");
 }
 
-/// Tenants without an account of their own share one, whose debt is as lasting.
+/// Tenants without an account of their own share one, whose debt is kept as well.
 #[test]
 fn catch_all_account_keeps_late_debt() {
     let clock = noon();
@@ -122,7 +123,7 @@ enum Step {
     Sweep,
 }
 
-/// Zero in a third of all cases.
+/// Generates an amount, which is zero in a third of all cases.
 fn amount(most: u64) -> impl Strategy<Value = u64> {
     prop_oneof![1 => Just(0), 2 => 0..most]
 }
@@ -146,7 +147,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// One limit of each kind and span. The first one is changed at run time.
+/// Returns plans with one limit of each kind and span. The first limit changes at run time.
 fn plans(tokens: u64) -> Plans {
     let each = [
         format!("{tokens} tokens/day"),
@@ -164,33 +165,33 @@ fn plans(tokens: u64) -> Plans {
         .expect("they are right")
 }
 
-/// What is counted, in the order of tokens, input, output, money.
+/// Counted amounts, in the order of tokens, input, output and money.
 type Amounts = [u64; 4];
 
 fn free() -> Demand {
     ask("a").cost(nanos(0))
 }
 
-/// What a history did.
+/// Amounts and events of a history.
 struct History {
     clock: ManualClock,
     limiter: Limiter,
-    /// A call that runs throughout, where the clock may be set back: what is idle and owes nothing is forgotten, and with
-    /// it that its window is over.
+    /// Call that runs throughout if the clock may be set back. Without it, an idle account would be removed, and with
+    /// it the information that its window has ended.
     anchor: Option<Reservation>,
     open: Vec<(Amounts, Reservation)>,
-    /// What all calls used; what running ones have reserved.
+    /// Amounts that all calls used, and in `reserved`, amounts that running calls have reserved.
     used: Amounts,
-    /// The same of calls since the last restart, which buckets do not outlive.
+    /// The same amounts of calls since the last restart, because buckets do not survive a restart.
     recent: Amounts,
-    /// What settled calls used beyond their reservations.
+    /// Amounts that settled calls used beyond their reservations.
     excess: Amounts,
-    /// Time that passed forward since the last restart.
+    /// Time that has passed forward since the last restart.
     passed: Duration,
     now: Duration,
     latest: Duration,
     tokens: u64,
-    /// For each limit, by the end of each window that was entered: the highest limit in force.
+    /// Windows that were entered, for each limit and by their ends, with the highest limit that was in force.
     windows: Vec<BTreeMap<u128, u64>>,
 }
 
@@ -224,7 +225,7 @@ impl History {
         history
     }
 
-    /// Notes which windows there are now, as an account that never used anything sees them.
+    /// Records the current windows, as an account without usage sees them.
     fn look(&mut self) {
         for (status, windows) in self.limit_statuses("nobody").iter().zip(&mut self.windows) {
             let end = (self.now + status.reset).as_nanos();
@@ -291,7 +292,7 @@ impl History {
                     left = left.saturating_sub(quarter);
                 }
             }
-            // Further back, windows are brought back.
+            // A larger step back would bring earlier windows back.
             Step::Back { .. } if self.anchor.is_none() => {}
             Step::Back { millis } => {
                 let back = self.now - Duration::from_millis(millis);
@@ -300,7 +301,7 @@ impl History {
             Step::Plan { tokens } => {
                 self.tokens = tokens;
                 self.limiter.replace(&plans(tokens)).expect("they are right");
-                // A window is under the limits that are in force when it is looked at.
+                // A window has the limits that are in force when it is read.
                 let seen = self.limit_statuses("a");
                 self.look();
                 for (status, windows) in seen.iter().zip(&mut self.windows) {
@@ -313,7 +314,7 @@ impl History {
         }
     }
 
-    /// What was reserved counts as spent.
+    /// Reserved amounts count as spent.
     fn restart(&mut self) {
         let balances = serde_json::to_string(&self.limiter.balances().at_once()).expect("they can be written");
         self.limiter = Limiter::builder(plans(self.tokens))

@@ -1,4 +1,4 @@
-//! The layer: around hand-made providers, a simulated vendor, and a cache.
+//! Tests of the layer around hand-written providers, a simulated vendor and a cache.
 
 use std::{sync::Arc, time::Duration};
 
@@ -165,7 +165,7 @@ async fn read(provider: &dyn Provider) -> (usize, Option<Error>) {
     (words, None)
 }
 
-/// Guesses ten tokens of output.
+/// Estimator of ten output tokens.
 struct Ten;
 
 impl Estimator for Ten {
@@ -236,7 +236,8 @@ async fn unknown_price_is_refused_or_assumed() {
     }
 }
 
-/// Requests whose input nothing in them bounds: an image, audio, a file, a vendor's own tool, a conversation it keeps.
+/// Returns requests whose input has no bound: an image, audio, a file, a vendor's own tool, or a conversation that the
+/// vendor keeps.
 fn opaque() -> Vec<ChatRequest> {
     let with = |part| ChatRequest::new("gpt-4o-mini").message(Message::new(Role::User, vec![part]));
     let other = |value: serde_json::Value| with(Part::Other { value: value.into() });
@@ -274,7 +275,7 @@ async fn upper_bound_refuses_unbounded_input() {
     }
 }
 
-/// Where audio is dearer than text, what nobody can look into may be audio.
+/// If audio costs more than text, content of unknown kind must be reserved as audio.
 #[tokio::test(start_paused = true)]
 async fn upper_bound_reserves_for_audio() {
     let heard = Usage { audio_input: 10_000, ..Usage::new(10_000, 100) };

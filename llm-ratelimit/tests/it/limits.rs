@@ -1,4 +1,4 @@
-//! Reserve and settle, without tower.
+//! Tests of reserving and settling without tower.
 
 use std::time::Duration;
 
@@ -74,7 +74,7 @@ fn debt_is_paid_by_next_window() {
     take(800).unwrap().settle(used(1_300, 0));
     let status = limiter.usage("a").at_once().iter().next().unwrap().clone();
     assert_eq!((status.used, status.debt, status.remaining), (1_300, 300, 0));
-    // 700 of tomorrow are left, so 800 fit the day after.
+    // 700 are left tomorrow, so 800 fit only the day after.
     assert_eq!(take(800).unwrap_err().retry_after(), Some(12 * HOUR + DAY));
     assert_eq!(take(700).unwrap_err().retry_after(), Some(12 * HOUR));
     clock.advance(12 * HOUR);
@@ -145,7 +145,7 @@ fn dimensions_count_apart() {
     let mut demo = label("feature", "demo");
     demo.insert("user", "x").unwrap();
     assert_eq!(go(ask("c").labels(demo).provider("p"), 9), (3, "3 requests/day per label user".to_owned()));
-    // Calls without a label count together.
+    // Calls without the label count together.
     assert_eq!(go(ask("rich"), 9), (3, "3 requests/day per label user".to_owned()));
 }
 
@@ -233,7 +233,7 @@ fn clock_years_ahead_locks_no_tenant_out() {
     }
 }
 
-/// Zones whose midnight does not exist, or exists twice, on the day on which their clocks change.
+/// In these time zones, midnight does not exist or occurs twice on the day on which the clocks change.
 #[test]
 fn window_of_odd_midnight_has_one_budget() {
     for (zone, before, hours) in [

@@ -1,4 +1,4 @@
-//! Tests of the limiter as a library and as a layer, around hand-made and simulated vendors.
+//! Tests of the limiter as a library and as a layer, around hand-written and simulated vendors.
 
 #![expect(clippy::disallowed_methods, reason = "tests spawn callers and look at how large they are to be")]
 
@@ -41,7 +41,7 @@ mod waiting;
 mod workloads;
 mod zero_reservation;
 
-/// Whether the large sizes are wanted.
+/// Returns true if the large sizes are requested.
 fn full() -> bool {
     std::env::var("LLM_FULL").is_ok_and(|full| full == "1")
 }

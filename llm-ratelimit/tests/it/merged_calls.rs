@@ -1,5 +1,5 @@
-//! Calls that a layer below the limiter merges into one: what each caller's limits count, and whether the books agree with
-//! the vendor's bill when callers leave.
+//! Tests of calls that a layer below the limiter merges into one: the amounts that each caller's limits count, and the
+//! agreement with the vendor's bill if callers leave.
 
 use std::{
     collections::HashMap,
@@ -38,7 +38,7 @@ const RESERVED: u64 = 1_001;
 const MS: Duration = Duration::from_millis(1);
 const TENANTS: [&str; 3] = ["acme", "umbrella", "initech"];
 
-/// Merges the calls that come within `wait`, at most `most`.
+/// Layer that merges the calls which arrive within `wait`, at most `most` of them.
 #[derive(Clone)]
 struct Merging<S> {
     inner: S,
@@ -50,7 +50,7 @@ struct Merging<S> {
 type Replies = Arc<HashMap<usize, Mutex<Option<Result<Reply<Embeddings>, Error>>>>>;
 type Source = stream::Once<BoxFuture<'static, Replies>>;
 
-/// Calls that are gathered, until they are sent.
+/// Calls that are gathered until they are sent.
 struct Batch {
     calls: Mutex<Vec<Option<Call<EmbedRequest>>>>,
     full: Notify,
@@ -58,7 +58,7 @@ struct Batch {
     replies: Arc<Broadcast<Source>>,
 }
 
-/// One caller of a batch. A call whose caller leaves before it is sent is not sent.
+/// Caller of a batch. If a caller leaves before its call is sent, the call is not sent.
 struct Caller {
     batch: Arc<Batch>,
     at: usize,
@@ -143,7 +143,7 @@ impl<S: LlmService<EmbedRequest> + Sync> Service<Call<EmbedRequest>> for Merging
     }
 }
 
-/// Reserves this many input tokens for each call.
+/// Estimator of a fixed number of input tokens for each call.
 struct Fixed(u64);
 
 impl Estimator for Fixed {
@@ -169,7 +169,7 @@ fn tokens_used(limiter: &Limiter, tenant: &str) -> u64 {
     limiter.usage(tenant).at_once().iter().map(|status| status.used + status.reserved).sum()
 }
 
-/// Two calls of 1,001 estimated tokens each are sent as one, and the second caller leaves. The vendor charges both.
+/// Two calls of 1,001 estimated tokens each are sent as one, and the second caller leaves. The vendor charges for both.
 #[tokio::test(start_paused = true)]
 async fn merged_call_counts_departed_callers_share() {
     let vendor = vendor(1);
@@ -192,7 +192,7 @@ async fn merged_call_counts_departed_callers_share() {
     assert_eq!((books.total().attempts, books.total().usage_paid.input), (1, billed));
 }
 
-/// A limiter below the layer that merges counts for the first caller's tenant. Its amounts are shown to that tenant alone.
+/// A limiter below the merging layer counts for the first caller's tenant. Its statuses are shown to that tenant only.
 #[tokio::test(start_paused = true)]
 async fn limit_statuses_below_merge_stay_with_tenant() {
     for (others, shadow, is_shown) in
@@ -226,7 +226,8 @@ async fn limit_statuses_below_merge_stay_with_tenant() {
     }
 }
 
-/// As above, with all callers gone: what was sent keeps its whole reservation, and what was not sent costs nothing.
+/// Like above, but all callers leave. A call that was sent keeps its whole reservation, and a call that was not sent
+/// costs nothing.
 #[tokio::test(start_paused = true)]
 async fn merged_call_that_all_left_keeps_reservations() {
     for (stay, kept) in [(20 * MS, RESERVED), (2 * MS, 0)] {
@@ -243,7 +244,7 @@ async fn merged_call_that_all_left_keeps_reservations() {
     }
 }
 
-/// Attempts as the ledger reports them.
+/// Attempts as reported by the ledger.
 type Reported = Arc<Mutex<Vec<Attempt>>>;
 
 fn ledger() -> (Ledger, Reported) {
@@ -256,8 +257,8 @@ fn ledger() -> (Ledger, Reported) {
     )
 }
 
-/// Compares the ledger with the vendor's bills, attempt by attempt, and each tenant's limits with the ledger: they count what
-/// was paid, and the whole reservation of each call whose usage never came.
+/// Compares the ledger with the vendor's bills, attempt by attempt, and each tenant's limits with the ledger. The
+/// limits count the paid amounts, and the whole reservation of each call whose usage never arrived.
 fn compare(vendor: &Vendor, ledger: &Ledger, reported: &Reported, limiter: &Limiter) {
     let nanos = |nanos: u64| Usd::from_nanos(i64::try_from(nanos).expect("a small bill"));
     let mut paid: HashMap<String, Usd> = HashMap::new();
@@ -296,7 +297,7 @@ fn compare(vendor: &Vendor, ledger: &Ledger, reported: &Reported, limiter: &Limi
     }
 }
 
-/// Random calls of several tenants, merged as they come, some of them failing, 40 % of the callers leaving.
+/// Random calls of several tenants are merged as they arrive. Some of them fail, and 40 % of the callers leave.
 #[tokio::test(start_paused = true)]
 async fn merged_calls_books_agree_with_the_bill() {
     let mut merged = 0;
@@ -333,7 +334,7 @@ async fn merged_calls_books_agree_with_the_bill() {
     assert!(merged > 300, "{merged} shares of merged calls");
 }
 
-/// Batches of five over HTTP. Once all are sent, 40 % of the callers leave, all of them in the first two batches.
+/// Batches of five calls are sent over HTTP. Then 40 % of the callers leave, including all of the first two batches.
 #[tokio::test]
 async fn merged_calls_books_agree_over_http() {
     let vendor = vendor(7);

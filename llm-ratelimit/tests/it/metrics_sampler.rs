@@ -1,4 +1,4 @@
-//! Gauges of what is left.
+//! Tests of the gauges of remaining shares.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use llm_core::{ManualClock, Usage};
 use llm_ratelimit::{Demand, Limiter, MetricsSampler, Plans, Settlement};
 use metrics_util::debugging::{DebugValue, DebuggingRecorder};
 
-/// Values by name and labels.
+/// Returns the sampled values by name and labels.
 fn sampled(sampler: &mut MetricsSampler) -> BTreeMap<String, f64> {
     let recorder = DebuggingRecorder::new();
     let snapshots = recorder.snapshotter();

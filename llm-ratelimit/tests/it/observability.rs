@@ -1,4 +1,4 @@
-//! What a recorder and a subscriber are told. No tenant is in it.
+//! Tests of metrics and spans. They contain no tenant.
 
 use std::time::Duration;
 
@@ -51,7 +51,7 @@ fn tracing_span_holds_shadow_refusal() {
     assert_eq!(count("llm.ratelimit.outcome=used_up"), 1);
 }
 
-/// Metrics with their labels, as a recorder got them.
+/// Metrics with their labels, as a recorder received them.
 #[cfg(feature = "metrics")]
 struct Told(std::collections::HashMap<String, metrics_util::debugging::DebugValue>);
 

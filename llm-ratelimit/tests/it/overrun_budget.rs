@@ -1,4 +1,4 @@
-//! No call too many, whatever happens to the calls.
+//! Tests that no budget admits a call too many, whatever happens to the calls.
 
 use std::{
     sync::{
@@ -30,7 +30,7 @@ async fn budget_admits_exactly_a_thousand_calls() {
     assert_eq!(usage.iter().nth(1).unwrap().used, 1_000, "what was refused took nothing of the rest");
 }
 
-/// The short way, of one lock.
+/// This limit takes the fast path with a single lock.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn token_limit_admits_exactly_a_thousand_calls() {
     let limiter = limits(["20k tokens/day", "9k/day"]).clock(noon()).build().unwrap();
@@ -62,7 +62,7 @@ async fn ask_ten_thousand_times(limiter: &Limiter) {
 
 #[tokio::test(start_paused = true)]
 async fn cancelled_calls_return_slots_and_count_money() {
-    // The budget is for a tenth as many calls as come.
+    // The budget is for a tenth of the calls.
     let calls: u32 = if crate::full() { 10_000 } else { 1_500 };
     let most = u64::from(calls) * 100_000;
     let limiter =
@@ -84,7 +84,7 @@ async fn cancelled_calls_return_slots_and_count_money() {
                 let Ok(mut reservation) = limiter.reserve(&ask("acme").cost(nanos(PRICE))).await else { return };
                 sleep(Duration::from_millis(before)).await;
                 reservation.mark_sent();
-                // The vendor bills what it was sent, whether or not a caller waits for it.
+                // The vendor bills every call that it received, even if no caller waits for it.
                 billed.fetch_add(u64::try_from(real).expect("not negative"), SeqCst);
                 sleep(Duration::from_millis(running)).await;
                 reservation.settle(cost(real));

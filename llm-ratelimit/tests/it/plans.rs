@@ -1,4 +1,4 @@
-//! Plans that change, tenants that come and go.
+//! Tests of plans that change, and of tenants that come and go.
 
 use std::time::Duration;
 
@@ -37,7 +37,7 @@ fn replace_keeps_usage() {
     assert_eq!((left(), &*limiter.plan_of("a"), &*limiter.plan_of("b")), (vec![7], "pro", "free"));
 }
 
-/// The plans that were set last are in force for decisions and for levels alike.
+/// The latest plans apply to decisions and to statuses alike.
 #[test]
 fn replace_at_once_does_not_mix_plans() {
     let (one, many) = (Plans::uniform(["1/day"]).unwrap(), Plans::uniform(["1000/day"]).unwrap());

@@ -1,4 +1,4 @@
-//! Deployments and prefixed names have the price of a listed model by one line of the table.
+//! Tests of aliases: with one line in the table, deployments and prefixed names have the price of a listed model.
 
 use std::sync::Arc;
 
@@ -29,7 +29,7 @@ fn spent(limiter: &Limiter) -> u64 {
     limiter.usage("a").at_once().iter().next().expect("the budget").used
 }
 
-/// Answers with these facts.
+/// Vendor that answers with this accounting.
 struct Vendor(Accounting);
 
 #[async_trait::async_trait]
@@ -46,7 +46,7 @@ impl Provider for Vendor {
     }
 }
 
-/// Nano-dollars that a call for `model` counts which a vendor answers with these facts.
+/// Returns the nano-dollars that are counted for a call for `model` that is answered with this accounting.
 async fn counted(model: &str, change: impl FnOnce(&mut Accounting)) -> u64 {
     let limiter = limiter(table());
     let mut facts = Accounting::default();

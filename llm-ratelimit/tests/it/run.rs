@@ -1,4 +1,4 @@
-//! `Limiter::run` and `Limiter::set_plan`, for services with a client of their own.
+//! Tests of `Limiter::run` and `Limiter::set_plan`, for services with a client of their own.
 
 use llm_core::{Charge, Error, ErrorKind, Usage};
 use llm_ratelimit::{Demand, Limiter, Plan, Plans, Settlement, Unit};

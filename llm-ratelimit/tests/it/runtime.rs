@@ -1,4 +1,4 @@
-//! Use outside of a tokio runtime, and inside of one without timers.
+//! Tests of use outside of a tokio runtime, and inside of one without timers.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Settlements without a price: the limiter's own prices say it.
+//! Tests of settlements without a cost, for which the limiter uses its own prices.
 
 use llm_core::{
     Call, ChatRequest, ErrorKind, Usage, Usd,
@@ -19,7 +19,7 @@ fn builder() -> LimiterBuilder {
     limits(["$10/day"]).clock(noon())
 }
 
-/// Settles a call of 1,000 + 10 tokens without a price. Returns the nano-dollars that are counted.
+/// Settles a call of 1,000 input and 10 output tokens without a cost. Returns the counted nano-dollars.
 fn settled(limiter: &Limiter, demand: Demand) -> u64 {
     let reservation = limiter.try_reserve(&demand.tokens(1_000, 100_000)).expect("there is room");
     reservation.settle(Settlement::Used { usage: Usage::new(1_000, 10), cost: None });
@@ -67,7 +67,7 @@ fn settlement_with_cost_believes_it() {
     assert_eq!(limiter.usage("t").at_once().iter().next().unwrap().used, 3);
 }
 
-/// The layer knows which model answered, and prices that one, where nothing below it knows prices.
+/// The layer knows which model answered, and uses its price if no layer below has a price.
 #[tokio::test(start_paused = true)]
 async fn settlement_of_fallback_uses_answering_model() {
     for (answered, priced_as) in [("gpt-4o", "gpt-4o"), (MINI, MINI), ("a model without a price", "gpt-4o")] {
@@ -85,7 +85,7 @@ async fn settlement_of_fallback_uses_answering_model() {
     }
 }
 
-/// Of a budget that the dearer model alone would exceed.
+/// The price of the more expensive model alone would exceed the budget.
 #[tokio::test(start_paused = true)]
 async fn no_fallback_reserves_price_of_own_model() {
     let ask = async |call: Call<ChatRequest>| {
@@ -103,7 +103,7 @@ async fn no_fallback_reserves_price_of_own_model() {
     assert_eq!(ask(own).await.unwrap(), "x");
 }
 
-/// A reservation that had to wait is priced alike.
+/// A reservation that had to wait is priced in the same way.
 #[tokio::test(start_paused = true)]
 async fn settlement_after_waiting_uses_own_prices() {
     let waiting = llm_ratelimit::Waiting::at_most(std::time::Duration::from_secs(60));

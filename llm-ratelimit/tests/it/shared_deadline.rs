@@ -1,4 +1,5 @@
-//! Calls that several callers share, below the layer that shares them: waiting for room follows the moving deadline.
+//! Tests of calls that several callers share, below the layer that shares them: waiting for room follows the deadline
+//! as it changes.
 
 use std::{sync::Arc, time::Duration};
 
@@ -33,17 +34,18 @@ fn after(seconds: u32) -> CallDeadline {
     CallDeadline::from(Some((Instant::now() + seconds * SECOND).into_std()))
 }
 
-/// Seconds until the call ends, and its outcome.
+/// Returns the number of seconds until the call ends, and its outcome.
 async fn ends<O>(call: impl Future<Output = Result<Reply<O>, Error>>) -> (u64, Result<(), Error>) {
     let start = Instant::now();
     let outcome = call.await.map(drop);
     (start.elapsed().as_secs(), outcome)
 }
 
-/// A call waits for a slot that comes back after ten seconds. Its first caller wants it within three.
+/// A call waits for a slot that becomes free after ten seconds. Its first caller has a deadline of three.
 #[tokio::test(start_paused = true)]
 async fn shared_deadline_bounds_waiting_while_it_moves() {
-    // The second caller's deadline and the second at which it leaves, and the second at which the call ends.
+    // Each case has the deadline of the second caller, the second at which it leaves, and the second at which the call
+    // ends.
     let never = 3_600;
     let table = [(None, never, 3), (Some(Some(60)), never, 10), (Some(Some(6)), never, 6), (Some(None), 5, 5)];
     for (second, leaves, end) in table {

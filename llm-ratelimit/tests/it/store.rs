@@ -1,4 +1,4 @@
-//! One suite for every store, then what is a file's own.
+//! Tests that apply to every store, and tests of the store in a file.
 
 use std::{
     any::Any,
@@ -15,7 +15,7 @@ const NOVEMBER: u64 = 1_794_700_800;
 struct Case {
     store: Store,
     other: Store,
-    /// What must stay for as long as the stores do.
+    /// Value that must live as long as the store.
     _holds: Option<Box<dyn Any>>,
 }
 
@@ -34,7 +34,7 @@ fn cases() -> Vec<Case> {
     ]
 }
 
-/// What a limiter with these limits holds after so many calls of each tenant.
+/// Returns the balances of a limiter with these limits after some calls of each tenant.
 fn balances(limits: &[&str], calls: &[(&str, u64)]) -> Vec<Balance> {
     let limiter = limiter(limits);
     for (tenant, times) in calls {
@@ -150,7 +150,7 @@ async fn persister_restart_keeps_spent_month() {
         spend(&first, "acme");
         let running = first.try_reserve(&Demand::new("acme", "m")).unwrap();
         persister.flush().await.unwrap();
-        // The process dies here.
+        // The process ends here without closing the store.
         let second = limiter(&["3/month"]);
         let persister = BalancePersister::builder(store.clone()).start(&second).unwrap();
         assert_eq!(
@@ -190,7 +190,8 @@ async fn persister_restart_repeats_no_event() {
     }
 }
 
-/// What is over and paid need not come back: a store that saw many tenants come and go does not fill the memory.
+/// Windows that have ended and have no debt are not restored, so that a store with many former tenants does not fill
+/// the memory.
 #[tokio::test]
 async fn persister_restart_restores_only_current_windows() {
     for Case { store, .. } in cases() {

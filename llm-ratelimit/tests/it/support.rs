@@ -1,4 +1,4 @@
-//! Clocks and short words for tests.
+//! Clocks and helpers for tests.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -12,7 +12,7 @@ pub(crate) const NOON: u64 = 1_795_262_400;
 pub(crate) const HOUR: Duration = Duration::from_secs(3_600);
 pub(crate) const DAY: Duration = Duration::from_secs(86_400);
 
-/// A future that is ready when it is first polled, as those of accounts in memory are.
+/// Future that is ready when it is first polled, such as those of accounts in memory.
 pub(crate) trait AtOnce: Future + Sized {
     fn at_once(self) -> Self::Output {
         self.now_or_never().expect("accounts in memory never wait")
@@ -21,7 +21,7 @@ pub(crate) trait AtOnce: Future + Sized {
 
 impl<F: Future> AtOnce for F {}
 
-/// A wall clock that goes with tokio's paused time.
+/// Wall clock that follows tokio's paused time.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Paused(Instant);
 
@@ -45,7 +45,7 @@ pub(crate) fn limits<'a>(limits: impl IntoIterator<Item = &'a str>) -> LimiterBu
     Limiter::builder(Plans::uniform(limits).expect("the limits are right")).unit("proposal").unit("photo")
 }
 
-/// A table without prices: each call states its own cost.
+/// Returns a table without prices, because each call states its own cost.
 pub(crate) fn unpriced() -> PriceTable {
     PriceTable::new("2026-01-01")
 }

@@ -1,4 +1,4 @@
-//! Callers that come and go at random: nothing may be lost.
+//! Tests with callers that come and go at random: no amount may be lost.
 
 use std::{sync::Arc, time::Duration};
 

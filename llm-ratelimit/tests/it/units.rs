@@ -1,11 +1,11 @@
-//! Words for what a quota counts, and limits that no limiter can enforce.
+//! Tests of the words for units, and of limits that no limiter can enforce.
 
 use llm_core::price::{ModelPrice, Price, PriceTable, Rate};
 use llm_ratelimit::{BuildError, Limit, Limiter, Plan, Plans, Quota, QuotaError, Unit, UnknownPrice};
 
 use crate::support::{AtOnce, ask, cost, nanos, used};
 
-/// Quotas as people write them, what each counts, and how it is printed.
+/// Quotas as people write them, the unit and amount of each, and its printed form.
 const WRITTEN: [(&str, Unit, u64, &str); 17] = [
     ("1000 Tokens/minute", Unit::Tokens, 1_000, "1000 tokens/minute"),
     ("1000 TOKENS/Minute", Unit::Tokens, 1_000, "1000 tokens/minute"),
@@ -26,7 +26,7 @@ const WRITTEN: [(&str, Unit, u64, &str); 17] = [
     ("1 Dollar/Day In europe/berlin", Unit::Money, 1_000_000_000, "$1.00/day in Europe/Berlin"),
 ];
 
-/// Misspelt limits, and the word that is nearest to each one's unit.
+/// Misspelt limits, and the known word that is most similar to each one's unit.
 const MISSPELT: [(&str, &str); 9] = [
     ("100k tokns/minute", "tokens"),
     ("100k tokesn/minute", "tokens"),

@@ -1,4 +1,4 @@
-//! Waiting: bounded, woken, and no longer than it makes sense.
+//! Tests of waiting: it is bounded, calls are woken in time, and no call waits in vain.
 
 use std::{
     sync::{Arc, Mutex, atomic::AtomicU64, atomic::Ordering::SeqCst, mpsc},
@@ -49,7 +49,7 @@ async fn waiting_wakes_when_slot_returns() {
         caller.await.unwrap();
     }
     let polls = polls.load(SeqCst);
-    // Each is polled to join, when it is served, and after its sleep; and once more where it came to be first.
+    // Each call is polled when it joins, when it is served and after its sleep, and once more if it became the first.
     assert!(polls <= 100 * 5, "{polls} polls");
 }
 
@@ -67,7 +67,7 @@ async fn waiting_beyond_deadline_is_refused_at_once() {
     let served = limiter.reserve(&demand);
     let behind = async {
         sleep(Duration::from_millis(1)).await;
-        // Alone it would fit in time, but not behind the other.
+        // Alone, the call would fit in time, but not behind the other one.
         limiter.reserve(&ask("a").tokens(5, 0).deadline(within(8))).await.unwrap_err()
     };
     let (served, behind) = tokio::join!(served, behind);
@@ -85,7 +85,7 @@ async fn retry_after_includes_waiting_calls() {
     });
     sleep(Duration::from_millis(1)).await;
     let refusal = limiter.try_reserve(&ask("a").tokens(3, 0)).unwrap_err();
-    // It alone would fit at once; 4 + 10 + 3 of 10 are 7 too many, and one drains in a second.
+    // Alone, the call would fit at once. 4 + 10 + 3 of 10 are 7 too many, and one drains in a second.
     assert_eq!((refusal.reason(), refusal.retry_after()), (Reason::UsedUp, Some(Duration::from_secs(7))));
     large.await.unwrap().unwrap();
 }
@@ -158,7 +158,8 @@ async fn waiting_for_two_accounts_gets_both() {
         caller.await.unwrap();
     }
     assert_eq!(served.load(SeqCst), 40);
-    // Three tenants with a slot each, 2.5 s a call: 14 rounds, and 40 at one a second are no slower.
+    // Three tenants with one slot each, and 2.5 s for each call: 14 rounds. The limit of one call a second is not
+    // slower for 40 calls.
     assert!(began.elapsed() <= Duration::from_secs(48), "{:?}", began.elapsed());
 }
 
@@ -194,7 +195,7 @@ async fn close_refuses_waiters_and_awaits_running_calls() {
     assert_eq!(limiter.try_reserve(&ask("b")).unwrap_err().reason(), Reason::Closed);
 }
 
-/// Nobody drives the runtime, so no timer ever fires: whoever is not woken hangs.
+/// No task drives the runtime, so timers never fire, and a call that is not woken hangs.
 #[test]
 fn waiting_loses_no_wake_up_between_threads() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
@@ -216,7 +217,7 @@ fn waiting_loses_no_wake_up_between_threads() {
     }
 }
 
-/// Closes a limiter in the middle of its decision, by what it reads the time from.
+/// Clock that closes a limiter in the middle of its decision, when the limiter reads the time.
 #[derive(Clone, Debug, Default)]
 struct Closes(Arc<Mutex<Option<Limiter>>>);
 

@@ -1,4 +1,4 @@
-//! Reservations of zero: every limit that applies to a call is held, and settled by what the call used.
+//! Tests of reservations of zero: each limit that applies to the call is held, and settled by the call's usage.
 
 use std::{sync::Arc, time::Duration};
 
@@ -33,7 +33,8 @@ fn go(limiter: &Limiter, demand: &Demand) -> bool {
     limiter.try_reserve(demand).map(|reservation| reservation.settle(settlement())).is_ok()
 }
 
-/// Over every kind of limit and every span: the second call is granted because the first left room, the third is not.
+/// The test covers every kind of limit and every span. The second call is granted because the first left room, and the
+/// third is refused.
 #[test]
 fn zero_reservation_is_settled_in_every_limit() {
     for (amount, each) in USED {
@@ -73,7 +74,7 @@ fn zero_reservation_waits_until_debt_is_paid() {
     assert_eq!(limiter.usage("a").at_once().iter().next().unwrap().remaining, 500);
 }
 
-/// Requests, units and slots are known beforehand, so a call that takes none of them is not held up.
+/// Requests, units and slots are known in advance, so a call that takes none of them is not delayed.
 #[test]
 fn zero_units_pass_used_up_units_limit() {
     let limiter = limits(["1 proposals/day"]).clock(noon()).build().unwrap();
@@ -83,7 +84,7 @@ fn zero_units_pass_used_up_units_limit() {
     assert!(limiter.try_reserve(&ask("a").units(1, "proposal")).is_err());
 }
 
-/// The operation of `Operation`'s example, without an estimate.
+/// Operation from the documentation of `Operation`, without an estimate.
 #[derive(Clone)]
 struct ScorePhoto {
     photo: Arc<[u8]>,
@@ -118,7 +119,7 @@ impl Task for ScorePhoto {
     }
 }
 
-/// Sends 100 calls at once. Returns how many the vendor saw.
+/// Sends 100 calls at once. Returns the number that reached the vendor.
 async fn score_a_hundred(limiter: &Limiter, usage: Usage) -> u64 {
     let client = Scripted::new().rule(Rule::say("5").usage(usage).after(Duration::from_secs(1)));
     let service = RateLimitLayer::new(limiter.clone()).layer(Tasks::new(client.clone()));
@@ -156,7 +157,7 @@ async fn embeddings_pass_exceeded_output_limit() {
     assert_eq!(error.kind(), ErrorKind::OverBudget);
 }
 
-/// A failed attempt whose usage is known counts where nothing was reserved for it.
+/// A failed attempt with known usage is counted even if nothing was reserved for it.
 #[tokio::test(start_paused = true)]
 async fn failed_attempt_with_zero_reservation_is_counted() {
     struct Nothing;
@@ -177,7 +178,7 @@ async fn failed_attempt_with_zero_reservation_is_counted() {
     assert_eq!(counted, [7 + 7 + 5, 10 + 10 + 6]);
 }
 
-/// The upper bound of what nothing bounds is still refused.
+/// An unbounded call is still refused by the upper bound.
 #[tokio::test(start_paused = true)]
 async fn operation_without_estimate_is_unbounded() {
     let limiter = limits(["1m tokens/day"]).clock(noon()).build().unwrap();

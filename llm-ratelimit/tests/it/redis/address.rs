@@ -1,4 +1,4 @@
-//! One address decides where the accounts are, and balances move from one to another.
+//! Tests of addresses that decide where accounts are kept, and of moving balances from one to another.
 
 use llm_ratelimit::{Limiter, OpenError, OpenLimiter, Plans, Reason, StoreError};
 use llm_testkit::redis::RedisServer;
@@ -22,7 +22,7 @@ async fn address_decides_where_accounts_are() {
     let (server, files) = (RedisServer::spawn(), tempdir().expect("there is a disk"));
     let file = format!("file://{}/balances", files.path().display());
     let redis = format!("{}?instances=2&prefix=shop&lease=5s&decision_timeout=20s", server.url());
-    // The balance that another limiter at the same address finds.
+    // Each case has the tokens that another limiter at the same address finds.
     for (address, kept) in [("memory:", 0), (&*file, 70), (&*redis, 70)] {
         let opened = open(address).await;
         spend(&opened, "a", 70).await;
@@ -81,7 +81,7 @@ async fn reconcile_replaces_spent_and_keeps_reserved() {
         let totals = |spent| async move {
             limiter.balances().await.into_iter().map(|balance| balance.with_spent(spent)).collect::<Vec<_>>()
         };
-        // The operator's books say 14.
+        // The operator knows that 14 were spent.
         assert_eq!(limiter.reconcile(totals(14).await).await, Ok(1), "{address}");
         assert_eq!(level(limiter, "a").await, (14, 300));
         running.settle(used(300));

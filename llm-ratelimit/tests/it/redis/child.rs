@@ -1,4 +1,4 @@
-//! This program again, as another process that shares the server.
+//! Another process of this test program, which shares the server.
 
 use std::{
     io::{BufRead, BufReader, Write},
@@ -10,17 +10,18 @@ use tokio::runtime::Builder;
 
 use super::{deploys, processes};
 
-/// Variable with the part of a child.
+/// Environment variable with the role of a child process.
 const CHILD: &str = "LLM_RATELIMIT_TEST_PROCESS";
 
-/// Another process; killed on drop.
+/// Child process, which is killed on drop.
 pub(super) struct Child {
     process: std::process::Child,
     go: std::process::ChildStdin,
 }
 
 impl Child {
-    /// Spawns a process with the arguments of its part. What it says is sent with its number, and nothing at its end.
+    /// Spawns a process with a role and its arguments. Its output lines are sent with its number, and `None` at its
+    /// end.
     pub(super) fn spawn(part: &str, number: usize, says: Sender<(usize, Option<String>)>) -> Self {
         let mut process = Command::new(std::env::current_exe().expect("this program has a path"))
             .args(["redis::child::child", "--exact", "--nocapture"])
@@ -32,7 +33,7 @@ impl Child {
         let go = process.stdin.take().expect("it is piped");
         let lines = BufReader::new(process.stdout.take().expect("it is piped")).lines();
         std::thread::spawn(move || {
-            // The test harness writes before what is printed first.
+            // The test harness may write to the same line before the child's first output.
             for line in lines.map_while(Result::ok) {
                 if let Some((_, said)) = line.split_once("child ") {
                     let _ = says.send((number, Some(said.to_owned())));
@@ -47,7 +48,7 @@ impl Child {
         writeln!(self.go, "go").expect("it listens");
     }
 
-    /// Asks it to end.
+    /// Asks the process to end.
     pub(super) fn stop(&mut self) {
         writeln!(self.go, "stop").expect("it listens");
     }
@@ -64,13 +65,13 @@ impl Drop for Child {
     }
 }
 
-/// Reports that the child is ready, and waits for the signal to go.
+/// Reports that the child is ready, and waits for the signal to start.
 pub(super) fn ready() {
     println!("child ready");
     std::io::stdin().read_line(&mut String::new()).expect("the parent writes");
 }
 
-/// The child.
+/// Runs the role of a child process.
 #[test]
 fn child() {
     let Ok(told) = std::env::var(CHILD) else { return };

@@ -1,4 +1,4 @@
-//! Limits that tenants share, decided from chunks that each process leases.
+//! Tests of limits that tenants share, which are decided from chunks that each process leases.
 
 use std::{num::NonZeroU32, time::Duration};
 
@@ -11,7 +11,7 @@ use super::{TIMEOUT, ask, client, settled, until, used};
 /// Number of processes that share the server.
 const PROCESSES: usize = 4;
 
-/// A limiter with limits that all tenants share.
+/// Opens a limiter with limits that all tenants share.
 pub(super) async fn open(url: &str, limits: &[&str]) -> Limiter {
     open_leased(url, limits, TIMEOUT).await
 }
@@ -25,7 +25,7 @@ async fn open_leased(url: &str, limits: &[&str], lease: Duration) -> Limiter {
     Limiter::builder(plans).prices(prices).redis(accounts.open().await.expect("it is there")).build().expect("right")
 }
 
-/// Returns what is used and reserved of the first limit.
+/// Returns the used and the reserved amount of the first limit.
 async fn level(limiter: &Limiter) -> (u64, u64) {
     let status = limiter.usage("a").await.iter().next().expect("it has a limit");
     (status.used, status.reserved)
@@ -105,7 +105,7 @@ async fn chunks_pass_no_more_than_limit() {
         let early = most - granted.iter().sum::<u64>();
         println!("{limit}: {granted:?}, {early} refused early");
         assert!(granted.iter().sum::<u64>() <= most);
-        // What a process leases and does not use goes back, and the rest passes.
+        // A process returns the unused part of its lease, so that the rest can be granted.
         let rest = || async {
             let passes =
                 limiters[0].reserve(&ask("a")).await.map(|reservation| reservation.settle(Settlement::Unknown));
@@ -208,11 +208,11 @@ async fn chunks_returned_unused_lower_debt() {
     for tokens in [1, 1, 1, 1, 2, 2, 4] {
         one.reserve(&ask("a").tokens(tokens, 0)).await.expect("there is room").settle(used(tokens));
     }
-    // The first renewal settles these calls, and leases a part of what is free again.
+    // The first renewal settles these calls, and leases a part of the free amount again.
     until(|| async { level(&other).await.0 == 12 }).await;
     other.reserve(&ask("a").tokens(10, 0)).await.expect("there is room").settle(used(95));
     assert_eq!(other.close().await, Ok(0));
-    // The second one gives it back.
+    // The second renewal returns that part.
     until(|| async { level(&other).await == (107, 0) }).await;
     let debt = other.usage("a").await.iter().next().map(|status| status.debt);
     assert_eq!(debt, Some(7), "what was leased and not used is no debt");

@@ -1,4 +1,4 @@
-//! Processes whose clocks differ from the server's, and a server whose clock leaps.
+//! Tests of processes whose clocks differ from the server's, and of a server whose clock jumps.
 
 use llm_ratelimit::{Limiter, RedisAccounts, llm_redis::Redis};
 use llm_testkit::redis::RedisServer;
@@ -8,7 +8,7 @@ use super::{accounts_with, ask, build, client, used};
 const SECOND: i64 = 1_000_000;
 const DAY: i64 = 86_400 * SECOND;
 
-/// Opens two limiters. Their decisions come from chunks if `is_chunked`.
+/// Opens two limiters, which decide from chunks if `is_chunked` is true.
 async fn open(clients: &[Redis; 2], is_chunked: bool) -> [Limiter; 2] {
     let open = |client: &Redis| {
         let accounts = accounts_with(client.clone()).chunked(move |_, _| is_chunked);
@@ -17,7 +17,7 @@ async fn open(clients: &[Redis; 2], is_chunked: bool) -> [Limiter; 2] {
     [open(&clients[0]).await, open(&clients[1]).await]
 }
 
-/// Returns the number of calls of ten tokens that pass, of forty in turn.
+/// Makes forty calls of ten tokens, alternating between the limiters. Returns the number of granted calls.
 async fn granted(limiters: &[Limiter; 2], tenant: &str) -> usize {
     let mut granted = 0;
     for n in 0..40 {

@@ -1,4 +1,4 @@
-//! Limiters that are closed while calls wait or are being decided.
+//! Tests of limiters that are closed while calls wait or are being decided.
 
 use std::{future::Future, task::Poll};
 

@@ -1,4 +1,4 @@
-//! Limits on a Cluster of three nodes. All cases share one, because it takes seconds until its nodes agree.
+//! Tests of limits on a Cluster of three nodes. All cases share one Cluster, because it takes seconds to form.
 
 use std::{num::NonZeroU32, time::Duration};
 
@@ -28,14 +28,14 @@ async fn cluster_shares_limits_through_kills() {
     node_down_delays_no_other(&mut cluster).await;
 }
 
-/// Forgets the accounts of a case.
+/// Removes the accounts of a test case.
 fn flush(cluster: &RedisCluster) {
     for node in cluster.nodes() {
         node.command(&["FLUSHALL"]).expect("it answers");
     }
 }
 
-/// A refusal by one scope gives back what another one took.
+/// If one scope refuses a call, the amount taken in another one is returned.
 async fn limits_of_several_scopes(cluster: &RedisCluster) {
     let plans = || {
         let plans = Plans::uniform(["50 tokens/month"]).expect("it is right");
@@ -68,7 +68,7 @@ async fn limits_of_several_scopes(cluster: &RedisCluster) {
     assert_eq!(all, 120);
 }
 
-/// A budget of all in chunks beside one of each tenant.
+/// One budget for all tenants, decided from chunks, and one for each tenant.
 async fn global_budget_in_chunks(cluster: &RedisCluster) {
     let limits = ["200 tokens/month", "50 tokens/month per tenant"];
     let url = cluster.url();
@@ -95,7 +95,7 @@ async fn global_budget_in_chunks(cluster: &RedisCluster) {
     assert!((150..=200).contains(&granted), "{granted} of 200");
 }
 
-/// Opens limits of each tenant, and one of all. An outage shows soon.
+/// Opens limits for each tenant, and one for all together, with short timeouts so that an outage is noticed soon.
 async fn open_impatient(cluster: &RedisCluster) -> Limiter {
     let soon = Duration::from_millis(200);
     let client = client_builder(&cluster.url()).call_timeout(soon).probe_timeout(soon);
@@ -106,7 +106,7 @@ async fn open_impatient(cluster: &RedisCluster) -> Limiter {
     Limiter::builder(plans).redis(accounts.open().await.expect("it is there")).build().expect("it is right")
 }
 
-/// Returns the slot of the account that has this in its name.
+/// Returns the slot of the account whose name contains this text.
 fn slot_of(cluster: &RedisCluster, account: &str) -> u16 {
     let hash = |node: &RedisServer| {
         let hashes = node.command(&["KEYS", "*:limits"]).expect("it answers");
@@ -118,7 +118,7 @@ fn slot_of(cluster: &RedisCluster, account: &str) -> u16 {
     slot.parse().expect("a number")
 }
 
-/// Returns the node of a slot; `None` if the client's breaker for the slot is for those of two nodes.
+/// Returns the node of a slot; `None` if the client's breaker for the slot covers slots of two nodes.
 fn node_of(slot: u16) -> Option<usize> {
     match slot / 1_024 {
         5 | 10 => None,
@@ -126,7 +126,7 @@ fn node_of(slot: u16) -> Option<usize> {
     }
 }
 
-/// Settlements that wait for one node delay none of another's tenants, and no chunk.
+/// Settlements that wait for one node delay no tenant on other nodes, and no chunk.
 async fn node_down_delays_no_other(cluster: &mut RedisCluster) {
     let (limiter, observer) = (open_impatient(cluster).await, open_impatient(cluster).await);
     let reserve = async |tenant: &str| limiter.reserve(&ask(tenant).tokens(1, 0)).await;
@@ -147,7 +147,7 @@ async fn node_down_delays_no_other(cluster: &mut RedisCluster) {
     cluster.nodes_mut()[*node].kill();
     held.into_iter().for_each(|reservation| reservation.settle(Settlement::Unknown));
     until(|| async { reserve(down).await.is_err_and(|refusal| refusal.reason() == Reason::Unavailable) }).await;
-    // The client may have to learn first which nodes are left.
+    // The client may first have to learn which nodes are left.
     for _ in 0..100 {
         until(|| async { reserve(up).await.map(|reservation| reservation.settle(used(1))).is_ok() }).await;
     }
@@ -159,7 +159,7 @@ async fn node_down_delays_no_other(cluster: &mut RedisCluster) {
     until(|| async { tenant_level(&observer, down).await == (100, 0) }).await;
 }
 
-/// Returns what is used and reserved of the tenant's own limit.
+/// Returns the used and reserved amounts of a tenant's own limit.
 async fn tenant_level(limiter: &Limiter, tenant: &str) -> (u64, u64) {
     let status = limiter.usage(tenant).await.iter().nth(1).expect("it has two limits");
     (status.used, status.reserved)

@@ -1,4 +1,4 @@
-//! Several processes that begin and end: a burst of all at once, and a rolling restart.
+//! Tests of several processes that start and end: a burst by all at once, and a rolling restart.
 
 use std::sync::mpsc::{Receiver, channel};
 
@@ -14,7 +14,7 @@ use super::{
 const PROCESSES: usize = 4;
 const BUDGET: [&str; 1] = ["100000000 tokens/month"];
 
-/// So many calls at once, of which it says how many were granted.
+/// Makes `calls` calls at once, and prints how many were granted.
 pub(super) async fn burst(redis: &str, calls: usize) {
     let limiter = build(accounts(redis), &["60/minute"], |builder| builder).await;
     ready();
@@ -24,7 +24,7 @@ pub(super) async fn burst(redis: &str, calls: usize) {
     limiter.close().await.expect("there is a runtime");
 }
 
-/// Calls one after the other until it is to stop. It says what each used, and closes.
+/// Makes calls one after the other until it is told to stop. Prints the usage of each call, and closes the limiter.
 pub(super) async fn serve(redis: &str, is_chunked: bool) {
     let limiter = build(accounts(redis).chunked(move |_, _| is_chunked), &BUDGET, |builder| builder).await;
     ready();
@@ -40,7 +40,7 @@ pub(super) async fn serve(redis: &str, is_chunked: bool) {
     assert_eq!(limiter.close().await, Ok(0));
 }
 
-/// Returns the next line of a process, and its number.
+/// Returns the next line of any process, and the number of the process.
 fn next(said: &Receiver<(usize, Option<String>)>) -> (usize, Option<String>) {
     said.recv_timeout(3 * TIMEOUT).expect("a process says something")
 }
@@ -63,11 +63,11 @@ fn processes_share_sixty_a_minute() {
         }
     }
     println!("{granted} of 300 were granted");
-    // A busy machine may take so long that the bucket drains by one or two.
+    // On a busy machine, the bucket may drain by one or two during the test.
     assert!((60..63).contains(&granted), "{granted} of 300");
 }
 
-/// Restarts four processes one after the other, under load. Returns what all calls used.
+/// Restarts four processes one after the other under load. Returns the usage of all calls.
 fn restart(server: &RedisServer, is_chunked: bool) -> u64 {
     let (says, said) = channel();
     let start = |n: usize| Child::spawn(&format!("serve {} {is_chunked}", server.url()), n, says.clone());

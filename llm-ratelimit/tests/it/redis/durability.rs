@@ -1,5 +1,5 @@
-//! A server that writes to its disk once a second, and whose machine loses its power. The kill of a server loses nothing that
-//! was written, so the file is cut back to the length that it had before.
+//! Tests of a server that writes to its disk once a second, on a machine that loses power. Killing a server loses
+//! nothing that it has written, so the test truncates the file to an earlier length.
 
 use std::{fs, path::PathBuf, time::Duration};
 
@@ -13,14 +13,14 @@ const BUDGET: u64 = 300;
 const LAST: usize = 50;
 const LIMITS: [&str; 1] = ["300 requests/month"];
 
-/// Returns the file to which the server appends what it does.
+/// Returns the path of the server's append-only file.
 fn log(server: &RedisServer) -> PathBuf {
     let answer = server.command(&["CONFIG", "GET", "dir"]).expect("it answers");
     let directory = answer.lines().nth(1).expect("a name and a value");
     PathBuf::from(directory).join("appendonlydir/appendonly.aof.1.incr.aof")
 }
 
-/// Makes calls until so many have passed, or all are refused. Returns their reservations.
+/// Makes calls until `most` are granted, or all limiters refuse. Returns their reservations.
 async fn grant(limiters: &[&Limiter], most: usize) -> Vec<Reservation> {
     let mut granted = Vec::new();
     let mut refused = 0;
@@ -37,7 +37,8 @@ fn spend(granted: Vec<Reservation>) -> u64 {
     granted.into_iter().map(|reservation| reservation.settle(Settlement::Unknown)).count() as u64
 }
 
-/// Cuts off what was granted at the end, of which so many calls still run. Returns the calls that were granted twice.
+/// Truncates the file by the last grants, of which `running` calls still run. Returns the number of calls that were
+/// granted twice.
 async fn lose_power(running: usize) -> u64 {
     let mut server = RedisServer::builder().line("appendonly yes").line("appendfsync everysec").spawn();
     let leased = || build(accounts(&server.url()).lease(Duration::from_millis(60)), &LIMITS, |builder| builder);
@@ -47,7 +48,7 @@ async fn lose_power(running: usize) -> u64 {
     settled(&one).await;
     settled(&other).await;
     let length = || fs::metadata(&file).expect("the server has made it").len();
-    // A server that is writing its file to the disk appends a little later.
+    // A server that is writing its file may append to it a little later.
     until(|| async { server.command(&["INFO", "persistence"]).is_ok_and(|it| it.contains("aof_pending_bio_fsync:0")) })
         .await;
     let on_disk = length();
@@ -66,7 +67,7 @@ async fn lose_power(running: usize) -> u64 {
     };
     match running {
         0 => assert!(kept().await < spent, "something was lost"),
-        // The processes find their reservations gone when they renew them.
+        // The processes notice the loss of their reservations when they renew them.
         _ => until(|| async { kept().await >= spent }).await,
     }
     let all = [&one, &other, &fresh];

@@ -1,11 +1,11 @@
-//! Reservations whose lease has expired on the server before they end.
+//! Tests of reservations whose leases expire on the server before they end.
 
 use llm_ratelimit::{Limiter, Plans};
 use llm_testkit::redis::RedisServer;
 
 use super::{accounts_with, ask, client, settled, used};
 
-/// Longer than a lease, in microseconds.
+/// Time that is longer than a lease, in microseconds.
 const MINUTE: i64 = 60_000_000;
 
 #[tokio::test]

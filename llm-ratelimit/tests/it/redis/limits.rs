@@ -1,4 +1,4 @@
-//! One limit and one budget for all limiters.
+//! Tests of limits and budgets that all limiters share.
 
 use std::{
     sync::{Arc, Mutex},
@@ -24,7 +24,7 @@ async fn redis_requests_of_all_limiters_share_limit() {
             }
         });
     let granted = join_all(calls).await.into_iter().filter(|granted| *granted).count();
-    // A busy machine may take so long that the bucket drains by one or two.
+    // On a busy machine, the bucket may drain by one or two during the test.
     assert!((60..63).contains(&granted), "{granted} of 300");
 }
 
@@ -86,7 +86,7 @@ async fn redis_slots_of_lost_process_come_back() {
     let reserve = async move {
         let accounts = accounts(&url).lease(Duration::from_millis(60));
         let limiter = build(accounts, &limits, |builder| builder).await;
-        // A process that is gone settles nothing.
+        // A process that has ended settles nothing.
         std::mem::forget(limiter.reserve(&ask("a").tokens(70, 0)).await.expect("there is room"));
     };
     lost.spawn(reserve).await.unwrap();

@@ -1,4 +1,4 @@
-//! A server that loses its accounts. The processes report what they know.
+//! Tests of a server that loses its accounts. The processes report what they know.
 
 use std::{cell::Cell, time::Duration};
 
@@ -17,7 +17,7 @@ async fn loss_of_accounts_keeps_seen_levels() {
     settled(&one).await;
     let held = other.reserve(&ask("a").tokens(10, 0)).await.unwrap();
     assert_eq!(server.command(&["FLUSHALL"]).as_deref(), Ok("OK"));
-    // This one has seen the 60 that are used, and the other one its own reservation, too.
+    // This limiter has seen 60 used tokens, and the other one also knows its own reservation.
     assert_eq!(one.reserve(&ask("a").tokens(40, 0)).await.map(|call| call.settle(used(40))), Ok(()));
     settled(&one).await;
     let refusal = other.reserve(&ask("a").tokens(40, 0)).await.unwrap_err();
@@ -30,7 +30,7 @@ async fn loss_of_accounts_keeps_seen_levels() {
     assert_eq!(slots, 0);
 }
 
-/// Reads of levels, and decisions of other processes, leave it to the next decision to notice the loss.
+/// Reads of levels, and decisions of other processes, do not prevent the next decision from noticing the loss.
 #[tokio::test]
 async fn loss_is_noticed_after_levels_are_read() {
     let server = RedisServer::spawn();
@@ -91,7 +91,7 @@ async fn loss_under_load_passes_few_twice() {
         tokio::join!(join_all(calls), lose);
         let twice = granted.get().saturating_sub(BUDGET);
         println!("chunks {is_chunked}: {} of {BUDGET} granted, {twice} of them twice", granted.get());
-        // What the others were granted between a process's last decision and its next one.
+        // The difference is at most what other processes were granted between a process's last decision and its next.
         let bound = if is_chunked { BUDGET / 2 } else { 40 };
         assert!(twice <= bound, "{twice} were granted twice");
         join_all(limiters.iter().map(llm_ratelimit::Limiter::close)).await;
@@ -107,7 +107,7 @@ async fn loss_of_accounts_keeps_slots_without_windows() {
     let held = join_all([&one, &one, &other].map(|limiter| async { limiter.reserve(&ask("a")).await.unwrap() })).await;
     assert_eq!(server.command(&["FLUSHALL"]).as_deref(), Ok("OK"));
     for limiter in [&one, &other] {
-        // Each reports what it holds before it is decided.
+        // Each process reports the amounts that it holds before its next decision is made.
         drop(limiter.reserve(&ask("a")).await);
     }
     settled(&one).await;
@@ -127,7 +127,7 @@ async fn loss_is_reported_by_process_without_calls() {
         let held = holder.reserve(&ask("a").tokens(5, 0)).await.unwrap();
         let other = open(&server, limits).await;
         assert_eq!(server.command(&["FLUSHALL"]).as_deref(), Ok("OK"));
-        // It renews its reservations, and makes no call.
+        // This process renews its reservations, but makes no call.
         until(|| async { level(&other, "a").await == (0, 1) }).await;
         held.settle(used(1));
         settled(&holder).await;
@@ -143,7 +143,7 @@ async fn loss_leases_slots_in_use_again() {
     let held = join_all((0..8).map(|_| async { holder.reserve(&ask("a")).await.expect("there is room") })).await;
     let other = open(&server, &limits).await;
     assert_eq!(server.command(&["FLUSHALL"]).as_deref(), Ok("OK"));
-    // The next report of the chunk says what is in use.
+    // The next report of the chunk contains the amounts in use.
     until(|| async { level(&other, "a").await.1 > 0 }).await;
     let mut more = Vec::new();
     while let Ok(reservation) = other.reserve(&ask("a")).await {

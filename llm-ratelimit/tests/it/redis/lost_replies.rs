@@ -1,4 +1,4 @@
-//! Reports of settlements whose replies are lost after the server ran the script.
+//! Tests of settlements whose replies are lost after the server ran the script.
 
 use std::{
     collections::HashSet,
@@ -52,7 +52,7 @@ async fn alerts_survive_settlement_retried_late() {
         let close = limiter.close();
         let retry = async {
             until(|| async { lost.load(SeqCst) }).await;
-            // Half an hour later another process forgets ids that it need not remember.
+            // Half an hour later, another process forgets old ids.
             let redis = client(&server.url());
             redis.set_clock_offset(1_800_000_000);
             let other = build(accounts_with(redis), &["100 tokens/month"], |builder| builder).await;
@@ -64,8 +64,8 @@ async fn alerts_survive_settlement_retried_late() {
     }
 }
 
-/// Returns the alert shares and the debts that are reported while a limit is used up. If `loses` is true, each reply of a
-/// settlement that reached something in its window is lost the first time.
+/// Returns the alert shares and the debts that are reported while a limit is used up. If `loses` is true, the first
+/// reply to each settlement that reaches a share or causes debt is lost.
 async fn reported(is_chunked: bool, loses: bool) -> (Vec<u8>, Vec<DebugValue>) {
     let (server, recorder) = (RedisServer::spawn(), DebuggingRecorder::new());
     let _guard = metrics::set_default_local_recorder(&recorder);

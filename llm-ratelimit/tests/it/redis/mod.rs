@@ -1,5 +1,5 @@
-//! Limiters that share their accounts in Redis, over real servers. Each limiter is what another process would have. No
-//! virtual time: what is waited for is a signal, with a bound that a busy machine keeps.
+//! Tests of limiters that share their accounts on real Redis servers. Each limiter stands for one process. Time is
+//! real: tests wait for signals, with bounds that are long enough even on a busy machine.
 
 #[cfg(feature = "file")]
 mod address;
@@ -35,7 +35,7 @@ use llm_ratelimit::{
 };
 use llm_testkit::redis::RedisServer;
 
-/// A time that a busy machine keeps.
+/// Timeout that is long enough even on a busy machine.
 const TIMEOUT: Duration = Duration::from_secs(20);
 
 fn client(url: &str) -> Redis {
@@ -46,7 +46,7 @@ fn client_builder(url: &str) -> RedisBuilder {
     Redis::builder(url).call_timeout(TIMEOUT).probe_timeout(TIMEOUT).connect_timeout(TIMEOUT)
 }
 
-/// Settings of accounts that two processes share.
+/// Returns the settings of accounts that two processes share.
 fn accounts(url: &str) -> RedisAccountsBuilder {
     accounts_with(client(url))
 }
@@ -55,7 +55,7 @@ fn accounts_with(client: Redis) -> RedisAccountsBuilder {
     RedisAccounts::builder(client, NonZeroU32::new(2).expect("two is not zero")).decision_timeout(TIMEOUT)
 }
 
-/// A limiter as another process would have it.
+/// Opens a limiter that stands for another process.
 async fn open(server: &RedisServer, limits: &[&str]) -> Limiter {
     open_with(server, limits, |builder| builder).await
 }
@@ -86,7 +86,7 @@ fn used(tokens: u64) -> Settlement {
     Settlement::Used { usage: Usage::new(tokens, 0), cost: None }
 }
 
-/// Returns what is used and reserved of the tenant's first limit.
+/// Returns the used and the reserved amount of a tenant's first limit.
 async fn level(limiter: &Limiter, tenant: &str) -> (u64, u64) {
     let status = limiter.usage(tenant).await.iter().next().expect("it has a limit");
     (status.used, status.reserved)
@@ -97,7 +97,7 @@ async fn settled(limiter: &Limiter) {
     until(|| async { limiter.stats().redis.pending_settlements == 0 }).await;
 }
 
-/// Waits until something is so, which other tasks or the server bring about.
+/// Waits until a condition is true that other tasks or the server bring about.
 async fn until<F: Future<Output = bool>>(is_so: impl Fn() -> F) {
     let poll = async {
         while !is_so().await {

@@ -1,4 +1,4 @@
-//! Tenants and prefixes of any name, and amounts of any size.
+//! Tests of tenants and prefixes with any name, and of amounts of any size.
 
 use llm_core::{Usage, Usd};
 use llm_ratelimit::{Limiter, Plans, Settlement};
@@ -74,7 +74,7 @@ async fn names_of_prefixes_separate_limiters() {
     }
 }
 
-/// Reserves and settles amounts one after the other. Returns the levels after each.
+/// Reserves and settles amounts one after the other. Returns the levels after each step.
 async fn levels(limiter: &Limiter, steps: &[(u64, u64)]) -> Vec<(bool, u64, u64, u64)> {
     let mut levels = Vec::new();
     for (reserved, spent) in steps {

@@ -1,4 +1,4 @@
-//! A server that is away, stalls or comes back.
+//! Tests of a server that is down, stalls or comes back.
 
 use std::{
     num::NonZeroU32,
@@ -14,12 +14,12 @@ use llm_testkit::redis::RedisServer;
 
 use super::{ask, build, level, open, settled, until, used};
 
-/// A server that keeps what it acknowledged.
+/// Spawns a server that keeps everything it has acknowledged.
 fn durable() -> RedisServer {
     RedisServer::builder().line("appendonly yes").line("appendfsync always").spawn()
 }
 
-/// A limiter that learns of an outage soon.
+/// Opens a limiter with short timeouts, which notices an outage soon.
 async fn open_impatient(
     server: &RedisServer,
     limits: &[&str],
@@ -168,7 +168,7 @@ async fn outage_full_outbox_counts_as_spent() {
         open.push(limiter.reserve(&ask("a").tokens(10, 0)).await.unwrap());
     }
     server.kill();
-    // Not a single one is taken out of the queue meanwhile.
+    // No waiting call is removed from the queue meanwhile.
     open.into_iter().for_each(|reservation| reservation.settle(Settlement::Unsent));
     assert_eq!(limiter.stats().redis.dropped_settlements, 92);
     server.restart();
@@ -205,6 +205,6 @@ async fn outage_stalled_server_refuses_in_time() {
     assert_eq!(limiter.reserve(&ask("a").tokens(7, 0)).await.unwrap_err().reason(), Reason::Unavailable);
     server.resume();
     settled(&limiter).await;
-    // The server may run what it received while it was paused, and the cancellation with it.
+    // The server may still run commands that it received while it was paused, and then runs the cancellation as well.
     assert_eq!(level(&other, "a").await, (0, 0));
 }

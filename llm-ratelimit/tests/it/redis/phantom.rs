@@ -1,4 +1,4 @@
-//! Replies that are lost after the server ran the script.
+//! Tests of replies that are lost after the server ran the script.
 
 use std::{
     num::NonZeroU32,
@@ -19,7 +19,7 @@ use tokio::{
 
 use super::{ask, build, level, open, settled, used};
 
-/// A sequence of numbers that a seed decides.
+/// Sequence of numbers that depends only on its seed.
 #[derive(Clone)]
 struct Numbers {
     state: Arc<AtomicU64>,
@@ -51,15 +51,16 @@ impl Numbers {
     }
 }
 
-/// Outcome of a reply.
+/// Fate of a reply.
 pub(super) enum ReplyOutcome {
     Passes,
-    /// It is lost with its connection.
+    /// The reply is lost with its connection.
     Lost,
     Late,
 }
 
-/// A way to a server that passes all requests on. What happens to a reply is decided by its bytes.
+/// Spawns a proxy that passes all requests to a server. `outcome` decides by the bytes of a reply whether to pass it
+/// on.
 pub(super) async fn lossy(
     server: &RedisServer,
     outcome: impl Fn(&[u8]) -> ReplyOutcome + Clone + Send + 'static,
@@ -91,10 +92,10 @@ pub(super) async fn lossy(
     url
 }
 
-/// Longest time of a decision.
+/// Timeout of a decision.
 const TIMEOUT: Duration = Duration::from_millis(20);
 
-/// Settings of accounts behind a lossy way.
+/// Returns the settings of accounts behind a proxy that loses replies.
 pub(super) fn accounts(url: &str, is_chunked: bool) -> RedisAccountsBuilder {
     let client = Redis::builder(url).call_timeout(Duration::from_secs(5));
     let client = client.probe_backoff(Duration::from_millis(1), Duration::from_millis(2));
@@ -109,12 +110,13 @@ async fn open_lossy(server: &RedisServer, numbers: &Numbers, limits: &[&str], is
     };
     let accounts = accounts(&url, is_chunked).decision_timeout(TIMEOUT);
     let limiter = build(accounts, limits, |builder| builder).await;
-    // The start is not what is tested here.
+    // Opening the limiter is not part of the test.
     numbers.lose.store(true, SeqCst);
     limiter
 }
 
-/// One call: it is refused, settled, cancelled, or leaves before it is decided. Returns what it used.
+/// Makes one call, which is refused, settled or cancelled, or whose caller leaves before the decision. Returns the
+/// amount that it used.
 async fn call(limiter: &Limiter, numbers: &Numbers) -> u64 {
     let reserved = 1 + numbers.below(100);
     let demand = ask("a").tokens(reserved, 0);
@@ -151,7 +153,7 @@ async fn phantom_spend_of_chunks_is_none() {
     phantom_spend_is_none(true).await;
 }
 
-/// Loses replies of calls that are decided one by one, or from chunks, and compares the accounts with the ledger.
+/// Loses replies to calls that are decided one by one or from chunks, and compares the accounts with the calls' usage.
 async fn phantom_spend_is_none(is_chunked: bool) {
     let seeds = if crate::full() { 100 } else { 4 };
     let server = RedisServer::spawn();

@@ -1,4 +1,4 @@
-//! Two processes whose plans differ, as during a rolling deploy.
+//! Tests of two processes with different plans, as during a rolling deploy.
 
 use std::cell::Cell;
 
@@ -11,7 +11,7 @@ async fn open(server: &RedisServer, limits: &[&str], is_chunked: bool) -> Limite
     build(accounts(&server.url()).chunked(move |_, _| is_chunked), limits, |builder| builder).await
 }
 
-/// Calls of ten tokens until a limiter refuses. Returns what was granted, and the reason.
+/// Makes calls of ten tokens until the limiter refuses. Returns the granted amount and the reason for the refusal.
 async fn spend(limiter: &Limiter, tenant: &str) -> (u64, Reason) {
     let granted = Cell::new(0);
     loop {
@@ -36,7 +36,7 @@ async fn plans_with_other_amount_share_usage() {
             let (second, _) = spend(&new, &tenant).await;
             assert_eq!(spend(&old, &tenant).await.0, 0, "{tenant}");
             assert!((50..=100).contains(&first), "{tenant}: {first}");
-            // What the other process leases comes back with its next report.
+            // The amount that the other process has leased comes back with its next report.
             assert!((first + second) <= 300 && (is_chunked || first + second == 300), "{tenant}: {first} and {second}");
             for limiter in [&old, &new] {
                 assert_eq!(limiter.close().await, Ok(0));
@@ -60,7 +60,7 @@ async fn plans_with_added_limit_share_others() {
         let (by_new, _) = spend(&new, &tenant).await;
         assert!(by_new <= 50 && (is_chunked || by_new == 50), "{by_new}");
         running.settle(used(10));
-        // The new process removes the limits again, and the old one has them now.
+        // The new process removes the limits again, and now the old process has them.
         old.replace(&Plans::uniform(many).unwrap()).unwrap();
         new.replace(&Plans::uniform(few).unwrap()).unwrap();
         settled(&old).await;

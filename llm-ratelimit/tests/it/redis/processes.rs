@@ -1,4 +1,4 @@
-//! A budget that several processes share, of which one is killed, on a server that restarts.
+//! Tests of a budget that several processes share. One process is killed, and the server restarts.
 
 use std::{
     io::Write,
@@ -24,10 +24,10 @@ use super::{
     client, client_builder, until,
 };
 
-/// Amount that a call reserves, in nano-dollars.
+/// Amount that each call reserves, in nano-dollars.
 const RESERVED: u64 = 1_000_000;
 const LEASE: Duration = Duration::from_millis(300);
-/// Calls that a process makes at the same time.
+/// Number of calls that a process makes at the same time.
 const TOGETHER: u64 = 8;
 const PROCESSES: usize = 4;
 
@@ -43,13 +43,13 @@ pub(super) enum Sharing {
 }
 
 impl Sharing {
-    /// Parses the name that a child is given.
+    /// Parses the name that is passed to a child process.
     pub(super) fn of(name: &str) -> Self {
         let all = [Self::Exact, Self::Chunks, Self::GlobalChunks];
         all.into_iter().find(|sharing| format!("{sharing:?}") == name).expect("it is one of them")
     }
 
-    /// Opens a limiter with a budget of so many calls' worth, and slots.
+    /// Opens a limiter with slots, and a budget for `calls` calls.
     async fn open(self, accounts: RedisAccountsBuilder) -> Limiter {
         let budget = Usd::from_nanos(i64::try_from(budget() * RESERVED).expect("it is small"));
         let limits = [format!("{budget}/month"), "100 concurrent".to_owned()];
@@ -70,7 +70,7 @@ fn accounts(client: Redis) -> RedisAccountsBuilder {
     RedisAccounts::builder(client, instances).lease(LEASE).decision_timeout(TIMEOUT)
 }
 
-/// The calls of one process. It says what each used before it is settled.
+/// Makes the calls of one process. Prints the usage of each call before it is settled.
 pub(super) async fn spend(redis: &str, calls: u64, seed: u64, sharing: Sharing) {
     let client = client_builder(redis).probe_backoff(Duration::from_millis(2), Duration::from_millis(10));
     let accounts = accounts(client.spawn().expect("the settings are right"));
@@ -89,7 +89,7 @@ async fn spend_in_turn(limiter: &Limiter, calls: u64, mut random: u64) {
         let reservation = match limiter.reserve(&demand).await {
             Ok(reservation) => reservation,
             Err(refusal) if refusal.reason() == Reason::Unavailable => {
-                // Until the server is back.
+                // Waits until the server is back.
                 tokio::time::sleep(Duration::from_millis(1)).await;
                 continue;
             }
@@ -97,7 +97,7 @@ async fn spend_in_turn(limiter: &Limiter, calls: u64, mut random: u64) {
         };
         tokio::task::yield_now().await;
         if random >> 60 < 4 {
-            // Cancelled before it was sent.
+            // The call is cancelled before it is sent.
             continue;
         }
         let nanos = RESERVED / 2 + (random >> 33) % (RESERVED / 2);
@@ -114,7 +114,7 @@ fn budget() -> u64 {
 }
 
 /// Runs the processes. Kills the first after a third of the budget, and restarts the server after two thirds. Returns
-/// what the calls of the killed process used, and those of the others.
+/// the usage of the killed process's calls, and that of the others.
 fn run(url: &str, sharing: Sharing, mut restart: impl FnMut()) -> [u64; 2] {
     let (says, said) = mpsc::channel();
     let calls = budget() * 10 / PROCESSES as u64;
@@ -147,7 +147,7 @@ fn run(url: &str, sharing: Sharing, mut restart: impl FnMut()) -> [u64; 2] {
     spent
 }
 
-/// Two loops that keep the processors busy until they are dropped; none in the default sizes.
+/// Two loops that keep the processors busy until they are dropped; none at the default sizes.
 struct BusyLoops(Arc<AtomicBool>);
 
 impl BusyLoops {
@@ -167,7 +167,7 @@ impl Drop for BusyLoops {
     }
 }
 
-/// Returns the money that reservations and leases hold, and the number of processes whose they are.
+/// Returns the money that reservations and leases hold, and the number of processes that own them.
 fn held(server: &RedisServer) -> [u64; 2] {
     const SCRIPT: &str = "
         local fields, processes, held, of = redis.call('HGETALL', KEYS[1]), {}, 0, 0
@@ -194,13 +194,13 @@ fn held(server: &RedisServer) -> [u64; 2] {
     })
 }
 
-/// Checks that all is counted, and nothing that no call used or holds, after the processes have ended.
+/// After the processes have ended, checks that all usage is counted, and that nothing else is.
 async fn check(url: &str, sharing: Sharing, [of_killed, of_others]: [u64; 2], held: impl Fn() -> [u64; 2]) {
-    // It decides without chunks, so that it leases nothing.
+    // This limiter decides without chunks, so that it leases nothing.
     let limiter = sharing.open(accounts(client(url)).chunked(|_, _| false)).await;
     let statuses = || async { limiter.usage("acme").await.iter().collect::<Vec<_>>() };
     until(|| async {
-        // The next decision finds the leases that have ended.
+        // The next decision removes the leases that have ended.
         drop(limiter.reserve(&Demand::new("acme", "m")).await);
         statuses().await[1].reserved == 0
     })
@@ -211,7 +211,7 @@ async fn check(url: &str, sharing: Sharing, [of_killed, of_others]: [u64; 2], he
     println!("budget {budget}, spent {spent}, counted {counted}, overspend {}", counted.saturating_sub(budget));
     assert!(spent <= budget && counted <= budget, "{spent} and {counted} of {budget}");
     assert!(counted >= spent, "{spent} was spent and only {counted} is counted");
-    // What is reserved is the killed process's alone. All else is what calls used, to the nano-dollar.
+    // All reserved amounts belong to the killed process. The rest is the usage of calls, to the nano-dollar.
     let [held, of] = held();
     println!("{} is held by {of} process, which was killed", money.reserved);
     assert_eq!(money.reserved, held);
@@ -241,7 +241,7 @@ async fn processes_with_chunks_do_not_overspend() {
     killed_and_restarted(Sharing::Chunks).await;
 }
 
-/// Processes that share a global budget of a Cluster in chunks. The node that has it restarts.
+/// Processes share a global budget in chunks on a Cluster. The node of the budget restarts.
 pub(super) async fn killed_on_cluster(cluster: &mut llm_testkit::redis::RedisCluster) {
     let _busy = BusyLoops::begin();
     let url = cluster.url();

@@ -1,4 +1,5 @@
-//! A server that answers with errors: limits keep their policies, no call hangs, and afterwards accounts and ledger agree.
+//! Tests of a server that answers with errors: limits follow their policies, no call hangs, and afterwards the accounts
+//! agree with the usage.
 
 use std::{io::Write, net::TcpStream, time::Duration};
 
@@ -8,12 +9,12 @@ use tokio::time::timeout;
 
 use super::{TIMEOUT, accounts_with, ask, build, client_builder, level, settled, until, used};
 
-/// An error that all writes get, or all calls.
+/// State of the server in which all writes, or all calls, fail.
 struct State {
     name: &'static str,
     begin: &'static [&'static [&'static str]],
     end: &'static [&'static [&'static str]],
-    /// What the cause of a refusal says.
+    /// Text that the cause of a refusal contains.
     cause: &'static str,
 }
 
@@ -51,14 +52,15 @@ const STATES: [State; 6] = [
     },
 ];
 
-/// Clients that connect again soon.
+/// Returns a client that reconnects soon.
 fn impatient(server: &RedisServer) -> Redis {
     let url = format!("redis://shop:right@127.0.0.1:{}", server.port());
     let client = client_builder(&url).probe_backoff(Duration::from_millis(2), Duration::from_millis(10));
     client.spawn().expect("the settings are right")
 }
 
-/// Keeps the server busy with a command, for as long as the returned connection lives, until it answers others with an error.
+/// Keeps the server busy with a command for as long as the returned connection lives. Waits until the server answers
+/// other commands with an error.
 async fn occupy(server: &RedisServer, command: &str, error: &str) -> TcpStream {
     let mut connection = TcpStream::connect(("127.0.0.1", server.port())).expect("the server is there");
     connection.write_all(command.as_bytes()).expect("it is sent");
@@ -144,7 +146,7 @@ async fn server_errors_delay_no_other_account() {
 #[tokio::test]
 async fn server_refusal_is_logged_once_a_minute() {
     for State { name, begin, cause, .. } in &STATES {
-        // The client logs outages.
+        // The client logs outages itself.
         if !["full", "read-only", "no permission"].contains(name) {
             continue;
         }

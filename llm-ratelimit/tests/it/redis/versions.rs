@@ -1,4 +1,4 @@
-//! Accounts that a later version has written to as well, as during a rolling deploy.
+//! Tests of accounts to which a later version has written as well, as during a rolling deploy.
 
 use llm_ratelimit::{OutagePolicy, Reason};
 use llm_testkit::redis::RedisServer;
@@ -7,14 +7,14 @@ use super::{accounts, ask, build, level, open, settled, used};
 
 const LIMITS: [&str; 3] = ["1000 tokens/month", "10 concurrent", "100/minute burst 100"];
 
-/// Runs a script with the only hash of accounts.
+/// Runs a script on the only hash of accounts.
 fn run(server: &RedisServer, script: &str) -> String {
     let hash = server.command(&["KEYS", "*:limits"]).expect("it answers");
     server.command(&["EVAL", script, "1", &hash]).expect("it answers")
 }
 
-/// Adds what a later version with the same number of the layout may add: a field, a kind of counter, and more behind each
-/// value.
+/// Adds data that a later version with the same layout version may add: a field, a kind of counter, and more numbers
+/// behind each value.
 const ADD: &str = "
     local fields = redis.call('HGETALL', KEYS[1])
     local unknown
@@ -27,7 +27,7 @@ const ADD: &str = "
     redis.call('HSET', KEYS[1], unknown, 'q12 later', 'zeta', 'later', '#', redis.call('HGET', KEYS[1], '#') .. ' later')
     return 'ok'";
 
-/// Counts the values that have what was added.
+/// Counts the values that contain the additions.
 const COUNT: &str = "
     local fields, found = redis.call('HGETALL', KEYS[1]), 0
     for n = 2, #fields, 2 do

@@ -1,4 +1,4 @@
-//! Calls that wait for room which another process gives back.
+//! Tests of calls that wait for room which another process returns.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! One hour of a cloud's conversations (AzureLLMInferenceTrace of Splitwise), through a limiter to a vendor that enforces
-//! the same quotas; its busiest minutes where time is short.
+//! Tests with one hour of a cloud's conversations (AzureLLMInferenceTrace of Splitwise), sent through a limiter to a
+//! vendor with the same quotas. By default only the busiest minutes are sent.
 
 use std::{
     collections::VecDeque,
@@ -17,24 +17,24 @@ use super::{Random, percentile, rows};
 use crate::support::{Paused, ask, limits};
 
 const MINUTE: Duration = Duration::from_secs(60);
-/// Callers wait for so long.
+/// Longest wait of the callers.
 const TIMEOUT: Duration = MINUTE;
-/// The vendor's quotas a minute. The hour's busiest minutes ask for more than these tokens.
+/// The vendor's quota of tokens a minute. The hour's busiest minutes need more.
 const TOKENS: u64 = 700_000;
 const REQUESTS: u64 = 500;
 
-/// Too few tokens a minute to serve all calls in time.
+/// Quota of tokens a minute that is too small to serve all calls in time.
 fn too_few() -> u64 {
     if crate::full() { 520_000 } else { 610_000 }
 }
 
-/// All tokens are counted in so many at once, those of calls and those of quotas: prompts as long as they were take a
-/// debug build a long time to read.
+/// Divisor of all numbers of tokens, in calls and quotas. Prompts of the original length would take a debug build too
+/// long to read.
 fn unit() -> u64 {
     if crate::full() { 1 } else { 10 }
 }
 
-/// A call: when it comes, and how many tokens it takes.
+/// Arrival of a call: its time and its tokens.
 #[derive(Clone, Copy)]
 struct Arrival {
     at: Duration,
@@ -48,12 +48,12 @@ impl Arrival {
     }
 }
 
-/// What came of all calls.
+/// Outcomes of all calls.
 #[derive(Default)]
 struct Outcomes {
-    /// How long each waited that was served.
+    /// Waiting time of each served call.
     waits: Vec<Duration>,
-    /// What those took.
+    /// Tokens of the served calls.
     tokens: u64,
     limited: usize,
 }
@@ -74,7 +74,7 @@ async fn azure_hour_overloaded_serves_what_fits() {
     compare("Poisson control, as few", &poisson(&hour), too_few()).await;
 }
 
-/// Sends the calls through a limiter, and beside that asks an offline scheduler: how many that serves.
+/// Sends the calls through a limiter, and compares the number of served calls with that of an offline scheduler.
 async fn compare(name: &str, arrivals: &[Arrival], quota: u64) -> usize {
     let possible = offline(arrivals, quota / unit());
     let served = through_a_limiter(arrivals, quota / unit()).await;
@@ -91,12 +91,13 @@ async fn compare(name: &str, arrivals: &[Arrival], quota: u64) -> usize {
     );
     assert_eq!(served.limited, 0, "{name}");
     assert!(served.waits.len() * 100 >= possible.waits.len() * 99, "{name}: calls");
-    // What may come at once, the largest call, is no part of the rate: while calls queue, that much of the quota is left.
+    // The burst, which is as large as the largest call, is not part of the rate. While calls wait, this part of the
+    // quota remains unused.
     assert!(served.tokens * 100 >= possible.tokens * 98, "{name}: tokens");
     possible.waits.len()
 }
 
-/// Without a limiter the same vendor refuses, so the test above can fail.
+/// Without a limiter, the same vendor refuses calls. This shows that the test above can fail.
 #[tokio::test(start_paused = true)]
 async fn azure_trace_hour_unlimited_gets_429() {
     let Some(hour) = hour() else { return };
@@ -108,7 +109,7 @@ async fn azure_trace_hour_unlimited_gets_429() {
 }
 
 async fn through_a_limiter(arrivals: &[Arrival], quota: u64) -> Outcomes {
-    // Rate and burst together are the vendor's minute, wherever it begins; the burst is the largest call.
+    // Rate and burst together are the vendor's quota for any minute. The burst is as large as the largest call.
     let burst = arrivals.iter().map(Arrival::tokens).max().expect("there are calls");
     let tokens = format!("{} tokens/minute burst {burst}", quota - burst);
     let requests = format!("{}/minute burst {}", REQUESTS - REQUESTS / 100, REQUESTS / 100);
@@ -132,7 +133,7 @@ async fn through_a_limiter(arrivals: &[Arrival], quota: u64) -> Outcomes {
                 let Ok(mut reservation) = limiter.reserve(&demand).await else { return };
                 reservation.mark_sent();
                 send(&vendor, start.elapsed(), &arrival);
-                // The vendor counts what a request may take, so this does, too.
+                // The vendor counts the largest usage of a request, so the limiter does too.
                 reservation.settle(Settlement::Unknown);
                 let mut outcomes = outcomes.lock().expect("no caller panicked");
                 outcomes.waits.push(came.elapsed());
@@ -152,7 +153,7 @@ fn vendor(quota: u64) -> Vendor {
     Vendor::builder().response_tokens(1..=1).recorded_requests(0).limit_each_key(limits).build()
 }
 
-/// Sends a call of just so many tokens.
+/// Sends a call with exactly these tokens.
 fn send(vendor: &Vendor, now: Duration, arrival: &Arrival) {
     let body = |text: String| json!({"model": "m", "max_tokens": arrival.output, "messages": [{"role": "user", "content": text}]});
     let frame = tokens::chat_input(&body(String::new()));
@@ -162,7 +163,8 @@ fn send(vendor: &Vendor, now: Duration, arrival: &Arrival) {
     vendor.settle(now, plan.call, Outcome::Delivered);
 }
 
-/// A scheduler that knows the vendor's own log and fills every window to its brim, first come, first served.
+/// Returns the outcomes of a scheduler that knows the vendor's log and fills every window completely, first come, first
+/// served.
 fn offline(arrivals: &[Arrival], quota: u64) -> Outcomes {
     let (mut log, mut used, mut free) = (VecDeque::<(Duration, u64)>::new(), 0, Duration::ZERO);
     let mut outcomes = Outcomes::default();
@@ -194,7 +196,7 @@ fn hour() -> Option<Vec<Arrival>> {
     let tokens = |text: &String| text.parse::<u64>().expect("a number").div_ceil(unit());
     let arrival = |row: Vec<String>| Arrival {
         at: Duration::from_secs_f64(row[0].parse().expect("a number")),
-        // The format of a chat takes some tokens, too.
+        // The format of a chat takes some tokens too.
         input: tokens(&row[1]).max(16),
         output: tokens(&row[2]).max(1),
     };
@@ -202,7 +204,7 @@ fn hour() -> Option<Vec<Arrival>> {
     Some(if crate::full() { hour } else { busiest(&hour) })
 }
 
-/// The six minutes that ask for the most tokens.
+/// Returns the six minutes with the most tokens.
 fn busiest(hour: &[Arrival]) -> Vec<Arrival> {
     let from = |minute: u64| {
         let begin = MINUTE * u32::try_from(minute).expect("an hour has 60");
@@ -213,7 +215,7 @@ fn busiest(hour: &[Arrival]) -> Vec<Arrival> {
     from((0..54).max_by_key(tokens).expect("an hour has minutes")).collect()
 }
 
-/// The same calls at the same mean rate, at times that know nothing of each other.
+/// Returns the same calls at the same mean rate, at independent random times.
 fn poisson(hour: &[Arrival]) -> Vec<Arrival> {
     let length = hour.last().expect("the hour has calls").at.as_secs_f64();
     let (mut random, mut at, rate) = (Random(7), 0.0, hour.len() as f64 / length);

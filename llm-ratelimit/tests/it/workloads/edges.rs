@@ -1,4 +1,4 @@
-//! A flood over a window's edge.
+//! Tests of a flood of calls over the edge of a window.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::support::{NOON, ask, limits, used};
 const MINUTE: Duration = Duration::from_secs(60);
 const PER_SECOND: u32 = 600;
 
-/// 600 calls a second for so long: when those came that passed, from noon.
+/// Sends 600 calls a second for some time. Returns the times at which calls were granted, since noon.
 fn flood(limiter: &Limiter, clock: &ManualClock, from: Duration, length: Duration) -> Vec<Duration> {
     let gap = Duration::from_secs(1) / PER_SECOND;
     let times = (0..).map(|n| from + gap * n).take_while(|at| *at < from + length);
@@ -26,7 +26,7 @@ fn bucket_minute_never_exceeds_limit_and_burst() {
     for begin in [0, 30, 59] {
         let clock = ManualClock::at_unix(NOON);
         let limiter = limits(["600/minute burst 60"]).clock(clock.clone()).build().unwrap();
-        // Two and a half minutes, over two edges of the wall clock's minutes.
+        // The flood lasts two and a half minutes, over two edges of clock minutes.
         let passed = flood(&limiter, &clock, Duration::from_secs(begin), MINUTE * 5 / 2);
         let most = passed.iter().map(|first| {
             let within = passed.iter().filter(|at| *first <= **at && **at < *first + MINUTE);

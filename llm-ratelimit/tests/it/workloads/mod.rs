@@ -1,4 +1,4 @@
-//! Public workloads under virtual time.
+//! Tests with public workloads in virtual time.
 
 mod azure;
 mod edges;
@@ -8,7 +8,7 @@ use std::{fs::File, io::Read, path::PathBuf};
 
 use flate2::read::GzDecoder;
 
-/// The lines of a packed table without their names, each as its fields; nothing where there are no traces.
+/// Returns the rows of a compressed table as fields, without the heading; `None` if there are no traces.
 #[expect(clippy::disallowed_methods, reason = "a test's edge: where the public traces lie")]
 fn rows(name: &str) -> Option<Vec<Vec<String>>> {
     let Some(directory) = std::env::var_os("LLM_TRACES").map(PathBuf::from) else {
@@ -22,7 +22,7 @@ fn rows(name: &str) -> Option<Vec<Vec<String>>> {
     Some(text.lines().skip(1).map(fields).collect())
 }
 
-/// What at least so many percent of all waits do not exceed.
+/// Returns the percentile of the waiting times.
 fn percentile<T: Copy + Ord + Default>(waits: &[T], percent: usize) -> T {
     let mut waits = waits.to_vec();
     waits.sort_unstable();
@@ -30,11 +30,11 @@ fn percentile<T: Copy + Ord + Default>(waits: &[T], percent: usize) -> T {
     waits.get(at).copied().unwrap_or_default()
 }
 
-/// Numbers that follow from a seed (`xorshift64*`).
+/// Random numbers that depend only on a seed (`xorshift64*`).
 struct Random(u64);
 
 impl Random {
-    /// A fraction in `0.0..1.0`.
+    /// Returns a random fraction in `0.0..1.0`.
     fn unit(&mut self) -> f64 {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
@@ -42,7 +42,7 @@ impl Random {
         (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 11) as f64 / (1_u64 << 53) as f64
     }
 
-    /// A time between two arrivals that come at this rate a second and know nothing of each other.
+    /// Returns a random time between two independent arrivals at a rate per second.
     fn gap(&mut self, rate: f64) -> f64 {
         -(1.0 - self.unit()).ln() / rate
     }

@@ -1,4 +1,4 @@
-//! Tenants as unequal as the clients of a real service (ServeGen).
+//! Tests with tenants whose rates are as different as those of a real service's clients (ServeGen).
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -12,11 +12,11 @@ use tokio::time::{Instant, sleep_until};
 use super::{Random, percentile, rows};
 use crate::support::{HOUR, Paused, ask, used};
 
-/// So many calls a minute are let through.
+/// Number of calls admitted in a minute.
 const CAPACITY: u64 = 6_000;
 const WEIGHTS: [u32; 3] = [1, 2, 4];
 
-/// Each tenant asks for so many calls, in proportion to a client's rate; together for twice of what is let through.
+/// Each tenant makes calls in proportion to a client's rate. Together they make twice as many as are admitted.
 #[tokio::test(start_paused = true)]
 async fn weights_give_max_min_shares() {
     let Some(rates) = rates() else { return };
@@ -60,7 +60,7 @@ async fn weights_give_max_min_shares() {
 #[tokio::test(start_paused = true)]
 async fn queue_heavy_tenant_hardly_delays_light_one() {
     let Some(rates) = rates() else { return };
-    // The median client, at a tenth of what is let through.
+    // The tenant with the median rate, at a tenth of the admitted rate.
     let (light, rate) = (rates.len() / 2, CAPACITY as f64 / 60.0 / 10.0);
     let mut waits = BTreeMap::new();
     for with_neighbour in [false, true] {
@@ -69,7 +69,7 @@ async fn queue_heavy_tenant_hardly_delays_light_one() {
             .map(|_| {
                 let limiter = limiter.clone();
                 tokio::spawn(async move {
-                    // Nobody minds what becomes of it.
+                    // The outcome of this call does not matter.
                     let _ = limiter.reserve(&ask(&name(0))).await.map(|reservation| reservation.settle(used(0, 0)));
                 })
             })
@@ -95,11 +95,12 @@ async fn queue_heavy_tenant_hardly_delays_light_one() {
         waits.insert(with_neighbour, percentile(&waited, 95));
     }
     println!("p95 wait of a light tenant: {:?} alone, {:?} beside a heavy one", waits[&false], waits[&true]);
-    // Beside a backlog everybody waits for the next free place, 10 ms away, and there may be several light calls.
+    // Behind waiting calls, each call waits for the next free place, which is 10 ms away, and there may be several
+    // light calls.
     assert!(waits[&true] <= waits[&false] + Duration::from_millis(100), "{waits:?}");
 }
 
-/// The rates of the busiest clients of one model, in calls a second over all windows, the busiest first.
+/// Returns the rates of the busiest clients of one model, in calls a second over all windows, the busiest first.
 fn rates() -> Option<Vec<f64>> {
     let mut clients = HashMap::<String, f64>::new();
     for row in rows("servegen_clients.csv.gz")?.into_iter().filter(|row| row[0] == "language_m-small") {
@@ -132,7 +133,7 @@ fn name(tenant: usize) -> String {
     format!("tenant {tenant}")
 }
 
-/// Shares of `all` in proportion to weights, where nobody gets more than he asks for.
+/// Returns the shares of `all` in proportion to weights. No tenant gets more than it demands.
 fn max_min(demands: &[u64], all: u64) -> Vec<f64> {
     let weight = |tenant: usize| f64::from(WEIGHTS[tenant % WEIGHTS.len()]);
     let mut shares: Vec<Option<f64>> = vec![None; demands.len()];
