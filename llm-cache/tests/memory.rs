@@ -1,4 +1,4 @@
-//! Memory that a cache takes, measured at the allocator.
+//! Tests of the memory that a cache takes, measured at the allocator.
 
 #![expect(clippy::disallowed_methods, reason = "tests spawn callers")]
 
@@ -20,16 +20,16 @@ use tracing::{Event, Metadata, Subscriber, field, span};
 #[global_allocator]
 static HEAP: PeakAlloc = PeakAlloc;
 
-/// Tests of this program measure the whole heap, one at a time.
+/// Lock with which the tests of this program run one at a time, because they measure the whole heap.
 static ALONE: Mutex<()> = Mutex::new(());
 
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
 const BOUND: usize = 64 * MIB;
-/// Calls in flight at a time.
+/// Number of calls in flight at the same time.
 const AT_ONCE: usize = 4;
 
-/// Answers with a text as long as asked for, or vectors of 1 MiB.
+/// Service that answers with a text of the requested length, or with vectors of 1 MiB.
 struct Echo;
 
 #[async_trait::async_trait]
@@ -53,7 +53,7 @@ impl Provider for Echo {
     }
 }
 
-/// A text of some size that no other is equal to.
+/// Returns a unique text of this size.
 fn text(size: usize, number: usize) -> String {
     let mut text = "x".repeat(size);
     text.replace_range(..20, &format!("{number:020}"));
@@ -111,7 +111,7 @@ fn max_bytes_bounds_what_is_allocated() {
         println!("{calls} calls: {} KiB live, {} KiB counted, {} KiB at most", live / KIB, counted / KIB, peak / KIB);
         assert_eq!(asked.load(Ordering::Relaxed), calls);
         assert!(live <= BOUND * 5 / 4, "{live} bytes are live, counted as {counted}");
-        // A request, its canonical bytes while they grow, and a response.
+        // Each call in flight holds a request, its canonical bytes while their buffer grows, and a response.
         let in_flight = AT_ONCE * (4 * MIB + 2 * 4 * MIB + MIB);
         assert!(peak <= BOUND * 5 / 4 + in_flight, "{peak} bytes at most");
         if response.is_none() {

@@ -1,4 +1,4 @@
-//! Background calls: revalidation, verification and completion of detached calls.
+//! Tests of background calls: revalidation, verification and completion of detached calls.
 
 use std::{
     sync::{Arc, Mutex, atomic::Ordering},
@@ -22,7 +22,8 @@ use crate::upstream::{HEAD, STEP, Upstream, ask, prices, provider, read, say};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// A cache whose entries are fresh for an hour, and revalidated in the background for another.
+/// Returns the settings of a cache whose entries are fresh for an hour, and are revalidated in the background for
+/// another hour.
 fn builder(clock: &ManualClock, background: Background) -> CacheBuilder {
     Cache::builder("tests").ttl(HOUR).background(background.revalidate(HOUR)).clock(clock.clone())
 }
@@ -38,7 +39,7 @@ fn status<O>(reply: &Reply<O>) -> Option<Stale> {
     }
 }
 
-/// Keeps the calls that come by.
+/// Service that keeps a copy of each call.
 #[derive(Clone, Default)]
 struct Kept(Upstream, Arc<Mutex<Vec<Call<()>>>>);
 
@@ -229,7 +230,7 @@ async fn background_spending_is_overhead_in_balanced_ledger() {
 #[tokio::test(start_paused = true)]
 async fn complete_on_disconnect_admits_later_callers() {
     for streamed in [false, true] {
-        // Before the head, and in the middle of the stream.
+        // The callers leave before the head of the response, and in the middle of the stream.
         for leave in [HEAD / 2, HEAD + STEP * 5 / 2] {
             let upstream = Upstream::default();
             let cache = Cache::builder("t").background(Background::new(1).complete_on_disconnect()).build().unwrap();
@@ -278,7 +279,7 @@ async fn complete_on_disconnect_ignores_callers_that_stay() {
     assert_eq!((cache.stats().detached, cache.stats().skipped, cache.stats().running), (0, 0, 0));
 }
 
-/// A cache over a vendor whose answers have a new id each time, and a new text whenever `texts` changes.
+/// Returns a cache over a vendor whose responses always have a new id, and a new text whenever `texts` changes.
 fn changing(audit: Verification) -> (Cache, Arc<Mutex<&'static str>>, Arc<dyn Provider>) {
     let text = Arc::new(Mutex::new("old"));
     let (said, ids) = (Arc::clone(&text), std::sync::atomic::AtomicU64::new(0));

@@ -1,4 +1,4 @@
-//! Responses of fallback models.
+//! Tests of responses of fallback models.
 
 use llm_cache::{Cache, CacheLayer};
 use llm_core::{ChatResponse, Choice, FinishReason, Origin, Part, Receipt, Reply, into_provider, into_service};

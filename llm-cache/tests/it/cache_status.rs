@@ -1,4 +1,4 @@
-//! The status that the cache adds to a reply.
+//! Tests of the status that the cache adds to a reply.
 
 use std::time::Duration;
 

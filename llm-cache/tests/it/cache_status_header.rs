@@ -1,4 +1,4 @@
-//! `CacheStatus` as an RFC 9211 header.
+//! Tests of `CacheStatus` as an RFC 9211 header.
 
 use std::time::Duration;
 
@@ -9,10 +9,10 @@ use crate::upstream::{Upstream, ask, provider};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// A name and, where there is one, its value.
+/// Name of a parameter, and its value if it has one.
 type Parameter = (String, Option<String>);
 
-/// The parameters of one member of a structured list whose items are tokens (RFC 9651, sections 3.1 and 4.2).
+/// Returns the parameters of one member of a structured list whose items are tokens (RFC 9651, sections 3.1 and 4.2).
 fn parameters(header: &str) -> Option<(String, Vec<Parameter>)> {
     let is_token = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~:/".contains(c);
     let starts_token = |text: &str| text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '*');

@@ -1,4 +1,4 @@
-//! Which responses are worth keeping, and to which questions.
+//! Tests of the responses that are stored, and of the requests whose responses are stored.
 
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ fn over(upstream: &Scripted) -> (Cache, Arc<dyn Provider>) {
     (cache, into_provider(layers.service(upstream.clone())))
 }
 
-/// A response of one choice for each of `choices`.
+/// Returns a response with one choice for each of `choices`.
 fn response(choices: Vec<(Vec<Part>, FinishReason)>) -> ChatResponse {
     let choices = (0..).zip(choices).map(|(index, (parts, finish))| Choice::new(index, parts, finish));
     ChatResponse::new("id", "m", choices.collect())
@@ -103,7 +103,7 @@ async fn is_self_contained_false_is_never_stored() {
             assert_eq!((cache.stats().entries, upstream.calls()), (0, 2), "{field}");
         }
     }
-    // Fields with which a vendor is asked to search, to use tools of others or to read what they keep.
+    // Fields that ask a vendor to search, to use external tools, or to read content that the vendor keeps.
     for field in ["enable_search", "mcp_servers", "plugins", "prompt", "search_parameters", "web_search_options"] {
         assert!(ChatRequest::OUTSIDE_FIELDS.contains(&field), "{field}");
     }

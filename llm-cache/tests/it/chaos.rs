@@ -1,4 +1,5 @@
-//! Anybody is cancelled at any moment, with everything switched on; and one hot key without end.
+//! Tests in which any caller is cancelled at any time with all settings switched on, and a test of one key with many
+//! calls.
 
 use std::{
     collections::HashMap,
@@ -40,7 +41,7 @@ struct World {
     provider: Arc<dyn Provider>,
 }
 
-/// A stack over a simulated vendor that fails now and then.
+/// Creates a stack over a simulated vendor that sometimes fails.
 fn world(seed: u64, build: impl FnOnce(CacheBuilder) -> Cache) -> World {
     let table = prices();
     let mut vendor = Vendor::builder().seed(seed).response_tokens(3..=20).latency(Latency::new(
@@ -68,7 +69,7 @@ fn world(seed: u64, build: impl FnOnce(CacheBuilder) -> Cache) -> World {
     World { vendor, clock, cache, ledger, purchases, provider }
 }
 
-/// A call of some kind, read to its end.
+/// Makes a random call, and reads its response to the end.
 async fn make(provider: &dyn Provider, random: [u32; 4]) -> Result<(), Error> {
     let [kind, question, wish, tenant] = random;
     let tenant = ["acme", "umbrella"][(tenant % 2) as usize];
@@ -96,7 +97,7 @@ async fn make(provider: &dyn Provider, random: [u32; 4]) -> Result<(), Error> {
     }
 }
 
-/// Makes 60 calls at random moments, a third of them cut off at random moments, while answers expire.
+/// Makes 60 calls at random times, while entries expire. A third of the calls is cut off at random times.
 async fn storm(world: &World, seed: u64) {
     let seed: [u8; 32] = std::array::from_fn(|at| seed.to_le_bytes()[at % 8]);
     let mut random = TestRng::from_seed(RngAlgorithm::ChaCha, &seed);
@@ -122,7 +123,7 @@ async fn storm(world: &World, seed: u64) {
     world.cache.close().await.expect("the store does not fail");
 }
 
-/// Attempt by attempt, what was paid is what was billed, and what is unconfirmed covers the rest.
+/// Checks for each attempt that the paid amount is the billed one, and that the unconfirmed amount covers the rest.
 fn audit(world: &World, seed: u64) {
     let billed = |nanos: u64| Usd::from_nanos(i64::try_from(nanos).expect("a small bill"));
     let mut bills: HashMap<String, Usd> =
@@ -136,7 +137,7 @@ fn audit(world: &World, seed: u64) {
             }
             Charged::Unconfirmed(bound) => {
                 assert_ne!(purchase.outcome, Outcome::Complete);
-                // A question without a bound on its response has one on its price, of the model's longest.
+                // A request without a limit on its response is bounded by the longest response of its model.
                 unconfirmed += bound.expect("the models have prices");
             }
             Charged::Nothing => {}
@@ -164,7 +165,7 @@ async fn survive(seed: u64, world: &World) -> [u64; 5] {
     [stats.hits, stats.coalesced, stats.revalidated, stats.detached, stats.verified]
 }
 
-/// Settings that are on, by seed.
+/// Switches settings on, by seed.
 fn settings(seed: u64, builder: CacheBuilder) -> CacheBuilder {
     match seed % 3 {
         0 => builder.directive_policy(DirectivePolicy::none().allow_sharing()),
@@ -204,7 +205,7 @@ async fn chaos_over_tiered_file_leaks_nothing() {
     assert!(totals.iter().all(|count| *count > 0) && far > 0, "all of it happened: {totals:?}, {far} from the file");
 }
 
-/// Many callers ask for one response without end, while it expires again and again.
+/// Many callers request the same response again and again, while it expires repeatedly.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn single_flight_on_hot_key_never_fails() {
     let (callers, calls) = if full() { (50, 20_000) } else { (50, 1_000) };
@@ -215,7 +216,7 @@ async fn single_flight_on_hot_key_never_fails() {
         let clock = ManualClock::default();
         let cache =
             settings(Cache::builder("hot").ttl(Duration::from_micros(200)).clock(clock.clone())).build().unwrap();
-        // It takes a while, so that there is something to join.
+        // The response takes some time, so that other callers can join the call.
         let upstream = Made::of(|_| async {
             for _ in 0..5 {
                 tokio::task::yield_now().await;

@@ -1,4 +1,4 @@
-//! The program `llm-cache`, as it is run.
+//! Tests of the program `llm-cache` as a process.
 #![expect(clippy::unwrap_used, reason = "cases are tests, and so is what they are made of")]
 
 use std::process::{Command, Output};
@@ -14,20 +14,20 @@ fn run(args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_llm-cache")).args(args).output().expect("the program was built")
 }
 
-/// Runs the program, and returns its output if it succeeds.
+/// Runs the program, which must succeed, and returns its output.
 fn says(args: &[&str]) -> String {
     let output = run(args);
     assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// Runs the program, and returns its exit code and complaint.
+/// Runs the program, which must fail, and returns its exit code and error text.
 fn fails(args: &[&str]) -> (i32, String) {
     let output = run(args);
     (output.status.code().unwrap(), String::from_utf8(output.stderr).unwrap())
 }
 
-/// A file with three responses of `acme` and one of `umbrella`, that last for ever.
+/// Creates a file with three responses for `acme` and one for `umbrella`, which do not expire.
 fn filled() -> TestStore {
     let store = TestStore::file();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();

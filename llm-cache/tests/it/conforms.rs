@@ -1,4 +1,4 @@
-//! Responses that break the schema that their request asks for.
+//! Tests of responses that violate the schema of their request.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! The layer's contract with the service below it.
+//! Tests of the layer's contract with the service below it.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use tower::{Service, ServiceBuilder, ServiceExt};
 
 use crate::upstream::{Upstream, ask, cache, say};
 
-/// Puts a price of seven nano-dollars on every answer, and a claim.
+/// Service that adds a cost of seven nano-dollars and a cost share to every reply.
 #[derive(Clone)]
 pub(crate) struct Priced<S>(S);
 

@@ -1,4 +1,4 @@
-//! A process that is killed while it writes.
+//! Tests of a process that is killed while it writes.
 
 use std::{
     io::{BufRead, BufReader, Read},
@@ -10,17 +10,17 @@ use llm_core::Origin;
 
 use crate::conformance::TestStore;
 
-/// Variable that makes a process the child.
+/// Environment variable that makes a process the child.
 const CHILD: &str = "LLM_CACHE_TEST_CHILD";
 const KEYS: u32 = 100;
-/// Room for some of the responses: entries are evicted all the time.
+/// Capacity for some of the responses, so that entries are evicted all the time.
 const MAX_KB: u64 = 150;
 
 fn key(n: u32) -> Key {
     Key::of("ns", if n.is_multiple_of(2) { "acme" } else { "umbrella" }, "op", &n).expect("a number serializes")
 }
 
-/// A response that shows whether it is whole, and whose.
+/// Returns a response whose content shows whether it is complete, and which key it belongs to.
 fn response(n: u32, round: u32) -> Vec<u32> {
     let length = 50 + (n * 37 + round * 101) % 2_000;
     let sum = n.wrapping_mul(31).wrapping_add(round).wrapping_add(length);
@@ -31,7 +31,7 @@ fn is_whole(n: u32, found: &[u32]) -> bool {
     found.get(1).is_some_and(|round| response(n, *round) == found)
 }
 
-/// The child: stores, drops and invalidates until it is killed.
+/// Child process: stores, removes and invalidates entries until it is killed.
 #[test]
 #[expect(clippy::disallowed_methods, reason = "this is the edge of the child process")]
 fn child() {
@@ -44,7 +44,7 @@ fn child() {
     });
 }
 
-/// One of several that do the same, each in its own order.
+/// One of several tasks that do the same work, each in its own order.
 async fn work(cache: Cache, task: u32) {
     for round in task.. {
         for at in 0..KEYS {
@@ -82,7 +82,7 @@ fn file_killed_while_writing_keeps_whole_entries() {
         let mut lived = [0];
         random.read_exact(&mut lived).unwrap();
         let mut at_work = lines.by_ref().filter(|line| line.as_ref().is_ok_and(|line| line.ends_with("at work")));
-        // A task forgets a tenant after ten lines, or some forty of all tasks.
+        // A task forgets a tenant after ten lines, which is about forty lines of all tasks.
         assert!(at_work.nth(5 + usize::from(lived[0]) / 4).is_some(), "the child works");
         child.kill().unwrap();
         child.wait().unwrap();

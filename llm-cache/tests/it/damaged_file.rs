@@ -12,27 +12,27 @@ use crate::single_flight::full;
 
 const PAGE: usize = 4096;
 const ENTRIES: u32 = 8;
-/// In every answer, to find their page by.
+/// Text in every response, by which the test finds the pages with entries.
 const MARK: &str = "the mark of an answer";
 
 fn open(path: &Path) -> Result<Cache, BuildError> {
     Cache::builder("tests").open(&format!("file://{}", path.display()))
 }
 
-/// Stores a response, unless it is there.
+/// Stores a response, unless it is stored already.
 async fn put(cache: &Cache, n: u32) {
     let key = cache.key("acme", "op", &n).unwrap();
     cache.get_or_call(&key, move || async move { Ok::<_, io::Error>(format!("{MARK} {n}")) }).await.unwrap();
 }
 
-/// Looks for a response, which is right if it is there.
+/// Looks a response up. If it is found, it must be the right one.
 async fn has(cache: &Cache, n: u32) -> bool {
     let key = cache.key("acme", "op", &n).unwrap();
     let found = cache.get_or_call(&key, || async { Err::<String, _>(io::Error::other("not asked")) }).await;
     found.inspect(|found| assert_eq!(*found.value, format!("{MARK} {n}"))).is_ok()
 }
 
-/// The bytes of a file that holds some entries.
+/// Returns the bytes of a file that contains some entries.
 async fn whole(path: &Path) -> Vec<u8> {
     let cache = open(path).unwrap();
     for n in 0..ENTRIES {
@@ -67,7 +67,7 @@ async fn outcome(path: &Path) -> Outcome {
     }
     assert!(cache.stats().store_errors <= 1, "the first look-up alone meets the damage: {:?}", cache.stats());
     put(&cache, ENTRIES).await;
-    // This may be the batch that meets the damage.
+    // This may be the batch that finds the damage.
     let _ = cache.close().await;
     put(&cache, ENTRIES + 1).await;
     cache.close().await.unwrap();
@@ -79,7 +79,7 @@ async fn outcome(path: &Path) -> Outcome {
     }
 }
 
-/// All pages that hold entries at once; with `LLM_FULL` each page of the file in turn.
+/// All pages with entries are damaged at once, or with `LLM_FULL`, each page of the file in turn.
 #[tokio::test]
 async fn file_with_damaged_page_is_replaced() {
     let directory = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! Options of a call in stacks with and without the layer that reads them.
+//! Tests of call options in stacks with and without the layer that reads them.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ fn question() -> Call<ChatRequest> {
     Call::new("acme", ChatRequest::new("gpt-4o-mini").user("What changed today?"))
 }
 
-/// Outcomes of calls with these options, without and with a cache: a response, a fault of the stack, or a refusal.
+/// Outcome of calls with these options, with and without a cache: a response, a fault of the stack, or a refusal.
 #[derive(Debug, PartialEq, Eq)]
 enum Seen {
     Served,

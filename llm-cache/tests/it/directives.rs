@@ -1,4 +1,4 @@
-//! Directives of calls, and the policy that limits them.
+//! Tests of the directives of calls, and of the policy that limits them.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ fn wish(directive: Directive) -> Call<ChatRequest> {
     call
 }
 
-/// Lets calls take responses that are two hours past their time.
+/// Returns a policy that lets calls accept responses that expired up to two hours ago.
 fn stale_allowed() -> DirectivePolicy {
     DirectivePolicy::none().max_stale(2 * HOUR)
 }

@@ -4,10 +4,10 @@
 use llm_cache::{Cache, EvictionPolicy, Key};
 use llm_core::Origin;
 
-/// Memory for fewer than the hundred responses that are asked for again and again.
+/// Capacity for fewer than the hundred responses that are requested repeatedly.
 const BYTES: u64 = 50_000;
 
-/// Number of 20 new entries that find room in memory beside those that are served often.
+/// Returns the number of new entries, out of 20, that remain in memory next to entries with many hits.
 async fn fresh_kept(cache: Cache) -> usize {
     let ask = async |n: u32| {
         let key = Key::of("ns", "acme", "op", &n).unwrap();

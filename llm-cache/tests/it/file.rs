@@ -80,7 +80,7 @@ async fn file_invalidation_survives_restart_and_clock() {
         cache.close().await.unwrap();
         cache.invalidate(Tag::tenant("acme")).await.unwrap();
     }
-    // Set back by less than an entry's age: its time tells nothing.
+    // The clock is set back by less than the entry's age, so the age of the entry is unknown.
     store.clock.set_unix(Duration::from_secs(1_700_000_000));
     let cache = store.open();
     let provider = provider(&upstream, &cache);

@@ -1,4 +1,4 @@
-//! The cache without a stack.
+//! Tests of the cache without a stack.
 
 use std::{
     io,
@@ -95,7 +95,7 @@ async fn get_or_call_keeps_own_errors_kind() {
     let busy = || async { Err::<u64, _>(Error::from_status(429).with_retry_after(Duration::from_secs(7))) };
     let error = cache.get_or_call(&key(1), busy).await.unwrap_err();
     assert_eq!((error.kind(), error.retry_after()), (ErrorKind::RateLimited, Some(Duration::from_secs(7))));
-    // One error type for `?`: of keys, calls and whatever else the application has.
+    // Errors of keys, calls and the application convert to one type with `?`.
     async fn ask(cache: &Cache) -> Result<u64, Error> {
         let key = cache.key("acme", "square", &8)?;
         Ok(*cache.get_or_call(&key, async || Ok::<_, Error>(64)).await?.value)

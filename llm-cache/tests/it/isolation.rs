@@ -1,4 +1,4 @@
-//! Every field of a request keeps answers apart, or is documented to say nothing of the response.
+//! Tests that every field of a request separates responses, or is documented as having no effect on the response.
 
 use std::sync::Arc;
 
@@ -15,7 +15,8 @@ use tower::ServiceBuilder;
 
 type Change<T> = (&'static str, fn(&mut T));
 
-/// Taken apart without `..`: a new field that this table forgets breaks the build.
+/// Returns the names of all fields. The pattern has no `..`, so that the build fails if a new field is missing in this
+/// table.
 fn chat_fields(request: &ChatRequest) -> [&'static str; 19] {
     let ChatRequest {
         model: _,
@@ -131,7 +132,7 @@ fn key<T: Operation>(request: &T) -> Key {
     Key::of_operation("ns", "acme", request)
 }
 
-/// Has each change make a key of its own, and none of `transport` any.
+/// Checks that each change leads to a different key, except for the fields of `transport`.
 fn check<T: Operation + PartialEq>(
     base: &T,
     fields: &[&str],

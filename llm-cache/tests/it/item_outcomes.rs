@@ -1,4 +1,4 @@
-//! Items of a divided request: errors, stale items, status and accounting.
+//! Tests of the items of a divided request: errors, stale items, status and accounting.
 
 use std::{
     sync::{
@@ -24,11 +24,11 @@ use crate::{
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// Extension of a lower layer.
+/// Extension added by a lower layer.
 #[derive(Clone, Debug, PartialEq)]
 struct Mark(&'static str);
 
-/// Embeds a text as its length, slowly. Refuses a request with the word "bad" in it, and fails on demand.
+/// Service that slowly embeds a text as its length. It refuses requests with the word "bad", and fails on demand.
 #[derive(Clone, Default)]
 struct Lengths {
     asked: Arc<Mutex<Vec<Vec<String>>>>,
@@ -129,7 +129,7 @@ async fn items_with_own_error_are_not_retried() {
     assert_eq!(upstream.asked().len(), 3, "whoever waits for a vendor in trouble asks it no more");
 }
 
-/// Cancels the first call, answers the others.
+/// Service that cancels the first call, and answers the others.
 #[derive(Clone, Default)]
 struct Cancelling {
     words: Upstream,

@@ -1,4 +1,4 @@
-//! Embeddings item by item.
+//! Tests of embeddings, which are answered item by item.
 
 use std::{sync::Arc, time::Duration};
 
@@ -50,7 +50,7 @@ impl Stack {
         self.provider.embed(texts(numbers)).await.expect("the vendor answers")
     }
 
-    /// Numbers of texts sent to the vendor, call by call, newest first.
+    /// Returns the numbers of texts in the vendor's calls, the newest call first.
     fn asked(&self) -> Vec<usize> {
         let count = |body: &[u8]| -> usize {
             let body: serde_json::Value = serde_json::from_slice(body).expect("requests are JSON");
@@ -147,7 +147,7 @@ async fn items_usage_and_cost_sum_to_call() {
     assert_eq!(whole.receipt.paid().exact(), Some(cost));
 }
 
-/// Random overlapping requests, some given up at random moments.
+/// Random overlapping requests, of which some are cancelled at random times.
 #[tokio::test(start_paused = true)]
 async fn items_of_overlapping_requests_survive_cancellation() {
     for seed in 0..30u8 {

@@ -1,5 +1,5 @@
-//! The ledger above a cache: responses of other service classes, and of packed requests, cost one price and have another
-//! as their list price.
+//! Tests of the ledger above a cache: the cost of responses in other service classes, and of packed requests, differs
+//! from their list price.
 
 use std::{
     sync::Arc,
@@ -22,15 +22,16 @@ use tower::{Service, ServiceBuilder};
 
 use crate::{conformance::TestStore, upstream::read};
 
-/// Nano-dollars for a token: 1,000 of input and 2,000 of output, half of that as flex, twice as priority.
+/// Nano-dollars for a token: 1,000 for input and 2,000 for output, half as much in the class flex, and twice as much in
+/// priority.
 const PRICES: &str = r#"{"as_of": "2026-01-02", "models": {"m": {"rows": [{"input": "1", "output": "2"}], "tiers": {
     "flex": [{"input": "0.5", "output": "1"}], "priority": [{"input": "2", "output": "4"}]}}}}"#;
-/// List price of 10 tokens of input and 5 of output.
+/// List price of 10 input tokens and 5 output tokens.
 const LIST: i64 = 20_000;
 /// List price of a packed response.
 const ALONE: i64 = 50_000;
 
-/// Edits the receipts of all replies, at their end if `last`, else at once.
+/// Layer that changes the receipts of all replies, at the end of the response if `last` is true, and otherwise at once.
 #[derive(Clone)]
 struct Edits<S> {
     inner: S,
@@ -65,7 +66,7 @@ impl<T: Operation, S: LlmService<T>> Service<Call<T>> for Edits<S> {
     }
 }
 
-/// A service class, what a response costs in it, and whether responses are packed.
+/// Service class, cost of a response in this class, and whether responses are packed.
 #[derive(Clone, Copy, Debug)]
 struct Served {
     tier: Option<&'static str>,
@@ -188,7 +189,7 @@ async fn cache_if_refuses_packed_responses() {
         let cache = strict().build().unwrap();
         ask(&*served.provider(&ledger, &cache), false).await;
         assert_eq!(cache.stats().entries, u64::from(!served.packed), "{served:?}");
-        // One that another cache has stored is a miss.
+        // A response that another cache has stored, but that this cache must not serve, is a miss.
         let tolerant = Cache::builder("t").build().unwrap();
         ask(&*served.provider(&ledger, &tolerant), false).await;
         let strict = strict().share_store_with(&tolerant).build().unwrap();

@@ -37,7 +37,7 @@ fn key_of_long_request_is_short() {
     }
 }
 
-/// A photo of so many bytes, of which a few tell it from others.
+/// Returns a call with a photo of this size. A few bytes distinguish it from other photos.
 fn photo(bytes: usize, number: u8) -> Call<ChatRequest> {
     let parts = vec![Part::text("What is in this photo?"), Part::image("image/jpeg", vec![number; bytes])];
     Call::new("acme", ChatRequest::new("m").message(Message::new(Role::User, parts)))

@@ -1,4 +1,4 @@
-//! Tests of the cache around hand-made and simulated vendors.
+//! Tests of the cache around hand-written and simulated vendors.
 
 #![expect(clippy::disallowed_methods, reason = "tests spawn callers")]
 

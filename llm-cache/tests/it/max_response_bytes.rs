@@ -1,4 +1,4 @@
-//! Streams that grow too large to be held for others.
+//! Tests of streams that become too large to be kept for other callers.
 
 use std::{sync::Arc, time::Duration};
 
@@ -12,7 +12,7 @@ use tower::ServiceBuilder;
 
 use crate::upstream::ask;
 
-/// Says one word 2,000 times. The word's own count is the number of pieces held anywhere.
+/// Vendor that repeats one word 2,000 times. The word's reference count is the number of pieces in memory.
 struct Repeats(Arc<str>);
 
 const PIECES: usize = 2_000;
@@ -49,7 +49,7 @@ async fn next(stream: &mut ChatStream, pieces: usize) {
 #[tokio::test(start_paused = true)]
 async fn max_response_bytes_closes_stream_to_joiners() {
     let word: Arc<str> = WORD.into();
-    // A piece counts as 138 bytes here.
+    // A piece counts as 138 bytes in this test.
     let cache = Cache::builder("t").max_response_bytes(13_800).build().unwrap();
     let layers = ServiceBuilder::new().layer(CacheLayer::new(cache.clone()));
     let provider = into_provider(layers.service(into_service(Arc::new(Repeats(Arc::clone(&word))))));

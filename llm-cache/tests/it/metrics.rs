@@ -1,4 +1,4 @@
-//! Metrics of the cache.
+//! Tests of the cache's metrics.
 
 use std::collections::HashMap;
 
@@ -11,11 +11,11 @@ use crate::{
     upstream::{Upstream, ask},
 };
 
-/// Numbers by the namespace of their cache, their name and their tier; of a histogram, how many values it has.
+/// Values by namespace of the cache, name and tier. For a histogram, the number of recorded values.
 struct Recorded(HashMap<[String; 3], u64>);
 
 impl Recorded {
-    /// Makes calls, and reads what a recorder got.
+    /// Makes calls, and returns what a recorder received.
     fn by(calls: impl Future<Output = ()>) -> Self {
         let recorder = DebuggingRecorder::new();
         let snapshots = recorder.snapshotter();
@@ -89,7 +89,7 @@ mod file {
         call
     }
 
-    /// Has everything happen that is counted, but audits and failures of the store.
+    /// Causes every event that is counted, except verifications and failures of the store.
     async fn live() -> Stats {
         let (store, upstream) = (TestStore::tiered(), Upstream::default());
         let cache = store.open_with(|builder| {
@@ -120,7 +120,7 @@ mod file {
         cache.stats()
     }
 
-    /// Asks a vendor who says another thing each time.
+    /// Sends requests to a vendor that always answers differently, with verification of hits.
     async fn audited() -> Stats {
         let cache = Cache::builder("audited")
             .background(Background::new(1).verify(Verification::percent(100)))
@@ -140,7 +140,7 @@ mod file {
         cache.stats()
     }
 
-    /// Reads a file that loses its end after it was opened.
+    /// Reads a file that is truncated after it was opened.
     async fn failing() -> Stats {
         let (store, upstream) = (TestStore::file(), Upstream::default());
         let open = |name| Cache::builder(name).clock(store.clock.clone()).open(store.url()).unwrap();

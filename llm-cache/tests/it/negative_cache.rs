@@ -1,4 +1,4 @@
-//! The negative cache: errors of requests that are remembered for `negative_ttl`.
+//! Tests of the negative cache: errors of requests that are remembered for `negative_ttl`.
 
 use std::{sync::Arc, time::Duration};
 

@@ -1,4 +1,4 @@
-//! Spans and events of the cache, and their limits.
+//! Tests of the cache's spans and events.
 
 use std::time::Duration;
 

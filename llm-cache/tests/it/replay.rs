@@ -1,4 +1,4 @@
-//! The whole stack on each vendor: a stream is replayed exactly, to streamed and unary callers alike.
+//! Tests of the whole stack with each vendor: a stream is replayed exactly, for streamed and for unary callers.
 
 use std::{sync::Arc, time::Duration};
 
@@ -22,7 +22,7 @@ fn vendor() -> Vendor {
         .build()
 }
 
-/// Cache and ledger in front of one vendor's client.
+/// Returns a stack with a cache and a ledger in front of a vendor's client.
 fn stack<S>(client: S, cache: &Cache, ledger: &Ledger) -> Arc<dyn Provider>
 where
     S: Clone + Send + Sync + 'static,
@@ -34,7 +34,7 @@ where
     into_provider(layers.layer(ledger.attempts()).service(client))
 }
 
-/// All that a stream says, put together: text and reasoning, seals, tool calls, why it ended, what it took.
+/// Assembled content of a stream: text, reasoning, signatures, tool calls, finish reason and usage.
 #[derive(Debug, Default, PartialEq)]
 struct Said {
     text: String,
@@ -107,7 +107,7 @@ async fn cached_stream_replays_exactly_for_each_vendor() {
         let anthropic = vendor();
         let client = Anthropic::with_transport("no-real-key", anthropic.transport()).expect("a header value");
         let thinking = ("thinking", json!({"type": "enabled", "budget_tokens": 1_024}));
-        // Anthropic's models may not be forced to call a tool while they think.
+        // Anthropic's models cannot be forced to call a tool while they think.
         let thinking = if tools { ("metadata", json!({"user_id": "u"})) } else { thinking };
         let call = question("claude-sonnet-4-5", thinking, tools);
         replays_exactly("anthropic", stack(client, &cache(), &ledger), &anthropic, call).await;

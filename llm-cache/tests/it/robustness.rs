@@ -177,7 +177,7 @@ mod file {
         let cache = store.open();
         put(&cache, 1).await;
         cache.close().await.unwrap();
-        // More than there are threads for either.
+        // This is more than the number of threads of either kind.
         let closing: Vec<_> = (0..100).map(|_| cache.clone()).collect();
         let closing = closing.iter().map(Cache::close);
         let reading = futures_util::future::join_all((0..100).map(|_| has(&cache, 1)));
@@ -197,7 +197,7 @@ mod file {
         assert_eq!((cache.stats().dropped_writes, cache.stats().entries), (1, 0));
     }
 
-    /// Keys that panic for one tenant.
+    /// Encryption keys that panic for one tenant.
     #[derive(Debug)]
     struct Brittle(KeyRing);
 

@@ -1,4 +1,4 @@
-//! Calls that a key pool below may not send everywhere.
+//! Tests of calls that a key pool below must not send to every member.
 
 use std::{sync::Arc, time::Duration};
 
@@ -13,7 +13,7 @@ use tower::ServiceBuilder;
 
 use crate::{single_flight_edges::Made, upstream::ask};
 
-/// A pool whose first choice has failed, so that a stand-in answers every call that allows it, after a second.
+/// Returns a pool whose first member has failed. A fallback answers every call that allows it, after a second.
 fn over_pool(cache: &Cache) -> Arc<dyn Provider> {
     let pool = Made::of(|call| async move {
         tokio::time::sleep(Duration::from_secs(1)).await;

@@ -19,7 +19,8 @@ use crate::upstream::ask;
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// Answers after an hour by the timers of the runtime that it is first asked in, and says when it is asked.
+/// Service that answers after an hour by the timers of the runtime in which it is first polled. It signals when it is
+/// polled.
 #[derive(Clone)]
 struct Slow(mpsc::Sender<()>);
 
@@ -52,7 +53,7 @@ impl Provider for Slow {
     }
 }
 
-/// Asks in one way, and waits for the whole response.
+/// Sends a request in one of several ways, and waits for the complete response.
 fn whole(way: usize, provider: Arc<dyn Provider>, cache: Cache, slow: Slow) -> BoxFuture<'static, Result<(), String>> {
     let texts = |texts: &[&str]| Call::new("acme", EmbedRequest::new("m", texts.iter().copied()));
     let (one, two) = (texts(&["one"]), texts(&["one", "two"]));

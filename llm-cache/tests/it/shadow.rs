@@ -1,4 +1,4 @@
-//! Shadow mode: calls are sent as they are, and replies report what the cache would have done.
+//! Tests of shadow mode: calls are sent unchanged, and replies report what the cache would have done.
 
 use std::{sync::Arc, time::Duration};
 

@@ -1,4 +1,4 @@
-//! Deadline of a shared call, as the layers below the cache see it: the latest of its waiters'.
+//! Tests of the deadline of a shared call, as the layers below the cache see it: the latest of its waiters' deadlines.
 
 use std::{
     sync::{Arc, Mutex},
@@ -32,7 +32,7 @@ fn call(seconds: Option<u32>) -> Call<ChatRequest> {
     call
 }
 
-/// A vendor that answers after six seconds, and a stack of a cache and a client.
+/// Returns a vendor that answers after six seconds, and a stack of a cache and a client.
 fn stack(cache: Cache) -> (Vendor, Arc<dyn Provider>) {
     let vendor = Vendor::builder().response_tokens(4..=4).latency(Latency::fixed(3 * SECOND, SECOND)).build();
     let client = OpenAi::with_transport("no-real-key", vendor.transport()).expect("the key is a header value");
@@ -43,7 +43,7 @@ fn new() -> Cache {
     Cache::builder("t").build().expect("the settings are right")
 }
 
-/// Calls after some seconds. Returns the second in which the call ended since `start`, and its error.
+/// Sends a call at the second `at`. Returns the second since `start` at which the call ended, and its error.
 async fn ends(provider: &dyn Provider, start: Instant, at: u32, own: Option<u32>) -> (u64, Option<ErrorKind>) {
     sleep(at * SECOND).await;
     let reply: Result<Reply<ChatResponse>, Error> = provider.chat(call(own)).await;
@@ -71,7 +71,7 @@ async fn shared_call_ends_at_last_deadline() {
     assert_eq!((vendor.calls(), vendor.in_flight(), vendor.bills()[0].cancelled), (1, 0, true));
 }
 
-/// Waits until a call is sent below, and returns its deadline there.
+/// Returns a service that never responds, and the list of the deadlines of the calls that it received.
 fn capture() -> (Arc<Mutex<Vec<CallDeadline>>>, impl LlmService<ChatRequest>) {
     let seen = Arc::new(Mutex::new(Vec::new()));
     let kept = Arc::clone(&seen);
@@ -123,7 +123,7 @@ async fn complete_on_disconnect_sends_call_without_deadline() {
     assert_eq!(deadlines_below(builder).await, [None; 6]);
 }
 
-/// A merged call of which the cache knows a part: what is sent is not what the callers asked for.
+/// If the cache has a part of a merged call's items, the call that is sent is not the merged call of its members.
 #[tokio::test]
 async fn divided_request_is_sent_without_members() {
     let seen = Arc::new(Mutex::new(Vec::new()));

@@ -1,4 +1,4 @@
-//! Sharing scopes: entries that tenants share.
+//! Tests of sharing scopes: entries that several tenants share.
 
 use std::{sync::Arc, time::Duration};
 
@@ -57,7 +57,7 @@ async fn shared_scope_shares_entries_not_running_calls() {
     assert_eq!(origins, [own, own].concat(), "one call a tenant");
     assert_eq!((upstream.calls(), cache.stats().entries), (2, 1));
 
-    // One tenant's budget is not the other's.
+    // One tenant's budget does not affect the other tenant.
     let (cache, provider) =
         over(Cache::builder("t").directive_policy(DirectivePolicy::none().allow_sharing()), &upstream);
     let gone = tokio::time::timeout(HOUR / 2, provider.chat(sharing("acme", "public")));

@@ -1,4 +1,4 @@
-//! Single flight: one payment for each request, whichever caller is cancelled.
+//! Tests of single flight: each request is paid once, whichever caller is cancelled.
 
 use std::{
     sync::{
@@ -21,14 +21,14 @@ pub(crate) fn full() -> bool {
     std::env::var("LLM_FULL").is_ok_and(|full| full == "1")
 }
 
-/// Polls of unary callers and of streamed readers, by how often each of their tasks was polled.
+/// Numbers of polls of the tasks of unary callers and of streamed readers.
 #[derive(Default)]
 struct Polls {
     unary: Arc<AtomicU64>,
     streamed: Arc<AtomicU64>,
 }
 
-/// Asks 10,000 times at once, every other time as a stream; the first as `leader_streams` says.
+/// Sends 10,000 calls at once, half of them streamed. `leader_streams` decides if the first one is.
 async fn stampede(leader_streams: bool, words: &str) -> (Polls, u64) {
     let upstream = Upstream::default();
     let cache = cache(&ManualClock::default());
@@ -56,7 +56,8 @@ async fn stampede(leader_streams: bool, words: &str) -> (Polls, u64) {
 async fn single_flight_mixed_callers_behind_unary_leader() {
     let (polls, calls) = stampede(false, "one two three").await;
     assert_eq!(calls, 1);
-    // The upstream call wakes once. A streamed reader finds the response whole, so it is polled as often as a unary one.
+    // The upstream call wakes once. A streamed reader finds the response complete, so that it is polled as often as a
+    // unary caller.
     for polls in [polls.unary, polls.streamed] {
         let polls = polls.load(Ordering::SeqCst);
         assert!(polls <= 3 * 5_000 + 1, "{polls} polls");
@@ -69,7 +70,7 @@ async fn single_flight_mixed_callers_behind_streaming_leader() {
     let events = 7 + 3;
     let (polls, calls) = stampede(true, &words).await;
     assert_eq!(calls, 1);
-    // Unary callers read along, and drive it where it is their turn.
+    // Unary callers read the stream too, and drive it when they are woken for that.
     for polls in [polls.unary, polls.streamed] {
         let polls = polls.load(Ordering::SeqCst);
         assert!(polls <= 5_000 * (events + 3), "{polls} polls, {} a reader", polls / 5_000);
@@ -153,7 +154,8 @@ async fn single_flight_slow_reader_delays_no_other() {
     assert_eq!(read(dawdler).await.unwrap().0, "a b c d e f");
 }
 
-/// Some callers are cut off at random moments, the first always; the rest get the whole response of one upstream call.
+/// Some callers are cancelled at random times, always including the first. The others get the complete response of one
+/// upstream call.
 #[tokio::test(start_paused = true)]
 async fn single_flight_survives_cancellation_of_any_caller() {
     let (seeds, callers) = if full() { (1_000, 10_000) } else { (100, 200) };

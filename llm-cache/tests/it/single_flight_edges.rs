@@ -1,4 +1,4 @@
-//! Single flight and `get_or_call` under unusual callers: reentrant, unpolled, panicking.
+//! Tests of single flight and `get_or_call` with unusual callers: reentrant, unpolled and panicking ones.
 
 use std::{
     future::Future,
@@ -48,7 +48,7 @@ fn slow(seconds: u64) -> Arc<dyn Provider> {
 
 type Answering = dyn Fn(Call<ChatRequest>) -> BoxFuture<'static, Result<Reply<ChatResponse>, Error>> + Send + Sync;
 
-/// A provider made of a function.
+/// Provider that calls a function.
 pub(crate) struct Made(Box<Answering>);
 
 impl Made {
@@ -236,7 +236,7 @@ async fn single_flight_panic_charges_leader() {
             tokio::spawn(async move { provider.chat(ask("a")).await.map(|_| ()) })
         })
         .collect();
-    // The leader alone is charged.
+    // Only the leader is charged.
     for (caller, charge) in callers.into_iter().zip([Charge::Unknown, Charge::None]) {
         let error = caller.await.expect("no caller panics").unwrap_err();
         assert_eq!((error.kind(), error.charge()), (ErrorKind::Other, charge));
@@ -262,7 +262,7 @@ async fn miss_returns_extensions_of_lower_layers() {
 static LIVE: AtomicUsize = AtomicUsize::new(0);
 static MOST: AtomicUsize = AtomicUsize::new(0);
 
-/// A large response that counts its instances.
+/// Large response that counts its live instances.
 #[derive(serde::Deserialize)]
 struct Large(String);
 
@@ -303,7 +303,7 @@ fn too_large_response_is_not_counted_stored() {
     assert_eq!((cache.stats().stored, cache.stats().too_large), (0, 1));
 }
 
-/// A response whose end asks the cache something.
+/// Response whose drop calls the cache.
 #[derive(serde::Deserialize)]
 struct Nosy(String);
 
@@ -324,7 +324,7 @@ impl Drop for Nosy {
     }
 }
 
-/// A clock that asks the cache something.
+/// Clock that calls the cache.
 #[derive(Debug, Clone, Default)]
 struct Curious(Arc<OnceLock<Cache>>);
 

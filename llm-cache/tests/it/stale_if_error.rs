@@ -1,4 +1,4 @@
-//! Stale entries, served when the call that was to replace them fails.
+//! Tests of stale entries that are served because the calls that should replace them fail.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::upstream::{HEAD, Upstream, ask, provider, read};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// Lets calls take responses that are two hours past their time.
+/// Returns a policy that lets calls accept responses that expired up to two hours ago.
 fn stale_allowed() -> DirectivePolicy {
     DirectivePolicy::none().max_stale(2 * HOUR)
 }

@@ -16,7 +16,7 @@ fn texts(texts: &[&str]) -> Call<EmbedRequest> {
     Call::new("acme", EmbedRequest::new("m", texts.iter().copied()))
 }
 
-/// Makes one call in each way that a cache can be asked, all of which fail.
+/// Makes one call in each way in which a cache can be called. All of them fail.
 async fn ask_in_an_outage(provider: &dyn Provider, cache: &Cache) {
     for streamed in [false, true] {
         say(provider, "b", streamed).await.unwrap_err();

@@ -1,4 +1,4 @@
-//! Invalidation touches no entry.
+//! Test that invalidation does not visit entries.
 
 use futures_util::future::join_all;
 use llm_cache::Tag;

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use crate::upstream::{HEAD, STEP, Upstream, ask, read};
 
-/// Treats the tenant `acme` in its own way.
+/// Service that treats the tenant `acme` differently.
 #[derive(Clone, Default)]
 struct Partial {
     acme: Upstream,
@@ -38,7 +38,7 @@ impl Provider for Partial {
     }
 }
 
-/// A request whose response all tenants share.
+/// Returns a call whose response all tenants share.
 fn shared(tenant: &str) -> Call<ChatRequest> {
     let mut call = Call::new(tenant, ask("a b c").body);
     call.extensions.insert(Directive::new().shared("all"));
@@ -52,7 +52,8 @@ async fn said(provider: &dyn Provider, call: Call<ChatRequest>, streamed: bool) 
     Ok(provider.chat(call).await?.output.text().into_owned())
 }
 
-/// Has `acme` ask, and another tenant just before and just after; `acme` alone fails, of this kind.
+/// Sends a call of `acme`, and calls of another tenant just before and just after it. Only `acme` fails, with an error
+/// of this kind.
 async fn fails_alone(upstream: &Partial, acme: impl Fn() -> Call<ChatRequest>, streamed: bool, kind: ErrorKind) {
     for acme_leads in [true, false] {
         let cache = Cache::builder("t").directive_policy(DirectivePolicy::none().allow_sharing()).build().unwrap();

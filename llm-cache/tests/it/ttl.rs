@@ -1,4 +1,4 @@
-//! Time to live: rules and jitter.
+//! Tests of the time to live: rules and jitter.
 
 use std::time::Duration;
 
@@ -40,7 +40,8 @@ async fn ttl_rule_that_matches_first_decides() {
         call.extensions.insert(only.cloned().unwrap_or_default());
         provider.embed(call).await.is_ok_and(|reply| only.is_none() || is_hit(CacheStatus::of(&reply)))
     };
-    // The same question with and without the label is one: it is asked by a tenant of its own.
+    // A request with a label and the same one without it have the same key. Therefore each case uses a tenant of its
+    // own.
     let all = async |only: Option<&Directive>| {
         [
             chat("umbrella", "small", None, only).await,

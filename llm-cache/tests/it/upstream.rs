@@ -1,4 +1,4 @@
-//! A provider that responses in words, slowly, and counts.
+//! Vendor that responds slowly, word by word, and counts its calls.
 
 use std::{
     sync::{
@@ -19,20 +19,20 @@ use llm_core::{
 use tokio::sync::{Notify, watch};
 use tower::Layer;
 
-/// Answers a question with its words, each an event.
+/// Vendor that responds to a request with the request's words, each in one event.
 #[derive(Clone, Default)]
 pub(crate) struct Upstream {
     pub(crate) calls: Arc<AtomicU64>,
-    /// Calls whose future or stream is alive.
+    /// Number of calls whose future or stream exists.
     pub(crate) alive: Arc<AtomicUsize>,
-    /// Fail the next calls with this kind.
+    /// Kind of error with which the next calls fail; `None` if they succeed.
     pub(crate) fail: Arc<std::sync::Mutex<Option<ErrorKind>>>,
-    /// Break streams off after this many events.
+    /// Number of events after which streams break off; `None` if they do not.
     pub(crate) break_after: Option<usize>,
     pub(crate) signals: Arc<Signals>,
 }
 
-/// Signals that tests await instead of a time, and a gate that holds calls.
+/// Signals that tests await instead of sleeping, and a gate that holds calls.
 #[derive(Default)]
 pub(crate) struct Signals {
     called: Notify,
@@ -49,7 +49,7 @@ impl Upstream {
         self.calls.load(Ordering::SeqCst)
     }
 
-    /// Waits until so many calls have been made.
+    /// Waits until this many calls have been made.
     pub(crate) async fn called(&self, calls: u64) {
         loop {
             let called = self.signals.called.notified();
@@ -60,12 +60,12 @@ impl Upstream {
         }
     }
 
-    /// Holds all calls from now on, or lets them go on.
+    /// Holds all calls from now on if `holds` is true, and otherwise releases them.
     pub(crate) fn hold(&self, holds: bool) {
         self.signals.holds.send_replace(holds);
     }
 
-    /// A call begins, and is answered no sooner than it may be.
+    /// Counts a call, and waits until it may be answered.
     async fn enter(&self) -> Alive {
         self.calls.fetch_add(1, Ordering::SeqCst);
         self.alive.fetch_add(1, Ordering::SeqCst);
@@ -153,7 +153,7 @@ impl Provider for Upstream {
     }
 }
 
-/// A table of prices, read once for all tests.
+/// Returns a table of prices that is read once for all tests.
 pub(crate) fn prices() -> PriceTable {
     static TABLE: LazyLock<PriceTable> =
         LazyLock::new(|| llm_providers::prices::openai().provider_alias("words", "openai"));

@@ -1,4 +1,4 @@
-//! Variants: several responses to one request.
+//! Tests of variants: several responses to one request.
 
 use std::sync::{
     Arc,
@@ -19,7 +19,7 @@ fn over(builder: CacheBuilder, upstream: &Scripted) -> (Cache, Arc<dyn Provider>
     (cache, into_provider(layers.service(upstream.clone())))
 }
 
-/// Says a new number each time.
+/// Returns a vendor that responds with a new number each time.
 fn counting() -> Scripted {
     let said = AtomicU64::new(0);
     Scripted::new().rule(Rule::respond_with(move |request| {

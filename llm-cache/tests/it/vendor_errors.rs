@@ -1,4 +1,5 @@
-//! The cache in front of a real client and a simulated vendor: errors leave no entry, and the ledger agrees.
+//! Tests of the cache in front of a real client and a simulated vendor: errors leave no entry, and the ledger agrees
+//! with the bills.
 
 use std::{
     collections::HashMap,
@@ -195,7 +196,7 @@ async fn ledger_agrees_with_vendor_despite_cancellations() {
     println!("{} attempts; unconfirmed {} covers {} billed and never reported", sums.0, sums.2, sums.1);
 }
 
-/// Bill of the vendor for attempts whose usage never arrived, and the ledger's bound for them.
+/// Returns the vendor's bill for attempts whose usage never arrived, and the ledger's upper bound for them.
 fn compare(vendor: &Vendor, purchases: &[Attempt]) -> (Usd, Usd) {
     let billed = |nanos: u64| Usd::from_nanos(i64::try_from(nanos).expect("a small bill"));
     let mut bills: HashMap<String, Usd> =

@@ -1,4 +1,4 @@
-//! Entries in every store: keys, expiry, directives, errors.
+//! Tests of entries in every store: keys, expiry, directives and errors.
 
 use std::time::Duration;
 

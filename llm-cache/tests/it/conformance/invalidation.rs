@@ -1,4 +1,4 @@
-//! Invalidation in every store.
+//! Tests of invalidation in every store.
 
 use std::{sync::Arc, time::Duration};
 

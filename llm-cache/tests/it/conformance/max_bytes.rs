@@ -1,4 +1,4 @@
-//! Capacity of every store.
+//! Tests of the capacity of every store.
 
 use std::{io, time::Duration};
 
@@ -11,7 +11,7 @@ fn key(n: u32) -> Key {
     Key::of("ns", "acme", "op", &n).expect("a number serializes")
 }
 
-/// Text that cannot be packed much.
+/// Returns a text that cannot be compressed much.
 fn text(n: u32, bytes: usize) -> String {
     let mut text = String::with_capacity(bytes);
     let mut reader = blake3::Hasher::new().update(&n.to_le_bytes()).finalize_xof();

@@ -1,4 +1,4 @@
-//! Cases that hold for every store, run over each.
+//! Test cases that every store must pass.
 #![expect(clippy::unwrap_used, reason = "cases are tests, and so is what they are made of")]
 
 mod entries;
@@ -15,10 +15,10 @@ use llm_core::ManualClock;
 
 use crate::{item_outcomes, items};
 
-/// Somewhere to keep responses.
+/// Store under test, with everything that must live as long as the store.
 pub(crate) struct TestStore {
     pub(crate) clock: ManualClock,
-    /// An address without a bound on its bytes.
+    /// URL of the store, without a limit on its size.
     url: String,
     #[cfg(feature = "file")]
     _directory: Option<tempfile::TempDir>,
@@ -26,11 +26,11 @@ pub(crate) struct TestStore {
     redis: Option<Redis>,
 }
 
-/// A time that no busy machine takes.
+/// Timeout that is long enough even on a busy machine.
 #[cfg(feature = "redis")]
 const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// A connected Redis, and how long memory in front of it keeps responses.
+/// Connected Redis, and the time for which the local tier keeps entries.
 #[cfg(feature = "redis")]
 struct Redis {
     handle: llm_cache::llm_redis::Redis,
@@ -54,7 +54,7 @@ impl TestStore {
         Self::in_file("")
     }
 
-    /// Memory that is gone soon in front of a file.
+    /// Creates a file with a local tier in front that keeps entries only for a short time.
     #[cfg(feature = "file")]
     pub(crate) fn tiered() -> Self {
         Self::in_file("memory=1mb&memory_ttl=10s")
@@ -67,7 +67,8 @@ impl TestStore {
         Self { url: format!("file://{path}?{parameters}"), _directory: Some(directory), ..Self::memory() }
     }
 
-    /// A Redis that others use too, under other names. All that are open at it share its connection.
+    /// Creates a store in a Redis that other stores also use, under other prefixes. All caches that open it share its
+    /// connection.
     #[cfg(feature = "redis")]
     pub(crate) async fn redis(url: &str, certificate: Option<&str>, prefix: &str) -> Self {
         let builder = llm_cache::llm_redis::Redis::builder(url).prefix(prefix).probe_timeout(TIMEOUT);
@@ -80,7 +81,7 @@ impl TestStore {
         Self { redis: Some(Redis { handle, memory_ttl: Duration::from_secs(10) }), ..Self::memory() }
     }
 
-    /// With memory in front of Redis that keeps nothing for any time.
+    /// Makes the local tier in front of Redis keep no entries.
     #[cfg(feature = "redis")]
     pub(crate) fn without_memory(mut self) -> Self {
         if let Some(redis) = &mut self.redis {
@@ -102,7 +103,7 @@ impl TestStore {
         self.open_at("", set)
     }
 
-    /// With room for so many bytes.
+    /// Opens a cache with this capacity.
     pub(crate) fn open_small(&self, max_bytes: u64) -> Cache {
         self.open_at(&format!("&max_bytes={max_bytes}"), |builder| builder)
     }
@@ -118,7 +119,7 @@ impl TestStore {
     }
 }
 
-/// A directory for temporary files: in memory, where there is such a place, for a disk takes its time over each commit.
+/// Returns a directory for temporary files. It is in memory if possible, because a disk needs time for each commit.
 #[cfg(feature = "file")]
 fn directory() -> tempfile::TempDir {
     let memory = std::path::Path::new("/dev/shm");
@@ -130,7 +131,7 @@ fn noon() -> ManualClock {
     ManualClock::at_unix(1_700_000_000)
 }
 
-/// Prints a case's name where it fails.
+/// Prints the name of a test case if it fails.
 #[cfg(all(feature = "redis", unix))]
 async fn named(name: &'static str, case: impl Future<Output = ()>) {
     use futures_util::FutureExt;
@@ -148,7 +149,8 @@ macro_rules! conformance {
         #[cfg(feature = "file")]
         conformance!(@over tiered: $($($module $case)*)*);
 
-        /// All cases but those on how much is held, which is the server's to say, and on simulated time, which it has not.
+        /// Runs all cases except those on capacity, which the server decides, and on simulated time, which the server
+        /// does not have.
         #[cfg(all(feature = "redis", unix))]
         pub(crate) async fn over_redis(store: impl AsyncFn(&str) -> TestStore) {
             let mut cases: Vec<futures_util::future::LocalBoxFuture<'_, ()>> = Vec::new();

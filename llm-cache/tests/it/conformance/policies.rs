@@ -1,4 +1,4 @@
-//! Revalidation, verification, variants, negative cache, shadow mode and sharing in every store.
+//! Tests of revalidation, verification, variants, the negative cache, shadow mode and sharing in every store.
 
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ pub(crate) async fn revalidate_serves_stale_entry_and_replaces_it(store: TestSto
     };
     asked("a").await;
     store.clock.advance(Duration::from_secs(90));
-    // Whatever is written sweeps what is of no use any more.
+    // Writing any entry removes the entries that can no longer be used.
     asked("b").await;
     let status = asked("a").await;
     assert!(matches!(status, CacheStatus::Hit { stale: Some(Stale::Revalidating), .. }), "{status:?}");
@@ -38,7 +38,7 @@ pub(crate) async fn verification_covers_every_tier(store: TestStore) {
     for _ in 0..3 {
         provider(&upstream, &cache).chat(ask("a")).await.unwrap();
         cache.close().await.unwrap();
-        // Past what a tier in front keeps.
+        // This is longer than a local tier keeps entries.
         store.clock.advance(Duration::from_secs(11));
     }
     assert_eq!((upstream.calls(), cache.stats().verified, cache.stats().hits), (3, 2, 2));

@@ -1,4 +1,4 @@
-//! Stale entries in every store.
+//! Tests of stale entries in every store.
 
 use std::{sync::Arc, time::Duration};
 
@@ -49,7 +49,7 @@ pub(crate) async fn only_if_cached_sends_no_call(store: TestStore) {
     }
     provider.chat(ask("a")).await.unwrap();
     cache.close().await.unwrap();
-    // At hand, then past what a tier in front keeps, then past its time, there and here.
+    // The entry is first in the local tier, then only in the remote one, and then expired.
     for (seconds, stale) in [(0, false), (11, false), (60, true), (0, true)] {
         store.clock.advance(Duration::from_secs(seconds));
         let reply = provider.chat(wish(only())).await.unwrap();

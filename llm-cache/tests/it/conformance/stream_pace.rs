@@ -1,4 +1,4 @@
-//! Pace of streams through the cache, in simulated time.
+//! Tests of the pace of streams through the cache, in simulated time.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::TestStore;
 use crate::upstream::{HEAD, STEP, Upstream, ask, provider};
 
-/// Arrival of each event of a stream, from the call on.
+/// Returns the arrival times of a stream's events, since the call.
 async fn times(provider: &dyn Provider) -> Vec<Duration> {
     let began = Instant::now();
     let events = provider.chat_stream(ask("a b c d")).await.unwrap().output;
@@ -37,7 +37,7 @@ pub(crate) async fn stream_keeps_its_pace_through_cache(store: TestStore) {
         let stored = times(&*provider).await;
         assert!(stored.len() > 2 && stored.iter().all(Duration::is_zero), "what is stored comes at once: {stored:?}");
         cache.close().await.unwrap();
-        // Then it is no longer in memory in front.
+        // After this time, the entry is no longer in the local tier.
         store.clock.advance(Duration::from_secs(11));
     }
     assert_eq!(upstream.calls(), 2);

@@ -1,4 +1,4 @@
-//! This program again, as another process that shares the server.
+//! Another process of this test program, which shares the server.
 
 use std::{
     io::{BufRead, BufReader, Write},
@@ -9,10 +9,10 @@ use tokio::runtime::Builder;
 
 use super::{invalidation, processes};
 
-/// Variable with the part of a child.
+/// Environment variable with the role of a child process.
 const CHILD: &str = "LLM_CACHE_TEST_PROCESS";
 
-/// Another process; killed on drop.
+/// Child process, which is killed on drop.
 pub(super) struct Child {
     process: std::process::Child,
     go: std::process::ChildStdin,
@@ -20,7 +20,7 @@ pub(super) struct Child {
 }
 
 impl Child {
-    /// Spawns a process that is ready for its part, with its arguments.
+    /// Spawns a process with a role and its arguments, and waits until it is ready.
     pub(super) fn spawn(part: &str) -> Self {
         let mut process = Command::new(std::env::current_exe().expect("this program has a path"))
             .args(["redis::child::child", "--exact", "--nocapture"])
@@ -41,12 +41,12 @@ impl Child {
         writeln!(self.go, "go").expect("it listens");
     }
 
-    /// The rest of the line that begins so.
+    /// Waits for a line that begins with `wanted`, and returns the rest of the line.
     pub(super) fn waits_for(&mut self, wanted: &str) -> String {
         loop {
             let mut line = String::new();
             assert!(self.says.read_line(&mut line).expect("it speaks") > 0, "it ended before it said {wanted:?}");
-            // The test harness writes before what is printed first.
+            // The test harness may write to the same line before the child's first output.
             if let Some((_, rest)) = line.split_once(&format!("child {wanted}")) {
                 return rest.trim().to_owned();
             }
@@ -61,13 +61,13 @@ impl Drop for Child {
     }
 }
 
-/// Reports that the child is ready, and waits for the signal to go.
+/// Reports that the child is ready, and waits for the signal to start.
 pub(super) fn ready() {
     println!("child ready");
     std::io::stdin().read_line(&mut String::new()).expect("the parent writes");
 }
 
-/// The child.
+/// Runs the role of a child process.
 #[test]
 #[expect(clippy::disallowed_methods, reason = "this is the edge of the child process")]
 fn child() {

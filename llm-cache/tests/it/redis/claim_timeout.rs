@@ -1,4 +1,4 @@
-//! Claims of leases, within `claim_timeout`.
+//! Tests of claims of leases within `claim_timeout`.
 
 use std::{
     io,
@@ -15,7 +15,7 @@ use tokio::time::timeout;
 
 use super::{TIMEOUT, key, leases, not_asked, proxy::Proxy, put, until};
 
-/// A look-up within this time is not answered by a server that is further away.
+/// Timeout of lookups that a distant server does not meet.
 const SHORT_TIMEOUT: Duration = Duration::from_millis(10);
 
 fn hasty(url: &str) -> Cache {
@@ -80,7 +80,7 @@ async fn lease_of_departed_caller_is_released() {
         let cache = cache.clone();
         async move { cache.get_or_call(&key(1), not_asked).await.map(drop) }
     });
-    // The look-up is given up, and the claim is on its way.
+    // The lookup has been given up, and the claim has been sent.
     until(|| redis.stats().timed_out > timed_out && redis.health().in_flight > 0).await;
     caller.abort();
     assert!(caller.await.unwrap_err().is_cancelled());

@@ -1,4 +1,4 @@
-//! `Cache::close` with Redis: writes and leases of a process that ends.
+//! Tests of `Cache::close` with Redis: writes and leases of a process that ends.
 
 use std::io;
 
@@ -52,7 +52,7 @@ async fn close_waits_for_lease_of_running_call() {
         let cache = cache.clone();
         async move { cache.close().await }
     });
-    // What is queued later is done.
+    // Jobs that are queued after `close` are still done.
     cache.remove(&key(2)).await.unwrap();
     tokio::task::yield_now().await;
     assert!(!closing.is_finished() && !leases(&server).is_empty(), "a call still runs");
@@ -69,7 +69,7 @@ fn close_reports_losses_of_ended_runtime() {
     let cache = first.block_on(async { open(&server, |builder| builder) });
     first.block_on(async {
         let (respond, responses) = watch::channel(0);
-        // The last is never answered.
+        // The last of these calls is never answered.
         let mut calls = [1, 2, 3, 4].map(|n| {
             let (cache, mut responses) = (cache.clone(), responses.clone());
             let call = move || async move {

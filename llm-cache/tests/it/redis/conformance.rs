@@ -1,4 +1,4 @@
-//! The conformance suite over each kind of Redis: one server for all its cases, which run beside each other.
+//! The conformance suite on each kind of Redis. All cases run at the same time on one server.
 
 use llm_testkit::redis::RedisServer;
 

@@ -1,4 +1,4 @@
-//! Invalidation across processes, within `invalidation_bound`.
+//! Tests of invalidation across processes, within `invalidation_bound`.
 
 use std::{
     cell::{Cell, RefCell},
@@ -16,10 +16,10 @@ use super::{
     is_full, key, not_asked, open, options, put,
 };
 
-/// Bound of the race, after which no process serves an invalidated entry.
+/// Bound on the time after which no process may serve an invalidated entry.
 const BOUND: Duration = Duration::from_millis(100);
 
-/// Two moments, in microseconds since 1970, by the one clock of all processes of this machine.
+/// Two timestamps in microseconds since 1970, by the clock that all processes of this machine share.
 type Pair = (u64, u64);
 
 fn now() -> u64 {
@@ -27,12 +27,13 @@ fn now() -> u64 {
     u64::try_from(since.as_micros()).expect("a moment of this age")
 }
 
-/// A child's part: drops all answers again and again, while it asks for them all the time. A response is the moment when
-/// its call was made.
+/// Role of a child process: invalidates all entries repeatedly, and requests them all the time. A response contains the
+/// time at which its call was made.
 pub(super) async fn race(redis: &str, rounds: u32) {
     let url = format!("{redis}?redis_timeout=20s&claim_timeout=20s&invalidation_bound={}ms", BOUND.as_millis());
     let cache = Cache::builder("tests").open(&url).expect("the address is right");
-    // Time of a question, and its response; when an invalidation began, and when it was done.
+    // Each read has the time of the request and the content of the response. Each drop has the times at which an
+    // invalidation began and ended.
     let (reads, drops, racing) = (RefCell::new(Vec::<Pair>::new()), RefCell::new(Vec::<Pair>::new()), Cell::new(true));
     let call = || async {
         let made = now();
@@ -99,7 +100,7 @@ async fn two_race(url: &str) {
     drops.sort_unstable_by_key(|(_, done)| *done);
     let mut longest = 0;
     for (asked, made) in &reads {
-        // The first of those done before, which began after the call was made.
+        // The first invalidation that began after the call was made, among those that had ended before the request.
         let dropped = drops.iter().take_while(|(_, done)| done < asked).find(|(began, _)| made < began);
         longest = dropped.map_or(longest, |(_, done)| longest.max(asked - done));
     }

@@ -1,4 +1,4 @@
-//! One payment for each question among several processes, each played by a cache of its own.
+//! Tests that several processes pay for each request once. A cache of its own stands for each process.
 
 use std::{io, sync::Arc, time::Duration};
 
@@ -47,7 +47,7 @@ async fn lease_wait_ends_at_deadline() {
     call.deadline = Some((Instant::now() + Duration::from_secs(600)).into_std());
     let asking = tokio::spawn(async move { provider.chat(call).await });
     until(|| other.stats().awaited == 1).await;
-    // Half of its time is over.
+    // Half of the lease's time has passed.
     pause();
     advance(Duration::from_secs(301)).await;
     resume();
@@ -86,13 +86,13 @@ async fn lease_lost_does_not_end_successor() {
     let [(fail, first), (respond, second), (unused, third)] = [0, 1, 2].map(|_| oneshot::channel());
     let first = ask(&one, first);
     until(|| one.stats().leased > 0).await;
-    // As if the first had been held up for longer than its lease.
+    // This has the same effect as a holder that was stopped for longer than its lease.
     server.command(&["DEL", &leases(&server)]).unwrap();
     let second = ask(&two, second);
     until(|| two.stats().leased > 0).await;
     drop(unused);
     let third = ask(&three, third);
-    // What is invalidated has a channel too.
+    // Invalidations have a channel too, so the pattern selects that of the waiters.
     until(|| server.command(&["PUBSUB", "CHANNELS", "*:wake"]).unwrap().lines().count() >= 2).await;
     fail.send(Err(io::Error::other("as asked"))).unwrap();
     assert_eq!(first.await.unwrap(), None);
@@ -177,7 +177,7 @@ async fn lease_of_item_awaited_others_sent() {
     assert_eq!((upstream.calls(), other.stats().leased), (2, 2));
 }
 
-/// The leader's stream is never read, and its lease lasts longer than the test may take.
+/// The leader's stream is never read, and its lease lasts longer than the test.
 #[tokio::test]
 async fn invalidate_frees_lease_of_older_call() {
     let server = RedisServer::spawn();
@@ -205,7 +205,7 @@ async fn invalidate_frees_lease_of_older_call() {
     assert_eq!(upstream.calls(), 8);
 }
 
-/// A lease that was taken over is not ended by the older call, and an invalidation of other tags takes none over.
+/// The older call does not end a lease that was taken over, and an invalidation of other tags takes over no lease.
 #[tokio::test]
 async fn invalidate_leaves_lease_of_newer_call() {
     let server = RedisServer::spawn();

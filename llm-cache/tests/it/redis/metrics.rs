@@ -1,4 +1,4 @@
-//! Metrics of the connection, beside those of the cache.
+//! Tests of the connection's metrics next to those of the cache.
 
 #![cfg(feature = "metrics")]
 

@@ -1,4 +1,4 @@
-//! Answers move between a file and Redis, both ways.
+//! Tests of migrations between a file and Redis, in both directions.
 
 use std::num::NonZeroUsize;
 

@@ -1,4 +1,4 @@
-//! The cache over real Redis servers. No virtual time: assertions about waiting have generous bounds.
+//! Tests of the cache with real Redis servers. Time is real, so assertions about waiting have generous bounds.
 
 mod child;
 mod claim_timeout;
@@ -22,10 +22,10 @@ use llm_testkit::redis::RedisServer;
 /// Time that a busy machine may add to a bound.
 const ALLOWANCE: Duration = Duration::from_secs(3);
 
-/// A time that a busy machine keeps.
+/// Timeout that is long enough even on a busy machine.
 const TIMEOUT: Duration = Duration::from_secs(20);
 
-/// A handle with time-outs that a busy machine keeps.
+/// Returns a handle with timeouts that are long enough even on a busy machine.
 fn handle(server: &RedisServer) -> Redis {
     let mut builder = Redis::builder(server.url()).call_timeout(TIMEOUT).probe_timeout(TIMEOUT);
     if let Some(certificate) = server.certificate() {
@@ -34,12 +34,12 @@ fn handle(server: &RedisServer) -> Redis {
     builder.spawn().expect("the settings are right")
 }
 
-/// Options with a handle of their own, as another process would have them.
+/// Returns options with a handle of their own, as another process would have them.
 fn options(server: &RedisServer) -> RedisOptions {
     RedisOptions::from(handle(server)).claim_timeout(TIMEOUT)
 }
 
-/// A cache as another process would have it: with a handle and memory of its own.
+/// Opens a cache with a handle and a memory of its own, as another process would have them.
 fn open(server: &RedisServer, set: impl FnOnce(CacheBuilder) -> CacheBuilder) -> Cache {
     set(Cache::builder("tests").redis(options(server))).build().expect("the settings are right")
 }
@@ -56,7 +56,7 @@ async fn put(cache: &Cache, n: u32) {
     cache.get_or_call(&key(n), move || async move { Ok::<_, io::Error>(n) }).await.expect("it is answered");
 }
 
-/// Waits until something is so, which other tasks or the server bring about.
+/// Waits until a condition is true that other tasks or the server bring about.
 async fn until(is_so: impl Fn() -> bool) {
     let poll = async {
         while !is_so() {
@@ -66,12 +66,12 @@ async fn until(is_so: impl Fn() -> bool) {
     tokio::time::timeout(3 * TIMEOUT, poll).await.expect("it comes about");
 }
 
-/// Names of the leases that the server holds, one a line.
+/// Returns the names of the leases on the server, one in each line.
 fn leases(server: &RedisServer) -> String {
     server.command(&["KEYS", "*:lease:*"]).expect("it answers")
 }
 
-/// Whether full sizes are wanted.
+/// Returns true if the full sizes are requested.
 #[expect(clippy::disallowed_methods, reason = "sizes are set from outside")]
 fn is_full() -> bool {
     std::env::var("LLM_FULL").is_ok_and(|full| full == "1")

@@ -1,4 +1,4 @@
-//! Redis in all kinds of trouble, under load: no call fails, and none waits longer than the bound.
+//! Tests of faults of Redis under load: no call fails, and no call waits longer than the bound.
 
 use std::{
     io,
@@ -20,10 +20,10 @@ use tokio::{
 
 use super::{ALLOWANCE, is_full, proxy::Proxy};
 
-/// The longest that a call may wait for Redis, by default: for a look-up, and for the claim of a lease.
+/// Longest time that a call may wait for Redis by default: for a lookup and for the claim of a lease.
 const BOUND: Duration = Duration::from_millis(1_050);
 
-/// Callers that ask all the time, some questions again and again, others once.
+/// Callers that send requests all the time: some repeatedly, and others once.
 struct Load {
     cache: Cache,
     stop: Arc<AtomicBool>,
@@ -40,7 +40,7 @@ impl Load {
         Self { cache, stop, callers, done }
     }
 
-    /// Goes on for so many calls.
+    /// Waits until this many more calls have been made.
     async fn calls(&self, more: u64) {
         let more = if is_full() { more * 10 } else { more };
         let until = self.done.load(Ordering::SeqCst) + more;
@@ -49,7 +49,7 @@ impl Load {
         }
     }
 
-    /// Ends the load, and prints and checks the longest that anybody waited.
+    /// Ends the load, and prints and checks the longest wait of any caller.
     async fn end(self, fault: &str) -> Cache {
         self.stop.store(true, Ordering::SeqCst);
         let mut longest = Duration::ZERO;
@@ -68,7 +68,7 @@ impl Load {
     }
 }
 
-/// Asks until it is stopped; with the longest wait. The upstream answers at once.
+/// Sends requests until it is stopped. Returns the longest wait. The vendor answers at once.
 async fn ask(cache: Cache, caller: u32, stop: Arc<AtomicBool>, done: Arc<AtomicU64>) -> Duration {
     let mut longest = Duration::ZERO;
     for n in 0_u32.. {
@@ -87,13 +87,13 @@ async fn ask(cache: Cache, caller: u32, stop: Arc<AtomicBool>, done: Arc<AtomicU
     longest
 }
 
-/// Waits until answers get through to Redis and back again.
+/// Waits until responses can be stored in Redis and read again.
 async fn recovers(cache: &Cache, url: &str) {
     let shared = async {
         for n in 0_u32.. {
             let key = Key::of("ns", "acme", "recovery", &n).expect("a number serializes");
             cache.get_or_call(&key, move || async move { Ok::<_, io::Error>(n) }).await.expect("no call fails");
-            // Leases of the time of the fault may be left to their end.
+            // Leases from the time of the fault may remain until they expire.
             let _ = cache.close().await;
             let other = Cache::builder("tests")
                 .open(&format!("{url}?redis_timeout=5s&claim_timeout=5s"))
@@ -148,7 +148,7 @@ async fn redis_stalled_is_bounded_by_redis_timeout() {
 #[tokio::test]
 async fn redis_slow_is_bounded_by_redis_timeout() {
     let server = RedisServer::spawn();
-    // Each look-up is too slow, and no claim is.
+    // Each lookup is too slow, but no claim is.
     let proxy = Proxy::spawn(&server, Duration::from_millis(40)).await;
     let load = Load::on(&proxy.url);
     load.calls(40).await;

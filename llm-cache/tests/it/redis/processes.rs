@@ -1,4 +1,4 @@
-//! One payment for each question among real processes, with the simulated vendor over HTTP.
+//! Tests that several real processes pay for each request once, with the simulated vendor over HTTP.
 
 use std::{
     collections::HashSet,
@@ -23,14 +23,14 @@ use super::{
 
 const LEASE: Duration = Duration::from_secs(1);
 
-/// Settings of a process that waits for Redis as long as it takes.
+/// Parameters of a process that waits for Redis as long as necessary.
 const PATIENT: &str = "redis_timeout=20s&claim_timeout=20s";
 
 fn asker(server: &RedisServer, parameters: &str, vendor: &str, calls: u32) -> Child {
     Child::spawn(&format!("ask {}?{parameters} {vendor} {calls}", server.url()))
 }
 
-/// A child's part: asks the same many times at once, and says how many were answered.
+/// Role of a child process: sends the same request many times at once, and prints the number of responses.
 pub(super) async fn ask(redis: &str, vendor: &str, calls: u32) {
     let cache = Cache::builder("tests").open(redis).expect("the address is right");
     let client = OpenAi::new("no-real-key").and_then(|client| client.base_url(vendor)).expect("the settings are right");
@@ -40,7 +40,7 @@ pub(super) async fn ask(redis: &str, vendor: &str, calls: u32) {
     let replies = futures_util::future::join_all((0..calls).map(|_| ask())).await;
     let texts: Vec<_> = replies.into_iter().flatten().map(|reply| reply.output.text().into_owned()).collect();
     println!("child answered {} {}", texts.len(), texts.iter().collect::<HashSet<_>>().len());
-    // A process that ends before its response is written lets the others ask again.
+    // If a process ends before its response is written, the other processes send the request again.
     cache.close().await.expect("it is written");
     println!("child stats {:?}", cache.stats());
 }
@@ -54,7 +54,7 @@ async fn fleet_of_four_processes_sends_one_call() {
     assert_eq!(vendor.calls(), 1, "{stats:#?}");
 }
 
-/// Has four processes ask the same 250 times each. Returns their statistics.
+/// Lets four processes send the same request 250 times each. Returns their statistics.
 async fn four_ask(server: &RedisServer, parameters: &str, vendor: &str) -> Vec<String> {
     let mut askers: Vec<_> = (0..4).map(|_| asker(server, parameters, vendor, 250)).collect();
     let responses = tokio::task::spawn_blocking(move || {
@@ -66,7 +66,7 @@ async fn four_ask(server: &RedisServer, parameters: &str, vendor: &str) -> Vec<S
     stats
 }
 
-/// Keeps two processors busy until it is dropped.
+/// Loops that keep two processors busy until they are dropped.
 struct BusyLoops(Arc<AtomicBool>);
 
 impl BusyLoops {
@@ -86,8 +86,8 @@ impl Drop for BusyLoops {
     }
 }
 
-/// By default, look-ups may take 50 ms and claims a second. All rounds are so where full sizes are wanted; else claims may
-/// take what a busy machine needs.
+/// By default, lookups may take 50 ms and claims a second. All rounds use the defaults at full sizes. Otherwise, claims
+/// may take as long as a busy machine needs.
 #[tokio::test(flavor = "multi_thread")]
 async fn claim_timeout_pays_once_under_load() {
     let (rounds, parameters) = if is_full() { (25, "") } else { (2, "claim_timeout=20s") };
@@ -118,7 +118,7 @@ async fn lease_of_killed_leader_expires() {
     vendor.set_latency(Latency::zero());
     others.iter_mut().for_each(Child::go);
     let waiting = || server.command(&["PUBSUB", "CHANNELS", "*:wake"]).unwrap().lines().count();
-    // What is invalidated has a channel too.
+    // Invalidations have a channel too, so the pattern selects that of the waiters.
     until(|| waiting() >= 2).await;
     let killed = Instant::now();
     drop(leader);

@@ -1,4 +1,4 @@
-//! A slow way to a server.
+//! Proxy that delays the replies of a server.
 
 use std::{
     sync::{
@@ -15,10 +15,10 @@ use tokio::{
     time::sleep,
 };
 
-/// Passes bytes on, late.
+/// Proxy that passes bytes on after a delay.
 pub(super) struct Proxy {
     pub(super) url: String,
-    /// In milliseconds.
+    /// Delay in milliseconds.
     pub(super) delay: Arc<AtomicU64>,
     task: tokio::task::JoinHandle<()>,
 }

@@ -1,4 +1,4 @@
-//! Rights of the server's user, as documented.
+//! Tests of the permissions of the server's user, as documented.
 
 use std::time::Duration;
 
@@ -30,7 +30,7 @@ async fn redis_documented_acl_user_suffices() {
     assert!(other.get_or_call(&key(3), not_asked).await.is_ok());
     one.clear().await.unwrap();
     one.close().await.unwrap();
-    // The other has heard of it.
+    // Waits until the other process has received the invalidation.
     while other.get_or_call(&key(3), not_asked).await.is_ok() {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }

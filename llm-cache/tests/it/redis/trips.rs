@@ -1,4 +1,5 @@
-//! Round trips to Redis, by its own count. A script counts as `evalsha`, and so do its commands.
+//! Tests of the number of round trips to Redis, as the server counts commands. A script counts as `evalsha`, and its
+//! commands count too.
 
 use std::{io, time::Duration};
 
@@ -8,21 +9,22 @@ use tokio::sync::oneshot;
 
 use super::{TIMEOUT, handle, key, not_asked, put, until};
 
-/// A cache behind which nothing is asked but for calls.
+/// Opens a cache that sends commands only for calls.
 async fn quiet(server: &RedisServer, first: u32) -> (Cache, Redis) {
     let redis = handle(server);
     let hour = Duration::from_secs(3600);
     let options = RedisOptions::from(redis.clone()).claim_timeout(TIMEOUT).invalidation_bound(hour);
     let cache = Cache::builder("tests").redis(options).build().expect("the settings are right");
-    // It connects, learns what was invalidated, and sends its scripts.
+    // The first call connects, requests the invalidations, and sends the scripts.
     put(&cache, first).await;
     cache.close().await.expect("it is written");
-    // Look and ask what was invalidated, lease, store; and ask again when it listens.
+    // The calls are a lookup, a request for invalidations, a lease, a write, and another request for invalidations
+    // after the subscription.
     until(|| redis.stats().calls >= 5).await;
     (cache, redis)
 }
 
-/// Commands of the server since the last count.
+/// Returns the commands that the server has run since the last count.
 fn done(server: &RedisServer) -> String {
     let stats = server.command(&["INFO", "commandstats"]).expect("it answers");
     server.command(&["CONFIG", "RESETSTAT"]).expect("it may be asked");
@@ -31,7 +33,7 @@ fn done(server: &RedisServer) -> String {
     done.join(" ")
 }
 
-/// `get=1`, of a line `cmdstat_get:calls=1,usec=…`.
+/// Returns `get=1` for a line `cmdstat_get:calls=1,usec=…`.
 fn command(line: &str) -> Option<String> {
     let (name, rest) = line.strip_prefix("cmdstat_")?.split_once(":calls=")?;
     let ours = name != "info" && !name.starts_with("config");
@@ -76,7 +78,7 @@ async fn round_trips_one_for_local_waiter() {
     let askers = (0..10).map(|_| {
         let redis = redis.clone();
         cache.get_or_call(&question, move || async move {
-            // All have looked, and this one has its lease.
+            // All callers have looked the entry up, and this one has the lease.
             until(|| redis.stats().calls >= before + 11).await;
             Ok::<u32, io::Error>(7)
         })
