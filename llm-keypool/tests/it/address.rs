@@ -1,4 +1,4 @@
-//! A pool whose own address is throttled.
+//! Tests of a pool whose IP address is throttled.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ async fn throttled_address_parks_no_key() {
         Member::new(format!("member-{key}"), client)
     };
     let pool = KeyPool::builder().members((0..KEYS).map(member)).max_wait(120 * SECOND).seed(7).build().unwrap();
-    // A burst of more calls than the address may send in ten seconds, then few for a minute.
+    // A burst of more calls than the address may send in ten seconds, followed by few calls for a minute.
     let mut running = JoinSet::new();
     for call in 0..180 {
         running.spawn(oneshot(pool.clone(), Call::new("acme", ChatRequest::new("m").user(format!("call {call}")))));
@@ -28,7 +28,8 @@ async fn throttled_address_parks_no_key() {
     }
     let failed: Vec<_> = running.join_all().await.into_iter().filter_map(Result::err).collect();
     assert!(failed.is_empty(), "{} {:?}", failed.len(), failed.first());
-    // Half of the keys show the cause, with what was in flight, and then one call tests after each pause.
+    // Refusals at half of the keys and of the attempts in flight reveal the common cause. Then one call is sent as a
+    // probe after each pause.
     let refused = vendor.limited().len();
     assert!((KEYS / 2..=KEYS).contains(&refused), "{refused} refused");
     let (status, parked) = (pool.status(), |parked: &Vec<llm_keypool::ParkedStatus>| !parked.is_empty());

@@ -1,4 +1,4 @@
-//! Conversations stay with the group whose vendor has their beginning cached.
+//! Tests that conversations stay with the group whose vendor has cached their beginning.
 
 use std::time::Duration;
 
@@ -10,8 +10,8 @@ use llm_testkit::{Transport, Vendor};
 const NAMES: [&str; 8] = ["a", "b", "c", "d", "e", "f", "g", "h"];
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// Runs conversations of ten turns each, in turn, over organisations with a prompt cache each, at half of one's limit.
-/// Returns the share of input tokens that were cached, in percent.
+/// Runs conversations of ten turns each, interleaved, over organisations with one prompt cache each, at half of one
+/// organisation's limit. Returns the share of cached input tokens, in percent.
 async fn cached_share(builder: KeyPoolBuilder<OpenAi<Transport>>, organisations: usize) -> u64 {
     let names = &NAMES[..organisations];
     let limit = [llm_testkit::Limit::requests(600, MINUTE)];

@@ -1,4 +1,4 @@
-//! Random failures and drops, and nothing of a key in any output.
+//! Tests with random failures and drops. No output contains a part of a key.
 
 use std::time::Duration;
 
@@ -52,7 +52,7 @@ async fn run(seed: u64) -> String {
             call.deadline = Some(deadline.into_std());
         }
         let send = oneshot(pool.clone(), call);
-        // Some callers leave.
+        // Some callers leave before the end.
         running.spawn(async move {
             tokio::time::timeout_at(deadline, send).await.map(|sent| sent.map(|reply| reply.output))
         });

@@ -1,4 +1,4 @@
-//! The pool as a tower service, and members that change.
+//! Tests of the pool as a tower service, and of members that change.
 
 use std::{sync::Arc, time::Duration};
 
@@ -111,7 +111,7 @@ async fn unreachable_vendor_pauses_pool() {
         all.filter(|at| (from..to).contains(at)).count()
     };
     assert!(attempts(Duration::ZERO, back) <= 20, "{}", attempts(Duration::ZERO, back));
-    // Those that tested, after which the budget for retries is empty.
+    // The failed calls are those that were probes, until the retry budget was empty.
     assert!(failed.len() <= 30, "{}", failed.len());
     let next_pause = back + Duration::from_secs(17);
     assert!(attempts(back, next_pause) > 300, "{}", attempts(back, next_pause));
@@ -128,7 +128,7 @@ async fn verdict_function_replaces_meaning() {
     assert_eq!(vendor.attempts("a").len(), 1);
 }
 
-/// Calls that hang stay counted at members of their names, also if a name was gone in between.
+/// Calls that hang stay counted at members of the same names, even if a name was removed and added again.
 #[tokio::test(start_paused = true)]
 async fn replace_keeps_attempts_in_flight() {
     let members = |names: &'static [&'static str]| names.iter().map(|name| Member::new(*name, *name).max_in_flight(1));
@@ -176,6 +176,6 @@ async fn model_that_no_member_serves_is_unavailable() {
     assert!(pool.disable_for("a", Duration::from_secs(60)));
     assert_eq!(served("m").unwrap().model(), Some("n"));
     assert!(pool.disable_for("b", Duration::from_secs(60)));
-    // Stand-ins are no chain: `c` stands in for `n`, and not for what `n` stands in for.
+    // Fallbacks do not form a chain: `c` answers for `n`, but not for the models that `n` answers for.
     assert_eq!(served("m").unwrap_err().kind(), ErrorKind::RateLimited);
 }

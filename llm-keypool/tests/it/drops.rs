@@ -1,4 +1,4 @@
-//! Calls that are dropped at each of their await points.
+//! Tests of calls that are dropped at each of their await points.
 
 use std::{future::Future, panic::AssertUnwindSafe, pin::pin, task::Poll, time::Duration};
 
@@ -11,7 +11,7 @@ use crate::{
     vendor::{Headers, Key, Vendor},
 };
 
-/// Polls a future so many times, and lets time pass in between. Returns `true` if it ended.
+/// Polls a future a number of times, and lets time pass in between. Returns `true` if the future ended.
 async fn poll_times(future: impl Future, polls: usize) -> bool {
     let mut future = pin!(future);
     for _ in 0..polls {
@@ -58,16 +58,16 @@ async fn dropped_first_call_returns_its_turn() {
         call().await.unwrap_err();
     }
     tokio::time::sleep(Duration::from_secs(8)).await;
-    // The half-open call is dropped while the vendor serves it.
+    // The probe is dropped while the vendor serves it.
     assert!(!poll_times(call(), 1).await);
     check_idle(&pool);
-    // Its turn is free at once, not after a minute.
+    // Another call may become the probe at once, not after a minute.
     let start = tokio::time::Instant::now();
     call().await.unwrap();
     assert!(start.elapsed() < Duration::from_secs(1) && pool.status().members[0].parked.is_empty());
 }
 
-/// A client or function of the application that panics ends its own call alone.
+/// If a client or a function of the application panics, only its own call ends.
 #[tokio::test(start_paused = true)]
 async fn panic_of_attempt_leaves_nothing_behind() {
     let pool = KeyPool::builder().member(Member::new("a", ()).max_in_flight(1)).build().unwrap();
@@ -84,7 +84,7 @@ async fn panic_of_attempt_leaves_nothing_behind() {
         let call = AssertUnwindSafe(pool.run(&request, attempt)).catch_unwind();
         assert!(call.await.is_err());
     }
-    // The slot and the turn of the first call after a parking are free.
+    // The slot is free, and another call may become the probe.
     assert_eq!(pool.status().members[0].in_flight, 0);
     pool.try_lease(&request).unwrap().report(Outcome::success());
     assert!(pool.status().groups[0].parked.is_empty());

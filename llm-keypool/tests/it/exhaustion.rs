@@ -1,4 +1,4 @@
-//! No member can take a call.
+//! Tests of pools in which no member can take a call.
 
 use std::{task::Poll, time::Duration};
 
@@ -52,7 +52,7 @@ async fn common_cause_sends_one_attempt_per_pause() {
     let mut attempts: Vec<_> = ["a", "b", "c"].iter().flat_map(|name| vendor.attempts(name)).collect();
     attempts.sort();
     let during: Vec<_> = attempts.iter().filter(|at| **at < heals).collect();
-    // Some until the cause is known, then after 1, 2, 4, … 60 s.
+    // Some attempts are sent until the cause is known, and then one after 1, 2, 4, … 60 s.
     let gaps: Vec<_> = during.windows(2).map(|pair| *pair[1] - *pair[0]).filter(|gap| *gap > SECOND / 2).collect();
     assert!(during.len() <= 6 + gaps.len(), "{during:?}");
     assert!(gaps.windows(2).all(|pair| pair[1] >= pair[0]), "{gaps:?}");
@@ -61,7 +61,7 @@ async fn common_cause_sends_one_attempt_per_pause() {
     assert!(attempts.last().unwrap() < &Duration::from_secs(215), "all are served soon: {:?}", attempts.last());
 }
 
-/// Refusals at two of three groups pause the pool until the third serves an attempt that was sent after them.
+/// Refusals at two of three groups pause the pool, until the third group serves an attempt that was sent after them.
 #[tokio::test(start_paused = true)]
 async fn common_cause_ends_with_served_attempt() {
     for (first, is_paused) in [("c", true), ("a", false)] {
@@ -80,7 +80,8 @@ async fn common_cause_ends_with_served_attempt() {
     }
 }
 
-/// The use before an outage does not look like a limit that was reached, because after the pause a part of it has left.
+/// The usage before an outage is not taken for a limit that was reached, because a part of it has left the window after
+/// the pause.
 #[tokio::test(start_paused = true)]
 async fn common_cause_tests_once_per_pause() {
     for latency in [(1, 5), (200, 1_000)] {
@@ -94,7 +95,8 @@ async fn common_cause_tests_once_per_pause() {
         assert!(failed.is_empty(), "{} {:?}", failed.len(), failed.first());
         let mut attempts: Vec<_> = ["a", "b", "c"].iter().flat_map(|name| vendor.attempts(name)).collect();
         attempts.sort();
-        // Those that were in flight when the cause was known, then one after 1, 2, 4, … s and its response.
+        // The attempts that were in flight when the cause was recognised, and then one after each pause of 1, 2, 4, … s
+        // and its response.
         let tests = attempts.iter().filter(|at| (begins + SECOND..heals).contains(*at));
         let tests: Vec<_> = [begins].iter().chain(tests).copied().collect();
         let gaps: Vec<_> = tests.windows(2).map(|pair| pair[1] - pair[0]).collect();
@@ -149,7 +151,7 @@ async fn waiting_calls_keep_order_of_arrival() {
         });
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    // Another model has its own room.
+    // Another model has room of its own.
     assert!(pool.try_lease(&LeaseRequest::new("n")).is_ok());
     order.join_all().await;
     drop(sender);
@@ -163,7 +165,7 @@ async fn waiting_calls_keep_order_of_arrival() {
     assert!(waited.iter().map(|one| one.0).is_sorted_by(|one, next| one >= next), "{waited:?}");
 }
 
-/// Background calls get one turn in sixteen, whether interactive ones wait before them or arrive when there is room.
+/// Background calls get one turn in sixteen, whether interactive calls already wait or arrive later.
 #[tokio::test(start_paused = true)]
 async fn background_call_is_not_starved() {
     for waits in [true, false] {
@@ -260,7 +262,7 @@ async fn waiting_call_takes_first_of_thousand() {
     check_first_returns(arrivals.collect()).await;
 }
 
-/// The arrivals of the trace, four times as fast, are more than the members can take.
+/// The calls of the trace arrive four times as fast, which is more than the members can take.
 #[tokio::test(start_paused = true)]
 async fn waiting_call_on_azure_trace_is_prompt() {
     if let Some(trace) = crate::support::trace() {
@@ -268,11 +270,11 @@ async fn waiting_call_on_azure_trace_is_prompt() {
     }
 }
 
-/// Sends calls at their times to a thousand members of one request a minute each, and checks that none waits longer than
-/// the first return.
+/// Sends calls at these times to a thousand members with a limit of one request a minute each. Checks that no call
+/// waits longer than until the first member becomes available.
 async fn check_first_returns(arrivals: Vec<Duration>) {
     const MEMBERS: usize = 1_000;
-    /// Length of a slice of a minute: what was sent in one leaves two of them after its begin and a minute.
+    /// Length of a slice of a minute. An amount leaves the window up to two slices late.
     const SLICE: Duration = Duration::from_millis(250);
     let names: Vec<String> = (0..MEMBERS).map(|member| format!("key-{member}")).collect();
     let groups = names.iter().map(|name| Group::new(&**name).limit("m", requests_per_minute(1)));

@@ -1,4 +1,4 @@
-//! Charged attempts of several models that all failed: each is priced by its own model.
+//! Tests of charged attempts of several models that all failed: each is priced by its own model.
 
 use std::sync::{Arc, Mutex};
 
@@ -21,7 +21,7 @@ fn used() -> Usage {
     Usage::new(1_000, 50)
 }
 
-/// A provider that fails after it did the work.
+/// Provider that fails after it has done the work.
 fn failing(model: &str) -> Scripted {
     let mut accounting = Accounting::default();
     accounting.model = Some(Arc::from(model));
@@ -57,14 +57,14 @@ async fn failed_attempts_cost_each_models_price() {
     assert_eq!(counted, u64::try_from(paid.nanos()).unwrap());
 }
 
-/// Failure that is charged, or a refusal that costs nothing.
+/// Returns a failure that is charged, or a refusal that costs nothing.
 fn failure(status: u16) -> Error {
     let error = Outcome::status(status, None).error().unwrap().clone();
     if status >= 500 { error.with_charge(Charge::Known(used())) } else { error }
 }
 
-/// A key for each list of statuses, the last of which stays. Each ends in its own way: no retry is left, no move is left, no
-/// member returns by time or in time, a stand-in cannot express the request.
+/// Each case has one list of statuses per key, of which the last repeats. The cases end differently: no retry is left,
+/// no move is left, no member becomes available at all or in time, or a fallback cannot express the request.
 #[tokio::test(start_paused = true)]
 async fn final_error_lists_attempts_made_alone() {
     let limit = || Group::new("0").limit("m", requests_per_minute(1));
@@ -99,7 +99,7 @@ async fn final_error_lists_attempts_made_alone() {
         let charged = error.attempts().filter(|attempt| attempt.charge != Charge::None).count();
         println!("{keys:?}: {made:?}, {} listed, {charged} charged: {error}", error.attempts().count());
         let expected = made.iter().filter(|(_, status)| *status >= 500).count();
-        // One that costs nothing is listed if no other one is.
+        // An attempt without cost is listed only if no other attempt is.
         assert_eq!((charged, error.attempts().count()), (expected, expected.max(1)), "{made:?} {error}");
     }
 }

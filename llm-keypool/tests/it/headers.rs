@@ -1,4 +1,4 @@
-//! Limits and groups that the clients read from vendors' headers.
+//! Tests of limits and groups that clients read from vendors' headers.
 
 use std::{
     sync::{
@@ -24,7 +24,7 @@ fn vendor() -> Vendor {
     Vendor::builder().limit_organisation("org", KEYS, limits).state_organisation(true).latency(latency).build()
 }
 
-/// Calls for two models without end for three minutes. Returns the served calls of each, and the refusals of the vendor.
+/// Keeps calling two models for three minutes. Returns the served calls of each, and the vendor's refusals.
 async fn saturate(vendor: &Vendor, provider: Arc<dyn Provider>) -> ([u64; 2], usize) {
     let (end, served) = (Instant::now() + 3 * MINUTE, Arc::new([AtomicU64::new(0), AtomicU64::new(0)]));
     let mut workers = JoinSet::new();

@@ -1,4 +1,4 @@
-//! One case of each kind over real HTTP.
+//! Tests of each kind of outcome over real HTTP.
 
 use futures_util::StreamExt;
 use llm_core::{Call, ChatEvent, ChatRequest, Provider, into_provider, layer::RetryBudget};
@@ -26,7 +26,7 @@ fn call() -> Call<ChatRequest> {
     Call::new("acme", ChatRequest::new("gpt-4o-mini").user("hello"))
 }
 
-/// A rule for the first key alone.
+/// Returns a rule that applies to the first key only.
 fn of_first(fault: Fault) -> Rule {
     Rule::new(fault).key("sk-a")
 }
@@ -50,12 +50,13 @@ async fn http_calls_are_served_beside_failing_key() {
             served += usize::from(reply.is_ok_and(|reply| !reply.output.text().is_empty()));
         }
         let calls = vendor.calls();
-        // An HTTP client may itself send a request again whose connection was closed.
+        // An HTTP client may send a request again by itself if its connection was closed.
         assert!(served == 30 && (attempts..=attempts + 1).contains(&calls), "{fault:?}: {served} of {calls}");
     }
 }
 
-/// Only a timer ends a call that hangs. Its length decides nothing: what a slow machine ends too early is retried, too.
+/// Only a timer ends a call that hangs. Its length does not matter: if a slow machine ends another call too early, that
+/// call is retried too.
 #[tokio::test]
 async fn http_calls_are_served_beside_hanging_key() {
     let (vendor, server) = serve(Fault::NoResponse).await;
@@ -68,10 +69,10 @@ async fn http_calls_are_served_beside_hanging_key() {
         let events: Vec<_> = stream.map(Result::unwrap).collect().await;
         assert!(events.iter().any(|event| matches!(event, ChatEvent::Text { .. })));
     }
-    // Its connections are closed.
+    // Waits until the connections of the hanging calls are closed.
     vendor.wait_until(|vendor| vendor.in_flight() == 0).await;
     let hanging = &pool.status().members[0];
     let parked = &hanging.parked[0];
-    // It is parked after five attempts, and after each of those that go first later.
+    // The member is parked after five attempts, and again after each later probe.
     assert_eq!((parked.reason, hanging.attempts), (Reason::TimedOut, 4 + u64::from(parked.times)), "{hanging:?}");
 }

@@ -1,4 +1,4 @@
-//! Tests of the public interface, in virtual time.
+//! Tests of the public interface in virtual time.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests panic as tests do")]
 

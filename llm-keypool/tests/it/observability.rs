@@ -1,4 +1,4 @@
-//! Spans, events and metrics.
+//! Tests of spans, events and metrics.
 
 use std::{
     sync::{Arc, Mutex},
@@ -14,7 +14,7 @@ use crate::{
     vendor::{Headers, Vendor},
 };
 
-/// Serves calls beside a key that is limited for a second, and one whose key is wrong. Returns the events.
+/// Serves calls while one key is limited for a second, and another key is wrong. Returns the events.
 async fn serve() -> Vec<Event> {
     let vendor = Vendor::new((1, 5), Headers::None);
     let keys = ["limited", "wrong", "good"].map(|name| vendor.key(name, name, None));

@@ -1,4 +1,4 @@
-//! Room of a group under limits that are given, stated or learned.
+//! Tests of a group's room under given, stated and learned limits.
 
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ fn quota(pool: &KeyPool<&'static str>) -> QuotaStatus {
     pool.status().groups[0].quotas[0].clone()
 }
 
-/// Leases keys until none has room, and has the vendor serve each. Returns their number.
+/// Leases keys until none has room, and reports each as served. Returns the number of leases.
 fn serve_all(pool: &KeyPool<&'static str>) -> usize {
     let serve = || pool.try_lease(&LeaseRequest::new("m")).map(|lease| lease.report(Outcome::success()));
     std::iter::repeat_with(serve).take(10_000).take_while(Result::is_ok).count()
@@ -79,7 +79,7 @@ fn group_described_twice_is_refused_by_build() {
     assert!(matches!(pool, Err(BuildError::SameGroup(name)) if &*name == "a"));
 }
 
-/// Servers send 0 where they do not limit. Each of their responses contradicts it.
+/// Servers send 0 for limits that they do not have, although each of their responses contradicts it.
 #[tokio::test(start_paused = true)]
 async fn stated_limit_of_zero_is_none() {
     for window in [None, Some(MINUTE), Some(24 * 60 * MINUTE)] {
@@ -108,7 +108,7 @@ async fn use_by_others_leaves_with_window() {
     tokio::time::sleep(MINUTE / 2).await;
     let later = serve_all(&pool);
     println!("{now} beside 59 of others, {later} half a minute later");
-    // Half of the 59 have left.
+    // Half of the 59 attempts have left the window.
     assert_eq!((now, (29..=30).contains(&later)), (40, true), "{later}");
 }
 
@@ -137,7 +137,7 @@ async fn learned_limit_is_own_use_at_sending() {
     }
     tokio::time::sleep(MINUTE - Duration::from_secs(1)).await;
     let slow = pool.try_lease(&LeaseRequest::new("m")).unwrap();
-    // All of it has left the window when the refusal arrives.
+    // All usage has left the window when the refusal arrives.
     tokio::time::sleep(Duration::from_secs(3)).await;
     slow.report(Outcome::status(429, None));
     assert_eq!(quota(&pool).requests, (0, Some(200)));
@@ -157,7 +157,7 @@ async fn learned_limit_with_room_ends_parking() {
             pool.lease(&LeaseRequest::new("m")).await.unwrap().report(Outcome::status(429, None));
             attempts.push(start.elapsed());
         }
-        // The backoff of those beyond the limit ends when its first use has left the window.
+        // The backoff of attempts beyond the limit ends when the first usage has left the window.
         assert!((5..=9).contains(&attempts.len()), "{attempts:?}");
         let room_at = MINUTE + Duration::from_millis(500);
         assert!(attempts.last().is_some_and(|at| *at >= room_at && *at < room_at + MINUTE / 1_000), "{attempts:?}");
@@ -177,7 +177,7 @@ async fn exhausted_limit_waits_for_stated_reset() {
     assert!(serve_all(&pool) > 1_000, "a limit of an unknown window is not counted");
 }
 
-/// A reset of days may be wrong: one call tries each quarter of an hour.
+/// A stated reset in several days may be wrong, so one call is sent as a probe every quarter of an hour.
 #[tokio::test(start_paused = true)]
 async fn exhausted_limit_of_days_is_probed() {
     let pool = KeyPool::builder().member(Member::new("a", "sk-a")).max_wait(60 * MINUTE).seed(7).build().unwrap();
@@ -193,7 +193,7 @@ async fn exhausted_limit_of_days_is_probed() {
     assert_eq!((start.elapsed().as_secs(), serve_all(&pool)), (3_600, 10_000));
 }
 
-/// What is in flight takes the share of its largest output that the last responses took, and never less than they did.
+/// An attempt in flight reserves the share of its largest output that recent responses used, and never less.
 #[tokio::test(start_paused = true)]
 async fn output_reservation_follows_use_of_responses() {
     let pool = of_model([output_tokens_per_minute(100_000)]);

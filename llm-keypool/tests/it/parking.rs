@@ -1,4 +1,4 @@
-//! One of three keys refuses or fails, in each of the ways that are known.
+//! Tests in which one of three keys refuses or fails, in each known way.
 
 use std::time::Duration;
 
@@ -19,8 +19,8 @@ fn three(vendor: &Vendor) -> [Key; 3] {
     ["a", "b", "c"].map(|name| vendor.key(name, name, None))
 }
 
-/// Runs 3,000 calls at 50 a second beside key `a`, which fails as a function of time says. Returns the errors and the times
-/// of the attempts at `a`.
+/// Runs 3,000 calls at 50 a second. Key `a` fails as a function of the time. Returns the errors, and the times of the
+/// attempts at `a`.
 async fn beside(fault: impl Fn(Duration) -> Option<Error> + Send + Sync + 'static) -> (Vec<Error>, Vec<Duration>) {
     let vendor = Vendor::new((1, 5), Headers::None);
     let pool = pool(three(&vendor)).build().unwrap();
@@ -30,7 +30,7 @@ async fn beside(fault: impl Fn(Duration) -> Option<Error> + Send + Sync + 'stati
     (failed, vendor.attempts("a"))
 }
 
-/// Number of attempts within a response time of the first one, and the gaps between the later ones.
+/// Returns the number of attempts within a response time of the first one, and the gaps between the later ones.
 fn split(attempts: &[Duration]) -> (usize, Vec<Duration>) {
     let first = attempts.iter().filter(|at| **at <= attempts[0] + Duration::from_millis(5)).count();
     (first, attempts[first - 1..].windows(2).map(|pair| pair[1] - pair[0]).collect())
@@ -66,7 +66,7 @@ async fn parking_backs_off_without_hint() {
     }
 }
 
-/// A hint of zero, such as a date in the past, sends no call at once.
+/// A stated waiting time of zero, such as a date in the past, does not make the pool send a call at once.
 #[tokio::test(start_paused = true)]
 async fn parking_backs_off_with_hint_of_zero() {
     for names in [&["a"][..], &["a", "b", "c"]] {
@@ -98,7 +98,7 @@ async fn parking_of_rejected_key_lasts() {
 async fn breaker_opens_after_fifth_reset() {
     let (failed, attempts) = beside(|_| Some(reset())).await;
     assert!(failed.is_empty(), "{failed:?}");
-    // Five failures and what was in flight, then one call after 5, 10, 20 seconds.
+    // Five failures and the attempts in flight, and then one call after 5, 10 and 20 seconds.
     let gaps: Vec<_> = attempts.windows(2).map(|pair| pair[1] - pair[0]).filter(|gap| *gap >= 4 * SECOND).collect();
     assert!(attempts.len() <= 6 + gaps.len(), "{attempts:?}");
     for (gap, bound) in gaps.iter().zip([5, 10, 20]) {
@@ -106,7 +106,7 @@ async fn breaker_opens_after_fifth_reset() {
     }
 }
 
-/// Sends calls through the service; key `a` never responds.
+/// Sends calls through the service. Key `a` never responds.
 async fn beside_hanging(pool: &KeyPool<Key>, deadline: Option<Duration>) -> Vec<Error> {
     let mut running = JoinSet::new();
     for _ in 0..CALLS {
@@ -126,7 +126,7 @@ async fn response_timeout_moves_calls_from_hanging_key() {
     let failed = beside_hanging(&pool, None).await;
     assert!(failed.is_empty(), "{} {:?}", failed.len(), failed.first());
     let attempts = vendor.attempts("a");
-    // In flight when the fifth one timed out, then one for each parking.
+    // The attempts that were in flight when the fifth one timed out, and then one for each parking.
     let fifth = attempts[4] + 2 * SECOND;
     let early = attempts.iter().filter(|at| **at <= fifth).count();
     let late = &attempts[early..];
@@ -156,7 +156,7 @@ async fn oversize_request_returns_its_error() {
     let scope = llm_core::layer::LimitScope::Group(llm_core::layer::LimitWindow::Request);
     let request = LeaseRequest::new("gpt-4o").tokens(900, 200);
     let lease = pool.try_lease(&request).unwrap();
-    // Others have their whole room meanwhile.
+    // Other models still have all of their room.
     let small = LeaseRequest::new("gpt-4o").tokens(500, 500);
     let others: Vec<_> = (0..3).map(|_| pool.try_lease(&small).unwrap()).collect();
     lease.report(Error::new(ErrorKind::RateLimited, "too large").with_scope(scope).into());

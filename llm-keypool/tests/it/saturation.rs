@@ -1,4 +1,4 @@
-//! More calls than the vendor admits.
+//! Tests with more calls than the vendor admits.
 
 use std::{
     sync::{
@@ -20,7 +20,7 @@ use crate::{
 const LIMIT: u64 = 2_000;
 const LATENCY: (u64, u64) = (200, 3_000);
 
-/// Figures of a run.
+/// Results of a run.
 #[derive(Debug)]
 struct Run {
     served: u64,
@@ -29,7 +29,7 @@ struct Run {
     longest_pause: Duration,
 }
 
-/// Has one call served.
+/// Makes one call, which must be served.
 async fn serve(pool: &KeyPool<Key>) -> Result<(), Error> {
     loop {
         let lease = pool.lease(&LeaseRequest::new("gpt-4o")).await?;
@@ -45,7 +45,7 @@ async fn serve(pool: &KeyPool<Key>) -> Result<(), Error> {
     }
 }
 
-/// Calls without end for ten minutes.
+/// Makes calls continuously for ten minutes.
 async fn saturate(vendor: &Vendor, builder: KeyPoolBuilder<Key>, seed: u64) -> Run {
     let pauses = Arc::new(AtomicU64::new(0));
     let seen = Arc::clone(&pauses);
@@ -103,7 +103,8 @@ fn given(name: &'static str) -> Group {
     Group::new(name).limit("gpt-4o", requests_per_minute(LIMIT))
 }
 
-/// Calls without end with each seed. A run is good if it serves so many and if so few of its attempts are refused.
+/// Makes calls continuously with each seed. A run is good if it serves at least `least_served` calls, and if few enough
+/// of its attempts are refused.
 async fn check(headers: Headers, least_served: u64, most_refused: u64, pool: impl Fn(&Vendor) -> KeyPoolBuilder<Key>) {
     let mut bad = Vec::new();
     for seed in seeds() {

@@ -1,4 +1,4 @@
-//! State over a restart.
+//! Tests of state that is kept across a restart.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ fn report(pool: &KeyPool<String>, key: &str, outcome: impl Fn() -> Outcome) {
     panic!("{key} was never chosen");
 }
 
-/// Reasons and remaining seconds of all that is parked.
+/// Returns the reasons of all parkings, and the remaining seconds of each.
 fn parked(pool: &KeyPool<String>) -> Vec<(Reason, u64)> {
     let status = pool.status();
     let all = status.members.into_iter().flat_map(|member| member.parked);
@@ -109,7 +109,7 @@ async fn restore_with_wrong_clock_parks_no_longer() {
     }
 }
 
-/// A file of another version, or one that a person wrote.
+/// The snapshot is from another version, or was written by hand.
 #[tokio::test(start_paused = true)]
 async fn restore_of_odd_snapshot_keeps_pool_working() {
     let clock = ManualClock::at_unix(1_700_000_000);

@@ -1,4 +1,4 @@
-//! Two vendors, the first of which is down: the other one's model stands in.
+//! Tests with two vendors, of which the first is down: the other vendor's model answers as a fallback.
 
 use std::sync::Arc;
 
@@ -23,7 +23,7 @@ struct Stack {
     provider: Arc<dyn Provider>,
 }
 
-/// A cache and a limiter above the pool, the ledger's attempts below.
+/// Stack with a cache and a limiter above the pool, and the ledger's layer for attempts below it.
 fn stack(refusal: RefusalKind) -> Stack {
     let (openai, anthropic) = (Vendor::new(), Vendor::new());
     openai.script(Rule::new(Fault::Refused(refusal)));
@@ -50,7 +50,7 @@ async fn ask(stack: &Stack, call: Call<ChatRequest>) -> Result<Reply<ChatRespons
 
 #[tokio::test(start_paused = true)]
 async fn stand_in_serves_marked_and_priced_replies() {
-    // It costs nothing.
+    // The refused attempt costs nothing.
     let stack = stack(RefusalKind::Overloaded);
     let mut cost = Usd::ZERO;
     for call in 1..=20 {
@@ -63,13 +63,13 @@ async fn stand_in_serves_marked_and_priced_replies() {
         cost += priced;
         assert_eq!(stack.anthropic.bills().len(), call, "nothing is stored");
     }
-    // The limiter counts what the answering model cost, the ledger what each attempt did.
+    // The limiter counts the cost of the model that answered, and the ledger that of each attempt.
     let counted = stack.limiter.usage("acme").await.iter().next().unwrap().used;
     assert_eq!(counted, u64::try_from(cost.nanos()).unwrap());
     let ledger = stack.ledger.snapshot();
     assert_eq!((ledger.total().paid, ledger.balance().is_balanced()), (cost, true));
     assert_eq!(ledger.total().attempts, 20 + stack.openai.calls());
-    // Five failures open the breaker; each call in between is sent to the other vendor at once.
+    // Five failures open the breaker. Each call before that is sent to the other vendor at once.
     assert_eq!(stack.openai.calls(), 5);
 }
 
@@ -85,7 +85,7 @@ async fn no_fallback_fails_with_vendors_error() {
 #[tokio::test(start_paused = true)]
 async fn stand_in_unable_returns_first_error() {
     let stack = stack(RefusalKind::ServerError);
-    // Above the range of the other vendor.
+    // The temperature is above the other vendor's range.
     let error = ask(&stack, Call::new("acme", request().temperature(1.5))).await.unwrap_err();
     assert_eq!((error.kind(), error.status(), stack.anthropic.calls()), (ErrorKind::Server, Some(500), 0), "{error}");
     assert_eq!(error.attempts().count() as u64, stack.openai.calls(), "{error:?}");

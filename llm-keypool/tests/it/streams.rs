@@ -1,4 +1,4 @@
-//! Streams move until their first content.
+//! Tests of streams, which can be moved until their first content.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Pools over the vendor of the tests.
+//! Pools over the simulated vendor of these tests.
 
 use std::{fs::File, io::Read, path::PathBuf, time::Duration};
 
@@ -34,12 +34,12 @@ impl Service<Call<ChatRequest>> for Key {
     }
 }
 
-/// Returns a builder of a pool over keys, each a member of its own.
+/// Returns a builder of a pool with one member for each key.
 pub(crate) fn pool<const N: usize>(keys: [Key; N]) -> KeyPoolBuilder<Key> {
     KeyPool::builder().members(keys.map(|key| Member::new(key.name, key))).seed(7)
 }
 
-/// Returns the error of a status.
+/// Returns the error for an HTTP status.
 pub(crate) fn status(status: u16) -> Error {
     Outcome::status(status, None).error().unwrap().clone()
 }
@@ -48,7 +48,7 @@ pub(crate) fn reset() -> Error {
     Error::new(ErrorKind::Transport, "connection reset")
 }
 
-/// Runs calls at a rate, and returns the errors of those that failed.
+/// Makes calls at a rate. Returns the errors of the calls that failed.
 pub(crate) async fn run_calls(pool: &KeyPool<Key>, calls: u32, every: Duration) -> Vec<Error> {
     let mut running = JoinSet::new();
     for _ in 0..calls {
@@ -70,7 +70,7 @@ pub(crate) struct Traced {
     pub(crate) output: u64,
 }
 
-/// Returns the requests of the public trace, where there is one.
+/// Returns the requests of the public trace; `None` if it is not available.
 #[expect(clippy::disallowed_methods, reason = "a test's edge: where the public traces lie")]
 pub(crate) fn trace() -> Option<Vec<Traced>> {
     let Some(directory) = std::env::var_os("LLM_TRACES").map(PathBuf::from) else {
@@ -87,7 +87,7 @@ pub(crate) fn trace() -> Option<Vec<Traced>> {
     text.lines().skip(1).map(request).collect()
 }
 
-/// Random numbers: SplitMix64.
+/// Random number generator SplitMix64.
 pub(crate) struct Prng(pub(crate) u64);
 
 impl Prng {
@@ -99,7 +99,7 @@ impl Prng {
     }
 }
 
-/// Seeds of a run whose figures depend on chance: one, or ten with `LLM_FULL=1`.
+/// Returns the seeds for a run whose figures depend on chance: one, or ten with `LLM_FULL=1`.
 #[expect(clippy::disallowed_methods, reason = "a test's edge: the size of the run")]
 pub(crate) fn seeds() -> std::ops::Range<u64> {
     0..if std::env::var("LLM_FULL").is_ok_and(|full| full == "1") { 10 } else { 1 }

@@ -1,4 +1,4 @@
-//! Later tiers, and the time after which a call uses them.
+//! Tests of later tiers, and of the time after which a call uses them.
 
 use std::time::Duration;
 
@@ -7,8 +7,8 @@ use tokio::time::Instant;
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Has one call served by the first tier, and another one when the first tier returns after a time. Returns the member of
-/// the second call, and its wait.
+/// Makes one call that the first tier serves, and another one `returns_in` before the first tier has room again.
+/// Returns the member that served the second call, and its waiting time.
 async fn second_call(overflow_after: Duration, returns_in: Duration) -> (&'static str, Duration) {
     let members = [Member::new("first", "first"), Member::new("second", "second").tier(1)];
     let limit = Group::new("first").limit("m", requests_per_minute(1));
@@ -18,7 +18,7 @@ async fn second_call(overflow_after: Duration, returns_in: Duration) -> (&'stati
     let first = pool.lease(&request).await.unwrap();
     assert_eq!(*first.key(), "first");
     first.report(Outcome::success());
-    // It has room a minute and two slices of a quarter of a second later.
+    // The member has room again after a minute and two slices of a quarter of a second.
     tokio::time::sleep(60 * SECOND + SECOND / 2 - returns_in).await;
     let start = Instant::now();
     let member = *pool.lease(&request).await.unwrap().key();

@@ -1,4 +1,4 @@
-//! Limits of tokens that bind, in both ways in which vendors count them.
+//! Tests of token limits that are reached, for both ways in which vendors count tokens.
 
 use std::{
     collections::VecDeque,
@@ -20,7 +20,8 @@ const MINUTES: u64 = 5;
 
 /// Vendor that counts tokens in a sliding minute.
 struct Vendor {
-    /// Input and stated maximum when a request arrives, or else input then and output at the end.
+    /// True if the vendor counts the input and the stated maximum when a request arrives. Otherwise it counts the input
+    /// then, and the output at the end.
     reserves: bool,
     input: Log,
     output: Log,
@@ -48,7 +49,7 @@ impl Log {
     }
 }
 
-/// Size of a request.
+/// Size of a request in tokens.
 #[derive(Clone, Copy)]
 struct Size {
     input: u64,
@@ -57,13 +58,13 @@ struct Size {
 }
 
 impl Size {
-    /// Returns the sizes of the public trace, where there is one.
+    /// Returns the sizes of the public trace; `None` if it is not available.
     fn of_trace() -> Option<Vec<Self>> {
         let size = |request: Traced| Self { input: request.input, most: 1_500, output: request.output };
         Some(trace()?.into_iter().map(size).collect())
     }
 
-    /// Returns a size as those of conversations are: most are short, some are long.
+    /// Returns a random size like those of conversations: most are short, some are long.
     fn draw(prng: &mut Prng) -> Self {
         let input = 50 + prng.below(400) * (1 + prng.below(12)) / (1 + prng.below(4));
         let output = 1 + prng.below(600) / (1 + prng.below(5));
@@ -90,7 +91,7 @@ async fn serve(pool: &KeyPool<Arc<Mutex<Vendor>>>, size: Size, latency: Duration
     loop {
         let lease = pool.lease(&LeaseRequest::new("m").tokens(size.input, size.most)).await?;
         let vendor = Arc::clone(lease.key());
-        // Its way to the vendor.
+        // Time until the request reaches the vendor.
         tokio::time::sleep(Duration::from_millis(100)).await;
         let admitted = vendor.lock().unwrap().admit(size);
         tokio::time::sleep(latency).await;
@@ -105,7 +106,8 @@ async fn serve(pool: &KeyPool<Arc<Mutex<Vendor>>>, size: Size, latency: Duration
     }
 }
 
-/// Calls without end. Returns the shares of what the vendor would admit, and of attempts that it refused, both in permille.
+/// Makes calls continuously. Returns the served share of what the vendor would admit, and the share of refused
+/// attempts, both in permille.
 async fn saturate(reserves: bool, group: Group, sizes: Option<Arc<Vec<Size>>>, seed: u64) -> (u64, u64) {
     let (input, output) = (Log::default(), Log::default());
     let vendor = Arc::new(Mutex::new(Vendor { reserves, input, output, refused: 0, attempts: 0 }));

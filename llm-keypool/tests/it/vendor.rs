@@ -1,4 +1,4 @@
-//! Vendor of the tests: organisations with sliding limits, and failures on demand.
+//! Simulated vendor of these tests: organisations with sliding limits, and failures on demand.
 
 use std::{
     collections::{HashMap, HashSet, VecDeque},
@@ -12,7 +12,7 @@ use llm_core::{
 };
 use tokio::time::Instant;
 
-/// Vendor. Clones share it.
+/// Simulated vendor. Clones share its state.
 #[derive(Clone)]
 pub(crate) struct Vendor(Arc<Mutex<State>>);
 
@@ -46,7 +46,7 @@ struct Organisation {
     log: VecDeque<Instant>,
 }
 
-/// Limit headers of responses.
+/// Kinds of limit headers that the responses have.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Headers {
     #[default]
@@ -58,31 +58,31 @@ pub(crate) enum Headers {
 const MINUTE: Duration = Duration::from_secs(60);
 
 impl Vendor {
-    /// Returns a vendor that responds within a range of milliseconds.
+    /// Creates a vendor that responds within a range of milliseconds.
     pub(crate) fn new(latency: (u64, u64), headers: Headers) -> Self {
         let state = State { latency, headers, seed: 42, start: Some(Instant::now()), ..State::default() };
         Self(Arc::new(Mutex::new(state)))
     }
 
-    /// Sets the seed of its latencies.
+    /// Sets the seed of the latencies.
     pub(crate) fn seed(self, seed: u64) -> Self {
         self.0.lock().unwrap().seed = seed;
         self
     }
 
-    /// Returns a key of an organisation, which serves so many requests a minute.
+    /// Creates a key of an organisation that serves a number of requests a minute.
     pub(crate) fn key(&self, name: &'static str, organisation: &'static str, limit: impl Into<Option<u64>>) -> Key {
         let mut state = self.0.lock().unwrap();
         state.organisations.entry(organisation).or_default().limit = limit.into();
         Key { vendor: self.clone(), name, organisation }
     }
 
-    /// Has a key fail as a function of the time since the start says.
+    /// Makes a key fail as a function of the time since the start.
     pub(crate) fn fault(&self, key: &'static str, fault: impl Fn(Duration) -> Option<Error> + Send + Sync + 'static) {
         self.0.lock().unwrap().faults.insert(key, Arc::new(fault));
     }
 
-    /// Has a key never respond.
+    /// Makes a key never respond.
     pub(crate) fn hang(&self, key: &'static str) {
         self.0.lock().unwrap().hanging.insert(key);
     }
@@ -95,14 +95,14 @@ impl Vendor {
         self.0.lock().unwrap().refused
     }
 
-    /// Times of a key's attempts, since the start.
+    /// Returns the times of a key's attempts since the start.
     pub(crate) fn attempts(&self, key: &str) -> Vec<Duration> {
         self.0.lock().unwrap().attempts.get(key).cloned().unwrap_or_default()
     }
 }
 
 impl Key {
-    /// Sends a request. The limits that the response states come with it.
+    /// Sends a request. Returns the limits that the response states, if any.
     pub(crate) async fn send(&self) -> Result<Option<VendorLimits>, Error> {
         let (latency, outcome) = self.decide();
         tokio::time::sleep(latency).await;

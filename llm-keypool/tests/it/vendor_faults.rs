@@ -1,4 +1,5 @@
-//! Statements of vendors beside a status: permissions by model, bare 429s and hints of days, each through a client.
+//! Tests of details in vendors' refusals: permissions by model, 429s without headers, and waiting times of days, each
+//! read by a client.
 
 use std::{sync::Arc, time::Duration};
 
@@ -25,7 +26,7 @@ fn pools(vendor: &Vendor) -> [KeyPool<Client>; 2] {
     [pool(openai), pool(anthropic)]
 }
 
-/// Has a call served, in one piece or as a stream.
+/// Makes a call, which must be served in one piece or as a stream.
 async fn serve(pool: &KeyPool<Client>, model: &str, streams: bool) {
     let provider: Arc<dyn Provider> = into_provider(pool.clone());
     let call = Call::new("acme", ChatRequest::new(model).user("hello"));
@@ -36,7 +37,7 @@ async fn serve(pool: &KeyPool<Client>, model: &str, streams: bool) {
     assert!(!response.text().is_empty());
 }
 
-/// Returns the reasons and models of what is parked.
+/// Returns the reasons and models of all parkings.
 fn parked(status: &PoolStatus) -> Vec<(Reason, Option<Arc<str>>)> {
     let of_members = status.members.iter().flat_map(|member| &member.parked);
     let of_groups = status.groups.iter().flat_map(|group| &group.parked);
@@ -63,7 +64,7 @@ async fn fault_of_model_spares_other_models() {
                 }
                 let status = pool.status();
                 assert_eq!(parked(&status), [(reason, Some("m".into()))], "{fault:?}");
-                // Twenty-four calls and one move.
+                // There were twenty-four calls, and one of them was moved.
                 let attempts = status.members.iter().map(|member| member.attempts);
                 assert!(status.members[0].attempts > 1 && attempts.sum::<u64>() == 25, "{fault:?} {status:?}");
             }
@@ -71,7 +72,7 @@ async fn fault_of_model_spares_other_models() {
     }
 }
 
-/// Two models that a key may not use are a sign that it may use none.
+/// If a key may not use two models, the pool assumes that it may use none.
 #[tokio::test(start_paused = true)]
 async fn forbidden_models_park_their_key() {
     for (kind, is_parked) in [(RefusalKind::Forbidden, true), (RefusalKind::NoAccess, false)] {
@@ -90,7 +91,7 @@ async fn forbidden_models_park_their_key() {
     }
 }
 
-/// The vendor states a wait of days, in each of the headers that it has, and heals after ten minutes.
+/// The vendor states a waiting time of days in each of its headers, and serves calls again after ten minutes.
 #[tokio::test(start_paused = true)]
 async fn hint_of_days_is_probed_quarterly() {
     for (index, name) in ["openai", "anthropic"].iter().enumerate() {
@@ -115,7 +116,7 @@ async fn hint_of_days_is_probed_quarterly() {
     }
 }
 
-/// All keys of the vendor are overloaded, and the retry budget bounds what is sent.
+/// All keys of the vendor are overloaded, and the retry budget bounds the number of attempts.
 #[tokio::test(start_paused = true)]
 async fn overload_of_all_keys_is_bounded() {
     let vendor = Vendor::new();
@@ -130,7 +131,7 @@ async fn overload_of_all_keys_is_bounded() {
     }
     assert!(vendor.statuses()[&529] <= calls * 11 / 10 + 10, "{:?}", vendor.statuses());
     vendor.clear_script();
-    // A breaker opens for a minute at most.
+    // A breaker opens for at most a minute.
     sleep(MINUTE).await;
     serve(&anthropic, "m", true).await;
 }

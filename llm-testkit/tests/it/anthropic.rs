@@ -1,4 +1,4 @@
-//! Anthropic's format.
+//! Tests of Anthropic's format.
 
 use crate::client::{ask, chat, prompt, with};
 use crate::formats::{anthropic, events, joined};

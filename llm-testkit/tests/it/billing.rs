@@ -1,4 +1,4 @@
-//! Bills, also of calls that their clients cancelled.
+//! Tests of bills, including those for calls that their clients cancelled.
 
 use crate::client::{ask, chat, connect, host, prompt, with};
 use http_body_util::{BodyExt, Full};

@@ -25,7 +25,7 @@ const STATED: [&str; 11] = [
     "mistral: .choices[].message.tool_calls[].type",
 ];
 
-/// Headers that any server sends, and that recordings omit.
+/// Headers that every server may send, and that recordings omit.
 const ANYBODYS: [&str; 2] = ["date", "content-length"];
 
 #[tokio::test]

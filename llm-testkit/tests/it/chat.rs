@@ -1,4 +1,4 @@
-//! Chat completions: texts, streams, usage, tools.
+//! Tests of chat completions: texts, streams, usage and tools.
 
 use crate::client::{ask, chat, prompt, with};
 use llm_testkit::{Vendor, openai, tokens};

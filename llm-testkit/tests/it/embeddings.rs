@@ -1,4 +1,4 @@
-//! Embeddings.
+//! Tests of embeddings.
 
 use crate::client::{ask, post, with};
 use base64::Engine;

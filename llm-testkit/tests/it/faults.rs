@@ -1,4 +1,4 @@
-//! Faults and rules.
+//! Tests of faults and rules.
 
 use crate::client::{Received, ask, ask_http, chat, connect, host, post, prompt, with};
 use crate::formats::{anthropic, events, gemini};

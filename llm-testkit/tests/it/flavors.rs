@@ -1,4 +1,4 @@
-//! Flavors of the format of OpenAI.
+//! Tests of the flavors of OpenAI's format.
 
 use crate::client::{Received, ask, prompt, with};
 use crate::formats::{compatible, events};

@@ -1,4 +1,4 @@
-//! Requests and events of each format.
+//! Tests of the requests and events of each format.
 
 use crate::client::Received;
 use bytes::Bytes;

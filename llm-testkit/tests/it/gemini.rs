@@ -1,4 +1,4 @@
-//! Gemini's format.
+//! Tests of Gemini's format.
 
 use crate::client::{Received, ask, ask_http, chat, prompt, with};
 use crate::formats::{events, gemini};

@@ -1,4 +1,4 @@
-//! Latency in virtual time, to the millisecond.
+//! Tests of latencies in virtual time, to the millisecond.
 
 use crate::client::{ask, chat, prompt, with};
 use http_body_util::BodyExt;

@@ -1,4 +1,4 @@
-//! Enforced limits.
+//! Tests of enforced limits.
 
 use crate::client::{Received, ask, ask_http, chat, post, prompt, with};
 use crate::formats::{anthropic, gemini};
@@ -279,7 +279,7 @@ async fn limit_reset_has_sense_of_each_vendor() {
     let headers = ["x-ratelimit-reset-requests", "anthropic-ratelimit-requests-reset"];
     let messages = json!([{"role": "user", "content": "one"}]);
     let body = json!({"model": "m", "max_tokens": 9, "messages": messages});
-    // Three of sixty requests a minute, ten seconds apart.
+    // Three requests out of sixty a minute were made, ten seconds apart.
     for (flavor, is_anthropic, reset) in [
         (Flavor::OpenAi, false, Some("3s")),
         (Flavor::Groq, false, Some("3s")),

@@ -1,4 +1,4 @@
-//! The simulated vendor over both of its transports, and the probes.
+//! Tests of the simulated vendor over both of its transports, and of the probes.
 
 #![expect(clippy::disallowed_methods, reason = "tests spawn clients, and abort them")]
 

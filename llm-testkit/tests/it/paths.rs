@@ -1,4 +1,4 @@
-//! Paths of each format. A client with a wrong base URL must not receive a response.
+//! Tests of the paths of each format. A client with a wrong base URL must not receive a response.
 
 use crate::client::{ask, prompt};
 use bytes::Bytes;

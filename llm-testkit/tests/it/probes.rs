@@ -1,4 +1,4 @@
-//! Probes of correct and incorrect callers.
+//! Tests of the probes with correct and incorrect callers.
 
 use futures_util::{StreamExt, stream};
 use llm_testkit::probe::{CountPolls, Probe, ProbeHandle};

@@ -1,4 +1,4 @@
-//! Prompt caches of organisations.
+//! Tests of the prompt caches of organisations.
 
 use crate::client::{ask, with};
 use crate::formats::{anthropic, gemini};
@@ -11,7 +11,7 @@ use tokio::time::advance;
 
 const TTL: Duration = Duration::from_secs(300);
 
-/// Conversation of so many turns of the user, each of more than a thousand tokens.
+/// Returns a conversation with `turns` turns of the user, each of more than a thousand tokens.
 fn conversation(name: &str, turns: usize) -> Value {
     let turn = |number: usize| [("user", number), ("assistant", number)];
     let messages = (0..turns).flat_map(turn).take(2 * turns - 1);

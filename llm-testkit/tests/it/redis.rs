@@ -1,4 +1,4 @@
-//! Redis servers for tests of other crates.
+//! Tests of the Redis servers that tests of other crates use.
 
 use llm_testkit::redis::{RedisCluster, RedisServer};
 
@@ -51,7 +51,7 @@ fn redis_server_builder_applies_settings() {
 fn redis_cluster_serves_all_slots() {
     let cluster = RedisCluster::spawn();
     assert_eq!(cluster.nodes().len(), 3);
-    // Slot 12,182 is the last node's.
+    // Slot 12,182 belongs to the last node.
     assert!(cluster.nodes()[0].command(&["SET", "foo", "x"]).is_err_and(|error| error.starts_with("MOVED 12182")));
     assert_eq!(cluster.nodes()[2].command(&["SET", "foo", "x"]).as_deref(), Ok("OK"));
 }

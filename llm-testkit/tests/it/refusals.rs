@@ -1,4 +1,4 @@
-//! Refusals, and the limits that responses advertise.
+//! Tests of refusals, and of the limits that responses advertise.
 
 use crate::client::{ask, chat, post, prompt, with};
 use crate::formats::{anthropic, gemini};
@@ -130,7 +130,7 @@ async fn throttled_states_nothing_but_status() {
     assert_eq!(stated.count(), 0, "{:?}", response.headers);
 }
 
-/// Vendors say in place of a 403 that a model does not exist.
+/// Vendors report a missing permission as a model that does not exist, instead of a 403.
 #[tokio::test]
 async fn no_access_is_not_found() {
     let vendor = Vendor::new();

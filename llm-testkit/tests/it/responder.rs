@@ -1,4 +1,4 @@
-//! Texts of responses that a test's function writes.
+//! Tests of response texts that a function of the test writes.
 
 use crate::client::{ask, ask_http, chat, prompt, with};
 use crate::formats::{anthropic, gemini};
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 const TEXT: &str = "one, two, three, four, five";
 
-/// Writes [`TEXT`] for prompts that begin with a verb, and nothing for others.
+/// Returns [`TEXT`] for prompts that begin with a verb, and `None` for others.
 fn count(body: &Value) -> Option<String> {
     let last = body["messages"].as_array()?.last()?;
     last["content"].to_string().contains("count").then(|| TEXT.to_owned())

@@ -1,10 +1,10 @@
-//! Recording of spans and events while other threads reach the same callsites.
+//! Test that spans and events are recorded while other threads reach the same callsites.
 
 use std::{sync::Barrier, thread};
 
 use llm_testkit::Traces;
 
-/// Emits events of many callsites, each of which one of several threads reaches first.
+/// Emits events from many callsites. For each, one of several threads is the first to reach it.
 macro_rules! callsites {
     ($($number:literal)*) => {
         [$(|| tracing::info!(number = $number, "reached")),*]

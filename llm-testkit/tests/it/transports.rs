@@ -1,4 +1,4 @@
-//! Equality of both transports.
+//! Tests that both transports behave in the same way.
 
 use crate::client::{ask, ask_http, chat, connect, host, post, prompt, with};
 use bytes::Bytes;
@@ -126,7 +126,7 @@ fn requests() -> Vec<Request<Bytes>> {
     ]
 }
 
-/// Returns the response without the headers of the connection.
+/// Returns the headers of a response without those of the connection.
 fn own_headers(headers: &HeaderMap) -> HeaderMap {
     let mut headers = headers.clone();
     headers.remove("transfer-encoding");
