@@ -1,4 +1,4 @@
-//! Anthropic: encoding, decoding and the client.
+//! Tests of Anthropic's format: encoding, decoding and the client.
 
 mod blocks;
 mod client;

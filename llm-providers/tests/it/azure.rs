@@ -1,4 +1,4 @@
-//! Azure's three kinds of URLs, over loopback.
+//! Tests of Azure's three kinds of URLs, over loopback.
 
 use llm_providers::{
     OpenAi,
@@ -11,7 +11,7 @@ use tokio::{
 
 use crate::streaming::question;
 
-/// Returns the request line and the headers, in lower case, of a call of the client for an endpoint.
+/// Returns the request line and the headers, in lower case, of a call that the client sends to an endpoint.
 async fn head(client: impl FnOnce(&str) -> Result<OpenAi, Error>) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let client = client(&format!("http://{}/", listener.local_addr().unwrap())).unwrap();

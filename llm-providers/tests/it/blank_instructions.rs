@@ -1,10 +1,10 @@
-//! Instructions without content, which vendors refuse as empty blocks.
+//! Tests of instructions without content, which vendors would refuse as empty blocks.
 
 use llm_providers::llm_core::{ChatRequest, Message, Part, Role};
 
 use crate::codec;
 
-/// What is sent of a request in every format.
+/// Returns the body of a request in every format.
 fn sent(request: &ChatRequest) -> [Vec<u8>; 3] {
     [
         codec::openai::encode_chat(request, codec::openai::Dialect::OPENAI, false).unwrap().to_vec(),

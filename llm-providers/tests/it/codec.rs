@@ -1,4 +1,4 @@
-//! Vendors' formats by short names: each function is one of a [`VendorProtocol`] with default settings.
+//! Short names for the vendors' formats: each function calls one of a [`VendorProtocol`] with default settings.
 
 use std::{sync::Arc, time::SystemTime};
 
@@ -7,7 +7,7 @@ use http::{HeaderMap, StatusCode};
 use llm_core::{ChatEvent, ChatRequest, ChatResponse, EmbedRequest, Embeddings, Error, Usage, layer::VendorLimits};
 use llm_providers::protocol::{Model, StreamDecoder, VendorProtocol};
 
-/// Reads streamed responses, without the names of events.
+/// Decoder of streamed responses whose events have no names.
 pub(crate) struct Decoder<P: VendorProtocol>(P::StreamDecoder);
 
 impl<P: VendorProtocol> Decoder<P> {
@@ -40,7 +40,7 @@ impl<P: VendorProtocol + Default> Default for Decoder<P> {
     }
 }
 
-/// The functions that every format has.
+/// Defines the functions that every format has.
 macro_rules! format {
     ($protocol:expr) => {
         pub(crate) fn classify(

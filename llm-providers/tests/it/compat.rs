@@ -1,4 +1,4 @@
-//! Servers that speak OpenAI's format: requests, responses and missing features of each.
+//! Tests of servers that speak OpenAI's format: their requests, responses and missing features.
 
 mod cross_vendor;
 mod dialects;

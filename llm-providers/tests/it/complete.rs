@@ -1,4 +1,5 @@
-//! Complete streams: however a server cuts its chunks, a cacheable response has everything and its full usage.
+//! Tests of complete streams: however a server divides its chunks, a cacheable response has all content and its full
+//! usage.
 
 use llm_providers::llm_core::{ChatRequest, FinishReason, Operation, Usage};
 use proptest::prelude::*;
@@ -11,25 +12,25 @@ use crate::streaming::{Canned, block_on, is_full, play};
 enum Style {
     /// Ids, and indexes from zero.
     Plain,
-    /// Index zero for all, no ids.
+    /// Index zero for all calls, and no ids.
     OneIndex,
-    /// Index zero for all heads, the call's own for its fragments.
+    /// Index zero for the heads of all calls, and the call's own index for its fragments.
     HeadsAtZero,
-    /// Index zero for all, an id in every fragment.
+    /// Index zero for all calls, and an id in every fragment.
     Ids,
-    /// The name in every fragment.
+    /// The name of the call in every fragment.
     Names,
-    /// A field that pieces have no room for.
+    /// A field that a stream's pieces cannot contain.
     Signed,
 }
 
-/// What one chunk brings.
+/// Content of one chunk.
 #[derive(Clone, Debug)]
 enum Content {
     Nothing,
     Text(String),
     Reasoning(String),
-    /// A fragment of the call with this number, and whether it is the last.
+    /// Fragment of the call with this number, and whether it is the last fragment.
     Call {
         number: usize,
         fragment: Value,
@@ -46,7 +47,7 @@ struct Chunk {
     usage: Option<Stated>,
 }
 
-/// A usage as a chunk states it.
+/// Usage as a chunk states it.
 #[derive(Clone, Debug)]
 struct Stated {
     place: Place,
@@ -61,7 +62,7 @@ enum Place {
     Groq,
 }
 
-/// How the stream ends.
+/// End of a stream.
 #[derive(Clone, Copy, Debug)]
 enum Ending {
     Done,
@@ -69,7 +70,7 @@ enum Ending {
     Broken,
 }
 
-/// Counts: usable ones, zero, and such as no response has.
+/// Generates counts: usable ones, zero, and values that no response can have.
 fn count() -> impl Strategy<Value = Value> {
     let odd = [json!(0), json!(-1), json!(u64::MAX), json!(1.5), Value::Null];
     prop_oneof![4 => (1u64..1_000).prop_map(Value::from), 1 => prop::sample::select(odd.to_vec())]
@@ -85,7 +86,7 @@ fn words() -> impl Strategy<Value = Value> {
     prop_oneof![2 => Just(Value::Null), 3 => prop::sample::select(words.map(Value::from).to_vec())]
 }
 
-/// Fragments of the calls of a response.
+/// Generates fragments of a response's tool calls.
 fn calls() -> impl Strategy<Value = Vec<Content>> {
     let styles = [Style::Plain, Style::OneIndex, Style::HeadsAtZero, Style::Ids, Style::Names, Style::Signed];
     let call = ("[fg]", 0u32..100, prop::collection::vec(1usize..6, 0..4), any::<bool>());
@@ -167,7 +168,7 @@ fn event(chunk: &Chunk) -> String {
     format!("data: {data}\n\n")
 }
 
-/// What these chunks say in all: the text, and the calls with their arguments, with whether each is whole.
+/// Returns the content of all chunks: the text, and the calls with their arguments and whether each is complete.
 fn said(chunks: &[Chunk]) -> (String, Vec<(String, String, bool)>) {
     let (mut text, mut calls) = (String::new(), Vec::<(String, String, bool)>::new());
     for chunk in chunks {
@@ -187,7 +188,7 @@ fn said(chunks: &[Chunk]) -> (String, Vec<(String, String, bool)>) {
     (text, calls)
 }
 
-/// The reason that counts among those stated.
+/// Returns the finish reason that applies.
 fn reason(chunks: &[Chunk]) -> Option<&str> {
     let stated = chunks.iter().filter_map(|chunk| chunk.reason.as_str()).filter(|word| !word.is_empty());
     stated.fold(None, |before, word| match (before, word) {
@@ -196,7 +197,7 @@ fn reason(chunks: &[Chunk]) -> Option<&str> {
     })
 }
 
-/// The largest of each count in the usages whose counts are all usable.
+/// Returns the largest value of each count, from the usages whose counts are all usable.
 fn largest(chunks: &[Chunk]) -> Option<Usage> {
     let usable = |stated: &Stated| {
         let (input, output) = (stated.prompt.as_u64()?, stated.completion.as_u64()?);

@@ -1,6 +1,7 @@
-//! Contract of every provider, over real HTTP on loopback. No test here waits for a clock or asserts a time.
+//! Tests of the contract that every provider must fulfil, over real HTTP on loopback. No test waits for a clock or
+//! asserts a time.
 //!
-//! A provider joins with one line in `conforms!`.
+//! A provider is added to the suite by one line in `conforms!`.
 
 use std::{sync::Arc, time::Duration};
 
@@ -23,11 +24,11 @@ use crate::codec::openai::Dialect;
 
 type Held = Arc<dyn Provider>;
 
-/// A provider as the suite knows it.
+/// Provider under test.
 pub(crate) struct Subject {
-    /// Whose ways the simulated vendor has.
+    /// Flavor of the simulated vendor.
     pub(crate) flavor: Flavor,
-    /// Makes a client of the vendor at this address.
+    /// Function that creates a client of the vendor at this address.
     pub(crate) client: fn(&Server, Reqwest) -> Held,
     /// What it cannot do: `choice`, say that a tool must be called; `cache`, tell what it found in its cache; `credit`,
     /// tell that money has run out, because a server of your own is not paid.
@@ -54,7 +55,7 @@ macro_rules! conforms {
 
 const KEY: &str = "sk-test-0123456789";
 
-/// A server that speaks OpenAI's format at OpenAI's paths.
+/// Defines a server that speaks OpenAI's format at OpenAI's paths.
 macro_rules! compatible {
     ($flavor:expr, $dialect:ident) => {
         Subject {
@@ -140,7 +141,7 @@ async fn streamed(client: &Held, request: ChatRequest) -> Result<Read, Error> {
     Ok(read(reply.output, reply.receipt).await)
 }
 
-/// The errors of a unary and of a streamed call.
+/// Returns the errors of a unary and of a streamed call.
 async fn errors(client: &Held) -> [Error; 2] {
     let unary = client.chat(call(question())).await.expect_err("a unary call fails");
     let streamed = match streamed(client, question()).await {
@@ -305,7 +306,7 @@ async fn damaged_response_has_error_kind(subject: &Subject) {
     vendor.script(Rule::new(Fault::NoDone));
     let (_server, client) = subject.held(&vendor).await;
     let read = streamed(&client, question()).await.unwrap();
-    // Some formats tell the end twice: in the last piece, and after it.
+    // Some formats state the end twice: in the last piece, and after it.
     assert!(read.response.is_some() || read.error.unwrap().kind() == Incomplete);
     let vendor = subject.vendor();
     vendor.script(Rule::new(Fault::ErrorEvent { after: 2 }));

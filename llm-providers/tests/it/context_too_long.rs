@@ -1,4 +1,4 @@
-//! Prompts that are too long, in the words of each server: never retried, whatever their status.
+//! Tests of prompts that are too long, in the words of each server. They are never retried, whatever their status is.
 
 use std::time::UNIX_EPOCH;
 
@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::codec;
 
-/// The error of each format.
+/// Returns the error in each format.
 fn classified(status: u16, headers: &HeaderMap, body: &str) -> [Error; 3] {
     let classify = [codec::openai::classify, codec::anthropic::classify, codec::gemini::classify];
     let status = StatusCode::from_u16(status).unwrap();

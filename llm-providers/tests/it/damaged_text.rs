@@ -1,4 +1,4 @@
-//! JSON with a byte order mark, and characters cut in two between escapes.
+//! Tests of JSON with a byte order mark, and of characters that are split between escapes.
 
 use llm_providers::{
     Anthropic, Gemini, OpenAi,
@@ -8,7 +8,8 @@ use llm_providers::{
 use crate::codec;
 use crate::streaming::{Canned, block_on, play_to};
 
-/// The texts of streams in every format whose pieces say `texts`, which are JSON without its quotes.
+/// Returns the texts of streams in every format. Their pieces contain `texts`, which are JSON strings without the
+/// quotes.
 fn streamed(texts: &[&str], mark: &str) -> [String; 3] {
     let join = |events: Vec<String>| events.iter().map(|event| format!("data: {mark}{event}\n\n")).collect::<String>();
     let mut openai: Vec<_> =

@@ -1,4 +1,4 @@
-//! Work of decoding hostile streams: allocations grow linearly with the input.
+//! Tests of the work of decoding hostile streams: allocations grow linearly with the input.
 
 use llm_providers::llm_core::{ChatEvent, ChatStream};
 use serde_json::{Value, json};
@@ -8,7 +8,7 @@ use crate::streaming::block_on;
 use crate::codec::anthropic::EventDecoder;
 use crate::codec::gemini::{ChunkDecoder, decode_chat};
 
-/// Bytes allocated in all for reading a stream of so many pieces and putting them together.
+/// Returns the total number of bytes allocated while a stream of `pieces` pieces is read and assembled.
 fn allocated(pieces: u32, run: impl Fn(u32) -> Vec<ChatEvent>) -> u64 {
     let info = allocation_counter::measure(|| {
         let events = run(pieces).into_iter().map(Ok);
@@ -17,7 +17,8 @@ fn allocated(pieces: u32, run: impl Fn(u32) -> Vec<ChatEvent>) -> u64 {
     info.bytes_total
 }
 
-/// Eight times the pieces must be no more than about eight times the work; a square would be 64 times.
+/// Asserts that eight times as many pieces need at most about eight times the work. Quadratic work would be 64 times as
+/// much.
 fn grows_as_its_input(name: &str, run: impl Fn(u32) -> Vec<ChatEvent>) {
     let (few, many) = (allocated(100, &run), allocated(800, &run));
     assert!(many < few * 12, "{name}: {few} bytes for 100 pieces, {many} for 800");
@@ -40,7 +41,7 @@ fn delta(index: u32, delta: Value) -> Value {
     json!({"type": "content_block_delta", "index": index, "delta": delta})
 }
 
-/// One block in pieces: opened before the first.
+/// Returns the events of one block in pieces, after the event that opens it.
 fn in_one_block(pieces: u32, block: &Value, piece: &Value) -> Vec<ChatEvent> {
     anthropic(pieces, |at| {
         let begin = (at == 0).then(|| open(0, block.clone()));

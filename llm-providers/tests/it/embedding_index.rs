@@ -1,4 +1,4 @@
-//! Indexes of embeddings as servers write them.
+//! Tests of the indexes of embeddings in the forms that servers use.
 
 use serde_json::{Value, json};
 

@@ -1,4 +1,4 @@
-//! Tool calls without arguments, sent back to a vendor.
+//! Tests of tool calls without arguments that are sent back to a vendor.
 
 use llm_providers::llm_core::{ChatRequest, Extra, Message, Part, Role, ToolCall};
 use serde_json::{Value, json};

@@ -1,4 +1,4 @@
-//! Classification of errors: what every vendor's statuses have in common.
+//! Tests of the classification of errors that all vendors share.
 
 use std::time::UNIX_EPOCH;
 

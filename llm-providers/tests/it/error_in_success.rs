@@ -1,4 +1,5 @@
-//! Errors inside responses with status 200: in every form, whole and in a stream, they keep their words and their kind.
+//! Tests of errors inside responses with status 200. In every form, unary and streamed, they keep their text and their
+//! kind.
 
 use bytes::Bytes;
 use llm_providers::{
@@ -9,10 +10,10 @@ use serde_json::{Value, json};
 
 use crate::streaming::{Canned, block_on, play_to, question};
 
-/// The clients' time: 2026-08-19T14:34:15Z.
+/// Time of the clients' clock: 2026-08-19T14:34:15Z.
 const NOW: u64 = 1_787_150_055;
 
-/// A client of each format over the same response.
+/// Returns a client of each format over the same response.
 fn clients(canned: &Canned) -> [(&'static str, Box<dyn Provider>); 3] {
     let clock = ManualClock::at_unix(NOW);
     [
@@ -22,7 +23,7 @@ fn clients(canned: &Canned) -> [(&'static str, Box<dyn Provider>); 3] {
     ]
 }
 
-/// The errors of a whole response with this body and of a stream with this only event, for each format.
+/// Returns for each format the errors of a unary response with this body, and of a stream with this event only.
 fn errors(body: &Value) -> Vec<(String, Error)> {
     let text = body.to_string();
     let whole = Canned::response("application/json", [Bytes::from(text.clone())]);

@@ -1,4 +1,4 @@
-//! Finish reasons: their words in every format, and the responses that a cache may keep.
+//! Tests of finish reasons: their words in every format, and the responses that a cache may store.
 
 use llm_providers::{
     Anthropic, Gemini,
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::codec::{anthropic, gemini, openai};
 use crate::streaming::{Canned, block_on, play, play_to};
 
-/// The responses with this reason, whole and streamed, in every format.
+/// Returns the responses with this reason, unary and streamed, in every format.
 fn responses(reason: &Value) -> [ChatResponse; 6] {
     let choice = json!({"index": 0, "message": {"content": "x"}, "finish_reason": reason});
     let chunk = json!({"choices": [{"index": 0, "delta": {"content": "x"}, "finish_reason": reason}]});
@@ -68,7 +68,7 @@ fn finish_reason_reads_alike_across_vendors() {
 fn finish_reason_without_word_is_none() {
     for reason in [json!(null), json!("")] {
         for (at, response) in responses(&reason).iter().enumerate() {
-            // A stream of Gemini's without a reason has broken off.
+            // A stream of Gemini's without a finish reason has broken off.
             assert!(
                 *response.finish() == FinishReason::Unknown && !ChatRequest::is_cacheable(response),
                 "{reason} in format {at}"
@@ -81,7 +81,7 @@ fn finish_reason_without_word_is_none() {
     }
 }
 
-/// What comes of a stream of OpenAI's chunks: texts and reasons.
+/// Returns the result of a stream of OpenAI's chunks with these texts and reasons.
 fn stream(chunks: &[(&str, Option<&str>)], done: bool) -> Result<ChatResponse, ErrorKind> {
     let chunk = |(text, reason): &(&str, Option<&str>)| {
         let choice = json!({"index": 0, "delta": {"content": text}, "finish_reason": reason});
@@ -118,7 +118,7 @@ fn finish_reason_auxiliary_does_not_end_stream() {
         assert_eq!(stream(&chunks, false), Err(ErrorKind::Incomplete), "{reason:?}");
     }
     assert_eq!(stream(&[("a", Some(""))], false), Err(ErrorKind::Incomplete));
-    // An error in place of what follows is the stream's.
+    // An error in place of a later chunk is the error of the stream.
     let chunk = |text| json!({"choices": [{"index": 0, "delta": {"content": text}, "finish_reason": "stop"}]});
     let error = json!({"error": {"message": "failed", "type": "server_error"}});
     let text = format!("data: {}\n\ndata: {}\n\ndata: {error}\n\ndata: [DONE]\n\n", chunk("a"), chunk("b"));

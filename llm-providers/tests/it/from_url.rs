@@ -1,4 +1,4 @@
-//! Providers by address: each vendor and server in one line.
+//! Tests of providers by URL: each vendor and server in one line.
 
 use llm_providers::{
     from_url,

@@ -1,4 +1,4 @@
-//! Gemini's codec and its client.
+//! Tests of Gemini's codec and client.
 
 mod client;
 mod errors;

@@ -1,4 +1,4 @@
-//! The `genai` crate's client as a provider, over loopback to the simulated vendor.
+//! Tests of the `genai` crate's client as a provider, over loopback to the simulated vendor.
 
 use std::{sync::Arc, time::Duration};
 
@@ -19,7 +19,7 @@ use llm_providers::{
 use llm_testkit::{Fault, RetryForm, Rule, Server, Vendor};
 use serde_json::{Value, json};
 
-/// A client whose every model is at the simulated vendor.
+/// Returns a client that sends calls for all models to the simulated vendor.
 fn at(server: &Server, kind: AdapterKind) -> Genai {
     let version = if kind == AdapterKind::Gemini { "v1beta" } else { "v1" };
     let address: Arc<str> = format!("{}/{version}/", server.origin()).into();
@@ -50,7 +50,7 @@ fn last_sent(vendor: &Vendor) -> Value {
     serde_json::from_slice(vendor.requests().first().unwrap().body()).unwrap()
 }
 
-/// What the vendor billed for its calls, one by one.
+/// Returns the usage that the vendor billed for each call.
 fn billed(vendor: &Vendor) -> Vec<Usage> {
     let usage = |bill: &llm_testkit::Bill| Usage {
         cache_read: bill.cached_tokens,

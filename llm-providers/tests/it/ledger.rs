@@ -1,4 +1,4 @@
-//! The ledger's two layers on stacks over a planned vendor.
+//! Tests of the ledger's two layers in stacks over a vendor that follows a plan.
 
 mod attempts;
 mod balance;

@@ -1,4 +1,4 @@
-//! Token counts and lists of models: deadlines and spans.
+//! Tests of token counts and lists of models: deadlines and spans.
 
 use std::{
     future::pending,
@@ -40,7 +40,7 @@ async fn deadline_bounds_counts_and_lists() {
     let deadline = Some((begun + Duration::from_secs(8)).into_std());
     assert_eq!(client.models(deadline).await.unwrap_err().kind(), ErrorKind::DeadlineExceeded);
     assert_eq!((begun.elapsed(), sent.load(Ordering::Relaxed)), (Duration::from_secs(8), 2));
-    // A deadline that has passed sends nothing.
+    // If the deadline has passed, nothing is sent.
     assert_eq!(client.models(deadline).await.unwrap_err().kind(), ErrorKind::DeadlineExceeded);
     assert_eq!(sent.load(Ordering::Relaxed), 2);
 }

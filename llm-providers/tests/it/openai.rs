@@ -1,4 +1,4 @@
-//! OpenAI's codec and its client.
+//! Tests of OpenAI's codec and client.
 
 mod client;
 mod errors;

@@ -1,4 +1,4 @@
-//! Calls outside a tokio runtime: they fail with an error that names the cause, and do not panic.
+//! Tests of calls outside of a tokio runtime: they fail with an error that names the cause, and do not panic.
 
 use std::{
     pin::pin,

@@ -1,4 +1,4 @@
-//! A call for one group of a key pool, at a client without a pool above it.
+//! Tests of a call for one group of a key pool, at a client without a pool above it.
 
 use llm_core::{
     Call, Charge, ChatRequest, ErrorKind, Provider,
@@ -16,7 +16,7 @@ async fn pinned_without_pool_is_refused_unsent() {
     let error = client.chat(call.clone()).await.unwrap_err();
     assert_eq!((error.kind(), error.charge(), vendor.calls()), (ErrorKind::Unsupported, Charge::None, 0));
     assert!(error.message().contains("\"eu\"") && error.message().contains("KeyPool"), "{error}");
-    // A pool names the member that it sends the call to.
+    // A pool sets the name of the member that it sends the call to.
     call.extensions.insert(MemberId::from(std::sync::Arc::<str>::from("eu-1")));
     assert!(client.chat(call).await.is_ok());
 }

@@ -1,4 +1,4 @@
-//! The shipped price tables: examples worked by hand, properties of all of them, files.
+//! Tests of the built-in price tables: examples computed by hand, properties of all tables, and files.
 
 mod files;
 mod litellm;

@@ -1,4 +1,5 @@
-//! Recorded traffic in the directory `LLM_CASSETTES`. Each response is compared with a naive reading of its JSON.
+//! Tests with recorded traffic in the directory `LLM_CASSETTES`. Each response is compared with a naive reading of its
+//! JSON.
 
 use std::{
     collections::BTreeMap,
@@ -147,7 +148,7 @@ fn response(recording: &Recording) {
     survives(id, &decoded.output.extra, &naive, &["id", "model", "object", "choices", "usage"]);
 }
 
-/// Every field of `naive` but the named ones is in `extra`, and nothing else.
+/// Checks that `extra` contains every field of `naive` except the named ones, and nothing else.
 fn survives(id: &str, extra: &Extra, naive: &Value, named: &[&str]) {
     let further = naive.as_object().unwrap().iter().filter(|(name, _)| !named.contains(&name.as_str()));
     let expected: BTreeMap<_, _> = further.map(|(name, value)| (name.as_str(), value)).collect();
@@ -180,8 +181,8 @@ fn stream(recording: &Recording) {
     block_on(cut_everywhere(id, body));
 }
 
-/// Cuts the first and the last events, whose shapes differ, within; in the full run all of them. A cut touches no other
-/// event, so each is played alone.
+/// Cuts the first and the last events, which have different forms, at every position; in the full run, all events. A
+/// cut affects no other event, so each event is played alone.
 async fn cut_everywhere(id: &str, body: &Bytes) {
     let text = std::str::from_utf8(body).unwrap();
     let all: Vec<_> = text.split_inclusive("\n\n").map(|event| body.slice_ref(event.as_bytes())).collect();
@@ -200,7 +201,7 @@ fn naive_choice(chunks: &[Value], index: u32) -> (String, String, String, String
     let (mut text, mut refusal, mut finish) = Default::default();
     let push = |to: &mut String, value: &Value| to.push_str(value.as_str().unwrap_or_default());
     let choices = chunks.iter().flat_map(|chunk| chunk["choices"].as_array().unwrap());
-    // Arguments of several calls are compared one call after the other.
+    // The arguments of several calls are compared one call after the other.
     let mut calls: Vec<String> = Vec::new();
     for choice in choices.filter(|choice| choice["index"] == index) {
         push(&mut text, &choice["delta"]["content"]);

@@ -1,4 +1,4 @@
-//! Every field of a request, with every vendor and server: it is sent, or the request is refused.
+//! Tests of every field of a request, with every vendor and server: the field is sent, or the request is refused.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use serde_json::json;
 
 type Wish = (&'static str, fn(&mut ChatRequest));
 
-/// What can be wished for: one change to [`plain`] each.
+/// Fields to test, each as one change to [`plain`].
 const WISHES: [Wish; 46] = [
     ("temperature", |r| r.sampling.temperature = Some(0.25)),
     ("top_p", |r| r.sampling.top_p = Some(0.5)),
@@ -66,7 +66,7 @@ const WISHES: [Wish; 46] = [
     ("result extra", |r| extend(&mut message(r, 3).parts[0])),
 ];
 
-/// Changes to an image, which [`plain`] has none of.
+/// Changes to an image. [`plain`] has no image.
 const OF_IMAGES: [Wish; 2] = [
     ("image detail", |r| match &mut message(r, 1).parts[1] {
         Part::Image(image) => image.detail = Some("high".into()),
@@ -148,11 +148,12 @@ fn wires() -> Vec<(&'static str, Write)> {
     wires
 }
 
-/// Holds every wish, alone, against what is sent without it. Says how many were sent, of all vendors and servers.
+/// Compares each change with the request that is sent without it. Returns the number of changes that were sent, over
+/// all vendors and servers.
 fn sent_or_refused(wishes: &[Wish], without: &ChatRequest) -> usize {
     let mut sent = 0;
     for (name, write) in wires() {
-        // DeepSeek sees no images.
+        // DeepSeek does not accept images.
         let Ok(usual) = write(without) else { continue };
         for (wish, make) in wishes {
             let mut request = without.clone();

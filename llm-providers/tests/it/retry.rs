@@ -1,4 +1,4 @@
-//! Retries, under paused time.
+//! Tests of retries, in paused time.
 
 use std::{
     num::NonZeroU32,
@@ -47,7 +47,7 @@ fn question() -> Call<ChatRequest> {
     Call::new("t", ChatRequest::new("gpt-4o-mini").user("hello"))
 }
 
-/// Asks, and tells how long it took.
+/// Sends a call, and returns the result and the duration.
 async fn timed(provider: &dyn Provider, call: Call<ChatRequest>) -> (Result<String, Error>, Duration) {
     let start = Instant::now();
     let response = provider.chat(call).await.map(|reply| reply.output.text().into_owned());
@@ -123,7 +123,7 @@ fn retry_charged_repeats_charged_attempts() {
         vendor.script(Rule::new(limited(SECOND)));
         let provider = stack(&vendor, RetryLayer::new().retry_charged(true));
         let error = timed(&*provider, question()).await.0.unwrap_err();
-        // The last attempt was free, the first perhaps not.
+        // The last attempt was free, but the first may have been charged.
         assert_eq!((error.kind(), error.charge(), vendor.calls()), (ErrorKind::RateLimited, Charge::Unknown, 3));
     });
 }
@@ -157,7 +157,7 @@ fn retry_budget_bounds_retries_during_outage() {
             provider.chat(question()).await.unwrap_err();
         }
         assert_eq!((vendor.calls(), budget.remaining()), (500 + 10 + 100, 0));
-        // Another stack of the same layer shares it.
+        // Another stack with the same layer shares the budget.
         let other = failing(limited(SECOND), u64::MAX);
         stack(&other, layer).chat(question()).await.unwrap_err();
         assert_eq!(other.calls(), 1);
@@ -218,7 +218,7 @@ fn nested_retry_does_not_multiply_attempts() {
     });
 }
 
-/// Two members, each with a retry layer of its own: a call that the first refuses moves to the second.
+/// Each of two members has a retry layer of its own. A call that the first member refuses moves to the second.
 #[test]
 fn nested_retry_moves_call_without_retries() {
     block_on(async {

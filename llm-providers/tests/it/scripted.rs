@@ -1,4 +1,4 @@
-//! The scripted provider.
+//! Tests of the scripted provider.
 
 use std::time::Duration;
 

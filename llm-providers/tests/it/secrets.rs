@@ -1,4 +1,4 @@
-//! Keys that a vendor echoes: they are redacted everywhere.
+//! Tests of keys that a vendor repeats in its responses: they are redacted everywhere.
 
 use std::error::Error as _;
 
@@ -10,7 +10,7 @@ use llm_providers::{
 
 use crate::streaming::{Canned, block_on, read};
 
-/// A key that looks like no vendor's.
+/// Key in a form that no vendor uses.
 const KEY: &str = "plain-words-of-mine-0123456789";
 
 fn clients(canned: &Canned) -> Vec<Box<dyn Provider>> {
@@ -25,7 +25,7 @@ fn question() -> Call<ChatRequest> {
     Call::new("acme", ChatRequest::new("m").user("hello"))
 }
 
-/// Neither the error nor what caused it holds the key, or much of it.
+/// Checks that neither the error nor its causes contain the key, or a large part of it.
 fn is_clean(error: &Error) {
     let mut stated = format!("{error} {error:?} {:?} {:?}", error.code(), error.request_id());
     let mut cause = error.source();

@@ -1,4 +1,4 @@
-//! Responses of a service in OpenAI's form, read back by our own client.
+//! Tests of a service's responses in OpenAI's form, read back by this crate's client.
 
 use std::{sync::Arc, time::Duration};
 
@@ -24,7 +24,7 @@ fn choice(index: u32, parts: Vec<Part>, finish: FinishReason) -> Choice {
     Choice::new(index, parts, finish)
 }
 
-/// Responses of every kind that the format has a place for.
+/// Returns responses of every kind that the format can express.
 fn responses() -> Vec<ChatResponse> {
     let call = |id: &str| {
         Part::ToolCall(ToolCall {
@@ -53,7 +53,7 @@ fn bytes(response: Response<Body>) -> Bytes {
     block_on(response.into_body().collect()).unwrap().to_bytes()
 }
 
-/// Without the fields that only the vendor sends.
+/// Returns the choices without the fields that only the vendor sends.
 fn plain(response: &ChatResponse) -> Vec<(u32, Vec<Part>, FinishReason)> {
     response.choices.iter().map(|choice| (choice.index, choice.parts.clone(), choice.finish.clone())).collect()
 }

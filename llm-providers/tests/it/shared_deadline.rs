@@ -1,4 +1,5 @@
-//! Calls that several callers share, below the layer that shares them: client and retries follow the moving deadline.
+//! Tests of calls that several callers share, below the layer that shares them: the client and retries follow the
+//! deadline as it changes.
 
 use std::time::Duration;
 
@@ -24,7 +25,7 @@ fn shared_call(deadline: &SharedDeadline) -> Call<ChatRequest> {
     call
 }
 
-/// Seconds until the call ends, and whether it was answered.
+/// Returns the number of seconds until the call ends, and whether it was answered.
 async fn ends(provider: &dyn Provider, call: Call<ChatRequest>, streamed: bool) -> (u64, Result<(), ErrorKind>) {
     let start = Instant::now();
     let outcome: Result<(), Error> = async {
@@ -41,7 +42,7 @@ async fn ends(provider: &dyn Provider, call: Call<ChatRequest>, streamed: bool) 
     (start.elapsed().as_secs(), outcome.map_err(|error| error.kind()))
 }
 
-/// A vendor whose response takes six seconds, of which the first piece takes two.
+/// Returns a vendor whose response takes six seconds, with the first piece after two.
 fn slow() -> Vendor {
     Vendor::builder().response_tokens(5..=5).latency(Latency::fixed(2 * SECOND, SECOND)).build()
 }

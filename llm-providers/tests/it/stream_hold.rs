@@ -1,4 +1,4 @@
-//! Streamed calls resolve at their first content: the client holds earlier events back.
+//! Tests that streamed calls resolve at their first content: the client holds earlier events back.
 
 use std::{
     collections::VecDeque,
@@ -25,7 +25,7 @@ use llm_testkit::{self as simulated, Fault, RefusalKind, Rule};
 use tokio::time::{Instant, Sleep, sleep};
 use tower::{Layer, Service};
 
-/// Each attempt that the vendor refuses within its stream costs nothing, and another one follows.
+/// Each attempt that the vendor refuses within its stream costs nothing, and is followed by another one.
 #[tokio::test(start_paused = true)]
 async fn stream_refused_before_content_is_retried_free() {
     let vendor = simulated::Vendor::builder().response_tokens(12..=12).build();
@@ -47,7 +47,7 @@ async fn stream_refused_before_content_is_retried_free() {
     assert_eq!((vendor.calls(), vendor.bills().len()), (9, 3));
 }
 
-/// A transport that sends these pieces after so many seconds each, and then nothing more.
+/// Transport that sends each of these pieces after a number of seconds, and then nothing more.
 #[derive(Clone, Default)]
 struct Timed(Vec<(u64, Bytes)>);
 
@@ -59,7 +59,7 @@ impl Timed {
         self
     }
 
-    /// All of these at once.
+    /// Returns a transport that sends all pieces at once.
     fn at_once(pieces: &[&'static str]) -> Self {
         pieces.iter().fold(Self::default(), |timed, piece| timed.then(0, *piece))
     }
@@ -94,7 +94,7 @@ impl Body for TimedBody {
     }
 }
 
-/// A vendor's client, the events before its first content, and its overload as an event.
+/// Vendor's client, the events before its first content, and its overload error as an event.
 type Vendor = (fn(Timed) -> Box<dyn Provider>, &'static [&'static str], &'static str);
 
 const VENDORS: [Vendor; 3] = [
@@ -127,7 +127,7 @@ fn question() -> Call<ChatRequest> {
     Call::new("t", ChatRequest::new("m").user("hello"))
 }
 
-/// Reads a stream to its error.
+/// Reads a stream up to its error, and returns the error.
 async fn ending(client: &dyn Provider) -> Error {
     let mut stream = client.chat_stream(question()).await.expect("content came").output;
     loop {
@@ -170,7 +170,7 @@ async fn stream_refused_after_content_has_unknown_charge() {
     }
 }
 
-/// Tokens were written, although the call is not shown before it is whole.
+/// The model has written tokens, although the tool call is only emitted when it is complete.
 #[tokio::test(start_paused = true)]
 async fn stream_refused_late_has_unknown_charge() {
     let calls = [
@@ -206,7 +206,7 @@ async fn stream_resolves_at_each_kind_of_content() {
     }
 }
 
-/// A model may think for minutes, and its stream goes on.
+/// A model may reason for minutes, while its stream continues.
 #[tokio::test(start_paused = true)]
 async fn stream_hold_ends_after_ten_seconds() {
     let (client, handshake, overload) = VENDORS[1];
@@ -221,7 +221,7 @@ async fn stream_hold_ends_after_ten_seconds() {
     assert!(stream.next().await.unwrap().is_err());
 }
 
-/// The call has resolved already, and yet the vendor did no work.
+/// The call has already resolved, although the vendor has done no work.
 #[tokio::test(start_paused = true)]
 async fn stream_refused_after_hold_costs_nothing() {
     for (client, handshake, overload) in VENDORS {

@@ -1,4 +1,4 @@
-//! Playing bytes of a stream to the client, cut as one likes.
+//! Transport that passes the bytes of a stream to the client, cut at given positions.
 
 use std::{
     convert::Infallible,
@@ -17,38 +17,38 @@ use llm_providers::{
 };
 use tower::Service;
 
-/// A transport that answers every request with the same bytes.
+/// Transport that answers every request with the same bytes.
 #[derive(Clone)]
 pub(crate) struct Canned {
     pub(crate) status: StatusCode,
     pub(crate) headers: Vec<(&'static str, &'static str)>,
     pub(crate) pieces: Vec<Bytes>,
-    /// The connection breaks after the last piece.
+    /// True if the connection breaks after the last piece.
     pub(crate) breaks: bool,
 }
 
-/// A body in pieces.
+/// Body in pieces.
 pub(crate) struct Pieces(std::vec::IntoIter<Bytes>, bool);
 
 impl Canned {
-    /// A stream of events in these pieces.
+    /// Returns a stream of events in these pieces.
     pub(crate) fn events<P: Into<Bytes>>(pieces: impl IntoIterator<Item = P>) -> Self {
         Self::response("text/event-stream", pieces)
     }
 
-    /// Status 200 and a body in these pieces.
+    /// Returns a response with status 200 and a body in these pieces.
     pub(crate) fn response<P: Into<Bytes>>(kind: &'static str, pieces: impl IntoIterator<Item = P>) -> Self {
         let pieces = pieces.into_iter().map(Into::into).collect();
         let headers = vec![("content-type", kind), ("x-request-id", "req_1")];
         Self { status: StatusCode::OK, headers, pieces, breaks: false }
     }
 
-    /// The connection breaks at the end of the body.
+    /// Makes the connection break at the end of the body.
     pub(crate) fn broken(self) -> Self {
         Self { breaks: true, ..self }
     }
 
-    /// A client over it.
+    /// Returns a client with this transport.
     pub(crate) fn client(self) -> OpenAi<Self> {
         OpenAi::with_transport("sk-test", self).unwrap()
     }
@@ -85,12 +85,12 @@ impl Body for Pieces {
     }
 }
 
-/// A question.
+/// Returns a chat call.
 pub(crate) fn question() -> Call<ChatRequest> {
     Call::new("t", ChatRequest::new("asked").user("hello"))
 }
 
-/// What came of reading a stream to its end.
+/// Result of reading a stream to its end.
 #[derive(Debug)]
 pub(crate) struct Read {
     pub(crate) events: Vec<ChatEvent>,
@@ -118,36 +118,38 @@ pub(crate) async fn read(stream: ChatStream, receipt: Receipt) -> Read {
     Read { events, response: receiver.try_recv().ok(), error, receipt }
 }
 
-/// Asks for a stream and reads it; an error at the head is the result's.
+/// Requests a stream and reads it. An error before the stream begins is returned as the result.
 pub(crate) async fn play(canned: Canned) -> Result<Read, Error> {
     play_to(&canned.client()).await
 }
 
-/// Asks a client for a stream and reads it; an error at the head is the result's.
+/// Requests a stream from a client and reads it. An error before the stream begins is returned as the result.
 pub(crate) async fn play_to(client: &(impl Provider + ?Sized)) -> Result<Read, Error> {
     let reply = client.chat_stream(question()).await?;
     Ok(read(reply.output, reply.receipt).await)
 }
 
-/// Where to cut so many recorded bytes: between any two in the full run, else at each `step`, others for each recording.
+/// Returns positions at which recorded bytes are cut: all of them in the full run, and otherwise one in each `step`,
+/// different for each recording.
 pub(crate) fn cuts(id: &str, len: usize, step: usize) -> impl Iterator<Item = usize> {
     let step = if is_full() { 1 } else { step };
     (1 + id.bytes().map(usize::from).sum::<usize>() % step..len).step_by(step)
 }
 
-/// Whether this is the full run.
+/// Returns true in the full run.
 #[expect(clippy::disallowed_methods, reason = "this is the test's edge")]
 pub(crate) fn is_full() -> bool {
     std::env::var("LLM_FULL").is_ok_and(|full| full == "1")
 }
 
-/// The places in a text where a cut may matter: at the ends of lines, and within and beside letters of several bytes.
+/// Returns the positions in a text at which a cut may matter: at the ends of lines, and within and next to characters
+/// of several bytes.
 pub(crate) fn seams(text: &[u8]) -> impl Iterator<Item = usize> {
     let seam = |byte: &u8| matches!(byte, b'\r' | b'\n' | 128..);
     (1..text.len()).filter(move |at| seam(&text[at - 1]) || seam(&text[*at]))
 }
 
-/// Runs without a real clock.
+/// Runs a future without a real clock.
 pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
     tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap().block_on(future)
 }

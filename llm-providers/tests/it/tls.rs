@@ -1,4 +1,4 @@
-//! HTTP/2 and certificates, over TLS on loopback. No test here waits for a clock or asserts a time.
+//! Tests of HTTP/2 and certificates, over TLS on loopback. No test waits for a clock or asserts a time.
 
 use std::{
     net::Ipv4Addr,
@@ -23,14 +23,14 @@ use tower::Service;
 
 use crate::streaming::question;
 
-/// A vendor behind TLS, with a certificate that no authority signed.
+/// Vendor behind TLS, with a self-signed certificate.
 struct Secured {
     vendor: Vendor,
     listener: TcpListener,
     acceptor: TlsAcceptor,
-    /// Its certificate, as PEM.
+    /// Certificate of the vendor, as PEM.
     root: String,
-    /// What was agreed upon with each connection.
+    /// Protocol that was negotiated for each connection.
     agreed: Arc<Mutex<Vec<String>>>,
 }
 
@@ -56,14 +56,14 @@ impl Secured {
         OpenAi::with_transport("sk-test", transport).unwrap().base_url(&base).unwrap()
     }
 
-    /// LlmService until it is dropped.
+    /// Serves connections until the future is dropped.
     async fn serve(&self) {
         let mut open = tokio::task::JoinSet::new();
         loop {
             let (socket, _) = self.listener.accept().await.unwrap();
             let (acceptor, vendor, agreed) = (self.acceptor.clone(), self.vendor.transport(), Arc::clone(&self.agreed));
             open.spawn(async move {
-                // A client that does not trust the certificate leaves here.
+                // A client that does not trust the certificate closes the connection here.
                 let Ok(socket) = acceptor.accept(socket).await else { return };
                 let protocol = socket.get_ref().1.alpn_protocol().unwrap_or_default().to_vec();
                 let is_http2 = protocol == b"h2";
@@ -77,7 +77,7 @@ impl Secured {
                     }
                 });
                 let socket = TokioIo::new(socket);
-                // The client ends the connection when it goes.
+                // The client ends the connection when it is dropped.
                 if is_http2 {
                     drop(conn::http2::Builder::new(TokioExecutor::new()).serve_connection(socket, service).await);
                 } else {
@@ -87,7 +87,7 @@ impl Secured {
         }
     }
 
-    /// What was agreed upon by two whole calls and a streamed one, each after the other.
+    /// Returns the protocols that were negotiated by two unary calls and a streamed one, made one after the other.
     async fn asked(&self, transport: Reqwest) -> Vec<String> {
         let client = self.client(transport);
         let calls = async {

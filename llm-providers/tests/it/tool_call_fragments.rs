@@ -1,11 +1,11 @@
-//! Fragments of tool calls in streams of servers that number them oddly.
+//! Tests of fragments of tool calls in streams of servers that number them unusually.
 
 use llm_providers::llm_core::{ChatRequest, ChatResponse, Operation};
 use serde_json::{Value, json};
 
 use crate::streaming::{Canned, block_on, play};
 
-/// The response that these fragments make, each in a chunk of its own with `reason`.
+/// Returns the response that these fragments make, each in a chunk of its own with `reason`.
 fn response(fragments: &[Value], reason: Option<&str>) -> ChatResponse {
     let chunk = |fragment: &Value| {
         let delta = json!({"tool_calls": [fragment]});
@@ -39,7 +39,7 @@ fn calls(response: &ChatResponse) -> Vec<(&str, &str)> {
     response.tool_calls().map(|call| (&*call.name, &*call.arguments)).collect()
 }
 
-/// A name, fragments, and the calls that they make.
+/// Name of a case, its fragments, and the calls that they make.
 type Case = (&'static str, Vec<Value>, Vec<(&'static str, &'static str)>);
 
 const X: &str = r#"{"x":1}"#;

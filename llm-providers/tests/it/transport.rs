@@ -1,4 +1,4 @@
-//! The HTTP client's own settings, over loopback. No test here waits for a clock or asserts a time.
+//! Tests of the HTTP client's own settings, over loopback. No test waits for a clock or asserts a time.
 
 use std::sync::{
     Arc,
@@ -28,7 +28,7 @@ async fn proxy_receives_every_call() {
     let vendor = Vendor::new();
     let server = vendor.serve().await;
     let transport = Reqwest::new().unwrap().proxy(&server.origin()).unwrap();
-    // No such host: only the proxy can answer.
+    // The host does not exist, so that only the proxy can answer.
     let reply = client(transport, "http://nowhere.invalid/v1").chat(question()).await.unwrap();
     assert_eq!(Some(reply.output.text().into_owned()), vendor.responses_to(&vendor.requests()[0]).pop());
 }
@@ -41,7 +41,7 @@ fn proxy_password_is_never_shown() {
     assert!(error.kind() == ErrorKind::InvalidRequest && !format!("{error:?}").contains("secret"));
 }
 
-/// How many connections two calls take, one after the other.
+/// Returns the number of connections that two consecutive calls open.
 async fn connections(transport: Reqwest) -> usize {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let base = format!("http://{}/v1", listener.local_addr().unwrap());
@@ -141,7 +141,7 @@ fn root_certificates_are_pem() {
     }
 }
 
-/// The public part of a self-signed certificate that was made for this test; its key was thrown away.
+/// Self-signed certificate that was made for this test. Its private key was not kept.
 #[cfg(feature = "rustls")]
 const ROOT: &str = "\
 -----BEGIN CERTIFICATE-----\n\

@@ -1,4 +1,4 @@
-//! Vendors that cannot be reached, and the causes that the errors name.
+//! Tests of vendors that cannot be reached, and of the causes that the errors name.
 
 use llm_providers::{
     OpenAi,
@@ -24,7 +24,7 @@ async fn unreachable_names_refused_connection() {
 
 #[tokio::test]
 async fn unreachable_names_missing_host() {
-    // A label that no name has, so that no server is asked for it.
+    // The label is too long for a host name, so that no name server is asked.
     let error = error(&format!("http://{}.invalid/v1", "a".repeat(64))).await;
     assert!(error.message().contains("name was not found"), "{error:?}");
 }

@@ -1,4 +1,4 @@
-//! Usage as servers state it: in every spelling, in part, several times, and unusable.
+//! Tests of usage as servers state it: in every spelling, in parts, repeatedly, and unusable.
 
 mod anthropic;
 mod properties;
@@ -16,7 +16,7 @@ use crate::streaming::{Canned, block_on, play_to, question};
 
 use crate::codec::openai::{decode_chat, decode_embeddings};
 
-/// Usage in the order input, output, cache read, cache write, reasoning.
+/// Creates a usage from counts in the order input, output, cache read, cache write, reasoning.
 fn counts([input, output, cache_read, cache_write, reasoning]: [u64; 5]) -> Usage {
     Usage { cache_read, cache_write, reasoning, ..Usage::new(input, output) }
 }
@@ -34,12 +34,12 @@ fn said() -> Value {
     json!({"id": "1", "model": "m", "choices": [{"index": 0, "delta": {"content": "yes"}, "finish_reason": "stop"}]})
 }
 
-/// Accounting of a response that a server of OpenAI's format streams in these chunks.
+/// Returns the accounting of a response that a server of OpenAI's format streams in these chunks.
 fn openai(chunks: &[Value]) -> Accounting {
     accounting(&OpenAi::with_transport("sk-test", canned(chunks)).unwrap())
 }
 
-/// Accounting of a response that Gemini streams with these usages.
+/// Returns the accounting of a response that Gemini streams with these usages.
 fn gemini(usages: &[Value]) -> Accounting {
     let candidate = json!({"content": {"parts": [{"text": "yes"}]}, "finishReason": "STOP"});
     let chunk = |usage: &Value| json!({"candidates": [candidate], "usageMetadata": usage});
@@ -57,7 +57,7 @@ fn accounting(client: &impl Provider) -> Accounting {
     read.receipt.accounting()
 }
 
-/// The ledger's books after one call.
+/// Returns the ledger's totals after one call.
 fn booked(client: impl Provider + 'static, streamed: bool) -> Row {
     let ledger = Ledger::new(prices::all());
     let client = into_service(std::sync::Arc::new(client));

@@ -1,4 +1,4 @@
-//! Waiting times in headers, fields and words: exact, and never a timestamp taken for a duration.
+//! Tests of waiting times in headers, fields and words: they are exact, and a timestamp is never read as a duration.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -23,7 +23,7 @@ fn headers(pairs: &[(&str, &str)]) -> HeaderMap {
     pairs.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect()
 }
 
-/// The waiting time that each format reads, which must be the same.
+/// Returns the waiting time that each format reads, which must be the same in all formats.
 fn wait(status: u16, pairs: &[(&str, &str)], body: &Value) -> Option<Duration> {
     let classify = [codec::openai::classify, codec::anthropic::classify, codec::gemini::classify];
     let (status, headers, body) = (StatusCode::from_u16(status).unwrap(), headers(pairs), body.to_string());
@@ -111,7 +111,7 @@ fn waiting_times_come_from_exhausted_limits() {
             millis(11_380),
         ),
         (&[("x-ratelimit-reset", "1787150099000"), ("retry-after", "2")], millis(2_000)),
-        // What has passed, and what was never a time.
+        // A time in the past, and values that are not times, are ignored.
         (&[("x-ratelimit-reset", "1787150000000")], None),
         (&[("x-ratelimit-reset", "soon")], None),
     ] {

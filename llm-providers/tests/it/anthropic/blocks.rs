@@ -1,4 +1,4 @@
-//! Streams in which several blocks are open at once.
+//! Tests of streams in which several blocks are open at once.
 
 use llm_providers::llm_core::{ChatEvent, ChatResponse, ChatStream, Error};
 use proptest::prelude::*;
@@ -18,7 +18,7 @@ fn response(events: &[Value]) -> Result<ChatResponse, Error> {
     block_on(ChatStream::new(futures_util::stream::iter(pieces.into_iter().map(Ok))).complete())
 }
 
-/// The events of a block: a text, a thought, a call or one of the vendor's own tools.
+/// Returns the events of a block: a text, reasoning, a tool call, or one of the vendor's own tools.
 fn block(index: usize, kind: u8, pieces: &[String]) -> Vec<Value> {
     let (block, delta, field) = match kind {
         0 => (json!({"type": "text", "text": ""}), "text_delta", "text"),
@@ -47,7 +47,7 @@ fn framed(blocks: impl IntoIterator<Item = Value>) -> Vec<Value> {
     events
 }
 
-/// Several blocks, and an order in which their events come; every block begins after the block before.
+/// Generates several blocks, and an order of their events in which each block begins after the previous one.
 fn blocks() -> impl Strategy<Value = (Vec<Vec<Value>>, Vec<usize>)> {
     let drawn = (0u8..4, prop::collection::vec("[a-z{}\"]{0,4}", 0..4));
     (prop::collection::vec(drawn, 1..5), prop::collection::vec(0usize..5, 0..40)).prop_map(|(kinds, order)| {
@@ -72,7 +72,7 @@ proptest! {
             }
             let Some(event) = rest[at].next() else { continue };
             begun = begun.max(at + 1);
-            // A block's end may be stated by the message's end alone.
+            // The end of the message alone may end a block.
             if ends || event["type"] != "content_block_stop" {
                 events.push(event.clone());
             }

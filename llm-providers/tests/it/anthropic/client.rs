@@ -1,4 +1,4 @@
-//! Anthropic's client against the simulated vendor, in process and under paused time.
+//! Tests of Anthropic's client with the simulated vendor, in process and in paused time.
 
 use std::{num::NonZeroUsize, time::Duration};
 
@@ -27,7 +27,7 @@ fn failing(fault: Fault) -> Vendor {
     vendor
 }
 
-/// What a unary call and a streamed one come to under a fault.
+/// Returns the errors of a unary and of a streamed call under a fault.
 async fn each(fault: Fault) -> [Error; 2] {
     let vendor = failing(fault);
     let client = client(&vendor);

@@ -1,4 +1,4 @@
-//! Properties of Anthropic's codec: no panic on any input, and a stream keeps every piece.
+//! Property tests of Anthropic's codec: it panics on no input, and a stream keeps every piece.
 
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
@@ -12,7 +12,7 @@ use crate::{
 
 use crate::codec::anthropic::{EventDecoder, classify, decode_chat, decode_count, decode_models};
 
-/// JSON made of the words that the codec looks for.
+/// Generates JSON from the words that the codec recognises.
 fn value() -> impl Strategy<Value = Value> {
     const WORDS: [&str; 14] = [
         "text",

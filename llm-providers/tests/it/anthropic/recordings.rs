@@ -1,5 +1,5 @@
-//! Recorded traffic of Anthropic, where `LLM_CASSETTES` says where it is. Each request is written with our types again,
-//! and each response compared with a naive reading of its JSON.
+//! Tests with recorded traffic of Anthropic in the directory `LLM_CASSETTES`. Each request is encoded again from this
+//! crate's types, and each response is compared with a naive reading of its JSON.
 
 use std::{
     fs,
@@ -104,7 +104,7 @@ fn request(recording: &Recording) -> bool {
     true
 }
 
-/// A text that stands alone, in a list; a temperature of 1, as 1.0.
+/// Normalises a body: a single text becomes a list, and a temperature of 1 becomes 1.0.
 fn alike(mut body: Value) -> Value {
     if let Some(temperature) = body.get("temperature").and_then(Value::as_f64) {
         body["temperature"] = temperature.into();
@@ -240,7 +240,7 @@ fn limits(recording: &Recording) {
         assert_eq!(limit.and_then(|limit| limit.limit), stated, "{id} {of}");
         let left = number(&format!("anthropic-ratelimit-{of}-remaining"));
         assert_eq!(limit.and_then(|limit| limit.remaining), left, "{id} {of}");
-        // All of them were recorded between 2024 and 2027.
+        // All recordings were made between 2024 and 2027.
         let reset = limit.and_then(|limit| limit.reset);
         let (from, to) = (Duration::from_secs(1_704_067_200), Duration::from_secs(1_798_761_600));
         assert!(stated.is_none() || reset.is_some_and(|reset| reset > from && reset < to), "{id} {of} {reset:?}");
@@ -277,7 +277,7 @@ fn stream(recording: &Recording) {
     compare(id, &response, &blocks, &last["delta"]["stop_reason"]);
     let bytes = (0..body.len()).map(|at| body.slice(at..=at));
     assert_eq!(block_on(play(Canned::events(bytes))).unwrap().events, whole.events, "{id} byte by byte");
-    // A cut touches one event, and the first and the last have all shapes; the full run cuts them all.
+    // A cut affects only one event. The first and the last events have all forms; the full run cuts all of them.
     let ends = |at: &usize| is_full() || *at < 900 || *at + 900 > body.len();
     block_on(async {
         for at in cuts(id, body.len(), 29).filter(ends) {
@@ -287,7 +287,7 @@ fn stream(recording: &Recording) {
     });
 }
 
-/// A block, read naively.
+/// Block as read naively.
 #[derive(Default)]
 struct Naive {
     kind: String,
@@ -353,7 +353,7 @@ fn compare(id: &str, response: &ChatResponse, blocks: &[Naive], reason: &Value) 
     assert_eq!(choice.finish, finish, "{id}");
 }
 
-/// The later figure where there is one.
+/// Returns the later figure of each count, if there is one.
 fn usage(first: &Value, later: &Value) -> Usage {
     let number = |name: &str| later[name].as_u64().or(first[name].as_u64()).unwrap_or(0);
     let long = first["cache_creation"]["ephemeral_1h_input_tokens"].as_u64().unwrap_or(0);

@@ -1,4 +1,4 @@
-//! Requests to Anthropic.
+//! Tests of requests to Anthropic.
 
 use std::sync::Arc;
 
@@ -203,7 +203,7 @@ fn anthropic_response_is_sent_back_unchanged() {
     assert_eq!(sent(&back)["messages"][1]["content"], Value::Array(expected));
     let text = String::from_utf8(encode_chat(&back, Options::default(), false).unwrap().to_vec()).unwrap();
     assert!(text.contains(r#"{"type":"thinking","thinking":"2 and 2","signature":"c2ln/+="}"#), "{text}");
-    // As it does after being stored.
+    // The message is serialized and read again, as if it had been stored.
     let stored: Message = serde_json::from_str(&serde_json::to_string(&back.messages[1]).unwrap()).unwrap();
     assert_eq!(stored, back.messages[1]);
 }
@@ -238,7 +238,8 @@ fn anthropic_thinking_and_format_are_set_once() {
     }
 }
 
-/// What the format cannot say, the field that the error names, and whether it may be left out.
+/// Returns requests that the format cannot express, the field that each error names, and whether the field may be left
+/// out.
 fn beyond() -> Vec<(ChatRequest, &'static str, bool)> {
     let sampled = |sampling| asking().sampling(sampling);
     let effort = |model: &str, effort: &str| {

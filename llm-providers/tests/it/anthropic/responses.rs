@@ -1,4 +1,4 @@
-//! Every documented shape of Anthropic's responses, errors and limits, written for these tests.
+//! Tests of every documented form of Anthropic's responses, errors and limits, with bodies written for these tests.
 
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -36,7 +36,7 @@ fn usage(stated: Value) -> (Option<Usage>, Extra) {
 fn anthropic_usage_input_includes_cached_tokens() {
     let plain = Usage::new(9, 5);
     assert_eq!(usage(json!({"input_tokens": 9, "output_tokens": 5})).0, Some(plain));
-    // Without a split, what was written was written for minutes.
+    // If the vendor states no split, all writes count as writes for minutes.
     let unsplit = json!({"input_tokens": 9, "cache_creation_input_tokens": 30, "cache_read_input_tokens": 100,
         "output_tokens": 5});
     assert_eq!(usage(unsplit).0, Some(Usage { cache_read: 100, cache_write: 30, ..Usage::new(139, 5) }));
@@ -201,7 +201,7 @@ fn should_retry_header_of_anthropic_decides() {
     assert!(refusal(500, &again, "").is_retryable());
     assert!(refusal(400, &again, "").is_retryable());
     assert!(refusal(429, &[("x-should-retry", "perhaps")], "").is_retryable());
-    // Money does not come by waiting.
+    // Waiting does not help if the account has no money.
     assert!(!refusal(402, &again, "").is_retryable());
 }
 

@@ -1,4 +1,5 @@
-//! Every documented shape of Anthropic's streams, written for these tests, cut wherever it can be.
+//! Tests of every documented form of Anthropic's streams, with events written for these tests and cut at every
+//! position.
 
 use bytes::Bytes;
 use llm_providers::{
@@ -11,13 +12,13 @@ use crate::streaming::{Canned, Read, block_on, question, read, seams};
 
 use crate::codec::anthropic::{EventDecoder, decode_chat};
 
-/// Asks for a stream and reads it; an error at the head is the result's.
+/// Requests a stream and reads it. An error before the stream begins is returned as the result.
 pub(crate) async fn play(canned: Canned) -> Result<Read, Error> {
     let reply = Anthropic::with_transport("sk-ant-test", canned)?.chat_stream(question()).await?;
     Ok(read(reply.output, reply.receipt).await)
 }
 
-/// Events as the vendor frames them.
+/// Returns events in the vendor's framing.
 pub(crate) fn bytes(events: &[Value]) -> String {
     let framed = events.iter().map(|event| format!("event: {}\ndata: {event}\n\n", event["type"].as_str().unwrap()));
     framed.collect()
@@ -75,7 +76,8 @@ fn typical() -> Vec<Value> {
     events
 }
 
-/// Thinking, a hidden thought, text with citations, two texts in a row, two calls, a tool of the vendor's own.
+/// Returns events with reasoning, hidden reasoning, text with citations, two consecutive texts, two tool calls, and one
+/// of the vendor's own tools.
 fn rich() -> Vec<Value> {
     let mut events = vec![start(), open(0, json!({"type": "thinking", "thinking": "", "signature": ""}))];
     events.extend([
@@ -120,7 +122,7 @@ fn rich() -> Vec<Value> {
     events
 }
 
-/// The same, whole.
+/// Returns the same content as one response.
 pub(crate) fn rich_whole() -> Value {
     json!({"id": "msg_1", "type": "message", "role": "assistant", "model": "m-1", "content": [
         {"type": "thinking", "thinking": "2 and 2", "signature": "c2ln/+="},
@@ -141,7 +143,7 @@ pub(crate) fn rich_whole() -> Value {
             "server_tool_use": {"web_search_requests": 1}, "service_tier": "standard", "inference_geo": "eu"}})
 }
 
-/// Without the spaces in arguments, where a stream keeps the model's own.
+/// Removes the spaces in tool arguments, because a stream keeps those that the model wrote.
 fn compact(mut response: ChatResponse) -> ChatResponse {
     for part in response.choices.iter_mut().flat_map(|choice| &mut choice.parts) {
         if let Part::ToolCall(call) = part {
@@ -185,7 +187,7 @@ fn anthropic_stream_reads_any_byte_splits() {
         let expected = whole(text.clone());
         assert_eq!(expected.response.as_ref().unwrap().text(), "Año 漢🦀", "{name}");
         block_on(async {
-            // Within lines all three are the same.
+            // Within lines, the result does not depend on the separator.
             let places: Vec<_> = if separator == "\n" { (0..text.len()).collect() } else { seams(&text).collect() };
             for at in places {
                 let read = play(Canned::events([text.slice(..at), text.slice(at..)])).await.unwrap();
@@ -213,7 +215,7 @@ fn anthropic_stream_broken_states_known_usage() {
     for stated in 1..events.len() - 2 {
         let (error, accounting) = match block_on(play(Canned::events([bytes(&events[..stated])]))) {
             Ok(read) => (read.error.unwrap(), read.receipt.accounting()),
-            // Before any content.
+            // The stream ended before any content.
             Err(error) => (error.clone(), error.accounting().unwrap().clone()),
         };
         assert_eq!((error.kind(), error.charge()), (ErrorKind::Incomplete, Charge::Unknown), "after {stated}");
@@ -221,7 +223,8 @@ fn anthropic_stream_broken_states_known_usage() {
         let known = Usage { cache_read: 100, cache_write: 10, cache_write_long: 20, ..Usage::new(137, 1) };
         assert_eq!(accounting.usage_so_far, Some(known), "after {stated}");
     }
-    // The reason and the usage came: nothing is missing but a mark. So it is with an end without a line's end.
+    // The finish reason and the usage have arrived, so only the end mark is missing. The same holds if the last line is
+    // not terminated.
     let marked = bytes(&events);
     for text in [bytes(&events[..events.len() - 1]), marked.trim_end().to_owned()] {
         let read = whole(text);
@@ -296,7 +299,7 @@ fn anthropic_stream_keeps_or_skips_unknown_kinds() {
         close(0),
         open(1, json!({"type": "song", "notes": "do"})),
         piece(1, "notes_delta", "notes", " re"),
-        // No end of the block: the message's says it.
+        // The block has no end of its own; the end of the message ends it.
         end("pause_turn", 2),
         stop(),
     ];

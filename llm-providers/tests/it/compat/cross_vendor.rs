@@ -1,4 +1,4 @@
-//! Cross-vendor conversations: fields of another vendor are refused by name, or omitted by option.
+//! Tests of cross-vendor conversations: fields of another vendor are refused by name, or left out by option.
 
 use llm_providers::llm_core::{ChatRequest, Error, ErrorKind, Message, Part, Role, ToolCall, chat::Reasoning};
 use serde_json::{Value, json};
@@ -13,7 +13,7 @@ fn refused(request: &ChatRequest, dialect: Dialect) -> Error {
     encode_chat(request, dialect, false).unwrap_err()
 }
 
-/// What is sent of the assistant's message.
+/// Returns the assistant's message as it is sent.
 fn sent(request: &ChatRequest, dialect: Dialect) -> Value {
     let body = encode_chat(request, dialect, false).unwrap();
     serde_json::from_slice::<Value>(&body).unwrap()["messages"][1].take()

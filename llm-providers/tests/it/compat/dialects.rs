@@ -1,4 +1,4 @@
-//! Each dialect: its differences in requests, and the features that it refuses before sending.
+//! Tests of each dialect: its differences in requests, and the features that it refuses before sending.
 
 use std::sync::Arc;
 
@@ -32,7 +32,7 @@ fn sent(dialect: Dialect, request: &ChatRequest) -> Value {
     serde_json::from_slice(&OpenAiProtocol::new(dialect).chat(request, false).unwrap().body).unwrap()
 }
 
-/// The servers that refuse a request, which must name the field.
+/// Returns the servers that refuse a request. Each error must name the field.
 fn refusing(request: &ChatRequest, field: &str) -> Vec<&'static str> {
     let refuses = |dialect: &Dialect| match OpenAiProtocol::new(*dialect).chat(request, false) {
         Ok(_) => false,
@@ -138,7 +138,7 @@ fn dialect_fits_tool_call_ids() {
     assert_eq!(sent(Dialect::GROQ, &request)["messages"][2]["tool_call_id"], "call_abc");
 }
 
-/// What a server answered, sent back to it.
+/// Reads a server's message, and returns it as it is sent back to the server.
 fn again(dialect: Dialect, message: Value) -> Value {
     let body = json!({"choices": [{"index": 0, "message": message, "finish_reason": "stop"}]}).to_string();
     let response: ChatResponse = OpenAiProtocol::new(dialect).read_chat(body.as_bytes()).unwrap().output;

@@ -1,4 +1,4 @@
-//! Behaviour of compatible servers that no recording shows: errors, failing streams, growing usage.
+//! Tests of behaviour of compatible servers that no recording shows: errors, failing streams and growing usage.
 
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -30,7 +30,7 @@ fn compat_errors_have_kinds() {
         Authentication, ContentFiltered, ContextTooLong, InvalidRequest, Malformed, QuotaExhausted, RateLimited,
     };
     for (status, body, kind, scope) in [
-        // Azure's filter.
+        // Azure's content filter.
         (
             400,
             r#"{"error": {"code": "content_filter", "message": "m", "innererror": {"code": "ResponsibleAIPolicyViolation"}}}"#,
@@ -43,7 +43,7 @@ fn compat_errors_have_kinds() {
             ContentFiltered,
             None,
         ),
-        // DeepSeek and OpenRouter without money.
+        // DeepSeek and OpenRouter, for accounts without money.
         (
             402,
             r#"{"error": {"message": "Insufficient Balance", "type": "unknown_error", "code": "invalid_request_error"}}"#,
@@ -56,7 +56,7 @@ fn compat_errors_have_kinds() {
             QuotaExhausted,
             group(LimitWindow::Money),
         ),
-        // OpenRouter: moderation, a day's free calls.
+        // OpenRouter: moderation, and the daily limit of free calls.
         (
             403,
             r#"{"error": {"code": 403, "message": "flagged", "metadata": {"reasons": ["x"], "flagged_input": "…"}}}"#,
@@ -69,7 +69,7 @@ fn compat_errors_have_kinds() {
             RateLimited,
             group(LimitWindow::Day),
         ),
-        // Groq: a day's requests, a request above the limit, a tool called wrongly.
+        // Groq: the daily limit of requests, a request above the limit, and an invalid tool call.
         (
             429,
             r#"{"error": {"message": "Rate limit reached on requests per day (RPD): Limit 10, Used 10, Requested 1.", "type": "requests", "code": "rate_limit_exceeded"}}"#,

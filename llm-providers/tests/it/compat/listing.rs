@@ -1,4 +1,4 @@
-//! Models and counts.
+//! Tests of lists of models and token counts.
 
 use llm_providers::{
     OpenAi,

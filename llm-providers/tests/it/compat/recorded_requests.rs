@@ -1,4 +1,4 @@
-//! Recorded requests as `ChatRequest` and `EmbedRequest`.
+//! Conversion of recorded requests to `ChatRequest` and `EmbedRequest`.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 
 type Fields = Map<String, Value>;
 
-/// A chat request, and whether a stream was asked for.
+/// Returns a chat request, and whether it asked for a stream.
 pub(super) fn chat(body: &Value) -> (ChatRequest, bool) {
     let mut fields = body.as_object().unwrap().clone();
     let mut request = ChatRequest::new(text(&mut fields, "model").unwrap());
@@ -38,7 +38,7 @@ pub(super) fn chat(body: &Value) -> (ChatRequest, bool) {
     (request, streamed)
 }
 
-/// An embeddings request.
+/// Returns an embeddings request.
 pub(super) fn embed(body: &Value) -> EmbedRequest {
     let mut fields = body.as_object().unwrap().clone();
     fields.retain(|_, value| !value.is_null());

@@ -1,4 +1,4 @@
-//! Recorded responses against a naive reading of their JSON.
+//! Comparison of recorded responses with a naive reading of their JSON.
 
 use bytes::Bytes;
 use llm_providers::{
@@ -62,8 +62,8 @@ pub(super) fn stream(pair: &Pair) {
     block_on(cut_everywhere(pair));
 }
 
-/// Cuts the first and the last events, whose shapes differ, within. A cut touches no other event, so each
-/// is played alone.
+/// Cuts the first and the last events, which have different forms, at every position. A cut affects no other event, so
+/// each event is played alone.
 async fn cut_everywhere(pair: &Pair) {
     let text = std::str::from_utf8(&pair.body).unwrap();
     let all: Vec<_> = text.split_inclusive("\n\n").map(|event| pair.body.slice_ref(event.as_bytes())).collect();
@@ -81,13 +81,13 @@ async fn played(pair: &Pair, pieces: impl IntoIterator<Item = Bytes>) -> Result<
     play_to(&OpenAi::with_dialect(pair.dialect, None, Canned::events(pieces)).unwrap()).await
 }
 
-/// A choice says what its message says, or all its deltas together.
+/// Checks that a choice has the content of its message, or of all its deltas together.
 fn said(pair: &Pair, choice: &Choice, deltas: &[&Value]) {
     let all = |of: fn(&Value) -> String| deltas.iter().map(|delta| of(delta)).collect::<String>();
     assert_eq!(choice.text(), all(text), "{}", pair.id);
     assert_eq!(choice.reasoning(), all(thoughts), "{}", pair.id);
     assert_eq!(choice.refusal().unwrap_or_default(), all(|delta| owned(&delta["refusal"])), "{}", pair.id);
-    // Arguments of several calls are compared one call after the other.
+    // The arguments of several calls are compared one call after the other.
     let mut calls: Vec<[String; 3]> = Vec::new();
     for delta in deltas {
         for (call, at) in delta["tool_calls"].as_array().into_iter().flatten().zip(0u64..) {
@@ -123,12 +123,12 @@ fn thoughts(message: &Value) -> String {
 
 fn usage(pair: &Pair, naive: &Value) -> Option<Usage> {
     let number = |pointer: &str| naive.pointer(pointer).and_then(Value::as_u64);
-    // A prompt of zero is one that the server did not count.
+    // If a server states zero prompt tokens, it did not count them.
     let prompt = number("/prompt_tokens").filter(|prompt| *prompt > 0)?;
     let mut usage = Usage::new(prompt, number("/completion_tokens").unwrap_or(0));
     let cached = number("/prompt_tokens_details/cached_tokens");
     let cached = cached.or(number("/prompt_cache_hit_tokens")).or(number("/num_cached_tokens")).unwrap_or(0);
-    // More than there were tokens is no part of them.
+    // A count of cached tokens above the input cannot be a part of the input.
     usage.cache_read = if cached > usage.input { 0 } else { cached };
     usage.cache_write = number("/prompt_tokens_details/cache_write_tokens").unwrap_or(0);
     usage.reasoning = number("/completion_tokens_details/reasoning_tokens").unwrap_or(0).min(usage.output);

@@ -1,4 +1,4 @@
-//! Recorded traffic of compatible servers in the directory `LLM_CASSETTES`.
+//! Tests with recorded traffic of compatible servers in the directory `LLM_CASSETTES`.
 
 use std::{fs, path::Path, time::UNIX_EPOCH};
 
@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use super::{recorded_requests, recorded_responses};
 use crate::{recordings::place, streaming::Canned};
 
-/// One recorded pair.
+/// Recorded request with its response.
 pub(super) struct Pair {
     pub(super) id: String,
     pub(super) dialect: Dialect,
@@ -28,7 +28,7 @@ pub(super) struct Pair {
     pub(super) embeds: bool,
 }
 
-/// The servers, how many pairs of each there are, and their rows. OpenAI's own are here for their requests.
+/// Servers, with the number of recorded pairs and the dialect of each. OpenAI is included for its requests.
 const SERVERS: [(&str, usize, Dialect); 9] = [
     ("openai", 27, Dialect::OPENAI),
     ("azure", 18, Dialect::AZURE),
@@ -38,7 +38,7 @@ const SERVERS: [(&str, usize, Dialect); 9] = [
     ("groq", 14, Dialect::GROQ),
     ("deepseek", 8, Dialect::DEEPSEEK),
     ("openrouter", 21, Dialect::OPENROUTER),
-    // Its pairs in OpenAI's format; the others are in its own.
+    // These pairs are in OpenAI's format; the other recordings of Gemini are in its own.
     ("gemini", 2, Dialect::GEMINI),
 ];
 
@@ -94,7 +94,7 @@ fn each(check: impl Fn(&Pair)) {
 #[test]
 fn compat_recordings_decode_like_naive_reading() {
     each(|pair| match pair {
-        // OpenAI's own responses have a module of their own.
+        // OpenAI's own responses are tested in a module of their own.
         Pair { id, .. } if id.starts_with("openai/") => {}
         Pair { status: 400.., .. } => refusal(pair),
         Pair { embeds: true, .. } => recorded_responses::vectors(pair),
@@ -114,7 +114,7 @@ fn compat_recordings_encode_as_recorded() {
     });
 }
 
-/// What is written for a recorded request: the path below the base URL, and the body.
+/// Returns the path below the base URL and the body that this crate sends for a recorded request.
 fn written(pair: &Pair) -> (String, Value) {
     let client = OpenAi::with_dialect(pair.dialect, None, Canned::response("application/json", [""; 0])).unwrap();
     let version = pair.url.split_once("api-version=").map(|(_, version)| version);
@@ -131,7 +131,7 @@ fn written(pair: &Pair) -> (String, Value) {
         client.protocol().embed(&recorded_requests::embed(&asked))
     } else {
         let (request, streamed) = recorded_requests::chat(&asked);
-        // A refusal is no stream, whatever was asked.
+        // A refusal is never a stream, even if a stream was requested.
         assert!(streamed == pair.streamed || pair.status >= 400, "{}", pair.id);
         client.protocol().chat(&request, streamed)
     };
@@ -149,7 +149,7 @@ fn stated(pair: &Pair, recorded: &mut Value, written: &Value) -> Vec<&'static st
     let streamed = pair.asked["stream"] == true;
     let mut state = |difference, made: bool| differences.extend(made.then_some(difference));
     if let Some(model) = deployment(pair) {
-        // The deployment in the address decides; the body names it too, where some clients send anything.
+        // The deployment in the URL decides. The body also names a model, which some clients choose freely.
         state("a deployment's name is the model", recorded["model"] != model);
         recorded["model"] = model.into();
     }

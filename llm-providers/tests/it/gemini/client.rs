@@ -1,4 +1,4 @@
-//! The client against the simulated vendor, in process and under paused time.
+//! Tests of the client with the simulated vendor, in process and in paused time.
 
 use std::time::Duration;
 
@@ -33,7 +33,7 @@ async fn streamed(client: &Gemini<Transport>, request: ChatRequest) -> Result<Re
     Ok(read(reply.output, reply.receipt).await)
 }
 
-/// What a unary call and a streamed one come to under a fault: an error of the head or of the stream.
+/// Returns the errors of a unary and of a streamed call under a fault, before or within the stream.
 async fn each(fault: Fault) -> [Error; 2] {
     let client = client(&failing(fault));
     let unary = client.chat(question()).await.unwrap_err();

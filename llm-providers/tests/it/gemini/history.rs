@@ -1,4 +1,4 @@
-//! Conversations sent back to the vendor: signatures of each origin, and every digit of a number.
+//! Tests of conversations that are sent back to the vendor: signatures of each origin, and all digits of a number.
 
 use llm_providers::llm_core::{
     ChatEvent, ChatRequest, Error, ErrorKind, Extra, Message, Part, Role, ToolCall, chat::Reasoning,

@@ -1,4 +1,4 @@
-//! Function calls whose arguments come in pieces.
+//! Tests of function calls whose arguments arrive in pieces.
 
 use llm_providers::llm_core::{ChatEvent, ChatRequest, ChatResponse, ChatStream, Error, FinishReason, Operation};
 use serde_json::{Value, json};
@@ -7,7 +7,7 @@ use crate::streaming::block_on;
 
 use crate::codec::gemini::{ChunkDecoder, decode_chat};
 
-/// The response that these function calls make, each in a chunk of its own.
+/// Returns the response that these function calls make, each in a chunk of its own.
 fn streamed(calls: &[Value]) -> Result<ChatResponse, Error> {
     let mut decoder = ChunkDecoder::default();
     let mut events: Vec<ChatEvent> = Vec::new();

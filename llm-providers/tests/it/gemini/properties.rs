@@ -1,4 +1,4 @@
-//! Properties of the codec: no panic on any input, and pieces make the whole.
+//! Property tests of the codec: it panics on no input, and the pieces of a stream make the complete response.
 
 use std::time::UNIX_EPOCH;
 
@@ -17,7 +17,7 @@ use crate::codec::gemini::{
     ChunkDecoder, Dialect, classify, decode_chat, decode_count, decode_embeddings, decode_models, encode_chat,
 };
 
-/// JSON made of the words that the codec looks for.
+/// Generates JSON from the words that the codec recognises.
 fn value() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         Just(Value::Null),
@@ -85,7 +85,7 @@ fn try_all(bytes: &[u8]) {
     let _ = classify(StatusCode::TOO_MANY_REQUESTS, &HeaderMap::new(), bytes, UNIX_EPOCH, Some("key-1"));
 }
 
-/// A part of a response as the vendor writes it. Neighbours that a stream would join are kept apart.
+/// Generates a part of a response as the vendor writes it. Adjacent parts that a stream would join are kept apart.
 fn part() -> impl Strategy<Value = Value> {
     let text = "[a-zé ]{1,8}";
     let signature = "[A-Z]{1,4}";
@@ -116,7 +116,7 @@ fn parts() -> impl Strategy<Value = Vec<Value>> {
     })
 }
 
-/// The parts in pieces: plain texts are cut in two.
+/// Returns the parts in pieces: each plain text is cut in two.
 fn pieces(parts: &[Value]) -> Vec<Value> {
     let mut pieces = Vec::new();
     for part in parts {

@@ -94,7 +94,7 @@ fn gemini_recordings_encode_as_recorded() {
                 assert!(encoded.body.is_empty());
                 continue;
             }
-            // It holds an image, which our type has no place for.
+            // The recording contains an image, which our type cannot represent.
             "embeddings" if id.ends_with("200-002") => continue,
             "embeddings" => GeminiProtocol::default().embed(&naive_embed(model, &expected)).unwrap(),
             "count-tokens" => GeminiProtocol::default().count(&naive_chat(model, &expected).0).unwrap(),
@@ -112,7 +112,7 @@ fn gemini_recordings_encode_as_recorded() {
     assert!(sent == 25 || place().is_none(), "{sent}");
 }
 
-/// A body without the differences that may be.
+/// Returns a body without the differences that are allowed.
 fn normal(body: &Value) -> Value {
     let mut body = match body {
         Value::Object(fields) => {
@@ -206,7 +206,7 @@ fn naive_message(content: &Value) -> Message {
 }
 
 fn naive_part(part: &Value) -> Part {
-    // A call without an id has one that was made.
+    // A call without an id gets a generated one.
     let id = |of: &Value| of["id"].as_str().unwrap_or("gemini_1_0_0").into();
     if let Some(call) = part.get("functionCall") {
         let mut called = ToolCall { id: id(call), name: call["name"].as_str().unwrap().into(), ..ToolCall::default() };
@@ -310,7 +310,7 @@ fn models(recording: &Recording) {
     }
 }
 
-/// The chunks that a response is made of: itself, if it came in one.
+/// Returns the chunks of a response, or the response itself if it is unary.
 fn chunks(body: &[u8]) -> Vec<Value> {
     match serde_json::from_slice(body).unwrap() {
         Value::Array(chunks) => chunks,
@@ -325,7 +325,7 @@ fn whole(id: &str, decoded: Decoded<ChatResponse>, chunks: &[Value]) {
     assert_eq!(decoded.service_tier.as_deref(), last["usageMetadata"]["serviceTier"].as_str(), "{id}");
 }
 
-/// Compares a response of one candidate with the chunks it came in.
+/// Compares a response of one candidate with its chunks.
 fn response(id: &str, response: &ChatResponse, chunks: &[Value]) {
     let (mut text, mut thoughts, mut calls, mut signatures) = (String::new(), String::new(), Vec::new(), Vec::new());
     for part in chunks.iter().flat_map(|chunk| chunk["candidates"][0]["content"]["parts"].as_array()).flatten() {
@@ -365,7 +365,7 @@ fn response(id: &str, response: &ChatResponse, chunks: &[Value]) {
     goes_back(id, choice.clone().into(), &signatures);
 }
 
-/// Every signature is sent back, in its place.
+/// Checks that every signature is sent back in its place.
 fn goes_back(id: &str, message: Message, signatures: &[Value]) {
     if message.parts.is_empty() {
         return;

@@ -1,4 +1,4 @@
-//! Requests to Gemini.
+//! Tests of requests to Gemini.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! Every documented shape of a whole response, written for these tests.
+//! Tests of every documented form of a unary response, with bodies written for these tests.
 
 use llm_providers::llm_core::{
     Charge, ChatResponse, ChatStream, ErrorKind, FinishReason, Output, Part, Usage,
@@ -42,7 +42,7 @@ fn gemini_response_text_keeps_every_field() {
         Usage { audio_input: 31, audio_cache_read: 12, image_input: 2, audio_output: 5, image_output: 4, ..usage };
     assert_eq!(decoded.usage, Some(usage));
     assert_eq!(decoded.service_tier.as_deref(), Some("priority"));
-    // Their order depends on how serde_json was built.
+    // The order of the fields depends on the features of serde_json.
     let names: std::collections::BTreeSet<_> = response.extra.iter().map(|(name, _)| name).collect();
     assert_eq!(names, ["modelStatus", "promptFeedback", "usageMetadata"].into());
     let stated = response.extra.get("usageMetadata").unwrap();
@@ -168,7 +168,7 @@ fn gemini_candidates_of_one_index_are_joined() {
     assert_eq!((first.finish.clone(), first.text()), (FinishReason::ToolCalls, "a".into()));
     assert_eq!(first.tool_calls().map(|call| &*call.id).collect::<Vec<_>>(), ["gemini_R_0_0", "gemini_R_0_1"]);
     assert_eq!(first.extra.get("safetyRatings"), Some(&json!([1, 2])));
-    // Told again in pieces, it is the same.
+    // If the response is replayed in pieces, the result is the same.
     let again = crate::streaming::block_on(ChatStream::replay(response.clone().into(), None).complete()).unwrap();
     assert_eq!(again, response);
 }

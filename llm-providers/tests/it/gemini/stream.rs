@@ -1,4 +1,4 @@
-//! Streams of every shape, hostile ones too.
+//! Tests of streams of every form, including hostile ones.
 
 use bytes::Bytes;
 use llm_providers::{

@@ -1,4 +1,4 @@
-//! Cost of each end of an attempt.
+//! Tests of the cost of an attempt, by its end.
 
 use std::{
     sync::{Arc, Mutex},
@@ -18,14 +18,14 @@ fn failure(charge: Charge) -> Error {
     Error::new(ErrorKind::Server, "it broke").with_charge(charge)
 }
 
-/// Makes one call, gives it up where it hangs, and returns the books.
+/// Makes one call, drops it if it hangs, and returns the totals of the ledger.
 async fn unary(plan: Plan) -> Row {
     let ledger = ledger();
     let _ = stack(&ledger, [plan]).chat(call("acme")).now_or_never();
     even(&ledger)
 }
 
-/// The same with a stream, read until it ends or hangs.
+/// Does the same with a stream, which is read until it ends or hangs.
 async fn streamed(plan: Plan) -> Row {
     let ledger = ledger();
     if let Some(Ok(mut reply)) = stack(&ledger, [plan]).chat_stream(call("acme")).now_or_never() {
@@ -96,7 +96,7 @@ async fn attempts_error_costs_its_charge() {
     assert_eq!(row.usage_paid, Usage::new(10, 5));
 }
 
-/// Where the layer is above one that tries again, the error holds several attempts.
+/// If the layer is above a layer that retries, the error contains several attempts.
 #[tokio::test]
 async fn attempts_failed_cost_each_models_price() {
     let failed = |model: &str| {
@@ -147,7 +147,7 @@ async fn attempts_broken_stream_with_usage_is_wasted() {
 
 #[tokio::test]
 async fn attempts_broken_stream_without_usage_is_unconfirmed() {
-    // After content, `None` can only be the default of a layer that cut the stream off.
+    // After content has arrived, `None` can only be the default of a layer that cut the stream off.
     for charge in [Charge::None, Charge::Unknown] {
         let tail = Tail::Fails(failure(charge));
         let row = streamed(Plan { tail, usage: None, ..Plan::default() }).await;
@@ -210,7 +210,7 @@ async fn on_attempt_reports_each_attempt_once() {
     assert_eq!((seen[0].labels.get("feature"), seen[0].usage), (Some("x"), Some(Usage::new(10, 5))));
 }
 
-/// Of every outcome: the member is in the call, because an attempt that is abandoned has no reply.
+/// This applies to every outcome. The member is stored in the call, because a dropped attempt has no reply.
 #[tokio::test]
 async fn attempts_record_member_of_call() {
     let seen = Arc::new(Mutex::new(Vec::new()));

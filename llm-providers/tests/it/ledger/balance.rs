@@ -1,4 +1,4 @@
-//! The ledger as a whole: it balances after any calls, stays bounded, and is shared.
+//! Tests of the ledger as a whole: it balances after any calls, stays bounded, and can be shared.
 
 use futures_util::{FutureExt, StreamExt};
 use llm_core::{Charge, Error, ErrorKind, Reply, Usage, Usd};
@@ -93,7 +93,7 @@ proptest! {
         prop_assert_eq!(books.total().open, Usd::ZERO);
     }
 
-    /// Callers of single flights get responses or cancel, in any order.
+    /// Callers of single flights get responses or are cancelled, in any order.
     #[test]
     fn balance_holds_after_any_cancellation(
         flights in prop::collection::vec(prop::collection::vec((any::<bool>(), any::<u16>()), 1..8), 1..6),

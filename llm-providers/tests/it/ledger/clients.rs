@@ -1,4 +1,4 @@
-//! Price data in vendors' responses reaches the ledger through the clients.
+//! Tests that price data in vendors' responses reach the ledger through the clients.
 
 use llm_providers::{
     Anthropic, Gemini, Ledger,
@@ -11,7 +11,7 @@ use tower::ServiceBuilder;
 
 use crate::streaming::{Canned, block_on};
 
-/// The books after one whole and one streamed call, whether they fail or not.
+/// Returns the totals after one unary and one streamed call, whether they fail or not.
 fn booked(provider: impl Provider + 'static, model: &str) -> Row {
     asked(provider, ChatRequest::new(model).user("hi"))
 }

@@ -1,4 +1,4 @@
-//! Totals of a ledger in a file: restarts, kills, months, wrong files, exports, the request log.
+//! Tests of a ledger's totals in a file: restarts, kills, months, wrong files, exports and the request log.
 
 use std::{
     io::{BufRead, BufReader},
@@ -26,7 +26,7 @@ fn open(path: &Path, clock: &ManualClock) -> (Ledger, LedgerFile) {
     (ledger, file)
 }
 
-/// Makes calls of one tenant and job.
+/// Makes calls for one tenant and one job.
 async fn run(ledger: &Ledger, tenant: &str, job: &str, calls: u32) {
     let provider = stack(ledger, []);
     for _ in 0..calls {
@@ -109,7 +109,7 @@ async fn ledger_file_round_trips_every_row_field() {
     let rows = |months: &Months| months.iter().map(|(_, snapshot)| snapshot.total().clone()).collect::<Vec<_>>();
     let [total] = &rows(&read)[..] else { panic!("one month") };
     assert_eq!(rows(&kept).len(), 1);
-    // Numbers of attempts are of one process.
+    // Attempts are numbered separately in each process.
     assert_eq!(serde_json::to_value(total).unwrap(), serde_json::to_value(&rows(&kept)[0]).unwrap());
     assert!(total.unconfirmed.count > 0 && !total.wasted.total().is_zero() && total.unpriced_attempts > 0);
     let mut twice = total.clone();

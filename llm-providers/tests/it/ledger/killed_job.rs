@@ -1,4 +1,4 @@
-//! The cost of a job that is killed and started again: 10,000 texts of a file, embedded over HTTP.
+//! Tests of the cost of a job that is killed and started again: 10,000 texts of a file are embedded over HTTP.
 
 use std::{
     io::{BufRead, BufReader},
@@ -15,10 +15,10 @@ use llm_providers::{
 use llm_testkit::Vendor;
 
 const TEXTS: usize = 10_000;
-/// Texts of one call.
+/// Number of texts in one call.
 const BATCH: usize = 500;
 const MODEL: &str = "text-embedding-3-small";
-/// Directory and address of the vendor, separated by a blank.
+/// Environment variable with the directory and the URL of the vendor, separated by a blank.
 const JOB: &str = "LLM_PROVIDERS_KILLED_JOB";
 
 fn start(directory: &Path, address: &str) -> Child {
@@ -52,14 +52,14 @@ fn killed_job_cost_matches_vendor_bill() {
     assert!(start(directory.path(), &server.base_url()).wait_with_output().unwrap().status.success());
     let (row, billed) = (row(directory.path()), Usd::from_nanos(vendor.total_billed().try_into().unwrap()));
     let dearest = vendor.bills().iter().map(|bill| bill.nano_usd).max().unwrap();
-    // Of a kill at most the one call is lost that was running or not flushed yet.
+    // A kill loses at most one call: the call that was running or had not been flushed.
     let lost = billed - row.paid;
     assert!(lost >= Usd::ZERO && lost.nanos() as u64 <= kills.len() as u64 * dearest, "{} of {billed}", row.paid);
     assert!(row.attempts + kills.len() as u64 >= vendor.calls() && row.attempts >= (TEXTS / BATCH) as u64);
     assert_eq!(std::fs::read_to_string(directory.path().join("progress")).unwrap(), TEXTS.to_string());
 }
 
-/// Not a test of its own: the job, which goes on where an earlier process was killed.
+/// Not a test of its own, but the job, which continues where an earlier process was killed.
 #[tokio::test]
 async fn killed_job_process() {
     let Some(job) = variable(JOB) else { return };
@@ -80,7 +80,7 @@ async fn killed_job_process() {
         let reply = oneshot(stack.clone(), call).await.unwrap();
         assert_eq!(reply.output.vectors.len(), batch.len());
         drop(reply);
-        // The cost first, so that no result is kept whose cost is lost.
+        // The cost is written first, so that no result is kept without its cost.
         file.flush().unwrap();
         done += batch.len();
         std::fs::write(directory.join("progress.new"), done.to_string()).unwrap();

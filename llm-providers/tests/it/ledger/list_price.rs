@@ -1,4 +1,5 @@
-//! Cost and list price apart: service classes, packed requests, stored and shared responses of both.
+//! Tests of responses whose cost differs from their list price: service classes, packed requests, and stored and shared
+//! responses of both.
 
 use futures_util::FutureExt;
 use llm_core::{
@@ -17,7 +18,7 @@ use super::{
     vendor::{COST, Head, Plan, Vendor, call, response, stack},
 };
 
-/// Nano-dollars for a token of input and of output, by the classes of [`table`].
+/// Nano-dollars for a token of input and of output, by the service classes in [`table`].
 const RATES: [(Option<&str>, i64, i64); 5] = [
     (None, 1_000, 2_000),
     (Some("default"), 1_000, 2_000),
@@ -78,7 +79,7 @@ fn dearer_tier_prints_negative_saving() {
     assert_eq!(total[at], "-20000");
 }
 
-/// A model whose images have a price in the batch alone.
+/// Images of this model have a price only in the batch class.
 #[test]
 fn unknown_list_price_is_named_not_zero() {
     let json = r#"{"as_of": "2026-01-02", "models": {"m": {
@@ -97,7 +98,7 @@ fn unknown_list_price_is_named_not_zero() {
     assert_eq!(total.matches("unknown").count(), 2, "list and saved: {total}");
     assert!(table.contains("\nwithout list price: responses 1, useful and saved $0.00001\n"), "{table}");
     assert!(table.contains("responses 1: the price table lists no price of the model \"m\""), "{table}");
-    // The vendor's cost counts; its list price is unknown.
+    // The vendor's stated cost counts, and the list price is unknown.
     let stated = Ledger::new(PriceTable::new("2026-01-02"));
     let receipt = Receipt::default();
     receipt.edit(|accounting| (accounting.cost, accounting.service_tier) = (Some(half), Some("flex".into())));
@@ -111,18 +112,18 @@ fn unknown_list_price_is_named_not_zero() {
     assert!(accounting.unpriced.is_some());
 }
 
-/// One reader of a response.
+/// Reader of a response.
 #[derive(Clone, Copy, Debug)]
 enum Reader {
-    /// Has a claim on the cost: the call's own caller, or one that joined it.
+    /// Reader that may claim the cost: the call's own caller, or a caller that joined it.
     Bought,
-    /// Got it from a store.
+    /// Reader that gets the response from a store.
     Stored,
-    /// Was cancelled.
+    /// Reader whose call was cancelled.
     Gone,
 }
 
-/// One attempt, the responses that come of it, and who reads them.
+/// Attempt, its responses, and their readers.
 #[derive(Clone, Debug)]
 struct Step {
     rates: usize,
@@ -153,7 +154,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     prop::collection::vec(step, 1..12)
 }
 
-/// A second set of books, kept by the steps and [`RATES`] alone.
+/// Expected totals, computed only from the steps and [`RATES`].
 #[derive(Debug, Default)]
 struct Expected {
     paid: i64,
@@ -167,7 +168,7 @@ struct Expected {
 /// A response and its amounts: cost, list price of its share, list price alone if that is known.
 type Response = (Accounting, i64, i64, Option<i64>);
 
-/// Makes the step's attempt; `None` if it fails.
+/// Makes the attempt of a step; `None` if it fails.
 async fn buy(ledger: &Ledger, step: &Step) -> Option<Accounting> {
     let (tier, ..) = RATES[step.rates];
     let usage = Usage::new(step.usage.0, step.usage.1);
@@ -185,7 +186,7 @@ async fn buy(ledger: &Ledger, step: &Step) -> Option<Accounting> {
     Some(reply.receipt.edit(std::mem::take))
 }
 
-/// Splits a packed request as a packer does.
+/// Splits a packed response as a packer does.
 fn unpack(mut whole: Accounting, step: &Step) -> Vec<Response> {
     let (_, input, output) = RATES[step.rates];
     let (cost, list) = (step.price(input, output), step.price(1_000, 2_000));
@@ -229,7 +230,7 @@ async fn read(
         }
         own.cost_share = accounting.cost_share.clone();
         if let Reader::Stored = reader {
-            // What lies in a store is what the response is.
+            // A store contains only the accounting that belongs to the response.
             own = serde_json::from_str(&serde_json::to_string(&accounting).unwrap()).unwrap();
             own.origin = Origin::Cache { tier: "memory", age: Duration::ZERO };
             own.saved.add(Cause::CacheHit, own.cost.expect("it was bought"));

@@ -1,4 +1,4 @@
-//! Metrics of attempts.
+//! Tests of the metrics of attempts.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -10,7 +10,7 @@ use metrics_util::debugging::{DebugValue, DebuggingRecorder};
 
 use super::vendor::{Head, Plan, bound, call, ledger, stack};
 
-/// Values by name and labels; of a histogram, the number of records.
+/// Returns recorded values by name and labels; for a histogram, the number of records.
 fn recorded(calls: impl Future<Output = ()>) -> BTreeMap<String, i64> {
     let recorder = DebuggingRecorder::new();
     let snapshots = recorder.snapshotter();
@@ -102,7 +102,7 @@ fn metrics_unlisted_models_share_a_series() {
 fn metrics_in_flight_counts_running_attempts() {
     let found = recorded(async {
         let provider = stack(&ledger(), [Plan { head: Head::Hangs, ..Plan::default() }]);
-        // It runs on, and is not dropped.
+        // This call keeps running, and is not dropped.
         let mut running = Box::pin(async move { provider.chat(call("acme")).await.map(drop) });
         assert!((&mut running).now_or_never().is_none());
         std::mem::forget(running);

@@ -1,4 +1,4 @@
-//! Value of responses: several from one attempt, and those without one.
+//! Tests of the value of responses: several responses of one attempt, and responses without an attempt.
 
 use std::{
     collections::VecDeque,
@@ -17,7 +17,7 @@ use tower::{Layer, ServiceBuilder};
 
 use super::vendor::{COST, Vendor, call, ledger, response};
 
-/// Gives prepared replies: as a cache or a single flight would return.
+/// Service that returns prepared replies, as a cache or a single flight would.
 #[derive(Default)]
 struct Given(Mutex<VecDeque<Reply<ChatResponse>>>);
 
@@ -48,7 +48,7 @@ pub(super) async fn answered(ledger: &Ledger, call: Call<ChatRequest>, reply: Re
     oneshot(top, call).await.expect("this vendor answers").receipt
 }
 
-/// Returns what another caller of the same single flight gets.
+/// Returns the reply for another caller of the same single flight.
 pub(super) fn joined(bought: &Receipt) -> Reply<ChatResponse> {
     let (receipt, from) = (Receipt::default(), bought.accounting());
     receipt.edit(|accounting| {

@@ -1,4 +1,4 @@
-//! Stacks in which a layer of the ledger is missing or stands twice, or whose client does not mark calls, say so.
+//! Tests that stacks report a missing or repeated layer of the ledger, and a client that does not mark calls.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use tower::ServiceBuilder;
 
 use super::vendor::{Plan, Vendor, call, ledger, stack};
 
-/// A stack, the number of calls through it, the fault and a part of its text.
+/// Stack, number of calls through it, expected fault, and a part of the fault's text.
 struct Case {
     stack: fn(&Ledger) -> Arc<dyn Provider>,
     calls: u32,

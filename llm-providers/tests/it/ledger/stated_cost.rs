@@ -1,4 +1,4 @@
-//! The amount that a vendor states it billed counts where the table lists no price of its own.
+//! Tests that the amount which a vendor states as billed counts if the table lists no price.
 
 use std::sync::Arc;
 
@@ -38,7 +38,7 @@ fn books(table: &PriceTable, dialect: Dialect, canned: Canned, streamed: bool) -
     (snapshot.total().clone(), paid)
 }
 
-/// Amounts at which both forms of a response with this usage are booked, in nano-dollars; `None` if unknown.
+/// Returns the amounts booked for a unary and a streamed response with this usage, in nano-dollars; `None` if unknown.
 fn paid(table: &PriceTable, dialect: Dialect, usage: &Value) -> Option<i64> {
     let whole = json!({"id": "1", "model": MODEL, "usage": usage,
         "choices": [{"index": 0, "message": {"content": "yes"}, "finish_reason": "stop"}]});

@@ -1,4 +1,4 @@
-//! Table printed by a snapshot.
+//! Tests of the table that a snapshot prints.
 
 use futures_util::FutureExt;
 use llm_core::{Charge, Error, ErrorKind, Usage};

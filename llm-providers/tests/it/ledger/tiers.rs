@@ -1,4 +1,4 @@
-//! Service classes: what attempts cost and are bounded by, and prices replaced while they run.
+//! Tests of service classes: the cost and the upper bound of attempts, and prices that are replaced while attempts run.
 
 use futures_util::FutureExt;
 use llm_core::{
@@ -10,7 +10,7 @@ use llm_providers::{Ledger, ledger::Row};
 
 use super::vendor::{COST, Head, Plan, stack};
 
-/// As the other tests' prices, with flex at half, priority at twice, and a batch.
+/// Prices of the other tests, with half of them for flex, twice as much for priority, and a batch class.
 const PRICES: &str = r#"{"as_of": "2026-01-02", "models": {"m": {
     "max_output": 100, "rows": [{"input": "1", "output": "2"}], "tiers": {
         "flex": [{"input": "0.5", "output": "1"}], "priority": [{"input": "2", "output": "4"}],
@@ -37,7 +37,7 @@ fn paid(request: ChatRequest, tier: Option<&'static str>) -> (Usd, u64) {
     (row.paid, row.unpriced_attempts)
 }
 
-/// The bound of an attempt that was given up, in hundredths of that at standard service.
+/// Returns the upper bound of a dropped attempt, as a percentage of the bound at standard service.
 fn bound(ledger: &Ledger, request: ChatRequest) -> Option<i64> {
     use llm_core::Operation;
     let standard = table().bound("m", &request.estimate()).unwrap().nanos();

@@ -1,4 +1,4 @@
-//! Unknown costs: visible on receipts and in the ledger, with their cause.
+//! Tests of unknown costs: receipts and the ledger show them with their cause.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! An in-process vendor that follows a plan, and the stack of both ledger layers over it.
+//! In-process vendor that follows a plan, and the stack of both ledger layers over it.
 
 use std::{
     collections::VecDeque,
@@ -18,13 +18,13 @@ use tower::ServiceBuilder;
 const PRICES: &str = r#"{"as_of": "2026-01-02", "models": {
     "m": {"max_output": 100, "rows": [{"input": "1", "output": "2"}]}, "m-2020-01-01": {"rows": []}}}"#;
 
-/// What the vendor does with a call.
+/// Plan for the vendor's handling of one call.
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
-    /// The request leaves this process.
+    /// True if the request leaves this process.
     pub(crate) sent: bool,
     pub(crate) head: Head,
-    /// A stream stops here after its first piece; a unary response is whole.
+    /// End of the response. A stream stops there after its first piece; a unary response is complete.
     pub(crate) tail: Tail,
     pub(crate) usage: Option<Usage>,
     pub(crate) model: Option<&'static str>,
@@ -63,7 +63,7 @@ impl Default for Plan {
     }
 }
 
-/// Follows its plans one by one; without one it answers.
+/// Vendor that follows its plans one by one. Without a plan, it answers.
 #[derive(Debug, Default)]
 pub(crate) struct Vendor(pub(crate) Mutex<VecDeque<Plan>>);
 
@@ -90,7 +90,7 @@ fn reply<O: llm_core::Output>(output: O, plan: Plan) -> Reply<O> {
         accounting.surcharges = plan.surcharges.iter().map(|way| Arc::from(*way)).collect();
         accounting.request_id = plan.request_id.map(Into::into);
     });
-    // As a client does: usage is known when the response ends.
+    // As in a client, the usage is known when the response ends.
     Reply::new(output, receipt).on_end(move |_, receipt| receipt.edit(|accounting| accounting.usage = plan.usage))
 }
 
@@ -126,7 +126,7 @@ pub(crate) fn ledger() -> Ledger {
     Ledger::new(PriceTable::from_json(PRICES).expect("the table above is well formed"))
 }
 
-/// Both layers over a vendor that follows `plans`.
+/// Returns both layers over a vendor that follows `plans`.
 pub(crate) fn stack(ledger: &Ledger, plans: impl IntoIterator<Item = Plan>) -> Arc<dyn Provider> {
     let vendor = Arc::new(Vendor(Mutex::new(plans.into_iter().collect())));
     let stack = ServiceBuilder::new().layer(ledger.requests()).layer(ledger.attempts()).service(into_service(vendor));
@@ -137,11 +137,11 @@ pub(crate) fn call(tenant: &str) -> Call<ChatRequest> {
     Call::new(tenant, ChatRequest::new("m").user("is it safe?"))
 }
 
-/// The most that [`call`] can cost.
+/// Returns the largest cost of [`call`].
 pub(crate) fn bound() -> Usd {
     use llm_core::Operation;
     ledger().prices().bound("m", &call("").body.estimate()).expect("the model is listed")
 }
 
-/// What the default plan's usage costs: 10 × 1,000 + 5 × 2,000.
+/// Cost of the default plan's usage: 10 × 1,000 + 5 × 2,000.
 pub(crate) const COST: Usd = Usd::from_nanos(20_000);

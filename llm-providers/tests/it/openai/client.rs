@@ -1,4 +1,4 @@
-//! The client against the simulated vendor, in process and under paused time.
+//! Tests of the client with the simulated vendor, in process and in paused time.
 
 use std::{num::NonZeroUsize, time::Duration};
 
@@ -29,7 +29,7 @@ fn failing(fault: Fault) -> Vendor {
     vendor
 }
 
-/// What a unary call and a streamed one come to under a fault: an error of the head or of the stream.
+/// Returns the errors of a unary and of a streamed call, before or within the stream.
 async fn both(vendor: &Vendor) -> (Option<Error>, Option<Error>) {
     let client = client(vendor);
     let unary = client.chat(question()).await.err();
@@ -151,7 +151,7 @@ fn openai_rate_limit_states_wait() {
             (RetryForm::HttpDate, Some(2_000)),
             (RetryForm::Millis, Some(1_500)),
             (RetryForm::Both, Some(1_500)),
-            // The reset of the limit of which nothing remains.
+            // This is the reset of the limit that is used up.
             (RetryForm::Silent, Some(1_500)),
         ] {
             let wall = std::time::UNIX_EPOCH + Duration::from_secs(784_111_776);

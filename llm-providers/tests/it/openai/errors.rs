@@ -1,4 +1,4 @@
-//! Classification of errors.
+//! Tests of the classification of errors.
 
 use std::time::{Duration, UNIX_EPOCH};
 

@@ -1,4 +1,4 @@
-//! The client over real HTTP on loopback. No test here waits for a clock or asserts a time.
+//! Tests of the client over real HTTP on loopback. No test waits for a clock or asserts a time.
 
 use std::time::Duration;
 

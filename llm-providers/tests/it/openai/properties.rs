@@ -1,4 +1,4 @@
-//! Properties of the codecs: no panic on any input, and different requests are sent differently.
+//! Property tests of the codecs: they panic on no input, and different requests are sent differently.
 
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
@@ -10,7 +10,7 @@ use crate::streaming::{Canned, block_on, play};
 
 use crate::codec::openai::{ChunkDecoder, Dialect, classify, decode_chat, decode_embeddings, encode_chat};
 
-/// JSON made of the words that the codecs look for.
+/// Generates JSON from the words that the codecs recognise.
 fn value() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         Just(Value::Null),

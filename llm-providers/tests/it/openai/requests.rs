@@ -1,4 +1,4 @@
-//! Requests to OpenAI.
+//! Tests of requests to OpenAI.
 
 use std::sync::Arc;
 

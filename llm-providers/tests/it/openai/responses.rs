@@ -1,4 +1,4 @@
-//! Every documented shape of a whole response, written for these tests.
+//! Tests of every documented form of a unary response, with bodies written for these tests.
 
 use llm_providers::llm_core::{Charge, ChatResponse, ErrorKind, FinishReason, Part, Usage};
 use serde_json::{Value, json};
@@ -35,7 +35,7 @@ fn openai_response_text_keeps_every_field() {
     let usage = Usage { input: 100, cache_read: 60, cache_write: 30, audio_input: 3, ..Usage::new(100, 20) };
     assert_eq!(decoded.usage, Some(Usage { reasoning: 7, audio_output: 2, ..usage }));
     assert_eq!(decoded.service_tier.as_deref(), Some("default"));
-    // Their order depends on how serde_json was built.
+    // The order of the fields depends on the features of serde_json.
     let names: std::collections::BTreeSet<_> = response.extra.iter().map(|(name, _)| name).collect();
     assert_eq!(names, ["created", "service_tier", "system_fingerprint"].into());
     assert!(response.choices[0].message_extra.is_empty());

@@ -1,4 +1,4 @@
-//! Every documented shape of a stream, written for these tests, cut wherever it can be.
+//! Tests of every documented form of a stream, with chunks written for these tests and cut at every position.
 
 use bytes::Bytes;
 use llm_providers::llm_core::{Charge, ChatEvent, ChatResponse, ErrorKind, FinishReason, Part, Provider, Usage};
@@ -76,7 +76,7 @@ fn openai_stream_reads_any_byte_splits() {
         let text = Bytes::from(text);
         let expected = whole(text.clone());
         assert_eq!(expected.response.as_ref().unwrap().text(), "Año 漢🦀", "{name}");
-        // Within lines all three are the same.
+        // Within lines, the result does not depend on the separator.
         let places: Vec<_> = if separator == "\n" { (0..text.len()).collect() } else { seams(&text).collect() };
         block_on(async {
             for at in places {
@@ -92,7 +92,7 @@ fn openai_stream_reads_any_byte_splits() {
 #[test]
 fn openai_stream_ended_early_is_incomplete() {
     let text = Bytes::from(bytes(&typical(), true));
-    // After this byte the choice has stated why it ended; a line's end may be missing.
+    // After this byte, the choice has stated its finish reason. Only the end of a line may be missing.
     let stated = text.windows(6).position(|window| window == b"\"stop\"").unwrap();
     let stated = stated + text[stated..].iter().position(|byte| *byte == b'\n').unwrap();
     for at in 0..text.len() {
@@ -155,7 +155,7 @@ fn openai_stream_joins_tool_call_fragments() {
 #[test]
 fn openai_stream_keeps_odd_tool_calls_apart() {
     let of = |call: Value| delta(0, json!({"tool_calls": [call]}));
-    // One number for all calls, whole calls, no number at all.
+    // The cases are: one index for all calls, complete calls, and no index at all.
     let same = response(&[
         of(json!({"index": 0, "id": "a", "function": {"name": "f", "arguments": "1"}})),
         of(json!({"index": 0, "id": "b", "function": {"name": "g", "arguments": "2"}})),
@@ -164,7 +164,7 @@ fn openai_stream_keeps_odd_tool_calls_apart() {
     ]);
     let seen: Vec<_> = same.tool_calls().map(|call| (&*call.name, &*call.arguments)).collect();
     assert_eq!(seen, [("f", "1"), ("g", "23")]);
-    // A call with fields of its own, and one whose name comes late, come whole.
+    // A call with unknown fields, and a call whose name arrives late, are emitted as complete calls.
     let held = response(&[
         of(json!({"index": 0, "id": "a", "function": {"name": "f", "arguments": "1"}, "extra_content": {"s": 1}})),
         of(json!({"index": 0, "function": {"arguments": "2"}})),
@@ -178,7 +178,7 @@ fn openai_stream_keeps_odd_tool_calls_apart() {
     assert_eq!((&*calls[0].arguments, calls[0].extra.get("extra_content")), ("12", Some(&json!({"s": 1}))));
     assert_eq!((&*calls[1].name, &*calls[1].arguments), ("g", "{\"k\":1}"));
     assert_eq!((&*calls[2].arguments, calls[2].extra.get("type")), ("text", Some(&json!("custom"))));
-    // The deprecated form.
+    // This is the deprecated form of a function call.
     let old = response(&[
         delta(0, json!({"function_call": {"name": "f", "arguments": "{"}})),
         delta(0, json!({"function_call": {"arguments": "}"}})),
@@ -245,7 +245,8 @@ fn openai_stream_joins_logprobs_and_unknown_fields() {
 
 #[test]
 fn openai_stream_reads_compatible_servers() {
-    // Azure: an empty first chunk. Mistral, Groq: usage with the last choice. Groq's older streams: in a corner.
+    // Azure sends an empty first chunk. Mistral and Groq send the usage with the last choice. Groq's older streams
+    // state it in a field of their own.
     let azure =
         json!({"id": "", "model": "", "object": "", "choices": [], "prompt_filter_results": [{"prompt_index": 0}]});
     let mut last = end(0, "stop");

@@ -1,4 +1,4 @@
-//! End of a stream: several choices, `[DONE]`, errors beside choices.
+//! Tests of the end of a stream: several choices, `[DONE]`, and errors next to choices.
 
 use llm_providers::{
     OpenAi,
@@ -18,7 +18,7 @@ fn usage() -> Value {
     json!({"id": "1", "model": "m", "choices": [], "usage": {"prompt_tokens": 3, "completion_tokens": 2}})
 }
 
-/// What comes of these chunks, with or without `[DONE]`, where `n` choices were asked for.
+/// Returns the result of these chunks, with or without `[DONE]`, for a request for `n` choices.
 fn played(n: u32, chunks: &[Value], done: bool) -> Result<Read, Error> {
     let mut text: String = chunks.iter().map(|chunk| format!("data: {chunk}\n\n")).collect();
     text.push_str(if done { "data: [DONE]\n\n" } else { "" });
@@ -50,7 +50,7 @@ fn stream_end_requires_every_requested_choice() {
         let error = played(3, &all[..stated], false).unwrap().error.unwrap();
         assert_eq!((error.kind(), error.charge()), (ErrorKind::Incomplete, Charge::Unknown), "{stated} chunks");
     }
-    // The first has ended, and no other has begun.
+    // The first choice has ended, and no other choice has begun.
     let first = [chunk(0, "a", Some("stop"))];
     assert_eq!(played(2, &first, false).unwrap().error.unwrap().kind(), ErrorKind::Incomplete);
     assert_eq!(texts(&played(1, &first, false).unwrap()), ["a"]);
@@ -82,14 +82,14 @@ fn stream_end_accepts_fewer_choices_after_done() {
 fn stream_end_without_reason_needs_usage() {
     let error = played(1, &[chunk(0, "a", None)], true).unwrap().error.unwrap();
     assert_eq!((error.kind(), error.charge()), (ErrorKind::Incomplete, Charge::Unknown));
-    // With a usage all is said: the server tells no reasons.
+    // After a usage, the stream is complete; this server states no finish reasons.
     let stated = played(1, &[chunk(0, "a", None), usage()], true).unwrap();
     let response = stated.response.unwrap();
     assert_eq!((stated.receipt.usage(), response.finish()), (Some(Usage::new(3, 2)), &FinishReason::Unknown));
     assert!(!ChatRequest::is_cacheable(&response));
     let cut = played(1, &[chunk(0, "a", None), usage()], false).unwrap();
     assert_eq!(cut.error.unwrap().charge(), Charge::Known(Usage::new(3, 2)), "what is known stays");
-    // One of two stated it.
+    // Only one of the two choices stated its finish reason.
     let half = [chunk(0, "a", Some("stop")), chunk(1, "b", None)];
     assert_eq!(played(2, &half, true).unwrap().error.unwrap().kind(), ErrorKind::Incomplete);
     assert_eq!(played(1, &[], true).unwrap_err().kind(), ErrorKind::Incomplete);

@@ -1,4 +1,4 @@
-//! Price files: reading, refusal and replacement.
+//! Tests of price files: reading, refusal and replacement.
 
 use std::{fs, path::PathBuf};
 
@@ -8,7 +8,7 @@ use llm_providers::{
     prices::{self, LoadError},
 };
 
-/// A file of its own for each test, gone with it.
+/// File of one test, which is removed at its end.
 struct File(PathBuf);
 
 impl File {

@@ -1,5 +1,5 @@
-//! The table that LiteLLM publishes: each kind of row worked by hand, rows that break its form, and the whole of it where
-//! `LLM_PRICES` says where it is.
+//! Tests of the table that LiteLLM publishes: each kind of row computed by hand, malformed rows, and the whole table if
+//! `LLM_PRICES` names its file.
 
 use std::{fs::File, path::PathBuf};
 
@@ -16,7 +16,7 @@ fn read(rows: &Value) -> LiteLlmTable {
     litellm(rows.to_string().as_bytes(), DAY).unwrap()
 }
 
-/// One row of OpenAI's with these fields beside its prices of $2 and $8.
+/// Returns a table with one row of OpenAI's that has prices of $2 and $8, and these fields.
 fn row(fields: Value) -> LiteLlmTable {
     let mut row = json!({"litellm_provider": "openai", "mode": "chat",
         "input_cost_per_token": 2e-06, "output_cost_per_token": 8e-06});
@@ -195,7 +195,7 @@ fn litellm_subset_takes_or_names_each_row() {
     }
     println!("{taken} of {} rows taken", rows.len());
     assert!(taken * 10 > rows.len() * 9, "{taken} of {}", rows.len());
-    // The tables of this crate are of the same day.
+    // The tables of this crate have the same date.
     let own = [
         ("openai", prices::openai()),
         ("anthropic", prices::anthropic()),

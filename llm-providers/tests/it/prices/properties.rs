@@ -1,4 +1,4 @@
-//! Properties of prices for every model, service tier and usage.
+//! Property tests of prices for every model, service tier and usage.
 
 use llm_core::{
     Estimate, Usage, Usd,
@@ -7,7 +7,7 @@ use llm_core::{
 use llm_providers::prices::all;
 use proptest::prelude::*;
 
-/// Every model with every service class it has a price for.
+/// Returns every model with each service class for which it has a price.
 fn offers(table: &PriceTable) -> Vec<(String, ServiceTier)> {
     let tiers = |price: &ModelPrice| -> Vec<ServiceTier> {
         std::iter::once(ServiceTier::Standard).chain(price.tiers.keys().cloned()).collect()
@@ -16,7 +16,7 @@ fn offers(table: &PriceTable) -> Vec<(String, ServiceTier)> {
     models.flat_map(|(name, price)| tiers(price).into_iter().map(move |tier| (name.to_owned(), tier))).collect()
 }
 
-/// The service class, plain and with all that the model charges a factor for.
+/// Returns the service class without surcharges, and with all surcharges of the model.
 fn ways(table: &PriceTable, model: &str, tier: &ServiceTier) -> [PriceOptions; 2] {
     let plain = PriceOptions::from(tier.clone());
     let names = table.model(model).into_iter().flat_map(|price| price.surcharges.keys());
@@ -24,7 +24,7 @@ fn ways(table: &PriceTable, model: &str, tier: &ServiceTier) -> [PriceOptions; 2
     [plain, all]
 }
 
-/// Sizes around the thresholds of long prompts as well as small ones.
+/// Generates small numbers of tokens, and numbers around the thresholds of long prompts.
 fn tokens() -> impl Strategy<Value = u64> {
     prop_oneof![0u64..2_000, 95_000u64..105_000, 190_000u64..210_000, 265_000u64..280_000]
 }
@@ -46,7 +46,7 @@ fn usage() -> impl Strategy<Value = Usage> {
     )
 }
 
-/// The same with more tokens of one kind.
+/// Returns the usage with more tokens of one kind.
 fn grown(usage: Usage, kind: usize, by: u64) -> Usage {
     let more = match kind {
         0 => Usage::new(by, 0),
@@ -98,7 +98,7 @@ proptest! {
 
     #[test]
     fn estimate_bound_covers_every_usage(usage in usage(), slack in 0u64..5_000) {
-        // Audio has no bound of input to begin with.
+        // At first, the audio input has no upper bound.
         let usage = Usage { audio_input: 0, audio_cache_read: 0, ..usage };
         let table = all();
         let estimate = Estimate {

@@ -1,4 +1,5 @@
-//! One example for each kind of price rule, in nano-dollars: a price of $1 per million tokens is 1,000 for each.
+//! Tests with one example for each kind of price rule, in nano-dollars. A price of $1 per million tokens is 1,000
+//! nano-dollars for each token.
 
 use llm_core::{
     Usage, Usd,
@@ -127,7 +128,7 @@ fn price_of_audio() {
     assert_eq!(standard("gemini-2.5-flash", usage), Some(300 * 300 + 700 * 1_000 + 10 * 2_500));
     assert_eq!(at("batch", "gemini-2.5-flash", usage), Some(300 * 150 + 700 * 500 + 10 * 1_250));
     assert_eq!(standard("gemini-2.5-pro", usage), Some(1_000 * 1_250 + 10 * 10_000), "no price of its own");
-    // 400 tokens were not cached, so at least 300 of the audio tokens were.
+    // 400 tokens were not cached, so at least 300 of the audio tokens were cached.
     let cached = Usage { cache_read: 600, ..usage };
     assert_eq!(standard("gemini-2.5-flash", cached), Some(400 * 1_000 + 300 * 30 + 300 * 100 + 10 * 2_500));
 }
@@ -210,7 +211,7 @@ fn price_missing_is_unknown_cost() {
 
 #[test]
 fn price_of_cached_audio_is_its_own() {
-    // 600 of 1,000 tokens were cached, 500 of these audio; 200 of the fresh ones were audio.
+    // 600 of 1,000 tokens were cached, of which 500 were audio. 200 of the other tokens were audio.
     let usage = Usage { cache_read: 600, audio_input: 700, audio_cache_read: 500, ..Usage::new(1_000, 10) };
     let fresh = 200 * 300 + 200 * 1_000;
     let cached = 100 * 30 + 500 * 100;

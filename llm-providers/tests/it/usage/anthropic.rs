@@ -1,4 +1,4 @@
-//! Usage of Anthropic's format: cumulative statements, iterations, and a fallback model that answers.
+//! Tests of usage in Anthropic's format: cumulative statements, iterations, and a fallback model that answers.
 
 use llm_providers::{
     Anthropic,
@@ -14,7 +14,8 @@ use crate::streaming::Canned;
 
 use crate::codec::anthropic::decode_chat;
 
-/// Accounting of a response whose stream states these usages, the first at its start, with these blocks between.
+/// Returns the accounting of a response whose stream states these usages, the first at its start, with these blocks in
+/// between.
 pub(super) fn streamed(start: &Value, blocks: &[Value], deltas: &[Value]) -> Accounting {
     accounting(&client(canned(&events("asked", start, blocks, deltas))))
 }
@@ -58,7 +59,7 @@ fn usage_zero_in_delta_keeps_start() {
             counts([5_710, 8, 5_000, 700, 0]),
         ),
         (of(0, 0, 0, 0), of(10, 5_000, 700, 8), counts([5_710, 8, 5_000, 700, 0])),
-        // The start is an estimate that knows nothing of the cache.
+        // The usage at the start is an estimate that does not include the cache.
         (of(15_000, 0, 0, 1), of(3, 14_997, 0, 8), counts([15_000, 8, 14_997, 0, 0])),
         (of(10, 5_000, 0, 1), json!({"input_tokens": 10.0, "output_tokens": 8.0}), counts([5_010, 8, 5_000, 0, 0])),
     ] {
@@ -102,14 +103,14 @@ fn usage_iterations_add_side_calls() {
             (1_600, 1_400),
             vec![side(Some("a"), 900, 100)],
         ),
-        // A model that declined before it wrote anything is not charged.
+        // A model that declined before it wrote any content is not charged.
         (vec![iteration("message", Some("a"), 700, 0), fallback.clone()], (700, 1_300), vec![]),
         (
             vec![iteration("message", Some("a"), 700, 40), fallback.clone()],
             (1_400, 1_340),
             vec![side(Some("a"), 700, 40)],
         ),
-        // The counts above include the model that declined.
+        // The counts above include those of the model that declined.
         (
             vec![iteration("message", Some("a"), 200, 40), iteration("fallback_message", Some("b"), 500, 1_260)],
             (700, 1_300),
@@ -140,7 +141,8 @@ fn usage_of_fallback_names_answering_model() {
     assert_eq!(model(&[text()], usage).as_deref(), Some("b"), "no block where no model ran before");
 }
 
-/// Amounts at which both forms of a response with these iterations are booked, in nano-dollars; `None` if unknown.
+/// Returns the amounts booked for a unary and a streamed response with these iterations, in nano-dollars; `None` if
+/// unknown.
 fn paid(iterations: Value) -> Option<i64> {
     const ASKED: &str = "claude-opus-5-5";
     let mut usage = of(700, 0, 0, 1_300);

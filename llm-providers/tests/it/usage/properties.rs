@@ -1,4 +1,4 @@
-//! The usage of a stream is never smaller than the largest usable one that its vendor stated.
+//! Property test: the usage of a stream is never smaller than the largest usable one that its vendor stated.
 
 use llm_providers::llm_core::Usage;
 use proptest::prelude::*;
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{anthropic::streamed, chunk, gemini, openai, said};
 
-/// A count as a server may state it, with the value of a usable one.
+/// Generates a count as a server may state it, with its value if it is usable.
 fn count() -> impl Strategy<Value = (Value, Option<u64>)> {
     prop_oneof![
         4 => (0u64..50).prop_map(|count| (json!(count), Some(count))),
@@ -16,12 +16,12 @@ fn count() -> impl Strategy<Value = (Value, Option<u64>)> {
     ]
 }
 
-/// Usage statements: prompt, output, and tokens read from the cache.
+/// Generates usage statements: prompt, output, and tokens read from the cache.
 fn statements() -> impl Strategy<Value = Vec<[(Value, Option<u64>); 3]>> {
     prop::collection::vec([count(), count(), count()], 1..5)
 }
 
-/// Largest usable statement of each part, if one states a prompt.
+/// Returns the largest usable value of each count, if a statement has a prompt count.
 fn largest(usable: impl Iterator<Item = Usage>) -> Option<Usage> {
     usable.reduce(Usage::max_each).filter(|usage| usage.input > 0)
 }
