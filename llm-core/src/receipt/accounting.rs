@@ -96,7 +96,7 @@ pub enum Origin {
     Vendor,
     /// It was stored in a cache.
     Cache {
-        /// Tier of the cache that held it, such as `memory`.
+        /// Tier of the cache in which the response was found, such as `memory`.
         tier: &'static str,
         /// Age of the cache entry.
         age: Duration,

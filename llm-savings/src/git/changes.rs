@@ -22,7 +22,7 @@ impl Commit {
 /// File that a commit added or modified.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct File {
-    /// Name of its content.
+    /// Name of the blob that holds the content of the file.
     pub(super) blob: String,
     pub(super) is_rust: bool,
 }
