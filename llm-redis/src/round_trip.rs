@@ -16,15 +16,25 @@ impl RoundTrip for Request {
     type Response = Value;
 
     fn name(&self) -> &'static str {
-        self.name()
+        match &self.0 {
+            Kind::Command(command) => command.name,
+            Kind::Script(_) => "script",
+        }
     }
 
     fn slot(&self) -> Result<Option<u16>, Error> {
-        self.slot()
+        match &self.0 {
+            Kind::Command(command) => Ok(command.slot),
+            Kind::Script(call) => call.slot(),
+        }
     }
 
     fn is_repeatable(&self) -> bool {
-        self.is_repeatable()
+        match &self.0 {
+            Kind::Command(command) => command.repeatable,
+            // Scripts are idempotent by contract.
+            Kind::Script(_) => true,
+        }
     }
 
     async fn send(&self, connection: &mut Connection, inner: &Inner) -> Result<Value, Error> {

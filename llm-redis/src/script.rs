@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc};
 
 use bytes::Bytes;
 
-use crate::Key;
+use crate::{Error, ErrorKind, Key};
 
 /// Definition of `now()`, which precedes every script. The last argument is the clock offset. The definition removes it
 /// from `ARGV`.
@@ -72,8 +72,7 @@ struct Text {
 #[derive(Clone)]
 pub struct ScriptCall {
     script: Script,
-    pub(crate) keys: Vec<Key>,
-    pub(crate) across_tags: bool,
+    keys: Vec<Key>,
     args: Vec<Bytes>,
 }
 
@@ -91,35 +90,27 @@ impl Script {
     /// [`CrossSlot`](crate::ErrorKind::CrossSlot).
     pub fn with_keys(&self, keys: &[&Key]) -> ScriptCall {
         let keys = keys.iter().map(|key| (*key).clone()).collect();
-        ScriptCall { script: self.clone(), keys, across_tags: false, args: Vec::new() }
+        ScriptCall { script: self.clone(), keys, args: Vec::new() }
     }
 }
 
 impl ScriptCall {
-    /// Allows keys with several hash tags. This works with a single server. A Cluster refuses such a call, unless the
-    /// hash tags happen to be in the same slot; see [`Redis::is_cluster`](crate::Redis::is_cluster).
-    ///
-    /// ```no_run
-    /// # async fn example(redis: &llm_redis::Redis) -> Result<(), llm_redis::Error> {
-    /// use llm_redis::Script;
-    ///
-    /// let keys = ["a", "b"].map(|tag| redis.key_space().tag(tag).key("count"));
-    /// let sum = Script::new("return (redis.call('GET', KEYS[1]) or 0) + (redis.call('GET', KEYS[2]) or 0)");
-    /// if !redis.is_cluster() {
-    ///     redis.run(sum.with_keys(&[&keys[0], &keys[1]]).across_tags()).await?;
-    /// }
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn across_tags(mut self) -> Self {
-        self.across_tags = true;
-        self
-    }
-
     /// Appends an argument, which the script reads as `ARGV[1]`, `ARGV[2]` and so on.
     pub fn arg(mut self, arg: impl Into<ScriptArg>) -> Self {
         self.args.push(arg.into().0);
         self
+    }
+
+    /// Returns the slot of the keys; `None` if there are no keys, so that any node can run the script.
+    pub(crate) fn slot(&self) -> Result<Option<u16>, Error> {
+        let first = self.keys.first().map(Key::slot);
+        match self.keys.iter().all(|key| Some(key.slot()) == first) {
+            true => Ok(first),
+            false => {
+                let message = "the keys of the script are in different slots; make them of one hash tag";
+                Err(Error::new(ErrorKind::CrossSlot, message))
+            }
+        }
     }
 
     /// Encodes the call with the hash of the script, or with its text if `whole` is true.
