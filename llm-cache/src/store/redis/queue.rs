@@ -21,10 +21,6 @@ pub(super) struct Queue {
     leases: Arc<Leases>,
 }
 
-/// Error: the writing task has ended together with its runtime.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Ended;
-
 /// Job of the writing task.
 pub(super) enum Job {
     /// Writes an entry, and ends the leases on calls for it.
@@ -78,15 +74,15 @@ impl Queue {
     /// Removes a value after all earlier jobs are done.
     pub(super) async fn remove(&self, redis_key: RedisKey) -> Result<(), StoreError> {
         let (done, waiting) = oneshot::channel();
-        self.jobs.send(Job::Remove(redis_key, done)).await.map_err(|_| Ended)?;
-        waiting.await.map_err(|_| Ended)?
+        self.jobs.send(Job::Remove(redis_key, done)).await.map_err(|_| ended())?;
+        waiting.await.map_err(|_| ended())?
     }
 
     /// Waits until all earlier jobs are done.
-    pub(super) async fn drained(&self) -> Result<(), Ended> {
+    pub(super) async fn drained(&self) -> Result<(), StoreError> {
         let (done, waiting) = oneshot::channel();
-        self.jobs.send(Job::Done(done)).await.map_err(|_| Ended)?;
-        waiting.await.map_err(|_| Ended)
+        self.jobs.send(Job::Done(done)).await.map_err(|_| ended())?;
+        waiting.await.map_err(|_| ended())
     }
 
     /// Waits until the writing task has ended.
@@ -95,10 +91,9 @@ impl Queue {
     }
 }
 
-impl From<Ended> for StoreError {
-    fn from(_: Ended) -> Self {
-        Self::new("redis", "the runtime that the cache was opened on has ended")
-    }
+/// Returns the error of a job whose writing task has ended with its runtime.
+fn ended() -> StoreError {
+    StoreError::new("redis", "the runtime that the cache was opened on has ended")
 }
 
 impl Room {

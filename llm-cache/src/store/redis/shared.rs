@@ -19,6 +19,7 @@ use super::{
     invalidations::{Invalidations, Update},
     leases::Leases,
     scripts::SYNC,
+    store::RedisSettings,
     ticket::Ticket,
     value,
 };
@@ -91,8 +92,8 @@ pub(super) const PAGE: usize = 256;
 const TOGETHER: usize = 64;
 
 impl Shared {
-    pub(super) fn new(redis: Redis, codec: AtRest, clock: Arc<dyn Clock>, local: LocalTier, rest: Timing) -> Self {
-        let Timing { grace, lease, claim, operation_timeout, bound } = rest;
+    pub(super) fn new(settings: RedisSettings) -> Self {
+        let RedisSettings { redis, codec, clock, local, grace, lease, claim, operation_timeout, bound } = settings;
         let invalidations = Invalidations::new(bound, Instant::now());
         let (counts, used, queued, ended) = Default::default();
         let (leases, sending) = (Arc::new(Leases::new(lease)), Semaphore::new(TOGETHER));
@@ -320,16 +321,6 @@ impl Shared {
     fn queued(&self) -> MutexGuard<'_, HashMap<Key, Arc<Entry>>> {
         self.queued.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// Durations that a store is configured with.
-#[derive(Clone, Copy)]
-pub(super) struct Timing {
-    pub(super) grace: Duration,
-    pub(super) lease: Duration,
-    pub(super) claim: Duration,
-    pub(super) operation_timeout: Duration,
-    pub(super) bound: Duration,
 }
 
 /// Part of the key names that stands for entries.

@@ -17,7 +17,7 @@ use super::{
     claim::{LEFT, OVER, claim},
     queue::Queue,
     scripts::INVALIDATE,
-    shared::{Shared, Timing, failed},
+    shared::{Shared, failed},
     ticket::Ticket,
     writer::{follow, write},
 };
@@ -67,9 +67,7 @@ impl RedisStore {
     pub(crate) fn spawn(settings: RedisSettings) -> Result<Self, StoreError> {
         let runtime = Handle::try_current()
             .map_err(|_| StoreError::new("redis", "it spawns tasks: build the cache in a tokio runtime"))?;
-        let RedisSettings { redis, codec, clock, local, grace, lease, claim, operation_timeout, bound } = settings;
-        let rest = Timing { grace, lease, claim, operation_timeout, bound };
-        let shared = Arc::new(Shared::new(redis, codec, clock, local, rest));
+        let shared = Arc::new(Shared::new(settings));
         let (queue, jobs) = Queue::new(Arc::clone(&shared.leases));
         let invalidation_channel =
             shared.redis.subscribe(&shared.invalidation_channel()).map_err(|error| failed(&error))?;

@@ -110,48 +110,33 @@ pub(super) async fn follow(shared: Weak<Shared>, mut invalidation_channel: Subsc
 }
 
 impl Shared {
+    /// Starts a job. Jobs that remove entries or report wait for all earlier ones.
     fn start<'a>(&'a self, job: Job, batch: &mut Batch) -> Running<'a> {
+        let before = matches!(job, Job::Remove(..) | Job::Done(_)).then(|| batch.next());
+        let running = batch.running.clone();
+        Box::pin(async move {
+            let _done = running;
+            if let Some(before) = before {
+                before.await;
+            }
+            self.run(job).await;
+        })
+    }
+
+    async fn run(&self, job: Job) {
         match job {
             Job::Store { key, entry, tickets, _room } => {
-                let running = batch.running.clone();
-                Box::pin(async move {
-                    let _done = (running, _room);
-                    self.store(&key, &entry, tickets).await;
-                    self.dequeue(&key, Some(&entry));
-                })
+                self.store(&key, &entry, tickets).await;
+                self.dequeue(&key, Some(&entry));
             }
-            Job::Renew(key, ticket) => {
-                let running = batch.running.clone();
-                Box::pin(async move {
-                    let _done = running;
-                    self.renew(&key, ticket).await;
-                })
-            }
-            Job::Release { ticket, message } => {
-                let running = batch.running.clone();
-                Box::pin(async move {
-                    let _done = running;
-                    self.release(ticket, message).await;
-                })
-            }
+            Job::Renew(key, ticket) => self.renew(&key, ticket).await,
+            Job::Release { ticket, message } => self.release(ticket, message).await,
             Job::Remove(redis_key, done) => {
-                let (before, running) = (batch.next(), batch.running.clone());
-                Box::pin(async move {
-                    let _done = running;
-                    before.await;
-                    let removed = self.insist(Command::del(&redis_key), || true).await;
-                    // The receiver has been dropped if the caller has left.
-                    let _ = done.send(removed.map(drop).map_err(|error| failed(&error)));
-                })
+                let removed = self.insist(Command::del(&redis_key), || true).await;
+                // The receiver has been dropped if the caller has left.
+                let _ = done.send(removed.map(drop).map_err(|error| failed(&error)));
             }
-            Job::Done(done) => {
-                let (before, running) = (batch.next(), batch.running.clone());
-                Box::pin(async move {
-                    let _done = running;
-                    before.await;
-                    let _ = done.send(());
-                })
-            }
+            Job::Done(done) => drop(done.send(())),
         }
     }
 
