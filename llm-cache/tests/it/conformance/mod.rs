@@ -112,7 +112,9 @@ impl TestStore {
         let builder = Cache::builder("tests").ttl(Duration::from_secs(60)).clock(self.clock.clone());
         #[cfg(feature = "redis")]
         if let Some(Redis { handle, memory_ttl }) = &self.redis {
-            let options = llm_cache::RedisOptions::from(handle.clone()).memory_ttl(*memory_ttl).claim_timeout(TIMEOUT);
+            // With a shorter bound, a process that waits for a processor finds nothing in Redis.
+            let options = llm_cache::RedisOptions::from(handle.clone()).memory_ttl(*memory_ttl);
+            let options = options.claim_timeout(TIMEOUT).invalidation_bound(TIMEOUT);
             return set(builder).redis(options).build().expect("the settings are right");
         }
         set(builder).open(&format!("{}{parameters}", self.url)).expect("the settings are right")
