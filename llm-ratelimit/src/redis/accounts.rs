@@ -1,7 +1,10 @@
 //! Accounts in Redis, as an implementation of [`Accounts`].
 
 use std::{
-    sync::{Arc, atomic::Ordering::Relaxed},
+    sync::{
+        Arc,
+        atomic::Ordering::{Relaxed, SeqCst},
+    },
     time::Duration,
 };
 
@@ -10,7 +13,7 @@ use llm_redis::{Command, Error};
 
 use super::{
     RedisStats,
-    chunks::lease_of,
+    chunk::{Chunk, lease_of},
     layout::{self, ACCOUNTS},
     open::{Amounts, Reserved},
     outage::LocalShare,
@@ -79,22 +82,19 @@ impl RedisAccounts {
     }
 
     /// Settles the amounts that a call took from chunks, account by account.
-    pub(super) fn settle_chunks(&self, holds: &[Hold], settlement: &Settlement, shares: &[u8]) -> Settled {
+    pub(super) fn settle_chunks(&self, holds: &[Hold], settlement: &Settlement) -> Settled {
         let mut settled = Settled::default();
         for holds in holds.chunk_by(|a, b| a.account_ref == b.account_ref) {
             let account_ref = holds[0].account_ref;
-            let (is_current, is_awaited, is_closing) = {
-                let mut chunks = lock(&self.shared.chunks);
-                let is_awaited = chunks.with(account_ref, |chunk| chunk.is_awaited);
-                (chunks.settle(holds, settlement, shares), is_awaited, chunks.is_closing)
-            };
+            let settle = |chunk: &mut Chunk| (chunk.settle(holds, settlement), chunk.is_awaited);
+            let (is_current, is_awaited) = lock(&self.shared.chunks).with(account_ref, settle);
             if is_awaited {
                 settled.awaited.push(account_ref);
             }
             if let Some(number) = lease_of(&holds[0]).filter(|_| !is_current) {
-                self.settle_reserved(number, holds, settlement, shares);
+                self.settle_reserved(number, holds, settlement);
             }
-            if is_closing {
+            if self.shared.is_closing() {
                 self.shared.report(account_ref);
             }
         }
@@ -103,12 +103,12 @@ impl RedisAccounts {
 
     /// Returns all unused chunks to the server, and those in use when their calls end.
     pub(super) fn return_chunks(&self) {
-        lock(&self.shared.chunks).is_closing = true;
+        self.shared.is_closing.store(true, SeqCst);
         self.shared.report_all();
     }
 
-    fn settle_reserved(&self, number: u64, holds: &[Hold], settlement: &Settlement, shares: &[u8]) {
-        let ended = lock(&self.shared.open).settle(number, holds, settlement, shares);
+    fn settle_reserved(&self, number: u64, holds: &[Hold], settlement: &Settlement) {
+        let ended = lock(&self.shared.open).settle(number, holds, settlement);
         if let Some(reserved) = ended {
             self.shared.push(Job::Settle(reserved));
         }
@@ -116,7 +116,7 @@ impl RedisAccounts {
 
     /// Settles a call that was granted while the server was away; `None` if the server granted it. The amounts that the
     /// call used are charged once the server is back. The alert shares that it reached are only known from that reply.
-    fn settle_local(&self, number: u64, settlement: &Settlement, now: u64, shares: &[u8]) -> Option<Settled> {
+    fn settle_local(&self, number: u64, settlement: &Settlement, now: u64) -> Option<Settled> {
         let questions = self.local.settle(number, settlement, now)?;
         let awaited = self.shared.awaited(questions.iter().flat_map(|question| &question.rules));
         for question in questions {
@@ -124,7 +124,7 @@ impl RedisAccounts {
             let used: Amounts = question.rules.iter().map(amount).collect();
             if used.iter().any(|used| *used > 0) {
                 let number = self.shared.next_number();
-                let charge = Reserved::of_lease(number, question.uncounted(), 0, used, shares.into());
+                let charge = Reserved::of_lease(number, question.uncounted(), 0, used);
                 self.shared.push(Job::Charge(charge));
             }
         }
@@ -210,11 +210,12 @@ impl Accounts for RedisAccounts {
         }
         let of_chunks = holds.partition_point(|hold| lease_of(hold).is_none());
         let (others, of_chunks) = holds.split_at(of_chunks);
-        let mut settled = self.settle_chunks(of_chunks, settlement, alert_shares);
+        let _ = self.shared.alert_shares.get_or_init(|| alert_shares.into());
+        let mut settled = self.settle_chunks(of_chunks, settlement);
         let Some(number) = others.first().map(|hold| u64::from(hold.mark)) else { return settled };
-        match self.settle_local(number, settlement, now, alert_shares) {
+        match self.settle_local(number, settlement, now) {
             Some(mut local) => settled.awaited.append(&mut local.awaited),
-            None => self.settle_reserved(number, others, settlement, alert_shares),
+            None => self.settle_reserved(number, others, settlement),
         }
         settled
     }

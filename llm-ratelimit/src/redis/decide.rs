@@ -6,15 +6,12 @@ use std::{
 };
 
 use futures_util::future::join_all;
-use llm_redis::{Error, ErrorKind};
-use tokio::{
-    sync::futures::OwnedNotified,
-    time::{Instant, timeout_at},
-};
+use llm_redis::ErrorKind;
+use tokio::time::{Instant, timeout_at};
 
 use super::{
     accounts::RedisAccounts,
-    chunks::{Taking, Times},
+    chunk::{Taking, Times},
     layout::{self, Tag},
     open::Reserved,
     outage::Outcome,
@@ -24,7 +21,6 @@ use super::{
 };
 use crate::{
     Demand, Dimension, LimitStatuses, Reason, Settlement,
-    account_ref::AccountRef,
     accounts::{Decision, DecisionRequest, Standing},
     blocked::Blocked,
     counter::{DecisionTime, Level, Levels, Wait},
@@ -36,14 +32,6 @@ use crate::{
 /// Largest number of times that one call requests a larger chunk. Several requests can be necessary because other calls
 /// of this process may take the amounts first.
 const REFILLS: usize = 16;
-
-/// Reason why the chunks cannot decide about a call.
-enum Lack {
-    /// An account's chunk is too small. The notification arrives when the server has replied to the request for more.
-    Room(AccountRef, OwnedNotified),
-    /// The server cannot be asked for a chunk.
-    Server(Error),
-}
 
 /// Amounts taken for a call that has not been granted yet. Dropping the value returns them.
 struct Undecided<'a> {
@@ -84,33 +72,36 @@ impl RedisAccounts {
     pub(super) fn decides_here(&self, request: &DecisionRequest<'_>, decision: &mut Decision) -> bool {
         let DecisionRequest { demand, plan, .. } = *request;
         let mut included = plan.groups.iter().filter(|group| group.scope.includes(demand, &plan.name));
-        included.all(|group| self.is_chunked(group, demand)) && self.decide_by_chunks(request, decision).is_none()
+        let is_chunked = included.all(|group| self.is_chunked(group, demand));
+        is_chunked && matches!(self.decide_by_chunks(request, decision), Taking::Taken | Taking::Blocked(_))
     }
 
-    /// Decides by this process's chunks alone. Returns the reason if they cannot decide.
-    fn decide_by_chunks(&self, request: &DecisionRequest<'_>, decision: &mut Decision) -> Option<Lack> {
+    /// Decides by this process's chunks alone.
+    fn decide_by_chunks(&self, request: &DecisionRequest<'_>, decision: &mut Decision) -> Taking {
         let DecisionRequest { demand, plan, .. } = *request;
         let is_included =
             move |group: &Group| group.scope.includes(demand, &plan.name) && self.is_chunked(group, demand);
         let groups = plan.groups.iter().enumerate().filter(move |(_, group)| is_included(group));
         let times = Times { now: self.shared.server_now(), local: self.shared.local_now() };
         let mut chunks = lock(&self.shared.chunks);
-        match chunks.take(request, groups.clone(), times, |group| self.tag_of(group, request), &mut decision.held.holds)
-        {
-            Taking::Lacks(at, replied) => return Some(Lack::Room(at, replied.notified_owned())),
-            Taking::Fails(error) => return Some(Lack::Server(error)),
-            Taking::Blocked(blocked) => decision.blocked = Some(blocked),
+        let taking =
+            chunks.take(request, groups.clone(), times, |group| self.tag_of(group, request), &mut decision.held.holds);
+        match &taking {
+            Taking::Lacks(..) | Taking::Fails(_) => return taking,
+            Taking::Blocked(blocked) => decision.blocked = Some(*blocked),
             Taking::Taken => {}
         }
         let mut levels: Levels = plan.rules().map(|_| Level::Unused).collect();
         for (_, group) in groups {
             let account_ref = layout::account_ref(group, demand, &plan.name);
-            for (position, level) in (group.first..).zip(chunks.levels(group, account_ref)) {
-                levels[position] = level;
-            }
+            chunks.with(account_ref, |chunk| {
+                for (position, rule) in (group.first..).zip(&group.rules) {
+                    levels[position] = chunk.level(rule);
+                }
+            });
         }
         decision.statuses.set(levels, times.now);
-        None
+        taking
     }
 
     /// Returns true if a group is decided from chunks. Limits that tenants share always are, because the key of each is
@@ -157,17 +148,17 @@ impl RedisAccounts {
         let timeout = Instant::now() + self.shared.settings.decision_timeout;
         for _ in 0..REFILLS {
             let error: &dyn Display = match self.decide_by_chunks(request, decision) {
-                None if decision.blocked.is_some() => return,
-                None => return self.decide_by_question(request, decision).await,
-                Some(Lack::Room(at, replied)) => {
+                Taking::Blocked(_) => return,
+                Taking::Taken => return self.decide_by_question(request, decision).await,
+                Taking::Lacks(at, replied) => {
                     self.shared.report(at);
                     match timeout_at(timeout, replied).await {
                         Ok(()) => continue,
                         Err(_) => &"no chunk came within the decision timeout",
                     }
                 }
-                Some(Lack::Server(error)) if error.kind() == ErrorKind::Busy => break,
-                Some(Lack::Server(error)) => &error.clone(),
+                Taking::Fails(error) if error.kind() == ErrorKind::Busy => break,
+                Taking::Fails(error) => &error.clone(),
             };
             return self.decide_locally(self.questions(request, |_| true), request, decision, error);
         }
@@ -253,7 +244,7 @@ impl RedisAccounts {
 
 impl Drop for Undecided<'_> {
     fn drop(&mut self) {
-        let settled = self.accounts.settle_chunks(&self.holds, &Settlement::Unsent, &[]);
+        let settled = self.accounts.settle_chunks(&self.holds, &Settlement::Unsent);
         if !settled.awaited.is_empty() {
             self.accounts.shared.tell(settled);
         }

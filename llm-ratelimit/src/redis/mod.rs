@@ -1,11 +1,13 @@
 //! Accounts in Redis, which all processes of a fleet share.
 //!
 //! A [`question`] holds the needs of a call, and the [`scripts`] answer it. [`open`] keeps reservations until their
-//! calls end, and the [`outbox`] sends settlements. [`chunks`] holds leased amounts of shared accounts, [`marks`] holds
-//! the highest known levels of windows, and [`outage`] decides while the server is away.
+//! calls end, and the [`outbox`] sends settlements. [`chunks`] has a [`chunk`] for each account, which leases a [`pool`]
+//! of each of its counters. [`marks`] holds the highest known levels of windows, and [`outage`] decides while the server
+//! is away.
 
 mod accounts;
 mod builder;
+mod chunk;
 mod chunks;
 mod decide;
 mod error;
@@ -14,6 +16,7 @@ mod marks;
 mod open;
 mod outage;
 mod outbox;
+mod pool;
 mod question;
 mod scripts;
 mod settings;

@@ -30,7 +30,6 @@ pub(super) struct Reserved {
     is_changed: bool,
     /// True once the server has the amounts of the reservation.
     is_confirmed: bool,
-    pub(super) shares: Arc<[u8]>,
 }
 
 /// Amounts in the order of a question's rules.
@@ -40,14 +39,14 @@ impl Reserved {
     /// Creates the reservation of one call.
     pub(super) fn of_call(number: u64, question: Question) -> Self {
         let used = question.rules.iter().map(|_| 0).collect();
-        Self { is_confirmed: true, ..Self::of_lease(number, question, 1, used, Arc::new([])) }
+        Self { is_confirmed: true, ..Self::of_lease(number, question, 1, used) }
     }
 
     /// Creates the reservation of the calls that took from a lease. `used` holds the amounts used by calls that have
     /// ended.
-    pub(super) fn of_lease(number: u64, question: Question, calls: usize, used: Amounts, shares: Arc<[u8]>) -> Self {
+    pub(super) fn of_lease(number: u64, question: Question, calls: usize, used: Amounts) -> Self {
         let unused = used.iter().map(|_| 0).collect();
-        Self { number, question, calls, used, unused, partial: 0, is_changed: false, is_confirmed: false, shares }
+        Self { number, question, calls, used, unused, partial: 0, is_changed: false, is_confirmed: false }
     }
 
     /// Returns the amounts that remain reserved after a partial settlement.
@@ -56,7 +55,7 @@ impl Reserved {
         self.question.rules.iter().zip(&self.unused).map(remains)
     }
 
-    fn settle(&mut self, holds: &[Hold], settlement: &Settlement, shares: &[u8]) {
+    fn settle(&mut self, holds: &[Hold], settlement: &Settlement) {
         self.calls = self.calls.saturating_sub(1);
         for hold in holds {
             let is_its = |need: &RuleNeed| (need.account_ref, need.rule.id) == (hold.account_ref, hold.counter);
@@ -66,9 +65,6 @@ impl Reserved {
             self.used[at] = self.used[at].saturating_add(used);
             self.unused[at] = self.unused[at].saturating_add(unused);
             self.is_changed |= unused > 0 && hold.kind != Kind::Slots;
-        }
-        if *self.shares != *shares {
-            self.shares = shares.into();
         }
     }
 
@@ -88,8 +84,8 @@ impl OpenReservations {
     }
 
     /// Settles one call of a reservation. Removes and returns the reservation, if this was its last call.
-    pub(super) fn settle(&mut self, number: u64, holds: &[Hold], by: &Settlement, shares: &[u8]) -> Option<Reserved> {
-        self.change(number, |reserved| reserved.settle(holds, by, shares))
+    pub(super) fn settle(&mut self, number: u64, holds: &[Hold], by: &Settlement) -> Option<Reserved> {
+        self.change(number, |reserved| reserved.settle(holds, by))
     }
 
     /// Records that the server has the amounts of a reservation. Removes and returns it, if all its calls have ended.

@@ -9,7 +9,7 @@ use llm_redis::{Error, ErrorKind, Request, ScriptCall, Value};
 use tokio::time::{Instant, interval_at, sleep};
 
 use super::{
-    chunks::{Chunk, Times},
+    chunk::{Chunk, Times},
     layout::{self, Tag},
     open::Reserved,
     question::{KEPT, Mode, RuleNeed},
@@ -189,9 +189,9 @@ impl Shared {
 
     /// Encodes a settlement. `number` is that of a partial settlement, or infinity for the final one.
     fn settlement(&self, reserved: &Reserved, number: f64, amounts: impl Iterator<Item = u64>) -> ScriptCall {
-        let Reserved { question, shares, .. } = reserved;
+        let (question, shares) = (&reserved.question, self.alert_shares.get().map_or(&[][..], |shares| shares));
         let (id, head) = (self.id(reserved.number), bytes(&[double(self.exact().map(|now| now / 1_000)), number]));
-        let call = SETTLE.with_keys(&question.tag.keys()).arg(&id[..]).arg(&shares[..]).arg(head);
+        let call = SETTLE.with_keys(&question.tag.keys()).arg(&id[..]).arg(shares).arg(head);
         let amounts = question.rules.iter().zip(amounts).filter(|(need, _)| need.take.is_some());
         amounts.fold(call, |call, (need, amount)| call.arg(&*need.field).arg(amount.min(layout::MOST)))
     }
@@ -202,12 +202,11 @@ impl Shared {
         loop {
             let times = Times { now: self.server_now(), local: self.local_now() };
             let sent = {
+                let (number, sizes) = (self.next_number(), (lease, self.settings.parts));
+                let request =
+                    |chunk: &mut Chunk| Some(chunk.request(number, times, sizes, self.is_closing(), |n| self.id(n)));
                 let mut chunks = lock(&self.chunks);
-                let sizes = (lease, self.settings.parts);
-                let number = self.next_number();
-                let Some((sent, before)) = chunks.request(account_ref, number, times, sizes, |n| self.id(n)) else {
-                    return Settled::default();
-                };
+                let Some((sent, before)) = chunks.with(account_ref, request) else { return Settled::default() };
                 if let Some(before) = before {
                     lock(&self.open).add(before);
                 }
@@ -215,7 +214,9 @@ impl Shared {
             };
             let error = match self.in_turn(self.ask(&sent.question, Mode::Lease, sent.number)).await {
                 Ok(decided) => {
-                    let goes_on = lock(&self.chunks).reply(account_ref, &decided, times.local.saturating_add(lease));
+                    let expires = times.local.saturating_add(lease);
+                    let reply = |chunk: &mut Chunk| chunk.reply(&decided, expires, self.is_closing());
+                    let goes_on = lock(&self.chunks).with(account_ref, reply);
                     let ended = sent.before.and_then(|number| lock(&self.open).confirm(number));
                     if let Some(reserved) = ended {
                         self.push(Job::Settle(reserved));

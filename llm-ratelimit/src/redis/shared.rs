@@ -5,7 +5,7 @@ use std::{
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak,
         atomic::{
-            AtomicI64, AtomicU64, AtomicUsize,
+            AtomicBool, AtomicI64, AtomicU64, AtomicUsize,
             Ordering::{Relaxed, SeqCst},
         },
     },
@@ -45,6 +45,10 @@ pub(super) struct Shared {
     /// requests.
     pub(super) pending: watch::Sender<usize>,
     pub(super) turns: Semaphore,
+    /// True once all amounts that no call uses are to be returned.
+    pub(super) is_closing: AtomicBool,
+    /// Alert shares of the limiter, from the first settlement.
+    pub(super) alert_shares: OnceLock<Box<[u8]>>,
     /// Number of decisions in progress.
     deciding: AtomicUsize,
     pub(super) runtime: Handle,
@@ -92,6 +96,8 @@ impl Shared {
             ends_at,
             pending: watch::Sender::new(0),
             turns: Semaphore::new(TURNS),
+            is_closing: AtomicBool::new(false),
+            alert_shares: OnceLock::new(),
             deciding: AtomicUsize::new(0),
             runtime,
             listener,
@@ -190,6 +196,10 @@ impl Shared {
 
     pub(super) fn exact(&self) -> Option<u64> {
         Some(self.exact.load(Relaxed)).filter(|now| *now != u64::MAX)
+    }
+
+    pub(super) fn is_closing(&self) -> bool {
+        self.is_closing.load(SeqCst)
     }
 
     pub(super) fn count_dropped(&self) {
