@@ -161,20 +161,23 @@ impl Shared {
     /// Settles a reservation. A charge first makes a reservation without amounts, so that the settlement counts the
     /// whole amount beyond it.
     async fn settle(&self, job: &Job, reserved: &Reserved) -> Result<Settled, Error> {
-        let (mut pause, mut is_reserved) = (Pause(FIRST_PAUSE), !matches!(job, Job::Charge(_)));
-        while !is_reserved {
-            match self.in_turn(self.ask(&reserved.question, Mode::Force, reserved.number)).await {
-                Ok(_) => is_reserved = true,
-                Err(error) => pause.after(error, self).await?,
-            }
+        if matches!(job, Job::Charge(_)) {
+            self.retried(|| self.ask(&reserved.question, Mode::Force, reserved.number)).await?;
         }
         let request = Request::from(match job {
             Job::GiveBack(_) => self.settlement(reserved, double(reserved.partial), reserved.remaining()),
             _ => self.settlement(reserved, f64::INFINITY, reserved.used.iter().copied()),
         });
+        let reply = self.retried(|| self.redis.run_with_timeout(ATTEMPT, request.clone())).await?;
+        consequences(reply, &reserved.question.rules)
+    }
+
+    /// Sends a request until the server has acknowledged it. Returns the last error if the request was given up.
+    async fn retried<T, F: Future<Output = Result<T, Error>>>(&self, send: impl Fn() -> F) -> Result<T, Error> {
+        let mut pause = Pause(FIRST_PAUSE);
         loop {
-            match self.in_turn(self.redis.run_with_timeout(ATTEMPT, request.clone())).await {
-                Ok(reply) => return consequences(reply, &reserved.question.rules),
+            match self.in_turn(send()).await {
+                Ok(reply) => return Ok(reply),
                 Err(error) => pause.after(error, self).await?,
             }
         }
