@@ -21,7 +21,7 @@ pub enum BuildError {
     /// Two members have the same name.
     #[error("two members have the name {0:?}: give each a name of its own")]
     SameName(Arc<str>),
-    /// Two descriptions are of one group.
+    /// Two descriptions name the same group.
     #[error("the group {0:?} is described twice: put all of its limits into one Group")]
     SameGroup(Arc<str>),
     /// A limit, share, weight, time-out or number of attempts is 0; the text names it.
@@ -40,12 +40,12 @@ pub enum BuildError {
         /// Its problem, which shows neither key nor group.
         problem: &'static str,
     },
-    /// The service of a key could not be created.
+    /// The service for a key could not be created.
     #[error("the service of member {member} could not be created")]
     Service {
         /// Name of the member.
         member: Arc<str>,
-        /// Error of its creation.
+        /// Error from creating the service.
         source: Error,
     },
 }
@@ -67,7 +67,7 @@ impl BuildError {
         Ok(())
     }
 
-    /// Refuses descriptions of groups that let nothing be sent, or that contradict each other.
+    /// Returns an error for a group whose limits admit no call, or for two groups of the same name.
     fn check_groups(groups: &[Group]) -> Result<(), Self> {
         let mut names = HashSet::new();
         for Group { name, limits, share } in groups {
@@ -83,7 +83,7 @@ impl BuildError {
         Ok(())
     }
 
-    /// Refuses settings with which no pool works.
+    /// Returns an error for invalid groups, or for a time-out of 0.
     pub(crate) fn check_settings(settings: &Settings) -> Result<(), Self> {
         let Settings { groups, first_content_timeout, response_timeout, .. } = settings;
         Self::check_groups(groups)?;

@@ -44,7 +44,7 @@ pub struct Snapshot {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct ParkedSnapshot {
     part: Parked,
-    /// Fingerprint of the member's key, if the member is known by one.
+    /// Fingerprint of the member's key; `None` if it is not known.
     fingerprint: Option<Arc<str>>,
     reason: Reason,
     /// Milliseconds that are left of it.
@@ -53,7 +53,7 @@ struct ParkedSnapshot {
     is_timed: bool,
 }
 
-/// Limit of one unit, stated by the vendor or learned. The unit is written as its number.
+/// Limit of one unit, either stated by the vendor or learned. The unit is stored as its number.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct LimitSnapshot {
     group: Arc<str>,
@@ -123,7 +123,7 @@ impl<S> KeyPool<S> {
 }
 
 impl State {
-    /// Returns the parkings to be stored: those after refusals, and not those after failures.
+    /// Returns the parkings to store. These are the parkings after refusals, but not those after failures.
     fn save_parked(&self, now: Time) -> Vec<ParkedSnapshot> {
         let refused = self.parked().filter(|(_, parking)| !parking.reason.is_failure());
         let save = |(part, parking): (Part, &Parking)| ParkedSnapshot {
@@ -155,7 +155,8 @@ impl State {
         saved
     }
 
-    /// Finds the part that a stored parking is for, unless the member now has another key.
+    /// Returns the part that a stored parking is for; `None` if there is no such part, or if the member now has another
+    /// key.
     fn find(&mut self, parked: &ParkedSnapshot, now: Time) -> Option<Part> {
         let Parked { member, group, model } = &parked.part;
         let model = model.as_ref().map(|model| self.model_id(model, now));

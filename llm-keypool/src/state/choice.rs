@@ -3,9 +3,9 @@
 //! A model has tiers, a tier has routes, and a route has the members of one group that use the same name for the model.
 //! A tier keeps the set of routes that can take calls, and a route the set of such members, so that a choice costs the
 //! same however many members are parked. Two routes are drawn by weight; the one with the larger share of its limits
-//! left is chosen, and in it the member with the fewest attempts in flight.
-//! If neither has room, the choice tries all other routes that can take calls, and then computes from those that return by
-//! time when the first of them takes calls again. It tries a later tier only if that time is too late.
+//! left is chosen, and in it the member with the fewest attempts in flight. If neither has room, the choice tries all
+//! other routes that can take calls, and then computes when the first of the closed routes will take calls again. It
+//! tries a later tier only if that time is too late.
 
 use std::{cmp::Reverse, sync::Arc};
 
@@ -22,7 +22,7 @@ pub(crate) struct Want<'a> {
     /// Id of the requested model.
     pub(crate) model: u32,
     pub(crate) arrived: Time,
-    /// Time until which the call waits at most.
+    /// Time at which the call stops waiting.
     pub(crate) gives_up: Time,
     /// Time from which the call also tries later tiers.
     pub(super) overflows: Time,
@@ -107,7 +107,7 @@ impl State {
             return Ok(self.grant(&preferred?, want, now));
         }
         let mut chosen = Err(Return::NEVER);
-        // After a failure at a member all other members are tried first, even those of later tiers.
+        // After a failure, all other members are tried before the one that failed, even those of later tiers.
         if let Some(failed) = want.avoid {
             want.exclude.push(failed);
             chosen = self.choose_in(from_tier, want, now);
@@ -302,7 +302,8 @@ impl State {
         self.refresh(part, now);
     }
 
-    /// Returns the parts of a place if one of them is parked, otherwise none. Most calls meet no parked part.
+    /// Returns the parts of a place if at least one of them is parked, and no parts otherwise. For most calls no part
+    /// is parked.
     pub(super) fn parked_parts(&self, place: Place) -> impl Iterator<Item = Part> + use<> {
         let Place { member, group, quota, .. } = place;
         let MemberState { parking, permissions, .. } = &self.members[member as usize];
@@ -313,7 +314,7 @@ impl State {
 }
 
 impl Place {
-    /// Returns the parts that the outcome of an attempt at this place concerns.
+    /// Returns the parts that may be parked because of an attempt at this place.
     pub(super) fn parts(self) -> [Part; 5] {
         let Self { member, own, group, quota } = self;
         [Part::Pool, Part::Member(member), Part::Permission(member, own), Part::Group(group), Part::Quota(quota)]

@@ -12,8 +12,7 @@ use crate::{
     window::Window,
 };
 
-/// Counter of a unit: own usage in the window, usage by others, and the limits that were given, stated by the vendor,
-/// or learned from a refusal.
+/// Counter of a unit: the pool's own usage in the window, the usage by others, and the known limits.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Counter {
     given: Option<u64>,
@@ -26,7 +25,7 @@ pub(crate) struct Counter {
     others: Others,
     /// Latest time at which the vendor stated that little of the limit was left.
     scarce_at: Time,
-    /// Share of the amounts of attempts that they are expected to use, of [`WHOLE`].
+    /// Share of its reserved amount that an attempt is expected to use, in parts of [`WHOLE`].
     expected: u32,
 }
 
@@ -50,7 +49,7 @@ struct Others {
     at: Time,
 }
 
-/// Time from which an amount fits into a counter, and share of its limit that is left.
+/// Answer to a question for room: the time from which an amount fits, and the share of the limit that is left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Room {
     /// Time from which the amount fits if no other attempt is counted; now or earlier if it fits already.
@@ -62,10 +61,10 @@ pub(crate) struct Room {
 /// Value of a share that stands for the whole limit.
 pub(crate) const WHOLE: u32 = 1 << 16;
 
-/// Time after which a call checks again if a counter has room that other processes filled.
+/// Time after which a call checks the counter again if other processes have used up the limit.
 const OTHERS_RECHECK: Time = SECOND;
 
-/// A refusal counts as one at a limit if the usage was less than a twentieth below it.
+/// A refusal is attributed to a limit if the usage was less than 1/20 below the limit.
 const TOLERANCE: u64 = 20;
 
 /// Time for which a learned limit grows slowly.
@@ -75,7 +74,7 @@ impl Room {
     /// Room of a counter without limits.
     pub(crate) const OPEN: Self = Self { at: 0, share: WHOLE };
 
-    /// Returns the room if two limits must hold.
+    /// Returns the room under two limits that apply together.
     pub(crate) fn and(self, other: Self) -> Self {
         Self { at: self.at.max(other.at), share: self.share.min(other.share) }
     }
@@ -87,8 +86,8 @@ impl Room {
 }
 
 impl Learned {
-    /// Returns the limit including its growth. Beginning a minute after the refusal it grows by 0.5 % a minute. After
-    /// ten minutes it doubles each minute, because a refusal that had another cause than use must not throttle the
+    /// Returns the limit including its growth since the refusal. After a minute, it grows by 0.5 % a minute. After ten
+    /// more minutes, it doubles each minute, because a refusal that had another cause than use must not throttle the
     /// group forever.
     fn amount(self, now: Time) -> u64 {
         let quiet = now.saturating_sub(self.at).saturating_sub(MINUTE);
@@ -110,12 +109,12 @@ impl Counter {
         self.given = Some(self.given.map_or(given, |before| before.min(given)));
     }
 
-    /// Returns the limit in force.
+    /// Returns the smallest limit that is known.
     pub(crate) fn limit(&self, now: Time) -> Option<u64> {
         self.known_limit().into_iter().chain(self.learned.map(|learned| learned.amount(now))).min()
     }
 
-    /// Returns the usable share of the limit that was given or stated.
+    /// Returns the usable share of the limit that the operator gave or the vendor stated.
     fn known_limit(&self) -> Option<u64> {
         let known = [self.given, self.stated].into_iter().flatten().min()?;
         Some(((u128::from(known) * u128::from(self.share) / 100) as u64).max(1))
@@ -128,7 +127,7 @@ impl Counter {
         if self.known_limit().is_some_and(|limit| amount > limit) { 0 } else { amount }
     }
 
-    /// Learns from the use of an attempt what share of their amounts others will use. One that uses more than expected counts
+    /// Updates the expected share of attempts' amounts that is used. An attempt that uses more than expected counts
     /// four times as much as one that uses less.
     pub(crate) fn expect(&mut self, amount: u64, used: u64) {
         let used = u128::from(used.min(amount)) * u128::from(WHOLE);
@@ -149,7 +148,7 @@ impl Counter {
         }
         if let Some(learned) = self.learned.filter(|_| !over_learned) {
             let limit = learned.amount(now);
-            // An attempt that is larger than the learned limit is sent when the window is empty.
+            // An attempt that exceeds the learned limit by itself is sent when the window is empty.
             room = room.and(self.room_under(limit, amount.min(limit), 0, now));
         }
         room
@@ -177,7 +176,7 @@ impl Counter {
             if remaining <= limit / 5 {
                 self.scarce_at = now;
             }
-            // Other processes use less than before.
+            // The vendor's numbers show that other processes use less than before.
             let is_over = now.saturating_sub(self.scarce_at) > 2 * MINUTE;
             self.learned = self.learned.filter(|learned| !(learned.is_shared && is_over));
         }

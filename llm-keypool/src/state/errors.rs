@@ -1,4 +1,4 @@
-//! Errors of calls for which no member is chosen.
+//! Errors of calls that get no member.
 
 use std::{sync::Arc, time::Duration};
 
@@ -58,7 +58,7 @@ impl State {
         format!("no member of the pool can take calls for model {:?}: {why}", model.name)
     }
 
-    /// Returns the error of a call that cannot wait until `at`, when a member takes calls again.
+    /// Returns the error of a call that cannot wait until `at`, the time at which a member takes calls again.
     pub(super) fn limited(&self, model: u32, first: Return, now: Time) -> Error {
         let model = &self.models[model as usize];
         let returns_in = (first.soonest > now).then(|| Duration::from_nanos(first.soonest - now));

@@ -1,9 +1,9 @@
-//! State of a pool: a state machine without I/O over typed outcomes, whose callers pass the time.
+//! State of a pool: a state machine that is driven by typed outcomes. It does no I/O, and callers pass the time.
 //!
 //! `members.rs` builds it from members; `choice.rs` chooses a member for a call; `waiting.rs` lets calls wait for a
 //! member; `report.rs` records the outcome of an attempt. Every [`Part`] of a pool is parked in the same way. The
-//! indexes contain only parts that can take calls. No timer runs: each call first puts back the parts whose parking is
-//! over.
+//! indexes contain only parts that can take calls. No timer runs. Instead, each call first returns the parts whose
+//! parking is over to the indexes.
 
 mod affinity;
 mod breaker;
@@ -47,7 +47,7 @@ use crate::{
 };
 
 type Ids = HashMap<Arc<str>, u32, RandomState>;
-/// Ids of members or routes that can take calls, or will. A random one is found in constant time.
+/// Set of ids. A random id is found in constant time.
 type Open = IndexSet<u32, RandomState>;
 
 /// State of a pool. An id is a position in a list; the ids of removed parts are reused.
@@ -63,12 +63,12 @@ pub(crate) struct State {
     pub(crate) member_ids: Ids,
     pub(crate) group_ids: Ids,
     model_ids: Ids,
-    /// Ids of groups by the name that the vendor's responses state.
+    /// Ids of groups by the group name that the vendor's responses state.
     vendor_groups: Ids,
     returns: BinaryHeap<Reverse<(Time, Part)>>,
     /// Number of the latest attempt. Attempts are numbered in the order in which they are sent.
     attempts: u64,
-    /// Number of the latest attempt (the one sent last) among those that were served.
+    /// Number of that served attempt which was sent last.
     served: u64,
     /// Parking of the whole pool because of a common cause.
     pub(crate) pause: Slot,
@@ -108,8 +108,8 @@ pub(crate) struct MemberState {
     parking: Slot,
     permissions: BTreeMap<u32, Slot>,
     breaker: Breaker,
-    /// Model and time of the first 403 or 404 at a moment when this was the only member left for the model. A second
-    /// one confirms it.
+    /// Model and time of an unconfirmed 403 or 404, which arrived when this was the only member left for the model. A
+    /// second one confirms it.
     doubt: Option<(u32, Time)>,
     pub(crate) in_flight: u32,
     /// Time until which the member takes only one attempt at a time, because it is new.
@@ -149,7 +149,7 @@ struct Route {
     open: Open,
     /// Sum of the weights of the open members.
     weight: u32,
-    /// Members that return by time, or when an attempt ends.
+    /// Closed members that become available at a known time, or when an attempt ends.
     returning: Open,
 }
 
@@ -160,7 +160,8 @@ pub(crate) struct Model {
     tiers: Vec<Tier>,
     /// Message of the last failed attempt. An error for a call without a member quotes it.
     pub(crate) message: Option<Arc<str>>,
-    /// Message for callers for whom no member returns by time, until one of its members or groups changes.
+    /// Error message for callers while no member of the model becomes available at a known time. It is kept until one
+    /// of the model's members or groups changes.
     unavailable: Option<Arc<str>>,
 }
 
@@ -170,7 +171,7 @@ struct Tier {
     routes: Vec<u32>,
     /// Routes of the tier that can take calls.
     open: Open,
-    /// Routes that return by time, or when an attempt ends.
+    /// Closed routes that become available at a known time, or when an attempt ends.
     returning: Open,
     max_weight: u32,
     cursor: usize,
@@ -268,7 +269,7 @@ impl State {
         }
     }
 
-    /// Schedules a refresh of a part at a time.
+    /// Schedules a refresh of a part for the time `at`.
     fn return_at(&mut self, at: Time, part: Part) {
         self.returns.push(Reverse((at, part)));
     }
@@ -314,7 +315,8 @@ impl State {
         }
     }
 
-    /// Puts the routes from a position on, and their members, into the indexes, or takes them out.
+    /// Adds the routes from position `first` on and their members to the indexes, or removes them, by their current
+    /// state.
     fn refresh_routes(&mut self, first: usize, now: Time) {
         for id in first..self.routes.len() {
             for at in 0..self.routes[id].members.len() {
@@ -339,7 +341,7 @@ impl State {
         model.unavailable = None;
     }
 
-    /// Returns the time at which a member takes calls for a model, by its own name.
+    /// Returns the time at which a member takes calls for a model. `own` is the member's own name for the model.
     fn member_return(&self, id: u32, own: u32, now: Time) -> Return {
         let member = &self.members[id as usize];
         let has_slot = match () {

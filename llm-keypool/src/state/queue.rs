@@ -1,9 +1,9 @@
-//! Queues in which calls wait, one for each model: interactive calls first, in order of arrival.
+//! Queues of waiting calls, one for each model. Interactive calls are served first, in order of arrival.
 //!
-//! Each call gets an order number when it enters a queue. The numbers of interactive calls are consecutive, those of
-//! background calls are sixteen apart. So one of sixteen served calls is a background call, and interactive calls
-//! cannot delay background calls forever. Only the first call of a queue is woken. It wakes the next one when it
-//! leaves.
+//! Each call gets an order number when it enters a queue. The numbers of interactive calls are consecutive, and those
+//! of background calls are sixteen apart. So at most sixteen interactive calls are served between two background calls,
+//! and interactive calls cannot delay background calls forever. Only the first call of a queue is woken. It wakes the
+//! next one when it leaves.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 
 use crate::time::Return;
 
-/// Queues in which calls wait.
+/// Queues of waiting calls.
 #[derive(Debug, Default)]
 pub(crate) struct Queues {
     queues: BTreeMap<u32, Queue>,
@@ -31,7 +31,7 @@ struct Queue {
     served: u64,
     /// Latest order numbers that were given to interactive and to background calls.
     given: [u64; 2],
-    /// First time at which a member takes calls again, according to the first call of the queue.
+    /// Earliest time at which a member takes calls again, as computed for the first call of the queue.
     first_return: Return,
 }
 
@@ -50,7 +50,7 @@ pub(crate) struct Ticket {
 const BACKGROUND_STEP: u64 = 16;
 
 impl Queue {
-    /// Returns the order number for a call that arrives now, and the position of its priority in `given`.
+    /// Returns the order number for a call that arrives now, and the index of its priority in `given`.
     fn next_order(&self, priority: Priority) -> (u64, usize) {
         let (class, step) = if priority == Priority::Background { (1, BACKGROUND_STEP) } else { (0, 1) };
         (self.served.max(self.given[class]) + step, class)
@@ -63,7 +63,7 @@ impl Queues {
         self.waiting
     }
 
-    /// Returns `true` if a call, waiting or new, is the next one of its queue, and also the queue's `first_return`.
+    /// Returns `true` if a waiting or new call is the next one in its queue, and the queue's `first_return`.
     pub(super) fn is_next(&self, queue: u32, ticket: Option<&Ticket>, priority: Priority) -> (bool, Return) {
         let Some(queue) = self.queues.get(&queue) else { return (true, Return::NOW) };
         let key = ticket.map_or_else(|| (queue.next_order(priority).0, u64::MAX), |ticket| ticket.key);
