@@ -37,7 +37,7 @@ pub enum CacheStatus {
         /// Age of the error.
         age: Duration,
     },
-    /// No cache reported on the reply or on the error.
+    /// No cache has reported a status on the reply or the error.
     Unseen,
 }
 
@@ -80,7 +80,7 @@ pub enum Miss {
     Items {
         /// Number of items for which a call was sent.
         sent: u64,
-        /// Reason for serving expired entries of other items.
+        /// Reason for serving an expired entry for another item; `None` if all served entries are fresh.
         stale: Option<Stale>,
     },
     /// The call demanded a new response ([`Directive::no_cache`](crate::Directive::no_cache)).

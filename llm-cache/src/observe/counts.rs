@@ -12,7 +12,7 @@ use llm_core::Usd;
 use super::Stats;
 use crate::store::StoreStats;
 
-/// Number that only grows, and its metric.
+/// Number that only grows, and the metric that reports it.
 pub(crate) struct Counter {
     value: AtomicU64,
     #[cfg(feature = "metrics")]
@@ -20,7 +20,7 @@ pub(crate) struct Counter {
 }
 
 impl Counter {
-    /// Adds one.
+    /// Adds 1 to the counter.
     pub(crate) fn one(&self) {
         self.add(1);
     }
@@ -36,7 +36,7 @@ impl Counter {
         self.meter.increment(more);
     }
 
-    /// Raises the counter to a number that is counted elsewhere, if it is less.
+    /// Raises the counter to a total that is counted elsewhere, if the total is larger.
     fn raise_to(&self, total: u64) {
         let before = self.value.fetch_max(total, Ordering::Relaxed);
         #[cfg(feature = "metrics")]
@@ -139,7 +139,7 @@ counts! {
 }
 
 impl Counts {
-    /// Takes over the numbers that the store itself counts, and records its size.
+    /// Copies the totals that the store counts itself, and records its size.
     pub(crate) fn take_store(&self, stats: &StoreStats, evictions: u64) {
         self.corrupt.raise_to(stats.corrupt);
         self.dropped_writes.raise_to(stats.dropped_writes);
@@ -150,7 +150,7 @@ impl Counts {
     }
 }
 
-/// Metrics that are no counters. Empty without the feature.
+/// Metrics without a row in the table of counters. Without the feature `metrics`, the type is empty.
 pub(crate) struct Meters(#[cfg(feature = "metrics")] Recorded);
 
 #[cfg(feature = "metrics")]
@@ -165,7 +165,7 @@ struct Recorded {
     bytes: metrics::Gauge,
 }
 
-/// Start time of a lookup. Empty without the feature.
+/// Start time of a lookup. Without the feature `metrics`, the type is empty.
 #[derive(Clone, Copy)]
 pub(crate) struct LookupTimer(#[cfg(feature = "metrics")] tokio::time::Instant);
 

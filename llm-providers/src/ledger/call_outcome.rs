@@ -21,7 +21,7 @@ pub(super) struct BookedResponse {
     pub(super) list: Result<Usd, UnknownCost>,
     pub(super) useful: Usd,
     pub(super) saved: Savings,
-    /// Model of the response, vendor and the vendor's id of the request, as far as they are known.
+    /// Model of the response, its vendor, and the vendor's id of the request. Each is missing if it is not known.
     pub(super) response_model: Option<Arc<str>>,
     pub(super) provider: Option<Arc<str>>,
     pub(super) request_id: Option<Arc<str>>,
