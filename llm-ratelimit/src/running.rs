@@ -21,15 +21,15 @@ use crate::{
 
 /// Running call with its reservation. If the value is dropped, the reservation settles by whether the call was sent.
 pub(crate) struct Running {
-    asked: Arc<Asked>,
+    state: Arc<CallState>,
     is_settled: bool,
 }
 
 /// Running call whose caller waits for the reply. Dropping it means that the caller has left.
-pub(crate) struct Awaited(Option<Running>);
+pub(crate) struct AwaitedCall(Option<Running>);
 
 /// State of a running call, which further attempts and the meter share, and which may outlive the call.
-pub(crate) struct Asked {
+pub(crate) struct CallState {
     settings: Arc<RateLimitLayer>,
     demand: Demand,
     estimate: Estimate,
@@ -64,7 +64,7 @@ struct Spent {
 
 /// Meter of a stream's output, which reserves more when the reservation is used up.
 pub(crate) struct Meter {
-    call: Arc<Asked>,
+    call: Arc<CallState>,
     /// Demand for one further portion of output.
     portion: Demand,
     /// Number of output tokens that have been reserved. Only one decision about the stream runs at a time.
@@ -78,20 +78,20 @@ impl Running {
     /// Creates a running call, which `held` settles.
     pub(crate) fn new(settings: Arc<RateLimitLayer>, demand: Demand, estimate: Estimate, held: Held) -> Self {
         let progress = Mutex::new(Progress { held, more: Vec::new(), failed: None });
-        Self { asked: Arc::new(Asked { settings, demand, estimate, progress }), is_settled: false }
+        Self { state: Arc::new(CallState { settings, demand, estimate, progress }), is_settled: false }
     }
 
     /// Returns the policy for a stream that exceeds its reservation. In shadow mode the stream continues.
     pub(crate) fn overrun(&self) -> OverrunPolicy {
-        let settings = &self.asked.settings;
+        let settings = &self.state.settings;
         if settings.limiter.is_shadow() { OverrunPolicy::Finish } else { settings.overrun }
     }
 
     pub(crate) fn meter(&self) -> Meter {
         Meter {
-            call: Arc::clone(&self.asked),
-            portion: self.asked.portion(),
-            reserved: self.asked.demand.output.into(),
+            call: Arc::clone(&self.state),
+            portion: self.state.portion(),
+            reserved: self.state.demand.output.into(),
         }
     }
 
@@ -101,22 +101,22 @@ impl Running {
     /// The reservation covers the current attempt. A failed attempt is counted separately when the next one is
     /// requested.
     pub(crate) fn permit(&self, above: Option<AttemptPermit>) -> Option<AttemptPermit> {
-        if self.asked.settings.attempts.is_some() {
+        if self.state.settings.attempts.is_some() {
             return above;
         }
-        let call = Arc::clone(&self.asked);
+        let call = Arc::clone(&self.state);
         Some(AttemptPermit::new(move |failed| Arc::clone(&call).allow(failed, above.clone())))
     }
 
     /// Settles a call that failed without a reply.
     pub(crate) fn refused(self, error: &Error) {
-        let settlement = match self.asked.failed(error) {
+        let settlement = match self.state.failed(error) {
             Settlement::Used { usage, cost } => {
-                let before = self.asked.progress().before();
+                let before = self.state.progress().before();
                 let cost = cost.zip(before.cost).map(|(all, before)| all - before);
                 Settlement::Used { usage: usage.saturating_sub(before.usage), cost }
             }
-            settlement if self.asked.progress().held.is_sent() => settlement,
+            settlement if self.state.progress().held.is_sent() => settlement,
             _ => Settlement::Unsent,
         };
         self.settle(settlement);
@@ -138,7 +138,7 @@ impl Running {
     /// Returns the settlement of a call whose reply has this accounting and this usage, and lets the estimator learn
     /// from the usage.
     fn settlement(&self, facts: &Accounting, usage: Option<Usage>, response_model: Option<&Arc<str>>) -> Settlement {
-        let Asked { settings, demand, estimate, .. } = &*self.asked;
+        let CallState { settings, demand, estimate, .. } = &*self.state;
         let usage = match usage {
             _ if facts.origin != Origin::Vendor && !settings.charge_cache_hits => {
                 return Settlement::Used { usage: Usage::default(), cost: Some(Usd::ZERO) };
@@ -146,7 +146,7 @@ impl Running {
             Some(usage) => usage,
             // The response has begun, so the call was sent, even if its client did not mark it.
             None => {
-                let broke_off = |usage| self.asked.broke_off(facts, usage, response_model);
+                let broke_off = |usage| self.state.broke_off(facts, usage, response_model);
                 return facts.usage_so_far.map_or(Settlement::Unknown, broke_off);
             }
         };
@@ -154,14 +154,14 @@ impl Running {
             settings.estimator.learn(&demand.tenant, &demand.model, estimate, &usage);
         }
         telemetry::settled(demand.input.saturating_add(demand.output), usage.total());
-        let cost = facts.cost.or_else(|| self.asked.listed_cost(facts, &usage, response_model));
+        let cost = facts.cost.or_else(|| self.state.listed_cost(facts, &usage, response_model));
         Settlement::Used { usage, cost }
     }
 
     /// Handles a caller that leaves. If the call continues as a part of a merged call, it settles by its share when
     /// that call ends.
     fn leave(self) {
-        let flag = self.asked.progress().held.flag.clone();
+        let flag = self.state.progress().held.flag.clone();
         if let Some(flag) = flag {
             flag.leave(move |end| match end {
                 LateEnd::Complete(receipt) => {
@@ -177,7 +177,7 @@ impl Running {
 
     fn settle(mut self, settlement: Settlement) {
         self.is_settled = true;
-        let (mut held, more) = self.asked.progress().end();
+        let (mut held, more) = self.state.progress().end();
         held.settle(settlement);
         // The first settlement counts the whole usage. If the usage is unknown, the further reservations count as
         // spent.
@@ -194,7 +194,7 @@ impl Drop for Running {
         if self.is_settled {
             return;
         }
-        let mut progress = self.asked.progress();
+        let mut progress = self.state.progress();
         let settlement = progress.between_attempts();
         let (mut held, more) = progress.end();
         drop(progress);
@@ -234,7 +234,7 @@ impl Progress {
     }
 }
 
-impl Awaited {
+impl AwaitedCall {
     pub(crate) fn new(running: Running) -> Self {
         Self(Some(running))
     }
@@ -245,13 +245,13 @@ impl Awaited {
     }
 }
 
-impl Drop for Awaited {
+impl Drop for AwaitedCall {
     fn drop(&mut self) {
         self.0.take().into_iter().for_each(Running::leave);
     }
 }
 
-impl Asked {
+impl CallState {
     /// Counts a failed attempt, and permits the next one if there is room for it here and in the limiters above.
     ///
     /// If the future is dropped before it is ready, nothing is counted here, and the call settles by the failed

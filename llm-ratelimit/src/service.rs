@@ -19,7 +19,7 @@ use tracing::{Instrument, Span};
 use crate::{
     Demand, EstimateInput, LimitStatuses, Limiter, OverrunPolicy, RateLimitLayer, Refusal, Reservation,
     accounts::{RoundTrip, Standing},
-    running::{Awaited, Running},
+    running::{AwaitedCall, Running},
     telemetry,
 };
 
@@ -41,7 +41,7 @@ pub struct RateLimit<S> {
 pub struct ShadowRefusal(pub Refusal);
 
 /// Call that has not been admitted yet.
-struct Asking {
+struct PendingCall {
     settings: Arc<RateLimitLayer>,
     demand: Demand,
     estimate: Estimate,
@@ -54,12 +54,12 @@ struct Asking {
 /// Admission of a call, at once or later. The future of a waiting call is boxed, so that calls that do not wait do not
 /// carry its size.
 enum Admission {
-    AtOnce(Result<Admitted, Error>),
-    Waits(RoundTrip<'static, Result<Admitted, Error>>),
+    AtOnce(Result<AdmittedCall, Error>),
+    Waits(RoundTrip<'static, Result<AdmittedCall, Error>>),
 }
 
 /// Call that may be sent.
-struct Admitted {
+struct AdmittedCall {
     running: Running,
     /// Statuses of the call's limits for the reply's extensions, with the refusal in shadow mode.
     extensions: Extensions,
@@ -101,7 +101,7 @@ impl RateLimitLayer {
         let demand = self.demand(call, estimate);
         let (flag, is_foreign) = (call.track(), has_other_tenants(call));
         let span = telemetry::admission(T::NAME, self.limiter.is_shadow());
-        Asking { settings: self, demand, estimate, flag, is_foreign }.admit(span)
+        PendingCall { settings: self, demand, estimate, flag, is_foreign }.admit(span)
     }
 
     /// Returns `true` if the call continues later: after it has waited for room, after its reservation has been
@@ -141,7 +141,7 @@ impl RateLimitLayer {
     }
 }
 
-impl Asking {
+impl PendingCall {
     /// Decides at once, if the call need not wait.
     fn admit(self, span: Span) -> Admission {
         let limiter = &self.settings.limiter;
@@ -159,7 +159,7 @@ impl Asking {
         }
     }
 
-    async fn wait(self, outcome: Option<Result<Reservation, Refusal>>, span: Span) -> Result<Admitted, Error> {
+    async fn wait(self, outcome: Option<Result<Reservation, Refusal>>, span: Span) -> Result<AdmittedCall, Error> {
         let limiter = &self.settings.limiter;
         let outcome = self.settings.wait(&self.demand, outcome).instrument(span.clone()).await;
         telemetry::admitted(&span, &outcome, || limiter.plan_of(&self.demand.tenant));
@@ -177,14 +177,14 @@ impl Asking {
         }
     }
 
-    fn run(self, mut reservation: Reservation) -> Admitted {
+    fn run(self, mut reservation: Reservation) -> AdmittedCall {
         reservation.0.held.flag = Some(self.flag);
         let mut extensions = Extensions::new();
         if !self.is_foreign {
             extensions.insert_with_headers(reservation.0.statuses, LimitStatuses::headers);
         }
         let running = Running::new(self.settings, self.demand, self.estimate, reservation.0.held);
-        Admitted { running, extensions }
+        AdmittedCall { running, extensions }
     }
 
     fn refused(self, refusal: Refusal) -> Error {
@@ -206,7 +206,7 @@ impl<T: Operation, S: LlmService<T>> Service<Call<T>> for RateLimit<S> {
     fn call(&mut self, mut call: Call<T>) -> Self::Future {
         let (mut inner, settings) = (self.inner.clone(), Arc::clone(&self.settings));
         ResponseFuture::waiting(async move {
-            let Admitted { running, extensions } = match settings.admission(&mut call) {
+            let AdmittedCall { running, extensions } = match settings.admission(&mut call) {
                 Admission::AtOnce(admitted) => admitted,
                 Admission::Waits(admitted) => admitted.await,
             }?;
@@ -214,7 +214,7 @@ impl<T: Operation, S: LlmService<T>> Service<Call<T>> for RateLimit<S> {
             if let Some(permit) = running.permit(above) {
                 call.extensions.insert(permit);
             }
-            let awaited = Awaited::new(running);
+            let awaited = AwaitedCall::new(running);
             // Not by `oneshot`, which holds the call once more.
             let reply = match poll_fn(|cx| inner.poll_ready(cx)).await.map_err(Into::into) {
                 Ok(()) => inner.call(call).await.map_err(Into::into),
