@@ -35,9 +35,10 @@ pub(crate) struct Quota {
 pub(crate) struct Taken {
     /// Time at which the attempt was sent.
     pub(crate) sent_at: Time,
-    amounts: Amounts,
+    /// Amounts by [`Unit`], of 32 bits because attempts are moved around, and no attempt takes more tokens.
+    amounts: [u32; 4],
     /// Largest output that the request states.
-    output: u64,
+    output: u32,
     /// The pool's own usage when the attempt was sent. It includes the attempt, unless the vendor refused the attempt.
     own: Amounts,
 }
@@ -88,11 +89,12 @@ impl Quota {
 
     /// Counts an attempt.
     pub(crate) fn take(&mut self, amounts: &Amounts, now: Time) -> Taken {
-        let output = amounts[Unit::OutputTokens as usize];
+        let small = |amount| u32::try_from(amount).unwrap_or(u32::MAX);
+        let output = small(amounts[Unit::OutputTokens as usize]);
         let mut taken = Taken { sent_at: now, output, ..Taken::default() };
         for (unit, counter) in self.counters() {
-            taken.amounts[unit] = counter.counted(amounts[unit]);
-            taken.own[unit] = counter.own.add(taken.amounts[unit], now);
+            taken.amounts[unit] = small(counter.counted(amounts[unit]));
+            taken.own[unit] = counter.own.add(taken.amounts[unit].into(), now);
         }
         taken
     }
@@ -100,10 +102,10 @@ impl Quota {
     /// Removes an attempt that the vendor refused, and therefore did not count.
     pub(crate) fn give_back(&mut self, taken: &mut Taken) {
         for (unit, counter) in self.counters() {
-            counter.own.change(taken.sent_at, taken.amounts[unit], 0);
-            taken.own[unit] = taken.own[unit].saturating_sub(taken.amounts[unit]);
+            counter.own.change(taken.sent_at, taken.amounts[unit].into(), 0);
+            taken.own[unit] = taken.own[unit].saturating_sub(taken.amounts[unit].into());
         }
-        taken.amounts = Amounts::default();
+        taken.amounts = Default::default();
     }
 
     /// Settles the tokens of an attempt by its usage. Total tokens stay as they were reserved. Input tokens count
@@ -113,13 +115,13 @@ impl Quota {
         let [_, _, input, output] = &mut self.counters;
         if let Some(counter) = input {
             let unit = Unit::InputTokens as usize;
-            counter.own.change(taken.sent_at, taken.amounts[unit], usage.input.saturating_sub(usage.cache_read));
+            counter.own.change(taken.sent_at, taken.amounts[unit].into(), usage.input.saturating_sub(usage.cache_read));
         }
         if let Some(counter) = output {
             let unit = Unit::OutputTokens as usize;
-            counter.own.change(taken.sent_at, taken.amounts[unit], 0);
+            counter.own.change(taken.sent_at, taken.amounts[unit].into(), 0);
             counter.own.add(usage.output, now);
-            counter.expect(taken.output, usage.output);
+            counter.expect(taken.output.into(), usage.output);
         }
     }
 
