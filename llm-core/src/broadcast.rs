@@ -180,7 +180,7 @@ impl<S: Stream> Broadcast<S> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Removes a reader, but with `unless_last` not the last one. Returns `true` if it was removed.
+    /// Removes a reader. With `unless_last`, the last reader is not removed. Returns `true` if the reader was removed.
     fn leave(&self, id: u64, unless_last: bool) -> bool {
         // Declared before the lock guard, so that it is dropped after the guard.
         let _own;
@@ -355,7 +355,8 @@ where
         self.of.subscribe()
     }
 
-    /// Drops this reader unless it is the last. Returns the last one, with which the source would be dropped.
+    /// Drops this reader, unless it is the last one. Returns the last reader, because dropping it would drop the
+    /// source.
     pub fn leave_unless_last(mut self) -> Option<Self> {
         self.has_left = self.of.leave(self.id, true);
         (!self.has_left).then_some(self)

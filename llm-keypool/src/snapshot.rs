@@ -34,7 +34,7 @@ use crate::{
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Snapshot {
-    /// Milliseconds since 1970.
+    /// Wall-clock time at which the snapshot was taken, in milliseconds since 1970.
     saved_at: u64,
     parked: Vec<ParkedSnapshot>,
     limits: Vec<LimitSnapshot>,
@@ -47,7 +47,7 @@ struct ParkedSnapshot {
     /// Fingerprint of the member's key; `None` if it is not known.
     fingerprint: Option<Arc<str>>,
     reason: Reason,
-    /// Milliseconds that are left of it.
+    /// Remaining duration of the parking, in milliseconds.
     left: u64,
     times: u32,
     is_timed: bool,

@@ -8,7 +8,7 @@ pub(crate) type Time = u64;
 pub(crate) const SECOND: Time = 1_000_000_000;
 pub(crate) const MINUTE: Time = 60 * SECOND;
 
-/// Time at which something takes calls again, so far as it is known.
+/// Time at which a part of the pool takes calls again, as a range between the soonest and the latest possible time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Return {
     pub(crate) soonest: Time,
@@ -16,27 +16,28 @@ pub(crate) struct Return {
 }
 
 impl Return {
-    /// It takes calls now.
+    /// The part takes calls now.
     pub(crate) const NOW: Self = Self::at(0);
     /// No time is known.
     pub(crate) const NEVER: Self = Self::at(Time::MAX);
 
-    /// Creates the return at a known time.
+    /// Creates a range that is a single known time.
     pub(crate) const fn at(time: Time) -> Self {
         Self { soonest: time, latest: time }
     }
 
-    /// Creates the return when an attempt ends, which may be now, but no later than at a time.
+    /// Creates the range for a part that takes calls when an attempt ends: that may be `now`, and is no later than
+    /// `latest`.
     pub(crate) fn released(now: Time, latest: Time) -> Self {
         Self { soonest: now, latest }
     }
 
-    /// Returns the return of two parts that must both take calls.
+    /// Returns the time at which both of two parts take calls.
     pub(crate) fn and(self, other: Self) -> Self {
         Self { soonest: self.soonest.max(other.soonest), latest: self.latest.max(other.latest) }
     }
 
-    /// Returns the return of the first of two parts.
+    /// Returns the time at which the first of two parts takes calls.
     pub(crate) fn or(self, other: Self) -> Self {
         Self { soonest: self.soonest.min(other.soonest), latest: self.latest.min(other.latest) }
     }

@@ -1,4 +1,4 @@
-//! Addresses of stores: from a URL, and the settings beside it, to an open store.
+//! Addresses of stores, and the opening of a store by its URL and its other settings.
 //!
 //! | file | what it holds |
 //! |---|---|

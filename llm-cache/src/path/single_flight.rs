@@ -67,17 +67,17 @@ struct Running {
     provenance: Provenance,
     /// The call as a `SharedCall<V>`, where `V` is the result type of the key's calls; `None` if no caller can join it.
     call: Option<Weak<dyn Any + Send + Sync>>,
-    /// Completion of the call in the background; `None` for a call that is cancelled.
+    /// Data for completing the call in the background; `None` if the call is cancelled without waiters.
     detach: Option<Detach>,
     /// Deadlines of the waiters; `None` for a call that is completed without them.
     deadline: Option<SharedDeadline>,
 }
 
-/// Completion of a call that its last waiter has left.
+/// Data for completing a call in the background after its last waiter has left.
 #[derive(Clone)]
 struct Detach {
     tasks: Arc<Tasks>,
-    /// Held by the guards of the call, so that it is dropped when the call has ended.
+    /// Reference to a value that the guards of the call hold. The value is dropped when the call has ended.
     running: Weak<()>,
 }
 
