@@ -1,4 +1,4 @@
-//! Chunk of one account. Pure: callers pass the time.
+//! Chunk of one account. The module does no I/O, and callers pass the time.
 
 use std::sync::Arc;
 
@@ -130,17 +130,17 @@ impl Chunk {
         self.replied.notify_waiters();
     }
 
-    /// Returns true if it has something to report or to renew.
+    /// Returns true if the chunk must be reported or renewed.
     pub(super) fn is_due(&self) -> bool {
         self.sent.is_some() || self.pools.iter().any(Pool::is_in_use)
     }
 
-    /// Returns true if nothing would be lost by forgetting it.
+    /// Returns true if the chunk can be forgotten without a loss.
     pub(super) fn is_idle(&self) -> bool {
         !self.is_due() && self.open == 0 && !self.is_awaited && !self.is_reporting
     }
 
-    /// Returns the level of a rule's counter, as far as it is known.
+    /// Returns the last known level of a rule's counter.
     pub(super) fn level(&self, rule: &Rule) -> Level {
         let pool = self.pools.iter().find(|pool| pool.need.rule.id == rule.id);
         pool.map_or(Level::Unused, Pool::level)
@@ -228,8 +228,9 @@ impl Chunk {
         is_current
     }
 
-    /// Returns the request for the next lease, by its number, or the request that was sent and has not been acknowledged.
-    /// When a new request is created, the previous lease is returned too if calls took anything from it.
+    /// Returns a request for the next lease, which gets the number `number`, or the request that was sent and has not
+    /// been acknowledged. When a new request is created, the previous lease is returned too if calls took anything from
+    /// it.
     pub(super) fn request(
         &mut self,
         number: u64,

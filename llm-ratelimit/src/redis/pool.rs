@@ -1,4 +1,4 @@
-//! Leased amount of one counter. Pure: callers pass the time.
+//! Leased amount of one counter. The module does no I/O, and callers pass the time.
 
 use super::{layout, question::RuleNeed};
 use crate::{
@@ -13,7 +13,7 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Pool {
     pub(super) need: RuleNeed,
-    /// Counter as the server had it at the last reply.
+    /// State of the counter in the server's last reply.
     state: Option<State>,
     leased: u64,
     /// Amount that calls took from the lease. For concurrency slots, it is the number that calls hold now.
@@ -53,17 +53,17 @@ impl Pool {
         Self { need, state, leased, taken, used, until, size, consumed, pending, asked, refused }
     }
 
-    /// Returns the level of the counter, as far as it is known.
+    /// Returns the last known level of the counter.
     pub(super) fn level(&self) -> Level {
         self.state.as_ref().map_or(Level::Unused, |state| self.need.level(state))
     }
 
-    /// Returns the time until an amount fits that the server had no room for.
+    /// Returns the time until an amount fits for which the server had no room.
     pub(super) fn wait(&self, n: u64, time: DecisionTime) -> Wait {
         self.state.as_ref().map_or(Wait::Unknown, |state| self.need.wait(n, state, time))
     }
 
-    /// Returns true if there is room for an amount.
+    /// Returns true if the leased amount has room for `n`.
     #[inline]
     pub(super) fn has_room(&self, n: u64, now: u64) -> bool {
         self.leased > 0 && n <= self.available(now)
@@ -74,7 +74,7 @@ impl Pool {
         if now < self.until { self.leased.saturating_sub(self.taken) } else { 0 }
     }
 
-    /// Notes an amount that found no room.
+    /// Records an amount that did not fit.
     pub(super) fn ask_for(&mut self, n: u64) {
         self.pending = Needs { sum: self.pending.sum.saturating_add(n), most: self.pending.most.max(n) };
     }
@@ -89,7 +89,7 @@ impl Pool {
         self.consumed = self.consumed.saturating_add(n);
     }
 
-    /// Turns an amount that a call took into the one that it used.
+    /// Replaces an amount that a call took by the amount that it used.
     pub(super) fn settle(&mut self, amount: u64, used: u64) {
         self.taken = self.taken.saturating_sub(amount.saturating_sub(used));
         self.used = self.used.saturating_add(used);
@@ -100,12 +100,12 @@ impl Pool {
         if self.need.rule.kind == Kind::Slots { self.taken } else { 0 }
     }
 
-    /// Returns the amount that calls took and that stays with the lease.
+    /// Returns the amount that calls took, and that is settled with this lease.
     pub(super) fn stays(&self) -> u64 {
         self.taken - self.held()
     }
 
-    /// Returns true if it leases or has to report anything.
+    /// Returns true if an amount is leased or must be reported.
     pub(super) fn is_in_use(&self) -> bool {
         self.leased + self.taken + self.used > 0
     }
@@ -139,7 +139,8 @@ impl Pool {
         (RuleNeed { take: Some(want), need, ..self.need.clone() }, [taken, sure, held.saturating_add(sum)])
     }
 
-    /// Takes over what the server has leased. Returns the nanoseconds for which it has no room for what was asked.
+    /// Applies the server's reply to a request. Returns the time for which a refusal of the requested amount is
+    /// remembered, in nanoseconds.
     pub(super) fn reply(&mut self, has_room: bool, state: &State, leased: u64, time: DecisionTime) -> u64 {
         if let State::Window(window) = state
             && window.until != self.until
