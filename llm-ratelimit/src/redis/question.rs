@@ -56,7 +56,7 @@ pub(super) struct Lease {
     /// For each rule, the amount that calls took from the previous lease, the amount of that lease that this process
     /// continues to use, and the amount that it needs for the calls it has.
     pub(super) kept: Vec<[u64; 3]>,
-    /// Divisor of the free amount: the process gets one of this number of parts.
+    /// Number of equal parts of the free amount, of which the process gets one.
     pub(super) parts: u64,
     /// True if calls wait for room.
     pub(super) waits: bool,

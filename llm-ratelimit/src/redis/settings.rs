@@ -18,7 +18,7 @@ pub(super) struct Settings {
     pub(super) outbox: usize,
     pub(super) policy: Policy,
     pub(super) is_chunked: IsChunked,
-    /// Divisor of the free amount: each process gets one of this number of parts as its chunk.
+    /// Number of equal parts of the free amount, of which each process gets one as its chunk.
     pub(super) parts: u64,
     /// True if all accounts share one hash tag, so that one script decides by all of them. Tests use it to compare each
     /// decision.

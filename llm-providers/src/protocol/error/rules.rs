@@ -16,7 +16,7 @@ use crate::protocol::{
     wait::{should_retry, stated_wait},
 };
 
-/// Status of an error that has none, because it is inside a successful response.
+/// Status used for errors without a status of their own, because they are inside a successful response.
 pub(crate) const NO_STATUS: u16 = 0;
 
 /// Rules by which one vendor's errors are classified.
