@@ -132,29 +132,27 @@ async fn within<V>(deadline: Option<Instant>, something: impl Future<Output = V>
     }
 }
 
-/// Items of a request, some of which may not be obtained yet.
-struct Known<O: Output> {
-    items: List<Option<Item<O>>>,
-    /// Stale entries kept for `stale_if_error`.
-    stale: List<Option<Stored<O::Complete>>>,
-}
+/// Items of a request.
+struct Known<O: Output>(List<Obtainable<O>>);
+
+/// Item that is obtained, or the stale entry kept for `stale_if_error` in its place, if there is one.
+type Obtainable<O> = Result<Item<O>, Option<Stored<<O as Output>::Complete>>>;
 
 impl<O: Output> Known<O> {
     fn new(found: List<Found<O::Complete>>) -> Self {
-        let sort = |found| match found {
-            Found::Served(stored, stale) => (Some(Item::stored(stored, stale)), None),
-            Found::Missed(_, stale) => (None, stale),
+        let item = |found| match found {
+            Found::Served(stored, stale) => Ok(Item::stored(stored, stale)),
+            Found::Missed(_, stale) => Err(stale),
         };
-        let (items, stale) = found.into_iter().map(sort).unzip();
-        Self { items, stale }
+        Self(found.into_iter().map(item).collect())
     }
 
     fn missing(&self) -> List<usize> {
-        (0..self.items.len()).filter(|at| self.items[*at].is_none()).collect()
+        (0..self.0.len()).filter(|at| self.0[*at].is_err()).collect()
     }
 
     fn into_items(self) -> List<Item<O>> {
-        self.items.into_iter().map(|item| item.expect("none is missing")).collect()
+        self.0.into_iter().map(|item| item.ok().expect("none is missing")).collect()
     }
 
     /// Takes the results for the missing items. If a call failed because of the vendor, a budget or the deadline, a
@@ -162,22 +160,22 @@ impl<O: Output> Known<O> {
     fn take(&mut self, cache: &Inner, missing: List<usize>, results: List<Obtained<O>>) -> Result<(), Error> {
         let mut failed: Option<Error> = None;
         for (at, result) in missing.into_iter().zip(results) {
+            let item = &mut self.0[at];
             let error = match result {
                 None => continue,
-                Some(Ok(item)) => {
-                    self.items[at] = Some(item);
+                Some(Ok(obtained)) => {
+                    *item = Ok(obtained);
                     continue;
                 }
                 Some(Err(error)) => error,
             };
-            match self.stale[at]
-                .take()
-                .filter(|stale| allows_stale(&error) && cache.entries.is_valid(&stale.entry.provenance))
-            {
+            let is_valid = |stale: &Stored<_>| cache.entries.is_valid(&stale.entry.provenance);
+            let stale = item.as_mut().err().and_then(Option::take);
+            match stale.filter(|stale| allows_stale(&error) && is_valid(stale)) {
                 Some(stale) => {
                     // The entry has become older while the call was awaited.
                     let age = stale.entry.age(cache.entries.now());
-                    self.items[at] = Some(Item::stored(Stored { age, ..stale }, Some(Stale::Error)));
+                    *item = Ok(Item::stored(Stored { age, ..stale }, Some(Stale::Error)));
                 }
                 // If there are several errors, one that was charged is returned.
                 None => failed = failed.filter(|first| first.charge() != Charge::None).or(Some(error)),
