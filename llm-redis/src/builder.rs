@@ -205,16 +205,16 @@ impl RedisBuilder {
         let target = Target {
             address,
             roots: self.roots,
-            connect_timeout: self.connect_timeout,
-            call_timeout: self.call_timeout,
-            probe_timeout: self.probe_timeout,
+            connect_timeout: self.connect_timeout.min(LONGEST),
+            call_timeout: self.call_timeout.min(LONGEST),
+            probe_timeout: self.probe_timeout.min(LONGEST),
             max_in_flight: self.max_in_flight,
             retries: self.retries,
         };
         let breaker = BreakerConfig {
             failure_threshold: self.failure_threshold,
-            first_pause: self.probe_after,
-            max_pause: self.probe_every.max(self.probe_after),
+            first_pause: self.probe_after.min(LONGEST),
+            max_pause: self.probe_every.max(self.probe_after).min(LONGEST),
             jitter: RandomState::new().build_hasher().finish().to_le_bytes()[0],
         };
         let Self { instance, max_channels, channel_capacity, .. } = self;
@@ -247,6 +247,9 @@ impl fmt::Debug for RedisBuilder {
         f.debug_struct("RedisBuilder").field("instance", &self.instance).finish_non_exhaustive()
     }
 }
+
+/// Longest timeout or pause: a longer one counts as this, because the clock cannot count to the end of every duration.
+pub(crate) const LONGEST: Duration = Duration::from_secs(365 * 86_400);
 
 fn invalid(message: &str) -> Error {
     Error::new(ErrorKind::InvalidSetting, message)

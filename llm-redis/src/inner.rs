@@ -17,7 +17,7 @@ use tokio::{
 
 use crate::{
     ConnectionState, Error, ErrorKind, Event, Health, KeySpace, Stats,
-    builder::Settings,
+    builder::{LONGEST, Settings},
     connection::{Connection, Target},
     counts::Counts,
     reporter::EventReporter,
@@ -110,7 +110,7 @@ impl Inner {
         timeout: Option<Duration>,
     ) -> Result<R::Response, Error> {
         let shard = self.breakers.of_slot(trip.slot()?);
-        let deadline = Instant::now() + timeout.unwrap_or(self.target.call_timeout);
+        let deadline = Instant::now() + timeout.unwrap_or(self.target.call_timeout).min(LONGEST);
         let _permit = match timeout {
             None => self.try_acquire_permit()?,
             Some(_) => self.acquire_permit(shard, deadline).await?,

@@ -22,15 +22,18 @@ const LEAST_LEASE: Duration = Duration::from_secs(1);
 /// Shortest time-out that can be set.
 const LEAST: Duration = Duration::from_millis(1);
 
+/// Longest time that counts: the clock cannot count to the end of every duration.
+const LONGEST: Duration = Duration::from_secs(365 * 86_400);
+
 /// Opens the Redis store at a URL, or on the connection that the options contain. Parameters of the URL override those
 /// of the options.
 pub(crate) fn open_redis(url: StoreUrl, config: StoreConfig) -> Result<RedisStore, StoreError> {
     let StoreConfig { max_bytes, policy, clock, grace, secret, keys, redis_options } = config;
     let set = url.parameters.or(redis_options.parameters);
-    let lease = set.lease.unwrap_or(Duration::from_secs(10)).max(LEAST_LEASE);
-    let bound = set.invalidation_bound.unwrap_or(Duration::from_secs(1)).max(LEAST);
-    let claim = set.claim_timeout.unwrap_or(SILENCE).max(LEAST);
-    let lookup = set.redis_timeout.unwrap_or(Duration::from_millis(50)).max(LEAST);
+    let lease = set.lease.unwrap_or(Duration::from_secs(10)).clamp(LEAST_LEASE, LONGEST);
+    let bound = set.invalidation_bound.unwrap_or(Duration::from_secs(1)).clamp(LEAST, LONGEST);
+    let claim = set.claim_timeout.unwrap_or(SILENCE).clamp(LEAST, LONGEST);
+    let lookup = set.redis_timeout.unwrap_or(Duration::from_millis(50)).clamp(LEAST, LONGEST);
     let operation_timeout = lookup.max(OPERATION_TIMEOUT);
     let redis = match (redis_options.redis, url.location) {
         (Some(redis), _) => redis,

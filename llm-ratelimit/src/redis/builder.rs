@@ -27,6 +27,9 @@ pub struct RedisAccountsBuilder {
 /// cannot be reached fails at once instead.
 const OPENING: Duration = Duration::from_secs(10);
 
+/// Longest time of a setting: a longer one counts as this, because the clock cannot count to the end of every duration.
+const LONGEST: Duration = Duration::from_secs(365 * 86_400);
+
 impl RedisAccounts {
     /// Creates the settings of accounts on a server that `instances` processes share. During an outage, the number
     /// decides the share of each process.
@@ -63,14 +66,14 @@ impl RedisAccountsBuilder {
     /// renews its reservations three times in this period. If the process dies, other processes get its slots after
     /// this time.
     pub fn lease(mut self, time: Duration) -> Self {
-        self.settings.lease = time.max(Duration::from_millis(30));
+        self.settings.lease = time.clamp(Duration::from_millis(30), LONGEST);
         self
     }
 
     /// Sets the timeout of a decision: 500 ms by default. It includes the wait for the connection, also if more
     /// decisions are in flight than [`RedisBuilder::max_in_flight`](llm_redis::RedisBuilder::max_in_flight) allows.
     pub fn decision_timeout(mut self, time: Duration) -> Self {
-        self.settings.decision_timeout = time;
+        self.settings.decision_timeout = time.min(LONGEST);
         self
     }
 

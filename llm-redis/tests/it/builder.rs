@@ -2,11 +2,31 @@
 
 use std::time::Duration;
 
-use llm_redis::{ErrorKind, Redis, RedisBuilder};
+use llm_redis::{Command, ErrorKind, Redis, RedisBuilder};
+use llm_testkit::redis::RedisServer;
 
 fn spawn_error(builder: RedisBuilder) -> (ErrorKind, String) {
     let error = builder.spawn().expect_err("the settings are invalid");
     (error.kind(), error.to_string())
+}
+
+#[tokio::test]
+async fn longest_timeouts_are_accepted() {
+    let (server, longest) = (RedisServer::spawn(), Duration::MAX);
+    for builder in [
+        Redis::builder(server.url()).call_timeout(longest),
+        Redis::builder(server.url()).connect_timeout(longest).probe_timeout(longest),
+        Redis::builder(server.url()).probe_backoff(longest, longest),
+    ] {
+        let redis = builder.spawn().expect("the settings are valid");
+        let key = redis.key_space().tag("p").key("k");
+        redis.run(Command::set(&key, "v")).await.expect("the server replies");
+        redis.run_with_timeout(longest, Command::get(&key)).await.expect("the server replies");
+        redis.close().await;
+    }
+    // An outage begins the pause.
+    let redis = Redis::builder("redis://127.0.0.1:1").probe_backoff(longest, longest).spawn().expect("valid");
+    assert!(redis.time().await.is_err_and(|error| error.is_outage()));
 }
 
 #[tokio::test]

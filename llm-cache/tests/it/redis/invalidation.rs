@@ -165,3 +165,13 @@ async fn remove_races_fetch_without_keeping_entry() {
         assert!(other.get_or_call(&key, not_asked).await.is_err(), "{n} was removed");
     }
 }
+
+#[tokio::test]
+async fn invalidation_bound_may_be_endless() {
+    let server = RedisServer::spawn();
+    let endless = options(&server).invalidation_bound(Duration::MAX).lease(Duration::MAX).claim_timeout(Duration::MAX);
+    let cache = Cache::builder("endless").redis(endless.redis_timeout(Duration::MAX)).build().unwrap();
+    let key = cache.key("acme", "chat", &"a").unwrap();
+    let found = cache.get_or_call(&key, || async { Ok::<_, io::Error>("answer".to_owned()) }).await.unwrap();
+    assert_eq!(*found.value, "answer");
+}

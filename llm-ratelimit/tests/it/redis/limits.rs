@@ -148,3 +148,11 @@ async fn redis_limit_beyond_exact_numbers_is_refused() {
         assert!(matches!(running.replace(&plans), Err(BuildError::TooLarge { .. } | BuildError::NoPrices { .. })));
     }
 }
+
+#[tokio::test]
+async fn decision_timeout_and_lease_may_be_endless() {
+    let server = RedisServer::spawn();
+    let accounts = accounts(&server.url()).decision_timeout(Duration::MAX).lease(Duration::MAX);
+    let limiter = build(accounts, &["1 concurrent"], |builder| builder).await;
+    assert!(limiter.reserve(&ask("a")).await.is_ok());
+}
