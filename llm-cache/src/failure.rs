@@ -41,7 +41,7 @@ pub(crate) fn is_of_other_call(error: &Error, batch: Batch, asked_here: usize) -
     is_of_one_caller(error) || asked_here < batch.items && !allows_stale(error)
 }
 
-/// Returns true if a stale entry may be served in place of an error.
+/// Returns `true` if a stale entry may be served in place of an error.
 pub(crate) fn allows_stale(error: &Error) -> bool {
     use ErrorKind::{DeadlineExceeded as Late, OverBudget, Overloaded, QuotaExhausted, RateLimited};
     use ErrorKind::{Server, Timeout, Transport, Unavailable};

@@ -3,7 +3,7 @@
 use llm_core::{Error, ErrorKind};
 use tokio::runtime::Handle;
 
-/// Returns true within a tokio runtime.
+/// Returns `true` within a tokio runtime.
 pub(crate) fn is_running() -> bool {
     Handle::try_current().is_ok()
 }

@@ -59,7 +59,7 @@ impl CurrentRules {
         self.rules.store(Arc::new(rules));
     }
 
-    /// Assigns a plan to a tenant. Returns false if there is no such plan.
+    /// Assigns a plan to a tenant. Returns `false` if there is no such plan.
     pub(crate) fn set_plan(&self, tenant: &str, plan: &str) -> bool {
         let mut is_known = true;
         self.rules.rcu(|rules| match rules.with_tenant(tenant, plan) {

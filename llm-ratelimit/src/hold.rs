@@ -43,14 +43,14 @@ pub(crate) trait Settle: Send + Sync {
 }
 
 impl Hold {
-    /// Returns true if the settlement changes the counted amount.
+    /// Returns `true` if the settlement changes the counted amount.
     pub(crate) fn is_moved_by(&self, settlement: &Settlement) -> bool {
         settlement.amount(self.kind, self.amount) != self.amount
     }
 }
 
 impl Held {
-    /// Returns true if the call may be charged.
+    /// Returns `true` if the call may be charged.
     pub(crate) fn is_sent(&self) -> bool {
         self.sent || self.flag.as_ref().is_some_and(SentFlag::is_sent)
     }

@@ -257,7 +257,7 @@ impl Limiter {
         Emergency(Arc::clone(&self.0))
     }
 
-    /// Returns true in shadow mode, in which no call of the layer is refused.
+    /// Returns `true` in shadow mode, in which no call of the layer is refused.
     pub fn is_shadow(&self) -> bool {
         self.0.shadow
     }

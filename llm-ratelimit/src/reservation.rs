@@ -44,7 +44,7 @@ impl Reservation {
         self
     }
 
-    /// Returns true if the call may be charged.
+    /// Returns `true` if the call may be charged.
     pub fn is_sent(&self) -> bool {
         self.0.held.is_sent()
     }

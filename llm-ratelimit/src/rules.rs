@@ -195,7 +195,7 @@ impl PlanRules {
         self.rules().nth(at)
     }
 
-    /// Returns true if a limit counts in calendar windows.
+    /// Returns `true` if a limit counts in calendar windows.
     pub(crate) fn has_windows(&self) -> bool {
         self.rules().any(|rule| rule.limit.quota().windows().is_some())
     }

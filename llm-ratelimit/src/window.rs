@@ -205,7 +205,7 @@ impl Window {
         })
     }
 
-    /// Returns true if the window can be forgotten without a loss.
+    /// Returns `true` if the window can be forgotten without a loss.
     pub(crate) fn is_blank_at(&self, now: u64) -> bool {
         match now < self.until {
             true => self.total() == 0,

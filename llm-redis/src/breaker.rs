@@ -73,7 +73,7 @@ impl Breaker {
 
     /// Records a call that was sent and received no reply in time.
     ///
-    /// Returns true if the server was not suspected before.
+    /// Returns `true` if the server was not suspected before.
     pub(crate) fn record_timeout(&mut self) -> bool {
         match &mut self.state {
             State::Closed { suspected, .. } => !std::mem::replace(suspected, true),
@@ -81,7 +81,7 @@ impl Breaker {
         }
     }
 
-    /// Returns true if the connection manager must probe the server, because a call timed out.
+    /// Returns `true` if the connection manager must probe the server, because a call timed out.
     pub(crate) fn is_suspected(&self) -> bool {
         matches!(self.state, State::Closed { suspected: true, .. })
     }
@@ -93,12 +93,12 @@ impl Breaker {
         }
     }
 
-    /// Records that the probe of a suspected server timed out. Returns true if this opened the breaker.
+    /// Records that the probe of a suspected server timed out. Returns `true` if this opened the breaker.
     pub(crate) fn confirm_suspicion(&mut self, now: Instant, cause: &Error) -> bool {
         self.is_suspected() && self.trip(now, cause)
     }
 
-    /// Records a failure that indicates an unavailable server. Returns true if it opened the breaker.
+    /// Records a failure that indicates an unavailable server. Returns `true` if it opened the breaker.
     pub(crate) fn record_failure(&mut self, now: Instant, cause: &Error) -> bool {
         match &mut self.state {
             State::Closed { failures, .. } => *failures += 1,
@@ -111,7 +111,7 @@ impl Breaker {
         }
     }
 
-    /// Opens the breaker. If it is open already, schedules the next probe. Returns true if the breaker was closed
+    /// Opens the breaker. If it is open already, schedules the next probe. Returns `true` if the breaker was closed
     /// before.
     pub(crate) fn trip(&mut self, now: Instant, cause: &Error) -> bool {
         let probes = match &self.state {
@@ -124,7 +124,7 @@ impl Breaker {
         probes == 0
     }
 
-    /// Starts the probe if one is due. Returns true if the caller has to run it.
+    /// Starts the probe if one is due. Returns `true` if the caller has to run it.
     pub(crate) fn take_probe(&mut self, now: Instant) -> bool {
         match &self.state {
             State::Open { cause, probes, due } if *due <= now => {
@@ -135,7 +135,7 @@ impl Breaker {
         }
     }
 
-    /// Closes the breaker. Returns true if it was open.
+    /// Closes the breaker. Returns `true` if it was open.
     pub(crate) fn close(&mut self) -> bool {
         let was_open = !matches!(self.state, State::Closed { .. });
         self.state = State::CLOSED;

@@ -257,7 +257,7 @@ impl Redis {
         self.0.manager.abort();
     }
 
-    /// Returns true if the URL names a Cluster.
+    /// Returns `true` if the URL names a Cluster.
     pub fn is_cluster(&self) -> bool {
         self.0.inner.target.address.cluster
     }

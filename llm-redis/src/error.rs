@@ -100,7 +100,7 @@ impl Error {
         self.0.kind
     }
 
-    /// Returns true if the server could not be reached, did not reply, or was overloaded.
+    /// Returns `true` if the server could not be reached, did not reply, or was overloaded.
     ///
     /// Each layer has its own policy for such an outage. All other errors concern one command or setting.
     pub fn is_outage(&self) -> bool {
@@ -117,7 +117,7 @@ impl Error {
         )
     }
 
-    /// Returns true if the server may have executed the command, or may still execute it, although there is no
+    /// Returns `true` if the server may have executed the command, or may still execute it, although there is no
     /// response.
     pub fn may_have_run(&self) -> bool {
         self.0.sent

@@ -64,7 +64,7 @@ pub(crate) trait RoundTrip: Sync {
     /// Returns the slot that the request belongs to; `None` if any node can execute it.
     fn slot(&self) -> Result<Option<u16>, Error>;
 
-    /// Returns true if the request may be sent again after its connection broke.
+    /// Returns `true` if the request may be sent again after its connection broke.
     fn is_repeatable(&self) -> bool;
 
     /// Sends the request and waits for its response, without a timeout.

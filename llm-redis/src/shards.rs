@@ -64,7 +64,7 @@ impl BreakerShards {
         shards.filter(|shard| self.lock(*shard).close()).count()
     }
 
-    /// Starts all probes that are due. Returns true if there are any.
+    /// Starts all probes that are due. Returns `true` if there are any.
     pub(crate) fn take_probes(&self, now: Instant) -> bool {
         self.all().filter(|shard| self.lock(*shard).take_probe(now)).count() > 0
     }

@@ -77,7 +77,7 @@ impl Value {
         }
     }
 
-    /// Returns true if the value is [`Nil`](Self::Nil).
+    /// Returns `true` if the value is [`Nil`](Self::Nil).
     pub fn is_nil(&self) -> bool {
         matches!(self, Self::Nil)
     }

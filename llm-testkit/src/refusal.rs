@@ -104,7 +104,7 @@ impl Refusal {
         Self::new(Cause::Scripted(kind), message)
     }
 
-    /// Returns true if a retry may succeed, for formats that state it.
+    /// Returns `true` if a retry may succeed, for formats that state it.
     pub(crate) fn is_passing(&self) -> bool {
         match &self.cause {
             Cause::Limited { form, .. } => *form != RetryForm::Silent,

@@ -31,7 +31,7 @@ impl UrlError {
     }
 }
 
-/// Returns true if a text can be quoted, because it looks like a name and not like a password.
+/// Returns `true` if a text can be quoted, because it looks like a name and not like a password.
 fn is_plain(text: &str) -> bool {
     let plain = |c: char| c.is_ascii_lowercase() || matches!(c, '_' | '+');
     (1..=16).contains(&text.len()) && text.chars().all(plain)

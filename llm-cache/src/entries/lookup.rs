@@ -192,12 +192,12 @@ impl<C> Found<C> {
         Self::Missed(Miss::Unknown, None)
     }
 
-    /// Returns true if there is an entry to serve.
+    /// Returns `true` if there is an entry to serve.
     pub(crate) fn is_served(&self) -> bool {
         self.served().is_some()
     }
 
-    /// Returns true if an expired entry is served while a call replaces it.
+    /// Returns `true` if an expired entry is served while a call replaces it.
     pub(crate) fn is_revalidated(&self) -> bool {
         matches!(self, Self::Served(_, Some(Stale::Revalidating)))
     }

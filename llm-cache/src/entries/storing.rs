@@ -80,7 +80,7 @@ impl Entries {
         Provenance { started_at: self.epochs.timestamp(self.store_time()), tags }
     }
 
-    /// Returns true if nothing with the tags of a response has been invalidated since its call began.
+    /// Returns `true` if nothing with the tags of a response has been invalidated since its call began.
     pub(crate) fn is_valid(&self, provenance: &Provenance) -> bool {
         self.allows(&provenance.tags, provenance.started_at)
     }
@@ -95,7 +95,7 @@ impl Entries {
         |leader| self.allows(&own.tags, leader.started_at) && self.is_valid(leader)
     }
 
-    /// Returns true if the settings of the cache allow a response to be stored.
+    /// Returns `true` if the settings of the cache allow a response to be stored.
     pub(crate) fn admits<C: 'static>(&self, response: &C, accounting: &Accounting) -> bool {
         let Admission { cache_if, cache_fallbacks, .. } = &self.admission;
         (*cache_fallbacks || !accounting.fallback) && cache_if.allows(response, accounting)

@@ -240,7 +240,7 @@ impl SingleFlights {
         Some(Guard { single_flights: Arc::clone(self), name, id, _running: None })
     }
 
-    /// Returns true if a call runs under `key`, of any priority.
+    /// Returns `true` if a call runs under `key`, of any priority.
     pub(crate) fn is_running(&self, key: &Key) -> bool {
         let table = self.lock();
         [Priority::Interactive, Priority::Background]

@@ -29,7 +29,7 @@ impl CacheIf {
         self.0.insert(TypeId::of::<Arc<C>>(), predicate);
     }
 
-    /// Returns true if the response may be stored and served.
+    /// Returns `true` if the response may be stored and served.
     pub(crate) fn allows<C: 'static>(&self, response: &C, accounting: &Accounting) -> bool {
         self.0.get(&TypeId::of::<C>()).is_none_or(|predicate| predicate(response, accounting))
     }

@@ -87,7 +87,7 @@ impl InvalidationEpochs {
         timestamp
     }
 
-    /// Returns true if an entry with these tags, of a call that began at this timestamp, is still valid.
+    /// Returns `true` if an entry with these tags, of a call that began at this timestamp, is still valid.
     pub(crate) fn allow(&self, tags: &[Tag], started_at: Timestamp) -> bool {
         if !self.any.load(Ordering::Acquire) {
             return true;

@@ -84,7 +84,7 @@ impl VerificationSampler {
         Self { verification, drawn: AtomicU64::new(0) }
     }
 
-    /// Returns true if the next request is to be sent again if it is a fresh hit.
+    /// Returns `true` if the next request is to be sent again if it is a fresh hit.
     pub(crate) fn draws(&self) -> bool {
         let nth = self.drawn.fetch_add(1, Ordering::Relaxed);
         FixedState::with_seed(self.verification.seed).hash_one(nth) % 100 < u64::from(self.verification.percent)

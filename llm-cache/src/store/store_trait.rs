@@ -21,7 +21,7 @@ pub(crate) trait Store: Send + Sync + 'static {
     /// Returns the entry in the local tier, without waiting.
     fn peek(&self, key: BorrowedKey<'_>) -> Option<Arc<Entry>>;
 
-    /// Returns true if there is a remote tier.
+    /// Returns `true` if there is a remote tier.
     fn has_remote_tier(&self) -> bool {
         false
     }
@@ -79,7 +79,8 @@ pub(crate) trait Store: Send + Sync + 'static {
         true
     }
 
-    /// Returns true if calls are sent under leases, so that the processes that share the store send each request once.
+    /// Returns `true` if calls are sent under leases, so that the processes that share the store send each request
+    /// once.
     fn leases(&self) -> bool {
         false
     }

@@ -153,7 +153,7 @@ impl RetryLayer {
     }
 }
 
-/// Returns true if the layers above permit one more attempt.
+/// Returns `true` if the layers above permit one more attempt.
 async fn is_allowed(permit: Option<&AttemptPermit>, failed: &Error) -> bool {
     let Some(permit) = permit else { return true };
     let decision = permit.request(failed).await;

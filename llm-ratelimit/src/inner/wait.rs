@@ -26,7 +26,7 @@ impl Inner {
         self.wait(demand, outcome).await
     }
 
-    /// Returns true if a call with this outcome must wait.
+    /// Returns `true` if a call with this outcome must wait.
     pub(crate) fn waits_after(&self, outcome: &Result<Reservation, Refusal>) -> bool {
         self.queue.settings.is_some() && outcome.as_ref().is_err_and(Refusal::may_wait)
     }

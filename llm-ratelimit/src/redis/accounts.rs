@@ -150,7 +150,7 @@ impl RedisAccounts {
         }
     }
 
-    /// Imports a balance. Returns true if an account was changed.
+    /// Imports a balance. Returns `true` if an account was changed.
     async fn put(&self, balance: Balance, mode: ImportMode) -> Result<bool, Error> {
         let account = layout::account_name(&balance.scope, balance.values(), balance.catch_all);
         let tag = self.shared.tag(balance.scope.value_of(&Dimension::Tenant, balance.values()), &account);

@@ -130,12 +130,12 @@ impl Chunk {
         self.replied.notify_waiters();
     }
 
-    /// Returns true if the chunk must be reported or renewed.
+    /// Returns `true` if the chunk must be reported or renewed.
     pub(super) fn is_due(&self) -> bool {
         self.sent.is_some() || self.pools.iter().any(Pool::is_in_use)
     }
 
-    /// Returns true if the chunk can be forgotten without a loss.
+    /// Returns `true` if the chunk can be forgotten without a loss.
     pub(super) fn is_idle(&self) -> bool {
         !self.is_due() && self.open == 0 && !self.is_awaited && !self.is_reporting
     }
@@ -213,8 +213,8 @@ impl Chunk {
         self.open += usize::from(holds.len() > before);
     }
 
-    /// Settles the amounts that a call took from the chunk. Returns true if the call took them from the current lease, so
-    /// that the chunk alone accounts for the unused rest.
+    /// Settles the amounts that a call took from the chunk. Returns `true` if the call took them from the current
+    /// lease, so that the chunk alone accounts for the unused rest.
     pub(super) fn settle(&mut self, holds: &[Hold], settlement: &Settlement) -> bool {
         let is_current = holds.first().and_then(lease_of) == Some(self.number);
         self.open -= usize::from(is_current);
@@ -265,7 +265,7 @@ impl Chunk {
     }
 
     /// Applies the server's reply to a request. The leased amounts may be used until `expires`, by this process's
-    /// clock. Returns true if another request must be sent to return amounts.
+    /// clock. Returns `true` if another request must be sent to return amounts.
     pub(super) fn reply(&mut self, decided: &Decided, expires: u64, is_closing: bool) -> bool {
         (self.sent, self.failing) = (None, None);
         (self.expires, self.filled_at) = (expires, decided.now);

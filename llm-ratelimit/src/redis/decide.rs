@@ -68,7 +68,7 @@ impl RedisAccounts {
         statuses
     }
 
-    /// Decides without a round trip. Returns false if the limits of the call require one.
+    /// Decides without a round trip. Returns `false` if the limits of the call require one.
     pub(super) fn decides_here(&self, request: &DecisionRequest<'_>, decision: &mut Decision) -> bool {
         let DecisionRequest { demand, plan, .. } = *request;
         let mut included = plan.groups.iter().filter(|group| group.scope.includes(demand, &plan.name));
@@ -104,8 +104,8 @@ impl RedisAccounts {
         taking
     }
 
-    /// Returns true if a group is decided from chunks. Limits that tenants share always are, because the key of each is
-    /// in a cluster slot of its own.
+    /// Returns `true` if a group is decided from chunks. Limits that tenants share always are, because the key of each
+    /// is in a cluster slot of its own.
     fn is_chunked(&self, group: &Group, demand: &Demand) -> bool {
         let settings = &self.shared.settings;
         let is_shared = !settings.has_one_tag && !group.scope.dimensions().contains(&Dimension::Tenant);

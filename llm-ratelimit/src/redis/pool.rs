@@ -63,7 +63,7 @@ impl Pool {
         self.state.as_ref().map_or(Wait::Unknown, |state| self.need.wait(n, state, time))
     }
 
-    /// Returns true if the leased amount has room for `n`.
+    /// Returns `true` if the leased amount has room for `n`.
     #[inline]
     pub(super) fn has_room(&self, n: u64, now: u64) -> bool {
         self.leased > 0 && n <= self.available(now)
@@ -105,12 +105,12 @@ impl Pool {
         self.taken - self.held()
     }
 
-    /// Returns true if an amount is leased or must be reported.
+    /// Returns `true` if an amount is leased or must be reported.
     pub(super) fn is_in_use(&self) -> bool {
         self.leased + self.taken + self.used > 0
     }
 
-    /// Returns true if more is leased or must be reported than the slots that calls hold.
+    /// Returns `true` if more is leased or must be reported than the slots that calls hold.
     pub(super) fn has_rest(&self) -> bool {
         self.leased > self.held() || self.stays() > 0 || self.used > 0
     }

@@ -29,7 +29,7 @@ pub(super) fn envelope(response: &ChatResponse, candidates: Vec<Value>, usage: O
     body
 }
 
-/// Returns true if a filter blocks the prompt.
+/// Returns `true` if a filter blocks the prompt.
 pub(super) fn is_blocked(response: &ChatResponse) -> bool {
     response.choices.iter().all(|choice| choice.finish == Finish::Filtered)
 }

@@ -102,7 +102,7 @@ impl Limiter {
         self.each_address = Some(limit);
     }
 
-    /// Returns true if no limit of keys or organisations is enforced.
+    /// Returns `true` if no limit of keys or organisations is enforced.
     pub(crate) fn is_open(&self) -> bool {
         self.each.is_empty() && self.own.is_empty() && self.organisations.is_empty()
     }

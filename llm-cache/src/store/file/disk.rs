@@ -210,7 +210,7 @@ impl Disk {
         Ok((listed, None))
     }
 
-    /// Returns true if any entry has reached the end of its use.
+    /// Returns `true` if any entry has reached the end of its use.
     pub(super) fn has_ended(&self, now: u64) -> Result<bool, Fault> {
         let ends = self.db.begin_read()?.open_table(ENDS)?;
         let first = ends.first()?;
@@ -290,7 +290,7 @@ impl<'t> Batch<'t> {
         Ok(())
     }
 
-    /// Removes an entry. Returns true if there was one.
+    /// Removes an entry. Returns `true` if there was one.
     pub(super) fn remove(&mut self, name: &Name) -> Result<bool, Fault> {
         let Some(row) = self.entries.remove(name.as_bytes())? else { return Ok(false) };
         let row = row.value();
@@ -331,7 +331,7 @@ impl<'t> Batch<'t> {
         Ok(gone)
     }
 
-    /// Removes up to `most` entries that have reached the end of their use. Returns true if there may be more.
+    /// Removes up to `most` entries that have reached the end of their use. Returns `true` if there may be more.
     pub(super) fn sweep(&mut self, now: u64, most: usize) -> Result<bool, Fault> {
         for _ in 0..most {
             let first = self.ends.first()?.map(|(end, name)| (end.value(), Name::read(name.value())));
@@ -344,7 +344,7 @@ impl<'t> Batch<'t> {
         Ok(true)
     }
 
-    /// Removes up to `most` entries of a partition. Returns true if there may be more.
+    /// Removes up to `most` entries of a partition. Returns `true` if there may be more.
     pub(super) fn forget(&mut self, partition: &[u8; PARTITION_BYTES], most: usize) -> Result<bool, Fault> {
         let (mut from, mut to) = ([0; Name::BYTES], [u8::MAX; Name::BYTES]);
         from[..PARTITION_BYTES].copy_from_slice(partition);

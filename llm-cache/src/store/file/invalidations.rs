@@ -39,7 +39,7 @@ impl Invalidations {
         self.tags.is_empty() && self.floor == Timestamp::default()
     }
 
-    /// Returns true if an entry with these tags, of a call that began at this timestamp, is still valid.
+    /// Returns `true` if an entry with these tags, of a call that began at this timestamp, is still valid.
     pub(super) fn allow(&self, tags: impl IntoIterator<Item = [u8; 32]>, started_at: Timestamp) -> bool {
         started_at > self.floor
             && tags.into_iter().all(|tag| self.tags.get(&tag).is_none_or(|invalidations| started_at > *invalidations))

@@ -173,7 +173,7 @@ impl Shared {
         expiry.fresh_until.and_then(|until| until.checked_add(self.grace)).map_or(u64::MAX, nanos)
     }
 
-    /// Returns true if an entry has not been invalidated.
+    /// Returns `true` if an entry has not been invalidated.
     pub(super) fn allows(&self, provenance: &Provenance) -> bool {
         let invalidations = self.invalidations.read().unwrap_or_else(PoisonError::into_inner);
         invalidations.is_empty()

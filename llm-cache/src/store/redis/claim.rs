@@ -170,7 +170,7 @@ async fn ask(
     })
 }
 
-/// Waits for a message, or until it is time to look for the response. Returns true if the awaited call has ended
+/// Waits for a message, or until it is time to look for the response. Returns `true` if the awaited call has ended
 /// without storing a response, so that waiting is of no further use.
 async fn wait(
     shared: &Shared,

@@ -74,13 +74,13 @@ impl Invalidations {
         Self { bound, start, known_until, excused_until, table }
     }
 
-    /// Returns true if this process knows all invalidations that are older than the bound.
+    /// Returns `true` if this process knows all invalidations that are older than the bound.
     pub(super) fn is_current(&self, now: Instant) -> bool {
         self.micros(now) < self.known_until.load(Ordering::Acquire)
     }
 
-    /// Returns true if entries in memory may be served without a request to the server, because the copy is current or
-    /// the server cannot be reached.
+    /// Returns `true` if entries in memory may be served without a request to the server, because the copy is current
+    /// or the server cannot be reached.
     pub(super) fn can_serve_memory(&self, now: Instant) -> bool {
         self.is_current(now) || self.micros(now) < self.excused_until.load(Ordering::Acquire)
     }
@@ -135,13 +135,13 @@ impl Invalidations {
         time.max(UNIX_EPOCH + Duration::from_nanos(table.newest.nanos().saturating_add(1)))
     }
 
-    /// Returns true if the server's time is known.
+    /// Returns `true` if the server's time is known.
     pub(super) fn knows_time(&self) -> bool {
         self.read().last.is_some()
     }
 
-    /// Returns true if an entry with these tags, whose call began at `started_at`, is still valid. Before the server's
-    /// first reply, every entry counts as valid.
+    /// Returns `true` if an entry with these tags, whose call began at `started_at`, is still valid. Before the
+    /// server's first reply, every entry counts as valid.
     pub(super) fn allow(&self, tags: impl IntoIterator<Item = [u8; 32]>, started_at: Timestamp) -> bool {
         let table = self.read();
         if table.last.is_none() || started_at > table.newest {

@@ -60,7 +60,7 @@ impl Leases {
         self.table().held.remove(key).unwrap_or_default()
     }
 
-    /// Takes one lease. Returns true if the lease was still held; the caller must then release it.
+    /// Takes one lease. Returns `true` if the lease was still held; the caller must then release it.
     pub(super) fn take(&self, key: &Key, ticket: &Ticket) -> bool {
         let mut table = self.table();
         let Some(tickets) = table.held.get_mut(key) else { return false };
@@ -73,7 +73,7 @@ impl Leases {
         was_held
     }
 
-    /// Removes a lease that the server no longer has. Returns true if it was open.
+    /// Removes a lease that the server no longer has. Returns `true` if it was open.
     pub(super) fn close(&self, ticket: &Ticket) -> bool {
         let was_open = self.table().open.remove(&ticket.token);
         self.closed.notify_waiters();

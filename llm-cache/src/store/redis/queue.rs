@@ -52,7 +52,7 @@ impl Queue {
         (Self { jobs, bytes: Arc::default(), leases }, receiver)
     }
 
-    /// Adds an entry. Returns false if too many jobs or bytes are waiting.
+    /// Adds an entry. Returns `false` if too many jobs or bytes are waiting.
     pub(super) fn store(&self, key: Key, entry: Arc<Entry>, tickets: Vec<Ticket>) -> bool {
         let Some(room) = Room::take(&self.bytes, u64::from(entry.bytes())) else { return false };
         self.add(Job::Store { key, entry, tickets, _room: room })

@@ -296,7 +296,7 @@ impl Shared {
         self.queued().get(&key).cloned()
     }
 
-    /// Returns true if an entry still must be written, because it was neither replaced nor removed.
+    /// Returns `true` if an entry still must be written, because it was neither replaced nor removed.
     pub(super) fn is_queued(&self, key: &Key, entry: &Arc<Entry>) -> bool {
         self.queued().get(key).is_some_and(|known| Arc::ptr_eq(known, entry))
     }

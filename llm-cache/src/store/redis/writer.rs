@@ -232,7 +232,7 @@ impl Shared {
     }
 }
 
-/// Returns true if the same request may succeed a little later.
+/// Returns `true` if the same request may succeed a little later.
 fn may_pass(error: &Error) -> bool {
     match error.kind() {
         ErrorKind::Closed => false,

@@ -28,7 +28,7 @@ pub(super) struct OpenChoice {
 }
 
 impl OpenChoice {
-    /// Returns true if the choice has a reason for its end.
+    /// Returns `true` if the choice has a reason for its end.
     pub(super) fn is_finished(&self) -> bool {
         self.finish != FinishReason::Unknown
     }
