@@ -74,9 +74,9 @@ impl<T: Operation, S: LlmService<T>> Service<Call<T>> for Batch<S> {
     }
 }
 
-/// Merges calls, sends them by the inner service, and learns from their usage how far estimates are off.
+/// Sends calls as one merged request by the inner service, and corrects later estimates by the usage of the replies.
 ///
-/// [`call_merged`] sends a single call unchanged, so a lone call passes through.
+/// [`call_merged`] sends a single call unchanged.
 impl<T: Operation, S: LlmService<T>> Deliver<T, Reply<T::Output>> for Batch<S> {
     async fn deliver(self, calls: Vec<Call<T>>, deadline: SharedDeadline) -> Results<Reply<T::Output>> {
         let model = calls[0].body.shared_model();

@@ -404,7 +404,8 @@ impl CacheBuilder {
         Ok(Cache(Arc::new(inner)))
     }
 
-    /// Returns an error for settings with which the cache would store nothing.
+    /// Returns an error for an empty namespace, a jitter above 100 %, and settings with which the cache would store
+    /// nothing.
     fn check(&self) -> Result<(), BuildError> {
         let rules = [
             (self.namespace.is_empty(), BuildError::Namespace),

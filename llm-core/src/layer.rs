@@ -7,14 +7,14 @@
 //! | observe how a response ends | [`End`], [`StreamCut`] |
 //! | share one response among callers | [`Shared`], [`Live`], [`Broadcast`], [`Reader`], [`Complete`] |
 //! | write the canonical bytes of a request | [`Fingerprinter`], [`SerializeError`] |
-//! | speak to other layers of a call | [`SentFlag`], [`AttemptPermit`], [`FailedAttempt`], [`NestedRetry`], [`Purpose`], [`Extensions`] |
+//! | exchange facts of a call with other layers | [`SentFlag`], [`AttemptPermit`], [`FailedAttempt`], [`NestedRetry`], [`Purpose`], [`Extensions`] |
 //! | take an option of one call from the application | [`CallOption`], [`Unread`] |
 //! | send a call to one of several keys or vendors | [`MemberId`], [`NoFallback`], [`Pinned`] |
 //! | retry a call | [`RetryBudget`], [`RetryToken`], [`Backoff`] |
 //! | share a deadline among callers | [`SharedDeadline`], [`DeadlineHandle`], [`CallDeadline`] |
 //! | send several calls as one | [`BatchLimits`], [`call_merged`], [`call_items`], [`Members`], [`Member`], [`LateEnd`] |
 //! | account for a call | [`Accounting`], [`CostShare`], [`SideCall`] |
-//! | say something to an HTTP client | [`Extensions::insert_with_headers`], [`Error::with_header_fields`](crate::Error::with_header_fields), [`HeaderFields`] |
+//! | add headers for an HTTP client | [`Extensions::insert_with_headers`], [`Error::with_header_fields`](crate::Error::with_header_fields), [`HeaderFields`] |
 //! | report a vendor's limits | [`VendorLimits`], [`VendorLimit`], [`LimitScope`], [`LimitWindow`] |
 
 #[doc(hidden)]

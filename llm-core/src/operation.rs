@@ -81,7 +81,7 @@ pub trait Operation: Clone + Send + Sync + 'static {
         0
     }
 
-    /// Returns `true` if the request may be sent more than once: retried, hedged or revalidated.
+    /// Returns `true` if the request may be sent more than once (retried, hedged or revalidated); `true` by default.
     fn is_repeatable(&self) -> bool {
         true
     }
@@ -93,21 +93,23 @@ pub trait Operation: Clone + Send + Sync + 'static {
         None
     }
 
-    /// Returns `true` if a cache may store the response. A response is not stored if it is cut short, filtered or
-    /// refused, or if it has tool arguments that are not JSON, because another attempt may succeed.
+    /// Returns `true` if a cache may store the response; `true` by default. Return `false` for a response that another
+    /// attempt may improve on. A [`ChatRequest`](crate::ChatRequest) returns `false` for a response that is cut short,
+    /// filtered or refused, and for one with tool arguments that are not JSON.
     fn is_cacheable(response: &Complete<Self>) -> bool {
         let _ = response;
         true
     }
 
-    /// Returns `true` if the response has the form that this request asked for, as far as the operation can check it. A
-    /// cache does not store a response without that form.
+    /// Returns `true` if the response has the form that this request asked for, as far as the operation can check it;
+    /// `true` by default. A cache does not store a response without that form.
     fn conforms(&self, response: &Complete<Self>) -> bool {
         let _ = response;
         true
     }
 
-    /// Returns `true` if the request asks for varied responses, for example by a temperature above zero.
+    /// Returns `true` if the request asks for varied responses, for example by a temperature above zero; `false` by
+    /// default.
     fn is_sampled(&self) -> bool {
         false
     }
@@ -125,8 +127,8 @@ pub trait Operation: Clone + Send + Sync + 'static {
         None
     }
 
-    /// Returns `true` if the response depends only on the request's own content. A cache does not store the response to
-    /// a request that refers to something outside (a URL, a file, an earlier response, a search).
+    /// Returns `true` if the response depends only on the request's own content; `true` by default. A cache does not
+    /// store the response to a request that refers to something outside (a URL, a file, an earlier response, a search).
     fn is_self_contained(&self) -> bool {
         true
     }

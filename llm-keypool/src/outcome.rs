@@ -120,7 +120,7 @@ impl From<Error> for Outcome {
 }
 
 impl Verdict {
-    /// Returns the meaning of an error, by its scope if it has one, otherwise by its kind.
+    /// Classifies an error, by its scope if it has one, otherwise by its kind.
     pub fn of(error: &Error) -> Self {
         let window = error.scope().map(LimitScope::window);
         match error.kind() {

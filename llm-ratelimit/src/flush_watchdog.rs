@@ -15,7 +15,8 @@ pub(crate) struct FlushWatchdog {
 }
 
 impl FlushWatchdog {
-    /// Starts to watch a write. The repetition of a failed write keeps the earlier due time.
+    /// Starts to watch a write that must end `within` this time. The repetition of a failed write keeps the earlier due
+    /// time.
     pub(crate) fn begin(&self, within: Duration) {
         let due = self.now().saturating_add(u64::try_from(within.as_nanos()).unwrap_or(u64::MAX));
         self.due.fetch_min(due, Relaxed);

@@ -2,7 +2,7 @@
 
 use crate::{BalancePersister, BuildError, Limiter, LimiterBuilder, NoRuntime, Store, StoreError, store::Address};
 
-/// Limiter that was opened by a URL, with the persister of its balances if the URL is that of a file.
+/// Limiter that was opened by a URL, with the persister of its balances if the URL names a file.
 /// [`LimiterBuilder::open`] returns it.
 ///
 /// Close it before the process ends, so that the last settlements are written. If it is dropped instead, they are
@@ -38,7 +38,7 @@ impl OpenLimiter {
         &self.limiter
     }
 
-    /// Returns the persister if the URL is that of a file. Use it for
+    /// Returns the persister if the URL names a file. Use it for
     /// [`RateLimitLayer::durable_reservations`](crate::RateLimitLayer::durable_reservations) and
     /// [`BalancePersister::forget`].
     pub fn persister(&self) -> Option<&BalancePersister> {

@@ -97,7 +97,7 @@ pub enum PlanError {
     Environment {
         /// Name of the variable.
         name: &'static str,
-        /// The cause.
+        /// Fault of the text.
         message: String,
     },
 }

@@ -2,8 +2,8 @@
 //!
 //! 1. The estimator states the tokens, and the envelope the rest of the [`Demand`].
 //! 2. The call gets a sent flag, and the limiter reserves at once. Where the decision needs a round trip, or the call may wait,
-//!    it goes on in a box.
-//! 3. A [`Running`] holds the reservation. The call gets an attempt permit and goes down.
+//!    the rest of the path is a boxed future.
+//! 3. A [`Running`] holds the reservation. The call gets an attempt permit, and is sent to the inner service.
 //! 4. The reply gets the statuses of its limits, and the reservation settles when the response has ended.
 
 use std::{fmt, future::poll_fn, sync::Arc};

@@ -143,7 +143,7 @@ impl Window {
         self.debt = self.debt.saturating_add(excess).min(self.over());
     }
 
-    /// Forgets everything but the reservations.
+    /// Sets all amounts to zero, except the reserved ones.
     pub(crate) fn forget(&mut self) {
         (self.spent, self.carried, self.debt) = (0, 0, 0);
     }

@@ -242,8 +242,9 @@ fn is_missing(error: &Error) -> bool {
     error.code() == Some(MISSING)
 }
 
-/// Adds the accounting of an item's other request to that of the response that the caller gets, which pays for both.
-/// Packing then saved less, or a negative amount.
+/// Adds the accounting of an item's other request to that of the response that the caller gets, because the caller pays
+/// for both requests. Packing then saved less, or a negative amount. `has_come` is `true` if the other request got a
+/// response.
 fn add_request(kept: &mut Accounting, other: Accounting, has_come: bool) {
     let tier = other.saved.of(Cause::Tier);
     kept.usage = kept.usage.zip(other.usage).map(|(kept, other)| kept + other);

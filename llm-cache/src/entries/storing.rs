@@ -23,7 +23,7 @@ pub(crate) struct Entries {
     epochs: Arc<InvalidationEpochs>,
     /// Times to live, and times after expiry for which entries can still be used.
     pub(crate) freshness: Freshness,
-    /// Conditions for storing.
+    /// Conditions under which a response is stored.
     pub(crate) admission: Admission,
     /// Clock by which entries expire.
     pub(crate) clock: Arc<dyn Clock>,

@@ -155,9 +155,9 @@ pub(crate) struct Meters(#[cfg(feature = "metrics")] Recorded);
 
 #[cfg(feature = "metrics")]
 struct Recorded {
-    /// Times of lookups in the local tier.
+    /// Durations of lookups in the local tier, in seconds.
     local: metrics::Histogram,
-    /// Times of lookups in the remote tier.
+    /// Durations of lookups in the remote tier, in seconds.
     remote: metrics::Histogram,
     /// Number of entries.
     entries: metrics::Gauge,

@@ -278,7 +278,7 @@ impl<V: Completion> Drop for WaiterHandle<V> {
         if detach.running.strong_count() == 0 {
             return;
         }
-        // The background task reads the results in place of a waiter, so that the call goes on and later callers can
+        // The background task reads the results in place of a waiter, so that the call continues and later callers can
         // join it.
         let Some(slot) = detach.tasks.detached_slot() else { return };
         slot.run(async move {

@@ -40,7 +40,7 @@ pub(crate) struct InvalidationEpochs {
 
 #[derive(Default)]
 struct Table {
-    /// Timestamp of the last invalidation of everything.
+    /// Timestamp of the last invalidation of all entries.
     floor: Timestamp,
     tags: HashMap<Tag, Timestamp>,
 }

@@ -53,7 +53,7 @@ impl Tag {
         Self::new(Kind::Label, format!("{}:{name}={value}", name.len()))
     }
 
-    /// Returns the tag of all entries of calls with this tag ([`Directive::tag`](crate::Directive::tag)).
+    /// Returns the tag with this name, which calls add to their entries by [`Directive::tag`](crate::Directive::tag).
     pub fn named(name: &str) -> Self {
         Self::new(Kind::Named, name)
     }

@@ -69,7 +69,7 @@ impl LocalTier {
         self.memory.forget(tenant)
     }
 
-    /// Removes everything.
+    /// Removes all entries.
     pub(crate) fn clear(&self) -> StoreFuture<'_, ()> {
         self.removing();
         self.memory.clear()
@@ -80,7 +80,7 @@ impl LocalTier {
         self.removals.fetch_add(1, Ordering::AcqRel);
     }
 
-    /// Copies an entry for the memory, with the time at which it leaves.
+    /// Copies an entry for the memory, with the time at which the copy expires there.
     fn own(&self, entry: &Entry) -> Arc<Entry> {
         let leaves_at = self.ttl.and_then(|ttl| self.clock.now().checked_add(ttl));
         Arc::new(entry.copy("memory", leaves_at))

@@ -58,7 +58,7 @@ pub(crate) trait Store: Send + Sync + 'static {
     /// Removes an entry from both tiers.
     fn remove<'a>(&'a self, key: &'a Key) -> StoreFuture<'a, ()>;
 
-    /// Remembers, across restarts too, that a tag was invalidated; with `None`, that everything was.
+    /// Remembers, across restarts too, that a tag was invalidated; with `None`, that all entries were.
     fn invalidate(&self, _tag: Option<&Tag>, _at: Timestamp) -> StoreFuture<'_, ()> {
         ready(())
     }

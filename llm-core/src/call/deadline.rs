@@ -18,7 +18,7 @@ use super::Call;
 ///
 /// The layer that shares a call among callers creates it. Each caller [joins](Self::join) when it begins to wait, and
 /// leaves when its handle is dropped. The deadline of the shared call is the latest of its callers' deadlines. The call
-/// has no deadline if one of the callers has none, or if it goes on after all callers have left. Layers below read it
+/// has no deadline if one of the callers has none, or if it continues after all callers have left. Layers below read it
 /// by [`CallDeadline`]. Clones share one list of callers.
 ///
 /// ```

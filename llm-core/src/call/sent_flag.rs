@@ -11,8 +11,8 @@ use crate::{Error, Receipt};
 
 /// Flag that is set when a call is sent to a vendor, created by [`Call::track`](super::Call::track). Clones share it.
 ///
-/// A call that was [merged](crate::layer::call_merged) with others goes on after its own caller has left. A layer that
-/// holds something for the call, such as a reservation, then hands it to the flag by [`leave`](Self::leave), which
+/// A call that was [merged](crate::layer::call_merged) with others continues after its own caller has left. A layer
+/// that holds something for the call, such as a reservation, then hands it to the flag by [`leave`](Self::leave), which
 /// settles it when the merged call ends.
 ///
 /// ```
@@ -24,7 +24,7 @@ use crate::{Error, Receipt};
 /// drop(call);
 /// let settled = Arc::new(AtomicBool::new(false));
 /// let seen = Arc::clone(&settled);
-/// // No merged call goes on, so that it ends here.
+/// // No merged call continues, so that it ends here.
 /// flag.leave(move |end| seen.store(matches!(end, LateEnd::Dropped), Ordering::Release));
 /// assert!(settled.load(Ordering::Acquire));
 /// ```
@@ -157,7 +157,7 @@ impl SentFlag {
         }
     }
 
-    /// Records that the call is a part of a merged call, which goes on if the caller leaves.
+    /// Records that the call is a part of a merged call, which continues if the caller leaves.
     pub(crate) fn merge(&self) -> MergedPart {
         for flag in self.upwards() {
             let mut merged = lock(flag.0.merged.get_or_init(Box::default));

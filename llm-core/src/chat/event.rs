@@ -90,7 +90,7 @@ pub enum ChatEvent {
     Finish {
         /// Index of the choice.
         choice: u32,
-        /// The reason.
+        /// Reason for its end.
         reason: FinishReason,
     },
     /// Unknown fields of the response, of a choice, or of the message in a choice.

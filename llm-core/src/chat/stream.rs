@@ -122,7 +122,7 @@ impl ChatStream {
     }
 
     /// Adds a watcher: `f` is called with the number of bytes of output so far whenever more arrive, and decides if the
-    /// stream goes on.
+    /// stream continues.
     pub(super) fn add_watcher<D>(&mut self, f: impl FnMut(u64) -> D + Send + 'static)
     where
         D: Future<Output = ControlFlow<StreamCut>> + Send + 'static,

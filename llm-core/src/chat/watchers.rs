@@ -8,7 +8,7 @@ use std::{
 
 use crate::output::StreamCut;
 
-/// Functions that decide, one after the other, if a stream goes on.
+/// Functions that decide, one after the other, if a stream continues.
 #[derive(Default)]
 pub(super) struct Watchers {
     all: Vec<Watcher>,
@@ -37,7 +37,7 @@ impl Watchers {
     }
 
     /// Asks all watchers about the number of bytes of output so far. Returns the first decision to cut the stream off;
-    /// `None` if it goes on. After `Pending`, poll it again with the same number.
+    /// `None` if it continues. After `Pending`, poll it again with the same number.
     pub(super) fn poll_decide(&mut self, bytes: u64, cx: &mut Context<'_>) -> Poll<Option<StreamCut>> {
         let mut cut = None;
         while let (None, Some(watcher)) = (&cut, self.all.get_mut(self.polled)) {

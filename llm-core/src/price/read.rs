@@ -35,48 +35,48 @@ pub enum PriceTableError {
     /// A model's prices cannot be read: a price is negative or not a decimal number, or a field is unknown or missing.
     #[error("{field} of {model:?} in the price table cannot be read: {problem}")]
     Field {
-        /// The model.
+        /// Name of the model.
         model: String,
-        /// The field, such as `tiers.batch[0].input`.
+        /// Path of the field, such as `tiers.batch[0].input`.
         field: String,
-        /// The problem.
+        /// Fault of the field.
         problem: String,
     },
     /// The rows of a model are not in rising order of `above`, starting at 0.
     #[error("the price rows of {model:?} for {tier} service must start at 0 and rise")]
     Rows {
-        /// The model.
+        /// Name of the model.
         model: String,
-        /// The service class.
+        /// Service class of the prices.
         tier: ServiceTier,
     },
     /// The standard service class is listed among the other classes, although its prices are the model's `rows`.
     #[error("the prices of {model:?} for standard service belong in `rows`, not in `tiers`")]
     StandardTier {
-        /// The model.
+        /// Name of the model.
         model: String,
     },
     /// A price is so high that it must be a typing error.
     #[error("a price of {model:?} for {tier} service is more than $1 a token: prices are for a million tokens")]
     AbsurdRate {
-        /// The model.
+        /// Name of the model.
         model: String,
-        /// The service class.
+        /// Service class of the prices.
         tier: ServiceTier,
     },
     /// A surcharge lowers prices, or is so high that it must be a typing error.
     #[error("the surcharge {way:?} of {model:?} must be from 1000 to 100000 thousandths")]
     AbsurdSurcharge {
-        /// The model.
+        /// Name of the model.
         model: String,
-        /// The surcharge.
+        /// Name of the surcharge.
         way: String,
     },
     /// A batch would cost more than the same requests one by one, so either the two are mixed up or a price is
     /// mistyped.
     #[error("{field} of {model:?} costs more in a batch than at standard service")]
     DearBatch {
-        /// The model.
+        /// Name of the model.
         model: String,
         /// Kind of tokens: `input` or `output`.
         field: &'static str,

@@ -417,7 +417,6 @@ impl MemberState {
     }
 }
 
-/// Returns `true` if a time is that of a return.
 /// Adds an id to a set, or removes it. Returns `true` if that changes the set.
 fn set(open: &mut Open, id: u32, is_in: bool) -> bool {
     if is_in { open.insert(id) } else { open.swap_remove(&id) }

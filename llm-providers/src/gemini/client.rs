@@ -26,18 +26,19 @@ pub type Gemini<T = Reqwest> = Client<GeminiProtocol, T>;
 pub type Gemini<T> = Client<GeminiProtocol, T>;
 
 impl<T> Client<GeminiProtocol, T> {
-    /// Requests summaries of the model's thoughts: [`Dialect::include_thoughts`](super::Dialect).
+    /// Requests summaries of the model's thoughts. See [`Dialect::include_thoughts`](super::Dialect::include_thoughts).
     pub fn include_thoughts(self, on: bool) -> Self {
         self.edit_protocol(|protocol| protocol.dialect.include_thoughts = on)
     }
 
-    /// Leaves out fields of another vendor's responses in the conversation, instead of returning an error:
-    /// [`Dialect::approximate`](super::Dialect).
+    /// Leaves out fields of another vendor's responses in the conversation, instead of returning an error. See
+    /// [`Dialect::approximate`](super::Dialect::approximate).
     pub fn approximate(self, on: bool) -> Self {
         self.edit_protocol(|protocol| protocol.dialect.approximate = on)
     }
 
-    /// Sends schemas in the older fields, for older models: [`Dialect::openapi_schemas`](super::Dialect).
+    /// Sends schemas in `parameters` and `responseSchema`, for models that do not know `parametersJsonSchema` and
+    /// `responseJsonSchema`. See [`Dialect::openapi_schemas`](super::Dialect::openapi_schemas).
     pub fn openapi_schemas(self, on: bool) -> Self {
         self.edit_protocol(|protocol| protocol.dialect.openapi_schemas = on)
     }

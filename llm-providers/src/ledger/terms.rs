@@ -85,7 +85,8 @@ impl Terms {
 }
 
 impl RequestTerms {
-    /// Reads the options of a chat request, as far as this crate knows their form.
+    /// Reads the service tier and the surcharges from the unknown fields of a chat request. Other operations have
+    /// neither.
     fn of<T: Operation>(body: &T) -> Self {
         let body: &dyn Any = body;
         let streamed = || body.downcast_ref::<Streamed<ChatRequest>>().map(|streamed| &streamed.0);

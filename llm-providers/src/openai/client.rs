@@ -59,24 +59,25 @@ impl<T> Client<OpenAiProtocol, T> {
         self.header("openai-project", id)
     }
 
-    /// Requests embeddings as base64, which is shorter than numbers: [`Dialect::base64_embeddings`](super::Dialect).
+    /// Requests embeddings as base64, which is shorter than numbers. See
+    /// [`Dialect::base64_embeddings`](super::Dialect::base64_embeddings).
     pub fn base64_embeddings(self, on: bool) -> Self {
         self.edit_protocol(|protocol| protocol.dialect.base64_embeddings = on)
     }
 
-    /// Sends the bound on output tokens as `max_tokens`, for older servers:
-    /// [`Dialect::legacy_max_tokens`](super::Dialect).
+    /// Sends the bound on output tokens as `max_tokens`, for servers that do not know `max_completion_tokens`. See
+    /// [`Dialect::legacy_max_tokens`](super::Dialect::legacy_max_tokens).
     pub fn legacy_max_tokens(self, on: bool) -> Self {
         self.edit_protocol(|protocol| protocol.dialect.legacy_max_tokens = on)
     }
 
     /// Sends an approximation instead of returning an error for some features that the format lacks. The table of
-    /// [`Dialect::approximate`](super::Dialect) lists them.
+    /// [`Dialect::approximate`](super::Dialect::approximate) lists them.
     pub fn approximate(self, on: bool) -> Self {
         self.edit_protocol(|protocol| protocol.dialect.approximate = on)
     }
 
-    /// Sends `top_k`, for servers that know it: [`Dialect::top_k`](super::Dialect).
+    /// Sends `top_k`, for servers that know it. See [`Dialect::top_k`](super::Dialect::top_k).
     pub fn top_k(self, on: bool) -> Self {
         self.edit_protocol(|protocol| protocol.dialect.top_k = on)
     }

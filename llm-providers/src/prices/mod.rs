@@ -53,7 +53,8 @@
 //!
 //! Three kinds of prices are not in that source and are filled in here:
 //!
-//! - Anthropic's and `gpt-5.6`'s tokens written for long, in a batch: half of the standard price, as all else there.
+//! - Anthropic's and `gpt-5.6`'s tokens written for long, in a batch: half of the standard price, as for other
+//!   tokens in a batch.
 //! - Tokens of OpenAI's older models read from the cache, in a batch: the standard price for them, or the batch's plain
 //!   input where that is less.
 //! - The output of embeddings: 0.

@@ -4,8 +4,8 @@ use llm_core::price::PriceTable;
 
 /// Returns the prices of OpenAI's chat and embedding models.
 ///
-/// The price of a model that is not listed is unknown. So is that of `gpt-4o-2024-05-13`, which differed from that of
-/// `gpt-4o`.
+/// The price of a model that is not listed is unknown. The table does not list `gpt-4o-2024-05-13`, because its price
+/// differs from the price of `gpt-4o`.
 ///
 /// The table is parsed once, as all tables of this module are. Each call returns a cheap clone.
 pub fn openai() -> PriceTable {

@@ -148,7 +148,7 @@ pub trait VendorProtocol: Clone + fmt::Debug + Send + Sync + 'static {
 pub trait StreamDecoder: Send + Unpin + 'static {
     /// Decodes one server-sent event. After the vendor's own end of the stream it returns no events.
     ///
-    /// A [`ChatEvent::Usage`] is that of the complete response. A usage that may still grow is only returned by
+    /// A [`ChatEvent::Usage`] holds the usage of the complete response. A usage that may still grow is only returned by
     /// [`usage`](Self::usage).
     ///
     /// # Errors

@@ -1,24 +1,24 @@
-//! Repair of JSON that some servers send with a byte order mark, or with unpaired halves of UTF-16 surrogates where
-//! they split a character.
+//! Repair of JSON that some servers send with a byte order mark, or with unpaired UTF-16 surrogates where they split a
+//! character.
 
 use std::borrow::Cow;
 
-/// Joins the halves of surrogate pairs that were split between two events of a stream.
+/// Joins surrogate pairs that were split between two events of a stream.
 ///
-/// A first half at the end of an event's text is kept until the text of a later event begins with the second half.
-/// Other unpaired halves are replaced by U+FFFD.
+/// A high surrogate at the end of an event's text is kept until the text of a later event begins with a low one. Other
+/// unpaired surrogates are replaced by U+FFFD.
 #[derive(Debug, Default)]
 pub(crate) struct Halves(Option<String>);
 
 impl Halves {
-    /// Returns an event's JSON without a byte order mark and without unpaired halves.
+    /// Returns an event's JSON without a byte order mark and without unpaired surrogates.
     pub(crate) fn join<'d>(&mut self, json: &'d str) -> Cow<'d, str> {
         let json = without_mark(json);
         if has_surrogate(json) { Cow::Owned(mend(json, Some(&mut self.0))) } else { Cow::Borrowed(json) }
     }
 }
 
-/// Returns JSON without a byte order mark, in which every unpaired half is replaced by U+FFFD.
+/// Returns JSON without a byte order mark, in which every unpaired surrogate is replaced by U+FFFD.
 pub(crate) fn readable(json: &str) -> Cow<'_, str> {
     let json = without_mark(json);
     if has_surrogate(json) { Cow::Owned(mend(json, None)) } else { Cow::Borrowed(json) }
@@ -32,8 +32,8 @@ fn has_surrogate(json: &str) -> bool {
     json.match_indices("\\u").any(|(at, _)| matches!(json.as_bytes().get(at + 2), Some(b'd' | b'D')))
 }
 
-/// Copies JSON and repairs its escapes one after another. If `waiting` is given, a first half at the end of a text is
-/// put there.
+/// Copies JSON and repairs its escapes one after another. If `waiting` is given, a high surrogate at the end of a text
+/// is put there.
 fn mend(json: &str, mut waiting: Option<&mut Option<String>>) -> String {
     let mut out = String::with_capacity(json.len() + 8);
     let mut rest = json;

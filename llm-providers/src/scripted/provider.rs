@@ -40,7 +40,7 @@ impl Scripted {
         self
     }
 
-    /// Adds a rule to a provider that is in use, which is tried after the existing ones.
+    /// Adds a rule to a provider that is in use. The rule is tried after the existing ones.
     pub fn add(&self, rule: Rule) {
         self.state().rules.push(rule);
     }

@@ -12,7 +12,7 @@ use crate::{
 
 /// Turn of the first call in a queue, in which a decision about the call is made. The decision is made outside of the
 /// queues' lock, so calls (this one too) may join and leave meanwhile. A queue has one turn at a time. If a turn is
-/// dropped without a conclusion, the next turn is that of the call which is then the first.
+/// dropped without a conclusion, the next turn belongs to the call that is then the first.
 pub(super) struct Turn<'a> {
     inner: &'a Arc<Inner>,
     account_ref: AccountRef,

@@ -43,8 +43,9 @@ const ASK_AGAIN: Duration = Duration::from_secs(1);
 /// A decision by a tenant's limits takes one script and one round trip. It reserves everything that a call needs, or
 /// nothing. Limits that tenants share are decided from chunks that each process leases: see
 /// [`RedisAccountsBuilder::chunked`](crate::RedisAccountsBuilder::chunked). All accounts follow the server's clock.
-/// Settlements are sent afterwards, and retried until the server has acknowledged them. The page `docs/fleet.md` of the
-/// repository describes how to run such a server, and what an outage or a crash can lose.
+/// Settlements are sent afterwards, and retried until the server acknowledges them, at most until 5 seconds after the
+/// limiter was dropped. The page `docs/fleet.md` of the repository describes how to run such a server, and what an
+/// outage or a crash can lose.
 ///
 /// ```no_run
 /// use std::num::NonZeroU32;
@@ -114,8 +115,9 @@ impl RedisAccounts {
         }
     }
 
-    /// Settles a call that was granted while the server was away; `None` if the server granted it. The amounts that the
-    /// call used are charged once the server is back. The alert shares that it reached are only known from that reply.
+    /// Settles a call that was granted while the server could not be reached; `None` if the server granted it. The
+    /// amounts that the call used are charged once the server replies again. The alert shares that they reached are only
+    /// known from that reply.
     fn settle_local(&self, number: u64, settlement: &Settlement, now: u64) -> Option<Settled> {
         let questions = self.local.settle(number, settlement, now)?;
         let awaited = self.shared.awaited(questions.iter().flat_map(|question| &question.rules));

@@ -23,8 +23,8 @@ pub struct RedisAccountsBuilder {
     settings: Settings,
 }
 
-/// Timeout of the commands that open or list accounts at an address. It is not the timeout of decisions. A server that
-/// cannot be reached fails at once instead.
+/// Timeout of each command that opens or lists accounts at an address. It does not bound decisions. If no connection
+/// can be opened, the command fails earlier, when the client's breaker opens.
 const OPENING: Duration = Duration::from_secs(10);
 
 /// Longest time of a setting: a longer one counts as this, because the clock cannot count to the end of every duration.
@@ -63,8 +63,8 @@ impl RedisAccountsBuilder {
     }
 
     /// Sets the time for which a reservation keeps its concurrency slots without renewal: 10 s by default. A process
-    /// renews its reservations three times in this period. If the process dies, other processes get its slots after
-    /// this time.
+    /// renews its reservations three times in this period. If the process is killed, other processes get its slots
+    /// after this time.
     pub fn lease(mut self, time: Duration) -> Self {
         self.settings.lease = time.clamp(Duration::from_millis(30), LONGEST);
         self
@@ -90,8 +90,8 @@ impl RedisAccountsBuilder {
     /// A chunk is a part of a limit that a process leases, and from which it decides without a round trip. Its size
     /// follows the rate of the process's calls, up to half of the free amount divided by the number of instances, or to
     /// what its running calls need.
-    /// Chunks never let more pass than the limit allows. A nearly exhausted limit may refuse too early, by at most the
-    /// amount that other processes have leased and do not use. Unused amounts come back after a third of the
+    /// Chunks never admit more than the limit allows. A nearly exhausted limit may refuse too early, by at most the
+    /// amount that other processes have leased and do not use. Unused amounts are returned after a third of the
     /// [lease](Self::lease).
     ///
     /// ```

@@ -214,7 +214,7 @@ impl RedisAccounts {
         }
     }
 
-    /// Decides while the server is away. A granted call is counted once the server is back.
+    /// Decides while the server cannot be reached. A granted call is counted once the server replies again.
     fn decide_locally(
         &self,
         questions: Vec<Question>,

@@ -3,7 +3,7 @@
 //! A [`question`] holds the needs of a call, and the [`scripts`] answer it. [`open`] keeps reservations until their
 //! calls end, and the [`outbox`] sends settlements. [`chunks`] has a [`chunk`] for each account, which leases a [`pool`]
 //! of each of its counters. [`marks`] holds the highest known levels of windows, and [`outage`] decides while the server
-//! is away.
+//! cannot be reached.
 
 mod accounts;
 mod builder;

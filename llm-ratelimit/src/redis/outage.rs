@@ -1,4 +1,4 @@
-//! Decisions while the server is away.
+//! Decisions while the server cannot be reached.
 
 use std::{
     collections::HashMap,
@@ -42,10 +42,10 @@ use crate::{
 pub enum OutagePolicy {
     /// Refuses every call that the limit applies to.
     Refuse,
-    /// Admits every call, and counts it once Redis is back.
+    /// Admits every call, and counts it once Redis replies again.
     Allow,
     /// Admits calls up to this process's share: the limit divided by the number of instances, but at least 1. The calls
-    /// are counted once Redis is back.
+    /// are counted once Redis replies again.
     LocalShare,
 }
 

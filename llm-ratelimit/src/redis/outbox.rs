@@ -22,15 +22,16 @@ use crate::{
     window::ReachedShares,
 };
 
-/// Request that is retried until the server has acknowledged it.
+/// Request that is retried until the server acknowledges it, or until [`Shared::ends_at`] after the limiter was
+/// dropped.
 #[derive(Debug)]
 pub(super) enum Job {
     /// Replaces the amounts of a reservation by the used amounts.
     Settle(Reserved),
     /// Returns the amounts that ended calls of a reservation did not use.
     GiveBack(Reserved),
-    /// Counts a call that was granted while the server was away. The question first reserves nothing, so that the
-    /// settlement counts the whole amount.
+    /// Counts a call that was granted while the server could not be reached. The question first reserves nothing, so
+    /// that the settlement counts the whole amount.
     Charge(Reserved),
     /// Reports the used amounts of an account's chunks, and changes the size of the chunks.
     Lease(AccountRef),
@@ -190,7 +191,7 @@ impl Shared {
         request.await
     }
 
-    /// Encodes a settlement. `number` is that of a partial settlement, or infinity for the final one.
+    /// Encodes a settlement. `number` is the number of a partial settlement, or infinity for the final one.
     fn settlement(&self, reserved: &Reserved, number: f64, amounts: impl Iterator<Item = u64>) -> ScriptCall {
         let (question, shares) = (&reserved.question, self.alert_shares.get().map_or(&[][..], |shares| shares));
         let (id, head) = (self.id(reserved.number), bytes(&[double(self.exact().map(|now| now / 1_000)), number]));
@@ -199,7 +200,8 @@ impl Shared {
         amounts.fold(call, |call, (need, amount)| call.arg(&*need.field).arg(amount.min(layout::MOST)))
     }
 
-    /// Requests the next lease of an account until the server has acknowledged it.
+    /// Requests leases for an account until the server grants what the account needs, or until no further attempt is
+    /// allowed.
     async fn lease(self: &Arc<Self>, account_ref: AccountRef) -> Settled {
         let (lease, mut pause) = (nanos(self.settings.lease), Pause(FIRST_PAUSE));
         loop {

@@ -268,7 +268,7 @@ impl Question {
         Ok(Answer::Decided(Decided { taken, now, born, rules, leased: leased.collect() }))
     }
 
-    /// Returns the obstacle with the longest wait. Of several with the same wait, it is that of the last group.
+    /// Returns the obstacle with the longest wait. If several have this wait, returns that of the last group.
     pub(super) fn obstacle(&self, decided: &Decided, at: DecisionTime) -> Option<Blocked> {
         let mut worst: Option<Blocked> = None;
         for (need, (has_room, state)) in self.rules.iter().zip(&decided.rules) {

@@ -27,7 +27,7 @@ pub(super) fn double(number: impl Into<Option<u64>>) -> f64 {
     number.into().map_or(-1.0, |number| number.min(MOST + 1) as f64)
 }
 
-/// Encodes numbers in the format that scripts read.
+/// Encodes numbers as little-endian doubles, which scripts unpack.
 pub(super) fn bytes(numbers: &[f64]) -> Vec<u8> {
     numbers.iter().flat_map(|number| number.to_le_bytes()).collect()
 }

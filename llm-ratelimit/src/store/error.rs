@@ -30,15 +30,15 @@ pub enum StoreError {
     /// The file cannot be opened, is damaged, or does not contain balances.
     #[error("cannot open {}: {message}", .path.display())]
     Open {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// The cause.
+        /// Cause of the failure.
         message: String,
     },
     /// The file was written by a later version of this crate.
     #[error("{} has format {found}, and this version reads up to {known}: update it", .path.display())]
     Newer {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
         /// Version of the file's format.
         found: u64,

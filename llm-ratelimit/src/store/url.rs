@@ -4,7 +4,7 @@ use std::{fmt, num::NonZeroU32, path::PathBuf, time::Duration};
 
 use super::StoreError;
 
-/// Place that a URL names.
+/// Location of accounts or balances that a URL names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Address {
     Memory,

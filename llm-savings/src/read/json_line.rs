@@ -9,7 +9,7 @@ use super::{
 };
 use crate::record::Record;
 
-/// Reads one line.
+/// Parses one line as a record of a call.
 pub(super) fn record(line: &str) -> Line {
     let value: Value = serde_json::from_str(line).map_err(|error| match error.is_eof() {
         true => Skipped::new("the line is cut"),

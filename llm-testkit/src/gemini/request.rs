@@ -1,4 +1,4 @@
-//! Reading requests.
+//! Conversion of Gemini's requests into OpenAI's form.
 
 use crate::conversation::{content, inline_image, linked_image, response_format, text, tool, tool_call, tool_choice};
 use serde_json::{Map, Value, json};

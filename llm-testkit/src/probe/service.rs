@@ -46,7 +46,7 @@ impl<S> Probe<S> {
     }
 }
 
-/// By hand, because a derived `Clone` would copy readiness.
+/// Written by hand, because a derived `Clone` would copy readiness.
 impl<S: Clone> Clone for Probe<S> {
     fn clone(&self) -> Self {
         self.handle.see(|seen| seen.clones += 1);

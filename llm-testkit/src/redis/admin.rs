@@ -8,7 +8,8 @@ use std::time::Duration;
 /// Longest wait for a reply, because a paused server sends none.
 const MAX_WAIT: Duration = Duration::from_secs(5);
 
-/// Sends a command. A list is returned as lines. The error is that of the server.
+/// Sends a command. A list is returned as lines. The error is the text of the server's error, or of the failed
+/// connection.
 pub(super) fn command(socket: &Path, password: Option<&str>, args: &[&str]) -> Result<String, String> {
     let mut connection = connect(socket).map_err(|error| error.to_string())?;
     if let Some(password) = password {

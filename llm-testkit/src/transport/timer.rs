@@ -1,4 +1,4 @@
-//! Timer that wakes a task at the times of a plan.
+//! Timer for the times at which the frames of a response are due.
 
 use std::future::Future;
 use std::pin::Pin;

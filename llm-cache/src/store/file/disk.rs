@@ -101,7 +101,7 @@ pub(super) struct Totals {
     next: u64,
     /// Latest timestamp in the file.
     pub(super) last: Timestamp,
-    /// Timestamp of the latest invalidation of everything: entries whose calls began before it are invalid.
+    /// Timestamp of the latest invalidation of all entries. Entries whose calls began before it are invalid.
     pub(super) floor: Timestamp,
 }
 
@@ -366,7 +366,7 @@ impl<'t> Batch<'t> {
         Ok(())
     }
 
-    /// Remembers that everything was invalidated.
+    /// Remembers that all entries were invalidated.
     pub(super) fn invalidate_all(&mut self, at: Timestamp) -> Result<(), Fault> {
         self.invalidated.retain(|_, _| false)?;
         self.totals.floor = self.totals.floor.max(at);

@@ -19,7 +19,7 @@ impl Invalidations {
         Self { floor: totals.floor, tags: invalidated_tags.into_iter().collect() }
     }
 
-    /// Invalidates a tag. If too many tags are remembered, invalidates everything instead, and returns `true`.
+    /// Invalidates a tag. If too many tags are remembered, invalidates all entries instead, and returns `true`.
     pub(super) fn tag(&mut self, tag: [u8; 32], at: Timestamp) -> bool {
         let full = self.tags.len() >= Self::MOST && !self.tags.contains_key(&tag);
         if full {

@@ -39,7 +39,7 @@ pub(super) struct Invalidations {
 struct Table {
     /// Last reply of the server; `None` before the first.
     last: Option<Last>,
-    /// Timestamp of the last invalidation of everything.
+    /// Timestamp of the last invalidation of all entries.
     floor: Timestamp,
     /// Latest timestamp of the invalidations in `tags`.
     newest: Timestamp,

@@ -1,4 +1,4 @@
-//! Entries in Redis, with a local tier. All processes that share the server pay for each request once.
+//! Entries in Redis, with a local tier. Of all processes that share the server, one sends and pays for each request.
 //!
 //! Opening a store spawns two tasks. One runs the [queued](queue) jobs, and the other follows the invalidations of
 //! other processes. Both end with the store.

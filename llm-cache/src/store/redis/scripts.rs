@@ -105,7 +105,7 @@ pub(super) static SYNC: LazyLock<Script> = LazyLock::new(|| {
     )
 });
 
-/// Invalidates a tag and notifies all processes. Invalidates everything if no tag is given, or if the set holds too
+/// Invalidates a tag and notifies all processes. Invalidates all entries if no tag is given, or if the set holds too
 /// many tags.
 ///
 /// Keys: set, channel. Arguments: tag or nothing, most tags, number of a new epoch.

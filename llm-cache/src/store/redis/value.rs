@@ -41,7 +41,7 @@ pub(super) fn stamp(value: &[u8]) -> &[u8] {
     &value[..value.len().min(STAMP_BYTES)]
 }
 
-/// Returns a number that no other process is likely to have.
+/// Returns a number that no other call, in this process or another, is likely to return.
 pub(super) fn random() -> u64 {
     static DRAWN: AtomicU64 = AtomicU64::new(0);
     RandomState::new().hash_one(DRAWN.fetch_add(1, Ordering::Relaxed))

@@ -13,7 +13,7 @@ use super::{
 use crate::protocol::encode::entry;
 use crate::protocol::{arguments, call_id, cross_vendor};
 
-/// Part of a message in the form in which it is sent.
+/// Part of a message that is serialized in Anthropic's form.
 pub(super) struct Block<'a> {
     part: &'a Part,
     /// Value of `cache_control`, which the message gives to its last block.

@@ -7,7 +7,7 @@ use serde::{Serialize, Serializer, ser::SerializeMap};
 
 use super::{super::Options, fields::check_fields, unsupported::unsupported};
 
-/// Source of an image in the form in which it is sent. A `data:` URL is sent as the bytes that it contains.
+/// Source of an image that is serialized in Anthropic's form. A `data:` URL is sent as the bytes that it contains.
 pub(super) struct Source<'a>(pub(super) &'a ImageSource);
 
 pub(super) fn check(image: &Image, here: &str, options: Options) -> Result<(), Error> {

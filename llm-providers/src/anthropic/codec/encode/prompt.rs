@@ -10,7 +10,7 @@ use super::{
 use crate::protocol::encode::no_shadow;
 use crate::protocol::is_blank_instruction;
 
-/// Conversation in the form in which it is sent.
+/// Conversation in the two fields of Anthropic's form: system prompt and turns.
 pub(super) struct Prompt<'a> {
     pub(super) system: Vec<Block<'a>>,
     pub(super) turns: Vec<Turn<'a>>,

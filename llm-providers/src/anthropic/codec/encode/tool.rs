@@ -9,10 +9,10 @@ use serde_json::{Value, json};
 
 use crate::protocol::encode::{entries, entry, no_shadow};
 
-/// Tool in the form in which it is sent.
+/// Tool that is serialized in Anthropic's form.
 pub(super) struct EncodedTool<'a>(pub(super) &'a Tool);
 
-/// Rule for the use of tools in the form in which it is sent.
+/// Tool choice that is serialized in Anthropic's form.
 pub(super) struct EncodedChoice<'a> {
     choice: &'a ToolChoice,
     /// True if at most one tool call is allowed at a time.

@@ -31,7 +31,7 @@ pub(crate) fn encode_chat(request: &ChatRequest, dialect: Dialect) -> Result<Byt
     bytes(&Body::new(request, dialect)?)
 }
 
-/// Complete request in the form in which it is sent.
+/// Body of a request in Gemini's form.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Body<'a> {

@@ -13,7 +13,7 @@ use crate::protocol::cross_vendor;
 /// Unknown fields that this vendor's own responses contain.
 pub(super) const OWN: [&str; 3] = ["functionCall", "thought", "thoughtSignature"];
 
-/// Part in the form in which it is sent.
+/// Part of a message in Gemini's form.
 #[derive(Serialize)]
 #[serde(untagged)]
 pub(super) enum EncodedPart<'a> {

@@ -19,7 +19,7 @@ use crate::protocol::{cross_vendor, is_blank_instruction};
 /// Names of known fields of a message, which unknown fields must not have.
 const TAKEN: [&str; 6] = ["role", "content", "name", "tool_calls", "tool_call_id", "refusal"];
 
-/// Messages in the form in which they are sent: a tool's message becomes one message for each result in it.
+/// Messages that are serialized in OpenAI's form. A tool's message becomes one message for each result in it.
 pub(super) struct Messages<'a>(pub(super) &'a [Message], pub(super) &'a Dialect);
 
 struct PlainMessage<'a>(&'a Message, &'a Dialect);

@@ -9,11 +9,11 @@ use crate::protocol::encode::{entry, no_shadow};
 /// Unknown field of a function that is sent beside the object `function`, not inside it.
 const BESIDE: &str = "cache_control";
 
-/// Tool in the form in which it is sent.
+/// Tool that is serialized in OpenAI's form.
 pub(super) struct EncodedTool<'a>(pub(super) &'a Tool);
-/// Rule for the use of tools in the form in which it is sent, with the server's word for "at least one tool".
+/// Tool choice that is serialized in OpenAI's form, with the server's word for "at least one tool".
 pub(super) struct EncodedChoice<'a>(pub(super) &'a ToolChoice, pub(super) &'a str);
-/// Form of the response, as it is sent.
+/// Format of the response that is serialized in OpenAI's form.
 pub(super) struct EncodedFormat<'a>(pub(super) &'a ResponseFormat);
 
 struct Function<'a>(&'a FunctionTool);

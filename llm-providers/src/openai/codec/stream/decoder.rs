@@ -34,7 +34,7 @@ pub struct ChunkDecoder {
     /// True after the events that were held back for the end have been returned.
     closed: bool,
     stated: StatedUsage,
-    /// Usage that was emitted last, as that of the complete response.
+    /// Usage that was last emitted as the usage of the complete response.
     settled: Option<Usage>,
     dialect: Dialect,
     service_tier: Option<Arc<str>>,
