@@ -1,3 +1,3 @@
-//! The README's code, compiled with the README's dependency lines and no other feature.
+//! Compiles the README's code with the README's dependency lines and no other feature.
 
 #![doc = include_str!("../../README.md")]

@@ -15,7 +15,7 @@ use llm_providers::{
 use llm_testkit::Vendor;
 use tower::ServiceBuilder;
 
-/// Names a product: written against the first release of the traits, and unchanged since.
+/// Task that names a product. It was written for the first release of the traits, and is unchanged since.
 #[derive(Clone)]
 struct NameProduct {
     description: Arc<str>,

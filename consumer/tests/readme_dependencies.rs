@@ -1,6 +1,6 @@
-//! The manifest of this package states what the README tells a user to write.
+//! Tests that the manifest of this package has the README's dependency lines.
 
-/// Dependency lines of the README's TOML block, with paths in place of the repository's URL.
+/// Returns the dependency lines of the README's TOML block, with paths in place of the repository's URL.
 fn readme_dependencies() -> Vec<String> {
     let readme = include_str!("../../README.md");
     let block = readme.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next());

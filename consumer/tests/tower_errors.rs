@@ -12,7 +12,7 @@ use llm_testkit::{Fault, Rule, Vendor};
 
 const TTL: Duration = Duration::from_secs(60);
 
-/// The README's stack over the simulated vendor, with a stale entry allowed for an hour.
+/// Returns the README's stack over the simulated vendor, in which entries may be stale for an hour.
 fn stack(vendor: &Vendor, clock: &ManualClock) -> Arc<dyn Provider> {
     let cache = Cache::builder("test-cases").ttl(TTL).stale_if_error(60 * TTL).clock(clock.clone()).build();
     let ledger = Ledger::new(prices::openai());

@@ -1,11 +1,11 @@
-//! Stacks that cannot work do not compile, and the compiler says the way out.
+//! Tests that stacks which cannot work do not compile, and that the compiler says what to do.
 //!
 //! The stacks are the examples of this package, which the feature `wrong-stacks` switches on. One run of cargo compiles all
 //! of them, in the directory and with the features of this test's own dependencies, so that none of these is built again.
 
 use std::{path::Path, process::Command};
 
-/// Example, and sentences of ours in the compiler's message.
+/// Examples, each with sentences of this project that the compiler's message must contain.
 const WRONG: [(&str, &[&str]); 7] = [
     (
         "own_operation_without_tasks",
@@ -35,7 +35,7 @@ fn compile() -> Vec<String> {
     let output = cargo.output().expect("cargo runs");
     let text = String::from_utf8(output.stderr).expect("messages are text");
     assert!(!output.status.success(), "{text}");
-    // The first is what precedes the first message.
+    // The first part precedes the first message.
     format!("\n{text}").split("\nerror").skip(1).map(str::to_owned).collect()
 }
 

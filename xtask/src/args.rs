@@ -1,6 +1,6 @@
-//! The command line.
+//! Command line of the program.
 
-/// What `cargo xtask help` prints, and what stands below a complaint about the arguments.
+/// Text that `cargo xtask help` prints, and that follows an error about the arguments.
 pub(crate) const USAGE: &str = "\
 usage: cargo xtask <task>
 
@@ -27,7 +27,7 @@ environment:
   LLM_PRICES        directory of LiteLLM's published price table; its suite skips when it is not set
   REDIS_SERVER_BIN  the redis-server to use, where it is not on the path";
 
-/// A task with its options.
+/// Task with its options.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Task {
     Help,
@@ -38,7 +38,7 @@ pub(crate) enum Task {
     Shape,
 }
 
-/// Reads the arguments behind the program's name; the error is a sentence for the user.
+/// Reads the arguments after the program's name. The error is a sentence for the user.
 pub(crate) fn parse(args: impl IntoIterator<Item = String>) -> Result<Task, String> {
     let mut args = args.into_iter();
     let name = args.next().ok_or("no task given")?;

@@ -1,19 +1,20 @@
-//! The arrows between crates, checked as absences.
+//! Checks that forbidden dependencies between crates do not exist.
 //!
-//! Only direct dependencies that users build are looked at: a test may use what its crate must not.
+//! Only direct dependencies that users build are checked, because a
+//! test may use crates that its own crate must not use.
 
 use crate::metadata::Metadata;
 
-/// The crates that stand beside each other between `llm-core` and the application.
+/// Crates between `llm-core` and the application that must not depend on each other.
 const SIBLINGS: [&str; 5] = ["llm-cache", "llm-ratelimit", "llm-keypool", "llm-batch", "llm-providers"];
 
-/// What the vocabulary must not know: it does no I/O.
+/// Crates on which `llm-core` must not depend, because it does no I/O.
 const FOREIGN_TO_CORE: [&str; 3] = ["tokio", "reqwest", "redis"];
 
-/// Crates with one owner: no other crate may name them.
+/// Crates with their owners. No other crate may depend on them.
 const OWNED: [(&str, &str); 2] = [("reqwest", "llm-providers"), ("redis", "llm-redis")];
 
-/// Every arrow that must not be there, one sentence each, in the order of the packages; empty when all is well.
+/// Returns a sentence for each forbidden dependency, in the order of the packages.
 pub(crate) fn violations(metadata: &Metadata) -> Vec<String> {
     let mut found = Vec::new();
     for package in metadata.packages() {
@@ -27,7 +28,7 @@ pub(crate) fn violations(metadata: &Metadata) -> Vec<String> {
     found
 }
 
-/// The rule that an arrow breaks, if any; the most telling one where it breaks several.
+/// Returns the rule that a dependency breaks, if there is one; the most specific one if it breaks several.
 fn broken_rule(from: &str, published: bool, to: &str) -> Option<String> {
     let is_sibling = |name| SIBLINGS.contains(&name);
     if from == "llm-core" && FOREIGN_TO_CORE.contains(&to) {
@@ -46,7 +47,7 @@ fn broken_rule(from: &str, published: bool, to: &str) -> Option<String> {
         return Some("the testkit is not published, so it can only be a dev-dependency".to_owned());
     }
     let owner = OWNED.iter().find(|(owned, _)| *owned == to)?.1;
-    // Examples show the crates in an application's own service, which has parts of its own.
+    // Examples are applications, which may use any crate.
     let is_free = from == owner || from == "examples";
     (!is_free).then(|| format!("only {owner} names it"))
 }
@@ -55,7 +56,7 @@ fn broken_rule(from: &str, published: bool, to: &str) -> Option<String> {
 mod tests {
     use super::*;
 
-    /// Metadata of published packages, each with its dependencies as `name` or `dev:name`.
+    /// Returns the metadata of published packages, each with its dependencies as `name` or `dev:name`.
     fn workspace(packages: &[(&str, &[&str])]) -> Metadata {
         let dependency = |d: &&str| match d.split_once(':') {
             Some((kind, name)) => serde_json::json!({ "name": name, "kind": kind }),

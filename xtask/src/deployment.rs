@@ -13,7 +13,7 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace").to_owned()
 }
 
-/// Kind and labels of each metric, from the rows of the page.
+/// Returns the kind and labels of each metric, from the rows of the page.
 fn listed() -> BTreeMap<String, (String, BTreeSet<String>)> {
     let page = fs::read_to_string(root().join("docs/metrics.md")).expect("the page is there");
     let rows = page.lines().filter(|line| line.starts_with("| `llm_"));
@@ -30,7 +30,7 @@ fn is_label(word: &str) -> bool {
     !word.is_empty() && word.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')
 }
 
-/// Expressions of the dashboard's panels and of the alert rules.
+/// Returns the expressions of the dashboard's panels and of the alert rules.
 fn expressions() -> Vec<String> {
     let read = |name: &str| fs::read_to_string(root().join("deploy").join(name)).expect(name);
     let dashboard: serde_json::Value = serde_json::from_str(&read("grafana-dashboard.json")).expect("it is JSON");
@@ -48,7 +48,7 @@ fn expressions() -> Vec<String> {
     all
 }
 
-/// Words of an expression that are names of metrics.
+/// Returns the words of an expression that are names of metrics.
 fn metrics(expression: &str) -> impl Iterator<Item = &str> {
     let words = expression.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
     words.filter(|word| word.starts_with("llm_"))

@@ -1,18 +1,18 @@
-//! The items of a file that documentation can stand at.
+//! Items of a file that can have documentation.
 
 use syn::{Attribute, Fields, ImplItem, Item, ItemImpl, TraitItem, Visibility, spanned::Spanned};
 
 use crate::source::{SourceFile, attributes_of};
 
-/// An item, a variant, a field, or a file's module.
+/// Item, variant, field, or module of a file.
 pub(crate) struct Documented {
-    /// The line it begins at.
+    /// Line at which it begins.
     pub(crate) line: usize,
-    /// True if users of the crate can name it, because it is `pub` and so is what contains it.
+    /// True if users of the crate can name it, because it and everything that contains it are `pub`.
     pub(crate) is_public: bool,
     /// True for variants and fields, which are part of an item.
     pub(crate) is_part: bool,
-    /// Its documentation; empty if it has none.
+    /// Documentation; empty if there is none.
     pub(crate) text: String,
 }
 
@@ -37,7 +37,7 @@ impl Documented {
     }
 }
 
-/// Words behind an opening fence that leave the block an example in Rust.
+/// Words after an opening fence with which the block is still an example in Rust.
 const RUST: [&str; 5] = ["rust", "no_run", "should_panic", "compile_fail", "standalone_crate"];
 
 /// Returns the file's module and all its items, in the order of the file.
@@ -65,7 +65,7 @@ impl Collector<'_> {
             match item {
                 Item::Impl(block) => self.members(block),
                 Item::Use(_) | Item::Macro(_) | Item::ExternCrate(_) => {}
-                // The file of the module is an item of its own.
+                // A module in a file of its own is documented in that file.
                 Item::Mod(module) if module.content.is_none() => {}
                 _ => self.add(item.span().start().line, is_public, false, attributes_of(item)),
             }
@@ -110,7 +110,7 @@ impl Collector<'_> {
             _ => None,
         });
         for (span, vis, attributes) in members {
-            // Methods of a trait have their documentation at the trait.
+            // Methods of a trait are documented at the trait.
             if block.trait_.is_none() || attributes.iter().any(|attribute| attribute.path().is_ident("doc")) {
                 self.add(span.start().line, block.trait_.is_none() && is_public(vis), false, attributes);
             }
@@ -118,12 +118,12 @@ impl Collector<'_> {
     }
 }
 
-/// True if there is no restriction.
+/// Returns true if the visibility is unrestricted.
 pub(crate) fn is_public(visibility: &Visibility) -> bool {
     matches!(visibility, Visibility::Public(_))
 }
 
-/// The visibility of an item that has one.
+/// Returns the visibility of an item that has one.
 pub(crate) fn visibility(item: &Item) -> Option<&Visibility> {
     match item {
         Item::Const(item) => Some(&item.vis),

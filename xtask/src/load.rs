@@ -1,4 +1,4 @@
-//! The load run: requests, command lines, figures and verdict, without starting anything.
+//! Parts of the load run that start nothing: requests, command lines, figures and verdict.
 
 use std::{
     collections::BTreeMap,
@@ -10,30 +10,32 @@ use serde::Deserialize;
 
 /// Version of the load generator.
 const OHA: &str = "1.16.0";
-/// Requests a second.
+/// Rate of requests, per second.
 const RATE: u32 = 1_000;
-/// Length of the run.
+/// Length of the run, in seconds.
 const SECONDS: u32 = 30;
-/// Requests of the run.
+/// Number of requests of the run.
 pub(crate) const REQUESTS: u32 = RATE * SECONDS;
-/// Texts of the requests that repeat, which are nine in ten.
+/// Number of different texts of the repeated requests, which are nine in ten.
 const REPEATED: u32 = 100;
-/// Texts of the others. The generator draws them at random, so that one in twenty was drawn before.
+/// Number of different texts of the other requests. The generator draws them at random, so that one in twenty was drawn
+/// before.
 const SINGLE: u32 = 30_000;
-/// Organisations that request.
+/// Number of organisations.
 const ORGANISATIONS: u32 = 10;
 
 /// Largest p95, in seconds.
 const MOST_P95: f64 = 0.5;
 /// Largest share of failed requests.
 const MOST_ERRORS: f64 = 0.001;
-/// Least rate that was reached, as a share of [`RATE`]: a generator that is late measures something else.
+/// Smallest rate that must be reached, as a share of [`RATE`], because a generator that falls behind does not measure
+/// this load.
 const LEAST_RATE: f64 = 0.99;
 
 /// Limits of each organisation of the service, far above the run's rate. The limiter decides each request by both.
 pub(crate) const LIMITS: [&str; 2] = ["100000/minute", "$1000/day"];
 
-/// Build of the service.
+/// Arguments of cargo that build the service.
 pub(crate) const BUILD: &str = "build --release -p examples --features axum --bin axum_service";
 
 /// Returns the directory of the load generator, which has the version in its name.
@@ -47,8 +49,8 @@ pub(crate) fn install(tools: &Path) -> Vec<String> {
     words.map(str::to_owned).into_iter().chain([tools.display().to_string()]).collect()
 }
 
-/// Returns the arguments of the load generator: a constant rate, with latencies counted from a request's turn, not from the time at
-/// which a connection was free.
+/// Returns the arguments of the load generator: a constant rate, with latencies counted from the time at which a
+/// request is due, not from the time at which a connection is free.
 pub(crate) fn arguments(bodies: &Path, url: &str) -> Vec<String> {
     let line = format!(
         "-n {REQUESTS} -q {RATE} --latency-correction -c 256 -t 10s -m POST -T application/json --no-tui --output-format json"
@@ -57,7 +59,7 @@ pub(crate) fn arguments(bodies: &Path, url: &str) -> Vec<String> {
     line.split(' ').map(str::to_owned).chain(file).collect()
 }
 
-/// Returns the bodies of which the generator draws one for each request, a line each. Nine in ten repeat.
+/// Returns the bodies of the requests, one a line, from which the generator draws. Nine in ten repeat.
 pub(crate) fn bodies() -> String {
     let mut lines = String::new();
     let mut body = |organisation: u32, scenario: fmt::Arguments<'_>| {
@@ -119,7 +121,7 @@ impl Figures {
         })
     }
 
-    /// Returns an error that names what misses its bound.
+    /// Returns an error that names the figures beyond their bounds.
     pub(crate) fn verdict(&self) -> Result<(), String> {
         let bounds = [
             (self.latency[1] >= MOST_P95, format!("p95 is not below {MOST_P95} s")),
@@ -146,7 +148,7 @@ impl fmt::Display for Figures {
     }
 }
 
-/// Returns a count of the last line of a table of costs.
+/// Returns a count from the last line of a table of costs.
 fn count(costs: &str, column: &str) -> Result<u32, String> {
     let place = costs.lines().next().and_then(|head| head.split_whitespace().position(|name| name == column));
     let sum = costs.lines().find_map(|line| line.strip_prefix("in all"));

@@ -1,6 +1,6 @@
-//! Workspace tasks, reached as `cargo xtask`.
+//! Tasks of the workspace, which are run as `cargo xtask`.
 //!
-//! `cargo xtask test` runs every test there is; `cargo xtask ci` does what the continuous integration does: format,
+//! `cargo xtask test` runs every test; `cargo xtask ci` runs all checks of the continuous integration: format,
 //! lints, docs of the whole and of each published crate alone, prose, crate arrows, features one by one, tests; `cargo xtask
 //! load` measures the axum example. `--dry-run` prints the commands instead of running them.
 //!
@@ -32,7 +32,7 @@ use std::process::ExitCode;
 
 use args::Task;
 
-/// The exit code of a command line that makes no sense.
+/// Exit code after a command line that is not understood.
 const USAGE_ERROR: u8 = 2;
 
 fn main() -> ExitCode {

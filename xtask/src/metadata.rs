@@ -1,33 +1,33 @@
-//! The part of `cargo metadata` that the checks read.
+//! Part of `cargo metadata` that the checks read.
 
 use std::{collections::BTreeMap, path::PathBuf};
 
 use serde::Deserialize;
 
-/// The workspace's own packages, without what they depend on, and its target directory.
+/// Packages of the workspace, without their dependencies, and the target directory.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Metadata {
     packages: Vec<Package>,
-    /// Directory of what cargo builds.
+    /// Directory in which cargo builds.
     #[serde(default)]
     pub(crate) target_directory: PathBuf,
 }
 
-/// One member of the workspace.
+/// Member of the workspace.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Package {
     pub(crate) name: String,
-    /// The registries it may go to: `None` is any, an empty list is `publish = false`.
+    /// Registries to which the package may be published: `None` means any, and an empty list is `publish = false`.
     publish: Option<Vec<String>>,
     dependencies: Vec<Dependency>,
-    /// Every feature, those of optional dependencies included, sorted.
+    /// All features, including those of optional dependencies, sorted.
     features: BTreeMap<String, Vec<String>>,
-    /// The manifest's `package.metadata`.
+    /// Table `package.metadata` of the manifest.
     #[serde(default)]
     metadata: serde_json::Value,
 }
 
-/// A dependency as a manifest states it; `name` is the package's, also where it is renamed.
+/// Dependency as a manifest states it. `name` is the name of the package, even if the dependency is renamed.
 #[derive(Debug, Deserialize)]
 struct Dependency {
     name: String,
@@ -35,41 +35,42 @@ struct Dependency {
 }
 
 impl Metadata {
-    /// Reads what `cargo metadata --format-version 1 --no-deps` printed.
+    /// Reads the output of `cargo metadata --format-version 1 --no-deps`.
     pub(crate) fn parse(json: &[u8]) -> Result<Self, String> {
         serde_json::from_slice(json).map_err(|e| format!("cannot read cargo metadata: {e}"))
     }
 
-    /// All members.
+    /// Returns all members.
     pub(crate) fn packages(&self) -> &[Package] {
         &self.packages
     }
 
-    /// The members that may be published.
+    /// Returns the members that may be published.
     pub(crate) fn published(&self) -> impl Iterator<Item = &Package> {
         self.packages.iter().filter(|p| p.is_published())
     }
 }
 
 impl Package {
-    /// Whether it may be published.
+    /// Returns true if the package may be published.
     pub(crate) fn is_published(&self) -> bool {
         self.publish.as_ref().is_none_or(|to| !to.is_empty())
     }
 
-    /// What its users build with it: normal and build dependencies, optional ones included, but no dev-dependencies.
+    /// Returns the dependencies that users build: normal and build dependencies, also optional ones, but no
+    /// dev-dependencies.
     pub(crate) fn shipped_dependencies(&self) -> impl Iterator<Item = &str> {
         let shipped = |d: &&Dependency| d.kind.as_deref() != Some("dev");
         let dependencies = self.dependencies.iter().filter(shipped);
         dependencies.map(|d| d.name.as_str())
     }
 
-    /// Whether docs.rs builds its docs with all features.
+    /// Returns true if docs.rs builds the package's docs with all features.
     pub(crate) fn documents_all_features(&self) -> bool {
         self.metadata.pointer("/docs/rs/all-features") == Some(&serde_json::Value::Bool(true))
     }
 
-    /// The names of its features.
+    /// Returns the names of the package's features.
     pub(crate) fn features(&self) -> impl Iterator<Item = &str> {
         self.features.keys().map(String::as_str)
     }

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, fs, path::Path};
 
 const CRATES: [&str; 8] =
     ["llm-batch", "llm-cache", "llm-core", "llm-keypool", "llm-providers", "llm-ratelimit", "llm-redis", "llm-testkit"];
-/// Endings of the names, by which they differ from other words.
+/// Endings that distinguish names of metrics from other words.
 const ENDINGS: [&str; 10] = [
     "_total",
     "_seconds",

@@ -1,7 +1,8 @@
 //! Checks that the examples of all pages compile and run as a reader copies them.
 //!
-//! A rendered page shows neither the lines that begin with `# ` nor that a block is not compiled. So each block in Rust is a whole
-//! file as it is printed, and its page is a doctest of some crate. The documentation of items may hide lines, as is usual there.
+//! A rendered page hides lines that begin with `# `, and does not show that a block is not compiled. Therefore each
+//! block in Rust must be a whole file as printed, and its page a doctest of some crate. The documentation of items may
+//! hide lines, as is usual there.
 
 use std::{
     collections::BTreeSet,
@@ -9,7 +10,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// A block of a page: the words behind its opening fence, and its lines.
+/// Block of a page: the words after its opening fence, and its lines.
 struct Block {
     line: usize,
     info: String,
@@ -20,7 +21,7 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace").to_owned()
 }
 
-/// Adds the files below a directory whose names end like this, without those that are built or fetched.
+/// Adds the files below a directory whose names have this ending, without built and fetched files.
 fn files(directory: &Path, ending: &str, found: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(directory).expect("it can be read") {
         let path = entry.expect("it can be read").path();
@@ -57,7 +58,7 @@ fn blocks(page: &str) -> Vec<Block> {
     found
 }
 
-/// Returns the reason why a block does not copy, if it is in Rust.
+/// Returns the reason why a block in Rust does not work when it is copied; `None` if it works.
 fn fault(block: &Block) -> Option<String> {
     match block.info.as_str() {
         "text" | "toml" | "sh" | "json" | "yaml" => None,

@@ -1,32 +1,32 @@
-//! What each task runs: pure, so that it can be tested and printed.
+//! Commands that each task runs. Nothing is started here, so that the commands can be tested and printed.
 
 use std::fmt;
 
 use crate::metadata::Metadata;
 use crate::suites::Suite;
 
-/// One call of cargo.
+/// Command of cargo.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Invocation {
-    /// What stands behind `cargo`.
+    /// Arguments after `cargo`.
     pub(crate) args: Vec<String>,
-    /// Variables to set, or with `None` to remove.
+    /// Environment variables to set, or to remove if the value is `None`.
     pub(crate) env: Vec<(&'static str, Option<String>)>,
 }
 
-/// Whether `Cargo.lock` may be brought up to date on the way.
+/// Treatment of `Cargo.lock`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Lock {
-    /// As a developer works: a changed manifest updates the file.
+    /// For developers: a changed manifest updates the file.
     Open,
-    /// As the CI works: what is tested is what is committed.
+    /// For the CI: the committed versions are tested.
     Locked,
 }
 
 /// Directory of the package outside the workspace.
 pub(crate) const CONSUMER: &str = "consumer";
 
-/// Formatting, lints and docs, in the order in which they fail fastest.
+/// Returns the checks of format, lints and docs, the quickest first.
 pub(crate) fn checks() -> Vec<Invocation> {
     vec![
         Invocation::new("fmt --all --check"),
@@ -36,8 +36,8 @@ pub(crate) fn checks() -> Vec<Invocation> {
     ]
 }
 
-/// The docs of each published package by itself, as its users and docs.rs build them: with its default features, in which a
-/// link to an item of another feature is broken, and with all of them.
+/// Returns the builds of each published package's docs, as users and docs.rs build them: with default features, which
+/// shows links to items of other features as broken, and with all features.
 pub(crate) fn docs(metadata: &Metadata) -> Vec<Invocation> {
     let docs = metadata.published().flat_map(|package| {
         let default = format!("doc --locked -p {} --no-deps", package.name);
@@ -47,7 +47,7 @@ pub(crate) fn docs(metadata: &Metadata) -> Vec<Invocation> {
     docs.collect()
 }
 
-/// Each published package with no feature at all, then with each of its features on its own.
+/// Returns the checks of each published package without features, and with each feature alone.
 pub(crate) fn features(metadata: &Metadata) -> Vec<Invocation> {
     let mut checks = Vec::new();
     for package in metadata.published() {
@@ -59,7 +59,8 @@ pub(crate) fn features(metadata: &Metadata) -> Vec<Invocation> {
     checks
 }
 
-/// Every test of the workspace, doctests included, with the extra suites as far as their data is there.
+/// Returns the commands that run all tests of the workspace, including doctests, and the extra suites whose data
+/// exists.
 pub(crate) fn test(full: bool, lock: Lock, suites: &[Suite]) -> Invocation {
     let mut line = String::from("test");
     if lock == Lock::Locked {
@@ -75,7 +76,8 @@ pub(crate) fn test(full: bool, lock: Lock, suites: &[Suite]) -> Invocation {
     suites.iter().fold(run, |run, suite| run.env(suite.variable, suite.value()))
 }
 
-/// The tests of the package outside the workspace, which has only the features that the README's lines ask for.
+/// Returns the command that tests the package outside the workspace, which has only the features of the README's
+/// dependency lines.
 pub(crate) fn consumer() -> Invocation {
     Invocation::new(&format!("test --manifest-path {CONSUMER}/Cargo.toml --target-dir target"))
 }
@@ -95,7 +97,7 @@ impl Invocation {
     }
 }
 
-/// As one would type it; removed variables are not shown.
+/// Formats the command as a user types it, without removed variables.
 impl fmt::Display for Invocation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (name, value) in &self.env {

@@ -1,23 +1,23 @@
-//! Words and first lines of documentation that do not follow the project's language.
+//! Check of words and first lines of documentation against the project's language.
 
 use std::{fmt, ops::AddAssign};
 
 use crate::{documented::documented, source::SourceFile};
 
-/// Words that a first line must not begin with: it is a verb phrase or a noun phrase, not a clause.
+/// Words with which a first line must not begin, because it must be a verb phrase or a noun phrase.
 const CLAUSES: [&str; 8] = ["What", "Whether", "Who", "Whose", "Where", "How", "When", "Why"];
 
-/// Words that can only mean the old thing, one a line.
+/// Words of the former language, one a line.
 const WORDS: &str = include_str!("prose/words.txt");
 
-/// A place in the documentation that wants rewording.
+/// Place in the documentation that needs rewording.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Finding {
-    /// The file, a colon and the line of the documented item.
+    /// File, a colon and the line of the documented item.
     pub(crate) place: String,
     /// True if it is in documentation that users read.
     pub(crate) is_public: bool,
-    /// What was found.
+    /// Reason for the finding.
     pub(crate) kind: Kind,
 }
 
@@ -94,7 +94,7 @@ fn begins_with_clause(line: &str) -> bool {
     CLAUSES.contains(&first)
 }
 
-/// Every occurrence of a word of the list, examples left out.
+/// Returns every occurrence of a word of the list outside of examples.
 fn words_in(text: &str) -> Vec<&'static str> {
     let mut is_code = false;
     let prose = text.lines().filter(|line| {

@@ -1,14 +1,14 @@
-//! Sees to it that there is a `redis-server` for the tests: what to do is decided purely, from what was found.
+//! Decides how to provide a `redis-server` for the tests, from the state of the machine. Nothing is started here.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-/// The program that the tests spawn.
+/// Program that the tests spawn.
 const PROGRAM: &str = "redis-server";
-/// The variable that names it where it is not on the path.
+/// Environment variable that names the program if it is not on the path.
 const VARIABLE: &str = "REDIS_SERVER_BIN";
 
-/// Package managers, in the order in which they are looked for, with what installs the server.
+/// Package managers with the commands that install the server, in the order in which they are tried.
 const MANAGERS: [Manager; 7] = [
     Manager { program: "apt-get", steps: &["apt-get update", "apt-get install -y redis-server"], as_root: true },
     Manager { program: "apk", steps: &["apk add --no-cache redis"], as_root: true },
@@ -16,7 +16,7 @@ const MANAGERS: [Manager; 7] = [
     Manager { program: "yum", steps: &["yum install -y redis"], as_root: true },
     Manager { program: "zypper", steps: &["zypper --non-interactive install redis"], as_root: true },
     Manager { program: "pacman", steps: &["pacman -Sy --noconfirm redis"], as_root: true },
-    // It refuses to run as root.
+    // brew refuses to run as root.
     Manager { program: "brew", steps: &["brew install redis"], as_root: false },
 ];
 
@@ -27,28 +27,28 @@ struct Manager {
     as_root: bool,
 }
 
-/// What this machine offers.
+/// State of the machine.
 pub(crate) struct Machine<'a> {
-    /// A variable's value.
+    /// Function that returns the value of an environment variable.
     pub(crate) lookup: &'a dyn Fn(&str) -> Option<OsString>,
-    /// Whether a file is there.
+    /// Function that returns true if a file exists.
     pub(crate) is_file: &'a dyn Fn(&PathBuf) -> bool,
-    /// The user's number; 0 is root.
+    /// Number of the user; 0 is root.
     pub(crate) uid: Option<u32>,
 }
 
-/// What to do before the tests.
+/// Action before the tests.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Plan {
-    /// The server is here.
+    /// The server exists at this path.
     Ready(PathBuf),
     /// These commands install it, without a question to the user.
     Install(&'static [&'static str]),
-    /// Nothing may be done without the user; the text says what he can do.
+    /// The user must act. The text says how.
     Stop(String),
 }
 
-/// Decides. Nothing is ever run through `sudo`.
+/// Returns the action for this machine. No command is run through `sudo`.
 pub(crate) fn plan(machine: &Machine<'_>) -> Plan {
     if let Some(named) = (machine.lookup)(VARIABLE).filter(|value| !value.is_empty()) {
         let named = PathBuf::from(named);
@@ -84,7 +84,7 @@ fn on_path(machine: &Machine<'_>, program: &str) -> Option<PathBuf> {
 mod tests {
     use super::*;
 
-    /// The plan where these files are on the path, and a variable may be set.
+    /// Returns the plan for a machine with these files on the path, and perhaps the variable.
     fn planned(uid: u32, files: &[&str], variable: Option<&str>) -> Plan {
         let lookup = |name: &str| match name {
             "PATH" => Some("/bin:/opt/bin".into()),

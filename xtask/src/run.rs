@@ -1,4 +1,4 @@
-//! Starting what the plan says, one command after the other, with durations.
+//! Runs the commands of a plan one after the other, and prints their durations.
 
 mod load;
 
@@ -60,13 +60,13 @@ pub(crate) fn shape() -> Result<(), String> {
     Ok(())
 }
 
-/// The published packages with their sources.
+/// Returns the published packages with their sources.
 fn published_sources(metadata: &Metadata) -> Result<Vec<(String, Vec<SourceFile>)>, String> {
     let read = |name: &str| source::read_crate(root(), &root().join(name));
     metadata.published().map(|package| Ok((package.name.clone(), read(&package.name)?))).collect()
 }
 
-/// The file's path below the workspace's directory.
+/// Returns the file's path below the workspace's directory.
 fn shown(file: &SourceFile) -> String {
     file.path.strip_prefix(root()).unwrap_or(&file.path).display().to_string()
 }
@@ -109,7 +109,7 @@ impl Runner {
         self.consumer()
     }
 
-    /// The package outside the workspace, with the versions that the workspace's own lock file states.
+    /// Tests the package outside the workspace, with the versions of the workspace's own lock file.
     fn consumer(&self) -> Result<(), String> {
         if !self.dry_run {
             let copy = root().join(plan::CONSUMER).join("Cargo.lock");
@@ -119,7 +119,7 @@ impl Runner {
         self.step(&plan::consumer())
     }
 
-    /// The tests spawn servers; none of them skips where there is none.
+    /// Provides a Redis server, because the tests spawn servers and none of them skips.
     fn provide_redis(&self) -> Result<(), String> {
         let steps = match plan_redis() {
             Plan::Ready(server) => {
@@ -142,7 +142,7 @@ impl Runner {
         }
     }
 
-    /// Runs one command to its end, with what it prints left as it is.
+    /// Runs one command to its end, and leaves its output unchanged.
     fn step(&self, invocation: &Invocation) -> Result<(), String> {
         if self.dry_run {
             println!("{invocation}");
@@ -170,13 +170,13 @@ fn plan_redis() -> Plan {
     redis::plan(&Machine { lookup: &variable, is_file: &|file: &PathBuf| file.is_file(), uid: uid() })
 }
 
-/// The number of the user that this runs as, if `id` tells.
+/// Returns the number of the current user, if `id` states it.
 fn uid() -> Option<u32> {
     let output = Command::new("id").arg("-u").output().ok()?;
     String::from_utf8(output.stdout).ok()?.trim().parse().ok()
 }
 
-/// Runs a package manager, which asks nothing.
+/// Runs a package manager, which must not ask for confirmation.
 fn install(line: &str) -> Result<(), String> {
     let mut words = line.split(' ');
     let mut command = Command::new(words.next().expect("a command line has a first word"));
@@ -198,7 +198,7 @@ fn check_arrows(metadata: &Metadata) -> Result<(), String> {
     Err(format!("crate arrows that must not be there:\n  {}", found.join("\n  ")))
 }
 
-/// Refuses a published package whose docs on docs.rs would lack what is behind features.
+/// Refuses a published package whose docs on docs.rs would lack the items behind features.
 fn check_docs_rs(metadata: &Metadata) -> Result<(), String> {
     let partial: Vec<_> = metadata.published().filter(|p| !p.documents_all_features()).map(|p| &*p.name).collect();
     if partial.is_empty() {
@@ -230,14 +230,14 @@ fn command(invocation: &Invocation) -> Command {
     command
 }
 
-/// The cargo that runs this program, at the workspace's root, with nothing to read from.
+/// Returns a command of the cargo that runs this program, at the workspace's root, without standard input.
 fn cargo() -> Command {
     let mut command = Command::new(variable("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(root()).stdin(Stdio::null());
     command
 }
 
-/// The workspace's directory.
+/// Returns the workspace's directory.
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the package lies in the workspace's directory")
 }

@@ -27,11 +27,11 @@ pub(crate) struct Shape {
     settings: Vec<Settings>,
     /// Files that import each other, directly or through others; one list for each circle.
     circles: Vec<Vec<String>>,
-    /// Functions that box a future, with how often.
+    /// Functions that box futures, each with the number of boxes.
     boxed: Vec<(String, usize)>,
 }
 
-/// Sizes in lines of code or of a function.
+/// Median, 95th percentile and largest of sizes in lines.
 struct Spread {
     median: usize,
     p95: usize,
@@ -39,7 +39,7 @@ struct Spread {
 }
 
 impl Shape {
-    /// Measures the files of one crate; `shown` turns a path into what is printed.
+    /// Measures the files of one crate. `shown` returns the printed form of a file's path.
     pub(crate) fn of(files: &[SourceFile], shown: impl Fn(&SourceFile) -> String) -> Self {
         let mut lines = Lines::default();
         let mut directories = BTreeMap::new();

@@ -1,4 +1,4 @@
-//! The sources of a crate, parsed: each file with its module, and without its tests.
+//! Parsed sources of a crate: each file with its module, and without its tests.
 
 use std::{
     fs,
@@ -8,17 +8,17 @@ use std::{
 
 use syn::{Attribute, Expr, Item, Lit, Meta, spanned::Spanned};
 
-/// One file of a crate.
+/// File of a crate.
 pub(crate) struct SourceFile {
     /// Path below the workspace's directory.
     pub(crate) path: PathBuf,
-    /// Names of its module from the crate's root on; empty for the root itself.
+    /// Names of its module from the crate's root; empty for the root itself.
     pub(crate) module: Vec<String>,
-    /// Its text.
+    /// Text of the file.
     pub(crate) text: String,
-    /// Its inner attributes, among them the module's documentation.
+    /// Inner attributes of the file, among them the module's documentation.
     pub(crate) attributes: Vec<Attribute>,
-    /// Its items without those that are compiled for tests only.
+    /// Items of the file without those that are compiled for tests only.
     pub(crate) items: Vec<Item>,
     /// Lines of the items that are compiled for tests only, counted from 1.
     tests: Vec<RangeInclusive<usize>>,
@@ -39,7 +39,7 @@ pub(crate) struct Lines {
 ///
 /// # Errors
 ///
-/// A sentence that names the file which cannot be read or parsed.
+/// A file cannot be read or parsed. The error names it.
 pub(crate) fn read_crate(workspace: &Path, directory: &Path) -> Result<Vec<SourceFile>, String> {
     let mut files = Vec::new();
     for root in roots(&directory.join("src")) {
@@ -57,7 +57,7 @@ impl SourceFile {
         Ok(Self { path, module, text, attributes: syntax.attrs, items, tests })
     }
 
-    /// Counts its lines.
+    /// Counts the lines of the file.
     pub(crate) fn lines(&self) -> Lines {
         let mut counted = Lines::default();
         for (number, line) in (1..).zip(self.text.lines()) {
@@ -72,7 +72,7 @@ impl SourceFile {
         counted
     }
 
-    /// The documentation that attributes hold, with the text of included files.
+    /// Returns the documentation in attributes, with the text of included files.
     pub(crate) fn documentation(&self, attributes: &[Attribute]) -> String {
         let mut text = String::new();
         for attribute in attributes.iter().filter(|attribute| attribute.path().is_ident("doc")) {
@@ -100,7 +100,7 @@ impl SourceFile {
     }
 }
 
-/// The files at which modules begin: the library, and each program.
+/// Returns the root files of the crate: the library, and each program.
 fn roots(src: &Path) -> Vec<PathBuf> {
     let mut roots = vec![src.join("lib.rs"), src.join("main.rs")];
     let programs = fs::read_dir(src.join("bin")).into_iter().flatten().flatten().map(|entry| entry.path());
@@ -129,7 +129,7 @@ fn read_module(workspace: &Path, path: &Path, module: Vec<String>, files: &mut V
     Ok(())
 }
 
-/// The name of a module that lies in a file of its own.
+/// Returns the name of a module that has a file of its own.
 fn declared_file(item: &Item) -> Option<String> {
     match item {
         Item::Mod(module) if module.content.is_none() => Some(module.ident.to_string()),
@@ -153,7 +153,7 @@ fn is_for_tests(item: &Item) -> bool {
     attributes_of(item).iter().any(for_tests)
 }
 
-/// The outer attributes of an item.
+/// Returns the outer attributes of an item.
 pub(crate) fn attributes_of(item: &Item) -> &[Attribute] {
     match item {
         Item::Const(item) => &item.attrs,

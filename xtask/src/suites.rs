@@ -4,16 +4,16 @@ use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-/// A suite, and the variable that names its data's directory.
+/// Test suite with the variable that names the directory of its data.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Suite {
-    /// What the tests read.
+    /// Variable that the tests read.
     pub(crate) variable: &'static str,
     contents: &'static str,
     directory: Option<PathBuf>,
 }
 
-/// The variables with what their directories hold.
+/// Variables, each with the content of its directory.
 const SUITES: [(&str, &str); 3] = [
     ("LLM_CASSETTES", "recorded vendor answers"),
     ("LLM_TRACES", "public workload traces"),
@@ -22,7 +22,7 @@ const SUITES: [(&str, &str); 3] = [
 
 /// Looks up all suites. Relative paths become absolute, since tests run in their package's directory.
 ///
-/// A variable that is set and names no directory is an error: its suite would skip, or fail far from the reason.
+/// A variable that names no directory is an error, because its suite would skip, or fail without naming the cause.
 pub(crate) fn find(lookup: impl Fn(&str) -> Option<OsString>) -> Result<Vec<Suite>, String> {
     let suites = SUITES.into_iter().map(|(variable, contents)| {
         let directory = lookup(variable)
@@ -35,7 +35,7 @@ pub(crate) fn find(lookup: impl Fn(&str) -> Option<OsString>) -> Result<Vec<Suit
 }
 
 impl Suite {
-    /// The variable's value for the tests; `None` removes it.
+    /// Returns the variable's value for the tests; `None` removes the variable.
     pub(crate) fn value(&self) -> Option<String> {
         let directory = self.directory.as_ref()?;
         Some(directory.display().to_string())

@@ -1,4 +1,4 @@
-//! Starting the service and the load generator of the load run.
+//! Starts the service and the load generator of the load run.
 
 use std::{
     fs,
@@ -46,7 +46,7 @@ pub(crate) fn load(dry_run: bool) -> Result<(), String> {
     Ok(())
 }
 
-/// The axum example as a process, on two cores and a port that the system chooses. It ends with this.
+/// Process of the axum example, on two cores and a port that the system chooses. It is killed on drop.
 struct Service {
     process: Child,
     url: String,
@@ -83,12 +83,12 @@ impl Service {
 
 impl Drop for Service {
     fn drop(&mut self) {
-        // It has ended already if it cannot be killed.
+        // A process that cannot be killed has ended already.
         drop(self.process.kill().and_then(|()| self.process.wait()));
     }
 }
 
-/// Returns the averages of the last 1, 5 and 15 minutes, where the system states them.
+/// Returns the load averages of the last 1, 5 and 15 minutes, if the system states them.
 fn system_load() -> String {
     let text = fs::read_to_string("/proc/loadavg").unwrap_or_default();
     let averages: Vec<&str> = text.split_whitespace().take(3).collect();

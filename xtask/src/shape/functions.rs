@@ -48,7 +48,7 @@ impl<'ast> Visit<'ast> for Functions {
     }
 }
 
-/// Calls of `Box::pin`.
+/// Number of calls of `Box::pin`.
 struct Boxes(usize);
 
 impl<'ast> Visit<'ast> for Boxes {

@@ -1,6 +1,6 @@
 //! Circles of files that name each other.
 //!
-//! A path counts for the file where the named item is defined: a name that a module only re-exports leads further.
+//! A path counts for the file in which the named item is defined, also if another module re-exports the item.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -28,7 +28,7 @@ pub(super) fn circles(files: &[SourceFile]) -> Vec<Vec<usize>> {
 
 type Modules<'a> = BTreeMap<&'a [String], usize>;
 
-/// Files that a file's paths lead to.
+/// Returns the files that define the items of a file's paths.
 fn arrows(files: &[SourceFile], modules: &Modules<'_>, from: usize) -> BTreeSet<usize> {
     let mut paths = Paths { found: Vec::new(), inline: 0 };
     for item in &files[from].items {
@@ -38,7 +38,7 @@ fn arrows(files: &[SourceFile], modules: &Modules<'_>, from: usize) -> BTreeSet<
     absolute.filter_map(|path| definition(files, modules, &path, 0)).filter(|to| *to != from).collect()
 }
 
-/// The path from the crate's root on; `None` for one that leads out of the crate.
+/// Returns the path from the crate's root; `None` if the path leads out of the crate.
 fn absolute(module: &[String], modules: &Modules<'_>, path: Vec<String>) -> Option<Vec<String>> {
     let mut rest = path.as_slice();
     let mut base = match rest.first()?.as_str() {
@@ -58,7 +58,7 @@ fn absolute(module: &[String], modules: &Modules<'_>, path: Vec<String>) -> Opti
     Some([base.as_slice(), rest].concat())
 }
 
-/// The file that defines what a path names.
+/// Returns the file that defines the item of a path.
 fn definition(files: &[SourceFile], modules: &Modules<'_>, path: &[String], depth: usize) -> Option<usize> {
     const DEEPEST: usize = 8;
     let length = (0..=path.len()).rev().find(|length| modules.contains_key(&path[..*length]))?;
@@ -77,14 +77,14 @@ fn definition(files: &[SourceFile], modules: &Modules<'_>, path: &[String], dept
     further.map_or(Some(file), |path| definition(files, modules, &path, depth + 1))
 }
 
-/// True for a macro of this name that is exported, and so stands in the crate's root wherever it is defined.
+/// Returns true for an exported macro of this name, which is in the crate's root wherever it is defined.
 fn exports_macro(item: &Item, name: &str) -> bool {
     matches!(item, Item::Macro(rules)
         if rules.ident.as_ref().is_some_and(|ident| ident == name)
             && rules.attrs.iter().any(|attribute| attribute.path().is_ident("macro_export")))
 }
 
-/// The path under which a `use` brings in a name.
+/// Returns the path from which a `use` imports a name.
 fn import_of(item: &ItemUse, name: &str) -> Option<Vec<String>> {
     let mut leaves = Vec::new();
     collect_leaves(&item.tree, &mut Vec::new(), &mut leaves);
@@ -127,7 +127,7 @@ fn reachable(arrows: &[BTreeSet<usize>], from: usize) -> BTreeSet<usize> {
     seen
 }
 
-/// Every path that a file writes down, in imports and elsewhere, as seen from the file's own module.
+/// Paths of a file, in imports and elsewhere, as seen from the file's own module.
 struct Paths {
     found: Vec<Vec<String>>,
     /// Number of inline modules around the item that is visited. Each takes one `super` to leave.

@@ -1,4 +1,4 @@
-//! The surface that a user meets: names at a crate's root, settings of builders.
+//! Public surface of a crate: names at its root, and settings of builders.
 
 use std::{collections::BTreeMap, fmt};
 
@@ -9,16 +9,16 @@ use crate::{
     source::SourceFile,
 };
 
-/// Consuming setters of one type.
+/// Number of consuming setters of one type.
 pub(crate) struct Settings {
     type_name: String,
     count: usize,
 }
 
-/// Types with fewer setters are no builders.
+/// Smallest number of setters of a builder.
 const FEWEST_SETTINGS: usize = 5;
 
-/// Number of names at the root of the library, modules left out.
+/// Returns the number of names at the root of the library, without modules.
 pub(super) fn root_exports(files: &[SourceFile]) -> usize {
     let root = files.iter().find(|file| file.path.ends_with("lib.rs"));
     let items = root.into_iter().flat_map(|file| &file.items).filter(|item| visibility(item).is_some_and(is_public));
@@ -38,7 +38,7 @@ fn leaves(tree: &UseTree) -> usize {
     }
 }
 
-/// Types with at least five public methods that take the value and return it changed.
+/// Returns the types with at least five public methods that take the value and return it changed.
 pub(super) fn settings(files: &[SourceFile]) -> Vec<Settings> {
     let mut setters: BTreeMap<String, usize> = BTreeMap::new();
     for item in files.iter().flat_map(|file| &file.items) {
