@@ -1,4 +1,4 @@
-//! A transport that answers every request with the same bytes, cut as it likes.
+//! Transport that responds to every request with the same bytes, cut into chosen pieces.
 
 use std::{
     cell::RefCell,
@@ -14,29 +14,29 @@ use std::{
 use bytes::Bytes;
 use http::{Response, header::CONTENT_TYPE};
 use http_body::{Body, Frame};
-use llm_providers::{Client, transport::Transport, protocol::VendorProtocol};
+use llm_providers::{Client, protocol::VendorProtocol, transport::Transport};
 use tokio::runtime::{Builder, Runtime};
 
 use crate::{random::Random, secret::KEY};
 
-/// The bound of one event that clients here have, in bytes.
+/// Largest event that the clients here accept, in bytes.
 pub const EVENT: usize = 2 << 10;
-/// The bound of a whole answer that clients here have, in bytes.
+/// Largest response that the clients here accept, in bytes.
 pub const BODY: usize = 32 << 10;
 
-/// How an answer's bytes come.
+/// Pieces in which the bytes of a response arrive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StreamCut {
-    /// At once.
+    /// All bytes at once.
     Whole,
-    /// One by one.
+    /// One byte at a time.
     Bytes,
-    /// In pieces up to this size, sometimes late.
+    /// Pieces up to this size, sometimes late.
     Pieces(usize),
 }
 
 impl StreamCut {
-    /// A way of cutting that the bytes themselves choose, never whole.
+    /// Returns a cut that the bytes themselves choose, never the whole.
     pub fn of(data: &[u8]) -> Self {
         *Random::of(data).pick(&[
             Self::Bytes,
@@ -48,7 +48,7 @@ impl StreamCut {
     }
 }
 
-/// What comes of an answer, and how.
+/// Transport with one response.
 #[derive(Clone, Debug)]
 pub struct Canned {
     rest: Bytes,
@@ -59,23 +59,23 @@ pub struct Canned {
 }
 
 impl Canned {
-    /// An answer of these bytes. One in eight, as the bytes choose, ends with a broken connection.
+    /// Creates a response of these bytes. One in eight, as the bytes choose, ends with a broken connection.
     pub fn new(data: Bytes, cut: StreamCut) -> Self {
         let mut random = Random::of(&data);
         Self { breaks: random.number().is_multiple_of(8), rest: data, cut, random, taken: Arc::default() }
     }
 
-    /// Whether it ends with a broken connection.
+    /// Returns true if the response ends with a broken connection.
     pub fn breaks(&self) -> bool {
         self.breaks
     }
 
-    /// How many bytes were taken from its clones so far.
+    /// Returns the counter of bytes that were taken from all clones.
     pub fn taken(&self) -> Arc<AtomicUsize> {
         Arc::clone(&self.taken)
     }
 
-    /// A client with small bounds that gets this answer, said to be of this type.
+    /// Creates a client with small bounds that gets this response with this content type.
     pub fn client<W: VendorProtocol>(self, protocol: W, content_type: &'static str) -> Client<W, impl Transport> {
         let transport = tower::service_fn(move |_| {
             let response = Response::builder().header(CONTENT_TYPE, content_type).body(self.clone());

@@ -1,8 +1,8 @@
-//! How much memory may be held.
+//! Bound on the memory that a target holds.
 
 use std::cell::Cell;
 
-/// What a client, its call and a stream's buffers take whatever comes, in bytes.
+/// Bytes that a client, its call and a stream's buffers take for every input.
 const BASE: u64 = 64 << 10;
 
 thread_local! {
@@ -15,7 +15,7 @@ thread_local! {
 ///
 /// # Panics
 ///
-/// If it held more.
+/// If the function held more.
 pub fn bounded<T>(bytes: usize, factor: u64, run: impl FnOnce() -> T) -> T {
     let mut result = None;
     let info = allocation_counter::measure(|| result = Some(run()));
@@ -26,12 +26,13 @@ pub fn bounded<T>(bytes: usize, factor: u64, run: impl FnOnce() -> T) -> T {
     result.expect("it was run")
 }
 
-/// Begins anew with what was held most.
+/// Resets the largest amount that was held.
 pub fn forget() {
     MOST.set((0, 0));
 }
 
-/// The most that was held at once on this thread, in bytes; and beyond the base for each byte of an input.
+/// Returns the largest number of bytes that was held at one time on this thread, and the largest excess over the base
+/// for each byte of an input.
 pub fn most() -> (u64, u64) {
     MOST.get()
 }

@@ -1,15 +1,15 @@
-//! Bytes of any shape against what reads vendors' answers.
+//! Fuzz targets for all code that reads vendors' responses.
 //!
-//! Each of the [`TARGETS`] takes bytes and panics if what they should hold does not: that nothing panics, that memory
-//! stays within a [bound](held), that how an answer is cut on its way changes nothing, that no error shows the key.
+//! Each of the [`TARGETS`] takes bytes and panics if a property fails: nothing panics, memory stays within a
+//! [bound](held), the pieces in which a response arrives change nothing, and no error shows the key.
 //! The harnesses of cargo-fuzz are in `fuzz_targets/`; `src/main.rs` drives the same functions on stable Rust.
 
-pub mod answer;
 pub mod canned;
 pub mod held;
 pub mod mutate;
 pub mod random;
 pub mod refusal;
+pub mod response;
 pub mod secret;
 pub mod sse;
 pub mod stream;

@@ -1,4 +1,5 @@
-//! Drives a target on stable Rust: `drive TARGET [SECONDS | RUNSx] [SEED]`, or `drive TARGET FILE`. `drive all …` drives
+//! Drives a target on stable Rust: `drive TARGET [SECONDS | RUNSx] [SEED]`, or `drive TARGET FILE`. `drive all …`
+//! drives
 //! all of them, one after the other.
 
 #![expect(clippy::disallowed_methods, reason = "a driver measures the wall")]
@@ -12,7 +13,7 @@ use std::{
 
 use llm_fuzz::{TARGETS, Target, held, mutate::mutate, random::Random};
 
-/// An input that takes longer is a failure.
+/// Time after which an input counts as a failure.
 const SLOW: Duration = Duration::from_secs(2);
 
 fn main() -> ExitCode {
@@ -42,7 +43,7 @@ fn main() -> ExitCode {
     if found == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// Feeds the corpus, and then what comes of it. Says whether nothing was found.
+/// Runs the target on the corpus and then on mutations of it. Returns true if nothing was found.
 fn drive(target: &Target, runs: u64, seconds: u64, seed: u64) -> bool {
     let corpus = corpus(target.name);
     held::forget();
@@ -63,7 +64,7 @@ fn drive(target: &Target, runs: u64, seconds: u64, seed: u64) -> bool {
             kept.expect("the artifacts directory can be written");
             eprintln!("{} after {took:?}, run {done}: {}", if failed { "failed" } else { "slow" }, path.display());
             panic::set_hook(quiet);
-            // Once more, to show why.
+            // Runs the input once more, to show the cause.
             let _ = panic::catch_unwind(|| (target.run)(&data));
             return false;
         }
@@ -77,7 +78,7 @@ fn drive(target: &Target, runs: u64, seconds: u64, seed: u64) -> bool {
     true
 }
 
-/// The inputs to begin with, in the order of their names.
+/// Returns the first inputs, in the order of their names.
 fn corpus(name: &str) -> Vec<Vec<u8>> {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus").join(name);
     let entries = fs::read_dir(&directory).expect("each target has a corpus");

@@ -1,11 +1,11 @@
-//! Changes to inputs, for runs without libFuzzer.
+//! Mutations of inputs, for runs without libFuzzer.
 
 use crate::{random::Random, secret::KEY};
 
-/// The most that an input grows to, in bytes; more than every bound here.
+/// Largest size of an input, in bytes. It exceeds every bound here.
 const MOST: usize = 40 << 10;
 
-/// What hostile and sloppy servers send.
+/// Texts that hostile and sloppy servers send.
 const WORDS: [&[u8]; 48] = [
     b"\r",
     b"\n",
@@ -57,11 +57,11 @@ const WORDS: [&[u8]; 48] = [
     KEY.as_bytes(),
 ];
 
-/// An input made of one of these, or of two, by some changes.
+/// Returns an input that is made from one or two of the corpus by some changes.
 ///
 /// # Panics
 ///
-/// If there are none.
+/// If the corpus is empty.
 pub fn mutate(corpus: &[Vec<u8>], random: &mut Random) -> Vec<u8> {
     let mut data = random.pick(corpus).clone();
     for _ in 0..=random.below(6) {

@@ -1,4 +1,4 @@
-//! What a vendor answers in place of an answer.
+//! Errors that a vendor returns instead of a response.
 
 use std::time::{Duration, SystemTime};
 
@@ -7,7 +7,7 @@ use llm_providers::protocol::VendorProtocol;
 
 use crate::{held, secret};
 
-/// As of answers.
+/// Bytes that may be held for each byte of an error, as for responses.
 const FACTOR: u64 = 256;
 
 /// Reads the bytes as a status, lines of headers, a blank line and a body, and makes an error of it.
@@ -28,7 +28,7 @@ pub fn refusal<W: VendorProtocol>(protocol: &W, data: &[u8]) {
     assert!(error.message().len() < 8 << 10, "a message of {} bytes", error.message().len());
 }
 
-/// As lenient as can be: what is not a header is left out.
+/// Parses leniently: a line that is not a header is left out.
 fn parse(data: &[u8]) -> (StatusCode, HeaderMap, &[u8]) {
     let end = data.windows(2).position(|two| two == b"\n\n").unwrap_or(data.len());
     let (head, body) = (&data[..end], data.get(end + 2..).unwrap_or_default());

@@ -1,16 +1,16 @@
-//! The key that must not be seen.
+//! Key that must not be shown.
 
 use std::error::Error as _;
 
 use llm_core::Error;
 
-/// A client's key, with nothing to know it by but itself.
+/// Key of a client. It has no known prefix by which it can be recognized.
 pub const KEY: &str = "Zq8Kw2Vb5Ym1Xc4Hd7Jf0Lp3Ns6Tr9Gu";
-/// As much of it as would be a leak.
+/// Part of the key that counts as a leak.
 const PREFIX: &str = "Zq8Kw2Vb5Ym1";
 
-/// Checks that an error about this input does not show the key. Names that the vendor gives, a request's id and an
-/// error's code, may: a vendor that has the key there is beyond help.
+/// Checks that an error about this input does not show the key. Names that the vendor states (the request's id and the
+/// error's code) may show it, because nothing can be done about a vendor that has the key there.
 ///
 /// # Panics
 ///

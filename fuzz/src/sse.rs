@@ -1,22 +1,25 @@
-//! Server-sent events, against a reader that is slow and plain.
+//! Target of server-sent events, beside a slow and plain reader.
 
 use std::{sync::Arc, time::SystemTime};
 
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
-use llm_core::{ChatEvent, ChatRequest, ChatResponse, EmbedRequest, Embeddings, Error, ErrorKind, Usage, layer::VendorLimits};
+use llm_core::{
+    ChatEvent, ChatRequest, ChatResponse, EmbedRequest, Embeddings, Error, ErrorKind, Usage, layer::VendorLimits,
+};
 use llm_providers::{
     SecretString,
-    protocol::{StreamDecoder, Decoded, EncodedRequest, VendorProtocol},
+    protocol::{Decoded, EncodedRequest, StreamDecoder, VendorProtocol},
 };
 
 use crate::{
-    canned::{BODY, Canned, StreamCut, EVENT},
+    canned::{BODY, Canned, EVENT, StreamCut},
     held,
     stream::{is_too_large, read},
 };
 
-/// An event's bytes, its text, and the answer put together, each with room to grow.
+/// Bytes that may be held for each byte of the input: those of an event, of its text, and of the aggregated response,
+/// each with room to grow.
 const FACTOR: u64 = 6;
 
 /// Reads the bytes as events, cut and whole.
@@ -44,13 +47,13 @@ pub fn sse(data: &[u8]) {
     }
 }
 
-/// Events as the standard has them, but that values must be UTF-8, and that the last needs no blank line.
+/// Events by the standard, except that values must be UTF-8 and that the last event needs no blank line.
 #[derive(Debug)]
 struct Plain {
     events: Vec<ChatEvent>,
-    /// Whether all is UTF-8.
+    /// True if all values are UTF-8.
     valid: bool,
-    /// The bytes of the largest event. A line's end is one.
+    /// Size of the largest event in bytes. The end of a line counts as one.
     largest: usize,
 }
 
@@ -114,7 +117,7 @@ fn piece(name: Option<&str>, data: &str) -> ChatEvent {
     ChatEvent::Text { choice: 0, text: format!("{name:?} {data}").into() }
 }
 
-/// A format whose pieces are the events themselves, and one more at the end.
+/// Format whose pieces are the events themselves, and one more at the end.
 #[derive(Clone, Copy, Debug)]
 struct Echo;
 

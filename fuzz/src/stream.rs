@@ -1,4 +1,4 @@
-//! Streamed answers, from bytes to pieces.
+//! Target of streamed responses, from bytes to pieces.
 
 use std::sync::{Arc, Mutex, atomic::Ordering};
 
@@ -14,28 +14,28 @@ use crate::{
     secret::assert_hidden,
 };
 
-/// How many bytes may be held for each byte of an answer: a JSON object of three bytes takes a node of 632, what is
-/// kept of it is cloned while it is passed on, and the answer is put together beside it.
+/// How many bytes may be held for each byte of a response: a JSON object of three bytes takes a node of 632, what is
+/// kept of it is cloned while it is passed on, and the response is put together beside it.
 const FACTOR: u64 = 384;
 
-/// What came of a stream.
+/// Result of a stream.
 #[derive(Debug, Default)]
 pub struct Came {
-    /// Its pieces.
+    /// Pieces of the stream.
     pub events: Vec<ChatEvent>,
-    /// Why it broke off.
+    /// Error with which the stream broke off.
     pub error: Option<Error>,
-    /// The whole answer, if it is one.
-    pub answer: Option<ChatResponse>,
-    /// How many bytes were taken from the transport.
+    /// Whole response, if the stream is complete.
+    pub response: Option<ChatResponse>,
+    /// Number of bytes that were taken from the transport.
     pub taken: usize,
 }
 
-/// Reads the bytes as a streamed answer, whole and cut.
+/// Reads the bytes as a streamed response, whole and cut.
 ///
 /// # Panics
 ///
-/// If both do not give the same, if too much is held or taken, or if a whole answer is not its own replay.
+/// If the two differ, if too much is held or taken, or if a whole response differs from its own replay.
 pub fn stream<W: VendorProtocol>(protocol: &W, data: &[u8]) {
     let data = Bytes::copy_from_slice(data);
     let cut = StreamCut::of(&data);
@@ -45,28 +45,29 @@ pub fn stream<W: VendorProtocol>(protocol: &W, data: &[u8]) {
     let most = if let StreamCut::Pieces(most) = cut { most } else { 1 };
     assert!(pieces.taken <= BODY + most, "{} bytes were taken", pieces.taken);
     compare(&whole, &pieces);
-    if let Some(answer) = pieces.answer {
-        let answer = Arc::new(answer);
-        let again = block_on(ChatStream::replay(Arc::clone(&answer), None).complete()).expect("a replay does not fail");
-        assert_eq!(again, *answer, "a replay is the answer");
+    if let Some(response) = pieces.response {
+        let response = Arc::new(response);
+        let again =
+            block_on(ChatStream::replay(Arc::clone(&response), None).complete()).expect("a replay does not fail");
+        assert_eq!(again, *response, "a replay is the response");
     }
 }
 
-/// Reads the bytes as an answer that comes cut in this way; keeps the pieces, or drops each as it comes.
+/// Reads the bytes as a response that comes cut in this way; keeps the pieces, or drops each as it comes.
 pub fn read<W: VendorProtocol>(protocol: &W, data: &Bytes, cut: StreamCut, keep: bool) -> Came {
     let canned = Canned::new(data.clone(), cut);
     let taken = canned.taken();
     let client = canned.client(protocol.clone(), "text/event-stream");
     let mut came = Came::default();
     block_on(async {
-        let call = Call::new("acme", question(protocol, data));
-        let answer = Arc::new(Mutex::new(None));
+        let call = Call::new("acme", request(protocol, data));
+        let response = Arc::new(Mutex::new(None));
         let mut stream = match client.chat_stream(call).await {
             Ok(reply) => {
-                let answer = Arc::clone(&answer);
+                let response = Arc::clone(&response);
                 reply.output.on_end(move |end| {
-                    if let (End::Complete(whole), true, Ok(mut answer)) = (end, keep, answer.lock()) {
-                        *answer = Some(whole.clone());
+                    if let (End::Complete(whole), true, Ok(mut response)) = (end, keep, response.lock()) {
+                        *response = Some(whole.clone());
                     }
                 })
             }
@@ -80,38 +81,38 @@ pub fn read<W: VendorProtocol>(protocol: &W, data: &Bytes, cut: StreamCut, keep:
             }
         }
         drop(stream);
-        came.answer = answer.lock().expect("no hook panics").take();
+        came.response = response.lock().expect("no hook panics").take();
     });
-    assert!(came.error.is_none() || came.answer.is_none());
+    assert!(came.error.is_none() || came.response.is_none());
     came.taken = taken.load(Ordering::Relaxed);
     came
 }
 
-/// A question for as many answers as the bytes choose, where the format has several.
-fn question<W: VendorProtocol>(protocol: &W, data: &[u8]) -> ChatRequest {
+/// Returns a request for as many responses as the bytes choose, if the format has several.
+fn request<W: VendorProtocol>(protocol: &W, data: &[u8]) -> ChatRequest {
     let one = ChatRequest::new("model").user("hello");
     let mut several = one.clone();
     let mut random = Random::of(data);
-    // The first chose the server.
+    // The first number chose the server.
     random.number();
     several.sampling.n = Some(*random.pick(&[1, 1, 2, 3]));
     if protocol.chat(&several, true).is_ok() { several } else { one }
 }
 
-/// Whether an answer was refused for its size.
+/// Returns true if a response was refused for its size.
 pub fn is_too_large(came: &Came) -> bool {
     came.error.as_ref().is_some_and(|error| error.message().contains("is larger than"))
 }
 
-/// Checks that both are the same. Where one was too large, they agree as far as they go: bounds are checked before the
-/// bytes of a piece are read.
+/// Checks that both are equal. If one was too large, the shorter one must be a prefix of the other, because bounds are
+/// checked before the bytes of a piece are read.
 fn compare(whole: &Came, pieces: &Came) {
     if is_too_large(whole) || is_too_large(pieces) {
         let both = whole.events.iter().zip(&pieces.events);
         return both.for_each(|(one, other)| assert_eq!(one, other, "a piece depends on how the stream is cut"));
     }
     assert_eq!(whole.events, pieces.events, "the pieces depend on how the stream is cut");
-    assert_eq!(whole.answer, pieces.answer, "the answer depends on how the stream is cut");
+    assert_eq!(whole.response, pieces.response, "the response depends on how the stream is cut");
     let told = |came: &Came| came.error.as_ref().map(|error| (error.kind(), error.to_string(), error.charge()));
     assert_eq!(told(whole), told(pieces), "the error depends on how the stream is cut");
 }

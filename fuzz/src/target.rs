@@ -5,44 +5,44 @@ use llm_providers::{
     openai::{Dialect, OpenAiProtocol},
 };
 
-use crate::{answer::answer, held, random::Random, refusal::refusal, sse::sse, stream::stream};
+use crate::{held, random::Random, refusal::refusal, response::response, sse::sse, stream::stream};
 
-/// Something to feed bytes to.
+/// Function that takes bytes of any shape.
 #[derive(Clone, Copy, Debug)]
 pub struct Target {
-    /// Its name, that of its corpus and of its harness too.
+    /// Name of the target, of its corpus and of its harness.
     pub name: &'static str,
-    /// Feeds it; panics if something is wrong.
+    /// Runs the target; panics if a property fails.
     pub run: fn(&[u8]),
 }
 
-/// All there are.
+/// All targets.
 pub const TARGETS: [Target; 12] = [
     Target { name: "sse", run: sse },
     Target { name: "openai_stream", run: |data| stream(&openai(data), data) },
-    Target { name: "openai_answer", run: |data| answer(&openai(data), data) },
+    Target { name: "openai_response", run: |data| response(&openai(data), data) },
     Target { name: "openai_error", run: |data| refusal(&openai(data), data) },
     Target { name: "anthropic_stream", run: |data| stream(&AnthropicProtocol::default(), data) },
-    Target { name: "anthropic_answer", run: |data| answer(&AnthropicProtocol::default(), data) },
+    Target { name: "anthropic_response", run: |data| response(&AnthropicProtocol::default(), data) },
     Target { name: "anthropic_error", run: |data| refusal(&AnthropicProtocol::default(), data) },
     Target { name: "gemini_stream", run: |data| stream(&GeminiProtocol::default(), data) },
-    Target { name: "gemini_answer", run: |data| answer(&GeminiProtocol::default(), data) },
+    Target { name: "gemini_response", run: |data| response(&GeminiProtocol::default(), data) },
     Target { name: "gemini_error", run: |data| refusal(&GeminiProtocol::default(), data) },
     Target { name: "cache_entry", run: |data| held::bounded(data.len() + ENTRY, 2, || fuzzing::entry(data)) },
     Target { name: "cache_url", run: |data| held::bounded(data.len(), 64, || fuzzing::url(data)) },
 ];
 
-/// Feeds the target of this name.
+/// Runs the target of this name.
 ///
 /// # Panics
 ///
-/// If there is none, or if something is wrong.
+/// If there is no such target, or if a property fails.
 pub fn run(name: &str, data: &[u8]) {
     let target = TARGETS.iter().find(|target| target.name == name).expect("the name is a target's");
     (target.run)(data);
 }
 
-/// The largest entry that is unpacked, in bytes: room for as much as it says is made at once.
+/// Largest entry that is unpacked, in bytes, because memory for the stated size is allocated at once.
 const ENTRY: usize = 64 << 20;
 
 const DIALECTS: [Dialect; 9] = [
@@ -57,7 +57,7 @@ const DIALECTS: [Dialect; 9] = [
     Dialect::GEMINI,
 ];
 
-/// OpenAI's format as the bytes themselves choose a server.
+/// Returns OpenAI's format for a server that the bytes themselves choose.
 fn openai(data: &[u8]) -> OpenAiProtocol {
     OpenAiProtocol::new(*Random::of(data).pick(&DIALECTS))
 }

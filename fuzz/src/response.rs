@@ -1,4 +1,4 @@
-//! Whole answers: of chat, of embeddings, lists of models, counts.
+//! Target of whole responses: chat, embeddings, lists of models, counts.
 
 use std::sync::Arc;
 
@@ -12,15 +12,16 @@ use crate::{
     secret::{KEY, assert_hidden},
 };
 
-/// As of streams, without what is cloned to be passed on.
+/// Bytes that may be held for each byte of a response: as for streams, without the copies that are passed on.
 const FACTOR: u64 = 256;
 
-/// Reads the bytes as whole answers of every kind, and of chat through a client, too.
+/// Reads the bytes as whole responses of every kind, and of chat through a client, too.
 ///
 /// # Panics
 ///
-/// If the client gives something else than the codec, if too much is held, or if an answer is not its own replay.
-pub fn answer<W: VendorProtocol>(protocol: &W, data: &[u8]) {
+/// If the client returns something else than the codec, if too much is held, or if a response differs from its own
+/// replay.
+pub fn response<W: VendorProtocol>(protocol: &W, data: &[u8]) {
     let data = Bytes::copy_from_slice(data);
     let canned = Canned::new(data.clone(), StreamCut::of(&data));
     let breaks = canned.breaks();
@@ -31,20 +32,24 @@ pub fn answer<W: VendorProtocol>(protocol: &W, data: &[u8]) {
     });
     came.as_ref().err().into_iter().for_each(|error| assert_hidden(error, &data));
     if data.len() > BODY || breaks {
-        return assert!(came.is_err(), "an answer that is not whole was taken");
+        return assert!(came.is_err(), "a response that is not whole was taken");
     }
     let decoded = held::bounded(size, FACTOR, || protocol.read_chat(&data));
     match (came, decoded) {
         (Ok(came), Ok(decoded)) => {
             assert_eq!(came.output, decoded.output);
             assert_eq!(came.receipt.usage(), decoded.usage);
-            let answer = Arc::new(decoded.output);
-            let stream = ChatStream::replay(Arc::clone(&answer), decoded.usage);
-            assert_eq!(block_on(stream.complete()).expect("a replay does not fail"), *answer, "a replay is the answer");
+            let response = Arc::new(decoded.output);
+            let stream = ChatStream::replay(Arc::clone(&response), decoded.usage);
+            assert_eq!(
+                block_on(stream.complete()).expect("a replay does not fail"),
+                *response,
+                "a replay is the response"
+            );
         }
         (Err(came), Err(decoded)) => {
             assert_eq!((came.kind(), came.charge()), (decoded.kind(), decoded.charge()));
-            // The codec does not know the key; the client takes it out, and bounds the message then.
+            // The codec does not know the key. The client removes it from the message, and then bounds the message.
             let (ours, theirs) = (came.message(), decoded.message());
             assert!(ours == theirs || theirs.contains(KEY) || theirs.chars().count() > 1_000);
         }

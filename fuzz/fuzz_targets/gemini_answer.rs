@@ -1,4 +1,0 @@
-//! `gemini_answer` of [`llm_fuzz::TARGETS`], for cargo-fuzz.
-#![no_main]
-
-libfuzzer_sys::fuzz_target!(|data: &[u8]| llm_fuzz::run("gemini_answer", data));

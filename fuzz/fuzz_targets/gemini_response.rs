@@ -1,0 +1,4 @@
+//! `gemini_response` of [`llm_fuzz::TARGETS`], for cargo-fuzz.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| llm_fuzz::run("gemini_response", data));

@@ -1,4 +1,0 @@
-//! `openai_answer` of [`llm_fuzz::TARGETS`], for cargo-fuzz.
-#![no_main]
-
-libfuzzer_sys::fuzz_target!(|data: &[u8]| llm_fuzz::run("openai_answer", data));
