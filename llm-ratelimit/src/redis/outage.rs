@@ -125,7 +125,7 @@ impl LocalShare {
         let local = Question { rules, tag: Arc::clone(&first.tag), per_mille: first.per_mille, lease: None };
         let at = DecisionTime { per_mille: (request.at.per_mille / self.instances).max(1), ..request.at };
         let mut state = lock(&self.state);
-        let (decided, holds) = state.answer(&local, at);
+        let (decided, holds) = state.answer(&local.rules, at);
         local.set_levels(request.plan, &decided, &mut decision.statuses.levels);
         decision.blocked = local.obstacle(&decided, at);
         if decided.taken {
@@ -158,16 +158,18 @@ impl LocalShare {
 
 impl State {
     /// Takes the amounts that a call needs, or nothing, as the server does. Returns the decision and the amounts taken.
-    fn answer(&mut self, question: &Question, at: DecisionTime) -> (Decided, Holds) {
-        let places: Vec<_> = question.rules.iter().map(|need| self.advance(need, at)).collect();
+    fn answer(&mut self, needs: &[RuleNeed], at: DecisionTime) -> (Decided, Holds) {
+        // Before any counter is used, because a counter of this decision may be blank.
+        self.sweep(needs.len(), at.now);
+        let places: Vec<_> = needs.iter().map(|need| self.advance(need, at)).collect();
         let mut rules = Vec::with_capacity(places.len());
-        for (need, place) in question.rules.iter().zip(&places) {
+        for (need, place) in needs.iter().zip(&places) {
             let counter = &self.counters[place];
             let has_room = need.need.is_none_or(|n| counter.wait(&need.rule, n, at) == Wait::Not);
             rules.push((has_room, counter.state.clone()));
         }
         let (taken, mut holds) = (rules.iter().all(|(has_room, _)| *has_room), Holds::new());
-        for ((need, place), (_, state)) in question.rules.iter().zip(places).zip(&mut rules) {
+        for ((need, place), (_, state)) in needs.iter().zip(places).zip(&mut rules) {
             if let (Some(amount), Some(counter)) = (need.take.filter(|_| taken), self.counters.get_mut(&place)) {
                 let (mark, kind) = (counter.take(amount), need.rule.kind);
                 holds.push(Hold { account_ref: place.0, counter: place.1, kind, amount, mark });
@@ -181,15 +183,45 @@ impl State {
     fn advance(&mut self, need: &RuleNeed, at: DecisionTime) -> (AccountRef, u32) {
         let mut place = (need.account_ref, need.rule.id);
         if self.counters.len() >= COUNTERS && !self.counters.contains_key(&place) {
-            if at.now >= self.swept.saturating_add(SWEEP) {
-                self.swept = at.now;
-                self.counters.retain(|_, counter| !counter.is_blank(at.now));
-            }
-            if self.counters.len() >= COUNTERS {
-                place.0 = AccountRef::from_hash(0);
-            }
+            place.0 = AccountRef::from_hash(0);
         }
         self.counters.entry(place).or_insert_with(|| Counter::new(&need.rule, at)).advance(&need.rule, at);
         place
+    }
+
+    /// Removes blank counters if the table may have no room for so many further ones.
+    fn sweep(&mut self, further: usize, now: u64) {
+        if self.counters.len() + further > COUNTERS && now >= self.swept.saturating_add(SWEEP) {
+            self.swept = now;
+            self.counters.retain(|_, counter| !counter.is_blank(now));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        Plans,
+        rules::{Names, Rules},
+    };
+
+    #[test]
+    fn local_share_sweep_keeps_counters_of_decision() {
+        let plans = Plans::uniform(["10/minute", "10 tokens/minute"]).unwrap();
+        let rules = Rules::new(&plans, &Names::default());
+        let group = &rules.of("acme").groups[0];
+        let at = DecisionTime { now: SWEEP, per_mille: 1_000 };
+        let needs = |account_ref| {
+            let need =
+                |rule| RuleNeed { take: Some(1), need: Some(1), ..RuleNeed::new(group, rule, "acme", account_ref) };
+            group.rules.iter().map(need).collect::<Vec<_>>()
+        };
+        let mut state = State::default();
+        let blank = |number| ((AccountRef::from_hash(number), group.rules[0].id), Counter::new(&group.rules[0], at));
+        state.counters.extend((1..COUNTERS as u64).map(blank));
+        let (decided, holds) = state.answer(&needs(AccountRef::from_hash(0)), at);
+        assert!(decided.taken);
+        assert_eq!((holds.len(), state.counters.len()), (2, 2));
     }
 }
