@@ -86,7 +86,7 @@ impl CacheBuilder {
     }
 
     /// Sets the time after its expiry for which an entry is served instead of an error. This happens if the call that
-    /// should replace the entry fails because of the vendor (a limit, an overload, a failure, a time-out) or a budget,
+    /// should replace the entry fails because of the vendor (a limit, an overload, a failure, a timeout) or a budget,
     /// or its caller's deadline passes. Off by default, and without effect on [`Cache::get_or_call`].
     ///
     /// A stream is served from the expired entry only if it fails before its first piece. After that the caller has

@@ -24,7 +24,7 @@ pub enum BuildError {
     /// Two descriptions name the same group.
     #[error("the group {0:?} is described twice: put all of its limits into one Group")]
     SameGroup(Arc<str>),
-    /// A limit, share, weight, time-out or number of attempts is 0; the text names it.
+    /// A limit, share, weight, timeout or number of attempts is 0; the text names it.
     #[error("{0} is 0, so that nothing could be sent: leave the setting out, or leave out the member or model")]
     Zero(String),
     /// The environment variable contains no key.
@@ -83,7 +83,7 @@ impl BuildError {
         Ok(())
     }
 
-    /// Returns an error for invalid groups, or for a time-out of 0.
+    /// Returns an error for invalid groups, or for a timeout of 0.
     pub(crate) fn check_settings(settings: &Settings) -> Result<(), Self> {
         let Settings { groups, first_content_timeout, response_timeout, .. } = settings;
         Self::check_groups(groups)?;

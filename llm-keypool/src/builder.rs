@@ -135,7 +135,7 @@ impl<S> KeyPoolBuilder<S> {
         self
     }
 
-    /// Sets whether calls are also retried after failures that the vendor may charge for: a 5xx, a time-out, or a
+    /// Sets whether calls are also retried after failures that the vendor may charge for: a 5xx, a timeout, or a
     /// connection that broke off.
     pub fn retry_charged(mut self, on: bool) -> Self {
         self.settings.retry_charged = on;
@@ -143,7 +143,7 @@ impl<S> KeyPoolBuilder<S> {
     }
 
     /// Sets the time within which the first content of a stream must arrive. If it does not, the call is retried, and
-    /// the attempt counts as a time-out of its member. With `None` a call waits until its deadline.
+    /// the attempt counts as a timeout of its member. With `None` a call waits until its deadline.
     pub fn first_content_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.settings.first_content_timeout = timeout.into();
         self
@@ -223,7 +223,7 @@ impl<S> KeyPoolBuilder<S> {
     /// # Errors
     ///
     /// There is no member, two members have the same name, a group is described twice, or a limit, share, weight,
-    /// time-out or number of attempts is 0.
+    /// timeout or number of attempts is 0.
     ///
     /// ```
     /// use llm_keypool::{BuildError, Group, KeyPool, Member, requests_per_minute};

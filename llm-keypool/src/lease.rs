@@ -121,7 +121,7 @@ impl<K> Lease<K> {
 }
 
 /// Frees the attempt's slot. If the attempt was a probe, another one may become the probe. If the attempt is dropped
-/// although its deadline has passed after at least ten seconds without content, it counts as a time-out of its member.
+/// although its deadline has passed after at least ten seconds without content, it counts as a timeout of its member.
 /// Otherwise the drop says nothing about the member.
 impl<K> Drop for Lease<K> {
     fn drop(&mut self) {

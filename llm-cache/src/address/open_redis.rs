@@ -19,7 +19,7 @@ const SILENCE: Duration = Duration::from_secs(1);
 /// Shortest lease that can be set. It is not shorter than the interval at which waiters check for the response.
 const LEAST_LEASE: Duration = Duration::from_secs(1);
 
-/// Shortest time-out that can be set.
+/// Shortest timeout that can be set.
 const LEAST: Duration = Duration::from_millis(1);
 
 /// Longest time that counts: the clock cannot count to the end of every duration.

@@ -36,7 +36,7 @@ impl From<Infallible> for Error {
 fn classify(other: BoxError) -> Error {
     use tower::{buffer::error::Closed, load_shed::error::Overloaded, timeout::error::Elapsed};
 
-    // A time-out drops the inner call, perhaps after the call was sent.
+    // A timeout drops the inner call, perhaps after the call was sent.
     let (kind, charge) = if other.is::<Elapsed>() {
         (ErrorKind::Timeout, Charge::Unknown)
     } else if other.is::<Overloaded>() {

@@ -42,7 +42,7 @@ impl Verdict {
 
 /// Time within which a second 403 or 404 for a model's last member confirms the first.
 const DOUBT: Time = MINUTE;
-/// Time without content after which a passed deadline counts as a time-out of the member.
+/// Time without content after which a passed deadline counts as a timeout of the member.
 const TIMED_OUT: Time = 10 * SECOND;
 
 impl Attempt {

@@ -65,7 +65,7 @@ impl Client<OpenAiProtocol> {
         client.api_version(version)?.base_url(&below(endpoint, "models"))
     }
 
-    /// Creates a client of Ollama at port 11434 of this machine: [`Dialect::OLLAMA`]. For a server elsewhere, set
+    /// Creates a client of Ollama at port 11434 of this machine, with the dialect [`Dialect::OLLAMA`]. For a server elsewhere, set
     /// [`base_url`](Client::base_url).
     ///
     /// ```
@@ -83,7 +83,7 @@ impl Client<OpenAiProtocol> {
         Self::with_dialect(Dialect::OLLAMA, None, Reqwest::new()?)
     }
 
-    /// Creates a client of vLLM at a base URL such as `http://localhost:8000/v1`: [`Dialect::VLLM`]. For a server that
+    /// Creates a client of vLLM at a base URL such as `http://localhost:8000/v1`, with the dialect [`Dialect::VLLM`]. For a server that
     /// requires a key, use [`with_dialect`](Client::with_dialect) instead.
     ///
     /// ```
@@ -100,7 +100,7 @@ impl Client<OpenAiProtocol> {
         Self::with_dialect(Dialect::VLLM, None, Reqwest::new()?)?.base_url(base_url)
     }
 
-    /// Creates a client of Mistral: [`Dialect::MISTRAL`].
+    /// Creates a client of Mistral, with the dialect [`Dialect::MISTRAL`].
     ///
     /// ```
     /// use llm_providers::OpenAi;
@@ -116,7 +116,7 @@ impl Client<OpenAiProtocol> {
         Self::with_dialect(Dialect::MISTRAL, Some(key.into()), Reqwest::new()?)
     }
 
-    /// Creates a client of Groq: [`Dialect::GROQ`].
+    /// Creates a client of Groq, with the dialect [`Dialect::GROQ`].
     ///
     /// ```
     /// use llm_providers::OpenAi;
@@ -132,7 +132,7 @@ impl Client<OpenAiProtocol> {
         Self::with_dialect(Dialect::GROQ, Some(key.into()), Reqwest::new()?)
     }
 
-    /// Creates a client of DeepSeek: [`Dialect::DEEPSEEK`].
+    /// Creates a client of DeepSeek, with the dialect [`Dialect::DEEPSEEK`].
     ///
     /// ```
     /// use llm_providers::OpenAi;
@@ -148,7 +148,7 @@ impl Client<OpenAiProtocol> {
         Self::with_dialect(Dialect::DEEPSEEK, Some(key.into()), Reqwest::new()?)
     }
 
-    /// Creates a client of OpenRouter: [`Dialect::OPENROUTER`].
+    /// Creates a client of OpenRouter, with the dialect [`Dialect::OPENROUTER`].
     ///
     /// ```
     /// use llm_providers::OpenAi;
@@ -164,7 +164,7 @@ impl Client<OpenAiProtocol> {
         Self::with_dialect(Dialect::OPENROUTER, Some(key.into()), Reqwest::new()?)
     }
 
-    /// Creates a client of Gemini behind OpenAI's format: [`Dialect::GEMINI`].
+    /// Creates a client of Gemini behind OpenAI's format, with the dialect [`Dialect::GEMINI`].
     ///
     /// ```
     /// use llm_providers::OpenAi;

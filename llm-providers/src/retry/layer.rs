@@ -99,7 +99,7 @@ impl RetryLayer {
         Self { budget, ..self }
     }
 
-    /// Retries also if the failed attempt may be charged: a vendor's 5xx, a response that broke off, a time-out.
+    /// Retries also if the failed attempt may be charged: a vendor's 5xx, a response that broke off, a timeout.
     ///
     /// ```
     /// use llm_providers::retry::RetryLayer;

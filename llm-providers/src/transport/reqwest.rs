@@ -22,7 +22,7 @@ use crate::runtime;
 ///
 /// | | default | |
 /// |---|---|---|
-/// | connect | 10 s | for name look-up, TCP and TLS together; nothing was sent, so a time-out costs nothing |
+/// | connect | 10 s | for name look-up, TCP and TLS together; nothing was sent, so a timeout costs nothing |
 /// | read | 300 s | before the first piece of a response and between two pieces; a model that thinks for a long time
 /// sends nothing meanwhile | | total | none | it would cut long responses off, so use a call's deadline instead |
 ///
@@ -63,7 +63,7 @@ struct Settings {
 }
 
 impl Reqwest {
-    /// Creates a transport with the default time-outs. Its calls need a tokio runtime; creating it does not.
+    /// Creates a transport with the default timeouts. Its calls need a tokio runtime; creating it does not.
     ///
     /// # Errors
     ///

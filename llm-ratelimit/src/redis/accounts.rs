@@ -116,8 +116,8 @@ impl RedisAccounts {
     }
 
     /// Settles a call that was granted while the server could not be reached; `None` if the server granted it. The
-    /// amounts that the call used are charged once the server replies again. The alert shares that they reached are only
-    /// known from that reply.
+    /// amounts that the call used are charged once the server replies again. Only that reply states the alert shares
+    /// that they reached.
     fn settle_local(&self, number: u64, settlement: &Settlement, now: u64) -> Option<Settled> {
         let questions = self.local.settle(number, settlement, now)?;
         let awaited = self.shared.awaited(questions.iter().flat_map(|question| &question.rules));
