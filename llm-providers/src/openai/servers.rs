@@ -65,8 +65,8 @@ impl Client<OpenAiProtocol> {
         client.api_version(version)?.base_url(&below(endpoint, "models"))
     }
 
-    /// Creates a client of Ollama at port 11434 of this machine, with the dialect [`Dialect::OLLAMA`]. For a server elsewhere, set
-    /// [`base_url`](Client::base_url).
+    /// Creates a client of Ollama at port 11434 of this machine, with the dialect [`Dialect::OLLAMA`]. For a server
+    /// elsewhere, set [`base_url`](Client::base_url).
     ///
     /// ```
     /// use llm_providers::OpenAi;
@@ -83,8 +83,8 @@ impl Client<OpenAiProtocol> {
         Self::with_dialect(Dialect::OLLAMA, None, Reqwest::new()?)
     }
 
-    /// Creates a client of vLLM at a base URL such as `http://localhost:8000/v1`, with the dialect [`Dialect::VLLM`]. For a server that
-    /// requires a key, use [`with_dialect`](Client::with_dialect) instead.
+    /// Creates a client of vLLM at a base URL such as `http://localhost:8000/v1`, with the dialect [`Dialect::VLLM`].
+    /// For a server that requires a key, use [`with_dialect`](Client::with_dialect) instead.
     ///
     /// ```
     /// use llm_providers::OpenAi;
