@@ -22,19 +22,19 @@ type Make = fn() -> Box<dyn Accounts>;
 /// Returns all implementations by name. Servers with TLS, and a Cluster, which takes seconds to form, are included only
 /// at full size.
 fn implementations() -> Vec<(&'static str, Make)> {
-    let mut all: Vec<(_, Make)> = vec![
+    let always: &[(&'static str, Make)] = &[
         ("memory", || Box::new(AccountTable::new(1_000))),
         ("round trips", || Box::new(RoundTrips::new())),
         #[cfg(feature = "redis")]
         ("redis", || Box::new(crate::redis::accounts_on_one_server())),
     ];
-    if is_full() {
+    let at_full_size: &[(&'static str, Make)] = &[
         #[cfg(feature = "redis-tls")]
-        all.push(("redis with TLS", || Box::new(crate::redis::accounts_with_tls())));
+        ("redis with TLS", || Box::new(crate::redis::accounts_with_tls())),
         #[cfg(feature = "redis-cluster")]
-        all.push(("redis Cluster", || Box::new(crate::redis::accounts_on_cluster())));
-    }
-    all
+        ("redis Cluster", || Box::new(crate::redis::accounts_on_cluster())),
+    ];
+    always.iter().chain(at_full_size.iter().filter(|_| is_full())).copied().collect()
 }
 
 /// Returns `true` if the large sizes are requested.
