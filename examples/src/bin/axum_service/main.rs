@@ -68,10 +68,10 @@ async fn main() -> Result<(), BoxError> {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let mut args = args.iter().map(String::as_str);
     let address = args.next().unwrap_or("127.0.0.1:3000");
-    let plans = if args.len() > 0 { Plans::uniform(args)? } else { Plans::uniform(LIMITS)? };
+    let plans = if args.len() > 0 { Plans::uniform(args) } else { Plans::uniform(LIMITS) };
     let latency = Latency::fixed(Duration::from_millis(200), Duration::ZERO);
     let vendor = Vendor::builder().latency(latency).build().serve().await;
-    let router = router(&vendor.base_url(), Duration::from_secs(60), plans)?;
+    let router = router(&vendor.base_url(), Duration::from_secs(60), plans.map_err(|error| error.to_string())?)?;
     let listener = tokio::net::TcpListener::bind(address).await;
     let listener = listener.map_err(|error| format!("cannot listen on {address}: {error}"))?;
     println!("listening on http://{}", listener.local_addr()?);
