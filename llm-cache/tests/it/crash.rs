@@ -64,7 +64,7 @@ async fn work(cache: Cache, task: u32) {
 
 #[test]
 #[expect(clippy::disallowed_methods, reason = "the number of kills is set from outside")]
-fn file_killed_while_writing_keeps_whole_entries() {
+fn file_after_sigkill_keeps_whole_entries() {
     let kills = if std::env::var("LLM_FULL").is_ok_and(|full| full == "1") { 100 } else { 20 };
     let store = TestStore::file();
     let url = format!("{}max_bytes={MAX_KB}kb", store.url());

@@ -72,7 +72,7 @@ impl Stack {
     }
 }
 
-pub(crate) async fn embed_items_stored_are_not_sent(store: TestStore) {
+pub(crate) async fn embed_partial_hit_sends_missing_items(store: TestStore) {
     let stack = stack_over(store.open(), Latency::zero());
     let all = stack.embed(0..97).await;
     let reply = stack.embed(0..100).await;

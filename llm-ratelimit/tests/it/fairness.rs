@@ -61,7 +61,7 @@ async fn weights_share_limit_among_backlogged_tenants() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn queue_of_one_tenant_delays_no_other() {
+async fn fair_queue_delays_no_other_tenant() {
     let limiter = shared("600/minute burst 1", long());
     let calls = if crate::full() { 10_000 } else { 2_000 };
     let heavy: Vec<_> = (0..calls)

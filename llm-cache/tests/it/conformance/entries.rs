@@ -33,7 +33,7 @@ pub(crate) async fn ttl_expires_entry_after_a_week(store: TestStore) {
     assert_eq!(origin().await, Origin::Vendor, "a clock that was set back prolongs no answer's life");
 }
 
-pub(crate) async fn entry_serves_unary_and_streamed_calls(store: TestStore) {
+pub(crate) async fn stored_stream_serves_unary_calls(store: TestStore) {
     let cache = store.open();
     for first_streamed in [false, true] {
         cache.clear().await.unwrap();

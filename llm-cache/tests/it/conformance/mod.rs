@@ -183,7 +183,7 @@ macro_rules! conformance {
 conformance! {
     entries:
         ttl_expires_entry_after_a_week
-        entry_serves_unary_and_streamed_calls
+        stored_stream_serves_unary_calls
         tenants_models_and_namespaces_are_separate
         key_ignores_envelope_and_transport_fields
         errors_are_not_stored
@@ -214,7 +214,7 @@ conformance! {
     item_outcomes:
         stale_if_error_serves_items_on_vendor_failure;
     items:
-        embed_items_stored_are_not_sent
+        embed_partial_hit_sends_missing_items
         items_duplicates_are_sent_once;
     stream_pace:
         stream_keeps_its_pace_through_cache;

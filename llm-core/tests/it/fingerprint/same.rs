@@ -92,7 +92,7 @@ fn fingerprint_ignores_key_order_of_request() {
 
 proptest! {
     #[test]
-    fn fingerprint_never_depends_on_key_order(value in arbitrary::json()) {
+    fn fingerprint_is_canonical_despite_object_order(value in arbitrary::json()) {
         let field = |value: Value| of(&ChatRequest::new("m").extra("field", value));
         prop_assert_eq!(field(reversed(&value)), field(value));
     }
