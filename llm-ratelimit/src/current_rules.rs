@@ -3,9 +3,11 @@
 use std::{cell::Cell, sync::Arc};
 
 use arc_swap::{ArcSwap, Guard, cache::Cache};
-use thread_local::ThreadLocal;
 
-use crate::rules::{PlanRules, Rules};
+use crate::{
+    per_thread::PerThread,
+    rules::{PlanRules, Rules},
+};
 
 /// Current rules, which are replaced as a whole.
 ///
@@ -13,7 +15,7 @@ use crate::rules::{PlanRules, Rules};
 /// other threads read. A thread that makes no decisions may keep outdated rules until the limiter is dropped.
 pub(crate) struct CurrentRules {
     rules: Arc<ArcSwap<Rules>>,
-    kept: ThreadLocal<Kept>,
+    kept: PerThread<Kept>,
 }
 
 /// Rules that a thread keeps, in a cache line of their own.
@@ -28,20 +30,20 @@ type Cached = Cache<Arc<ArcSwap<Rules>>, Arc<Rules>>;
 /// back into the cell.
 pub(crate) struct Reading<'a> {
     from: &'a CurrentRules,
-    kept: &'a Kept,
+    kept: Option<&'a Kept>,
     rules: Option<Cached>,
 }
 
 impl CurrentRules {
     pub(crate) fn new(rules: Rules) -> Self {
-        Self { rules: Arc::new(ArcSwap::from_pointee(rules)), kept: ThreadLocal::new() }
+        Self { rules: Arc::new(ArcSwap::from_pointee(rules)), kept: PerThread::default() }
     }
 
     /// Returns the rules for use on this thread.
     #[inline]
     pub(crate) fn read(&self) -> Reading<'_> {
-        let kept = self.kept.get_or_default();
-        Reading { from: self, kept, rules: kept.0.take() }
+        let kept = self.kept.get();
+        Reading { from: self, kept, rules: kept.and_then(|kept| kept.0.take()) }
     }
 
     /// Returns the rules for a tenant.
@@ -85,7 +87,9 @@ impl Reading<'_> {
 impl Drop for Reading<'_> {
     #[inline]
     fn drop(&mut self) {
-        self.kept.0.set(self.rules.take());
+        if let Some(kept) = self.kept {
+            kept.0.set(self.rules.take());
+        }
     }
 }
 

@@ -35,6 +35,7 @@ mod limiter;
 #[cfg(feature = "metrics")]
 mod metrics_sampler;
 mod open_limiter;
+mod per_thread;
 mod plans;
 mod queue;
 mod quota;

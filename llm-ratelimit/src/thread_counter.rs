@@ -2,12 +2,16 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use thread_local::ThreadLocal;
+use crate::per_thread::PerThread;
 
 /// Counter that each thread increments on its own, so that counting writes nothing that other threads write. The count
 /// of a thread stays when the thread ends.
 #[derive(Debug, Default)]
-pub(crate) struct ThreadCounter(ThreadLocal<Count>);
+pub(crate) struct ThreadCounter {
+    by_thread: PerThread<Count>,
+    /// Events on threads that were ending.
+    others: AtomicU64,
+}
 
 /// Count of one thread, in a cache line of its own. If the id of an ended thread is given to a new one, the new one
 /// continues the count.
@@ -18,14 +22,18 @@ struct Count(AtomicU64);
 impl ThreadCounter {
     #[inline]
     pub(crate) fn increment(&self) {
-        let Count(own) = self.0.get_or_default();
+        let Some(Count(own)) = self.by_thread.get() else {
+            self.others.fetch_add(1, Relaxed);
+            return;
+        };
         // Only this thread writes the count, so no atomic addition is needed.
         own.store(own.load(Relaxed) + 1, Relaxed);
     }
 
     /// Returns the sum of all threads' counts.
     pub(crate) fn total(&self) -> u64 {
-        self.0.iter().map(|Count(count)| count.load(Relaxed)).sum()
+        let by_thread: u64 = self.by_thread.iter().map(|Count(count)| count.load(Relaxed)).sum();
+        by_thread + self.others.load(Relaxed)
     }
 }
 

@@ -35,6 +35,7 @@ mod settlement_price;
 mod shared_deadline;
 mod store;
 mod support;
+mod thread_end;
 mod thundering_herd;
 mod units;
 mod waiting;
