@@ -20,8 +20,8 @@ pub const fn gemini_embeddings() -> BatchLimits {
     BatchLimits::of_items(100).with_tokens_per_item(2_048)
 }
 
-/// Returns the limits of Cohere's embeddings: 96 texts, 128,000 tokens in all. They hold for its endpoint in OpenAI's
-/// format too.
+/// Returns the limits of Cohere's embeddings: 96 texts, 128,000 tokens in all. The limits hold for Cohere's endpoint in
+/// OpenAI's format too.
 pub const fn cohere_embeddings() -> BatchLimits {
     BatchLimits::of_items(96).with_tokens(128_000)
 }
@@ -37,8 +37,8 @@ pub const fn mistral_embeddings() -> BatchLimits {
 
 /// Returns the limits of Voyage's `/embeddings`: 128 texts, 120,000 tokens in all.
 ///
-/// They come from the API definition in Voyage's own client (`EmbedRequest` of npm's `voyageai` 0.0.4), and are those
-/// of the models that take the fewest tokens. Newer models may take more.
+/// The limits come from the API definition in Voyage's own client (`EmbedRequest` of npm's `voyageai` 0.0.4), and are
+/// those of the models that accept the fewest tokens. Newer models may accept more.
 pub const fn voyage_embeddings() -> BatchLimits {
     BatchLimits::of_items(128).with_tokens(120_000)
 }

@@ -12,8 +12,8 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::runtime;
 
-/// Time after which the response is no longer wanted, if there is one. It moves while callers of a shared call join and
-/// leave.
+/// Time after which no caller wants the response, if there is such a time. It changes when callers join or drop a
+/// shared call.
 #[derive(Clone, Debug)]
 pub(crate) struct Deadline(CallDeadline);
 
@@ -22,7 +22,7 @@ impl Deadline {
         Self(CallDeadline::of(call))
     }
 
-    /// Returns `true` if the deadline comes within the time `wait` from now.
+    /// Returns `true` if the deadline is at most the time `wait` from now.
     pub(crate) fn is_within(&self, wait: std::time::Duration) -> bool {
         let then = Instant::now().into_std().checked_add(wait);
         self.0.latest().is_some_and(|at| then.is_none_or(|then| at <= then))
@@ -38,7 +38,7 @@ impl Deadline {
         }
     }
 
-    /// Waits for the result of a call that was sent, but not beyond the deadline.
+    /// Waits for the result of a call that was sent, until the deadline at the latest.
     pub(crate) async fn bound<F: Future>(&self, future: F) -> Result<F::Output, Error> {
         if self.0.is_unbounded() {
             return Ok(future.await);

@@ -1,9 +1,9 @@
-//! Units and texts of the metrics.
+//! Units and descriptions of the metrics.
 
 use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
 
-/// Upper bounds of histogram buckets, in seconds, for the times of calls, their first content and their waiting: 50 ms
-/// to 10 minutes.
+/// Upper bounds of histogram buckets, in seconds, for durations of calls, times to the first content and waiting times:
+/// 50 ms to 10 minutes.
 pub const SECONDS_BUCKETS: [f64; 13] = [0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 40.0, 80.0, 240.0, 600.0];
 
 /// Registers the description and the unit of each metric of this crate with the installed recorder. Call it once, after

@@ -22,8 +22,8 @@ use crate::{runtime, telemetry::CallSpan};
 
 /// Largest number of events that are held back before the first content.
 const MAX_HELD_EVENTS: usize = 64;
-/// Longest time for which events are held back before the first content. After it the stream is returned, and may take
-/// any time.
+/// Longest time for which events are held back before the first content. After this time the stream is returned even
+/// without content.
 const MAX_HOLD: Duration = Duration::from_secs(10);
 
 /// Source of the events of a stream.
@@ -56,11 +56,12 @@ impl<S: EventSource> Forward<S> {
         Self { source, events: VecDeque::new(), is_open: true, receipt, span }
     }
 
-    /// Waits for the first content and returns the stream with the events that came before it.
+    /// Waits for the first content and returns the stream, which begins with the events that arrived before the
+    /// content.
     ///
     /// # Errors
     ///
-    /// The error that came before any content. The call returns it in place of a stream.
+    /// The error that arrived before any content. The call returns this error in place of a stream.
     pub(crate) async fn begin(mut self) -> Result<ChatStream, Error> {
         let mut limit = None;
         match poll_fn(|cx| self.poll_begun(&mut limit, cx)).await {

@@ -58,10 +58,10 @@ struct Options<'a> {
 /// | `anthropic:` | Anthropic | `ANTHROPIC_API_KEY` |
 /// | `gemini:` | Gemini | `GEMINI_API_KEY` |
 /// | `gemini-openai:` | Gemini behind OpenAI's format | `GEMINI_API_KEY` |
-/// | `mistral:`, `groq:`, `deepseek:`, `openrouter:` | these | `MISTRAL_API_KEY`, … |
+/// | `mistral:`, `groq:`, `deepseek:`, `openrouter:` | the vendor of that name | `MISTRAL_API_KEY`, … |
 /// | `azure+https://example.openai.azure.com` | Azure OpenAI; with `?api-version=…` by deployments | `AZURE_OPENAI_API_KEY` |
 /// | `azure-foundry+https://example.services.ai.azure.com?api-version=…` | models at Azure | `AZURE_OPENAI_API_KEY` |
-/// | `ollama:`, `vllm:` | these, on this machine | none |
+/// | `ollama:`, `vllm:` | the server of that name, on this machine | none |
 /// | `openai+https://llm.internal/v1` | another server that speaks OpenAI's format | `OPENAI_API_KEY` |
 ///
 /// Each takes a base URL after a plus: `openai+https://eu.api.openai.com/v1`, `ollama+http://ollama.internal:11434/v1`.
@@ -137,7 +137,7 @@ impl Vendor {
         options: &Options<'_>,
         lookup: impl Fn(&str) -> Option<String>,
     ) -> Result<Option<SecretString>, Error> {
-        // Any scheme but https is unencrypted here. A scheme may be written in upper or lower case.
+        // Every scheme except https counts as unencrypted. A scheme may be written in upper or lower case.
         let is_plain = options
             .base_url
             .is_some_and(|address| !address.get(..8).is_some_and(|start| start.eq_ignore_ascii_case("https://")));
@@ -188,7 +188,7 @@ impl Vendor {
 const NO_VARIABLE: &str = "?key= in the provider's URL names no variable: write the name of an environment variable in capitals, \
                            such as ?key=OPENAI_API_KEY, and put the key itself into that variable";
 
-/// Returns `true` if the text has the usual form of a variable's name. No vendor's key has that form.
+/// Returns `true` if the text has the usual form of an environment variable's name. No vendor's key has that form.
 fn is_variable(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(|byte| matches!(byte, b'A'..=b'Z' | b'0'..=b'9' | b'_'))
 }

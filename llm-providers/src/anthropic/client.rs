@@ -8,7 +8,7 @@ use crate::transport::Reqwest;
 
 /// Client of Anthropic.
 ///
-/// Anthropic has no embeddings, so a call for them returns
+/// Anthropic has no embeddings, so a call for embeddings returns
 /// [`ErrorKind::Unsupported`](llm_core::ErrorKind::Unsupported).
 ///
 /// ```
@@ -29,7 +29,7 @@ pub type Anthropic<T = Reqwest> = Client<AnthropicProtocol, T>;
 pub type Anthropic<T> = Client<AnthropicProtocol, T>;
 
 impl<T> Client<AnthropicProtocol, T> {
-    /// Sets the largest number of output tokens for requests that do not set one, because the vendor requires it in
+    /// Sets the largest number of output tokens for requests that do not set one. The vendor requires this number in
     /// each request. Default: 4,096.
     ///
     /// ```

@@ -1,36 +1,38 @@
 //! Anthropic, in its own format.
 //!
-//! [`Anthropic`] is the client, [`AnthropicProtocol`] its format without input or output.
+//! [`Anthropic`] is the client, and [`AnthropicProtocol`] is its codec without I/O.
 //!
 //! # Requests
 //!
-//! Instructions at the beginning are sent as `system`; later ones as messages of role `system`, which older models
-//! refuse. Roles must alternate, so consecutive messages of one role are sent as one, which also puts the results of
-//! parallel tool calls together. A refusal in the conversation is sent as text. An empty text beside other parts is not
-//! sent. `cache_control` among a message's unknown fields is sent with its last block; parts can have their own.
+//! Instructions at the beginning are sent as `system`. Later instructions are sent as messages of role `system`, which
+//! older models refuse. Roles must alternate, so consecutive messages of one role are sent as one, which also puts the
+//! results of parallel tool calls together. A refusal in the conversation is sent as text. An empty text beside other
+//! parts is not sent. `cache_control` among a message's unknown fields is sent with the message's last block; a part
+//! can have a `cache_control` of its own.
 //!
 //! Ids of tool calls that the vendor would refuse (because another vendor created them) are replaced by ids computed
 //! from them, which are equal in calls and results. Arguments are sent exactly as they were written, with all digits.
 //!
-//! `reasoning_effort` is sent as `output_config.effort`, but `none` as `thinking` disabled; `thinking` itself passes
-//! among the request's unknown fields. `response_format` is sent as `output_config.format`: the schema alone, because
-//! the format has no field for a name, and responses always follow the schema exactly.
+//! `reasoning_effort` is sent as `output_config.effort`, but the effort `none` as `thinking` of type `disabled`. Set
+//! other values of `thinking` among the request's unknown fields. The schema of `response_format` is sent as
+//! `output_config.format`, without its name and without `strict`, because the format has no field for a name, and
+//! responses always follow the schema exactly.
 //!
 //! # Errors
 //!
-//! Of a request, before it is sent: [`ErrorKind::InvalidRequest`](llm_core::ErrorKind::InvalidRequest) as
-//! [`ChatRequest::validate`](llm_core::ChatRequest::validate), if a further field shadows one of the request, or if the
-//! arguments of a call are no JSON object; [`ErrorKind::Unsupported`](llm_core::ErrorKind::Unsupported), naming the
-//! field, for all that the format cannot express: more than one response, a temperature above 1, seed, penalties and
-//! probabilities, a JSON response without a schema, a part in the message of a role that cannot have it, parts and
-//! fields of another vendor's response that this format does not know, and the fields in the table of
-//! [`Options::approximate`].
+//! A request is refused before it is sent with [`ErrorKind::InvalidRequest`](llm_core::ErrorKind::InvalidRequest) if
+//! [`ChatRequest::validate`](llm_core::ChatRequest::validate) fails, if an unknown field has the name of a known one,
+//! or if the arguments of a tool call are not a JSON object. It is refused with
+//! [`ErrorKind::Unsupported`](llm_core::ErrorKind::Unsupported), which names the field, if the format cannot express
+//! it. The format cannot express more than one response, a temperature above 1, seed, penalties and probabilities, a
+//! JSON response without a schema, a part in the message of a role that cannot have it, parts and fields of another
+//! vendor's response that this format does not know, and the fields in the table of [`Options::approximate`].
 //!
-//! Of a response with an error status:
+//! A response with an error status becomes one of these errors:
 //!
 //! | response | kind | scope |
 //! |---|---|---|
-//! | "prompt is too long" and its like, also with 500 | `ContextTooLong` | |
+//! | "prompt is too long" and similar messages, also with 500 | `ContextTooLong` | |
 //! | 400 "blocked by content filtering policy" | `ContentFiltered` | |
 //! | 400 of a spending limit or an empty balance, 402, 429 `…_spend_limit_reached` | `QuotaExhausted` | group, money |
 //! | 429 `ramp_limit_exceeded` | `RateLimited` | group, minute |

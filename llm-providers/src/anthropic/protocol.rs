@@ -13,7 +13,7 @@ use crate::{
     protocol::{Decoded, EncodedRequest, Model, VendorProtocol},
 };
 
-/// Version of the format, which is sent with each request.
+/// Version of the API (`anthropic-version`), which is sent with each request.
 const VERSION: HeaderValue = HeaderValue::from_static("2023-06-01");
 /// Largest number of models on a page of the list of models.
 const PAGE: u32 = 1_000;
@@ -33,7 +33,7 @@ impl AnthropicProtocol {
 
     fn headed(&self, mut encoded: EncodedRequest) -> EncodedRequest {
         encoded.headers.insert("anthropic-version", VERSION);
-        // Every name was checked when it was set, so this always succeeds.
+        // The name of each beta was checked when it was set, so the conversion always succeeds.
         if let (false, Ok(betas)) = (self.betas.is_empty(), HeaderValue::try_from(self.betas.join(","))) {
             encoded.headers.insert("anthropic-beta", betas);
         }

@@ -3,7 +3,7 @@ use std::{fmt, sync::Arc};
 use http::HeaderName;
 use llm_core::{Provider, Tenant};
 
-/// Layer that puts a provider below the client of `async-openai`. See [`ProviderService`](super::ProviderService).
+/// Layer that serves the client of `async-openai` by a provider. See [`ProviderService`](super::ProviderService).
 #[derive(Clone)]
 pub struct ProviderLayer {
     pub(super) provider: Arc<dyn Provider>,

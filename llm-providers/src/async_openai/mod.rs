@@ -1,9 +1,9 @@
-//! Layers of this family below the client of the crate `async-openai`: the application's code stays as it is, and its
-//! calls are cached, limited and counted.
+//! Layers of this family below the client of the crate `async-openai`. The application's code does not change, and its
+//! calls are cached, limited and booked.
 //!
-//! `async-openai` hands its HTTP requests to any tower service (`Client::with_http_service`). [`ProviderService`] is one: it
-//! answers chat completions (whole and streamed) and embeddings with a [`Provider`](llm_core::Provider), and passes
-//! everything else on to the service below it.
+//! `async-openai` sends its HTTP requests through any tower service (`Client::with_http_service`). [`ProviderService`]
+//! is such a service. It answers chat completions (complete and streamed) and embeddings with a
+//! [`Provider`](llm_core::Provider), and sends all other requests to the service below it.
 //!
 //! # Example
 //!
@@ -25,18 +25,20 @@
 //! # }
 //! ```
 //!
-//! # How it decides
+//! # Behaviour
 //!
 //! - The end of the path selects the operation: `POST` requests for `/chat/completions` and `/embeddings` are answered
 //!   by the provider.
-//! - The provider uses its own key and URL. Those of `async-openai` are used for requests that are passed on.
-//! - Fields of a request that [`ChatRequest`](llm_core::ChatRequest) does not have pass through, and so do unknown
-//!   fields of responses that `async-openai` can read. It refuses a response with a word that it does not know, so an
-//!   unknown `service_tier` is left out, and `finish_reason` is null for an unknown end, whose word is
-//!   `native_finish_reason`. A part of a response that OpenAI's format cannot express (an image) is an error;
-//!   signatures and unknown fields of a text, for which it has no field, are left out.
-//! - A stream that breaks off ends with an event that holds the error and without `[DONE]`. The usage is in a last
-//!   chunk if `stream_options.include_usage` asked for it.
+//! - The provider uses its own key and URL. The key and the URL of `async-openai` are used for requests that are sent
+//!   to the service below.
+//! - Fields of a request that [`ChatRequest`](llm_core::ChatRequest) does not have are sent to the vendor, and unknown
+//!   fields of responses are returned if `async-openai` can read them. `async-openai` fails to parse a response with a
+//!   word that it does not know. Therefore an unknown `service_tier` is left out, and `finish_reason` is null for an
+//!   unknown reason, whose word is in `native_finish_reason`. A part of a response that OpenAI's format cannot express
+//!   (an image) is an error. Signatures and unknown fields of a text are left out, because OpenAI's format has no field
+//!   for them.
+//! - A stream that breaks off ends with an event that holds the error and without `[DONE]`. A last chunk states the
+//!   usage if the request set `stream_options.include_usage`.
 //! - `created` is 0 if the vendor stated no time.
 //!
 //! `with_http_service` replaces `async-openai`'s own retries, so only the provider's layers retry. Do not add the retry

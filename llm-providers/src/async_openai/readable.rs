@@ -7,7 +7,8 @@ use serde::de::DeserializeOwned;
 
 use crate::openai::serve::audience::{Audience, Fields, Object};
 
-/// Audience that is the `async-openai` client above. It cannot parse an object with a word that it does not know.
+/// Audience of a [`ProviderService`](super::ProviderService): the `async-openai` client above it, which cannot parse an
+/// object with a word that it does not know.
 pub(super) const CLIENT: Audience = Audience { keep: readable, is_operator: true };
 
 fn readable(object: Object, required: &Fields, unknown: &Extra) -> Fields {
@@ -22,8 +23,9 @@ fn readable(object: Object, required: &Fields, unknown: &Extra) -> Fields {
     }
 }
 
-/// Returns the unknown fields with which the client above can still parse an object, which is tried with its own type
-/// `T`. A field that it cannot parse would make it refuse a response that is already paid.
+/// Returns the unknown fields with which the client above can still parse an object. Each field is tried by parsing the
+/// object as the client's type `T`, because a field that the client cannot parse would fail a response that is already
+/// paid.
 ///
 /// `required` are the fields without which the client cannot parse the object.
 fn tried<T: DeserializeOwned>(required: &Fields, unknown: &Extra) -> Fields {

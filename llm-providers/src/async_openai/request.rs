@@ -150,7 +150,7 @@ fn format(value: Value) -> Result<ResponseFormat, Error> {
     }
 }
 
-/// Returns the object in a field, if the only other field is `type`.
+/// Returns the object in a field of `value`, if the only other field of `value` is `type`.
 fn only<'v>(value: &'v Value, field: &str) -> Option<&'v Fields> {
     let fields = value.as_object()?;
     let tagged = fields.len() == 2 && fields.get("type").is_some_and(|kind| kind == field);

@@ -16,7 +16,7 @@ use crate::openai::serve::{EventStream, response};
 
 /// Service for `Client::with_http_service` that answers requests with a provider.
 ///
-/// Always ready. It passes requests for other operations on to a clone of the service below, for which it waits first.
+/// Always ready. It sends requests for other operations to a clone of the service below, once that clone is ready.
 #[derive(Clone, Debug)]
 pub struct ProviderService<S> {
     pub(super) layer: ProviderLayer,
@@ -31,7 +31,7 @@ impl<S> Layer<S> for ProviderLayer {
     }
 }
 
-/// Operations that the provider serves.
+/// Operation that the provider serves, by the end of a request's path.
 #[derive(Clone, Copy)]
 enum Path {
     Chat,

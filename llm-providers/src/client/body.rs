@@ -1,4 +1,4 @@
-//! Reading of bodies, always with a bound on their size.
+//! Reading of response bodies, always with a bound on their size.
 
 use std::{
     future::poll_fn,
@@ -17,7 +17,7 @@ use llm_core::{BoxError, Charge, Error, ErrorKind};
 
 use crate::deadline::Alarm;
 
-/// Largest number of bytes that are read of the body of an error response.
+/// Largest number of bytes that are read of an error response's body: 64 KiB.
 const REFUSAL: usize = 64 << 10;
 
 /// Reads a complete body of at most `most` bytes.
@@ -29,8 +29,8 @@ where
     if whole { Ok(bytes) } else { Err(too_large(most)) }
 }
 
-/// Reads the beginning of the body of an error response. If reading fails, it returns the bytes so far, because the
-/// error response is the error to report.
+/// Reads the beginning of the body of an error response. If reading fails, no bytes are returned instead of an error,
+/// because the caller must get the vendor's error and not the failure to read it.
 pub(super) async fn read_refusal<B>(body: B) -> Vec<u8>
 where
     B: Body<Data = Bytes, Error: Into<BoxError>>,
@@ -103,7 +103,7 @@ where
                 Some(Err(error)) => return Poll::Ready(Some(Err(broke_off(error.into())))),
                 None => return Poll::Ready(None),
             };
-            // Trailers are not data.
+            // A frame of trailers has no events.
             let Ok(data) = data else { continue };
             if data.len() > self.left {
                 return Poll::Ready(Some(Err(too_large(self.limits.body))));
@@ -137,7 +137,7 @@ where
 #[derive(Debug, Default)]
 struct EventSize {
     size: usize,
-    /// True if the current line has a byte.
+    /// True if the current line has at least one byte, so that it is not blank.
     in_line: bool,
     after_cr: bool,
 }

@@ -37,7 +37,7 @@ pub(super) struct Head {
     pub(super) limits: Option<Arc<VendorLimits>>,
     pub(super) deadline: Deadline,
     clock: Arc<dyn Clock>,
-    /// Secrets to be removed from error messages inside the response.
+    /// Secrets, which are removed from messages of errors inside the response.
     secrets: Vec<SecretString>,
 }
 
@@ -45,7 +45,7 @@ pub(super) struct Head {
 pub(super) const JSON: &str = "application/json";
 pub(super) const EVENTS: &str = "text/event-stream";
 
-/// Returns the remedy, for an option that prevents the call from being sent.
+/// Returns the remedy for an unread option of a call, if the option forbids to send the call.
 fn way_out(unread: Unread) -> Option<&'static str> {
     match unread {
         Unread::Refused { way_out } => Some(way_out),
@@ -54,8 +54,8 @@ fn way_out(unread: Unread) -> Option<&'static str> {
 }
 
 impl<W: VendorProtocol, T: Transport> Client<W, T> {
-    /// Names the vendor to the layer above, and returns an error if the call has an option that only a missing layer
-    /// could serve.
+    /// Records the vendor's name on the call, for the layers above. Returns an error if the call has an option that
+    /// only a missing layer could serve.
     pub(super) fn accept<B>(&self, call: &Call<B>) -> Result<(), Error> {
         call.set_vendor(&self.config.name);
         let message = match call.extensions.get::<Pinned>() {
@@ -129,7 +129,7 @@ impl<W: VendorProtocol, T: Transport> Client<W, T> {
         deadline: &Deadline,
     ) -> Error {
         let (parts, body) = response.into_parts();
-        // If the deadline passes while the body is read, the error has the status alone.
+        // If the deadline passes while the body is read, the error is created from the status and the headers.
         let body = deadline.bound(read_refusal(body)).await.unwrap_or_default();
         let (now, key) = (self.config.clock.now(), self.config.key());
         let error =
@@ -154,7 +154,8 @@ impl Head {
         all
     }
 
-    /// Adds to an error inside the response the waiting time that `text`, its own text, or the headers state.
+    /// Adds the waiting time to an error inside the response, if waiting may help. `text` is the body or the event with
+    /// the error. It or the headers state the time.
     pub(super) fn with_wait(&self, error: Error, text: &[u8]) -> Error {
         if !may_pass(error.kind()) {
             return error;
@@ -195,7 +196,7 @@ impl Head {
     }
 }
 
-/// Removes secrets from an error's message, because vendors may repeat them.
+/// Removes secrets from an error's message, because vendors may repeat secrets in their messages.
 fn scrub(error: Error, secrets: &[SecretString]) -> Error {
     let scrubbed = |text: &str| {
         let known = secrets.iter().map(ExposeSecret::expose_secret);
@@ -230,7 +231,7 @@ impl<W> Config<W> {
     }
 }
 
-/// Puts on the receipt the values that a complete response states.
+/// Writes the values that a complete response states to the receipt.
 pub(super) fn settle<A>(receipt: &Receipt, model: &Arc<str>, decoded: &Decoded<A>) {
     receipt.edit(|accounting| {
         if !model.is_empty() {
@@ -245,7 +246,7 @@ pub(super) fn settle<A>(receipt: &Receipt, model: &Arc<str>, decoded: &Decoded<A
     });
 }
 
-/// Adds surcharges that are not known yet.
+/// Adds the `stated` surcharges that are not in `known` yet.
 fn add(known: &mut Vec<Arc<str>>, stated: &[Arc<str>]) {
     for way in stated {
         if !known.contains(way) {

@@ -1,4 +1,4 @@
-//! Client that serves any vendor's format.
+//! Client for the format of any vendor.
 
 mod base_url;
 mod body;

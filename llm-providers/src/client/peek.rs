@@ -25,14 +25,14 @@ where
         Self { body, first: Some(first.map(|frame| frame.map_err(Into::into))) }
     }
 
-    /// Returns `true` if the body begins as JSON does and as no line of a stream of events can; `None` if its beginning
-    /// fits both.
+    /// Returns `true` if the body begins as JSON does, and `false` if it begins as server-sent events may. Returns
+    /// `None` if the body is an HTML page, or empty or unreadable so far.
     pub(super) fn is_whole(&self) -> Option<bool> {
         let frame = self.first.as_ref()?.as_ref()?.as_ref().ok()?;
         let data = frame.data_ref()?.strip_prefix("\u{feff}".as_bytes()).unwrap_or(frame.data_ref()?);
         match data.trim_ascii_start().first()? {
             b'{' | b'[' => Some(true),
-            // The body is an HTML page, which its content type tells.
+            // The body is an HTML page, which the caller recognises by the content type.
             b'<' => None,
             _ => Some(false),
         }

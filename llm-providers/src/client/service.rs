@@ -43,8 +43,8 @@ impl<W: VendorProtocol, T: Transport> Client<W, T> {
             let (head, body) = self.exchange(&call, model, EVENTS, encoded).await?;
             let (receipt, limits) = (head.receipt(), head.limits.clone());
             let body = head.deadline.bound(Peeked::new(body)).await.map_err(|error| head.blame(error))?;
-            // Some servers do not stream, some proxies answer with an HTML page, and some servers state a wrong content
-            // type.
+            // The first bytes of the body decide, then the content type, because some servers do not stream, some
+            // proxies answer with an HTML page, and some servers state a wrong content type.
             let stream = if body.is_whole().unwrap_or(head.is("json") || head.is("html")) {
                 let decoded = self.read(&head, body, |bytes| protocol.read_chat_for(&call.body, bytes)).await?;
                 decoded.usage.into_iter().for_each(|usage| span.used(usage));

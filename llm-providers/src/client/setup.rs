@@ -53,8 +53,8 @@ pub(super) struct Config<W> {
 
 #[cfg(feature = "reqwest")]
 impl<W: VendorProtocol + Default> Client<W> {
-    /// Creates a client of the vendor's own API with a key. Its calls need a tokio runtime and fail with
-    /// [`ErrorKind::Other`](llm_core::ErrorKind::Other) outside of one; creating it does not.
+    /// Creates a client of the vendor's own API with a key. Calls of the client need a tokio runtime, and fail with
+    /// [`ErrorKind::Other`](llm_core::ErrorKind::Other) outside of one. Creating the client needs no runtime.
     ///
     /// # Errors
     ///
@@ -187,7 +187,7 @@ impl<W: VendorProtocol, T> Client<W, T> {
     pub fn header(mut self, name: &str, value: &str) -> Result<Self, Error> {
         let name = HeaderName::try_from(name).map_err(|_| Error::invalid("the name of a header is not one"))?;
         let words: Vec<&str> = value.split_ascii_whitespace().map(|word| word.trim_end_matches([';', ','])).collect();
-        // A scheme, such as `Bearer`, is not a secret. The words after it are.
+        // A scheme, such as `Bearer`, is not a secret. The words after the scheme are secret.
         let scheme = words.len() > 1 && words[0].bytes().all(|byte| byte.is_ascii_alphabetic());
         let value = HeaderValue::try_from(value)
             .map_err(|_| Error::invalid(format!("the value of header {name} has characters that no header has")))?;

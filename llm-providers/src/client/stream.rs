@@ -1,4 +1,4 @@
-//! Streamed response as it arrives: server-sent events, which the vendor's decoder reads.
+//! Streamed response, whose server-sent events are decoded by the vendor's decoder as they arrive.
 
 use std::{
     collections::VecDeque,
@@ -36,7 +36,7 @@ pub(super) struct Events<C> {
     cut: Arc<AtomicBool>,
     head: Head,
     receipt: Receipt,
-    /// Usage on the receipt: that of the part so far while the response grows, then that of the complete response.
+    /// Usage of the complete response, as the receipt states it; `None` until an event has stated it.
     usage: Option<Usage>,
     so_far: Option<Usage>,
     tier: Option<Arc<str>>,
@@ -46,7 +46,8 @@ pub(super) struct Events<C> {
 
 enum Source {
     Open(ServerEvents),
-    /// The vendor's own end has arrived, and the end of the body has not. Outside of a runtime it is not awaited.
+    /// The vendor's own end of the stream has arrived, and the end of the body has not. The timer bounds the wait for
+    /// the end of the body. Outside of a runtime there is no timer, and the end of the body is not awaited.
     Lingering(ServerEvents, Option<Pin<Box<Sleep>>>),
     Ended,
 }
@@ -102,7 +103,7 @@ impl<C: StreamDecoder> EventSource for Events<C> {
             },
             Source::Lingering(events, limit) => {
                 while let Poll::Ready(rest) = events.as_mut().poll_next(cx) {
-                    // Data after the vendor's own end is ignored, even an error.
+                    // Data after the vendor's own end of the stream is ignored, even an error.
                     if !matches!(rest, Some(Ok(_))) {
                         return Poll::Ready(self.finish(out));
                     }
@@ -120,7 +121,7 @@ impl<C: StreamDecoder> EventSource for Events<C> {
         let so_far = self.decoder.usage();
         if so_far != self.so_far {
             self.so_far = so_far;
-            // The usage was read as final, but grew afterwards.
+            // The usage was recorded as that of the complete response, but a later event increased it.
             self.usage = self.usage.and(so_far);
             self.receipt.edit(|accounting| {
                 accounting.usage = accounting.usage.and(so_far);
@@ -150,7 +151,7 @@ impl<C: StreamDecoder> EventSource for Events<C> {
         // Details of the response are added before this error becomes the source of another one.
         let error = self.head.blame(error);
         let error = match error.kind() {
-            // The last event had no end, so the response is incomplete rather than malformed.
+            // The last event lacked the blank line that ends it, so the response is incomplete rather than malformed.
             ErrorKind::Malformed if self.cut.load(Ordering::Acquire) => {
                 Error::new(ErrorKind::Incomplete, "the stream broke off within an event")
                     .with_charge(error.charge())

@@ -15,8 +15,9 @@ const CLASSES: [&str; 2] = ["fast", "priority"];
 /// service classes (`anthropic-priority-…`, `anthropic-fast-…`), and the organisation of the key as the group. Returns
 /// `None` if no header states any.
 ///
-/// The headers state resets as times (RFC 3339), which become durations from `now`, zero for a time that has passed.
-/// `tokens` is the tightest of the vendor's token limits. All limits count over a minute, as the vendor documents.
+/// The headers state resets as times (RFC 3339), which become durations from `now`, or zero if the time has passed. The
+/// header `tokens` states the tightest of the vendor's token limits. All limits count over a minute, as the vendor
+/// documents.
 pub(crate) fn vendor_limits(headers: &HeaderMap, model: &Arc<str>, now: SystemTime) -> Option<VendorLimits> {
     let mut limits = read(headers, "ratelimit", now);
     let classes = CLASSES.into_iter().map(|class| (class.into(), read(headers, class, now)));
@@ -66,7 +67,7 @@ mod tests {
             ("anthropic-ratelimit-output-tokens-reset", "1994-11-06T08:49:07Z"),
             ("anthropic-ratelimit-tokens-limit", "480000"),
         ]);
-        // 1994-11-06T08:49:37Z, less 30 s.
+        // 30 s before 1994-11-06T08:49:37Z.
         let now = UNIX_EPOCH + Duration::from_secs(784_111_747);
         let limits = vendor_limits(&received, &"m".into(), now).unwrap();
         assert_eq!(limits.requests, minute(Some(4_000), Some(3_999), Some(Duration::from_secs(30))));

@@ -1,4 +1,4 @@
-//! Codec of Anthropic's format, without I/O: requests to bytes, bytes to responses, errors and limits.
+//! Codec of Anthropic's format, without I/O. It encodes requests, and decodes responses, errors and limits.
 
 mod decode;
 mod encode;

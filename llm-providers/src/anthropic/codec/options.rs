@@ -38,8 +38,8 @@ impl Options {
         Self { max_tokens: most, ..self }
     }
 
-    /// Sends the nearest request that the format allows, instead of returning some errors: see
-    /// [`approximate`](Self::approximate).
+    /// Sets if the codec sends the nearest request that the format allows, instead of returning an error. The table of
+    /// [`approximate`](Self::approximate) lists the fields.
     pub fn approximate(self, on: bool) -> Self {
         Self { approximate: on, ..self }
     }

@@ -1,4 +1,4 @@
-//! Codec of Gemini's format, without I/O: requests to bytes, bytes to responses and errors.
+//! Codec of Gemini's format, without I/O. It encodes requests, and decodes responses and errors.
 
 mod address;
 mod call_id;

@@ -1,4 +1,4 @@
-//! Codec of OpenAI's format, without I/O: requests to bytes, bytes to responses, errors and limits.
+//! Codec of OpenAI's format, without I/O. It encodes requests, and decodes responses, errors and limits.
 
 pub(super) mod decode;
 mod dialect;

@@ -5,13 +5,14 @@ use serde_json::Value;
 
 use crate::protocol::fields::{Fields, take_text};
 
-/// Reads a block of a response; `None` if it is an empty text.
+/// Reads a block of a response; returns `None` if the block is an empty text.
 ///
-/// The `input` of a tool call may be its JSON text, which keeps digits that a JSON number of this library cannot hold.
+/// The `input` of a tool call may be JSON text instead of an object, because text keeps digits that a JSON number of
+/// this library cannot hold.
 ///
 /// A block of a kind that this library does not know (a vendor's own tools and their results) is kept as the vendor
-/// wrote it, except for digits that a JSON number cannot hold (64-bit integers and doubles). Redacted thinking becomes
-/// reasoning without text: its `data` is the signature, and its `type` an unknown field.
+/// wrote it, except for digits of numbers that neither a 64-bit integer nor a double can hold. Redacted thinking
+/// becomes reasoning without text: its `data` is the signature, and its `type` an unknown field.
 pub(crate) fn read_block(block: Value) -> Option<Part> {
     let Value::Object(mut fields) = block else { return Some(Part::Other { value: Arc::new(block) }) };
     let text = |name: &str| fields.get(name).is_some_and(Value::is_string);

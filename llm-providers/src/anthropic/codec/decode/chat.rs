@@ -27,13 +27,13 @@ pub(crate) fn decode_chat(body: &[u8]) -> Result<Decoded<ChatResponse>, Error> {
     decode(body, ResponseUsage::default())
 }
 
-/// Decodes as [`decode_chat`] does, and reads the surcharges that the response does not state from the request.
+/// Decodes a response as [`decode_chat`] does. Surcharges that the response does not state are taken from the request.
 pub(crate) fn decode_response(request: &ChatRequest, body: &[u8]) -> Result<Decoded<ChatResponse>, Error> {
     decode(body, ResponseUsage::for_request(request))
 }
 
-/// Removes the reason for the end of a response, and its details, from the fields. If several of the vendor's reasons
-/// map to one [`FinishReason`], the vendor's word is kept among the fields.
+/// Removes the reason for the end of a response from the fields and returns it, with its details as unknown fields of
+/// the choice. If two of the vendor's reasons map to one [`FinishReason`], the details include the vendor's word.
 pub(crate) fn settle(fields: &mut Fields) -> (FinishReason, Extra) {
     let reason = take_word(fields, "stop_reason");
     let mut unknown = Fields::new();

@@ -17,7 +17,7 @@ struct Iteration {
 
 #[derive(Clone, Copy, PartialEq)]
 enum Kind {
-    /// Call of a model that responded or declined.
+    /// Call of a model that produced the response, or that declined to respond.
     Message,
     /// Call of the fallback model that responded.
     Fallback,
@@ -48,8 +48,8 @@ impl Iterations {
         self.0.iter().find(|one| one.kind == Kind::Fallback)?.model.clone()
     }
 
-    /// Returns the calls in addition to the response's own, and the part of their tokens that the `stated` usage does
-    /// not include.
+    /// Returns the calls that the vendor made in addition to the response's own, and the part of their tokens that the
+    /// `stated` usage does not include.
     pub(super) fn side_calls(&self, stated: &Usage) -> (Vec<SideCall>, Usage) {
         let messages: Usage = self.0.iter().filter(|one| one.kind != Kind::Apart).map(|one| one.usage).sum();
         let included = messages.input <= stated.input && messages.output <= stated.output;

@@ -25,7 +25,8 @@ pub(crate) struct ResponseUsage {
     surcharges: Vec<Arc<str>>,
 }
 
-/// Number of the [`COUNTS`] that are removed from the fields once they are read.
+/// Number of counts, from the start of [`COUNTS`], whose fields are removed after they are read. The number of searches
+/// stays.
 const READ: usize = 7;
 
 impl ResponseUsage {
@@ -38,7 +39,7 @@ impl ResponseUsage {
         usage
     }
 
-    /// Reads a usage, or a part of one.
+    /// Merges a usage object, or a part of one, into the usage so far.
     pub(crate) fn read(&mut self, fields: &Fields) {
         let tier = fields.get("service_tier").and_then(Value::as_str).map(Arc::from);
         self.service_tier = tier.or(self.service_tier.take());
@@ -56,8 +57,8 @@ impl ResponseUsage {
         }
     }
 
-    /// Removes from a usage the fields that were read. Fields that have no place in [`Usage`] (the service class, a
-    /// vendor's own tools) are kept. If the usage is unknown, all fields are kept.
+    /// Removes from a usage object the fields that were read, and nulls. Fields that [`Usage`] does not have (the
+    /// service class, a vendor's own tools) are kept. If the usage is unknown, only nulls are removed.
     pub(crate) fn strip(&self, fields: &mut Fields) {
         if self.usage().is_some() {
             strip(fields, &COUNTS[..READ]);

@@ -23,7 +23,7 @@ pub(super) struct Block<'a> {
 struct Content<'a>(&'a [Part]);
 
 impl<'a> Block<'a> {
-    /// Checks a part, at the path `here` for errors; returns `None` if the part is not sent.
+    /// Checks a part and returns its block; `None` if the part is not sent. Errors name the part by its path `here`.
     pub(super) fn of(part: &'a Part, here: &str, options: Options) -> Result<Option<Self>, Error> {
         match part {
             Part::Text { extra, .. } => check_fields(extra, here, &["type", "text"], options)?,
@@ -78,7 +78,7 @@ impl<'a> Block<'a> {
         !own
     }
 
-    /// Returns the text of the part, if it has nothing else.
+    /// Returns the text of the part, if the part has no other fields and no `cache_control`.
     pub(super) fn plain(&self) -> Option<&'a str> {
         match self {
             Self { part, mark: None } => plain(part),
@@ -86,7 +86,7 @@ impl<'a> Block<'a> {
         }
     }
 
-    /// Returns `true` for an empty text.
+    /// Returns `true` if the block is an empty text without other fields.
     pub(super) fn is_empty(&self) -> bool {
         self.plain() == Some("")
     }
@@ -142,7 +142,7 @@ impl Serialize for Block<'_> {
             Part::Reasoning(reasoning) => write_reasoning(reasoning, &mut map)?,
             Part::Other { value } => match &**value {
                 Value::Object(fields) => fields.iter().try_for_each(|(k, v)| map.serialize_entry(k, v))?,
-                // A block must be an object. Another value is sent unchanged, and the vendor refuses it.
+                // A block must be an object. A value of another JSON type is sent unchanged, and the vendor refuses it.
                 value => map.serialize_entry("value", value)?,
             },
         }
@@ -185,7 +185,8 @@ fn plain(part: &Part) -> Option<&str> {
     }
 }
 
-/// Returns the arguments exactly as they were written, with all digits and in the same order.
+/// Returns the arguments of a tool call exactly as they were written, with all digits and with the keys in the same
+/// order.
 fn input(call: &ToolCall) -> Result<&RawValue, &'static str> {
     match serde_json::from_str::<&RawValue>(arguments(call)) {
         Ok(json) if json.get().starts_with('{') => Ok(json),

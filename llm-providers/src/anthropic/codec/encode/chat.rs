@@ -11,7 +11,7 @@ use super::{
 };
 use crate::protocol::encode::{bytes, entry, no_shadow};
 
-/// Names of known fields, which unknown fields must not have.
+/// Names of a request's known fields, which its unknown fields must not have.
 const TAKEN: [&str; 11] = [
     "model",
     "messages",

@@ -4,7 +4,7 @@ use serde::ser::SerializeMap;
 use super::super::Options;
 use crate::protocol::{cross_vendor, encode::no_shadow};
 
-/// Unknown fields that this vendor's own responses contain.
+/// Names of unknown fields that this vendor's own responses contain.
 pub(super) const OWN: [&str; 3] = ["caller", "citations", "signature"];
 
 /// Writes unknown fields, except those that come from another vendor's response.

@@ -19,7 +19,7 @@ pub(super) struct EncodedChoice<'a> {
     single: bool,
 }
 
-/// Schema of a function without parameters, which the vendor requires to have one.
+/// Schema that is sent for a function without parameters, because the vendor requires a schema.
 static NOTHING: LazyLock<Value> = LazyLock::new(|| json!({"type": "object", "properties": {}}));
 
 pub(super) fn check(tool: &Tool, at: usize) -> Result<(), Error> {
@@ -77,7 +77,7 @@ impl Serialize for EncodedChoice<'_> {
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("type", kind)?;
         entry(&mut map, "name", &name)?;
-        // If no tool may be called, the option for one call at a time has no meaning, and the vendor refuses it.
+        // If no tool may be called, the vendor refuses `disable_parallel_tool_use`, because the option has no meaning.
         if self.single && kind != "none" {
             map.serialize_entry(SINGLE, &true)?;
         }

@@ -34,7 +34,7 @@ pub(super) enum Kind {
 }
 
 impl OpenBlock {
-    /// Begins a block. `calls` counts the tool calls; `last` is the kind of the part before.
+    /// Begins a block. `calls` is the number of tool calls so far, and `last` the kind of the previous part.
     pub(super) fn begin(mut fields: Fields, calls: &mut u32, last: Option<Kind>, events: &mut Vec<ChatEvent>) -> Self {
         let kind = match fields.get("type").and_then(Value::as_str) {
             Some("text") => Kind::Text,
@@ -138,7 +138,7 @@ impl OpenBlock {
         });
     }
 
-    /// Returns the complete block if no event for it was returned before, unless the block is empty.
+    /// Adds the complete block to the events. Returns `false` if the block is empty, so that no event was added.
     fn whole(mut self, events: &mut Vec<ChatEvent>) -> bool {
         let mut put = |name: &str, value: Value| drop(self.fields.insert(name.to_owned(), value));
         match self.kind {
@@ -152,7 +152,7 @@ impl OpenBlock {
                 put("signature", self.signature.into());
             }
             Kind::Held if !self.input.is_empty() => {
-                // Text that is not JSON is kept as text.
+                // Input that is not JSON is kept as text.
                 let input = serde_json::from_str(&self.input).unwrap_or(Value::String(self.input));
                 put("input", input);
             }
@@ -164,7 +164,7 @@ impl OpenBlock {
         says
     }
 
-    /// Keeps the fields of a piece that this library does not know.
+    /// Adds the fields of a piece that this library does not know to the fields of the block.
     fn keep_unknown(&mut self, delta: Fields) {
         for (name, value) in delta.into_iter().filter(|(_, value)| !value.is_null()) {
             match (self.fields.get_mut(&name), value) {

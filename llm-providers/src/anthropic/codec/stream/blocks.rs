@@ -71,14 +71,14 @@ impl Blocks {
         Ok(())
     }
 
-    /// Ends all blocks.
+    /// Ends all blocks, and adds the events that waited.
     pub(super) fn close(&mut self, events: &mut Vec<ChatEvent>) -> Result<(), Error> {
         self.end(events);
         self.advance(true, events)
     }
 
-    /// Returns the events of blocks that have waited, up to the first open block. With `all`, every block counts as
-    /// ended.
+    /// Adds the events of blocks that have waited, up to the first block that is still open. If `all` is set, every
+    /// block counts as ended.
     fn advance(&mut self, all: bool, events: &mut Vec<ChatEvent>) -> Result<(), Error> {
         while self.first.is_none() {
             let Some((index, waiting)) = self.waiting.pop_first() else { break };

@@ -21,10 +21,10 @@ use crate::protocol::{
 
 /// Turns the data of server-sent events into [`ChatEvent`]s, one event at a time.
 ///
-/// Collected, they are equal to the response that is not streamed, except that white space in tool arguments is kept as
-/// the model wrote it. Blocks of kinds that this library does not know (a vendor's own tools) are returned in one
-/// piece, and the response's unknown fields at its end. Usage is cumulative: the largest counts decide, and those
-/// before the end are lower bounds.
+/// The collected events are equal to the response that is not streamed, except that white space in tool arguments is
+/// kept as the model wrote it. Blocks of kinds that this library does not know (a vendor's own tools) are returned in
+/// one piece, and the response's unknown fields at its end. Counts of usage are cumulative, so the largest value of
+/// each decides, and counts before the end are lower bounds.
 #[derive(Debug, Default)]
 pub struct EventDecoder {
     started: bool,
@@ -117,7 +117,7 @@ impl EventDecoder {
             .ok_or_else(|| malformed("a content_block_start of the stream has no content_block"))?;
         self.started = true;
         self.respond_by(fallback_model(&block), events);
-        // An empty text is not content yet. A block of another kind that arrives in one piece is.
+        // An empty text block is not content yet. A block of another kind that arrives in one piece is content.
         self.has_content |= !block.get("type").is_some_and(|kind| kind == "text" || kind == "thinking");
         self.blocks.start(index, block, events)
     }
@@ -140,7 +140,7 @@ impl EventDecoder {
         Ok(())
     }
 
-    /// Reads the fields of the message, at its beginning and when they change.
+    /// Reads the fields of the message, at its beginning and whenever an event changes them.
     fn message(&mut self, mut message: Fields, events: &mut Vec<ChatEvent>) {
         let usage = take_object(&mut message, "usage").unwrap_or_default();
         let (finish, unknown) = settle(&mut message);
