@@ -47,7 +47,7 @@ macro_rules! __always_ready {
 /// without the box that [`into_service`](crate::into_service) needs for each call.
 ///
 /// Its arguments are the generic parameters in brackets, the provider's type, two names (for the clone of the provider
-/// and for the call), and one expression for each operation that makes the future.
+/// and for the call), and for each operation one expression that creates its future.
 ///
 /// ```
 /// use llm_core::layer::provider_services;

@@ -21,7 +21,7 @@ pub struct BatchLimits {
 }
 
 impl BatchLimits {
-    /// Creates limits that allow `items` items in a request and any number of tokens. 0 items count as 1.
+    /// Creates limits that allow `items` items in a request (0 counts as 1) and any number of tokens.
     pub const fn of_items(items: usize) -> Self {
         Self { items: if items == 0 { 1 } else { items }, tokens_per_item: None, tokens: None }
     }

@@ -57,10 +57,10 @@ pub struct Reader<S: Stream> {
 
 struct State<S: Stream> {
     source: Source<S>,
-    /// True if the source has woken since it was last polled, or was never polled.
+    /// True if the source has called its waker since it was last polled, or if it has never been polled.
     awake: bool,
     items: VecDeque<S::Item>,
-    /// Number of items that were removed from the front of `items`.
+    /// Number of items that were removed from the front of `items`, which is the index of the first kept item.
     gone: usize,
     /// Largest number of items to keep once the broadcast is closed; `None` while it is open.
     most: Option<usize>,
@@ -76,7 +76,7 @@ struct State<S: Stream> {
 
 enum Source<S> {
     Idle(S),
-    /// A reader polls the source right now on this thread, outside the lock.
+    /// A reader on this thread has taken the source out of the state to poll it outside of the lock.
     Taken(ThreadId),
     Ended,
 }
@@ -117,20 +117,21 @@ where
         Some(Reader { of: Arc::clone(self), id, next: 0, has_left: false })
     }
 
-    /// Refuses further readers. From now on, the buffer does not grow beyond its present number of items, or one if it
-    /// is empty. A reader that falls behind by more items [has missed](Reader::has_missed) some, and its stream ends.
+    /// Refuses further readers. From now on, the buffer does not grow beyond its present number of items, or beyond one
+    /// item if it is empty. A reader that falls behind by more items [has missed](Reader::has_missed) some, and its
+    /// stream ends.
     pub fn close(&self) {
         let mut state = self.lock();
         state.most = state.most.or(Some(state.items.len().max(1)));
     }
 
-    /// Returns `true` if the caller runs inside a poll of the source. The source would wait for itself if it read this
-    /// stream.
+    /// Returns `true` if the caller runs inside a poll of the source. Such a caller must not wait for this stream,
+    /// because the source would then wait for itself.
     pub fn is_polled_here(&self) -> bool {
         matches!(self.lock().source, Source::Taken(thread) if thread == thread::current().id())
     }
 
-    /// Returns the number of items that are kept.
+    /// Returns the number of items in the buffer.
     pub fn buffered(&self) -> usize {
         self.lock().items.len()
     }
@@ -140,7 +141,7 @@ where
     fn poll_item(self: &Arc<Self>, id: u64, at: Option<usize>, cx: &mut Context<'_>) -> Poll<Option<S::Item>> {
         loop {
             let source = {
-                // Declared before the lock guard, so that it is dropped after the guard.
+                // Declared before the lock guard, so that removed wakers are dropped after the guard.
                 let _stale;
                 let mut state = self.lock();
                 let gone = state.gone;
@@ -180,9 +181,10 @@ impl<S: Stream> Broadcast<S> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Removes a reader. With `unless_last`, the last reader is not removed. Returns `true` if the reader was removed.
+    /// Removes the reader `id`, unless `unless_last` is true and no other reader exists. Returns `true` if it was
+    /// removed.
     fn leave(&self, id: u64, unless_last: bool) -> bool {
-        // Declared before the lock guard, so that it is dropped after the guard.
+        // Declared before the lock guard, so that removed wakers are dropped after the guard.
         let _own;
         let mut state = self.lock();
         if unless_last && state.readers == 1 {
@@ -197,7 +199,7 @@ impl<S: Stream> Broadcast<S> {
             // Dropping the source or the items may run code that locks this state.
             drop((source, items));
         } else if state.awake {
-            // The reader that left may have been the one that was woken to poll the source.
+            // Other readers are woken, because the removed reader may have been woken to poll the source.
             let next = state.drivers();
             drop(state);
             wake(next);
@@ -261,17 +263,17 @@ struct Lease<'a, S: Stream> {
 }
 
 impl<S: Stream + Unpin> Lease<'_, S> {
-    /// Polls the source. A panic of the source counts as its end, because it would otherwise hit the reader that
-    /// happens to poll.
+    /// Polls the source. A panic of the source counts as its end, because it would otherwise unwind into the reader
+    /// that polls the source.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<S::Item>> {
         let source = self.source.as_mut().expect("a lease holds its source until it is given back");
         catch_unwind(AssertUnwindSafe(|| Pin::new(source).poll_next(cx))).unwrap_or(Poll::Ready(None))
     }
 
-    /// Puts the source back, and registers the reader that polled it. If the source has woken meanwhile, other readers
-    /// are woken to poll it, and this one returns: like any future that wakes itself, it lets other tasks run first.
+    /// Puts the source back, and registers the reader that polled it. If the source has called its waker meanwhile,
+    /// other readers are woken to poll it. This reader does not poll again at once, so that other tasks can run first.
     fn give_back(mut self, id: u64, end_only: bool, waker: &Waker) {
-        // Declared before the lock guard, so that it is dropped after the guard.
+        // Declared before the lock guard, so that removed wakers are dropped after the guard.
         let _stale;
         let mut state = self.of.lock();
         if let Some(source) = self.source.take() {
@@ -330,7 +332,7 @@ where
             state.awake = true;
             match state.source {
                 Source::Idle(_) => state.drivers(),
-                // The reader that polls the source right now checks `awake` when it puts the source back.
+                // A reader is polling the source. It checks `awake` when it puts the source back.
                 Source::Taken(_) | Source::Ended => return,
             }
         };
@@ -355,8 +357,7 @@ where
         self.of.subscribe()
     }
 
-    /// Drops this reader, unless it is the last one. Returns the last reader, because dropping it would drop the
-    /// source.
+    /// Drops this reader if others exist. Otherwise returns it, because dropping the last reader would drop the source.
     pub fn leave_unless_last(mut self) -> Option<Self> {
         self.has_left = self.of.leave(self.id, true);
         (!self.has_left).then_some(self)

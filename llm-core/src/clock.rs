@@ -7,7 +7,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-/// Source of wall time, for expiry and calendar windows. Layers wait with tokio's timers and not with this clock.
+/// Source of wall time, for expiry and calendar windows. Layers that wait use tokio's timers and not this clock.
 pub trait Clock: fmt::Debug + Send + Sync + 'static {
     /// Returns the time now.
     fn now(&self) -> SystemTime;
@@ -47,12 +47,12 @@ impl ManualClock {
         clock
     }
 
-    /// Sets the time, as the duration since 1970 began (UTC), forward or back, in steps of a microsecond.
+    /// Sets the time to `time` after 1970 began (UTC), in whole microseconds. The clock may move forward or back.
     pub fn set_unix(&self, time: Duration) {
         self.0.store(micros(time), Ordering::SeqCst);
     }
 
-    /// Moves the clock forward.
+    /// Moves the clock forward by a duration, in whole microseconds.
     pub fn advance(&self, by: Duration) {
         self.0.fetch_add(micros(by), Ordering::SeqCst);
     }

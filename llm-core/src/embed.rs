@@ -6,7 +6,7 @@ use crate::{Error, ErrorKind, Estimate, Extra, Operation, fingerprint::Fingerpri
 
 /// Request to turn texts into vectors. Cheap to clone.
 ///
-/// A cache looks up each input on its own, and sends only those that it does not have.
+/// A cache looks up each input on its own, and sends only the inputs that it does not have.
 ///
 /// ```
 /// use llm_core::EmbedRequest;
@@ -168,8 +168,8 @@ impl Operation for EmbedRequest {
         Some(&response.model).filter(|model| !model.is_empty())
     }
 
-    /// Returns `true` if each pair of vectors points in the same direction: the last digits that a vendor returns
-    /// differ from call to call.
+    /// Returns `true` if each pair of vectors points in about the same direction. The vectors need not be equal,
+    /// because the last digits that a vendor returns differ from call to call.
     fn equivalent(one: &Embeddings, other: &Embeddings) -> bool {
         one.vectors.len() == other.vectors.len() && one.vectors.iter().zip(&other.vectors).all(|(a, b)| alike(a, b))
     }
@@ -219,8 +219,8 @@ impl Operation for EmbedRequest {
         let (model, extra) = parts.first().map(|first| (first.model.clone(), first.extra.clone())).unwrap_or_default();
         let mut vectors = Vec::with_capacity(parts.len());
         for part in parts {
-            // Each part must have one vector for each input: with two vectors in one part and none in another the sum
-            // would be right, and the vectors would go to the wrong inputs.
+            // Each part must have one vector. If one part had two vectors and another none, the total would be right,
+            // but vectors would be assigned to the wrong inputs.
             count(part.vectors.len(), 1)?;
             vectors.extend(part.vectors);
         }

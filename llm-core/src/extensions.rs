@@ -33,12 +33,12 @@ trait Value: Any + Send + Sync {
     fn unread(&self) -> Option<Unread>;
 }
 
-/// Value with the functions that state it to an HTTP client, and that state its meaning if no layer reads it.
+/// Value, with optional functions that return its header fields for an HTTP client and its effect if no layer reads it.
 struct Entry<T> {
     value: T,
-    /// Returns the header fields that state the value to an HTTP client.
+    /// Function that returns the header fields that state the value to an HTTP client.
     header_fields: Option<fn(&T) -> HeaderFields>,
-    /// Returns the meaning of the value if no layer reads it.
+    /// Function that returns the effect of the option if no layer reads it; `None` for a value that is not an option.
     unread: Option<fn(&T) -> Unread>,
     is_read: AtomicBool,
 }
@@ -129,7 +129,8 @@ impl Extensions {
         self.first.iter().chain(&self.others).flat_map(|value| value.header_fields()).collect()
     }
 
-    /// Returns the value of type `T`.
+    /// Returns the value of type `T`; `None` if there is none. An [option](Self::insert_option) counts as read from
+    /// then on.
     pub fn get<T: Send + Sync + 'static>(&self) -> Option<&T> {
         let entry: &Entry<T> = self.iter().find_map(|value| value.downcast_ref())?;
         if entry.unread.is_some() {
@@ -138,14 +139,14 @@ impl Extensions {
         Some(&entry.value)
     }
 
-    /// Returns a mutable reference to the value of type `T`.
+    /// Returns a mutable reference to the value of type `T`; `None` if there is none. Does not mark an option as read.
     pub fn get_mut<T: Send + Sync + 'static>(&mut self) -> Option<&mut T> {
         let values = self.first.iter_mut().chain(&mut self.others);
         let mut values = values.map(|value| -> &mut dyn Any { &mut **value });
         values.find_map(<dyn Any>::downcast_mut).map(|entry: &mut Entry<T>| &mut entry.value)
     }
 
-    /// Removes the value of type `T` and returns it.
+    /// Removes and returns the value of type `T`; `None` if there is none.
     pub fn remove<T: Send + Sync + 'static>(&mut self) -> Option<T> {
         let at = self.iter().position(<dyn Any>::is::<Entry<T>>)?;
         let others = &mut self.others;
@@ -156,12 +157,12 @@ impl Extensions {
         into_value(removed)
     }
 
-    /// Adds all values of another set. A value replaces the one of the same type.
+    /// Adds all values of another set. Each replaces the value of the same type in this set.
     pub fn extend(&mut self, other: Self) {
         other.first.into_iter().chain(other.others).for_each(|value| drop(self.put(value)));
     }
 
-    /// Returns the number of values.
+    /// Returns the number of values, each of another type.
     pub fn len(&self) -> usize {
         self.iter().count()
     }

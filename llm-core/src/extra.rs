@@ -22,7 +22,7 @@ impl Extra {
         self.0.is_none()
     }
 
-    /// Returns the value of a field.
+    /// Returns the value of the field `name`; `None` if there is no such field.
     pub fn get(&self, name: &str) -> Option<&Value> {
         self.0.as_ref()?.get(name)
     }
@@ -71,8 +71,8 @@ impl Extra {
         self.iter().map(|(name, value)| (name.len() + json_bytes(value) + r#""":,"#.len()) as u64).sum()
     }
 
-    /// Writes the fields, if there are any, after the part that they belong to, behind the mark `with`. No kind of part
-    /// has that name, so the fields are not read as a part.
+    /// Writes the fields, if there are any, after the part that they belong to, as the variant `with`. No kind of part
+    /// has the name `with`, so the fields never equal the bytes of a part.
     pub(crate) fn fingerprint_marked<'h>(&self, h: &'h mut Fingerprinter) -> &'h mut Fingerprinter {
         match self.iter().any(|(name, _)| counts(name)) {
             true => self.fingerprint(h.variant("with"), counts),

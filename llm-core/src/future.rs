@@ -27,7 +27,7 @@ enum State<O> {
 }
 
 impl<O> ResponseFuture<O> {
-    /// Creates a future that is ready at once. Allocates nothing.
+    /// Creates a future that is ready at once, without an allocation.
     pub fn ready(reply: Result<Reply<O>, Error>) -> Self {
         Self(State::Ready(Some(reply)))
     }

@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// Value that can state the bytes it has on the heap. The number is an upper estimate: text that several values share
-/// counts fully for each.
+/// counts fully for each of them.
 pub(crate) trait HeapSize {
     /// Returns the number of bytes on the heap, without those of the value itself.
     fn heap_size(&self) -> usize;
@@ -19,16 +19,16 @@ pub(crate) trait HeapSize {
 
 /// Largest number of bytes that an allocator adds to an allocation for rounding and bookkeeping.
 const ALLOCATION: usize = 16;
-/// Bytes that an `Arc` adds to its value: two counters and the allocation.
+/// Number of bytes that an `Arc` adds to its value, for two counters and the overhead of the allocation.
 const SHARED: usize = ALLOCATION + 16;
-/// Bytes of a node of the B-tree in which serde_json keeps the fields of an object.
+/// Number of bytes of a node of the B-tree in which serde_json keeps the fields of an object.
 const MAP_NODE: usize = ALLOCATION + 640;
 /// Smallest number of fields in a node, unless it is the only one.
 const FIELDS_IN_NODE: usize = 5;
 /// Bytes of a JSON number's text. serde_json stores numbers as text if it keeps every digit.
 const NUMBER: usize = ALLOCATION + 16;
 
-/// Returns the number of bytes of a response in an `Arc` of its own.
+/// Returns the number of bytes on the heap of a response in an `Arc`, with those of the `Arc` itself.
 pub(crate) fn shared_size<T: HeapSize>(response: &T) -> u64 {
     (SHARED + size_of::<T>() + response.heap_size()) as u64
 }

@@ -14,8 +14,8 @@
 //! | `Overloaded`, `Unavailable`, `QuotaExhausted`, `Cancelled`, `Closed` | 503 |
 //! | `Timeout`, `DeadlineExceeded` | 504 |
 //!
-//! The vendor's own status never decides, because its 401, 402 and 403 are about the service's key and not about the
-//! client's.
+//! The vendor's own status does not affect the service's status, because a vendor's 401, 402 or 403 concerns the
+//! service's key and not the client's.
 
 use std::{borrow::Cow, time::Duration};
 
@@ -147,7 +147,7 @@ pub fn reply_headers<O>(reply: &Reply<O>) -> HeaderMap {
     headers
 }
 
-/// Inserts header fields. A field that is not a valid header is left out.
+/// Inserts header fields into `headers`. A field that is not a valid header is left out.
 fn extend(headers: &mut HeaderMap, fields: HeaderFields) {
     for (name, value) in fields {
         if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {

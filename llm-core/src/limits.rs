@@ -1,7 +1,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-/// Limits that a vendor stated in a response or an error. The client reads them from the headers, and a key pool keeps
-/// to them.
+/// Limits that a vendor stated in a response or an error. The client reads them from the response's headers, and a key
+/// pool stays within them.
 ///
 /// ```
 /// use llm_core::layer::{VendorLimit, VendorLimits};
@@ -47,8 +47,8 @@ pub struct VendorLimit {
     /// Time from the response until the whole limit is available again.
     pub reset: Option<Duration>,
     /// Length of the window that the limit counts over, such as a minute or a day; `None` if the codec does not know
-    /// it. A limit without a window says only one thing for certain: if nothing remains, nothing is available before
-    /// the reset.
+    /// it. For a limit without a window only one thing is certain, which is that if nothing remains, nothing is
+    /// available before the reset.
     pub window: Option<Duration>,
 }
 

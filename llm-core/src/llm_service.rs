@@ -12,11 +12,12 @@ use crate::{Call, Error, Operation, Reply};
 
 /// Bound for a tower service that serves one operation, in place of the five bounds that it stands for.
 ///
-/// Every tower service with these bounds implements the trait, so there is nothing to write. The service's error may be
+/// Every tower service with these bounds implements the trait, so no impl has to be written. The service's error may be
 /// a boxed error, so that tower's own layers can stand in the stack.
 ///
-/// Two of tower's own layers cannot stand in a stack: the service of `rate_limit` cannot be cloned, and that of `buffer` serves
-/// requests of one type. `concurrency_limit`, `load_shed` and `timeout` can. The compiler says so:
+/// Two of tower's own layers cannot stand in a stack: the service of `rate_limit` cannot be cloned, and that of
+/// `buffer` serves requests of one type. `concurrency_limit`, `load_shed` and `timeout` can. The compiler refuses these
+/// two examples:
 ///
 /// ```compile_fail,E0277
 /// use std::time::Duration;
@@ -79,7 +80,7 @@ pub fn oneshot<T: Operation, S: LlmService<T>>(service: S, call: Call<T>) -> One
 }
 
 pin_project! {
-    /// Future of [`oneshot`]. It has a name so that a layer's future can hold it without a box.
+    /// Future of [`oneshot`]. The type is nameable, so that a layer's future can hold it without a box.
     #[must_use = "futures do nothing unless polled"]
     pub struct Oneshot<T, S>
     where

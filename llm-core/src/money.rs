@@ -11,7 +11,8 @@ const NANOS_PER_DOLLAR: i64 = 1_000_000_000;
 
 /// An amount of US dollars, in whole nano-dollars (10⁻⁹ $), signed.
 ///
-/// Integers only, so sums are exact and splits can be made to add up. Arithmetic saturates at ±9.2 billion dollars.
+/// The amount is an integer, so sums are exact, and shares add up to the amount that was split. Arithmetic saturates at
+/// ±9.2 billion dollars.
 ///
 /// ```
 /// use llm_core::Usd;
@@ -34,10 +35,10 @@ pub struct ParseUsdError(String);
 impl Usd {
     /// Zero.
     pub const ZERO: Self = Self(0);
-    /// The largest amount.
+    /// The largest amount, about 9.2 billion dollars.
     pub const MAX: Self = Self(i64::MAX);
 
-    /// Creates an amount of nano-dollars.
+    /// Creates an amount from nano-dollars (10⁻⁹ $).
     pub const fn from_nanos(nanos: i64) -> Self {
         Self(nanos)
     }

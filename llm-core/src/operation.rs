@@ -38,7 +38,7 @@ pub trait Operation: Clone + Send + Sync + 'static {
     type Output: Output;
 
     /// Name of the operation. Every cache key holds it, so that two operations never share a response. A streamed
-    /// operation has the name of the unary one, so that these two do share.
+    /// operation has the name of the unary operation, so that they share responses.
     const NAME: &'static str;
 
     /// Returns the model, as the vendor names it.
@@ -211,7 +211,7 @@ pub struct Estimate {
 }
 
 impl Estimate {
-    /// Likely number of output tokens of a response whose length is not known.
+    /// Estimated number of output tokens of a response whose length is not known.
     pub(crate) const OUTPUT: u64 = 512;
 }
 
@@ -224,7 +224,7 @@ impl Default for Estimate {
     }
 }
 
-/// A request whose response is a stream. It has the cache key of the request inside.
+/// A request whose response is a stream. Its cache key is that of the request that it wraps.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Streamed<T>(pub T);
 

@@ -18,7 +18,7 @@ pub enum End<'a, C> {
 }
 
 impl<C> End<'_, C> {
-    /// Returns the response, or the part of it that had arrived.
+    /// Returns the complete response, or the part of it that had arrived when it was broken off.
     pub fn response(&self) -> &C {
         match self {
             Self::Complete(response) | Self::Failed(response, _) | Self::Dropped(response) => response,

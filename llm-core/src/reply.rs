@@ -18,7 +18,7 @@ pub struct Reply<O> {
     pub output: O,
     /// Origin, usage, cost and savings of the response.
     pub receipt: Receipt,
-    /// Limits that the vendor stated, if this call was sent to a vendor.
+    /// Limits that the vendor stated; `None` if it stated none, or if the call was not sent to a vendor.
     pub limits: Option<Arc<VendorLimits>>,
     /// Values that layers add for the application and for layers above.
     pub extensions: Extensions,
@@ -36,7 +36,7 @@ impl<O> Reply<O> {
         self
     }
 
-    /// Replaces the response and keeps the rest of the reply.
+    /// Replaces the response by the result of `change`, and keeps the rest of the reply.
     pub fn map<U>(self, change: impl FnOnce(O) -> U) -> Reply<U> {
         let Self { output, receipt, limits, extensions } = self;
         Reply { output: change(output), receipt, limits, extensions }

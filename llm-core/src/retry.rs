@@ -1,4 +1,4 @@
-//! Building blocks of layers that retry: the budget of retries, and the waiting time before each.
+//! Building blocks of layers that retry: the budget of retries, and the waiting time before each retry.
 
 mod backoff;
 mod budget;

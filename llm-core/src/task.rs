@@ -40,7 +40,7 @@ pub trait Task: Operation {
     ///
     /// # Errors
     ///
-    /// The response does not have the form that was asked for.
+    /// Returns an error if the response does not have the form that the request asks for.
     fn parse_response(&self, response: ChatResponse) -> Result<Self::Output, Error>;
 }
 
@@ -79,7 +79,7 @@ impl<T: Task, S: LlmService<ChatRequest>> Service<Call<T>> for Tasks<S> {
         ResponseFuture::waiting(async move {
             let reply = oneshot(inner, call.map(|task| task.to_request())).await?;
             let receipt = reply.receipt.clone();
-            // A response that cannot be parsed was paid all the same.
+            // The error has the charge of the response, because a response that cannot be parsed is charged too.
             reply.try_map(|response| task.parse_response(response)).map_err(|error| match error.charge() {
                 Charge::None => error.with_response(&receipt.accounting()),
                 _ => error,

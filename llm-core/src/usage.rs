@@ -95,8 +95,8 @@ impl Usage {
         self.fields().into_iter().all(|count| count <= Self::MAX_PLAUSIBLE)
     }
 
-    /// Returns the larger of each pair of counts. This merges two statements about one response, each of which may
-    /// leave counts at zero.
+    /// Returns the larger of each pair of counts. This combines two statements of a vendor about one response, each of
+    /// which may leave counts at zero.
     ///
     /// ```
     /// use llm_core::Usage;
@@ -110,7 +110,7 @@ impl Usage {
         Self::from_fields(std::array::from_fn(|i| a[i].max(b[i])))
     }
 
-    /// Subtracts `part` from each count; a count that `part` exceeds becomes zero.
+    /// Subtracts each count of `part` from the same count of this usage. A negative difference becomes zero.
     #[must_use]
     pub fn saturating_sub(self, part: Self) -> Self {
         let (a, b) = (self.fields(), part.fields());
@@ -215,7 +215,7 @@ fn split(amount: u64, weights: &[u64]) -> Vec<u64> {
     let total: u128 = weights.iter().map(|w| u128::from(*w)).sum();
     let share = |weight: &u64| match total {
         0 => amount / weights.len() as u64,
-        // A share never exceeds the whole amount, so it fits.
+        // A share never exceeds the whole amount, so it fits into 64 bits.
         _ => (u128::from(amount) * u128::from(*weight) / total) as u64,
     };
     let mut shares: Vec<u64> = weights.iter().map(share).collect();

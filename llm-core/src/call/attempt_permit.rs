@@ -6,7 +6,7 @@ use crate::Error;
 /// attempt.
 ///
 /// A layer that retries calls [`request`](Self::request) before each attempt but the first, so that a budget above
-/// covers that attempt. The decision may need a round trip, so it is awaited.
+/// covers that attempt. The decision may need a round trip, so the method is asynchronous.
 ///
 /// ```
 /// use llm_core::{Call, Charge, Error, ErrorKind, layer::AttemptPermit};
@@ -44,8 +44,8 @@ impl AttemptPermit {
     ///
     /// # Errors
     ///
-    /// The budget does not cover the attempt. Return the failed attempt's error to the caller instead, because it says
-    /// more.
+    /// The budget does not cover the attempt. Return the failed attempt's error to the caller instead, because it
+    /// states the cause of the failure.
     pub async fn request(&self, failed: &Error) -> Result<(), Error> {
         (self.0)(failed.clone()).await
     }

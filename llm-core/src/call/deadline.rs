@@ -18,8 +18,8 @@ use super::Call;
 ///
 /// The layer that shares a call among callers creates it. Each caller [joins](Self::join) when it begins to wait, and
 /// leaves when its handle is dropped. The deadline of the shared call is the latest of its callers' deadlines. The call
-/// has no deadline if one of the callers has none, or if it continues after all callers have left. Layers below read it
-/// by [`CallDeadline`]. Clones share one list of callers.
+/// has no deadline if one of the callers has none, or if it continues after all callers have left. Layers below read
+/// the deadline by [`CallDeadline`]. Clones share one list of callers.
 ///
 /// ```
 /// use std::time::Duration;
@@ -84,9 +84,9 @@ struct State {
     fixed: BTreeMap<Instant, usize>,
     /// Callers whose deadline can change, because they are shared calls themselves, by id.
     moving: BTreeMap<u64, CallDeadline>,
-    /// Wakers that wait for a change of the latest deadline, by id.
+    /// Wakers to wake when the latest deadline changes, by the listener's id.
     listeners: BTreeMap<u64, Waker>,
-    /// Wakers that wait for a change of the earliest or the latest deadline, by id.
+    /// Wakers to wake when the earliest or the latest deadline changes, by the listener's id.
     earliest_listeners: BTreeMap<u64, Waker>,
 }
 
@@ -107,10 +107,10 @@ impl SharedDeadline {
         Self::default()
     }
 
-    /// Adds a caller, which stays until the returned handle is dropped.
+    /// Adds a caller with its deadline. Dropping the returned handle removes the caller.
     pub fn join(&self, caller: CallDeadline) -> DeadlineHandle {
         let CallDeadline { own, shared } = caller;
-        // A shared deadline that waits for itself would never be ready.
+        // A shared deadline is not added as a caller of itself, because it would lock and wait for itself.
         let shared = shared.filter(|shared| !Arc::ptr_eq(&shared.0, &self.0));
         let entry = match (shared, own) {
             (Some(shared), own) => {
@@ -160,7 +160,7 @@ impl SharedDeadline {
         let of = CallDeadline { own: None, shared: Some(self.clone()) };
         let from = (of.earliest(), of.latest());
         async move {
-            // The future borrows `of`, so the async block owns it.
+            // The async block owns `of`, because the future `Changed` borrows it.
             let changed = Changed { of: &of, from: from.1, earliest: Some(from.0), id: None };
             changed.await;
         }
@@ -173,14 +173,15 @@ impl SharedDeadline {
         state.unbounded + state.moving.len() + state.fixed.values().sum::<usize>()
     }
 
-    /// Changes the callers, and wakes the listeners if the change moved the deadline that they wait for.
+    /// Applies `change` to the callers, and wakes the listeners if it moved the deadline that they wait for.
     fn change<R>(&self, change: impl FnOnce(&mut State) -> R) {
         let (changed, listeners) = {
             let mut state = self.lock();
             if state.listeners.is_empty() && state.earliest_listeners.is_empty() {
                 let changed = change(&mut state);
                 drop(state);
-                // Dropping a removed value may run code that locks this state.
+                // Dropped after the lock is released, because dropping a removed value may run code that locks this
+                // state.
                 drop(changed);
                 return;
             }
@@ -195,12 +196,12 @@ impl SharedDeadline {
             }
             (changed, listeners)
         };
-        // Outside of the lock, because waking a listener or dropping a removed value may lock this state.
+        // Listeners are woken and removed values are dropped outside of the lock, because both may lock this state.
         listeners.into_iter().flat_map(BTreeMap::into_values).for_each(Waker::wake);
         drop(changed);
     }
 
-    /// Registers a waker for the next change, here and at each caller that is a shared call itself.
+    /// Registers a waker for the next change of this deadline, also with each caller that is a shared call itself.
     fn listen(&self, id: u64, earliest: bool, waker: &Waker) {
         let (replaced, moving) = {
             let mut state = self.lock();
@@ -220,8 +221,8 @@ impl SharedDeadline {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // No code of callers runs inside the lock. The states of callers that are shared calls are locked after this
-        // one, never before it.
+        // No code of callers runs inside the lock, so a poisoned lock is safe to use. The states of callers that are
+        // shared calls are locked after this one, never before it.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -347,7 +348,7 @@ impl Future for Changed<'_> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         if let Some(shared) = &self.of.shared {
             let id = *self.id.get_or_insert_with(|| NEXT_ID.fetch_add(1, Ordering::Relaxed));
-            // Registers the waker before it reads the deadline, so that it misses no change in between.
+            // The waker is registered before the deadline is read, so that no change in between is missed.
             shared.listen(id, self.earliest.is_some(), cx.waker());
         }
         let is_same =

@@ -23,7 +23,8 @@ pub struct Call<T> {
     pub tenant: Tenant,
     /// Labels that say which feature, user or prompt version the call is for.
     pub labels: Labels,
-    /// Number of things that the application sells and this call makes: test cases, photos, proposals. One by default.
+    /// Number of units that this call produces of what the application sells, such as test cases or photos; 1 by
+    /// default.
     pub units: u32,
     /// Order in which waiting calls are sent.
     pub priority: Priority,
@@ -42,9 +43,9 @@ pub struct Call<T> {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Priority {
-    /// No user is waiting: revalidations, imports, nightly jobs.
+    /// No user waits for the response, as with revalidations, imports and nightly jobs.
     Background,
-    /// A user is waiting.
+    /// A user waits for the response.
     #[default]
     Interactive,
 }
@@ -88,13 +89,13 @@ impl<T> Call<T> {
         self
     }
 
-    /// Sets the number of things that the application sells and this call makes.
+    /// Sets the number of units that this call produces of what the application sells, such as test cases or photos.
     pub fn with_units(mut self, units: u32) -> Self {
         self.units = units;
         self
     }
 
-    /// Sets the priority.
+    /// Sets the priority, which decides the order in which waiting calls are sent.
     pub fn with_priority(mut self, priority: Priority) -> Self {
         self.priority = priority;
         self
@@ -106,7 +107,7 @@ impl<T> Call<T> {
         self
     }
 
-    /// Replaces the request and keeps the envelope.
+    /// Replaces the request by the result of `change`, and keeps the envelope.
     pub fn map<U>(self, change: impl FnOnce(T) -> U) -> Call<U> {
         let Self { body, tenant, labels, units, priority, deadline, extensions, sent } = self;
         Call { body: change(body), tenant, labels, units, priority, deadline, extensions, sent }
@@ -132,13 +133,13 @@ impl<T> Call<T> {
         sent
     }
 
-    /// Makes this call set the flags `members` when it is sent: those of the calls that were merged into it.
+    /// Makes this call, when it is sent, set also the flags `members` of the calls that were merged into it.
     pub(crate) fn merged_from(&mut self, members: Vec<SentFlag>) {
         self.sent = Some(SentFlag::below_members(members));
     }
 
     /// Reports the vendor's name to the layer right above the client. A client calls this before anything can fail, so
-    /// that a failed or abandoned attempt is booked under its vendor too.
+    /// that the cost of a failed or abandoned attempt is recorded with its vendor too.
     ///
     /// ```
     /// use llm_core::Call;
@@ -154,7 +155,7 @@ impl<T> Call<T> {
         }
     }
 
-    /// Marks the call as sent. A client calls this right before it hands the request to the vendor, which may charge
+    /// Marks the call as sent. A client calls this right before it sends the request to the vendor, which may charge
     /// the request from then on.
     pub fn mark_sent(&self) {
         if let Some(sent) = &self.sent {

@@ -2,7 +2,7 @@ use std::{borrow::Borrow, fmt, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
-/// Name of a member of a key pool. It is not the member's key, so it may be logged. Cheap to clone.
+/// Name of a member of a key pool. The name does not contain the member's API key, so it may be logged. Cheap to clone.
 ///
 /// The pool puts it into the [extensions](super::Call::extensions) of the call that it sends to a member, where the
 /// ledger reads it, into the extensions of the reply, and into

@@ -1,5 +1,5 @@
-/// An option that the application sets for one call and a layer of the stack reads:
-/// [`Call::with_option`](crate::Call::with_option).
+/// An option that the application sets for one call by [`Call::with_option`](crate::Call::with_option), and that a
+/// layer of the stack reads.
 ///
 /// ```
 /// use llm_core::{Call, ChatRequest, layer::{CallOption, Unread}};
@@ -26,9 +26,9 @@ pub trait CallOption: Clone + Send + Sync + 'static {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Unread {
-    /// The call does what the option asks for even if no layer reads it.
+    /// The call does what the option asks for even if no layer reads the option.
     Met,
-    /// The call is sent although the option has no effect. A ledger reports that as a fault of the stack.
+    /// The call is sent although the option has no effect. A ledger reports the unread option as a fault of the stack.
     Ineffective,
     /// The client refuses the call, which must not be sent without the option's effect.
     Refused {

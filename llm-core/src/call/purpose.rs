@@ -1,7 +1,7 @@
 /// Marker in [`Call::extensions`](super::Call::extensions) of a call that a layer makes on its own, without a caller
 /// that waits for it.
 ///
-/// A ledger books its cost as wasted spend, with the purpose as the cause.
+/// A ledger records the call's cost as wasted spend, with the purpose as the cause.
 ///
 /// ```
 /// use llm_core::{Call, layer::Purpose};

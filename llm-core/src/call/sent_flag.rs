@@ -12,7 +12,7 @@ use crate::{Error, Receipt};
 /// Flag that is set when a call is sent to a vendor, created by [`Call::track`](super::Call::track). Clones share it.
 ///
 /// A call that was [merged](crate::layer::call_merged) with others continues after its own caller has left. A layer
-/// that holds something for the call, such as a reservation, then hands it to the flag by [`leave`](Self::leave), which
+/// that holds something for the call, such as a reservation, then calls [`leave`](Self::leave) with a function that
 /// settles it when the merged call ends.
 ///
 /// ```
@@ -74,12 +74,12 @@ enum Above {
 #[derive(Default)]
 struct Merged {
     running: usize,
-    /// End of the merged call that ended last.
+    /// End of the merged call that ended last; `None` if the call has been sent or merged again since.
     ended: Option<LateEnd>,
     left: Vec<Box<dyn FnOnce(LateEnd) + Send>>,
 }
 
-/// Part of a merged call. If it is dropped without [`end`](Self::end), the merged call was dropped.
+/// Part of a merged call. Dropping it without [`end`](Self::end) records that the merged call was dropped.
 pub(crate) struct MergedPart(Option<SentFlag>);
 
 impl SentFlag {
@@ -97,12 +97,12 @@ impl SentFlag {
         Self(Arc::new(Node { sent, vendor, above, merged }))
     }
 
-    /// Returns `true` if the request was handed to a vendor, which may charge it.
+    /// Returns `true` if the request was sent to a vendor, which may charge it.
     pub fn is_sent(&self) -> bool {
         self.times_sent() > 0
     }
 
-    /// Returns the number of times that the request was handed to a vendor, which is the number of its attempts.
+    /// Returns the number of times that the request was sent to a vendor, which is the number of the call's attempts.
     ///
     /// ```
     /// use llm_core::Call;
@@ -116,7 +116,8 @@ impl SentFlag {
         self.0.sent.load(Ordering::Acquire)
     }
 
-    /// Returns the vendor that the client has named. Only the flag of the layer right above the client has it.
+    /// Returns the vendor's name, which the client reports to the layer right above it. `None` in the flags of other
+    /// layers, and before the client has reported it.
     pub fn vendor(&self) -> Option<&Arc<str>> {
         self.0.vendor.get()
     }
@@ -147,7 +148,8 @@ impl SentFlag {
             flag.0.sent.fetch_add(1, Ordering::Release);
             if let Some(merged) = flag.0.merged.get() {
                 let mut merged = lock(merged);
-                // This attempt was not a part of the merged call that ended, so that end does not apply to it.
+                // This attempt is not a part of a merged call, so the end of an earlier merged call does not apply to
+                // it.
                 let outdated = if merged.running == 0 { merged.ended.take() } else { None };
                 drop((merged, outdated));
             }
@@ -178,7 +180,7 @@ impl SentFlag {
 }
 
 impl MergedPart {
-    /// Ends the call's part, and settles it for the layers that have left the call.
+    /// Ends the call's part of the merged call, and calls the settlement of each layer that has left the call.
     pub(crate) fn end(mut self, end: &LateEnd) {
         self.settle(end);
     }
@@ -193,7 +195,7 @@ impl MergedPart {
                 merged.ended = Some(end.clone());
                 if merged.running == 0 { std::mem::take(&mut merged.left) } else { Vec::new() }
             };
-            // Outside of the lock, because a layer's settlement may lock this state.
+            // Settlements run outside of the lock, because a layer's settlement may lock this state.
             left.into_iter().for_each(|settle| settle(end.clone()));
         }
     }
@@ -246,7 +248,7 @@ mod tests {
         assert!(members.iter().chain([&others]).all(|(limiter, flag)| limiter.is_sent() && flag.is_sent()));
     }
 
-    /// Leaves the call, and returns where its end will be.
+    /// Leaves the call, and returns the list to which the call's end will be added.
     fn left(flag: &SentFlag) -> Arc<Mutex<Vec<LateEnd>>> {
         let ends = Arc::<Mutex<Vec<LateEnd>>>::default();
         let seen = Arc::clone(&ends);

@@ -10,7 +10,8 @@ const PREFIX_BYTES: usize = 4_096;
 const IMAGE_BYTES: usize = 4_000;
 
 /// Returns a hash of the first [`PREFIX_BYTES`] of a request, in the order in which vendors read it: model, tools, form
-/// of the response, messages. The last part of the last message is left out; 0 if the rest is shorter than that.
+/// of the response, messages. The last part of the last message is left out, unless the message holds instructions.
+/// Returns 0 if the rest is shorter than [`PREFIX_BYTES`].
 ///
 /// The last part is the new question, and the next request of the conversation repeats all that comes before it.
 pub(super) fn of(model: &str, tools: &[Tool], format: Option<&ResponseFormat>, messages: &[Message]) -> u64 {
@@ -93,7 +94,7 @@ impl Prefix {
         }
     }
 
-    /// Writes a separator between two pieces, which does not count as content.
+    /// Hashes a separator between two pieces. It does not count toward [`PREFIX_BYTES`].
     fn mark(&mut self, byte: u8) {
         if self.left > 0 {
             self.hash.write_u8(byte);
@@ -103,7 +104,7 @@ impl Prefix {
 
 impl Hasher for Prefix {
     fn write(&mut self, bytes: &[u8]) {
-        // A write of no bytes would change the hash too.
+        // Even a write of no bytes would change the hash.
         if self.left > 0 {
             let bytes = &bytes[..bytes.len().min(self.left)];
             self.hash.write(bytes);

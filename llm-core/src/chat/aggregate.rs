@@ -34,7 +34,7 @@ enum OpenPart {
     Whole(Part),
 }
 
-/// Puts the events of a streamed response together.
+/// Aggregates the events of a streamed response into the complete response.
 impl FromIterator<ChatEvent> for ChatResponse {
     fn from_iter<I: IntoIterator<Item = ChatEvent>>(events: I) -> Self {
         let mut aggregate = Aggregate::default();
@@ -91,8 +91,8 @@ impl Aggregate {
         self.output_bytes
     }
 
-    /// Finishes all choices that are still open with the reason [`Length`](FinishReason::Length). Returns the events
-    /// that say so, in reverse order.
+    /// Sets the reason [`Length`](FinishReason::Length) for all choices that have not ended. Returns the
+    /// [`Finish`](ChatEvent::Finish) events of these choices, in reverse order.
     pub(super) fn finish_open(&mut self) -> Vec<ChatEvent> {
         let open = self.choices.iter_mut().rev().filter(|(_, open)| open.finish == FinishReason::Unknown);
         open.map(|(choice, open)| {
@@ -102,7 +102,7 @@ impl Aggregate {
         .collect()
     }
 
-    /// Removes and returns the response that has arrived so far, but keeps the counts.
+    /// Removes and returns the response that has arrived so far, but keeps the usage and the number of output bytes.
     pub(super) fn take(&mut self) -> ChatResponse {
         let Self { id, model, extra, choices, usage: _, output_bytes: _ } = self;
         let choices = std::mem::take(choices).into_values().map(Open::close).collect();
@@ -118,7 +118,8 @@ impl Aggregate {
         match known {
             Some(arguments) => arguments.push_str(fragment),
             None => {
-                // Arguments of a tool call whose beginning never arrived: kept under an empty name rather than lost.
+                // Arguments of a tool call whose beginning never arrived are kept under an empty name, so that they are
+                // not lost.
                 let (id, name, extra) = Default::default();
                 parts.push(OpenPart::ToolCall { index: at, id, name, arguments: fragment.to_owned(), extra });
             }

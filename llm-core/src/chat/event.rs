@@ -33,21 +33,21 @@ pub enum ChatEvent {
     Text {
         /// Index of the choice.
         choice: u32,
-        /// The piece, to be appended.
+        /// Text to append to the pieces that arrived before.
         text: Arc<str>,
     },
     /// Next piece of a choice's reasoning.
     Reasoning {
         /// Index of the choice.
         choice: u32,
-        /// The piece, to be appended.
+        /// Text to append to the pieces that arrived before.
         text: Arc<str>,
     },
     /// Next piece of the text by which the model refuses.
     Refusal {
         /// Index of the choice.
         choice: u32,
-        /// The piece, to be appended.
+        /// Text to append to the pieces that arrived before.
         text: Arc<str>,
     },
     /// Beginning of a tool call.
@@ -67,10 +67,10 @@ pub enum ChatEvent {
         choice: u32,
         /// Index of the call among the choice's tool calls.
         index: u32,
-        /// The piece of JSON text, to be appended.
+        /// Piece of JSON text to append to the pieces that arrived before.
         fragment: Arc<str>,
     },
-    /// End of a choice's last part: the next piece of the same kind begins a new part.
+    /// End of a choice's last part, so that the next piece of the same kind begins a new part.
     PartEnd {
         /// Index of the choice.
         choice: u32,
@@ -100,7 +100,7 @@ pub enum ChatEvent {
         /// The fields.
         fields: Extra,
     },
-    /// Tokens that the response took so far. A later usage replaces an earlier one.
+    /// Tokens that the response has taken so far. A later usage replaces an earlier one.
     Usage(Usage),
 }
 
@@ -188,7 +188,8 @@ fn replay_choice(choice: &Choice, events: &mut Vec<ChatEvent>) {
             }
             whole => events.push(ChatEvent::Part { choice: index, part: whole.clone() }),
         }
-        // A reader would join two parts of one kind in a row into one part. It tells tool calls apart by their index.
+        // A `PartEnd` is sent between two parts of one kind, because a reader would join them into one part. Tool calls
+        // need none, because a reader distinguishes them by their index.
         let kind = std::mem::discriminant(part);
         let flows =
             !matches!(part, Part::ToolCall(_)) && parts.peek().is_some_and(|next| kind == std::mem::discriminant(next));
@@ -201,6 +202,6 @@ fn replay_choice(choice: &Choice, events: &mut Vec<ChatEvent>) {
             events.push(ChatEvent::Extra { of, fields: fields.clone() });
         }
     }
-    // Sent even without a reason, because it tells readers that this choice exists.
+    // Sent even if the reason is unknown, because a choice without parts has no other event.
     events.push(ChatEvent::Finish { choice: index, reason: finish.clone() });
 }

@@ -64,7 +64,7 @@ impl Output for ChatStream {
 /// Running stream that several callers read. When it ends, it keeps the complete response, so that unary callers need
 /// not aggregate the events again.
 ///
-/// It has a reader of its own, so that the stream accepts new readers while this value exists.
+/// It holds a reader of its own, so that the stream accepts new readers while this value exists.
 struct LiveChat {
     events: Arc<Broadcast<Box<ChatStream>>>,
     whole: Arc<OnceLock<Arc<ChatResponse>>>,
@@ -77,7 +77,7 @@ impl LiveChat {
         let writer = Arc::clone(&whole);
         let stream = stream.when_ended(move |ended| {
             if let Some(response) = ended.read_out() {
-                // A stream ends only once, so the cell is still empty.
+                // `set` cannot fail, because a stream ends only once.
                 let _ = writer.set(Arc::new(response.clone()));
             }
         });

@@ -50,17 +50,17 @@ impl Message {
         Self { role, parts, name: None, extra: Extra::default() }
     }
 
-    /// Creates a message with instructions.
+    /// Creates a message with the application's instructions ([`Role::System`]).
     pub fn system(text: impl Into<Arc<str>>) -> Self {
         Self::new(Role::System, vec![Part::text(text)])
     }
 
-    /// Creates a message of the user.
+    /// Creates a message of the user with one part of text.
     pub fn user(text: impl Into<Arc<str>>) -> Self {
         Self::new(Role::User, vec![Part::text(text)])
     }
 
-    /// Creates a message of the model.
+    /// Creates a message of the model with one part of text.
     pub fn assistant(text: impl Into<Arc<str>>) -> Self {
         Self::new(Role::Assistant, vec![Part::text(text)])
     }
@@ -72,7 +72,8 @@ impl Message {
         Self::new(Role::Tool, vec![Part::ToolResult(result)])
     }
 
-    /// Returns the number of bytes of text, for estimates, and the number of parts that are not text.
+    /// Returns the number of bytes of the message's text, for token estimates, and the number of parts that are not
+    /// text.
     pub(super) fn text_bytes(&self) -> (u64, u64) {
         let Self { role: _, parts, name, extra } = self;
         let own = name.as_deref().map_or(0, str::len) as u64 + extra.json_bytes();
@@ -92,7 +93,7 @@ impl Message {
 }
 
 impl Role {
-    /// Returns the role in one word.
+    /// Returns the role as a lower-case word, such as `user`.
     pub fn name(self) -> &'static str {
         match self {
             Self::System => "system",
@@ -105,7 +106,7 @@ impl Role {
 }
 
 impl From<Choice> for Message {
-    /// Makes a message of the model's response, so that the conversation can continue after it.
+    /// Converts a choice of the model's response into a message, to be appended to the conversation.
     fn from(choice: Choice) -> Self {
         Self::new(Role::Assistant, choice.parts)
     }

@@ -25,7 +25,7 @@ pub enum Part {
     Text {
         /// The text.
         text: Arc<str>,
-        /// Unknown fields (`citations`, `cache_control`).
+        /// Fields that this library does not know, such as `citations` or `cache_control`.
         #[serde(default, skip_serializing_if = "Extra::is_empty")]
         extra: Extra,
     },
@@ -35,7 +35,7 @@ pub enum Part {
     ToolCall(ToolCall),
     /// The result of a tool call.
     ToolResult(ToolResult),
-    /// The part of the model's reasoning that the vendor shows.
+    /// Reasoning of the model, as far as the vendor shows it.
     Reasoning(Reasoning),
     /// The model's refusal.
     Refusal {
@@ -57,7 +57,7 @@ pub struct Image {
     /// Resolution at which the model should look at the image (`low`, `high`, `auto`), for vendors that support it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub detail: Option<Arc<str>>,
-    /// Unknown fields (`cache_control`).
+    /// Fields that this library does not know, such as `cache_control`.
     #[serde(default, skip_serializing_if = "Extra::is_empty")]
     pub extra: Extra,
 }
@@ -73,7 +73,7 @@ pub enum ImageSource {
         /// Content of the image file.
         data: Bytes,
     },
-    /// URL that the vendor fetches. This library never does.
+    /// URL that the vendor fetches. This library never fetches it.
     Url {
         /// The URL.
         url: Arc<str>,
@@ -116,7 +116,7 @@ pub struct ToolResult {
     /// True if the tool reports that it failed.
     #[serde(default)]
     pub is_error: bool,
-    /// Unknown fields (`cache_control`).
+    /// Fields that this library does not know, such as `cache_control`.
     #[serde(default, skip_serializing_if = "Extra::is_empty")]
     pub extra: Extra,
 }
@@ -173,12 +173,12 @@ impl ToolCall {
 }
 
 impl Part {
-    /// Creates a piece of text.
+    /// Creates a part of text without unknown fields.
     pub fn text(text: impl Into<Arc<str>>) -> Self {
         Self::Text { text: text.into(), extra: Extra::default() }
     }
 
-    /// Creates an image from its bytes.
+    /// Creates an image from the bytes of its file. `media_type` is its type, such as `image/png`.
     pub fn image(media_type: impl Into<Arc<str>>, data: impl Into<Bytes>) -> Self {
         let source = ImageSource::Bytes { media_type: media_type.into(), data: data.into() };
         Self::Image(Image { source, detail: None, extra: Extra::default() })
@@ -199,8 +199,8 @@ impl Part {
         }
     }
 
-    /// Returns `true` if all content of the part is inside the request: it has no URL to fetch, and this library knows
-    /// its kind.
+    /// Returns `true` if all content of the part is inside the request, because it has no URL to fetch and this library
+    /// knows its kind.
     pub(super) fn is_self_contained(&self) -> bool {
         match self {
             Self::Image(Image { source: ImageSource::Url { url }, .. }) => url.starts_with("data:"),
@@ -210,8 +210,8 @@ impl Part {
         }
     }
 
-    /// Adds an unknown field, such as `cache_control`. A refusal and [`Other`](Self::Other) cannot hold one, and are
-    /// returned unchanged: put a field of the latter into its value.
+    /// Adds an unknown field, such as `cache_control`. A refusal and [`Other`](Self::Other) cannot hold unknown fields
+    /// and are returned unchanged. Put a field of an [`Other`](Self::Other) into its value.
     pub fn with_extra(mut self, name: impl Into<String>, value: impl Into<Value>) -> Self {
         match &mut self {
             Self::Text { extra, .. }
@@ -224,7 +224,7 @@ impl Part {
         self
     }
 
-    /// Returns the number of bytes of text, for estimates; `None` if the part is not text.
+    /// Returns the number of bytes of the part's text, for token estimates; `None` if the part is not text.
     pub(super) fn text_bytes(&self) -> Option<u64> {
         Some(match self {
             Self::Text { text, extra } => text.len() as u64 + extra.json_bytes(),

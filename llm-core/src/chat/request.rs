@@ -34,7 +34,7 @@ pub struct ChatRequest {
     pub response_format: Option<ResponseFormat>,
     /// Effort that the model spends on reasoning, in the vendor's terms: `none`, `minimal`, `low`, `medium`, `high`, ….
     pub reasoning_effort: Option<Arc<str>>,
-    /// Parameters of sampling, number and length of the responses.
+    /// Parameters that control the sampling, the number and the length of the responses.
     pub sampling: Sampling,
     /// Unknown fields, sent as they are.
     pub extra: Extra,
@@ -76,28 +76,28 @@ impl ChatRequest {
         "web_search_options",
     ];
 
-    /// Creates a request for a model, without messages.
+    /// Creates a request for a model, without messages and with the vendor's defaults.
     pub fn new(model: impl Into<Arc<str>>) -> Self {
         Self { model: model.into(), ..Self::default() }
     }
 
-    /// Adds a message.
+    /// Appends a message to the conversation.
     pub fn message(mut self, message: Message) -> Self {
         Arc::make_mut(&mut self.messages).push(message);
         self
     }
 
-    /// Adds a message with instructions. Empty instructions are not added.
+    /// Appends a message with the application's instructions. Empty instructions are not added.
     pub fn system(self, text: impl Into<Arc<str>>) -> Self {
         self.message(Message::system(text))
     }
 
-    /// Adds a message of the user.
+    /// Appends a message of the user with one part of text.
     pub fn user(self, text: impl Into<Arc<str>>) -> Self {
         self.message(Message::user(text))
     }
 
-    /// Adds a tool.
+    /// Adds a tool that the model may call.
     pub fn tool(mut self, tool: Tool) -> Self {
         Arc::make_mut(&mut self.tools).push(tool);
         self
@@ -115,7 +115,7 @@ impl ChatRequest {
         self
     }
 
-    /// Sets the temperature.
+    /// Sets the temperature: 0 chooses the likeliest token each time, higher values choose others more often.
     pub fn temperature(mut self, temperature: f64) -> Self {
         self.sampling.temperature = Some(temperature);
         self
@@ -129,7 +129,8 @@ impl ChatRequest {
         self
     }
 
-    /// Sets the parameters of sampling, number and length of the responses.
+    /// Sets the parameters that control the sampling, the number and the length of the responses. Replaces those set
+    /// before.
     pub fn sampling(mut self, sampling: Sampling) -> Self {
         self.sampling = sampling;
         self
@@ -141,7 +142,8 @@ impl ChatRequest {
         self
     }
 
-    /// Returns the number of bytes of text, for estimates, and the number of parts that are not text.
+    /// Returns the number of bytes of the request's text, for token estimates, and the number of parts that are not
+    /// text.
     fn text_bytes(&self) -> (u64, u64) {
         let tools: u64 = self.tools.iter().map(Tool::text_bytes).sum();
         let own = tools + self.response_format.as_ref().map_or(0, ResponseFormat::text_bytes);
@@ -199,8 +201,8 @@ impl Operation for ChatRequest {
     fn estimate(&self) -> Estimate {
         let (bytes, opaque) = self.text_bytes();
         let frames = FRAME_TOKENS * (self.messages.len() + self.tools.len() + 1) as u64;
-        // All input is text of the request itself: no images, no results of the vendor's tools, no reference to something
-        // outside the request.
+        // The input has a bound only if it is all text of the request itself, without images, results of the vendor's
+        // tools, and references to something outside the request.
         let has_vendor_tools = self.tools.iter().any(|tool| matches!(tool, Tool::Other(_)));
         let is_bounded = opaque == 0 && !has_vendor_tools && !self.names_outside();
         let choices = self.sampling.n.unwrap_or(1).max(1);
@@ -229,7 +231,8 @@ impl Operation for ChatRequest {
 
     fn conforms(&self, response: &ChatResponse) -> bool {
         let Some(format) = &self.response_format else { return true };
-        // A choice that calls tools does not have the requested form yet.
+        // A choice that calls tools is not checked, because the model answers in the requested form only after the
+        // tools' results.
         let mut said = response.choices.iter().filter(|choice| choice.tool_calls().next().is_none());
         said.all(|choice| format.conforms(&choice.text()))
     }

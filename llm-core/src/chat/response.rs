@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::{Part, ToolCall};
 use crate::Extra;
 
-/// The response of a chat model. Usage is on the receipt. Cheap to clone.
+/// The response of a chat model. Its usage is on the reply's receipt. Cheap to clone.
 ///
 /// ```
 /// use llm_core::{ChatResponse, Choice, FinishReason, Part};
@@ -59,7 +59,8 @@ pub enum FinishReason {
     ToolCalls,
     /// The vendor's content filter stopped the choice.
     ContentFilter,
-    /// The vendor failed, cancelled the choice, or could not use the model's output. Holds the vendor's word for it.
+    /// The vendor failed, cancelled the choice, or could not use the model's output. Holds the vendor's word for the
+    /// reason.
     Failed(Arc<str>),
     /// Another reason, by the vendor's word.
     Other(Arc<str>),
@@ -69,7 +70,7 @@ pub enum FinishReason {
 }
 
 impl ChatResponse {
-    /// Creates a response from its choices.
+    /// Creates a response from the vendor's id, the model's name and the choices.
     pub fn new(id: impl Into<Arc<str>>, model: impl Into<Arc<str>>, choices: Vec<Choice>) -> Self {
         Self { id: id.into(), model: model.into(), choices, extra: Extra::default() }
     }
@@ -118,7 +119,7 @@ impl Choice {
         }
     }
 
-    /// Returns the part of the reasoning that the vendor shows.
+    /// Returns the reasoning that the vendor shows; empty if there is none.
     pub fn reasoning(&self) -> String {
         let texts = self.parts.iter().filter_map(|part| match part {
             Part::Reasoning(reasoning) => Some(&*reasoning.text),

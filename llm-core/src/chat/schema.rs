@@ -4,7 +4,7 @@ use std::cell::Cell;
 
 use serde_json::{Map, Value};
 
-/// Deepest nesting of references and values. A value nested deeper counts as not following the schema.
+/// Deepest nesting of references and values that is checked. A value nested deeper counts as not following the schema.
 const DEEPEST: u32 = 64;
 /// Largest number of rules that are checked, because the check of a schema that refers to itself several times might
 /// not end otherwise. A value that needs more checks counts as not following the schema.
@@ -90,7 +90,7 @@ fn is(kind: &Value, value: &Value) -> bool {
     }
 }
 
-/// Returns `true` if both are equal as JSON, as 1 and 1.0 are.
+/// Returns `true` if two values are equal as JSON, in which 1 equals 1.0.
 fn same(a: &Value, b: &Value) -> bool {
     a == b || a.is_number() && b.is_number() && a.as_f64() == b.as_f64()
 }

@@ -14,10 +14,10 @@ use crate::{
     output::{End, StreamCut},
 };
 
-/// Streamed response: events as they arrive, then the end.
+/// Streamed response, which yields events as they arrive.
 ///
 /// The stream aggregates its events once for all layers, and keeps one list of hooks. The hooks run once, when the
-/// stream is complete, fails or is dropped. After an error, as after the end, it yields nothing more.
+/// stream is complete, fails or is dropped. The stream yields nothing after an error.
 ///
 /// ```
 /// # tokio_test::block_on(async {
@@ -51,7 +51,7 @@ type Source = Pin<Box<dyn Stream<Item = Result<ChatEvent, Error>> + Send>>;
 type Next = (Option<Result<ChatEvent, Error>>, Option<Ending>);
 type Hook = Box<dyn FnOnce(&Ended) + Send>;
 
-/// End of the stream, kept for the hooks, also for those that are added after it.
+/// End of the stream, kept for the hooks, also for those that are added after the end.
 pub(super) struct Ended {
     response: ChatResponse,
     ending: Ending,
@@ -91,7 +91,7 @@ impl ChatStream {
         }
     }
 
-    /// Returns the usage, if the vendor has sent it by now.
+    /// Returns the latest usage that the vendor has sent, if any.
     pub fn usage(&self) -> Option<Usage> {
         self.aggregate.usage()
     }
@@ -121,8 +121,8 @@ impl ChatStream {
         self
     }
 
-    /// Adds a watcher: `f` is called with the number of bytes of output so far whenever more arrive, and decides if the
-    /// stream continues.
+    /// Adds a watcher. The stream calls `f` with the number of bytes of output so far whenever more arrive, and `f`
+    /// decides if the stream continues.
     pub(super) fn add_watcher<D>(&mut self, f: impl FnMut(u64) -> D + Send + 'static)
     where
         D: Future<Output = ControlFlow<StreamCut>> + Send + 'static,
@@ -138,7 +138,7 @@ impl ChatStream {
         self.aggregate.output_bytes() != before && !self.watchers.is_empty()
     }
 
-    /// Polls for the next event that the watchers have let through.
+    /// Polls for the next event, and holds it back until the watchers have decided to continue.
     fn poll_decided(&mut self, cx: &mut Context<'_>) -> Poll<Next> {
         if self.held.is_none() {
             let Some(source) = &mut self.source else { return Poll::Ready((self.tail.pop().map(Ok), None)) };
@@ -188,7 +188,7 @@ impl Ended {
         matches!(self.ending, Ending::Whole | Ending::Cut).then_some(&self.response)
     }
 
-    /// Returns the end in the form that hooks get.
+    /// Returns the end of the stream in the form that hooks get.
     pub(super) fn end(&self) -> End<'_, ChatResponse> {
         match &self.ending {
             Ending::Whole => End::Complete(&self.response),

@@ -94,7 +94,7 @@ pub struct JsonSchema {
 }
 
 impl Tool {
-    /// Creates a function with a description and a JSON schema of its parameters.
+    /// Creates a tool from a function's name, its description and a JSON schema of its parameters.
     ///
     /// ```
     /// use llm_core::Tool;
@@ -112,7 +112,7 @@ impl Tool {
         })
     }
 
-    /// Returns the number of bytes of text, for estimates.
+    /// Returns the number of bytes that a vendor reads of this definition, for token estimates.
     pub(super) fn text_bytes(&self) -> u64 {
         match self {
             Self::Other(value) => json_bytes(value) as u64,
@@ -151,7 +151,7 @@ impl ToolChoice {
 }
 
 impl ResponseFormat {
-    /// Creates the form of JSON that follows `schema` exactly.
+    /// Creates the response form for JSON that follows `schema` exactly. `name` is the name of the schema.
     pub fn json_schema(name: impl Into<Arc<str>>, schema: Value) -> Self {
         Self::JsonSchema(JsonSchema {
             name: name.into(),
@@ -161,7 +161,7 @@ impl ResponseFormat {
         })
     }
 
-    /// Returns `true` if a text has this form, as far as [`schema::conforms`](super::schema::conforms) can tell.
+    /// Returns `true` if a text has this form, as far as [`schema::conforms`](super::schema::conforms) checks it.
     pub(super) fn conforms(&self, text: &str) -> bool {
         match self {
             Self::Text => true,
@@ -172,7 +172,7 @@ impl ResponseFormat {
         }
     }
 
-    /// Returns the number of bytes of text, for estimates.
+    /// Returns the number of bytes that a vendor reads of this definition, for token estimates.
     pub(super) fn text_bytes(&self) -> u64 {
         match self {
             Self::Text | Self::JsonObject => 0,

@@ -4,9 +4,10 @@ use super::{BoxError, Charge, Error, ErrorKind};
 use crate::fingerprint::SerializeError;
 
 impl From<BoxError> for Error {
-    /// Returns this family's own [`Error`] if the boxed error is one, wraps one, or was caused by one, so that other
-    /// layers may stand between ours and an application may wrap our errors. With the feature `tower`, errors of tower
-    /// get the kinds that correspond. Of any other error it is unknown if the call was sent.
+    /// Converts a boxed error, such as one that a layer of tower returned. If it is, wraps or was caused by an
+    /// [`Error`] of this crate, the result keeps that error's kind and charge. With the feature `tower`, errors of
+    /// tower's own layers get the corresponding kinds. Any other error has an unknown charge, because the call may have
+    /// been sent.
     fn from(error: BoxError) -> Self {
         let other = match error.downcast::<Self>() {
             Ok(error) => return *error,

@@ -59,7 +59,7 @@ pub enum ErrorKind {
 }
 
 impl ErrorKind {
-    /// Returns the kind that an HTTP status alone implies: `Other` for a status that is no error.
+    /// Returns the kind that an HTTP status alone implies. A status that is no error gives `Other`.
     pub(super) fn from_status(status: u16) -> Self {
         match status {
             0..=399 => Self::Other,
@@ -95,7 +95,7 @@ pub enum Charge {
     Known(Usage),
 }
 
-/// Adds the charges of two attempts. The sum is unknown if one of them is.
+/// Adds the charges of two attempts. The sum is unknown if one of the two charges is unknown.
 impl Add for Charge {
     type Output = Self;
 

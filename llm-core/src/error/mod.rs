@@ -55,7 +55,7 @@ struct Inner {
 impl Error {
     /// Creates an error of a kind, with a message that says what happened and, if there is one, the remedy.
     ///
-    /// Its charge is [`Charge::None`] until [`with_charge`](Self::with_charge) says otherwise.
+    /// Its charge is [`Charge::None`] until [`with_charge`](Self::with_charge) sets another.
     pub fn new(kind: ErrorKind, message: impl Into<Arc<str>>) -> Self {
         Self::with_text(kind, Text::Shared(message.into()))
     }
@@ -119,7 +119,7 @@ impl Error {
         Self::new(ErrorKind::InvalidRequest, message)
     }
 
-    /// Replaces the message.
+    /// Replaces the message, which says what happened and, if there is one, the remedy.
     pub fn with_message(self, message: impl Into<Arc<str>>) -> Self {
         self.edit(|inner| inner.message = Text::Shared(message.into()))
     }
@@ -134,7 +134,7 @@ impl Error {
         self.edit(|inner| inner.retry_after = Some(after))
     }
 
-    /// States if the call is retryable, as the vendor says. Without this the kind decides.
+    /// Sets whether the call is retryable, as the vendor stated it. If this is not set, the kind decides.
     pub fn with_retryable(self, retryable: bool) -> Self {
         self.edit(|inner| inner.retryable = Some(retryable))
     }
@@ -149,7 +149,8 @@ impl Error {
         self.edit(|inner| inner.code = Some(Text::Shared(code.into())))
     }
 
-    /// Sets a constant as the error code, without an allocation. Otherwise as [`with_code`](Self::with_code).
+    /// Sets the vendor's own error code as [`with_code`](Self::with_code) does, but from a constant and without an
+    /// allocation.
     pub fn with_static_code(self, code: &'static str) -> Self {
         self.edit(|inner| inner.code = Some(Text::Static(code)))
     }
@@ -227,7 +228,7 @@ impl Error {
         self.0.header_fields.map(|fields| fields(self)).unwrap_or_default()
     }
 
-    /// Returns the kind.
+    /// Returns the kind, which tells the caller what to do.
     pub fn kind(&self) -> ErrorKind {
         self.0.kind
     }
@@ -262,7 +263,7 @@ impl Error {
         self.0.scope
     }
 
-    /// Returns the tokens that the failed call may be charged for, all its attempts together.
+    /// Returns the tokens that the failed call may be charged for, as the sum over all its attempts.
     pub fn charge(&self) -> Charge {
         self.0.earlier.iter().fold(self.0.charge, |sum, attempt| sum + attempt.charge)
     }
@@ -294,8 +295,8 @@ impl Error {
         ))
     }
 
-    /// Splits the error among the members of a merged call, in proportion to `weights`: each gets its share of every
-    /// attempt's charge.
+    /// Splits the error among the members of a merged call. Each member gets the share of every attempt's charge that
+    /// is proportional to its weight.
     pub(crate) fn split(&self, weights: &[u64]) -> Vec<Self> {
         let mut shares = vec![Vec::new(); weights.len()];
         for attempt in self.attempts() {

@@ -2,11 +2,12 @@ use serde_json::Value;
 
 /// Writes the canonical bytes of a request.
 ///
-/// The encoding is typed (each value begins with a tag byte) and length-prefixed, so that two different sequences of
-/// writes never result in the same bytes. Object keys are sorted. Integers keep all their digits, floating-point
-/// numbers are written as the JSON text that would be sent (`0.7`, `1.0`; so `1` and `1.0` differ).
+/// Each value begins with a tag byte for its type. Texts and bytes have their length as a prefix, and lists and objects
+/// end with a tag byte. Two different sequences of writes therefore never result in the same bytes. Object keys are
+/// sorted. Integers keep all their digits, floating-point numbers are written as the JSON text that would be sent
+/// (`0.7`, `1.0`; so `1` and `1.0` differ).
 ///
-/// The bytes are not hashed: an in-process cache compares them (or, for a long request, their keyed digest).
+/// The bytes are not hashed, because an in-process cache compares them (or, for a long request, their keyed digest).
 /// [`digest`](Self::digest) returns a name for an entry outside the process.
 ///
 /// ```
@@ -69,12 +70,12 @@ impl Fingerprinter {
         *blake3::hash(&self.bytes).as_bytes()
     }
 
-    /// Writes a text.
+    /// Writes a text, with its length in bytes as a prefix.
     pub fn text(&mut self, text: &str) -> &mut Self {
         self.prefixed(tag::TEXT, text.as_bytes())
     }
 
-    /// Writes bytes, such as those of an image.
+    /// Writes bytes, such as those of an image, with their number as a prefix.
     pub fn bytes(&mut self, bytes: &[u8]) -> &mut Self {
         self.prefixed(tag::BYTES, bytes)
     }
@@ -101,7 +102,7 @@ impl Fingerprinter {
         }
     }
 
-    /// Writes an optional value: a tag, and the value by `write` if there is one.
+    /// Writes an optional value as a tag, followed by the value itself if there is one. `write` writes the value.
     pub fn option<T>(
         &mut self,
         value: Option<T>,
@@ -116,7 +117,8 @@ impl Fingerprinter {
         }
     }
 
-    /// Writes a list in order, each item by `write`.
+    /// Writes the items of a list in order, between a tag for its beginning and a tag for its end. `write` writes one
+    /// item.
     pub fn list<I: IntoIterator>(
         &mut self,
         items: I,
@@ -134,7 +136,7 @@ impl Fingerprinter {
         self.prefixed(tag::VARIANT, name.as_bytes())
     }
 
-    /// Writes a JSON value: object keys sorted, numbers as their JSON text.
+    /// Writes a JSON value, with object keys sorted and numbers as their JSON text.
     pub fn json(&mut self, value: &Value) -> &mut Self {
         match value {
             Value::Null => self.tag(tag::NONE),

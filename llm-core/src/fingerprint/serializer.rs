@@ -10,7 +10,7 @@ use super::canonical::{Fingerprinter, tag};
 pub struct SerializeError(String);
 
 impl Fingerprinter {
-    /// Writes any serializable value: typed, length-prefixed, map keys sorted.
+    /// Writes any serializable value in the encoding of the other methods, with map keys sorted.
     ///
     /// # Errors
     ///

@@ -9,8 +9,8 @@ use crate::{
 /// Cheap to clone.
 ///
 /// [`call_merged`](super::call_merged) writes the list. For a call that was itself merged the list holds that call's
-/// members. A layer that books attempts divides each attempt among the members. A layer that sends another request than
-/// the one it got removes the list.
+/// members. A layer that records attempts divides the cost of each attempt among the members. A layer that sends
+/// another request than the one it got removes the list.
 ///
 /// ```
 /// use llm_core::{Call, layer::Members};
@@ -41,7 +41,7 @@ pub struct Member {
     pub weight: u64,
     /// Permit of the member's call, which is asked before a further attempt.
     pub permit: Option<AttemptPermit>,
-    /// Flag that is set when the merged call is sent.
+    /// Sent flag of the member's call, which is set when the merged call is sent.
     pub sent: SentFlag,
 }
 

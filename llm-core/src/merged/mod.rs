@@ -1,4 +1,4 @@
-//! Several requests in one call: they are merged, sent, and response and accounting are split.
+//! Sends several requests as one call: merges the requests, and splits the response and its accounting.
 
 mod members;
 
@@ -261,7 +261,8 @@ fn common_labels<T>(calls: &[Call<T>]) -> Labels {
 }
 
 /// Returns a permit that asks the permits of all callers, one after the other, each with its share of the failed
-/// attempt's charge. A grant that comes before another caller's refusal stays counted.
+/// attempt's charge. If one caller's permit refuses, the attempt is refused, but earlier callers' permits still count
+/// their grants.
 fn permit(callers: Members) -> AttemptPermit {
     AttemptPermit::new(move |failed: Error| {
         let callers = callers.clone();
@@ -276,12 +277,12 @@ fn permit(callers: Members) -> AttemptPermit {
     })
 }
 
-/// Ends a caller's part of the merged call, for the layers that have left it.
+/// Reports the end of a caller's part of the merged call to the layers that have left the caller's call.
 fn end<O>(part: MergedPart, reply: &Result<Reply<O>, Error>) {
     part.end(&match reply {
         Ok(reply) => {
             let mut accounting = reply.receipt.accounting();
-            // The cost share belongs to the response as a whole, so that no part may take it.
+            // A part's accounting has no cost share, because only the response as a whole may take it.
             accounting.cost_share = None;
             LateEnd::Complete(Receipt::new(accounting))
         }

@@ -23,11 +23,11 @@ use crate::{Usage, Usd};
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Bill {
-    /// Name of the model that was asked for.
+    /// Name of the model, as the caller of [`PriceTable::bill`] gave it.
     pub model: String,
     /// Service class.
     pub tier: ServiceTier,
-    /// Length of prompt, in tokens, above which these prices apply.
+    /// Number of input tokens above which the prices of this bill apply.
     pub above: u64,
     /// Factor on all prices, in thousandths.
     pub per_mille: u32,
@@ -110,7 +110,8 @@ impl Bill {
 
 type Item = (TokenKind, u64, Option<Rate>);
 
-/// Adds the used tokens to the sum: a line for each kind that has a price, an entry in `unpriced` for each other kind.
+/// Adds the used tokens to the sum, with a line for each kind that has a price and an entry in `unpriced` for each
+/// other kind.
 fn add(items: Vec<Item>, sum: &mut Sum, lines: &mut Vec<BillLine>, unpriced: &mut Vec<(TokenKind, u64)>) {
     for (kind, tokens, rate) in items {
         let Some(rate) = rate else {

@@ -246,7 +246,7 @@ fn bound_of(
     [input, output]: [u64; 2],
     options: &PriceOptions,
 ) -> Result<Usd, UnknownCost> {
-    // There is no bound unless the longest prompt that the request may have is priced.
+    // Returns an error if the table has no price for the longest prompt that the request may have.
     row(model, price, tier, input)?;
     let factors = price.factors(&options.surcharges).map_err(|way| surcharge(model, way))?;
     // A price for longer prompts may apply although the prompt is shorter than the bound, so all rows up to the bound

@@ -25,7 +25,7 @@ impl Prices {
 
     /// Returns the current table: a cheap clone, which later replacements do not change.
     pub fn current(&self) -> PriceTable {
-        // A table is replaced as a whole, so that a panic elsewhere leaves a usable table.
+        // A poisoned lock is safe to use, because a table is replaced as a whole.
         self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 

@@ -35,7 +35,7 @@ impl PriceTable {
         let found = [Some(name.model), without_date(name.model)].into_iter().flatten();
         let mut found = found.filter_map(|model| Some((model, self.rows(model)?)));
         match found.find_map(|(model, listed)| choose(listed, name.provider, model).transpose()) {
-            // The model is listed without prices, which says that its price is unknown. No other rule may price it.
+            // A model that is listed without prices has an unknown price, so no other rule may price it.
             Some(Ok(price)) if price.rows.is_empty() => {
                 Err(UnknownCost::Tier { model: name.model.into(), tier: ServiceTier::Standard })
             }
@@ -71,7 +71,7 @@ impl PriceTable {
     }
 }
 
-/// Chooses, among the prices listed under one name, those that apply at the provider.
+/// Returns those of the prices listed under one name that apply at the provider.
 fn choose<'t>(
     listed: &'t [Listed],
     provider: Option<&str>,

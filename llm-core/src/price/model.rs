@@ -24,7 +24,8 @@ pub struct ModelPrice {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_output: Option<u64>,
     /// Prices of the standard service class by length of prompt, in ascending order of `above`. The last row that
-    /// applies prices the whole request. Without rows the price is stated to be unknown.
+    /// applies to the request's number of input tokens prices the whole request. A model without rows has an unknown
+    /// price.
     pub rows: Vec<PriceRow>,
     /// Prices of other service classes, in rows of the same form. A class that is not listed has an unknown price,
     /// never the standard one. The same holds for prompts that the rows of a class do not cover although the standard

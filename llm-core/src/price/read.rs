@@ -20,7 +20,7 @@ const RATES: [&str; 10] = [
     "image_output",
     "search",
 ];
-/// Largest price that is accepted: a dollar for one token or search.
+/// Largest price that is accepted, which is a dollar for one token or search.
 const MOST: Rate = Rate::from_nanos(1_000_000 * 1_000_000_000);
 /// Factors of surcharges that are accepted, in thousandths.
 const FACTORS: RangeInclusive<u32> = 1_000..=100_000;
@@ -39,7 +39,7 @@ pub enum PriceTableError {
         model: String,
         /// Path of the field, such as `tiers.batch[0].input`.
         field: String,
-        /// Fault of the field.
+        /// Description of the fault, for the error message.
         problem: String,
     },
     /// The rows of a model are not in rising order of `above`, starting at 0.

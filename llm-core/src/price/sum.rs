@@ -22,7 +22,7 @@ impl Sum {
         self.amount = self.amount.saturating_add(amount.saturating_mul(self.unit / UNIT));
     }
 
-    /// Multiplies by a factor in thousandths.
+    /// Multiplies the sum by a factor in thousandths.
     pub(super) fn times(&mut self, per_mille: u32) {
         self.amount = self.amount.saturating_mul(per_mille.into());
         self.unit = self.unit.saturating_mul(1_000);

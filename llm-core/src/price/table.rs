@@ -114,7 +114,7 @@ impl PriceTable {
         let name = name.into();
         let content = Arc::make_mut(&mut self.0);
         for (model, mut listed) in std::mem::take(&mut content.models) {
-            // The last of several prices for one name replaces the others.
+            // If a name has several prices, only the last is kept.
             let Some(last) = listed.pop() else { continue };
             content.insert(&model, Listed { provider: Some(Arc::clone(&name)), price: last.price });
         }

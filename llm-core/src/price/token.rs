@@ -17,9 +17,9 @@ use crate::{Usage, Usd};
 /// # Ok::<_, Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// A kind of input without a price of its own is `None` and has another kind's price: cached tokens and audio that of
-/// plain input, tokens written for long that of other written tokens, cached audio that of other cached tokens. Output
-/// that is not text, and searches, have an unknown cost unless they have a price of their own.
+/// A kind of input whose field is `None` has the price of another kind. Cached tokens and audio cost as much as plain
+/// input, tokens written for a longer lifetime as much as other written tokens, and cached audio as much as other
+/// cached tokens. Output that is not text, and searches, have an unknown cost unless they have a price of their own.
 ///
 /// ```
 /// use llm_core::{Usage, price::{Price, Rate}};
@@ -100,7 +100,7 @@ pub enum TokenKind {
 }
 
 impl TokenKind {
-    /// Returns a few words that name the kind, for tables.
+    /// Returns the name of the kind in a few words, for tables.
     pub fn name(self) -> &'static str {
         match self {
             Self::Input => "input",

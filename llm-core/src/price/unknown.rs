@@ -66,7 +66,7 @@ pub enum UnknownCost {
     Kind {
         /// Name of the model.
         model: Arc<str>,
-        /// First kind of tokens without a price.
+        /// First kind of tokens in the usage that has no price.
         kind: TokenKind,
     },
     /// The vendor stated a usage larger than any response can have.
@@ -81,7 +81,7 @@ pub enum UnknownCost {
     /// No layer of the stack prices attempts.
     #[error("no layer prices attempts at the vendor: put the ledger's `attempts` layer right above the client")]
     NoAttemptsLayer,
-    /// A stored response has no cost or list price, because it was stored without.
+    /// A stored response has no cost or list price, because it had none when it was stored.
     #[error("the response was stored without its cost or list price")]
     Stored,
 }

@@ -158,7 +158,7 @@ impl Accounting {
         let share = self.list;
         self.packed = true;
         self.saved.set(Cause::Packed, Usd::ZERO);
-        // Without the list price of the share, the saving and therefore the sum are unknown.
+        // Without the share's list price, the saving by packing is unknown.
         let Some(share) = share else { return };
         if let Ok(alone) = alone {
             self.saved.set(Cause::Packed, alone - share);
@@ -251,13 +251,13 @@ impl Accounting {
             .collect()
     }
 
-    /// Returns the list price that cost and savings add up to.
+    /// Returns the sum of the cost and the savings of the response, which is its list price.
     fn cost_and_savings(&self) -> Usd {
         self.cost.unwrap_or_default() + self.saved.of_response().total()
     }
 }
 
-/// Returns the amount if it is known, and the cause if it is not.
+/// Returns the amount if it is known, or the cause for which it is unknown.
 fn known(amount: Result<Usd, UnknownCost>) -> (Option<Usd>, Option<UnknownCost>) {
     match amount {
         Ok(amount) => (Some(amount), None),

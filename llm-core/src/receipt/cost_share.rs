@@ -49,7 +49,7 @@ struct Share {
 
 struct Attempt(Mutex<Open>);
 
-/// State of an attempt while some of its shares are neither taken nor dropped.
+/// State that an attempt has until all of its shares are taken or dropped.
 struct Open {
     shares: usize,
     lost: Usd,
@@ -166,7 +166,7 @@ impl Attempt {
             }
             open.settle.take().map(|settle| (settle, open.lost))
         };
-        // Outside of the lock, because the settlement may lock this state.
+        // The settlement runs outside of the lock, because it may lock this state.
         if let Some((settle, lost)) = settled {
             settle(lost);
         }

@@ -89,7 +89,7 @@ impl Receipt {
 
     #[inline]
     fn lock(&self) -> MutexGuard<'_, Accounting> {
-        // Accounting data is plain and consistent after every statement, so a panic elsewhere does not corrupt it.
+        // A poisoned lock is safe to use, because the accounting data is consistent after every statement.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

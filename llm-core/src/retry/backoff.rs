@@ -7,9 +7,9 @@ use std::{
     time::Duration,
 };
 
-/// Random waiting times before retries, for failures for which the vendor states none. The upper bound of the time
-/// doubles with each failure ("full jitter"), so that callers who failed together do not retry together. Clones share
-/// the sequence of random numbers.
+/// Random waiting times before retries, for failures for which the vendor states no waiting time. The upper bound of
+/// the time doubles with each failure ("full jitter"), so that callers who failed together do not retry together.
+/// Clones share the sequence of random numbers.
 ///
 /// ```
 /// use std::time::Duration;
@@ -27,7 +27,7 @@ pub struct Backoff {
     random: Random,
 }
 
-/// Pseudo-random numbers, not fit for secrets. Clones share the sequence.
+/// Generator of pseudo-random numbers that must not be used for secrets. Clones share the sequence.
 #[derive(Clone, Debug)]
 struct Random(Arc<AtomicU64>);
 

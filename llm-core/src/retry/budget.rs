@@ -6,8 +6,9 @@ use std::sync::{
 /// Bound on the number of retries in proportion to the number of calls. Clones share one budget, so several clients can
 /// use it together.
 ///
-/// Every call adds a fraction of a retry, every retry takes one. The budget begins with a reserve, so that a service
-/// with few calls can retry too. It never contains more than the reserve plus the retries that a hundred calls add.
+/// Every call adds a fraction of a retry, and every retry takes a whole retry. The budget begins with a reserve, so
+/// that a service with few calls can retry too. It never contains more than the reserve plus the retries that a hundred
+/// calls add.
 ///
 /// ```
 /// use llm_core::layer::RetryBudget;
@@ -51,7 +52,7 @@ impl RetryBudget {
         let _ = left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| Some((left + each).min(*most)));
     }
 
-    /// Takes a retry from the budget; `None` if none is left.
+    /// Takes a retry from the budget. Returns `None` if the budget has no whole retry left.
     pub fn withdraw(&self) -> Option<RetryToken> {
         let take = |left: u64| left.checked_sub(RETRY);
         let taken = self.0.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_ok();
@@ -59,8 +60,8 @@ impl RetryBudget {
     }
 }
 
-/// Retry that was taken from a budget by [`RetryBudget::withdraw`]. It goes back to the budget if it is dropped before
-/// it is [spent](Self::spend).
+/// Retry that was taken from a budget by [`RetryBudget::withdraw`]. Dropping the token before it is
+/// [spent](Self::spend) returns the retry to the budget.
 ///
 /// ```
 /// use llm_core::layer::RetryBudget;
@@ -75,7 +76,7 @@ impl RetryBudget {
 pub struct RetryToken(Option<RetryBudget>);
 
 impl RetryToken {
-    /// Spends the token, because the retry is now made.
+    /// Spends the token, so that dropping it does not return the retry. A layer calls this when it sends the retry.
     pub fn spend(mut self) {
         self.0 = None;
     }
