@@ -28,7 +28,7 @@ pub(crate) struct Account {
     pub(crate) open: u32,
     /// True if a call waits for room in the account, so that no new call takes the room first.
     pub(crate) awaited: bool,
-    /// True if the account has changed since changes were last exported.
+    /// True once the account has a change to export. Changes are marked only after the first export of changes.
     pub(crate) changed: bool,
     /// Time of the account's last use, in nanoseconds since 1970.
     pub(crate) used_at: u64,
@@ -54,8 +54,8 @@ impl Account {
         Self { catch_all: true, ..Self::named(group, std::iter::empty()) }
     }
 
-    /// Returns the hash of the account that counts a call. A tenant's accounts of all groups have the same hash, so
-    /// that they are in one shard, under one lock.
+    /// Returns the hash of the account that counts a call. The hash covers only the values, so that the accounts of all
+    /// groups with the same values, such as a tenant's name, are in one shard, under one lock.
     #[inline]
     pub(crate) fn hash(state: &RandomState, group: &Group, demand: &Demand, plan: &str) -> u64 {
         hash(state, group.scope.values(demand, plan))
@@ -66,7 +66,8 @@ impl Account {
         hash(state, self.values())
     }
 
-    /// Returns `true` if this account counts the call.
+    /// Returns `true` if the account belongs to the group and has the call's values. The catch-all account never
+    /// matches.
     #[inline]
     pub(crate) fn is(&self, group: &Group, demand: &Demand, plan: &str) -> bool {
         let mut rest = &*self.values;
@@ -84,7 +85,7 @@ impl Account {
         values.map(|value| std::str::from_utf8(&value[..value.len() - 1]).expect("it was text"))
     }
 
-    /// Returns the counter of a rule, advanced to the present.
+    /// Returns the counter of a rule, advanced to the present; `None` if the account has no counter for the rule.
     #[inline]
     pub(crate) fn counter(&mut self, rule: &Rule, at: DecisionTime) -> Option<&mut Counter> {
         let counter = self.counters.iter_mut().find(|counter| counter.id == rule.id)?;
@@ -92,8 +93,8 @@ impl Account {
         Some(counter)
     }
 
-    /// Takes the amounts that a call needs, even if there is no room. The caller must have advanced the counters to the
-    /// present.
+    /// Takes the amounts that a call needs, even if there is no room. Adds them to `holds`, and counts one open
+    /// reservation. The caller must have advanced the counters to the present.
     #[inline]
     pub(crate) fn take(
         &mut self,
@@ -146,7 +147,8 @@ mod tests {
 
     #[test]
     fn account_is_as_small_as_documented() {
-        // An account takes in addition its name, and five to ten bytes in the hash table.
+        // Besides these sizes, an account takes memory for values of more than 24 bytes, and five to ten bytes in the
+        // hash table.
         let (account, counter) = (size_of::<Option<Account>>(), size_of::<Counter>());
         println!("{account} bytes, of which {counter} are the first counter");
         assert!(account <= 160 && counter <= 80);

@@ -1,4 +1,4 @@
-//! Position of an account.
+//! Reference to an account.
 
 /// Reference to an account in an implementation of [`Accounts`](crate::accounts::Accounts). It stays the same while the
 /// account has open reservations or calls wait for it.
@@ -6,12 +6,12 @@
 pub(crate) struct AccountRef(u64);
 
 impl AccountRef {
-    /// Creates the position of the account `index` in a part of the accounts, such as a shard.
+    /// Creates a reference to the account at the position `index` in a part of the accounts, such as a shard.
     pub(crate) fn new(part: usize, index: u32) -> Self {
         Self((part as u64) << 32 | u64::from(index))
     }
 
-    /// Creates a position from the hash of the account's name.
+    /// Creates a reference from the hash of the account's name.
     #[cfg(feature = "redis")]
     pub(crate) fn from_hash(hash: u64) -> Self {
         Self(hash)

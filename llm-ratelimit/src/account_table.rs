@@ -35,9 +35,9 @@ pub(crate) struct AccountTable {
     hasher: RandomState,
     /// Largest number of accounts in a shard.
     most: usize,
-    /// True if a persister writes the changes to a store.
+    /// True after the first export of changes, so that later changes are marked for the next export.
     is_persisted: AtomicBool,
-    /// Shard in which the next search for idle accounts begins.
+    /// Number of searches for idle accounts so far. Modulo the number of shards, it selects the next shard to search.
     sweep_cursor: AtomicUsize,
 }
 
@@ -47,7 +47,8 @@ type Guards<'a> = SmallVec<[MutexGuard<'a, Shard>; 4]>;
 const SHARDS: usize = 64;
 
 impl AccountTable {
-    /// Creates a table of at most `most` accounts.
+    /// Creates a table of at most `most` accounts, rounded up to a multiple of the number of shards. Catch-all accounts
+    /// are added to that number.
     pub(crate) fn new(most: usize) -> Self {
         let hasher = RandomState::default();
         let shard = |_| Mutex::new(Shard::new(hasher.clone()));
@@ -119,7 +120,7 @@ impl AccountTable {
                 if account.catch_all || !is_theirs(account) {
                     continue;
                 }
-                // A persister must write this change, so the account is kept until that has happened.
+                // If changes are exported, the account is kept until this change has been exported too.
                 account.changed = self.is_persisted.load(Relaxed);
                 account.counters.iter_mut().for_each(Counter::forget);
                 let changed = account.changed;
@@ -191,7 +192,8 @@ impl AccountTable {
         true
     }
 
-    /// Checks a few accounts of the next shard, so that idle accounts are removed in time.
+    /// Checks a few accounts of the next shard, and removes the idle ones. Does nothing if another thread holds the
+    /// shard's lock.
     fn sweep_some(&self, now: u64) {
         let number = self.sweep_cursor.fetch_add(1, Relaxed) % self.shards.len();
         if let Ok(mut shard) = self.shards[number].try_lock() {

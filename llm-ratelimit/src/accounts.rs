@@ -30,19 +30,20 @@ pub(crate) trait Accounts: fmt::Debug + Send + Sync {
     /// decision is made once the returned future is ready.
     fn decide<'a>(&'a self, request: &'a DecisionRequest<'a>, decision: &'a mut Decision) -> Option<RoundTrip<'a, ()>>;
 
-    /// Replaces the amounts that a call holds by those that it used. Returns the alert shares, in percent of a limit,
-    /// that are thereby reached. The method never waits: an implementation that must send a message sends it later.
+    /// Replaces the amounts that a call holds by those that it used. Returns the consequences that are known at once:
+    /// reached alert shares, debt, and accounts that may have room again. The method never waits. An implementation
+    /// that must send a message sends it later.
     fn settle(&self, holds: &[Hold], settlement: &Settlement, now: u64, alert_shares: &[u8]) -> Settled;
 
-    /// Reads the levels of a call's limits without taking anything.
+    /// Reads the status of a call's limits, without taking amounts.
     fn levels<'a>(&'a self, request: DecisionRequest<'a>) -> RoundTrip<'a, LimitStatuses>;
 
-    /// Drops the usage of a tenant in all accounts that are kept by tenant. In an account with open reservations, the
-    /// reserved amounts stay.
+    /// Drops the usage of a tenant in all accounts that count only this tenant. If an account has open reservations,
+    /// their amounts stay in its windows and slots, and its buckets are emptied.
     fn forget<'a>(&'a self, tenant: &'a str, names: &'a Names) -> RoundTrip<'a, ()>;
 
-    /// Returns the balances of calendar windows: all of them, or with `changed` those that changed since the last such
-    /// export. The first export of changes returns all balances.
+    /// Returns the balances of all calendar windows, or with `changed` only of those that changed since the last export
+    /// with `changed`. The first such export returns all balances.
     fn export<'a>(&'a self, changed: bool, names: &'a Names) -> RoundTrip<'a, Result<Vec<Balance>, StoreError>>;
 
     /// Imports balances. Returns the number of balances that changed an account.
@@ -60,13 +61,14 @@ pub(crate) trait Accounts: fmt::Debug + Send + Sync {
     /// Returns the number of open reservations. A reservation counts once for each account in which it holds amounts.
     fn open(&self) -> usize;
 
-    /// Returns the number of accounts.
+    /// Returns the number of accounts in memory; 0 for accounts in Redis.
     fn len(&self) -> usize;
 
-    /// Removes all idle accounts.
+    /// Removes all accounts in memory that hold nothing, however recently they were used.
     fn sweep(&self, now: u64);
 
-    /// Returns the largest limit that can be counted exactly.
+    /// Returns the largest amount of a limit that the accounts can count exactly, in tokens, nano-dollars, calls or
+    /// units.
     fn greatest_limit(&self) -> u64 {
         u64::MAX
     }
@@ -75,17 +77,18 @@ pub(crate) trait Accounts: fmt::Debug + Send + Sync {
     /// again.
     fn connect(&self, _listener: Listener) {}
 
-    /// Returns the counters of accounts in Redis.
+    /// Returns the statistics of accounts in Redis; all zero for accounts in memory.
     #[cfg(feature = "redis")]
     fn redis_stats(&self) -> crate::RedisStats {
         crate::RedisStats::default()
     }
 
-    /// Returns the amounts that this process has leased for future calls, because the limiter is being closed.
+    /// Gives leased amounts that no call uses back to the server, because the limiter is being closed. Accounts in
+    /// memory lease nothing.
     fn close(&self) {}
 
-    /// Returns the time after which the first call in the queue of an account asks again even if no message has said
-    /// that there is room.
+    /// Returns the interval at which the first call in the queue of an account is decided again, even if no message has
+    /// announced room; `None` if every change of the accounts is announced.
     fn ask_again_after(&self) -> Option<Duration> {
         None
     }
@@ -118,8 +121,8 @@ pub(crate) enum Standing {
     Regardless,
 }
 
-/// Decision about a call, with the levels of all of the plan's rules after the decision. It is written directly into
-/// the future reservation.
+/// Decision about a call, with the levels of all of the plan's rules after the decision. It is made in place, as
+/// the content of the [`Reservation`](crate::Reservation) that a granted call gets.
 pub(crate) struct Decision {
     /// Amounts that the call took; empty if it is blocked.
     pub(crate) held: Held,
@@ -128,7 +131,7 @@ pub(crate) struct Decision {
     pub(crate) blocked: Option<Blocked>,
     /// Reason to refuse the call even if there is room.
     pub(crate) refused: Option<Reason>,
-    /// Cause of the refusal, if there is more to say than the reason.
+    /// Cause of the refusal, with details that the reason does not contain; `None` if there are no details.
     pub(crate) cause: Option<Box<Cause>>,
 }
 
@@ -163,7 +166,7 @@ impl DecisionRequest<'_> {
 }
 
 impl Decision {
-    /// Creates a decision before it is made.
+    /// Creates an empty decision, which [`Accounts::decide`] fills in.
     #[inline]
     pub(crate) fn new(request: &DecisionRequest<'_>) -> Self {
         let statuses = LimitStatuses::new(Arc::clone(request.plan), request.at);

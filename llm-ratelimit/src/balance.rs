@@ -22,7 +22,7 @@ impl Balance {
         self.scope.dimensions()
     }
 
-    /// Returns the filters of the limit: it counts only calls with these values of these dimensions.
+    /// Returns the filters of the limit, which counts only calls with these values of these dimensions.
     pub fn filters(&self) -> impl Iterator<Item = (&Dimension, &str)> {
         self.scope.filters().iter().map(|(dimension, value)| (dimension, &**value))
     }
@@ -63,7 +63,7 @@ impl Balance {
         self.window.total()
     }
 
-    /// Returns the amount left in the window.
+    /// Returns the amount left in the window, in tokens, nano-dollars, calls or units; 0 if the limit is exceeded.
     pub fn left(&self) -> u64 {
         self.limit().saturating_sub(self.used())
     }
@@ -81,12 +81,13 @@ impl Balance {
         self
     }
 
-    /// Returns the amount that running calls have reserved.
+    /// Returns the amount that running calls have reserved in the window.
     pub fn reserved(&self) -> u64 {
         self.window.reserved
     }
 
-    /// Returns the debt, which later windows must pay: that of earlier windows, and the excess of this one.
+    /// Returns the debt that later windows must pay, which is the debt of earlier windows and the excess of this
+    /// window.
     pub fn debt(&self) -> u64 {
         self.window.owed()
     }

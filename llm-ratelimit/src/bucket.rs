@@ -7,7 +7,7 @@ pub(crate) struct Rate {
     pub(crate) amount: u64,
     /// Period in nanoseconds.
     pub(crate) period: u64,
-    /// Largest volume of the bucket.
+    /// Largest amount that the bucket holds.
     pub(crate) burst: u64,
 }
 
@@ -16,7 +16,7 @@ pub(crate) struct Rate {
 /// twice.
 ///
 /// All volumes are amounts multiplied by the period in nanoseconds, so that the volume which drains in a nanosecond is
-/// an integer at every rate. The period of a counter never changes; amount and burst may.
+/// an integer at every rate. The period of a counter never changes, but its amount and burst may change.
 #[derive(Clone, Copy, Debug)]
 #[repr(Rust, packed(8))]
 pub(crate) struct Bucket {
@@ -87,14 +87,14 @@ impl Bucket {
         self.level.saturating_add(self.scale(n)) <= self.scale(rate.burst)
     }
 
-    /// Takes `n`, even if it does not fit.
+    /// Takes an amount of `n`, even if it does not fit. Returns the mark for [`give_back`](Self::give_back).
     pub(crate) fn take(&mut self, n: u64) -> Mark {
         let mark = Mark(self.left.saturating_add(self.level));
         self.level = self.level.saturating_add(self.scale(n));
         mark
     }
 
-    /// Returns the part `n` of the amount `taken`, as far as this part has not drained yet.
+    /// Gives back the part `n` of the amount `taken`, as far as this part has not drained yet.
     pub(crate) fn give_back(&mut self, mark: Mark, taken: u64, n: u64, now: u64) {
         self.flow(now);
         let Mark(mark) = mark;
@@ -188,7 +188,7 @@ mod tests {
             let cell = Duration::from_nanos(60 * SECOND / each);
             let quota = Quota::with_period(cell).expect("not zero").allow_burst(cells(burst));
             let oracle = RateLimiter::direct_with_clock(quota, clock.clone());
-            // For governor, zero means that nothing was taken yet.
+            // For governor, a time of zero means that no cell was taken yet, so the test begins later.
             let mut now = 1;
             clock.advance(Duration::from_nanos(1));
             let mut bucket = Bucket::new(rate, now);

@@ -49,8 +49,8 @@ pub enum BuildError {
     },
 }
 
-/// Returns an error for plans with a limit that cannot be enforced: its unit is unknown, it counts money although there
-/// are no prices, or it is larger than the accounts can count exactly.
+/// Returns an error for plans with a limit that cannot be enforced, because its unit is unknown, because it counts
+/// money although there are no prices, or because it is larger than the accounts can count exactly.
 pub(crate) fn check(plans: &Plans, declared: &[UnitName], has_prices: bool, greatest: u64) -> Result<(), BuildError> {
     let own = plans.iter().flat_map(|(_, plan)| plan.limits.iter().chain(&plan.shared));
     for limit in plans.global().iter().chain(own) {

@@ -81,9 +81,9 @@ impl LimiterBuilder {
 
     /// Lets calls wait for room. By default they are refused at once.
     ///
-    /// [`Limiter::reserve`] and the layer wait, [`Limiter::try_reserve`] never does. A call waits only if that can
-    /// help. A call that is larger than a limit, is shed, or has no price is refused at once. So is a call that would
-    /// wait outside of a tokio runtime with timers ([`Reason::NoRuntime`](crate::Reason::NoRuntime)).
+    /// [`Limiter::reserve`] and the layer wait, [`Limiter::try_reserve`] never does. A call waits only if there can be
+    /// room later. A call that is larger than a limit, is shed, or has no price is refused at once. So is a call that
+    /// would wait outside of a tokio runtime with timers ([`Reason::NoRuntime`](crate::Reason::NoRuntime)).
     ///
     /// ```
     /// use std::time::Duration;
@@ -131,7 +131,7 @@ impl LimiterBuilder {
 
     /// Switches to shadow mode: calls are decided and counted, but the layer sends every call at once (see
     /// [`RateLimit`](crate::RateLimit)). Calendar windows count a call that would be refused, so that they show the
-    /// real usage. Buckets and slots do not, so that later calls are decided as if it had been refused.
+    /// real usage. Buckets and slots do not, so that later calls are decided as if that call had been refused.
     ///
     /// ```
     /// use llm_ratelimit::{Limiter, Plans};
@@ -176,9 +176,9 @@ impl LimiterBuilder {
     }
 
     /// Sets the largest number of accounts: 250,000 by default. There is an account for each tenant, model, label, …
-    /// that is counted separately. It takes about 280 bytes if names have 36 characters, and 80 more for every limit
-    /// after the first. An account with debt is never removed. If there is no room for another account, calls are
-    /// counted in a few shared accounts, each of which has one limit for all of them.
+    /// that is counted separately. An account takes about 280 bytes if names have 36 characters, and 80 more for every
+    /// limit after the first. An account with debt is never removed. If there is no room for another account, calls are
+    /// counted in a few shared accounts, and all calls that are counted in one of these share its limits.
     pub fn max_accounts(mut self, accounts: usize) -> Self {
         self.max_accounts = accounts;
         self

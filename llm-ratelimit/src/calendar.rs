@@ -39,7 +39,7 @@ pub enum CalendarUnit {
     Month,
 }
 
-/// Window of a calendar, in nanoseconds since 1970.
+/// Start and end of a calendar window, in nanoseconds since 1970, and the window's number.
 #[cfg(feature = "redis")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Bounds {
@@ -130,8 +130,8 @@ impl Calendar {
 
     fn try_end(&self, now: u64) -> Option<u64> {
         let first = self.first(now)?;
-        // A time zone may skip a whole day. That day's window then begins no later than this one, so the next window is
-        // the one after it.
+        // A time zone may skip a whole day, whose computed window then ends no later than `now`. In that case, the end
+        // of the following window is the first that is later than `now`.
         (1..=3).find_map(|n| {
             let next = match self.unit {
                 CalendarUnit::Day => first.checked_add(n.days()),
@@ -145,7 +145,7 @@ impl Calendar {
 }
 
 impl CalendarUnit {
-    /// Returns the unit in one word.
+    /// Returns the length of the window in one word, such as `day`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Day => "day",

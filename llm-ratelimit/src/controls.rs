@@ -75,12 +75,13 @@ impl Controls {
         self.per_mille.load(Relaxed)
     }
 
-    /// Returns `true` if some calls are refused even if there is room.
+    /// Returns `true` if an operator has some calls refused even if there is room.
     pub(crate) fn refuses(&self) -> bool {
         self.cache_only.load(Relaxed) || self.sheds.load(Relaxed)
     }
 
-    /// Returns the reason to refuse a call even if there is room; `None` if there is no such reason.
+    /// Returns the reason for which an operator has the call refused even if there is room; `None` if there is no such
+    /// reason.
     pub(crate) fn refuse(&self, demand: &Demand, plan: &str) -> Option<Reason> {
         if self.cache_only.load(Relaxed) {
             return Some(Reason::CacheOnly);

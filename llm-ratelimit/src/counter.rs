@@ -131,8 +131,8 @@ impl Counter {
         }
     }
 
-    /// Replaces a reserved amount by the used one. Returns the alert shares that this reaches, and the debt that it
-    /// causes.
+    /// Replaces a reserved amount by the used one. Returns the alert shares that the used amount reaches, and the debt
+    /// that it causes. Only windows have either.
     pub(crate) fn settle(
         &mut self,
         mark: Mark,
@@ -155,7 +155,7 @@ impl Counter {
         (None, 0)
     }
 
-    /// Returns the state of the counter. The caller must have advanced the counter to the present.
+    /// Returns the state of the counter as plain data. The caller must have advanced the counter to the present.
     #[inline]
     pub(crate) fn level(&self) -> Level {
         match &self.state {
@@ -170,7 +170,8 @@ impl Counter {
         }
     }
 
-    /// Removes the used amount. The reserved amount stays, so that it can be settled.
+    /// Removes the used amount. In windows and slots, the reserved amount stays until it is settled. A bucket is
+    /// emptied, because it does not distinguish reserved from used amounts.
     pub(crate) fn forget(&mut self) {
         match &mut self.state {
             State::Bucket(bucket) => bucket.forget(),

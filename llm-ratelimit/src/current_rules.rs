@@ -46,7 +46,7 @@ impl CurrentRules {
         Reading { from: self, kept, rules: kept.and_then(|kept| kept.0.take()) }
     }
 
-    /// Returns the rules for a tenant.
+    /// Returns the rules of a tenant's plan.
     pub(crate) fn of(&self, tenant: &str) -> Arc<PlanRules> {
         Arc::clone(self.read().of(tenant))
     }
@@ -76,7 +76,7 @@ impl CurrentRules {
 }
 
 impl Reading<'_> {
-    /// Returns the rules for a tenant.
+    /// Returns the rules of a tenant's plan.
     #[inline]
     pub(crate) fn of(&mut self, tenant: &str) -> &Arc<PlanRules> {
         let rules = self.rules.get_or_insert_with(|| Cache::new(Arc::clone(&self.from.rules)));

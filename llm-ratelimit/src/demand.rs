@@ -32,7 +32,8 @@ pub struct Demand {
     pub labels: Labels,
     /// Priority, which decides the order in which waiting calls are served.
     pub priority: Priority,
-    /// Time until which the call may wait. For a shared call it moves as callers join and leave.
+    /// Time until which the call may wait. If several callers share the call, the time changes when a caller joins or
+    /// cancels.
     pub(crate) deadline: CallDeadline,
     pub(crate) input: u64,
     pub(crate) output: u64,
@@ -272,7 +273,7 @@ impl Demand {
 }
 
 impl Models {
-    /// Returns the highest cost among the models; `None` if the cost of one is unknown.
+    /// Returns the highest cost among the models; `None` if the cost at the price of one of them is unknown.
     pub(crate) fn highest_cost(&self, cost_at: impl Fn(&str, &PriceOptions) -> Option<Usd>) -> Option<Usd> {
         let options = price_options(self.provider.as_ref());
         let fallbacks = self.fallbacks.iter().flat_map(|models| models.iter()).map(|model| cost_at(model, &options));

@@ -1,7 +1,7 @@
 //! Estimates of the tokens that a call reserves before it is sent.
 //!
-//! With an estimate that is too high, fewer calls run at the same time; one that is too low causes debt. [`UpperBound`]
-//! is never too low, [`Learned`] is close to the real usage.
+//! If estimates are too high, fewer calls run at the same time. If they are too low, they cause debt. [`UpperBound`] is
+//! never too low, [`Learned`] is close to the real usage.
 
 use std::{
     any::Any,
@@ -58,8 +58,8 @@ pub struct UpperBound {
 }
 
 /// Estimator that reserves the tokens that similar calls used. The input is the operation's own estimate, multiplied by
-/// the model's earlier ratio of used to estimated tokens. The output is the request's own bound; without one it is the
-/// 95th percentile of the model's responses to the tenant.
+/// the model's earlier ratio of used to estimated tokens. The output is the request's own bound; without such a bound
+/// it is the 95th percentile of the model's responses to the tenant.
 ///
 /// It learns from every call that settles, separately for the first 256 models and for the first 1,000 tenants of each
 /// model. Other tenants share their model's statistics. Recent calls have a greater weight than old ones.
@@ -146,8 +146,8 @@ impl Learned {
         Self::default()
     }
 
-    /// Removes the statistics of a tenant. Those of all tenants together stay. To call this for the estimator of a
-    /// layer, pass the estimator to the layer as an `Arc`.
+    /// Removes the statistics of a tenant. The statistics of all tenants together remain. To call this for the
+    /// estimator of a layer, pass the estimator to the layer as an `Arc`.
     pub fn forget(&self, tenant: &str) {
         for model in self.lock().values_mut() {
             model.tenants.remove(tenant);

@@ -8,8 +8,8 @@ use crate::Limit;
 ///
 /// The event is emitted exactly once for each [alert share](crate::LimiterBuilder::alert_shares) and window, when the
 /// spent amount (settled, not only reserved) reaches that share of the limit in force. With a
-/// [`BalancePersister`](crate::BalancePersister) this holds across restarts too. Only after a process was killed, the
-/// next one may emit the last event again.
+/// [`BalancePersister`](crate::BalancePersister) this holds across restarts too. Only if a process was killed, the next
+/// process may emit the last event again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Event {

@@ -22,12 +22,12 @@ impl FlushWatchdog {
         self.due.fetch_min(due, Relaxed);
     }
 
-    /// Stops watching, because every balance has been written.
+    /// Stops watching until the next write begins, because every balance has been written.
     pub(crate) fn end(&self) {
         self.due.store(u64::MAX, Relaxed);
     }
 
-    /// Stops the watchdog for good, because the writing thread has ended.
+    /// Reports from now on that a write is late, because the writing thread has ended, and no later change is stored.
     pub(crate) fn stop(&self) {
         self.due.store(0, Relaxed);
     }

@@ -26,7 +26,7 @@ pub(crate) struct Held {
     pub(crate) holds: Holds,
     /// Limiter that settles the call; `None` before the call is granted and after it is settled.
     pub(crate) limiter: Option<Arc<dyn Settle>>,
-    /// Models by which the call is priced; `None` if it holds no money.
+    /// Models by which the call is priced; `None` if no limit of the plan counts money.
     pub(crate) models: Option<Models>,
     /// True if the call is known to have been sent, even if its flag is not set.
     pub(crate) sent: bool,
@@ -38,7 +38,8 @@ pub(crate) trait Settle: Send + Sync {
     /// Replaces the amounts that a call holds by those that it used.
     fn settle(self: Arc<Self>, holds: &[Hold], settlement: &Settlement);
 
-    /// Returns the cost of a model's usage by the price table, otherwise by the assumed price.
+    /// Returns the cost of a model's usage by the price table, or by the assumed price if the table has no price;
+    /// `None` if there is neither.
     fn cost(&self, model: &str, options: &PriceOptions, usage: &Usage) -> Option<Usd>;
 }
 

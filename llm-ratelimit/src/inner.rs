@@ -75,7 +75,8 @@ impl Inner {
         check(plans, &self.units, has_prices, self.accounts.greatest_limit())
     }
 
-    /// Returns the cost of a demand that states none; `None` if no limit counts money.
+    /// Returns the largest cost of a demand that states none; `None` if the demand states a cost or no limit counts
+    /// money. A call with a negative or an unknown cost is refused.
     #[inline]
     fn missing_cost(&self, demand: &Demand, plan: &Arc<PlanRules>) -> Result<Option<Usd>, Refusal> {
         match demand.cost {

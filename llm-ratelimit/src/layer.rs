@@ -128,7 +128,8 @@ impl RateLimitLayer {
         self
     }
 
-    /// Sets the provider below, for limits that count by provider.
+    /// Sets the provider to which the stack below sends the calls, for limits that count by provider. Only the prices
+    /// of this provider then apply.
     ///
     /// ```
     /// use llm_ratelimit::{Limiter, Plans, RateLimitLayer};

@@ -23,13 +23,14 @@ pub struct LimitStatus {
     /// Amount that the limit allows at once or in the window, at the present scale of limits, in tokens, nano-dollars,
     /// calls or units.
     pub amount: u64,
-    /// Amount used.
+    /// Amount used, in the unit of `amount`. In a calendar window, it includes the debt of earlier windows. For a limit
+    /// on concurrent calls, it is zero, because all running calls are `reserved`.
     pub used: u64,
-    /// Amount that running calls have reserved. In a bucket it is part of `used`.
+    /// Amount that running calls have reserved. For a bucket, it is zero, because `used` includes the reserved amount.
     pub reserved: u64,
-    /// Debt with which this window began, and debt which later windows must pay.
+    /// Sum of the debt with which the window began, and of the debt that it has caused, which later windows must pay.
     pub debt: u64,
-    /// Amount left.
+    /// Amount that is neither used nor reserved; zero if the limit is exceeded.
     pub remaining: u64,
     /// Time until the whole amount is available again; zero for a limit on concurrent calls.
     pub reset: Duration,
@@ -93,7 +94,7 @@ impl LimitStatuses {
         (self.levels, self.at.now) = (levels, now);
     }
 
-    /// Returns the statuses in the extensions of a reply.
+    /// Returns the statuses in the extensions of a reply; `None` if no limiter has added them.
     pub fn of<O>(reply: &Reply<O>) -> Option<&Self> {
         reply.extensions.get()
     }

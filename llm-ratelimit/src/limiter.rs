@@ -19,7 +19,8 @@ use crate::{
     window::ImportMode,
 };
 
-/// Limiter that enforces limits and budgets: reserve before a call, settle after it. Clones share its state.
+/// Limiter that enforces limits and budgets. A caller reserves before a call, and settles after it. Clones share its
+/// state.
 ///
 /// ```
 /// use llm_core::Usage;
@@ -49,7 +50,8 @@ pub struct Stats {
     pub waited: u64,
     /// Number of calls that are waiting.
     pub waiting: u64,
-    /// Number of accounts: one for each tenant, model, label, … that was used recently.
+    /// Number of accounts in memory: one for each tenant, model, label, … that was used recently. It is zero if the
+    /// accounts are in Redis.
     pub accounts: u64,
     /// Counters of accounts in Redis; all zero without Redis.
     #[cfg(feature = "redis")]
@@ -64,7 +66,7 @@ impl Limiter {
     ///
     /// # Errors
     ///
-    /// A [`Refusal`], if a limit has no room for the call or the call can never pass: see [`Reason`].
+    /// A [`Refusal`], if a limit has no room for the call, or if the call is refused for another [`Reason`].
     ///
     /// ```
     /// use llm_ratelimit::{Demand, Limiter, Plans, Reason};
@@ -81,7 +83,7 @@ impl Limiter {
         self.0.try_reserve(demand)
     }
 
-    /// Reserves more for a running call, at once. Waiting calls do not delay it.
+    /// Reserves further amounts for a running call, without waiting for room. Waiting calls do not delay it.
     pub(crate) async fn reserve_more(&self, demand: &Demand) -> Result<Reservation, Refusal> {
         let mut outcome = self.0.reserve(demand, Standing::Waited).await;
         self.0.report(&mut outcome);
@@ -277,9 +279,9 @@ impl Limiter {
         }
     }
 
-    /// Drops the usage of a tenant in all accounts that are kept by tenant. Amounts that its running calls have
-    /// reserved stay until these settle. The function reads every account. Estimators have their own function:
-    /// [`Learned::forget`](crate::Learned::forget).
+    /// Drops the usage of a tenant in all accounts that count only this tenant. Amounts that its running calls have
+    /// reserved in windows and slots stay until these calls settle. Its buckets are emptied. The function reads every
+    /// account. Estimators have their own function: [`Learned::forget`](crate::Learned::forget).
     ///
     /// ```
     /// use llm_ratelimit::{Demand, Limiter, Plans, Settlement};
@@ -296,7 +298,8 @@ impl Limiter {
         self.0.drain_all();
     }
 
-    /// Removes all accounts that hold nothing. Without this, each call checks a few accounts.
+    /// Removes all accounts in memory that hold nothing, without waiting until calls find them. Calls check a few
+    /// accounts from time to time.
     pub fn sweep(&self) {
         self.0.accounts.sweep(self.0.now());
     }

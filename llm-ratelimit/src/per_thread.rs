@@ -4,7 +4,7 @@ use std::cell::Cell;
 
 use thread_local::ThreadLocal;
 
-/// Value of each thread.
+/// Value of which each thread has its own, created when the thread first reads it.
 #[derive(Debug, Default)]
 pub(crate) struct PerThread<T: Send>(ThreadLocal<T>);
 
@@ -12,14 +12,14 @@ pub(crate) struct PerThread<T: Send>(ThreadLocal<T>);
 struct EndOfThread;
 
 thread_local! {
-    /// Has no destructor, so it can be read until the thread has ended.
+    /// True once the thread is ending. The variable has no destructor, so it can be read until the thread has ended.
     static IS_ENDING: Cell<bool> = const { Cell::new(false) };
     static END: EndOfThread = const { EndOfThread };
 }
 
 impl<T: Send + Default> PerThread<T> {
-    /// Returns the value of this thread. Returns `None` if the thread is ending, because the id by which values are found
-    /// may be gone then: destructors of the thread's variables may decide, too.
+    /// Returns the value of this thread. Returns `None` if the thread is ending, because the id by which values are
+    /// found may then have been freed. Destructors of thread-local variables may still make decisions at that time.
     #[inline]
     pub(crate) fn get(&self) -> Option<&T> {
         self.0.get().or_else(|| self.create())
@@ -31,7 +31,7 @@ impl<T: Send + Default> PerThread<T> {
             return None;
         }
         let value = self.0.get_or_default();
-        // Created after the id of the thread, and therefore dropped before it.
+        // `END` is created after the thread's id, and is therefore dropped before it.
         END.with(|_| ());
         Some(value)
     }

@@ -37,7 +37,7 @@ pub struct Plans {
     limits: Vec<Limit>,
 }
 
-/// Plan of tenants, with its limits. Without limits it allows everything.
+/// Plan of tenants, with its limits. A plan without limits admits every call.
 ///
 /// ```
 /// use llm_ratelimit::{Limit, Plan, Plans};
@@ -309,7 +309,8 @@ impl Plans {
 }
 
 impl Plan {
-    /// Returns all limits that apply to calls of this plan, each with the dimensions that it counts separately.
+    /// Returns all limits that apply to calls of this plan. Limits of the plan get the dimension by which they also
+    /// count separately, which is the tenant, or the plan for shared limits.
     pub(crate) fn everything<'a>(&'a self, global: &'a [Limit]) -> impl Iterator<Item = Limit> + 'a {
         use Dimension::{Plan, Tenant};
         let own = self.limits.iter().map(|limit| limit.clone().per(Tenant));

@@ -81,7 +81,8 @@ impl Queue {
         self.settings.is_some() && self.lock().lines.contains_key(&account_ref)
     }
 
-    /// Returns the amount that the calls waiting for an account need from a rule.
+    /// Returns the amount that the calls waiting for an account need under a rule. Only the first hundred calls of each
+    /// class are counted.
     pub(crate) fn wanted(&self, account_ref: AccountRef, rule: &Rule) -> u64 {
         self.lock().lines.get(&account_ref).map_or(0, |wait_queue| wait_queue.wanted(rule))
     }
@@ -147,8 +148,9 @@ impl WaitQueues {
     }
 
     /// Removes the last calls of the tenant with the most waiting calls, until there is room for one more call. Returns
-    /// `None` if that tenant would then have fewer waiting calls than the tenant of the new call, so that no tenant can
-    /// fill the queue at the cost of others.
+    /// the removed calls, or `None` if that tenant would then have fewer waiting calls than the tenant of the new call,
+    /// so that no tenant can fill the queue at the cost of others. If the tokens of waiting calls exceed their bound,
+    /// tokens are compared instead of calls.
     pub(crate) fn make_room(
         &mut self,
         demand: &Demand,
@@ -199,7 +201,7 @@ impl Volume {
     }
 }
 
-/// Returns the time at which the first call is decided again; `None` if no time is known.
+/// Returns the time at which the first call of a queue is decided again; `None` if no time is known.
 pub(crate) fn alarm(wait: Wait, accounts: &dyn Accounts) -> Option<Instant> {
     let wait = match wait {
         // NOTE: timers of tokio have a resolution of a millisecond.

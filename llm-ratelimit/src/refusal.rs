@@ -32,7 +32,7 @@ pub struct Refusal {
     pub(crate) statuses: LimitStatuses,
 }
 
-/// Cause behind the reason of a refusal.
+/// Details of a refusal that its reason does not contain.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Cause {
     /// Reason why the cost of the call is unknown.
@@ -119,12 +119,13 @@ impl Refusal {
         std::error::Error::source(error)?.downcast_ref()
     }
 
-    /// Returns the reason.
+    /// Returns the reason of the refusal.
     pub fn reason(&self) -> Reason {
         self.reason
     }
 
-    /// Returns the limit that blocked the call. If there are several, it is the one with the longest waiting time.
+    /// Returns the limit that blocked the call; `None` if the call was refused for a reason other than a lack of room.
+    /// Of several such limits, returns the one with the longest waiting time.
     pub fn limit(&self) -> Option<&Limit> {
         let Blocked { group, rule, .. } = self.blocked?;
         let rules = &self.statuses.plan().groups[usize::from(group)].rules;
@@ -136,9 +137,9 @@ impl Refusal {
         &self.statuses.plan().name
     }
 
-    /// Returns the time until the call would fit if no other call came before. If only waiting calls block the call, it
-    /// includes their time. `None` if the time depends on running calls (for a limit on concurrent calls), or if the
-    /// call never fits.
+    /// Returns the time until the call would fit if no other call came before. If only waiting calls block the call,
+    /// the result includes the time until these have been served. `None` if the time depends on running calls (for a
+    /// limit on concurrent calls), or if the call never fits.
     pub fn retry_after(&self) -> Option<Duration> {
         self.retry_after
     }
@@ -168,7 +169,7 @@ impl Refusal {
 }
 
 impl Reason {
-    /// Returns the reason in one word, for metrics and codes.
+    /// Returns the reason in one word, for metrics and error codes.
     pub fn name(self) -> &'static str {
         match self {
             Self::UsedUp => "used_up",

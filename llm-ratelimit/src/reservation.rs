@@ -32,13 +32,14 @@ impl Reservation {
         &self.0.statuses
     }
 
-    /// Marks the call as sent, so that it counts as charged from now on. Call this before you send the request, because
-    /// a reservation that is dropped unmarked gives everything back.
+    /// Marks the call as sent, so that it counts as charged from now on. Call this method before you send the request,
+    /// because a reservation that is dropped unmarked returns all of its amounts.
     pub fn mark_sent(&mut self) {
         self.0.held.sent = true;
     }
 
-    /// Follows the flag of a call, which the client below sets when it sends the request.
+    /// Makes the sent flag of a call mark the reservation too. The client below sets the flag when it sends the
+    /// request.
     pub fn follow(mut self, flag: SentFlag) -> Self {
         self.0.held.flag = Some(flag);
         self

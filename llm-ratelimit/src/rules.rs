@@ -58,7 +58,7 @@ pub(crate) struct Rule {
 }
 
 /// Numbers of scopes and counters. They stay the same while the limiter lives, so that a changed plan finds its
-/// counters again. There are as many as the operator's plans have ever named.
+/// counters again. The tables contain every scope and counter that the operator's plans have ever named.
 #[derive(Debug, Default)]
 pub(crate) struct Names {
     pub(crate) scopes: Numbers<Scope>,
@@ -128,13 +128,13 @@ impl Rules {
         self.plans.binary_search_by(|known| (*known.name).cmp(plan)).ok()
     }
 
-    /// Returns the rules for a tenant.
+    /// Returns the rules of a tenant's plan.
     #[inline]
     pub(crate) fn of(&self, tenant: &str) -> &Arc<PlanRules> {
         &self.plans[self.tenants.get(tenant).unwrap_or(self.default)]
     }
 
-    /// Returns the limit that a counter belongs to, from any plan.
+    /// Returns the limit that a counter belongs to, from any plan; `None` if no current plan has the limit.
     pub(crate) fn limit(&self, group: u32, counter: u32) -> Option<&Arc<Limit>> {
         let groups = self.plans.iter().flat_map(|plan| &plan.groups).filter(|found| found.id == group);
         groups.flat_map(|group| &group.rules).find(|rule| rule.id == counter).map(|rule| &rule.limit)

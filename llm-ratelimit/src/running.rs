@@ -25,7 +25,7 @@ pub(crate) struct Running {
     is_settled: bool,
 }
 
-/// Running call whose caller waits for the reply. Dropping it means that the caller has left.
+/// Running call whose caller waits for the reply. Dropping it means that the caller has cancelled the call.
 pub(crate) struct AwaitedCall(Option<Running>);
 
 /// State of a running call, which further attempts and the meter share, and which may outlive the call.
@@ -75,7 +75,7 @@ pub(crate) struct Meter {
 const BYTES: u64 = 4;
 
 impl Running {
-    /// Creates a running call, which `held` settles.
+    /// Creates a running call that keeps the amounts of `held` until it is settled.
     pub(crate) fn new(settings: Arc<RateLimitLayer>, demand: Demand, estimate: Estimate, held: Held) -> Self {
         let progress = Mutex::new(Progress { held, more: Vec::new(), failed: None });
         Self { state: Arc::new(CallState { settings, demand, estimate, progress }), is_settled: false }
@@ -158,8 +158,8 @@ impl Running {
         Settlement::Used { usage, cost }
     }
 
-    /// Handles a caller that leaves. If the call continues as a part of a merged call, it settles by its share when
-    /// that call ends.
+    /// Handles the cancellation by the caller. If the call continues as a part of a merged call, it settles by its
+    /// share when the merged call ends.
     fn leave(self) {
         let flag = self.state.progress().held.flag.clone();
         if let Some(flag) = flag {
@@ -345,7 +345,7 @@ impl CallState {
 }
 
 impl Spent {
-    /// Adds an attempt.
+    /// Adds the usage and the cost of an attempt.
     fn and(self, usage: Usage, cost: Option<Usd>) -> Self {
         Self { usage: self.usage + usage, cost: self.cost.zip(cost).map(|(all, one)| all + one) }
     }
@@ -358,7 +358,8 @@ impl Default for Spent {
 }
 
 impl Meter {
-    /// Counts `bytes` further bytes of the stream. Reserves more if they exceed the reservation.
+    /// Compares `bytes`, the length of the stream so far, with the reservation. Reserves more if it is exceeded, and
+    /// breaks with the cut of the stream if there is no room.
     pub(crate) async fn pass(self: Arc<Self>, bytes: u64) -> ControlFlow<StreamCut> {
         while bytes / BYTES > self.reserved.load(Relaxed) {
             match self.call.settings.limiter.reserve_more(&self.portion).await {

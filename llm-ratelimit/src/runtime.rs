@@ -17,9 +17,9 @@ use tokio::{runtime::Handle, time::sleep};
 #[error("there is no tokio runtime with timers: run this inside of one that is built with enable_all or enable_time")]
 pub struct NoRuntime;
 
-/// Checks that the current runtime has timers.
+/// Returns an error if the current runtime has no timers, or if there is no runtime.
 pub(crate) fn timers() -> Result<(), NoRuntime> {
-    // A runtime does not tell if it has timers. Without them, creating one panics.
+    // Tokio has no function that reports whether a runtime has timers. Without timers, creating a `sleep` panics.
     let has_timers = || catch_unwind(|| drop(sleep(Duration::ZERO))).is_ok();
     if Handle::try_current().is_ok() && has_timers() { Ok(()) } else { Err(NoRuntime) }
 }

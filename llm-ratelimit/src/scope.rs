@@ -37,7 +37,7 @@ impl Scope {
         &self.filters
     }
 
-    /// Returns `true` if a call is counted.
+    /// Returns `true` if a call passes all filters, so that the limit counts it.
     pub(crate) fn includes(&self, demand: &Demand, plan: &str) -> bool {
         self.filters.iter().all(|(dimension, value)| dimension.of(demand, plan) == &**value)
     }

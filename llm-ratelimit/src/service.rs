@@ -1,8 +1,8 @@
 //! Path of a call through the layer.
 //!
-//! 1. The estimator states the tokens, and the envelope the rest of the [`Demand`].
-//! 2. The call gets a sent flag, and the limiter reserves at once. Where the decision needs a round trip, or the call may wait,
-//!    the rest of the path is a boxed future.
+//! 1. The estimator states the tokens of the [`Demand`], and the envelope of the call states the rest.
+//! 2. The call gets a sent flag, and the limiter reserves at once. If the decision needs a round trip, or the call must
+//!    wait, the rest of the admission is a boxed future.
 //! 3. A [`Running`] holds the reservation. The call gets an attempt permit, and is sent to the inner service.
 //! 4. The reply gets the statuses of its limits, and the reservation settles when the response has ended.
 
@@ -25,7 +25,7 @@ use crate::{
 
 /// Service with a limiter in front of it: see [`RateLimitLayer`].
 ///
-/// The service is always ready, because only a call tells which amounts it needs. The call waits for room inside its
+/// The service is always ready, because the needed amounts depend on the call. The call waits for room inside its
 /// future, for a bounded time, and then for its own clone of the inner service. Clones share the limiter.
 ///
 /// The reservation is settled when the response, or its stream, has ended. If the call is dropped before, the
@@ -95,7 +95,7 @@ impl RateLimitLayer {
         demand
     }
 
-    /// Decides about a call at once, if the call need not wait.
+    /// Decides about a call at once, or returns a future if the call must wait for the decision.
     fn admission<T: Operation>(self: Arc<Self>, call: &mut Call<T>) -> Admission {
         let estimate = call.body.estimate();
         let demand = self.demand(call, estimate);
@@ -114,7 +114,8 @@ impl RateLimitLayer {
         }
     }
 
-    /// Waits for the decision, unless `outcome` has it already.
+    /// Completes an admission: waits for the decision, unless it is in `outcome`, then for room, and then until the
+    /// reservation is written, as far as the settings require it.
     async fn wait(
         &self,
         demand: &Demand,
@@ -142,7 +143,7 @@ impl RateLimitLayer {
 }
 
 impl PendingCall {
-    /// Decides at once, if the call need not wait.
+    /// Decides at once, or returns a future if the call must wait for the decision.
     fn admit(self, span: Span) -> Admission {
         let limiter = &self.settings.limiter;
         let at_once = span.in_scope(|| limiter.0.reserve_at_once(&self.demand, Standing::New));
@@ -215,7 +216,7 @@ impl<T: Operation, S: LlmService<T>> Service<Call<T>> for RateLimit<S> {
                 call.extensions.insert(permit);
             }
             let awaited = AwaitedCall::new(running);
-            // Not by `oneshot`, which holds the call once more.
+            // The service is not called by `oneshot`, because its future would hold the call a second time.
             let reply = match poll_fn(|cx| inner.poll_ready(cx)).await.map_err(Into::into) {
                 Ok(()) => inner.call(call).await.map_err(Into::into),
                 Err(error) => Err(error),

@@ -9,7 +9,7 @@ use crate::per_thread::PerThread;
 #[derive(Debug, Default)]
 pub(crate) struct ThreadCounter {
     by_thread: PerThread<Count>,
-    /// Events on threads that were ending.
+    /// Number of events on threads that were already ending.
     others: AtomicU64,
 }
 

@@ -29,7 +29,7 @@ pub(crate) struct Counted {
     read_at: AtomicU64,
     /// Wall-clock time at `base`, in nanoseconds since 1970.
     offset: AtomicU64,
-    /// True if the time goes back when the wall clock is set back. Otherwise it continues from its latest value.
+    /// True if the time goes back when the wall clock is set back. Otherwise the time continues from its latest value.
     goes_back: bool,
 }
 
@@ -42,7 +42,7 @@ impl Time {
         clock.map_or_else(|| Self::Machine(Counted::new(true)), Self::Other)
     }
 
-    /// Creates the time of the machine that never goes back.
+    /// Creates a machine clock whose time never goes back.
     #[cfg(feature = "redis")]
     pub(crate) fn forward() -> Self {
         Self::Machine(Counted::new(false))
@@ -124,13 +124,13 @@ mod tests {
 
     const HOUR: u64 = 3_600_000_000_000;
 
-    /// Returns a time that was read when the wall clock was an hour ahead, and that notices at the next reading that it
-    /// no longer is.
+    /// Returns a clock whose latest reading was an hour ahead of the wall clock, and which reads the wall clock anew at
+    /// the next request of the time.
     fn ahead_until_set(goes_back: bool) -> Counted {
         let counted = Counted::new(goes_back);
         counted.offset.fetch_add(HOUR, Relaxed);
         assert!(counted.now() > nanos(SystemClock.now()) + HOUR / 2);
-        // More than a stretch, at any rate of the counter.
+        // The base lies a second earlier, which is more than a stretch at any rate of the counter.
         Counted { base: counted.base.saturating_sub(1_000_000_000), ..counted }
     }
 }

@@ -22,7 +22,7 @@ pub enum Unit {
     Requests,
     /// Input tokens, including cached ones.
     Input,
-    /// Output tokens, including reasoning.
+    /// Output tokens, including reasoning tokens.
     Output,
     /// Input and output tokens.
     Tokens,

@@ -139,7 +139,7 @@ impl clock::Clock for Timers {
     type Instant = Duration;
 
     fn now(&self) -> Duration {
-        // For governor, zero means that nothing was taken yet.
+        // For governor, a time of zero means that no cell was taken yet.
         self.0.elapsed() + Duration::from_nanos(1)
     }
 }

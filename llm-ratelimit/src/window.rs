@@ -36,9 +36,11 @@ pub(crate) struct Window {
 pub(crate) enum ImportMode {
     /// An imported balance replaces the current one.
     Replace,
-    /// The greater of the two remains: that of the later window, or for the same window that with more usage.
+    /// The greater of the two balances remains: the balance of the later window, or for the same window the balance
+    /// with more usage.
     Greater,
-    /// The imported spent amount replaces that of the same window. Current reservations remain.
+    /// The imported spent amount replaces that of the current balance if both are of the same window. Current
+    /// reservations remain.
     Spent,
 }
 
@@ -51,9 +53,9 @@ pub(crate) struct ReachedShares {
 
 impl Window {
     /// Advances to the window that contains `now`, with the limit that is in force now. If the clock was set back, no
-    /// earlier window comes back, unless the clock had been ahead by more than a whole window. In that case the current
-    /// window, with everything that is spent in it, is moved back to `now`, because otherwise no new window would begin
-    /// until the time that the clock had shown.
+    /// earlier window becomes current again, unless the clock had been ahead by more than a whole window. In that case
+    /// the current window, with everything that is spent in it, is moved back to `now`, because otherwise no new window
+    /// would begin until the time that the clock had shown.
     pub(crate) fn roll(&mut self, calendar: &Calendar, limit: u64, now: u64) {
         if now < self.until {
             if limit != self.limit {
@@ -153,7 +155,7 @@ impl Window {
         self.spent = self.spent.saturating_add(std::mem::take(&mut self.reserved));
     }
 
-    /// Returns the window that remains of a known and an imported one; `None` if nothing changes.
+    /// Returns the window that replaces the known one when `self` is imported; `None` if nothing changes.
     pub(crate) fn imported(mut self, known: Option<&Self>, mode: ImportMode) -> Option<Self> {
         let rank = |window: &Self| (window.until, window.total());
         match (mode, known) {

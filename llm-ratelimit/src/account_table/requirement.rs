@@ -66,14 +66,16 @@ impl Requirement<'_> {
         self.group.rules.iter().any(|rule| rule.needed(demand).is_some())
     }
 
-    /// Returns the rule that blocks the call, if there is one. Advances the counters of the account to the present.
+    /// Returns the obstacle with the longest wait that blocks the call in this account; `None` if the account has room.
+    /// For a new call, calls that wait for the account are an obstacle too. Advances the counters of the account to the
+    /// present.
     #[inline]
     pub(super) fn check(&self, shard: &mut Shard, request: &DecisionRequest<'_>) -> Option<Blocked> {
         let DecisionRequest { demand, at, standing, .. } = *request;
         let account_ref = self.index.map(|index| AccountRef::new(self.shard, index));
         let mut account = self.index.and_then(|index| shard.slots[index as usize].as_mut());
         if let Some(account) = &mut account {
-            // The account counts as used now, so that it is not the one that is removed to make room for another.
+            // The account counts as used now, so that it is not removed to make room for another account of the call.
             account.used_at = at.now;
         }
         let blocked = |rule, wait| Some(Blocked { wait, account_ref, group: small(self.number), rule });
@@ -98,7 +100,8 @@ impl Requirement<'_> {
         if worst.is_none() && queued { blocked(None, Wait::Unknown) } else { worst }
     }
 
-    /// Returns the account that was found for the requirement, or creates one.
+    /// Returns the account that was found for the requirement, or creates it. If the shard is full, creates the
+    /// catch-all account.
     #[inline]
     pub(super) fn account<'s>(
         &mut self,

@@ -5,22 +5,22 @@ use hashbrown::HashTable;
 
 use crate::{Demand, account::Account, rules::Group};
 
-/// One shard of the table.
+/// Accounts of one shard, with their positions by hash.
 #[derive(Debug)]
 pub(super) struct Shard {
     hasher: RandomState,
     pub(super) slots: Vec<Option<Account>>,
     free: Vec<u32>,
     pub(super) table: HashTable<u32>,
-    /// Position at which the next search for idle accounts begins.
+    /// Position that the latest search for idle accounts checked last.
     sweep_cursor: usize,
     uses: u32,
-    /// True if an account of the shard has changed since changes were last exported.
+    /// True if an account of the shard has a change to export.
     pub(super) changed: bool,
 }
 
-/// Time after which an account that holds nothing is removed, in nanoseconds. If the shard is full, it is removed
-/// earlier.
+/// Time after which an account that holds nothing is removed, in nanoseconds. If the shard is full, such an account is
+/// removed earlier.
 const IDLE: u64 = 60_000_000_000;
 
 impl Shard {
@@ -46,7 +46,8 @@ impl Shard {
         u32::try_from(at).ok()
     }
 
-    /// Removes idle accounts if the shard is full. Returns `true` if there is room for another account.
+    /// Makes room for another account if the shard is full. To do so, checks up to eight accounts, and removes the
+    /// first that holds nothing. Returns `true` if there is room.
     pub(super) fn has_room(&mut self, most: usize, now: u64) -> bool {
         for _ in 0..8 {
             if self.table.len() < most {
@@ -58,14 +59,14 @@ impl Shard {
         self.table.len() < most
     }
 
-    /// Counts one use of the shard. Returns `true` if a search for idle accounts is due.
+    /// Counts one use of the shard. Returns `true` after every 32nd use, when a search for idle accounts is due.
     #[inline]
     pub(super) fn count_use(&mut self) -> bool {
         self.uses = self.uses.wrapping_add(1);
         self.uses.is_multiple_of(32)
     }
 
-    /// Checks a few accounts, and removes the idle ones.
+    /// Checks the next eight accounts, and removes the idle ones.
     pub(super) fn sweep_some(&mut self, now: u64) {
         for _ in 0..self.slots.len().min(8) {
             self.sweep_cursor = (self.sweep_cursor + 1) % self.slots.len();

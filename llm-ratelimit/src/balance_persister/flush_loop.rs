@@ -28,7 +28,7 @@ struct Requested {
     closing: bool,
 }
 
-/// Work that the thread has done.
+/// Latest round that the thread has completed, with its error.
 #[derive(Clone, Debug, Default)]
 struct Done {
     round: u64,
@@ -36,17 +36,17 @@ struct Done {
     ended: bool,
 }
 
-/// Purpose of one round.
+/// Round that has begun, with the work that it must do.
 #[derive(Debug)]
 pub(super) struct Round {
     number: u64,
-    /// Tenants whose balances are to be removed.
+    /// Tenants whose balances are to be removed from the store.
     pub(super) forget: Vec<String>,
     pub(super) is_last: bool,
 }
 
 impl FlushLoop {
-    /// Waits until a round that began after this call has ended.
+    /// Waits until a round that began after this call has ended. Returns the error of that round.
     pub(super) async fn next(&self) -> Result<(), StoreError> {
         let wanted = {
             let mut requested = self.lock();
@@ -57,12 +57,12 @@ impl FlushLoop {
         self.until(|done| done.ended || done.round >= wanted, |done| done.round >= wanted).await
     }
 
-    /// Waits until the thread has ended.
+    /// Waits until the thread has ended. Returns the error of its last round.
     pub(super) async fn ended(&self) -> Result<(), StoreError> {
         self.until(|done| done.ended, |_| true).await
     }
 
-    /// Requests that the next round removes a tenant from the store.
+    /// Requests that the next round removes a tenant's balances from the store.
     pub(super) fn forget(&self, tenant: &str) {
         self.lock().forget.push(tenant.to_owned());
     }
@@ -73,7 +73,8 @@ impl FlushLoop {
         self.changed.notify_all();
     }
 
-    /// Waits until the next round is due. Called by the thread.
+    /// Waits until the next round is due, which is after `pause`, or earlier if a caller waits for it. The thread calls
+    /// this method.
     pub(super) fn begin(&self, pause: Duration) -> Round {
         let idle = |requested: &mut Requested| requested.wanted <= requested.begun && !requested.closing;
         let waited = self.changed.wait_timeout_while(self.lock(), pause, idle);
@@ -82,12 +83,12 @@ impl FlushLoop {
         Round { number: requested.begun, forget: std::mem::take(&mut requested.forget), is_last: requested.closing }
     }
 
-    /// Reports the end of a round. Called by the thread.
+    /// Reports the end of a round. The thread calls this method.
     pub(super) fn end(&self, round: &Round, outcome: Result<(), StoreError>) {
         self.done.send_replace(Done { round: round.number, error: outcome.err(), ended: false });
     }
 
-    /// Wakes all callers that wait for a round, because no further round will begin. Called by the thread.
+    /// Wakes all callers that wait for a round, because no further round will begin. The thread calls this method.
     pub(super) fn stop(&self) {
         self.done.send_modify(|done| done.ended = true);
     }

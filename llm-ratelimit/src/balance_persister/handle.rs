@@ -60,7 +60,8 @@ pub struct BalancePersisterBuilder {
     within: Duration,
 }
 
-/// Age, in nanoseconds, from which windows that have ended and have no debt are removed at the start.
+/// Age, in nanoseconds, from which windows that have ended and have no debt are removed from the store when a persister
+/// starts.
 const KEPT: u64 = 400 * 86_400 * 1_000_000_000;
 
 impl BalancePersister {
@@ -93,7 +94,8 @@ impl BalancePersister {
         self.flush_loop.next().await
     }
 
-    /// Writes the remaining changes and ends. Close the limiter first: later settlements are not stored.
+    /// Writes the remaining changes, and ends the thread. Close the limiter first, because later settlements are not
+    /// stored.
     ///
     /// # Errors
     ///
@@ -131,7 +133,7 @@ impl BalancePersisterBuilder {
 
     /// Restores the balances in the store, and **starts a thread** that writes later changes. The thread ends when the
     /// persister is closed. If the persister is dropped instead, the thread writes the remaining changes and ends in
-    /// the background. Use one persister for a limiter and for a store.
+    /// the background. Use only one persister for each limiter and each store.
     ///
     /// The method reads the whole store, and blocks until the disk has answered.
     ///

@@ -14,7 +14,7 @@ use crate::{
     store::{Backend, Changes},
 };
 
-/// Disk that can fail or hang.
+/// Store whose writes can fail or hang, as on a broken disk.
 #[derive(Debug)]
 struct Disk {
     store: Store,
@@ -99,7 +99,7 @@ async fn persister_failing_write_refuses_calls() {
     disk.broken.store(false, SeqCst);
     persister.flush().await.unwrap();
     while spend(&limiter, "acme") == Err(Reason::Unrecorded) {
-        // A round may still be running.
+        // The next round may be running, and its write may already count as late.
         persister.flush().await.unwrap();
     }
 }

@@ -14,7 +14,7 @@ struct Writer {
     /// Changes that are not written yet: at most one for each window that the limiter has, or has dropped since a write
     /// failed.
     pending: Changes,
-    /// Tenants to be removed from the store.
+    /// Tenants whose balances are to be removed from the store.
     forgotten: Vec<String>,
     failing: bool,
 }
@@ -25,7 +25,7 @@ struct End {
     flush_loop: Arc<FlushLoop>,
 }
 
-/// Starts the thread.
+/// Starts the thread, which writes the limiter's balances into the store until the persister is closed.
 pub(super) fn start(
     store: Store,
     limiter: Limiter,
@@ -88,7 +88,7 @@ impl Writer {
 impl Drop for End {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            // Changes after this would not be stored.
+            // No later change would be stored, so calls that count in calendar windows are refused from now on.
             self.limiter.0.flush_watchdog.stop();
         }
         self.flush_loop.stop();

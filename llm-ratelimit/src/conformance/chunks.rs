@@ -1,4 +1,4 @@
-//! Test of several processes that decide from chunks: together they admit no more than a limit allows, and all usage is
+//! Test that processes which decide from chunks together admit no more than a limit allows, and that all usage is
 //! counted.
 
 use proptest::prelude::*;
@@ -103,7 +103,8 @@ impl Fleet {
         self.processes[process].settle(&holds, &settlement, self.now, &[]);
     }
 
-    /// Returns the sum of granted and used amounts since a time.
+    /// Returns the sum of the amounts of calls that were granted since a time: the used amount of ended calls, and the
+    /// reserved amount of running ones.
     fn total(&self, since: u64) -> u64 {
         self.log.iter().filter(|(at, _)| *at >= since).map(|(_, tokens)| tokens).sum()
     }
@@ -114,7 +115,7 @@ impl Fleet {
         self.log.iter().all(|(at, tokens)| {
             bucket.drain(BUCKET, *at);
             bucket.take(*tokens);
-            // The script computes with fractions of a microsecond.
+            // The script computes with fractions of a microsecond, so the amount may be one too high.
             bucket.volume().amount(BUCKET) <= BUCKET.burst + 1
         })
     }
@@ -144,7 +145,7 @@ proptest! {
         let balances = block_on(fleet.processes[0].export(false, &Names::default())).expect("they can be read");
         let counted: Vec<_> = balances.iter().map(|balance| (balance.spent(), balance.reserved())).collect();
         let Some((at, _)) = fleet.log.last() else { return Ok(()) };
-        // The accounts have the window of the last grant. Later windows have no usage.
+        // The accounts hold the window of the last grant or a later window, which has no usage.
         let used = fleet.total(at / day * day);
         let is_over = fleet.now / day > at / day;
         prop_assert!(counted == [(used, 0)] || (is_over && counted == [(0, 0)]), "{counted:?}, and {used} was used");

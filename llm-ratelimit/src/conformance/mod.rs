@@ -37,7 +37,7 @@ fn implementations() -> Vec<(&'static str, Make)> {
     always.iter().chain(at_full_size.iter().filter(|_| is_full())).copied().collect()
 }
 
-/// Returns `true` if the large sizes are requested.
+/// Returns `true` if the environment requests the tests at full size.
 fn is_full() -> bool {
     std::env::var("LLM_FULL").is_ok_and(|full| full == "1")
 }

@@ -47,13 +47,13 @@ enum Step {
 #[derive(Clone, Copy, Debug)]
 struct Entry {
     tenant: usize,
-    /// Time of the call by the clock of its bucket.
+    /// Time for which the tenant's bucket had drained when the call began, in milliseconds.
     at: u64,
     /// Day whose window counts the call.
     day: u64,
-    /// Tokens that the call takes: reserved ones, or used ones once it has ended.
+    /// Tokens that count for the call: the reserved tokens while it runs, and the used tokens once it has ended.
     tokens: u64,
-    /// Requests that the call takes.
+    /// Requests that count for the call: 0 if it was cancelled, and 1 otherwise.
     requests: u64,
     running: bool,
 }
@@ -61,14 +61,15 @@ struct Entry {
 const TENANTS: [&str; 2] = ["a", "b"];
 const DAY: u64 = 86_400_000;
 
-/// State of a tenant that the log does not contain.
+/// State of a tenant, as far as the log does not contain it.
 #[derive(Clone, Copy, Debug, Default)]
 struct Tenant {
     /// Time at which the tenant was last used, in milliseconds since the test began.
     seen: u64,
-    /// Total time for which its bucket has drained. If the clock is set back, the same time counts again.
+    /// Total time for which the tenant's bucket has drained, in milliseconds. If the clock is set back, the repeated
+    /// time counts again.
     drained: u64,
-    /// Latest day in which the tenant was used.
+    /// Latest day in which the tenant was used, as a number of days since the first day of the test.
     day: u64,
 }
 
@@ -76,7 +77,7 @@ impl Tenant {
     fn look(&mut self, now: u64) {
         match now.checked_sub(self.seen) {
             Some(passed) => self.drained += passed,
-            // The clock of another thread may be late by that much.
+            // The clock of another thread may be late by less than a second.
             None if self.seen - now < 1_000 => return,
             None => {}
         }
@@ -154,8 +155,8 @@ struct Run {
     now: u64,
     /// Latest time from which the clock was set back.
     latest: u64,
-    /// True if a bucket may have taken back less than the model computes, because the drained part may be another
-    /// tenant's.
+    /// True if a bucket may be fuller than the model computes, because the server drains repeated time once less, or
+    /// because a returned amount may have drained already in place of another call's amount.
     gave_back: bool,
 }
 
@@ -204,7 +205,7 @@ impl Run {
         self.limiter.replace(&plans(tokens, slots, self.rate, self.several)).expect("the plans are right");
     }
 
-    /// Ends one of the calls that do not run throughout, if there is one.
+    /// Ends one of the calls that do not run throughout; `None` if there is no such call.
     fn end(&mut self, which: usize) -> Option<(&mut Entry, Reservation)> {
         let others = self.open.len().checked_sub(2).filter(|others| *others > 0)?;
         let (at, reservation) = self.open.swap_remove(2 + which % others);
@@ -313,7 +314,7 @@ proptest! {
         }
     }
 
-    /// Usage beyond the reservation is never lost: the following windows pay it, to the last token.
+    /// Usage beyond the reservation is never lost, because the following windows pay it to the last token.
     #[test]
     fn debt_every_excess_is_paid(
         (_, make) in prop::sample::select(implementations()),

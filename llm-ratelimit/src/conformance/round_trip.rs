@@ -14,7 +14,7 @@ use crate::{
     window::ImportMode,
 };
 
-/// Accounts in memory whose decisions and other results arrive only with a permit from `line`.
+/// Accounts in memory, of which each decision and each other result needs a permit from the semaphore `line`.
 #[derive(Debug)]
 pub(super) struct RoundTrips {
     table: AccountTable,
@@ -27,7 +27,7 @@ impl RoundTrips {
         Self::over(Arc::new(Semaphore::new(Semaphore::MAX_PERMITS)))
     }
 
-    /// Creates accounts of which each result takes a permit from `line`.
+    /// Creates accounts of which each result needs a permit from the semaphore `line`.
     pub(super) fn over(line: Arc<Semaphore>) -> Self {
         Self { table: AccountTable::new(1_000), line }
     }

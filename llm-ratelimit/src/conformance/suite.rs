@@ -1,6 +1,6 @@
 //! Property test with random demands (also of nothing), settlements of every kind and at any time, jumps of time across
-//! windows, plan changes, removed tenants and restarts. After each step an implementation must show the same as the
-//! accounts in memory.
+//! windows, plan changes, removed tenants and restarts. After each step, the visible results of an implementation must
+//! equal those of the accounts in memory.
 
 use std::{
     sync::{Arc, Mutex},
@@ -107,7 +107,7 @@ impl Subject {
         }
         let holds = self.running.swap_remove(which % self.running.len());
         let mut told = consequences(&self.accounts.settle(&holds, settlement, now, &[50, 80, 100]));
-        // Pending messages are counted before balances are read.
+        // An export is answered after all pending messages have been counted, so the late results are complete.
         self.exported();
         told.append(&mut self.late.lock().expect("no test panics with it"));
         told.sort_unstable();

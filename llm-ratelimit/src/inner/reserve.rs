@@ -24,7 +24,8 @@ use crate::{
 };
 
 impl Inner {
-    /// Reserves without waiting, by the data of this process alone, and reports a refusal.
+    /// Reserves the amounts that a call needs, without waiting and by the data of this process alone. Reports a
+    /// refusal.
     pub(crate) fn try_reserve(self: &Arc<Self>, demand: &Demand) -> Result<Reservation, Refusal> {
         let mut rules = self.rules.read();
         let plan = rules.of(&demand.tenant);
@@ -48,7 +49,7 @@ impl Inner {
         Err(refusal)
     }
 
-    /// Reserves at once or not at all; `None` if the decision needs a round trip.
+    /// Decides about a call at once. Returns `None`, and takes nothing, if the decision needs a round trip.
     pub(crate) fn reserve_at_once(
         self: &Arc<Self>,
         demand: &Demand,
@@ -72,7 +73,7 @@ impl Inner {
         }
     }
 
-    /// Reserves or refuses, after a round trip if the decision needs one.
+    /// Reserves the amounts that a call needs, or refuses the call, after a round trip if the decision needs one.
     pub(crate) async fn reserve(self: &Arc<Self>, demand: &Demand, standing: Standing) -> Result<Reservation, Refusal> {
         let plan = self.rules.of(&demand.tenant);
         let demand = &*priced(demand, self.admit(demand, &plan)?);
@@ -112,8 +113,9 @@ impl Inner {
         }
     }
 
-    /// Grants a call that has taken all that it needs. The decision stays where it is, because copying a reservation
-    /// would take longer than some of its steps. The queue must not be locked: see [`obstacle`](Self::obstacle).
+    /// Grants a call that has taken all amounts that it needs. Returns the obstacle of a call that has taken nothing.
+    /// The decision is not moved, because copying a reservation would take longer than some of its steps. The queue
+    /// must not be locked: see [`obstacle`](Self::obstacle).
     #[inline]
     fn conclude(self: &Arc<Self>, request: &DecisionRequest<'_>, decision: &mut Decision) -> Result<(), Obstacle> {
         match (decision.refused, &decision.blocked) {
@@ -149,8 +151,8 @@ impl Inner {
         self.hold(request, held);
     }
 
-    /// Makes a call hold the amounts that it took until it is settled. If these include money, the call keeps the
-    /// models by which it is priced.
+    /// Makes a call hold the amounts that it took until it is settled. If a limit of the plan counts money, the call
+    /// also keeps the models by which it is priced.
     #[inline]
     fn hold(self: &Arc<Self>, request: &DecisionRequest<'_>, held: &mut Held) {
         if request.plan.priced {
@@ -169,8 +171,8 @@ impl Inner {
         }
     }
 
-    /// Returns a refusal if the limiter was closed after the call took its amounts. These go back, because `close` does
-    /// not wait for them.
+    /// Returns a refusal if the limiter was closed after the call took its amounts. The caller must return the amounts,
+    /// because `close` does not wait for them.
     #[inline]
     fn withdraws(&self, reservation: &Reservation) -> Option<Refusal> {
         let is_closed = self.closed.load(Relaxed);
@@ -215,7 +217,8 @@ impl Settle for Inner {
         self.conclude_settlement(settled);
     }
 
-    /// Returns the cost of a model's usage by the price table, otherwise by the assumed price.
+    /// Returns the cost of a model's usage by the price table, or by the assumed price if the table has no price;
+    /// `None` if there is neither.
     fn cost(&self, model: &str, options: &PriceOptions, usage: &Usage) -> Option<Usd> {
         if !usage.is_plausible() {
             return None;

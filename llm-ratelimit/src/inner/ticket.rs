@@ -1,4 +1,4 @@
-//! Place of a waiting call.
+//! Ticket of a waiting call, which awaits its outcome.
 
 use std::{
     future::{Future, poll_fn},
@@ -18,7 +18,7 @@ use crate::{
     queue::{Outcome, Waiter},
 };
 
-/// Place of a waiting call. Dropping it removes the call from its queue.
+/// Waiting call, as the task of its caller sees it. Dropping the ticket removes the call from its queue.
 pub(super) struct Ticket {
     inner: Arc<Inner>,
     waiter: Arc<Waiter>,
@@ -54,7 +54,8 @@ impl Ticket {
         }
     }
 
-    /// Sleeps until there is an outcome, or until the time `look`.
+    /// Sleeps until there is an outcome. Returns `None` earlier if the call must decide by itself, or at the time of
+    /// its alarm, its deadline, its timeout or `look`.
     async fn sleep(&self, look: Instant) -> Option<Outcome> {
         let look = look.min(self.waiter.timeout);
         let mut sleep = pin!(sleep_until(look));
@@ -83,7 +84,8 @@ impl Ticket {
         }
     }
 
-    /// Leaves the queue because the waiting time is over, unless the call was served at the last moment.
+    /// Removes the call from its queue, because its waiting time is over. If the call was served meanwhile, returns
+    /// that outcome. Otherwise decides a last time.
     async fn give_up(&self) -> Result<Reservation, Refusal> {
         self.inner.abandon(&self.waiter);
         self.conclude(self.waiter.take_outcome().unwrap_or(Outcome::TakenOut(Reason::TooLate))).await

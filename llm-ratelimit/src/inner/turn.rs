@@ -40,11 +40,12 @@ impl<'a> Turn<'a> {
     }
 
     /// Gives the call its outcome, or moves it to the queue in which it must wait. Adds to `due` the queues that must
-    /// be served next. This queue is one of them, unless its first call has no room.
+    /// be served next. This queue is one of them, unless its first call still has no room and no amount was returned
+    /// during the decision.
     pub(super) fn conclude(mut self, outcome: Result<Reservation, Refusal>, due: &mut AccountRefs) {
         self.is_over = true;
         let mut after = After::default();
-        // Dropped outside of the lock, because dropping a reservation returns its room.
+        // The outcome is dropped outside of the lock, because dropping a reservation returns its room.
         let _unneeded = self.apply(outcome, &mut after);
         due.append(&mut after.drain);
         self.inner.finish(after);
@@ -67,8 +68,8 @@ impl<'a> Turn<'a> {
                 return Some(outcome);
             }
             Some((_, blocked)) => {
-                // This account had room for the call, but another one has none, so the call moves to the queue of that
-                // account.
+                // This account had room for the call, but another account of the call has none, so the call moves to
+                // the queue of that account.
                 queue.remove(place);
                 queues.leave(&waiter.demand);
                 let plan = inner.rules.of(&waiter.demand.tenant);

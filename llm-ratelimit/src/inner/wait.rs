@@ -20,7 +20,7 @@ use crate::{
 };
 
 impl Inner {
-    /// Reserves. If there is no room and waiting is allowed, waits for it.
+    /// Reserves the amounts that a call needs. If there is no room and waiting is allowed, waits for room.
     pub(crate) async fn reserve_or_wait(self: &Arc<Self>, demand: &Demand) -> Result<Reservation, Refusal> {
         let outcome = self.reserve(demand, Standing::New).await;
         self.wait(demand, outcome).await
@@ -31,7 +31,7 @@ impl Inner {
         self.queue.settings.is_some() && outcome.as_ref().is_err_and(Refusal::may_wait)
     }
 
-    /// Waits if the first outcome was a refusal for lack of room and waiting is allowed.
+    /// Waits for room if `outcome` is a refusal for lack of room and waiting is allowed. Otherwise returns `outcome`.
     pub(crate) async fn wait(
         self: &Arc<Self>,
         demand: &Demand,

@@ -12,7 +12,7 @@ use crate::{Demand, account_ref::AccountRef, rules::Rule};
 
 #[derive(Debug, Default)]
 pub(crate) struct WaitQueue {
-    /// Waiting calls of interactive priority, and of background priority.
+    /// Waiting calls of interactive priority, and waiting calls of all other priorities.
     classes: [Class; 2],
     /// Number of consecutive interactive calls that were served while background calls waited.
     streak: u32,
@@ -38,7 +38,7 @@ struct Class {
     ends: HashMap<Tenant, u64>,
 }
 
-/// Number of served calls of which one is a background call.
+/// While background calls wait, one of this number of served calls is a background call.
 const TURNS: u32 = 16;
 
 impl WaitQueue {

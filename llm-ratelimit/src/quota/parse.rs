@@ -11,7 +11,7 @@ const NANOS: u64 = 1_000_000_000;
 const MINUTE: u64 = 60 * NANOS;
 const HOUR: u64 = 60 * MINUTE;
 const DAY: u64 = 24 * HOUR;
-/// Names of periods, with their lengths. Of several names with the same length, the first is printed.
+/// Names of periods, with their lengths. Of several names of the same period, the first is printed.
 const PERIODS: [(&str, u64); 9] = [
     ("second", NANOS),
     ("minute", MINUTE),

@@ -33,12 +33,13 @@ impl Changes {
         self.0.extend(balances.into_iter().map(|balance| (Name::of(&balance), Some(balance).filter(holds))));
     }
 
-    /// Removes balances.
+    /// Adds the removal of balances to the changes.
     pub(crate) fn remove(&mut self, balances: impl IntoIterator<Item = Balance>) {
         self.0.extend(balances.into_iter().map(|balance| (Name::of(&balance), None)));
     }
 
-    /// Removes all balances of a tenant.
+    /// Turns all changes of a tenant's balances into removals. Balances of the tenant that are not among the changes
+    /// are not affected.
     pub(crate) fn forget(&mut self, tenant: &str) {
         for (_, balance) in self.0.iter_mut().filter(|(name, _)| name.tenant == tenant) {
             *balance = None;

@@ -62,19 +62,20 @@ impl Store {
 
     /// Opens a store in a file, or creates the file if it does not exist or is empty. Its directory must exist. Only
     /// the owner can read the file, and only one process can open it at a time. Completed writes survive if the process
-    /// is killed or the power fails. The file of a killed process is checked when it is opened. It contains the names
+    /// is killed or the power fails. The file of a killed process is checked when it is opened. Files contain the names
     /// of tenants in plain text.
     ///
     /// # Errors
     ///
-    /// [`StoreError::InUse`]; [`StoreError::Open`] for a file that cannot be opened, is damaged, or holds something else,
-    /// such as a cache; [`StoreError::Newer`] for one that a later version wrote. Each names the file and the remedy.
+    /// [`StoreError::InUse`]; [`StoreError::Open`] for a file that cannot be opened, is damaged, or holds something
+    /// else, such as a cache; [`StoreError::Newer`] for one that a later version wrote. Each error names the file and
+    /// the remedy.
     #[cfg(feature = "file")]
     pub fn file(path: impl AsRef<std::path::Path>) -> Result<Self, StoreError> {
         Ok(Self(Arc::new(super::file::File::open(path.as_ref())?)))
     }
 
-    /// Returns all balances in the order of tenants, beginning with those that belong to none.
+    /// Returns all balances in the order of tenants, beginning with the balances that belong to no tenant.
     ///
     /// # Errors
     ///
