@@ -20,19 +20,20 @@ use crate::{
 pub(crate) struct AttemptLoop {
     moves: u32,
     retries: u32,
-    /// Error of the last attempt that may be charged; if there is none, of the first attempt. It holds the charges of
-    /// all attempts.
+    /// Error of the last failed attempt that may be charged. If none may be charged, it is the error of the first
+    /// failed attempt. The error lists the charges of all attempts.
     failed: Option<Error>,
-    /// Error of the first attempt at a member with the requested model. The caller gets it if no fallback can express
-    /// the request.
+    /// Error of the first retried attempt at a member with the requested model. The caller gets this error if no member
+    /// can be acquired for a further attempt, such as if no fallback can express the request.
     first: Option<Error>,
     permit: Option<AttemptPermit>,
-    /// `true` if a layer above retries calls, so that this loop must not.
+    /// `true` if a layer above retries calls, so that this loop must not retry them.
     is_nested: bool,
 }
 
 impl<K> KeyPool<K> {
-    /// Runs `attempt` with a leased key. If it fails, runs it again with other keys as long as that may help.
+    /// Runs `attempt` with a leased key. If the attempt fails, runs `attempt` again, with another key if there is one,
+    /// as long as a further attempt may succeed.
     ///
     /// ```
     /// # tokio_test::block_on(async {
@@ -48,9 +49,9 @@ impl<K> KeyPool<K> {
     /// # Ok::<_, llm_core::Error>(()) }).unwrap();
     /// ```
     ///
-    /// The error of `attempt` is an [`Outcome`], or an [`Error`] whose kind tells what the vendor did. `attempt` knows its
-    /// key alone: use [`lease`](Self::lease) if members have names of their own for models, or to report the usage and the
-    /// limits of what is served.
+    /// The error of `attempt` is an [`Outcome`], or an [`Error`] whose kind classifies the failure. `attempt` receives
+    /// only the key. Use [`lease`](Self::lease) if members have names of their own for models, or to report the usage
+    /// and the limits of successful attempts.
     ///
     /// # Errors
     ///
@@ -84,7 +85,7 @@ impl AttemptLoop {
         Self { moves: 0, retries: 0, failed: None, first: None, permit, is_nested }
     }
 
-    /// Returns the number of attempts that failed.
+    /// Returns the number of moves and retries so far.
     pub(crate) fn failures(&self) -> u32 {
         self.moves + self.retries
     }
@@ -93,7 +94,7 @@ impl AttemptLoop {
     ///
     /// # Errors
     ///
-    /// The error that the caller gets.
+    /// The final error, with the charges of all attempts.
     pub(crate) async fn run<K, R, A: Future<Output = Result<R, Failed>>>(
         &mut self,
         inner: &Arc<Inner<K>>,
@@ -124,7 +125,7 @@ impl AttemptLoop {
     async fn next<K>(&mut self, inner: &Inner<K>, want: &mut Want<'_>, failed: Failed) -> Result<(), Error> {
         let Failed { member, stand_in, verdict, is_doubted, error } = failed;
         self.failed = match self.failed.take() {
-            // A failed attempt without cost is not listed if others were charged.
+            // A failed attempt without a charge is not listed after another failed attempt.
             Some(before) if error.charge() == Charge::None => Some(before),
             before => Some(before.iter().fold(error.clone(), Error::with_earlier_attempts)),
         };
@@ -168,7 +169,7 @@ impl AttemptLoop {
     }
 }
 
-/// Returns `true` if the format of a fallback's vendor cannot express the request, so that the error says nothing about
+/// Returns `true` if the format of a fallback's vendor cannot express the request, so that the error is no failure of
 /// the vendor.
 fn cannot_express(error: &Error) -> bool {
     let is_kind =
@@ -176,8 +177,8 @@ fn cannot_express(error: &Error) -> bool {
     is_kind && error.charge() == Charge::None
 }
 
-/// Returns the error that a caller gets after a refusal that concerns a key or an account. It is an error of the pool,
-/// because the vendor's message is not for the caller.
+/// Returns the error that a caller gets if a call is not sent again after a refusal. A refusal of a key or an account
+/// becomes an error of the pool, because the vendor's message may hold a part of the key.
 fn hide<K>(inner: &Inner<K>, want: &Want<'_>, verdict: Verdict, error: Error) -> Error {
     if verdict.is_private() { inner.with(|shared, _| shared.state.unavailable(want)) } else { error }
 }

@@ -24,20 +24,20 @@ pub enum BuildError {
     /// Two descriptions name the same group.
     #[error("the group {0:?} is described twice: put all of its limits into one Group")]
     SameGroup(Arc<str>),
-    /// A limit, share, weight, timeout or number of attempts is 0; the text names it.
+    /// A limit, share, weight, timeout or number of attempts is 0. The text names the setting.
     #[error("{0} is 0, so that nothing could be sent: leave the setting out, or leave out the member or model")]
     Zero(String),
-    /// The environment variable contains no key.
+    /// The environment variable of this name contains no key, or is not set.
     #[error("the variable {0} holds no key: set it to one or more keys, separated by commas")]
     NoKeys(String),
-    /// An entry of the environment's keys contradicts another one, or has no key.
+    /// An entry of the environment variable has no key, or repeats a key with another group.
     #[error("entry {entry} of the variable {variable} {problem}: separate keys by commas, each as KEY or GROUP:KEY")]
     Entry {
-        /// Name of the variable.
+        /// Name of the environment variable.
         variable: String,
-        /// Position of the entry, from 1.
+        /// Position of the entry in the variable, from 1.
         entry: usize,
-        /// Its problem, which shows neither key nor group.
+        /// Problem of the entry, in words that contain neither key nor group.
         problem: &'static str,
     },
     /// The service for a key could not be created.
@@ -51,7 +51,8 @@ pub enum BuildError {
 }
 
 impl BuildError {
-    /// Checks the members of a pool.
+    /// Returns an error if there is no member, if two members have the same name, or if a weight or `max_in_flight` is
+    /// 0.
     pub(crate) fn check<S>(members: &[Arc<Member<S>>]) -> Result<(), Self> {
         if members.is_empty() {
             return Err(Self::NoMembers);
@@ -67,7 +68,7 @@ impl BuildError {
         Ok(())
     }
 
-    /// Returns an error for a group whose limits admit no call, or for two groups of the same name.
+    /// Returns an error if two groups have the same name, or if a limit or share is 0.
     fn check_groups(groups: &[Group]) -> Result<(), Self> {
         let mut names = HashSet::new();
         for Group { name, limits, share } in groups {

@@ -9,7 +9,7 @@ use crate::{BuildError, Group, KeyPool, Member, Sink, Verdict, settings::Setting
 /// | setting | default |
 /// |---|---|
 /// | [`max_moves`](Self::max_moves) | 32 |
-/// | [`retry_budget`](Self::retry_budget) | 10 retries for a hundred calls, 10 to begin with |
+/// | [`retry_budget`](Self::retry_budget) | 10 retries for each hundred calls, and 10 at the start |
 /// | [`retry_charged`](Self::retry_charged) | on |
 /// | [`first_content_timeout`](Self::first_content_timeout) | 60 s |
 /// | [`response_timeout`](Self::response_timeout) | none |
@@ -38,17 +38,18 @@ pub struct KeyPoolBuilder<S> {
 }
 
 impl<S> KeyPool<S> {
-    /// Creates a builder.
+    /// Creates a builder without members, with the default settings.
     pub fn builder() -> KeyPoolBuilder<S> {
         KeyPoolBuilder { members: Vec::new(), settings: Settings::default() }
     }
 
     /// Creates a builder with a member for each key in an environment variable: `key,key`, or `group:key,group:key`,
     /// separated by commas or line ends. The name of a member is the [`fingerprint`] of its key. White space, empty
-    /// entries and repeated keys are left out.
+    /// entries and repeated keys are ignored.
     ///
-    /// The first colon ends the name of the group, which is no secret. A key with a colon of its own needs a group, or
-    /// an empty one: `:id:secret`.
+    /// The text before the first colon is the name of the group, which must not be secret, because statuses and events
+    /// contain it. A key that contains a colon needs the name of a group before it, which may be empty, as in
+    /// `:id:secret`.
     ///
     /// `lookup` returns the value of the variable, and `service` creates the service for a key.
     ///
@@ -98,13 +99,13 @@ impl<S> KeyPool<S> {
 }
 
 impl<S> KeyPoolBuilder<S> {
-    /// Adds a member.
+    /// Adds a member. The names of all members must differ.
     pub fn member(mut self, member: Member<S>) -> Self {
         self.members.push(member);
         self
     }
 
-    /// Adds members.
+    /// Adds members, as [`member`](Self::member) adds one.
     pub fn members(mut self, members: impl IntoIterator<Item = Member<S>>) -> Self {
         self.members.extend(members);
         self
@@ -116,14 +117,15 @@ impl<S> KeyPoolBuilder<S> {
         self
     }
 
-    /// Makes calls use the groups in turn. By default the pool takes two random groups and chooses the one with the
-    /// larger share of its limits left.
+    /// Makes calls use the groups in turn, regardless of their weights. By default the pool draws two groups by weight,
+    /// and uses the group with the larger share of its limits left.
     pub fn round_robin(mut self, on: bool) -> Self {
         self.settings.round_robin = on;
         self
     }
 
-    /// Sets the largest number of moves and retries of a call.
+    /// Sets the largest sum of moves and retries of one call. A move sends the call to another member after a refusal.
+    /// A retry sends the call again after a failure.
     pub fn max_moves(mut self, moves: u32) -> Self {
         self.settings.max_moves = moves;
         self
@@ -142,8 +144,8 @@ impl<S> KeyPoolBuilder<S> {
         self
     }
 
-    /// Sets the time within which the first content of a stream must arrive. If it does not, the call is retried, and
-    /// the attempt counts as a timeout of its member. With `None` a call waits until its deadline.
+    /// Sets the time within which the first content of a stream must arrive. If it does not, the attempt counts as a
+    /// timeout of its member, and the call may be retried. With `None`, only the deadline of the call limits this time.
     pub fn first_content_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.settings.first_content_timeout = timeout.into();
         self
@@ -162,7 +164,7 @@ impl<S> KeyPoolBuilder<S> {
         self
     }
 
-    /// Sets the largest number of calls that wait at the same time. A further call fails at once.
+    /// Sets the largest number of calls that wait at the same time. A further call fails at once with `Overloaded`.
     pub fn max_waiting(mut self, calls: usize) -> Self {
         self.settings.max_waiting = calls;
         self
@@ -174,15 +176,16 @@ impl<S> KeyPoolBuilder<S> {
         self
     }
 
-    /// Makes calls of one tenant with the same beginning of the prompt prefer the group that served the last of them,
-    /// because its vendor may have the beginning in its prompt cache. See
+    /// Makes each call prefer the group that last served a call of the same tenant with the same beginning of the
+    /// prompt, because the vendor's prompt cache of that group may hold the beginning. See
     /// [`Operation::affinity`](llm_core::Operation::affinity).
     pub fn affinity(mut self, on: bool) -> Self {
         self.settings.affinity = on;
         self
     }
 
-    /// Sets a function that decides what an error means for the pool. If it returns `None`, the pool decides.
+    /// Sets a function that classifies errors in place of [`Verdict::of`]. If the function returns `None`,
+    /// [`Verdict::of`] classifies the error.
     ///
     /// ```
     /// use llm_keypool::{KeyPool, Member, Verdict};
@@ -198,19 +201,19 @@ impl<S> KeyPoolBuilder<S> {
         self
     }
 
-    /// Sets the receiver of events.
+    /// Sets the receiver of the pool's [`Event`](crate::Event)s; none by default.
     pub fn on_event(mut self, sink: impl Sink) -> Self {
         self.settings.sink = Some(Box::new(sink));
         self
     }
 
-    /// Sets the wall clock for the times in snapshots.
+    /// Sets the wall clock for the times in snapshots; the system's clock by default.
     pub fn clock(mut self, clock: impl Clock) -> Self {
         self.settings.clock = Arc::new(clock);
         self
     }
 
-    /// Sets the seed of random choices, so that tests are reproducible.
+    /// Sets the seed of random choices and pauses, so that tests are reproducible. The default seed is random.
     pub fn seed(mut self, seed: u64) -> Self {
         self.settings.seed = seed;
         self.settings.backoff = self.settings.backoff.seeded(seed);

@@ -1,4 +1,4 @@
-//! Units and texts of the metrics.
+//! Descriptions and units of the metrics.
 
 use metrics::{Unit, describe_counter};
 

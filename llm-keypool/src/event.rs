@@ -38,10 +38,10 @@ pub enum Event {
         part: Parked,
         /// Reason for the parking that ended.
         reason: Reason,
-        /// Duration of the parking.
+        /// Duration of the parking, including the parkings that directly preceded it.
         away: Duration,
     },
-    /// Several groups were refused at the same time, so the whole pool pauses.
+    /// Several groups were refused or unreachable at the same time, so the whole pool pauses.
     Paused {
         /// Time until one call is sent as a probe.
         length: Duration,
@@ -69,7 +69,8 @@ pub struct Parked {
     pub model: Option<Arc<str>>,
 }
 
-/// Receiver of events. It is called outside of all locks, but inside of a call, so it must not block.
+/// Receiver of the events of a pool. The pool holds no lock while it emits an event, but runs `emit` in the call or the
+/// method that caused the event, so `emit` must not block.
 ///
 /// ```
 /// use llm_keypool::{Event, KeyPool, Member};
@@ -82,7 +83,7 @@ pub struct Parked {
 /// # Ok::<_, llm_keypool::BuildError>(())
 /// ```
 pub trait Sink: Send + Sync + 'static {
-    /// Receives one event.
+    /// Receives one event. Events of concurrent changes may arrive in any order.
     fn emit(&self, event: &Event);
 }
 
@@ -116,9 +117,9 @@ pub enum Reason {
     Forbidden,
     /// The member does not know the model (404).
     NotFound,
-    /// Several attempts failed because of the vendor or the connection.
+    /// Several attempts failed because of the vendor or the connection, so the member's breaker opened.
     Failing,
-    /// Several responses did not arrive in time.
+    /// Several responses did not arrive in time, so the member's breaker opened.
     TimedOut,
     /// An operator disabled the member.
     Disabled,
@@ -143,7 +144,7 @@ impl Reason {
         }
     }
 
-    /// Returns `true` if the vendor or the connection failed.
+    /// Returns `true` if the reason is an open breaker, after failures or timeouts.
     pub(crate) fn is_failure(self) -> bool {
         matches!(self, Self::Failing | Self::TimedOut)
     }

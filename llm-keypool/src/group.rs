@@ -49,8 +49,8 @@ impl Group {
         Self { name: name.into(), limits: Vec::new(), share: 100 }
     }
 
-    /// Adds a limit for a model, named as the vendor names it. A call must fit all limits of its model. A limit of 0 is an error
-    /// of the build: [`Member::serves`](crate::Member::serves) states the models that a member may serve.
+    /// Adds a limit for a model, which is named as the vendor names it. A call must fit all limits of its model. A
+    /// limit of 0 is an error of the build. To exclude a model, use [`Member::serves`](crate::Member::serves).
     #[must_use]
     pub fn limit(mut self, model: impl Into<Arc<str>>, limit: GroupLimit) -> Self {
         self.limits.push((model.into(), limit));
@@ -65,7 +65,7 @@ impl Group {
     }
 }
 
-/// Returns a limit of requests a minute.
+/// Returns a limit of `amount` requests a minute.
 ///
 /// ```
 /// use llm_keypool::{Group, KeyPool, LeaseRequest, Member, requests_per_minute};
@@ -111,7 +111,8 @@ pub fn input_tokens_per_minute(amount: u64) -> GroupLimit {
 }
 
 /// Returns a limit of output tokens a minute, counted when a response has ended. Until then, an attempt reserves a
-/// share of its largest output: the share that the group's recent responses for the model used, and at first the whole.
+/// share of its largest output. The pool estimates this share from the group's recent responses for the model, and
+/// begins with the whole.
 pub fn output_tokens_per_minute(amount: u64) -> GroupLimit {
     GroupLimit { unit: Unit::OutputTokens, amount }
 }

@@ -22,7 +22,8 @@ use crate::{
 };
 
 /// Key that is leased for one attempt. [Report](Self::report) the outcome of the attempt. Dropping a lease without a
-/// report frees its slot and leaves the pool's knowledge about the key unchanged.
+/// report frees its slot. The drop counts as a timeout of the key if the deadline has passed after at least ten seconds
+/// without content, and otherwise leaves the pool's knowledge about the key unchanged.
 pub struct Lease<K> {
     member: Arc<Member<K>>,
     pub(crate) inner: Arc<Inner<K>>,
@@ -32,7 +33,7 @@ pub struct Lease<K> {
     is_over: bool,
 }
 
-/// Attempt that failed.
+/// Failed attempt, with the classification of its error.
 pub(crate) struct Failed {
     pub(crate) member: u32,
     pub(crate) stand_in: bool,
@@ -42,7 +43,7 @@ pub(crate) struct Failed {
 }
 
 impl<K> Lease<K> {
-    /// Returns the key.
+    /// Returns the key, or the service, of the member.
     pub fn key(&self) -> &K {
         &self.member.service
     }
@@ -52,17 +53,17 @@ impl<K> Lease<K> {
         &self.member.spec.name
     }
 
-    /// Returns the member's own name for the model, if it has one.
+    /// Returns the member's own name for the model, which the request must use; `None` if it is the requested name.
     pub fn model(&self) -> Option<&str> {
         self.attempt.renamed.as_deref()
     }
 
-    /// Returns `true` if the model is a fallback for the requested one.
+    /// Returns `true` if the member serves a fallback in place of the requested model.
     pub fn is_fallback(&self) -> bool {
         self.attempt.stand_in
     }
 
-    /// Reports the outcome of the attempt.
+    /// Reports the outcome of the attempt, and frees its slot.
     pub fn report(mut self, outcome: Outcome) {
         if outcome.error.is_some() {
             self.fail(outcome.into_error());
@@ -120,9 +121,9 @@ impl<K> Lease<K> {
     }
 }
 
-/// Frees the attempt's slot. If the attempt was a probe, another one may become the probe. If the attempt is dropped
-/// although its deadline has passed after at least ten seconds without content, it counts as a timeout of its member.
-/// Otherwise the drop says nothing about the member.
+/// Frees the attempt's slot. If the attempt was a probe, a later attempt may become the probe. If the attempt is
+/// dropped although its deadline has passed after at least ten seconds without content, it counts as a timeout of its
+/// member. Otherwise the drop says nothing about the member.
 impl<K> Drop for Lease<K> {
     fn drop(&mut self) {
         if self.is_over {
@@ -145,7 +146,8 @@ impl<K> fmt::Debug for Lease<K> {
 }
 
 impl<K> KeyPool<K> {
-    /// Leases a key, and waits for one if none has room.
+    /// Leases a key. If no key has room, waits for one until the request's deadline, but no longer than
+    /// [`max_wait`](crate::KeyPoolBuilder::max_wait).
     ///
     /// ```
     /// # tokio_test::block_on(async {
@@ -161,8 +163,8 @@ impl<K> KeyPool<K> {
     ///
     /// # Errors
     ///
-    /// `RateLimited` if no key can be used in time, `Unavailable` if waiting does not help for any key,
-    /// `DeadlineExceeded` if the deadline has passed.
+    /// `RateLimited` if no key can be used in time, `Unavailable` if waiting does not help for any key, `Overloaded` if
+    /// too many requests wait already, `DeadlineExceeded` if the deadline has passed.
     pub async fn lease(&self, request: &LeaseRequest) -> Result<Lease<K>, Error> {
         self.0.acquire(&mut Want::new(request)).await
     }
@@ -181,7 +183,8 @@ impl<K> KeyPool<K> {
     ///
     /// # Errors
     ///
-    /// `RateLimited` if no key has room now, `Unavailable` if waiting does not help for any key.
+    /// `RateLimited` if no key has room now, `Unavailable` if waiting does not help for any key, `DeadlineExceeded` if
+    /// the deadline has passed.
     pub fn try_lease(&self, request: &LeaseRequest) -> Result<Lease<K>, Error> {
         match self.0.advance(&mut Want::new(request), true, 0) {
             Break(result) => result,
@@ -190,7 +193,7 @@ impl<K> KeyPool<K> {
     }
 }
 
-/// Place of a call in a queue. Dropping it leaves the queue.
+/// Call that waits for a member. Dropping it removes the call from its queue.
 struct Queued<'a, 'r, K> {
     inner: &'a Inner<K>,
     want: &'a mut Want<'r>,
@@ -215,7 +218,7 @@ impl<K> Inner<K> {
                     None => pending().await,
                 }
             };
-            // The state decides if it is this call's turn, both after a wake-up and after the time is over.
+            // The state decides if this call is the next one, after a wake-up as well as after the timeout.
             drop(timeout_at(self.instant(until), woken).await);
             match self.advance(queued.want, false, self.settings.max_wait) {
                 Break(result) => return result,

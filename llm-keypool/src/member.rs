@@ -26,8 +26,8 @@ pub struct Member<S> {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct MemberSpec {
     pub(crate) name: Arc<str>,
-    /// Name of the member's group; `None` if the member forms a group of its own. The pool moves it to another group if
-    /// the vendor's responses name that group.
+    /// Name of the member's group; `None` if the member forms a group of its own. The pool moves such a member to
+    /// another group if the vendor's responses state the same group name for both.
     pub(crate) group: Option<Arc<str>>,
     pub(crate) tier: u32,
     pub(crate) weight: u32,
@@ -38,7 +38,8 @@ pub(crate) struct MemberSpec {
     pub(crate) fingerprint: Option<Arc<str>>,
 }
 
-/// Model that a member serves, with the member's own name for it, or for the fallback model that answers in its place.
+/// Model that a member serves, with the member's own name for that model, or with the name of the fallback model that
+/// answers in its place.
 #[derive(Clone, Debug)]
 struct ModelName {
     asked: Arc<str>,
@@ -64,14 +65,16 @@ impl<S> Member<S> {
     }
 
     /// Sets the tier. Members of a tier are used if no member of an earlier tier can serve the call, or if the call
-    /// would wait too long for one ([`overflow_after`](crate::KeyPoolBuilder::overflow_after)).
+    /// would wait too long for such a member ([`overflow_after`](crate::KeyPoolBuilder::overflow_after)).
     #[must_use]
     pub fn tier(mut self, tier: u32) -> Self {
         self.spec.tier = tier;
         self
     }
 
-    /// Sets the weight, from 1 to 100; more counts as 100, and 0 is an error of the build. A group is chosen in proportion to the weights of its members.
+    /// Sets the weight, from 1 to 100; more counts as 100, and 0 is an error of the build. Groups are drawn in
+    /// proportion to the sum of their members' weights. In a group, the member with the fewest attempts in flight for
+    /// its weight is chosen.
     #[must_use]
     pub fn weight(mut self, weight: u32) -> Self {
         self.spec.weight = weight.min(MAX_WEIGHT);
@@ -87,7 +90,8 @@ impl<S> Member<S> {
         self
     }
 
-    /// Limits the member to these models, which it serves under the requested names.
+    /// Adds models that the member serves under the requested names. The member then serves only the models that this
+    /// method, [`serves_as`](Self::serves_as) or [`stands_in`](Self::stands_in) states.
     #[must_use]
     pub fn serves<M: Into<Arc<str>>>(mut self, models: impl IntoIterator<Item = M>) -> Self {
         let models = models.into_iter().map(Into::into);
@@ -114,7 +118,8 @@ impl<S> Member<S> {
     }
 
     /// States a fallback: the member's model `own` may answer calls for the model `asked`. Replies are marked as
-    /// fallbacks, and a call with [`NoFallback`](llm_core::layer::NoFallback) in its extensions is not sent to it.
+    /// fallbacks, and a call with [`NoFallback`](llm_core::layer::NoFallback) in its extensions is not sent to the
+    /// fallback.
     ///
     /// ```
     /// use llm_keypool::{KeyPool, LeaseRequest, Member};
@@ -132,8 +137,8 @@ impl<S> Member<S> {
         self.named(asked.into(), own.into(), true)
     }
 
-    /// Sets the fingerprint of the member's key ([`fingerprint`](crate::fingerprint)). By comparing fingerprints, the
-    /// pool recognises if a later member of the same name has the same key.
+    /// Sets the fingerprint of the member's key ([`fingerprint`](crate::fingerprint)). The pool compares fingerprints
+    /// to find out if a later member of the same name has the same key.
     #[must_use]
     pub fn fingerprint(mut self, fingerprint: impl Into<Arc<str>>) -> Self {
         self.spec.fingerprint = Some(fingerprint.into());
@@ -162,7 +167,7 @@ impl MemberSpec {
         }
     }
 
-    /// Returns the models that the member's settings mention.
+    /// Returns the requested names and the own names of the models in the member's settings.
     pub(crate) fn models(&self) -> impl Iterator<Item = &Arc<str>> {
         self.names.iter().flatten().flat_map(|name| [&name.asked, &name.own])
     }

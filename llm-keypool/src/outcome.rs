@@ -24,9 +24,10 @@ pub struct Outcome {
     pub(crate) limits: Option<Arc<VendorLimits>>,
 }
 
-/// Meaning of an error for the pool.
+/// Classification of an error, from which the pool decides if it parks a member or group, and if it sends the call
+/// again.
 ///
-/// The pool reads it from the error's kind and scope. A function of the application may replace it
+/// It follows from the error's kind and scope, unless a function of the application classifies the error
 /// ([`KeyPoolBuilder::verdict`](crate::KeyPoolBuilder::verdict)).
 ///
 /// ```
@@ -58,7 +59,7 @@ pub enum Verdict {
     Failed,
     /// No response arrived in time.
     TimedOut,
-    /// The request or its caller is the cause. The error is returned, and nothing is parked.
+    /// The request or its caller caused the error. The pool returns the error and parks nothing.
     Request,
 }
 
@@ -86,13 +87,13 @@ impl Outcome {
         })
     }
 
-    /// Sets the usage, so that the pool counts the tokens that were used instead of those that were reserved.
+    /// Sets the usage, so that the pool counts the used input and output tokens instead of the reserved ones.
     #[must_use]
     pub fn usage(self, usage: Usage) -> Self {
         Self { usage: Some(usage), ..self }
     }
 
-    /// Sets the limits that the vendor stated with the response, so that the pool knows them.
+    /// Sets the limits that the vendor stated with the response, so that the pool respects them from then on.
     #[must_use]
     pub fn limits(self, limits: impl Into<Arc<VendorLimits>>) -> Self {
         Self { limits: Some(limits.into()), ..self }
@@ -103,7 +104,7 @@ impl Outcome {
         self.error.as_ref()
     }
 
-    /// Returns the error of an attempt that returned no value.
+    /// Returns the error of a failed attempt. If the outcome is a success, returns an error about the contradiction.
     pub(crate) fn into_error(self) -> Error {
         let error = self.error.unwrap_or_else(|| Error::invalid("the attempt returned an outcome that is no error"));
         match self.limits {
@@ -120,7 +121,8 @@ impl From<Error> for Outcome {
 }
 
 impl Verdict {
-    /// Classifies an error, by its scope if it has one, otherwise by its kind.
+    /// Classifies an error by its kind. The scope distinguishes rate limits, and an error whose scope is the single
+    /// request always is [`Request`](Self::Request).
     pub fn of(error: &Error) -> Self {
         let window = error.scope().map(LimitScope::window);
         match error.kind() {

@@ -17,7 +17,8 @@ use crate::{
 /// Pool of members: services of one vendor or several, or keys for any client. Clones share it.
 ///
 /// As a tower service it sends each call to a member that has room, and to another one if that member refuses it.
-/// Without tower, [`run`](Self::run) and [`lease`](Self::lease) do the same with keys.
+/// Without tower, [`run`](Self::run) does the same with keys, and [`lease`](Self::lease) leases a key for a single
+/// attempt.
 ///
 /// ```
 /// use llm_keypool::{KeyPool, Member};
@@ -28,7 +29,8 @@ use crate::{
 /// ```
 pub struct KeyPool<S>(pub(crate) Arc<Inner<S>>);
 
-/// Longest time for which a timer is set: thirty years, because an `Instant` cannot represent every later time.
+/// Latest time to which a timer is set: thirty years after the pool's start, because an `Instant` cannot represent
+/// every later time.
 const FAR: Time = 30 * 365 * 24 * 60 * MINUTE;
 
 pub(crate) struct Inner<S> {
@@ -40,7 +42,7 @@ pub(crate) struct Inner<S> {
 /// State machine, and the members' services.
 pub(crate) struct Shared<S> {
     pub(crate) state: State,
-    /// Members by id; `None` for a removed one.
+    /// Members by id; `None` for a removed member.
     pub(crate) members: Vec<Option<Arc<Member<S>>>>,
 }
 
@@ -56,7 +58,8 @@ impl<S> KeyPool<S> {
     ///
     /// Running calls end normally. Added members take one call at a time for the first second. A member with a known
     /// name keeps its usage and its failures. It stays parked because of its key only if both fingerprints are known
-    /// and equal ([`Member::fingerprint`]). Groups keep the state of their quotas and their money.
+    /// and equal ([`Member::fingerprint`]). Groups keep their quotas, and their parkings because of limits or a lack of
+    /// money.
     ///
     /// ```
     /// use llm_keypool::{KeyPool, Member};
@@ -86,8 +89,9 @@ impl<S> KeyPool<S> {
         Ok(())
     }
 
-    /// Makes a member take calls again. This ends its parkings for a rejected key, missing permissions or failures.
-    /// Returns `false` if there is no member of this name.
+    /// Makes a member take calls again. This ends all parkings of the member itself: for a rejected key, missing
+    /// permissions, failures, a rate limit of the key, or by [`disable_for`](Self::disable_for). Parkings of its group
+    /// remain. Returns `false` if there is no member of this name.
     ///
     /// ```
     /// use llm_keypool::{KeyPool, LeaseRequest, Member, Outcome};
@@ -120,7 +124,8 @@ impl<S> KeyPool<S> {
         self.with_member(member, |state, id, now| state.disable(id, now.saturating_add(nanos(time)), now))
     }
 
-    /// Enables a member that was disabled. Returns `false` if there is no member of this name.
+    /// Enables a member that [`disable_for`](Self::disable_for) disabled. Returns `false` if there is no member of this
+    /// name.
     pub fn enable(&self, member: &str) -> bool {
         self.with_member(member, State::enable)
     }
@@ -152,7 +157,7 @@ impl<S> Inner<S> {
         result
     }
 
-    /// Converts an instant to the pool's time.
+    /// Converts an instant to nanoseconds since the pool's start; 0 for an earlier instant.
     pub(crate) fn time_of(&self, instant: std::time::Instant) -> Time {
         nanos(instant.saturating_duration_since(self.start.into_std()))
     }

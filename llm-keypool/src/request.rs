@@ -30,7 +30,7 @@ pub struct LeaseRequest {
 }
 
 impl LeaseRequest {
-    /// Creates a request for a model, with 0 tokens.
+    /// Creates a request for a model, with 0 tokens and no deadline.
     pub fn new(model: impl Into<Arc<str>>) -> Self {
         Self {
             model: model.into(),
@@ -56,20 +56,21 @@ impl LeaseRequest {
         Self { priority, ..self }
     }
 
-    /// Sets the time until which the request may wait for a key.
+    /// Sets the deadline of the request; none by default. The request waits for a key no longer than this. The deadline
+    /// also decides if dropping the lease counts as a timeout ([`Lease`](crate::Lease)).
     #[must_use]
     pub fn deadline(self, deadline: Instant) -> Self {
         Self { deadline: Some(deadline).into(), ..self }
     }
 
-    /// Sets the tenant, and a hash that is equal for requests with the same beginning. Both have an effect only in
-    /// pools with [`affinity`](crate::KeyPoolBuilder::affinity).
+    /// Sets the tenant, and a hash that is equal for requests with the same beginning of the prompt; 0 for no affinity.
+    /// Both have an effect only in pools with [`affinity`](crate::KeyPoolBuilder::affinity).
     #[must_use]
     pub fn affinity(self, tenant: impl Into<Tenant>, beginning: u64) -> Self {
         Self { affinity: affinity(&tenant.into(), beginning), ..self }
     }
 
-    /// Pins the request to a group.
+    /// Restricts the request to the members of one group.
     #[must_use]
     pub fn pinned(self, group: Pinned) -> Self {
         Self { pinned: Some(group), ..self }

@@ -21,8 +21,9 @@ use crate::{
     settings::Settings, telemetry,
 };
 
-/// The service is always ready. A call waits inside its future, because only the call says which model it needs. After
-/// it gets a member, the future waits until its own clone of the member's service is ready. Clones share the pool.
+/// The service is always ready. A call waits inside its future, because the choice of a member depends on the model of
+/// the call. After it gets a member, the future waits until its own clone of the member's service is ready. Clones
+/// share the pool.
 impl<T: Operation, S: LlmService<T> + Sync> Service<Call<T>> for KeyPool<S> {
     always_ready!(T::Output);
 
@@ -58,7 +59,7 @@ fn request<T: Operation, S>(inner: &Inner<S>, call: &Call<T>) -> LeaseRequest {
     }
 }
 
-/// Sends a call to one member.
+/// Sends a call to the leased member, and ends the lease with the outcome.
 async fn attempt<T: Operation, S: LlmService<T> + Sync>(
     call: &Call<T>,
     lease: Lease<S>,
@@ -78,7 +79,7 @@ async fn send<T: Operation, S: LlmService<T>>(call: &Call<T>, lease: &Lease<S>) 
             .ok_or_else(|| Error::new(ErrorKind::Unsupported, "the operation cannot take another name of its model"))?;
     }
     call.extensions.insert(lease.member_id());
-    // Sends a call to the leased member.
+    // A complete response has another timeout than the first content of a stream.
     let is_whole = TypeId::of::<T::Output>() == TypeId::of::<Complete<T>>();
     let Settings { response_timeout, first_content_timeout, .. } = &*lease.inner.settings;
     let timeout = if is_whole { *response_timeout } else { *first_content_timeout };

@@ -1,9 +1,10 @@
 //! Snapshot of a pool, and its restoration.
 //!
 //! A snapshot holds the knowledge that a new pool could gain only from further refusals: the parkings after refusals,
-//! and limits that were stated or learned. It does not hold breakers, because old failures say nothing about the
-//! present, or the usage of windows, because a minute without calls empties them. It says when it was taken, and how long
-//! each part is still parked, so that a wrong clock parks nothing for longer.
+//! and the limits that were stated or learned. It also holds the parkings by operators. It does not hold breakers,
+//! because old failures say nothing about the present, or the usage in windows, because a minute without calls empties
+//! them. It states the time at which it was taken, and the remaining duration of each parking. A wrong clock can
+//! therefore shorten a parking, but not prolong it.
 
 use std::{sync::Arc, time::UNIX_EPOCH};
 
@@ -63,7 +64,7 @@ struct LimitSnapshot {
     learned: Option<u64>,
 }
 
-/// Nanoseconds of a millisecond.
+/// Nanoseconds in a millisecond.
 const MILLI: Time = 1_000_000;
 
 impl<S> KeyPool<S> {
@@ -79,8 +80,8 @@ impl<S> KeyPool<S> {
 
     /// Restores the knowledge of an earlier pool, by the names of members and groups. Knowledge about a key is restored
     /// only if both fingerprints are known and equal ([`Member::fingerprint`](crate::Member::fingerprint)). Parts that
-    /// this pool does not have are left out. A part stays parked for the time that was left when the snapshot was
-    /// taken, minus the time since then by the wall clock.
+    /// this pool does not have are ignored. A part stays parked for the time that was left when the snapshot was taken,
+    /// minus the time since then by the wall clock.
     ///
     /// ```
     /// use llm_keypool::{KeyPool, LeaseRequest, Member, Outcome};
@@ -123,7 +124,8 @@ impl<S> KeyPool<S> {
 }
 
 impl State {
-    /// Returns the parkings to store. These are the parkings after refusals, but not those after failures.
+    /// Returns the parkings to store, which are all parkings except those after failures of the vendor or the
+    /// connection.
     fn save_parked(&self, now: Time) -> Vec<ParkedSnapshot> {
         let refused = self.parked().filter(|(_, parking)| !parking.reason.is_failure());
         let save = |(part, parking): (Part, &Parking)| ParkedSnapshot {

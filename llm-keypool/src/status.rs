@@ -25,7 +25,7 @@ pub struct PoolStatus {
     pub groups: Vec<GroupStatus>,
     /// Number of calls that are waiting for a member.
     pub waiting: usize,
-    /// True if the whole pool is paused, because several groups were refused at the same time.
+    /// True if the whole pool is paused, because several groups were refused or unreachable at the same time.
     pub is_paused: bool,
 }
 
@@ -49,9 +49,9 @@ pub struct MemberStatus {
     pub name: Arc<str>,
     /// Name of the member's group.
     pub group: Arc<str>,
-    /// Number of running attempts.
+    /// Number of attempts in flight.
     pub in_flight: u32,
-    /// Number of attempts so far.
+    /// Number of attempts since the member was added.
     pub attempts: u64,
     /// Number of attempts that failed for another reason than the request itself.
     pub failures: u64,
@@ -65,7 +65,7 @@ pub struct MemberStatus {
 pub struct GroupStatus {
     /// Name of the group.
     pub name: Arc<str>,
-    /// Number of running attempts.
+    /// Number of attempts in flight.
     pub in_flight: u32,
     /// Parkings of the group, for all models and for single ones.
     pub parked: Vec<ParkedStatus>,
@@ -97,9 +97,9 @@ pub struct QuotaStatus {
     /// Number of tokens in the last minute as they were reserved, and the smallest known limit. `None` if no limit of
     /// tokens was ever known.
     pub tokens: Option<(u64, Option<u64>)>,
-    /// Number of input tokens in the last minute, and the limit in force; `None` as for `tokens`.
+    /// Number of input tokens in the last minute, and the smallest known limit; `None` as for `tokens`.
     pub input_tokens: Option<(u64, Option<u64>)>,
-    /// Number of output tokens in the last minute, and the limit in force; `None` as for `tokens`.
+    /// Number of output tokens in the last minute, and the smallest known limit; `None` as for `tokens`.
     pub output_tokens: Option<(u64, Option<u64>)>,
 }
 
@@ -126,12 +126,12 @@ pub struct ParkedStatus {
     pub model: Option<Arc<str>>,
     /// Time until one call is sent as a probe; zero if the next call is the probe.
     pub retry_in: Duration,
-    /// Number of consecutive parkings.
+    /// Number of consecutive parkings for the same reason; 0 for a trial, in which one call is sent before the others.
     pub times: u32,
 }
 
 impl<S> KeyPool<S> {
-    /// Returns the current state of members and groups.
+    /// Returns the current state of the pool, its members and its groups.
     pub fn status(&self) -> PoolStatus {
         self.0.with(|shared, now| {
             let state = &mut shared.state;

@@ -6,7 +6,7 @@ use tracing::{Span, debug_span, field::Empty};
 
 use crate::Event;
 
-/// Returns the span of a call.
+/// Creates the span of a call, whose outcome is recorded later.
 pub(crate) fn call(operation: &'static str) -> Span {
     debug_span!(
         "llm.keypool",
@@ -52,7 +52,7 @@ fn count(outcome: &str) {
     by_outcome!("served" "rate_limited" "unavailable" "overloaded").increment(1);
 }
 
-/// Reports an automatic change of the pool.
+/// Emits an automatic change of the pool as a `tracing` event, and counts it in a metric.
 pub(crate) fn event(event: &Event) {
     match event {
         Event::Parked { part, reason, retry_in } => {

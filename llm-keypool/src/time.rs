@@ -16,9 +16,9 @@ pub(crate) struct Return {
 }
 
 impl Return {
-    /// The part takes calls now.
+    /// Return of a part that takes calls now.
     pub(crate) const NOW: Self = Self::at(0);
-    /// No time is known.
+    /// Return of a part for which no time is known.
     pub(crate) const NEVER: Self = Self::at(Time::MAX);
 
     /// Creates a range that is a single known time.
@@ -43,7 +43,7 @@ impl Return {
     }
 }
 
-/// Returns a duration in nanoseconds.
+/// Returns a duration in nanoseconds, at most `u64::MAX`.
 pub(crate) fn nanos(duration: Duration) -> Time {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }

@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 
 use crate::time::{MINUTE, Time};
 
-/// Number of slices in the window. Fewer slices would delay the departure of amounts, and more would take more memory.
+/// Number of slices in the window. Fewer slices would keep amounts for longer, and more would take more memory.
 const SLICES: u64 = 240;
 const SLICE: Time = MINUTE / SLICES;
 
@@ -43,7 +43,8 @@ impl Window {
         self.total
     }
 
-    /// Changes an amount that was added at a time, unless its slice has left the window.
+    /// Replaces the amount `from`, which was added at `added_at`, by the amount `to`, unless its slice has left the
+    /// window.
     pub(crate) fn change(&mut self, added_at: Time, from: u64, to: u64) {
         let number = added_at / SLICE;
         let Ok(at) = self.slices.binary_search_by_key(&number, |slice| slice.number) else { return };

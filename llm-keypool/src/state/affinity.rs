@@ -5,8 +5,8 @@ use std::collections::HashMap;
 
 use foldhash::fast::FixedState;
 
-/// Groups by model and by the hash of tenant and beginning. The table has two halves: when the newer one is full, the
-/// older one is dropped.
+/// Group that last served each beginning, by the hash of tenant and beginning and by the model. The table has two
+/// halves. When the newer half is full, it replaces the older half, whose entries are dropped.
 #[derive(Debug, Default)]
 pub(crate) struct Affinity {
     recent: HashMap<Key, Entry, FixedState>,
@@ -23,11 +23,12 @@ struct Entry {
 
 /// Number of entries in one half.
 const HALF: usize = 16_384;
-/// Number of consecutive responses without cached tokens after which a group is forgotten.
+/// Number of consecutive responses without cached tokens, after the first response of a group, after which the table
+/// forgets the group.
 const MISSES: u8 = 2;
 
 impl Affinity {
-    /// Returns the group that last served a beginning.
+    /// Returns the group that last served a beginning, and moves its entry to the newer half.
     pub(crate) fn get(&mut self, key: Key) -> Option<u32> {
         if !self.recent.contains_key(&key) {
             let entry = self.older.remove(&key)?;

@@ -2,7 +2,7 @@
 
 use crate::time::{SECOND, Time};
 
-/// Breaker over the outcomes of the last thirty seconds, which are counted in slices.
+/// Breaker over the outcomes of the last thirty seconds, which are counted in slices of five seconds.
 #[derive(Debug, Default)]
 pub(crate) struct Breaker {
     in_a_row: u32,
@@ -30,7 +30,7 @@ impl Breaker {
         self.slice(now).all += 1;
     }
 
-    /// Counts a failure. Returns `true` if it opens the breaker.
+    /// Counts a failure. Returns `true` if the failure opens the breaker.
     pub(crate) fn failed(&mut self, now: Time) -> bool {
         self.in_a_row += 1;
         let slice = self.slice(now);
@@ -41,7 +41,7 @@ impl Breaker {
         self.in_a_row >= IN_A_ROW || (all >= FEWEST && failed * 2 >= all)
     }
 
-    /// Returns the slice for a time, after clearing the one that has left the window.
+    /// Returns the slice that contains `now`, after replacing an older slice in its place.
     fn slice(&mut self, now: Time) -> &mut Slice {
         let number = (now / SLICE) as u32;
         let slice = &mut self.slices[(number % SLICES) as usize];

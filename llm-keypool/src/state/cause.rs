@@ -2,11 +2,11 @@
 //! that is down.
 //!
 //! A refusal that names no limit and is not explained by a learned limit, or a failure to connect, is recorded as a
-//! sign at its group. If half of the groups with a valid key have signs of the last two seconds, and no attempt that
-//! was sent later was served, the whole pool is parked in the same way as a single part. At the end of the pause, one
-//! call is sent as a probe. If it succeeds, the pool resumes, and sends only a single call to each group first. The
-//! pause ends early if an attempt is served that was sent after the attempts with the signs. It ends without a probe if
-//! the groups' own use then explains the refusals.
+//! sign at its group. If at least two groups, and at least half as many as there are groups with a valid key, have
+//! signs of the last two seconds, and no attempt that was sent later was served, the whole pool is parked in the same
+//! way as a single part. At the end of the pause, one call is sent as a probe. If it succeeds, the pool resumes, and
+//! sends only a single call to each group first. The pause ends early if an attempt is served that was sent after the
+//! attempts with the signs. It ends without a probe if the groups' own use then explains the refusals.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ use crate::{
     time::{MINUTE, SECOND, Time, nanos},
 };
 
-/// Time for which a sign counts.
+/// Time for which a sign of a common cause counts.
 const WINDOW: Time = 2 * SECOND;
 
 impl State {
@@ -46,8 +46,8 @@ impl State {
         false
     }
 
-    /// Returns `true` if half of the groups with a valid key have had signs since a time, and no later attempt was
-    /// served.
+    /// Returns `true` if enough groups have had signs at `since` or later, and no attempt that was sent after those
+    /// with the signs was served. Enough are at least two, and half as many as there are groups with a valid key.
     fn has_signs(&self, since: Time) -> bool {
         let is_signed =
             |group: &&GroupState| group.sign.is_some_and(|(at, attempt)| at >= since && attempt >= self.served);
@@ -58,15 +58,16 @@ impl State {
         signed >= 2 && 2 * signed >= valid.count()
     }
 
-    /// Ends the pause, because an attempt was served that was sent before the pause, but after the attempts with the
-    /// signs.
+    /// Ends the pause if an attempt that was sent before the pause, but after the attempts with the signs, has been
+    /// served.
     pub(super) fn end_pause_without_signs(&mut self) {
         if self.pause.as_ref().is_some_and(|pause| !pause.concerns(self.served)) && !self.has_signs(0) {
             self.end_pause();
         }
     }
 
-    /// Pauses the pool, or prolongs the pause. Returns the time at which the pause ends.
+    /// Pauses the pool, or prolongs the pause. Returns the time at which the pause ends. `hint` is the waiting time
+    /// that the vendor stated. The pause takes at most a minute.
     fn pause_for(&mut self, hint: Option<Duration>, now: Time) -> Time {
         let (before, backoff) = (self.pause.as_deref(), &self.settings.parking_backoff);
         let length = hint.unwrap_or_else(|| backoff.bound(Parking::step(Reason::RateLimited, before)));
@@ -75,7 +76,7 @@ impl State {
         self.pause.insert(pause.into()).until
     }
 
-    /// Ends the pause.
+    /// Ends the pause of the whole pool. Returns the ended pause; `None` if the pool was not paused.
     pub(super) fn end_pause(&mut self) -> Slot {
         let pause = self.pause.take()?;
         self.events.push(Event::Resumed);
@@ -90,7 +91,8 @@ impl State {
         }
     }
 
-    /// Makes each group wait for the outcome of a single call first. Otherwise all waiting calls would be sent at once.
+    /// Starts a trial of each quota that is not parked, so that one call is sent first and the others wait for its
+    /// outcome. Otherwise all waiting calls would be sent at once.
     fn try_each_quota(&mut self, now: Time) {
         let generation = self.attempts;
         for quota in &mut self.quotas {
@@ -98,7 +100,8 @@ impl State {
         }
     }
 
-    /// Ends the pause after a success, and the parkings that had the same cause.
+    /// Ends the pause after a success. Also ends the parkings of quotas that began at most two seconds before the
+    /// pause, because they probably had the same cause.
     pub(super) fn resume(&mut self, now: Time) {
         let Some(pause) = self.end_pause() else { return };
         self.groups.iter_mut().for_each(|group| group.sign = None);

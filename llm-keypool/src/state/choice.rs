@@ -1,11 +1,11 @@
 //! Choice of a member for a call.
 //!
 //! A model has tiers, a tier has routes, and a route has the members of one group that use the same name for the model.
-//! A tier keeps the set of routes that can take calls, and a route the set of such members, so that a choice costs the
-//! same however many members are parked. Two routes are drawn by weight; the one with the larger share of its limits
-//! left is chosen, and in it the member with the fewest attempts in flight. If neither has room, the choice tries all
-//! other routes that can take calls, and then computes when the first of the closed routes will take calls again. It
-//! tries a later tier only if that time is too late.
+//! A tier keeps the set of routes that can take calls, and a route keeps the set of members that can take calls, so
+//! that a choice costs the same however many members are parked. Two routes are drawn by weight. The route with the
+//! larger share of its limits left is chosen, and of its members the one with the fewest attempts in flight for its
+//! weight. If neither has room, the choice tries all other routes that can take calls, and then computes when the first
+//! of the closed routes will take calls again. It tries a later tier only if that time is too late.
 
 use std::{cmp::Reverse, sync::Arc};
 
@@ -22,14 +22,14 @@ pub(crate) struct Want<'a> {
     /// Id of the requested model.
     pub(crate) model: u32,
     pub(crate) arrived: Time,
-    /// Time at which the call stops waiting.
+    /// Time at which the call stops waiting for a member.
     pub(crate) gives_up: Time,
     /// Time from which the call also tries later tiers.
     pub(super) overflows: Time,
     pub(crate) ticket: Option<Ticket>,
-    /// True while the call waits for the group that may have its beginning cached. It is then in no queue.
+    /// True while the call waits for the group that may have its beginning cached. The call then enters no queue.
     pub(super) prefers: bool,
-    /// Members whose vendor's format cannot express the request.
+    /// Ids of members whose vendor's format cannot express the request.
     pub(crate) exclude: Vec<u32>,
     /// Member that failed last. It is chosen only if no other member has room.
     pub(crate) avoid: Option<u32>,
@@ -45,7 +45,7 @@ pub(crate) struct Attempt {
     pub(crate) taken: Taken,
     /// True if the attempt exceeds a learned limit.
     pub(super) over_learned: bool,
-    /// `true` once content has arrived.
+    /// `true` once content of the response has arrived.
     pub(super) has_begun: bool,
     pub(super) affinity: u64,
     /// Member's own name for the model, if it has one.
@@ -53,8 +53,8 @@ pub(crate) struct Attempt {
     pub(crate) stand_in: bool,
 }
 
-/// Ids of the member, of the member's name for the model, and of the group and quota. The last two change if the member
-/// joins another group.
+/// Ids of the member, of the member's name for the model, and of the group and quota. Group and quota become outdated
+/// if the member joins another group.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Place {
     pub(crate) member: u32,
@@ -65,12 +65,12 @@ pub(crate) struct Place {
 
 /// Longest time that a call waits for the group that may have its beginning cached.
 const AFFINITY_WAIT: Time = SECOND / 5;
-/// Largest number of members of a route that are compared.
+/// Largest number of members of a route whose loads are compared for one choice.
 const COMPARED: usize = 32;
-/// Largest number of times that a route is drawn. The last one drawn is taken regardless of its weight.
+/// Largest number of draws for one choice of a route. The last drawn route is chosen regardless of its weight.
 const DRAWS: usize = 64;
 
-/// Route that has room for a call.
+/// Route that has room for a call, with the member chosen in it.
 struct Candidate {
     route: u32,
     member: u32,
@@ -131,7 +131,8 @@ impl State {
         Err(first)
     }
 
-    /// Returns `true` if a route of a model has room now, and more than a hundredth of its limit is left.
+    /// Returns `true` if an open route of a model has room for a call now, with more than a hundredth of its tightest
+    /// limit left.
     pub(super) fn has_room(&mut self, model: u32, now: Time) -> bool {
         let tiers = self.models[model as usize].tiers.iter();
         let mut quotas = tiers.flat_map(|tier| &tier.open).map(|route| self.routes[*route as usize].quota);
@@ -182,7 +183,7 @@ impl State {
         })
     }
 
-    /// Draws a route that can take calls, by weight.
+    /// Draws a route of a tier that can take calls, with a probability in proportion to its weight.
     fn draw(&mut self, model: u32, tier: usize) -> u32 {
         let of_tier = &self.models[model as usize].tiers[tier];
         let mut drawn = 0;
@@ -196,8 +197,8 @@ impl State {
         drawn
     }
 
-    /// Returns a member of an open route, or the time at which the route has room; never if the call must not use the
-    /// route.
+    /// Returns a member of an open route, or the time at which the route has room, which is [`Return::NEVER`] if the
+    /// call must not use the route.
     fn candidate(&mut self, route_id: u32, want: &Want<'_>, now: Time) -> Result<Candidate, Return> {
         let route = &self.routes[route_id as usize];
         let start = self.random.below(route.open.len());
@@ -247,7 +248,7 @@ impl State {
     }
 
     /// Returns a member of the group that served this beginning last, or the time at which that group has room. Returns
-    /// `None` if there is no such group or it has room too late.
+    /// `None` if there is no such group in the first tier, or if the group has no room within [`AFFINITY_WAIT`].
     fn preferred(&mut self, want: &Want<'_>, now: Time) -> Option<Result<Candidate, Return>> {
         let affinity = want.request.affinity;
         if !self.settings.affinity || affinity == 0 || want.request.pinned.is_some() {
@@ -268,7 +269,7 @@ impl State {
         Some(candidate).filter(|candidate| !candidate.as_ref().is_err_and(|returns| returns.latest > latest))
     }
 
-    /// Counts an attempt at a candidate and returns the attempt.
+    /// Creates an attempt at a candidate, and counts it in the candidate's quota and member.
     fn grant(&mut self, candidate: &Candidate, want: &Want<'_>, now: Time) -> Attempt {
         self.attempts += 1;
         let (number, &Candidate { route, member: id, over_learned, .. }) = (self.attempts, candidate);
@@ -292,7 +293,7 @@ impl State {
         Attempt { number, place, model, taken, over_learned, has_begun, affinity, renamed, stand_in }
     }
 
-    /// Makes an attempt the probe of a part, if the part's parking time is over and it has no probe.
+    /// Makes an attempt the probe of a part, if the part's parking awaits a probe.
     fn probe(&mut self, part: Part, attempt: u64, now: Time) {
         let Some(parking) = self.parking_mut(part).filter(|parking| parking.awaits_probe(now)) else { return };
         parking.probe(attempt, now);
@@ -314,7 +315,7 @@ impl State {
 }
 
 impl Place {
-    /// Returns the parts that may be parked because of an attempt at this place.
+    /// Returns the parts of the pool that an attempt at this place uses, any of which may be parked.
     pub(super) fn parts(self) -> [Part; 5] {
         let Self { member, own, group, quota } = self;
         [Part::Pool, Part::Member(member), Part::Permission(member, own), Part::Group(group), Part::Quota(quota)]

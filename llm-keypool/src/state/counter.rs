@@ -18,12 +18,12 @@ pub(crate) struct Counter {
     given: Option<u64>,
     stated: Option<u64>,
     learned: Option<Learned>,
-    /// Percentage of the limit that may be used.
+    /// Percentage of the given or stated limit that this pool may use.
     share: u8,
     /// Usage by this pool in the window.
     pub(crate) own: Window,
     others: Others,
-    /// Latest time at which the vendor stated that little of the limit was left.
+    /// Latest time at which the vendor stated that at most a fifth of the limit was left.
     scarce_at: Time,
     /// Share of its reserved amount that an attempt is expected to use, in parts of [`WHOLE`].
     expected: u32,
@@ -49,7 +49,7 @@ struct Others {
     at: Time,
 }
 
-/// Answer to a question for room: the time from which an amount fits, and the share of the limit that is left.
+/// Room for an amount under one or several limits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Room {
     /// Time from which the amount fits if no other attempt is counted; now or earlier if it fits already.
@@ -58,16 +58,17 @@ pub(crate) struct Room {
     pub(crate) share: u32,
 }
 
-/// Value of a share that stands for the whole limit.
+/// Value of a share that is the whole.
 pub(crate) const WHOLE: u32 = 1 << 16;
 
 /// Time after which a call checks the counter again if other processes have used up the limit.
 const OTHERS_RECHECK: Time = SECOND;
 
-/// A refusal is attributed to a limit if the usage was less than 1/20 below the limit.
+/// Divisor of a limit. A refusal is attributed to the limit if the usage was at most this part (1/20) of the limit
+/// below it.
 const TOLERANCE: u64 = 20;
 
-/// Time for which a learned limit grows slowly.
+/// Time for which a learned limit grows by 0.5 % a minute, before it begins to double each minute.
 const SLOW_GROWTH: Time = 10 * MINUTE;
 
 impl Room {
@@ -86,9 +87,9 @@ impl Room {
 }
 
 impl Learned {
-    /// Returns the limit including its growth since the refusal. After a minute, it grows by 0.5 % a minute. After ten
-    /// more minutes, it doubles each minute, because a refusal that had another cause than use must not throttle the
-    /// group forever.
+    /// Returns the limit including its growth since the refusal. From a minute after the refusal, the limit grows by
+    /// 0.5 % a minute. After ten more minutes, it doubles each minute, because a refusal that had another cause than
+    /// use must not throttle the group forever.
     fn amount(self, now: Time) -> u64 {
         let quiet = now.saturating_sub(self.at).saturating_sub(MINUTE);
         let slow = quiet.min(SLOW_GROWTH) / SECOND;
@@ -104,7 +105,7 @@ impl Counter {
         Self { share, expected: WHOLE, ..Self::default() }
     }
 
-    /// Sets a limit that an operator gave. The smallest of several applies.
+    /// Sets a limit that an operator gave. The smallest of several given limits applies.
     pub(crate) fn give(&mut self, given: u64) {
         self.given = Some(self.given.map_or(given, |before| before.min(given)));
     }
@@ -114,21 +115,22 @@ impl Counter {
         self.known_limit().into_iter().chain(self.learned.map(|learned| learned.amount(now))).min()
     }
 
-    /// Returns the usable share of the limit that the operator gave or the vendor stated.
+    /// Returns the usable share of the smaller of the given and the stated limit, but at least 1; `None` if neither
+    /// limit is known.
     fn known_limit(&self) -> Option<u64> {
         let known = [self.given, self.stated].into_iter().flatten().min()?;
         Some(((u128::from(known) * u128::from(self.share) / 100) as u64).max(1))
     }
 
-    /// Returns the amount that counts for an attempt: the expected share of it, and 0 if that exceeds the whole limit, so that
-    /// the vendor itself refuses the attempt.
+    /// Returns the amount that counts for an attempt, which is the expected share of its reserved `amount`. Returns 0
+    /// if that share exceeds the whole known limit, so that the attempt is sent and the vendor itself refuses it.
     pub(crate) fn counted(&self, amount: u64) -> u64 {
         let amount = (u128::from(amount) * u128::from(self.expected)).div_ceil(WHOLE.into()) as u64;
         if self.known_limit().is_some_and(|limit| amount > limit) { 0 } else { amount }
     }
 
-    /// Updates the expected share of attempts' amounts that is used. An attempt that uses more than expected counts
-    /// four times as much as one that uses less.
+    /// Updates the share of their reserved amounts that attempts are expected to use. An attempt that used more than
+    /// expected weighs four times as much as an attempt that used less.
     pub(crate) fn expect(&mut self, amount: u64, used: u64) {
         let used = u128::from(used.min(amount)) * u128::from(WHOLE);
         let Some(share) = used.checked_div(amount.into()) else { return };
@@ -137,8 +139,9 @@ impl Counter {
         self.expected = ((before * (attempts - 1) + share) / attempts) as u32;
     }
 
-    /// Returns the room for an amount. Under the known limit the usage by others counts too. Under the learned limit
-    /// only the own use counts; with `over_learned` that limit is ignored.
+    /// Returns the room for an amount. Under the given and stated limits, the usage by other processes counts too.
+    /// Under the learned limit, only the pool's own usage counts. If `over_learned` is set, the learned limit is
+    /// ignored.
     pub(crate) fn room(&mut self, amount: u64, over_learned: bool, now: Time) -> Room {
         let amount = self.counted(amount);
         let mut room = Room::OPEN;
@@ -176,14 +179,16 @@ impl Counter {
             if remaining <= limit / 5 {
                 self.scarce_at = now;
             }
-            // The vendor's numbers show that other processes use less than before.
+            // Other processes use less than at the refusal, because the vendor has not stated a scarce limit for two
+            // minutes.
             let is_over = now.saturating_sub(self.scarce_at) > 2 * MINUTE;
             self.learned = self.learned.filter(|learned| !(learned.is_shared && is_over));
         }
     }
 
     /// Learns a limit from a refusal that this unit caused. The limit is the own use when the attempt was sent, without
-    /// the attempt, unless that is about as much as the known limit.
+    /// the attempt, unless that is about as much as the known limit, or not below the limit that was learned before.
+    /// Then the growth of the limit that was learned before begins again.
     ///
     /// If the refusal may have a common cause, the limit is doubtful, unless it is about as much as the limit that was
     /// learned before. That limit then explains the refusal, and the function returns `true`.
@@ -204,8 +209,8 @@ impl Counter {
         is_explained
     }
 
-    /// Records the outcome of an attempt beyond the learned limit. A refusal confirms the limit. After a success a
-    /// doubtful limit is dropped, and any other limit is raised, by twice as much each time.
+    /// Records the outcome of an attempt beyond the learned limit. A refusal confirms the limit. After a success, a
+    /// doubtful limit is dropped. Any other limit is raised by 1 %, and by twice as much after each further success.
     pub(crate) fn tried_more(&mut self, is_served: bool) {
         let Some(learned) = &mut self.learned else { return };
         if is_served && learned.is_doubtful {
@@ -223,12 +228,12 @@ impl Counter {
         self.learned.is_some_and(|learned| learned.is_doubtful)
     }
 
-    /// Returns the stated limit and the learned one.
+    /// Returns the stated limit and the learned limit, each `None` if it is not known.
     pub(crate) fn known(&self, now: Time) -> (Option<u64>, Option<u64>) {
         (self.stated, self.learned.map(|learned| learned.amount(now)))
     }
 
-    /// Sets the limits that an earlier pool knew. A stated limit of 0 is none. A learned limit grows from now on.
+    /// Sets the limits that an earlier pool knew. A stated limit of 0 is ignored. A learned limit grows from now on.
     pub(crate) fn restore(&mut self, stated: Option<u64>, learned: Option<u64>, now: Time) {
         let learned = learned.map(|amount| Learned { amount: amount.max(1), at: now, ..Learned::default() });
         (self.stated, self.learned) = (stated.filter(|stated| *stated > 0).or(self.stated), learned.or(self.learned));

@@ -18,8 +18,8 @@ use crate::{
 const NAMES: usize = 8;
 
 impl State {
-    /// Returns the error of a call for which no member will take calls again at a known time. It counts the members by
-    /// reason, and its message is kept until one of the model's members or groups changes.
+    /// Returns the error of a call for which no member will take calls again at a known time. Its message counts the
+    /// parked members by reason, and is kept until one of the model's members or groups changes.
     pub(crate) fn unavailable(&mut self, want: &Want<'_>) -> Error {
         if let Some(pinned) = want.request.pinned.as_ref().filter(|pinned| !self.group_ids.contains_key(pinned.group()))
         {
@@ -58,7 +58,8 @@ impl State {
         format!("no member of the pool can take calls for model {:?}: {why}", model.name)
     }
 
-    /// Returns the error of a call that cannot wait until `at`, the time at which a member takes calls again.
+    /// Returns the error of a call that cannot wait until `first`, the earliest time at which a member takes calls
+    /// again.
     pub(super) fn limited(&self, model: u32, first: Return, now: Time) -> Error {
         let model = &self.models[model as usize];
         let returns_in = (first.soonest > now).then(|| Duration::from_nanos(first.soonest - now));

@@ -1,8 +1,8 @@
 //! Building of a state's members, groups and models, and of the routes between them.
 //!
-//! The id of a member stays valid while an attempt at the member is in flight. A replacement marks removed members as
-//! gone, gives new members the ids of removed ones whose attempts have ended, and rebuilds the routes of all models.
-//! The routes of a model are first built when a call requests it.
+//! The id of a member stays valid while an attempt at the member is in flight. A replacement of the members marks
+//! removed members as gone, gives new members the ids of removed ones whose attempts have ended, and rebuilds the
+//! routes of all models. The routes of a model are first built when a call requests the model.
 
 use std::{
     cmp::Reverse,
@@ -70,7 +70,8 @@ impl State {
         ids
     }
 
-    /// Moves a member that was given no group to the group that the vendor's response names.
+    /// Moves a member, for which the application set no group, to the group that has the same name in the vendor's
+    /// responses.
     pub(super) fn join_group(&mut self, member: u32, group: u32, now: Time) {
         let name = Arc::clone(&self.groups[group as usize].name);
         let own = self.members[member as usize].group;
@@ -95,7 +96,8 @@ impl State {
         self.groups[group as usize].members.push(id);
     }
 
-    /// Returns the id of a model, and creates the model with its routes if it is new.
+    /// Returns the id of a model, and creates the model with its routes if it is new. If there are too many models,
+    /// returns the id of the state that further models share.
     pub(crate) fn model_id(&mut self, name: &Arc<str>, now: Time) -> u32 {
         match self.model_ids.get(name) {
             Some(id) => *id,
@@ -145,7 +147,7 @@ impl State {
         id
     }
 
-    /// Builds the routes of all models.
+    /// Builds the routes of all models, removes groups without members, and updates the indexes.
     fn build(&mut self, now: Time) {
         let groups = &self.groups;
         self.group_ids.retain(|_, group| !groups[*group as usize].members.is_empty());
@@ -210,7 +212,7 @@ impl State {
     }
 }
 
-/// Returns the largest number of models with a state of their own.
+/// Returns the largest number of models with a state of their own, for a number of members.
 pub(super) fn most_models(members: usize) -> usize {
     MAX_MODELS.min(MAX_MODELS_OF_MEMBERS / members.max(1))
 }

@@ -2,8 +2,8 @@
 //!
 //! `members.rs` builds it from members; `choice.rs` chooses a member for a call; `waiting.rs` lets calls wait for a
 //! member; `report.rs` records the outcome of an attempt. Every [`Part`] of a pool is parked in the same way. The
-//! indexes contain only parts that can take calls. No timer runs. Instead, each call first returns the parts whose
-//! parking is over to the indexes.
+//! indexes contain only parts that can take calls. No timer runs. Instead, each call first adds the parts whose parking
+//! is over to the indexes again.
 
 mod affinity;
 mod breaker;
@@ -47,7 +47,7 @@ use crate::{
 };
 
 type Ids = HashMap<Arc<str>, u32, RandomState>;
-/// Set of ids. A random id is found in constant time.
+/// Set of ids of members or routes. Access by position takes constant time, so that a random id can be chosen.
 type Open = IndexSet<u32, RandomState>;
 
 /// State of a pool. An id is a position in a list; the ids of removed parts are reused.
@@ -68,7 +68,7 @@ pub(crate) struct State {
     returns: BinaryHeap<Reverse<(Time, Part)>>,
     /// Number of the latest attempt. Attempts are numbered in the order in which they are sent.
     attempts: u64,
-    /// Number of that served attempt which was sent last.
+    /// Largest number of an attempt that was served.
     served: u64,
     /// Parking of the whole pool because of a common cause.
     pub(crate) pause: Slot,
@@ -109,7 +109,7 @@ pub(crate) struct MemberState {
     permissions: BTreeMap<u32, Slot>,
     breaker: Breaker,
     /// Model and time of an unconfirmed 403 or 404, which arrived when this was the only member left for the model. A
-    /// second one confirms it.
+    /// second refusal within a minute confirms it.
     doubt: Option<(u32, Time)>,
     pub(crate) in_flight: u32,
     /// Time until which the member takes only one attempt at a time, because it is new.
@@ -228,7 +228,7 @@ impl State {
         quotas.chain([Part::Group(id)]).filter_map(|part| Some((part, self.parking(part)?)))
     }
 
-    /// Returns the parkings of all members and groups.
+    /// Returns the parkings of all members and groups, and of their permissions and quotas.
     pub(crate) fn parked(&self) -> impl Iterator<Item = (Part, &Parking)> {
         let members = self.live_members().flat_map(|id| self.parked_of_member(id));
         members.chain(self.live_groups().flat_map(|id| self.parked_of_group(id)))
@@ -259,7 +259,8 @@ impl State {
         self.parking(part).map_or(Return::NOW, |parking| parking.returns(now))
     }
 
-    /// Puts the parts whose parking has ended by `now` back into the indexes.
+    /// Refreshes the parts whose scheduled time has passed by `now`, so that they return to the indexes if they can
+    /// take calls.
     fn find_returned(&mut self, now: Time) {
         while let Some(Reverse((at, part))) = self.returns.peek().copied()
             && at <= now
@@ -274,7 +275,7 @@ impl State {
         self.returns.push(Reverse((at, part)));
     }
 
-    /// Updates the indexes after a change of a part.
+    /// Updates the indexes after a change of a part, and wakes the first call of each queue.
     fn refresh(&mut self, part: Part, now: Time) {
         match part {
             Part::Pool => {}
@@ -291,7 +292,7 @@ impl State {
         }
     }
 
-    /// Puts a member into the indexes of one of its routes, or takes it out.
+    /// Adds a member to the indexes of one of its routes, or removes it, by its current state.
     fn refresh_in(&mut self, route_id: u32, id: u32, now: Time) {
         let own = self.quotas[self.routes[route_id as usize].quota as usize].model;
         let returns = self.member_return(id, own, now);
@@ -388,7 +389,7 @@ impl State {
         }
     }
 
-    /// Ends a parking.
+    /// Ends the parking of a part, and reports the end unless the parking was a trial.
     fn unpark(&mut self, part: Part, now: Time) {
         let Some(parking) = self.slot(part).take() else { return };
         if let Part::Member(member) = part
@@ -403,7 +404,8 @@ impl State {
         }
     }
 
-    /// Takes the events since the last call, and the waiting calls that must be woken.
+    /// Removes and returns the events that have occurred, and the notifiers of the waiting calls that must be woken;
+    /// `None` if there are neither.
     pub(crate) fn take_effects(&mut self) -> Option<(Vec<Event>, Vec<Arc<Notify>>)> {
         let wakes = self.queues.take_wakes();
         let has_any = !self.events.is_empty() || !wakes.is_empty();
@@ -417,7 +419,7 @@ impl MemberState {
     }
 }
 
-/// Adds an id to a set, or removes it. Returns `true` if that changes the set.
+/// Adds an id to a set if `is_in` is `true`, otherwise removes the id. Returns `true` if that changes the set.
 fn set(open: &mut Open, id: u32, is_in: bool) -> bool {
     if is_in { open.insert(id) } else { open.swap_remove(&id) }
 }

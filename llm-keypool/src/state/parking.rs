@@ -28,31 +28,32 @@ pub(crate) struct Parking {
     /// True if waiting calls may wait for the end of the parking. Otherwise they fail, and only a new call becomes the
     /// probe.
     pub(crate) is_timed: bool,
-    /// Number and time of the attempt that is the probe.
+    /// Number of the attempt that is the probe, and the time at which it was sent.
     probe: Option<(u64, Time)>,
     /// Time for which other calls wait for the probe's response.
     probe_wait: Time,
 }
 
-/// Place for a part's parking; `None` if the part is not parked. The parking is boxed because few parts are parked, and
-/// a choice reads many parts, which should be small.
+/// Parking of a part; `None` if the part is not parked. The parking is boxed because few parts are parked, and a choice
+/// reads many parts, which should be small.
 pub(crate) type Slot = Option<Box<Parking>>;
 
 /// Time for which other calls wait for the probe's response. A refusal usually arrives sooner.
 const PROBE_WAIT: Time = SECOND;
-/// Time for which other calls wait for the response to a trial, or to the test of a paused pool.
+/// Time for which other calls wait for the response to a trial.
 const TRIAL_WAIT: Time = 5 * SECOND;
-/// Time for which other calls wait if only a response is conclusive. After this time the next call becomes the probe.
+/// Time for which other calls wait for the probe of a paused pool, or of a member that timed out, because only a
+/// response to this probe is conclusive. After this time the next call becomes the probe.
 const PROBE_TIMEOUT: Time = MINUTE;
-/// Time until the probe after a refusal that usually ends only by an operator's action or a new key.
+/// Time until the probe after a refusal whose cause usually lasts until an operator acts or the key is replaced.
 const VERDICT: Time = 10 * MINUTE;
 /// Longest parking that a waiting time stated by the vendor can cause. The vendor may be wrong, so a probe is sent
 /// after this time.
 const LONGEST_HINT: Time = 15 * MINUTE;
-/// Factor by which the parking after a breaker opened is longer than that after a rate limit.
+/// Factor by which the parking after a breaker opens is longer than the backoff after a rate limit.
 const BREAKER: Time = 5;
 
-/// Returns the duration of the `step`-th consecutive parking.
+/// Returns the duration of the `step`-th consecutive parking. `hint` is the waiting time that the vendor stated.
 pub(super) fn length(reason: Reason, hint: Option<Duration>, step: u32, backoff: &Backoff) -> Time {
     match (reason, hint) {
         (Reason::RateLimited | Reason::Unpaid, Some(hint)) => nanos(hint).min(LONGEST_HINT),
@@ -74,7 +75,7 @@ impl Parking {
         Self { step, since, ..Self::until(reason, now.saturating_add(length), generation, now) }
     }
 
-    /// Creates a parking until a time.
+    /// Creates a first parking, which lasts until the time `until`.
     pub(crate) fn until(reason: Reason, until: Time, generation: u64, now: Time) -> Self {
         // The probe of a member that timed out may be slow again, so that one second without a response is not
         // conclusive.
@@ -108,7 +109,8 @@ impl Parking {
         self.probe.map_or(self.until, |(_, at)| at.saturating_add(self.probe_wait))
     }
 
-    /// Returns the time at which waiting calls may be sent. The probe's response may arrive at any time.
+    /// Returns the time at which waiting calls may be sent. While a probe is in flight, that may be any time from now
+    /// on, because the probe's response ends the waiting.
     pub(crate) fn returns(&self, now: Time) -> Return {
         match self.opens_at() {
             at if at <= now => Return::NOW,
@@ -118,8 +120,8 @@ impl Parking {
         }
     }
 
-    /// Returns `true` if the next call becomes the probe: the parking time is over, and there is no probe or it has
-    /// timed out.
+    /// Returns `true` if the next call becomes the probe: the parking time is over, and there is no probe, or a probe
+    /// that may take [`PROBE_TIMEOUT`] has had no response in this time.
     pub(crate) fn awaits_probe(&self, now: Time) -> bool {
         self.opens_at() <= now && (self.probe.is_none() || self.probe_wait == PROBE_TIMEOUT)
     }
@@ -129,7 +131,8 @@ impl Parking {
         self.probe = Some((attempt, now));
     }
 
-    /// Ends the turn of a probe that ended without an outcome. Returns `true` if this attempt was the probe.
+    /// Removes an attempt as the probe, so that another attempt may become the probe. Returns `true` if the attempt was
+    /// the probe.
     pub(crate) fn return_probe(&mut self, attempt: u64) -> bool {
         self.probe.take_if(|(first, _)| *first == attempt).is_some()
     }

@@ -1,9 +1,9 @@
-//! Queues of waiting calls, one for each model. Interactive calls are served first, in order of arrival.
+//! Queues of waiting calls, at most two for each model. Interactive calls are served first, in order of arrival.
 //!
 //! Each call gets an order number when it enters a queue. The numbers of interactive calls are consecutive, and those
 //! of background calls are sixteen apart. So at most sixteen interactive calls are served between two background calls,
-//! and interactive calls cannot delay background calls forever. Only the first call of a queue is woken. It wakes the
-//! next one when it leaves.
+//! and interactive calls cannot delay background calls forever. Only the first call of a queue is woken. When it leaves
+//! the queue, it wakes the next call.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 
 use crate::time::Return;
 
-/// Queues of waiting calls.
+/// Queues of waiting calls, by the number of the queue.
 #[derive(Debug, Default)]
 pub(crate) struct Queues {
     queues: BTreeMap<u32, Queue>,
@@ -70,7 +70,7 @@ impl Queues {
         (queue.waiting.first_key_value().is_none_or(|(first, _)| key <= *first), queue.first_return)
     }
 
-    /// Sets the `first_return` of a queue.
+    /// Sets the `first_return` of a queue, if the queue holds a call.
     pub(super) fn set_first_return(&mut self, queue: u32, first: Return) {
         if let Some(queue) = self.queues.get_mut(&queue) {
             queue.first_return = first;
@@ -119,7 +119,7 @@ impl Queues {
         self.wakes.extend(head.map(|(_, notify)| Arc::clone(notify)));
     }
 
-    /// Takes the calls that must be woken.
+    /// Removes and returns the notifiers of the calls that must be woken.
     pub(super) fn take_wakes(&mut self) -> Vec<Arc<Notify>> {
         if std::mem::take(&mut self.wakes_heads) {
             let heads = self.queues.values().filter_map(|queue| queue.waiting.first_key_value());

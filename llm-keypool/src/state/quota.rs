@@ -1,4 +1,4 @@
-//! Quota of a group for a model, as its vendor names it.
+//! Quota of a group for one model, which is identified by the name that the vendor uses.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ use crate::{
 #[derive(Clone, Debug)]
 pub(crate) struct Quota {
     pub(crate) group: u32,
-    /// The group's name for the model.
+    /// Id of the model, under the name that the group's members use for it.
     pub(crate) model: u32,
     pub(crate) parking: Slot,
     /// Counters by [`Unit`].
@@ -35,15 +35,15 @@ pub(crate) struct Quota {
 pub(crate) struct Taken {
     /// Time at which the attempt was sent.
     pub(crate) sent_at: Time,
-    /// Amounts by [`Unit`], of 32 bits because attempts are moved around, and no attempt takes more tokens.
+    /// Amounts by [`Unit`]. They have 32 bits, because attempts are moved in memory and no attempt takes more tokens.
     amounts: [u32; 4],
-    /// Largest output that the request states.
+    /// Largest number of output tokens that the attempt was expected to use, before the expected share was applied.
     output: u32,
     /// The pool's own usage when the attempt was sent. It includes the attempt, unless the vendor refused the attempt.
     own: Amounts,
 }
 
-/// A probe may exceed a learned limit only if the limit will have no room for at least this time.
+/// Shortest time without room under a learned limit after which an attempt may exceed that limit.
 const RETRY_LEARNED: Time = 5 * crate::time::SECOND;
 
 impl Quota {
@@ -87,7 +87,7 @@ impl Quota {
         if may_try && over.at <= now { (over, true) } else { (room, false) }
     }
 
-    /// Counts an attempt.
+    /// Counts the amounts of an attempt, and returns the counted amounts.
     pub(crate) fn take(&mut self, amounts: &Amounts, now: Time) -> Taken {
         let small = |amount| u32::try_from(amount).unwrap_or(u32::MAX);
         let output = small(amounts[Unit::OutputTokens as usize]);
@@ -99,7 +99,7 @@ impl Quota {
         taken
     }
 
-    /// Removes an attempt that the vendor refused, and therefore did not count.
+    /// Removes the amounts of an attempt that the vendor refused, and therefore did not count.
     pub(crate) fn give_back(&mut self, taken: &mut Taken) {
         for (unit, counter) in self.counters() {
             counter.own.change(taken.sent_at, taken.amounts[unit].into(), 0);
@@ -108,9 +108,9 @@ impl Quota {
         taken.amounts = Default::default();
     }
 
-    /// Settles the tokens of an attempt by its usage. Total tokens stay as they were reserved. Input tokens count
-    /// without cached reads, at the time at which the attempt was sent. Output tokens count at its end, and teach which share of
-    /// their largest outputs further attempts will use.
+    /// Replaces the reserved tokens of an attempt by its usage. Total tokens stay as they were reserved. Input tokens
+    /// count without cached reads, at the time at which the attempt was sent. Output tokens count at the end of the
+    /// attempt, and update the share of their largest outputs that further attempts are expected to use.
     pub(crate) fn settle(&mut self, taken: &Taken, usage: &Usage, now: Time) {
         let [_, _, input, output] = &mut self.counters;
         if let Some(counter) = input {
@@ -126,8 +126,8 @@ impl Quota {
     }
 
     /// Records the limits that the vendor stated with the response to an attempt. The pool does not count windows other
-    /// than a minute. If nothing is left of such a limit, the function returns the time until its reset, or the longest
-    /// of several such times.
+    /// than a minute. If nothing is left of a limit with another window, the function returns the time until its reset,
+    /// or the longest of several such times.
     pub(crate) fn observe(&mut self, limits: &VendorLimits, taken: &Taken, now: Time) -> Option<Duration> {
         let mut exhausted = None;
         for (unit, limit) in stated(limits).into_iter().enumerate() {
@@ -156,12 +156,12 @@ impl Quota {
         is_explained
     }
 
-    /// Records that an attempt beyond the learned limits was served, or that it was refused.
+    /// Records if an attempt beyond the learned limits was served or refused.
     pub(crate) fn tried_more(&mut self, is_served: bool) {
         self.counters().for_each(|(_, counter)| counter.tried_more(is_served));
     }
 
-    /// Adds the usage counted for the same model in another group's quota.
+    /// Adds the usage that another group's quota counted for the same model.
     pub(crate) fn absorb(&mut self, other: &Self) {
         for (own, other) in self.counters.iter_mut().zip(&other.counters) {
             match (own, other) {

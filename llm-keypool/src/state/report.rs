@@ -209,7 +209,8 @@ impl State {
         !is_before && (self.members[member as usize].breaker.failed(now) || is_half_open)
     }
 
-    /// Moves a member that was given no group to the group for which the vendor stated the same name before.
+    /// Records the name that the vendor states for the group of a member. If the vendor stated the same name for
+    /// another group before, moves the member there, unless the application set its group.
     fn observe_group(&mut self, place: Place, limits: &VendorLimits, now: Time) {
         let Some(vendors_name) = &limits.group else { return };
         let has_none = self.members[place.member as usize].spec.group.is_none();

@@ -143,7 +143,7 @@ impl Naive {
         }
     }
 
-    /// Ends the turn of an attempt as a probe, so that another attempt may become the probe.
+    /// Removes an attempt as the probe, so that another attempt may become the probe.
     fn return_turns(&mut self, member: &str, model: &str, sent_at: Time) {
         for key in Self::keys(member, model) {
             if let Some(away) = self.away.get_mut(&key) {

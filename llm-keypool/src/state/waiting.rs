@@ -21,14 +21,15 @@ impl Want<'_> {
 }
 
 impl State {
-    /// Begins a call's search for a member.
+    /// Sets the model of a call that begins to search for a member, its arrival time, and the time from which it also
+    /// tries later tiers.
     pub(crate) fn begin(&mut self, want: &mut Want<'_>, now: Time) {
         want.model = self.model_id(&want.request.model, now);
         (want.arrived, want.overflows) = (now, now.saturating_add(self.settings.overflow_after));
     }
 
-    /// Returns an attempt or an error for a call. If neither is decided, returns the time at which the call must ask
-    /// again unless it is woken before.
+    /// Returns an attempt or an error for a call. If neither is decided, returns the time at which this function must
+    /// be called again, unless the call is woken before.
     pub(crate) fn advance(&mut self, want: &mut Want<'_>, now: Time) -> ControlFlow<Result<Attempt, Error>, Time> {
         let (is_next, first_return) = self.queues.is_next(want.queue(), want.ticket.as_ref(), want.request.priority);
         let is_late = now >= want.overflows;
@@ -52,8 +53,8 @@ impl State {
             Err(first) if is_next => first,
             Err(_) => first_return,
         };
-        // A call that is not the next one waits until its own time is over, because `at` applies to the first call
-        // only.
+        // A waiting call that is not the next one waits until it gives up, because `first_return` applies to the first
+        // call only.
         let is_known = is_next || want.ticket.is_none();
         if now >= want.gives_up || (is_known && first.soonest > want.gives_up) {
             return Break(Err(self.limited(want.model, first, now)));
