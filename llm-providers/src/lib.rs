@@ -2,24 +2,24 @@
 //!
 //! # Overview
 //!
-//! Every client is a [`Client`] of a [`protocol::VendorProtocol`], which is a codec without I/O. HTTP is behind the
-//! trait of [`transport`]. [`openai`] has the table of servers that speak OpenAI's format, and [`openai::serve`] writes
-//! responses for a service's own clients in that format. The documentation of [`ledger`] defines its terms, and that of
-//! [`prices`] names the sources of prices.
+//! Every client is a [`Client`] of a [`protocol::VendorProtocol`], which is a codec without I/O. A client sends HTTP
+//! requests through the trait [`transport::Transport`]. [`openai`] has the table of servers that speak OpenAI's format,
+//! and [`openai::serve`] writes responses for a service's own clients in that format. The documentation of [`ledger`]
+//! defines its terms, and that of [`prices`] names the sources of prices.
 //!
 //! # Behaviour
 //!
-//! - A call is marked as sent right before its request goes to the transport. A failure before that costs nothing; so
-//!   does a refusal by the vendor. The charge of any other failure without a usage is unknown.
+//! - A call is marked as sent right before its request goes to the transport. A failure before that costs nothing. A
+//!   refusal by the vendor costs nothing either. The charge of any other failure without a usage is unknown.
 //! - Each count in the usage of a response is the largest that its vendor stated. Without a count for the prompt, or
 //!   with a count that is impossible, the usage is unknown;
 //!   [`Accounting::unusable_usage`](llm_core::layer::Accounting::unusable_usage) names the count.
 //! - A stream is complete if every choice has a reason for its end, and either all requested choices or the vendor's
 //!   own end (`[DONE]`) have arrived; otherwise it ends with an error.
 //! - The future of a streamed call is ready at the first [content](llm_core::ChatEvent::is_content). The events before
-//!   it are held back, at most 64 and at most 10 s, and the stream begins with them. An error before the content is
-//!   returned by the call, so that a retry or another vendor may follow, and costs nothing if the vendor refused the
-//!   request.
+//!   it are held back, at most 64 and at most 10 s, and the stream begins with them. The call returns an error that
+//!   arrives before the content, so that a layer can retry the call or use another vendor. Such an error costs nothing
+//!   if the vendor refused the request.
 //! - Fields that another vendor's response left in a conversation (signatures, citations, parts of its own kinds) are
 //!   refused by name. With `approximate`, fields that only prove or annotate something are left out instead.
 //! - A call's deadline bounds connecting, waiting and every piece of the response.
@@ -34,24 +34,26 @@
 //!
 //! # Errors
 //!
-//! [`llm_core::Error`], with the vendor's status, code, request id, waiting time and limits if it stated them. The
-//! tables are in the docs of the vendors' modules, such as [`openai`]. No message holds a key or a URL.
+//! Calls return [`llm_core::Error`], with the status, code, request id, waiting time and limits that the vendor stated.
+//! The documentation of each vendor's module, such as [`openai`], has a table of the vendor's errors. No message holds
+//! a key or a URL.
 //!
 //! # Observability
 //!
-//! One span `llm.call` for each call to a vendor, with OpenTelemetry's `gen_ai.*` fields: operation, provider, models,
-//! tokens, kind of error. It holds no prompt, no response, no key and no tenant.
+//! Each call to a vendor has a span `llm.call` with OpenTelemetry's `gen_ai.*` fields: operation, provider, models,
+//! tokens, kind of error. The span holds no prompt, no response, no key and no tenant.
 //!
-//! With feature `metrics` the ledger's attempts layer records attempts: number, errors by kind, running ones, time, time to
-//! the first content, tokens and cost. The page `docs/metrics.md` of the repository lists the metrics of all crates.
+//! With the feature `metrics`, the ledger's attempts layer records the number of attempts, errors by kind, running
+//! attempts, durations, times to the first content, tokens and cost. The page `docs/metrics.md` of the repository lists
+//! the metrics of all crates.
 //!
 //! # Feature flags
 //!
-//! | feature | default | what it does |
+//! | feature | default | effect |
 //! |---|---|---|
-//! | `reqwest` | on | [`transport::Reqwest`], the HTTP client behind the seam |
-//! | `rustls` | on | TLS for it; without it only plain HTTP works |
-//! | `http2` | off | HTTP/2 for it, where the server offers it |
+//! | `reqwest` | on | [`transport::Reqwest`], a transport over the HTTP client `reqwest` |
+//! | `rustls` | on | TLS for [`transport::Reqwest`]; without this feature only plain HTTP works |
+//! | `http2` | off | HTTP/2 for [`transport::Reqwest`], if the server offers it |
 //! | `async-openai` | off | layers under the `async-openai` crate's client |
 //! | `genai` | off | the `genai` crate's client as a provider |
 //! | `scripted` | off | the `scripted` provider, for your own tests |

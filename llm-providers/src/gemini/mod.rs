@@ -1,65 +1,70 @@
 //! Gemini, in its own format: `generateContent`, `batchEmbedContents` and related methods.
 //!
-//! [`Gemini`] is the client, [`GeminiProtocol`] its format without input or output.
+//! [`Gemini`] is the client, and [`GeminiProtocol`] is its codec without I/O.
 //!
 //! # Requests
 //!
 //! | in a request or response | in Gemini's format |
 //! |---|---|
-//! | leading messages of roles system and developer | `systemInstruction` |
-//! | [`Reasoning`](llm_core::chat::Reasoning) | a part with `thought`, its signature as `thoughtSignature`; a signed one has `thought` in its `extra` |
-//! | the `extra` of a text, an image, a tool call | unknown fields of its part, its `thoughtSignature` among them |
-//! | a tool call without an id | one with an id made here, `gemini_…`, which is never sent |
+//! | messages of the roles system and developer at the beginning | `systemInstruction` |
+//! | [`Reasoning`](llm_core::chat::Reasoning) | a part with `thought`, whose `thoughtSignature` is the signature; signed reasoning has `thought` in its `extra` |
+//! | the `extra` of a text, an image or a tool call | unknown fields of the part, including its `thoughtSignature` |
+//! | a tool call with an id `gemini_…`, which this crate created | a call without an id |
 //! | [`ImageSource::Url`](llm_core::chat::ImageSource::Url) | `fileData`, if it is a file that was uploaded to Gemini |
-//! | code that was run, files, sounds | [`Part::Other`](llm_core::Part::Other), both ways |
+//! | [`Part::Other`](llm_core::Part::Other) | code that was run, files, sounds |
 //!
 //! Unknown fields of the request become fields of the body (`safetySettings`, `cachedContent`, `serviceTier`). The
-//! fields of an object `generationConfig` among them are added to that object of the body (`mediaResolution`,
-//! `responseModalities`, `thinkingConfig`).
+//! fields of an unknown field `generationConfig` are added to the object `generationConfig` of the body
+//! (`mediaResolution`, `responseModalities`, `thinkingConfig`).
 //!
-//! - `reasoning_effort`: `none` is a `thinkingBudget` of 0, a number is that budget, any other word is that
-//!   `thinkingLevel`. Gemini refuses what its model does not have: 2.5 takes budgets, 3 takes levels.
-//! - A tool's response that is a JSON object goes as it is, any other as `{"result": text}`; of a tool that failed it goes
-//!   as `{"error": …}`. Responses of neighbouring messages stand in one turn, as Gemini wants responses to parallel calls.
-//! - Parts go back with the signatures (`thoughtSignature`) that they came with. Gemini 3 wants one on calls that it made; for
-//!   calls of another model's the field `thoughtSignature` takes the value that its documentation has for them.
-//! - What another vendor's responses left in the conversation (signatures of reasoning, citations) is refused, or left out:
-//!   [`Dialect::approximate`]. Arguments and answers of tools go as they were written, to the last digit.
+//! - `reasoning_effort` is sent in `thinkingConfig`: `none` as a `thinkingBudget` of 0, a number as the
+//!   `thinkingBudget`, and any other word as the `thinkingLevel`. Gemini refuses the field that the model does not
+//!   support. Gemini 2.5 supports budgets, and Gemini 3 supports levels.
+//! - A tool result that is a JSON object is sent unchanged, and any other result as `{"result": text}`. The result of a
+//!   tool that failed is sent as `{"error": …}`. Results in consecutive messages are sent as one content, because
+//!   Gemini requires this for the results of parallel calls.
+//! - Parts are sent back with the signatures (`thoughtSignature`) of the response. Gemini 3 requires a signature on
+//!   function calls. For calls that another model made, set the field `thoughtSignature` to the value that Gemini's
+//!   documentation states for such calls.
+//! - Fields of another vendor's responses in the conversation (signatures of reasoning, citations) are refused, or left
+//!   out if [`Dialect::approximate`] is set. Arguments and results of tools are sent as they were written, with all
+//!   digits.
 //! - Responses always follow a given schema exactly. The schema's `name` is not sent.
 //!
 //! # Errors
 //!
-//! Of a request, before it is sent: [`ErrorKind::InvalidRequest`](llm_core::ErrorKind::InvalidRequest) as [`ChatRequest::validate`](llm_core::ChatRequest::validate); if an unknown field
-//! shadows one of the request; if a tool result answers no earlier call, whose name it needs; if arguments of a call are
-//! no JSON object. [`ErrorKind::Unsupported`](llm_core::ErrorKind::Unsupported), naming the field, for what the format
-//! cannot say: what another vendor's responses left, instructions after the conversation began, names of speakers,
-//! refusals, images at addresses other than Gemini's own files, `detail` of images, strict functions, a ban on parallel
-//! calls.
+//! A request is refused before it is sent with [`ErrorKind::InvalidRequest`](llm_core::ErrorKind::InvalidRequest) if
+//! [`ChatRequest::validate`](llm_core::ChatRequest::validate) fails, if an unknown field has the name of a known one,
+//! if a tool result belongs to no earlier call, from which the function's name is taken, or if the arguments of a tool
+//! call are not a JSON object. It is refused with [`ErrorKind::Unsupported`](llm_core::ErrorKind::Unsupported), which
+//! names the field, if the format cannot express it. The format cannot express fields and parts of another vendor's
+//! responses, instructions after the conversation began, names of speakers, refusals, images by URLs other than those
+//! of files that were uploaded to Gemini, `detail` of images, strict functions, and `parallel_tool_calls` of `false`.
 //!
-//! Of a response with an error status:
+//! A response with an error status becomes one of these errors:
 //!
 //! | response | kind | scope |
 //! |---|---|---|
 //! | 400 or 403 of a wrong, expired, leaked or missing key, 401 | `Authentication` | |
-//! | more tokens than the model takes, with any status but 429 | `ContextTooLong` | |
-//! | 400 `FAILED_PRECONDITION` (this account may not do it from here) | `PermissionDenied` | |
+//! | more tokens than the model accepts, with any status except 429 | `ContextTooLong` | |
+//! | 400 `FAILED_PRECONDITION` (the account may not use the API in this country or without billing) | `PermissionDenied` | |
 //! | 429 whose quota has `PerDay` in its id | `RateLimited` | model or group, day |
 //! | 429 whose quota has `PerMinute` in its id | `RateLimited` | model or group, minute |
 //! | 429 of a quota of 0, of credits or a spending cap used up | `QuotaExhausted` | group, money |
 //! | any other 429 | `RateLimited` | |
 //! | 403 · 404, 405, 410 | `PermissionDenied` · `NotFound` | |
-//! | 3xx (never followed, so that a key goes nowhere else) | `NotFound` | |
+//! | 3xx (not followed, so that the key is sent to no other server) | `NotFound` | |
 //! | 408, 504 · 499 | `Timeout` · `Cancelled` | |
 //! | 503, 529 | `Overloaded` | |
 //! | 409, any other 5xx | `Server` | |
 //! | any other 4xx | `InvalidRequest` | |
 //!
-//! Quotas hold for a project, never for a key: the scope is the model if the quota's id has `PerModel` in it, else the
-//! group.
+//! Quotas hold for a project, never for a key. Therefore the scope is the model if the quota's id contains `PerModel`,
+//! otherwise the group.
 //!
-//! The waiting time is that of `Retry-After`, otherwise the longer of `RetryInfo` and of "retry in 48.9s" in the
-//! message, because `RetryInfo` rounds down. For a daily quota it is the time until midnight in California, when these
-//! quotas are reset, even if the vendor advises to retry earlier.
+//! The waiting time is that of `Retry-After`. Without this header, it is the longer of the time in `RetryInfo` and the
+//! time in the message ("retry in 48.9s"), because `RetryInfo` rounds down. For a daily quota it is the time until
+//! midnight in California, when these quotas are reset, even if the vendor advises to retry earlier.
 //!
 //! A status below 500 except 499, a 503 or a 529 is a refusal and costs nothing; the charge of any other is unknown.
 //! The code is the `reason` in the error's details, otherwise its `status`. The message is the vendor's, at most 1,000

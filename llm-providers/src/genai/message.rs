@@ -12,8 +12,9 @@ use serde_json::Value;
 use super::error::unsupported;
 use crate::protocol;
 
-/// Name of the unknown field that keeps the signatures of a tool call, which some vendors require back. Beside signed
-/// reasoning it holds the adapter that the reasoning came through, because only that adapter accepts it back.
+/// Name of the unknown field that keeps the signatures of a tool call, which some vendors require in later requests. In
+/// signed reasoning the field holds the name of the adapter that returned the reasoning, because only that adapter
+/// accepts the reasoning in later requests.
 pub(super) const SIGNATURES: &str = "thought_signatures";
 
 /// Converts a message, whose index in the conversation is `at`.
@@ -62,7 +63,7 @@ fn pieces(part: &Part, role: &ChatRole, here: &str, kind: AdapterKind) -> Result
     }
 }
 
-/// Converts reasoning into a signature and the text that it signs, in the order that `genai` requires.
+/// Converts reasoning into a signature and the signed text, in the order that `genai` requires.
 fn thought(reasoning: &Reasoning, here: &str, kind: AdapterKind) -> Result<Vec<ContentPart>, Error> {
     let Reasoning { text, signature, extra } = reasoning;
     if let Some((name, _)) = extra.iter().find(|(name, _)| *name != SIGNATURES) {

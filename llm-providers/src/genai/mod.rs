@@ -1,8 +1,9 @@
-//! Provider for the client of the crate `genai`: its twenty vendors below the layers of this family.
+//! Provider that sends calls through the client of the crate `genai`, so that the layers of this family can be used
+//! with its twenty vendors.
 //!
-//! It is for vendors that this crate has no client for, and for applications that already have a `genai::Client`.
-//! `genai` changes its types with each minor release, and this feature follows. Expect breaking changes more often than
-//! in the rest of this crate.
+//! Use it for vendors for which this crate has no client, or if the application already has a `genai::Client`. `genai`
+//! changes its types with each minor release, so this feature has breaking changes more often than the rest of this
+//! crate.
 //!
 //! # Example
 //!
@@ -21,21 +22,21 @@
 //! # Ok::<_, genai::Error>(())
 //! ```
 //!
-//! # What it cannot do
+//! # Limitations
 //!
-//! - `genai` does not return the headers of a successful response: replies have no limits, and receipts no request id.
-//!   A key pool sees a vendor's limits only when they are hit.
+//! - `genai` does not return the headers of a successful response. Therefore replies have no limits, and receipts have
+//!   no request id. A key pool learns a vendor's limits only from refused calls.
 //! - Fields that `genai` does not have are refused before the call, as
 //!   [`ErrorKind::Unsupported`](llm_core::ErrorKind::Unsupported) that names the field: `sampling.n`, `top_k`, the
-//!   penalties, `logprobs`, `parallel_tool_calls`, names of speakers, the developer's role, unknown fields of parts. So
-//!   are fields that the vendor's adapter in `genai` would drop silently (unknown fields, seeds, the choice of tools),
-//!   and reasoning of the conversation so far for OpenAI, or signed elsewhere, unless [`Genai::approximate`] leaves it
-//!   out.
+//!   penalties, `logprobs`, `parallel_tool_calls`, names of speakers, the developer's role, unknown fields of parts.
+//!   Fields that the vendor's adapter in `genai` would drop silently (unknown fields, seeds, tool choices) are refused
+//!   too. So is reasoning in the conversation for OpenAI, and reasoning that was not signed through the same adapter,
+//!   unless [`Genai::approximate`] is set.
 //! - `genai` parses the arguments of tool calls and writes them again, so white space and the order of keys may differ.
-//!   Those of a stream come at its end, whole. Fields of a response that `genai` does not know are lost.
+//!   Tool calls of a stream arrive complete at its end. Fields of a response that `genai` does not know are lost.
 //! - Options that are set on the `genai` client itself (`with_chat_options`) change responses and are not part of a
-//!   cache key: leave them unset.
-//! - `genai` asks a server on this machine (Ollama) for a model whose name it does not know.
+//!   cache key, so do not set them.
+//! - `genai` sends calls for a model whose name it does not know to a server on this machine (Ollama).
 
 mod error;
 mod message;

@@ -35,8 +35,9 @@ impl Genai {
         Self { client, approximate: false }
     }
 
-    /// Leaves out reasoning of the conversation so far that cannot be sent, instead of returning an error. That is all
-    /// reasoning for OpenAI, and reasoning with a signature that came through another adapter or not through `genai`.
+    /// Leaves out reasoning of the conversation so far that cannot be sent, instead of returning an error. For OpenAI
+    /// no reasoning can be sent. For other vendors, reasoning with a signature cannot be sent if the signature came
+    /// through another adapter or not through `genai`.
     pub fn approximate(self, on: bool) -> Self {
         Self { approximate: on, ..self }
     }
@@ -161,7 +162,7 @@ fn texts(request: &EmbedRequest) -> Result<Vec<String>, Error> {
 
 impl fmt::Debug for Genai {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // The client is not shown, because it may hold keys.
+        // The `genai` client is not shown, because it may hold keys.
         f.write_str("Genai")
     }
 }

@@ -38,10 +38,10 @@ const SEED: [AdapterKind; 5] = [
     AdapterKind::OllamaCloud,
     AdapterKind::OpenAIResp,
 ];
-/// Adapters that send the rule for the use of tools.
+/// Adapters that send the tool choice.
 const CHOICE: [AdapterKind; 4] =
     [AdapterKind::Anthropic, AdapterKind::Gemini, AdapterKind::GeminiIx, AdapterKind::OpenAIResp];
-/// Adapters that send the form that the response must have.
+/// Adapters that send the response format.
 const FORMAT: [AdapterKind; 6] = [
     AdapterKind::Anthropic,
     AdapterKind::Gemini,
@@ -165,7 +165,7 @@ fn format(format: &ResponseFormat) -> Result<Option<ChatResponseFormat>, Error> 
         ResponseFormat::Text => Ok(None),
         ResponseFormat::JsonObject => Ok(Some(ChatResponseFormat::JsonMode)),
         ResponseFormat::JsonSchema(JsonSchema { name, description, schema, strict }) => {
-            // genai always asks for strict schemas, and adds what a schema needs to be strict.
+            // `genai` always requests strict schemas, and adds the keywords that a strict schema requires.
             if *strict == Some(false) {
                 return Err(unsupported("response_format.strict that is off"));
             }

@@ -59,7 +59,8 @@ pub(super) fn usage(stated: &GenaiUsage) -> Option<Usage> {
     Some(usage)
 }
 
-/// Returns the reason for the end of a response from the vendor's word, because `genai` reports some failures as ends.
+/// Returns the reason for the end of a response. It is read from the vendor's word, because `genai` reports some
+/// failures as normal ends.
 pub(super) fn finish(reason: Option<&StopReason>) -> FinishReason {
     reason.map_or(FinishReason::Unknown, |reason| finish_reason(reason.raw()))
 }

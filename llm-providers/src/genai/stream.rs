@@ -58,7 +58,8 @@ impl Events {
         out.push_back(piece);
     }
 
-    /// Queues the tool calls, which `genai` returns completely only at the end, and then the end itself.
+    /// Queues the tool calls, because `genai` returns complete calls only at the end of the stream, and then the reason
+    /// for the end.
     fn end(&mut self, end: StreamEnd, out: &mut VecDeque<ChatEvent>) {
         self.ended = true;
         if let Some(id) = &end.captured_response_id {
@@ -75,8 +76,8 @@ impl Events {
     }
 }
 
-/// Converts a signature. It signs the reasoning right before it; if there is none, it signs reasoning that the vendor
-/// hides.
+/// Converts a signature. If the last event was reasoning (`thinking`), the signature signs that reasoning. Otherwise it
+/// signs reasoning that the vendor hides.
 fn signature(text: Arc<str>, kind: AdapterKind, thinking: bool) -> ChatEvent {
     let (signature, extra) = (Some(text), signed_through(kind));
     match thinking {

@@ -1,12 +1,12 @@
-/// Prefix of the ids that this crate creates.
+/// Prefix of the ids that this crate creates for tool calls.
 const MADE: &str = "gemini_";
 /// Largest number of bytes of a response's id in the ids of its tool calls.
 const MOST: usize = 24;
 
-/// Creates ids for tool calls of a candidate to which the vendor gave none.
+/// Creates ids for those tool calls of a candidate that have no id from the vendor.
 ///
-/// An id consists of the response's id, the candidate's index and the call's index in it. So the same response always
-/// has the same ids, and two responses of a conversation have different ones.
+/// An id consists of the response's id, the candidate's index and the call's index in the candidate. So the same
+/// response always has the same ids, and two responses of a conversation have different ones.
 #[derive(Debug, Default)]
 pub(super) struct CallIds {
     candidate: u32,
@@ -20,7 +20,7 @@ impl CallIds {
         Self { candidate, calls: 0, malformed: false }
     }
 
-    /// Returns the id of the next call: the one that the vendor stated, otherwise a new one.
+    /// Returns the id of the next call: the `stated` id, or a new id if the vendor stated none.
     pub(super) fn next(&mut self, response: &str, stated: Option<String>) -> String {
         let nth = self.calls;
         self.calls += 1;
@@ -44,13 +44,14 @@ impl CallIds {
         self.malformed
     }
 
-    /// Returns the number of calls so far.
+    /// Returns the number of tool calls so far.
     pub(super) fn calls(&self) -> u32 {
         self.calls
     }
 }
 
-/// Returns the id if the vendor knows it; `None` if this crate created it.
+/// Returns the id that is sent for a tool call; `None` if this crate created the id, so that the vendor does not know
+/// it.
 pub(super) fn sent(id: &str) -> Option<&str> {
     (!id.is_empty() && !id.starts_with(MADE)).then_some(id)
 }

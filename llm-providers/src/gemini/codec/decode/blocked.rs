@@ -3,7 +3,7 @@ use serde_json::Value;
 
 use super::super::fields::Fields;
 
-/// Returns the error for a prompt that was blocked, so that the response has no candidates.
+/// Returns the error of a response without candidates whose prompt was blocked; `None` if the prompt was not blocked.
 pub(crate) fn blocked(fields: &Fields) -> Option<Error> {
     let any = fields.get("candidates").and_then(Value::as_array).is_some_and(|list| !list.is_empty());
     let feedback = fields.get("promptFeedback").filter(|_| !any)?;

@@ -66,8 +66,8 @@ fn response(mut fields: Fields) -> Result<ChatResponse, Error> {
     Ok(response)
 }
 
-/// Reads a candidate, the one at position `at`. A second candidate with the same index continues the first, as in a
-/// stream.
+/// Reads a candidate at position `at` of the list, and adds it to the choices. A second candidate with the same index
+/// continues the first, as in a stream.
 fn choice(choices: &mut BTreeMap<u32, (Choice, CallIds)>, response: &str, value: Value, at: u32) -> Result<(), Error> {
     let Value::Object(mut fields) = value else {
         return Err(malformed("a candidate of the response is not an object"));

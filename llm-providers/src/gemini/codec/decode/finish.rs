@@ -7,7 +7,8 @@ use super::super::{
 };
 use crate::protocol;
 
-/// Words of the vendor for the end of a candidate, in the order of their numbers, which some proxies send instead.
+/// The vendor's reasons for the end of a candidate, in the order of their protobuf numbers, because some proxies send
+/// the number in place of the word.
 const NUMBERED: [&str; 12] = [
     "FINISH_REASON_UNSPECIFIED",
     "STOP",
@@ -24,7 +25,7 @@ const NUMBERED: [&str; 12] = [
 ];
 
 /// Removes the reason for a candidate's end from the fields. The vendor's reason is `STOP` also for a candidate that
-/// calls functions. The word of a filter is kept among the fields, because it tells which filter it was.
+/// calls functions, so `calls` decides. The reason of a filter is kept among the fields, because it names the filter.
 pub(crate) fn take_finish(fields: &mut Fields, calls: &CallIds) -> FinishReason {
     let Some(word) = take_word(fields, "finishReason") else { return FinishReason::Unknown };
     let numbered = word.parse::<usize>().ok().and_then(|number| NUMBERED.get(number).copied());

@@ -28,7 +28,7 @@ pub(crate) fn decode_count(body: &[u8]) -> Result<u64, Error> {
 pub(crate) fn decode_models(body: &[u8]) -> Result<(Vec<Model>, Option<String>), Error> {
     let mut fields = read(body, "models")?;
     let next = take_text(&mut fields, "nextPageToken").filter(|next| !next.is_empty());
-    // The vendor leaves an empty list out.
+    // The vendor leaves out the field if no model is listed.
     let models = take_list(&mut fields, "models").unwrap_or_default();
     Ok((models.into_iter().map(model).collect::<Result<_, _>>()?, next))
 }

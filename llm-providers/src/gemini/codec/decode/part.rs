@@ -62,7 +62,7 @@ fn call(mut part: Fields, response: &str, ids: &mut CallIds) -> Part {
     let name = take_text(&mut call, "name").unwrap_or_default().into();
     let arguments = match call.remove("args") {
         None | Some(Value::Null) => "{}".into(),
-        // The text of the arguments as it was received, so that no digit is lost.
+        // The arguments are kept as the text that was received, so that no digit is lost.
         Some(Value::String(args)) => args.into(),
         Some(args) => args.to_string().into(),
     };

@@ -56,8 +56,8 @@ impl PartialCall {
         self.0.is_some()
     }
 
-    /// Returns the call that is still open at the end of a response. The end of its arguments is missing, so they do
-    /// not parse.
+    /// Returns the call that is still open at the end of a response. The arguments of this call are incomplete, so they
+    /// do not parse.
     pub(crate) fn broken_off(&mut self) -> Option<Value> {
         self.0.take().map(|open| {
             open.close(|arguments| {
@@ -78,7 +78,7 @@ impl Open {
         }
     }
 
-    /// Adds the fields of a later part.
+    /// Adds the fields of a later part of the response to the call.
     fn merge(&mut self, mut later: Fields) -> Result<&mut Self, Error> {
         let Some(Value::Object(call)) = later.remove(CALL) else { return Ok(self) };
         let is_other = call.get("name").and_then(Value::as_str).is_some_and(|name| Some(name) != self.name());
@@ -104,7 +104,7 @@ impl Open {
     }
 }
 
-/// Inserts a piece into the arguments. A piece of text is appended to the text at its path.
+/// Inserts a piece of `partialArgs` into the arguments. Text is appended to the text at the piece's path.
 fn put(arguments: &mut Value, piece: &Value) -> Result<(), Error> {
     let path = piece.get("jsonPath").and_then(Value::as_str).unwrap_or_default();
     let bad =

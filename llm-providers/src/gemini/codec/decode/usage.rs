@@ -13,7 +13,7 @@ use crate::protocol::{
 #[derive(Debug, Default)]
 pub(crate) struct ResponseUsage {
     counts: [u64; 5],
-    /// Tokens of audio and of images, for each list of details.
+    /// Numbers of audio tokens and of image tokens, for each list of details.
     details: [[u64; 2]; 5],
     stated: StatedUsage,
     service_tier: Option<Arc<str>>,

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::protocol::encode::{bytes, no_shadow};
 
-/// Names of known fields, which unknown fields must not have.
+/// Names of a request's known fields, which its unknown fields must not have.
 const TAKEN: [&str; 8] = [
     "contents",
     "generation_config",

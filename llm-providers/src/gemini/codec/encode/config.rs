@@ -91,7 +91,8 @@ fn form(to: &mut Map<String, Value>, format: &ResponseFormat, dialect: Dialect) 
     Ok(())
 }
 
-/// Returns a schema with the description of the response, for which the format has no other field.
+/// Returns a schema that includes the description of the response, because the format has no other field for the
+/// description.
 fn described(schema: &Value, description: Option<&str>) -> Result<Value, Error> {
     let mut schema = schema.clone();
     let Some(description) = description else { return Ok(schema) };

@@ -58,7 +58,7 @@ pub(super) fn conversation(
         no_shadow(&of, &message.extra, &["role", "parts"])?;
         let turn = turn(message, &messages[..at], &of, dialect)?;
         if turn.parts.is_empty() && !message.parts.is_empty() {
-            // All parts were left out, and Gemini refuses a content without parts.
+            // All parts of the message were left out, and Gemini refuses a content without parts.
             continue;
         }
         match contents.last_mut() {
@@ -163,7 +163,7 @@ fn check(part: &Part, here: &str, dialect: Dialect) -> Result<(), Error> {
 /// those in an object `functionCall`, which become fields of the call.
 fn called<'a>(call: &'a ToolCall, here: &str) -> Result<EncodedPart<'a>, Error> {
     let ToolCall { id, name, arguments: _, extra } = call;
-    // The model's own text is sent, so that digits and the order of fields are kept.
+    // The text that the model wrote is sent, so that digits and the order of fields are kept.
     let args = match serde_json::from_str::<&RawValue>(arguments(call)) {
         Ok(args) if args.get().starts_with('{') => args,
         _ => return Err(Error::invalid(format!("{here}.arguments is not a JSON object, as gemini wants it"))),

@@ -10,7 +10,7 @@ use serde_json::{Map, Value, value::RawValue};
 use super::unsupported::unsupported;
 use crate::protocol::cross_vendor;
 
-/// Unknown fields that this vendor's own responses contain.
+/// Names of unknown fields that this vendor's own responses contain.
 pub(super) const OWN: [&str; 3] = ["functionCall", "thought", "thoughtSignature"];
 
 /// Part of a message in Gemini's form.

@@ -8,7 +8,8 @@ use super::{
 };
 use crate::protocol::encode::no_shadow;
 
-/// Encodes the result of a tool. Gemini requires the function's name, which is taken from the earlier call in `before`.
+/// Encodes the result of a tool. Gemini requires the function's name, which is taken from the tool call in the earlier
+/// messages `before`.
 pub(super) fn function_response<'a>(
     result: &'a ToolResult,
     before: &'a [Message],

@@ -57,7 +57,8 @@ pub(super) fn entries(tools: &[Tool], dialect: Dialect) -> Result<Vec<ToolEntry<
     Ok(entries)
 }
 
-/// Encodes the rule for the use of tools. A rule that this library does not know is sent as the whole `toolConfig`.
+/// Encodes the tool choice as `toolConfig`. A choice that this library does not know is sent unchanged as the whole
+/// `toolConfig`.
 pub(super) fn config(choice: &ToolChoice) -> Value {
     let mode = |mode: &str| json!({"functionCallingConfig": {"mode": mode}});
     match choice {

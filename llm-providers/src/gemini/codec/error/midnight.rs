@@ -8,7 +8,7 @@ pub(super) fn until_midnight(now: SystemTime) -> Duration {
     let utc = now.duration_since(UNIX_EPOCH).map_or(0, |since| i64::try_from(since.as_secs()).unwrap_or(0));
     let local = |utc: i64| utc - if is_summer(utc - 8 * HOUR) { 7 * HOUR } else { 8 * HOUR };
     let midnight = (local(utc).div_euclid(DAY) + 1) * DAY;
-    // The clocks change at two in the morning, so midnight comes before, and decides which offset holds.
+    // The clocks change at two in the morning, so the offset at midnight is the one before a change on the same day.
     let next = if is_summer(midnight) { midnight + 7 * HOUR } else { midnight + 8 * HOUR };
     Duration::from_secs(u64::try_from(next - utc).unwrap_or(0))
 }
@@ -41,7 +41,7 @@ fn days(year: i64, month: i64, day: i64) -> i64 {
 }
 
 fn year_of(day: i64) -> i64 {
-    // The guess is wrong by at most one year, near the new year.
+    // The guess is wrong by at most one year, and only near the new year.
     let guess = 1970 + day.div_euclid(365);
     (0..).map(|less| guess - less).find(|year| days(*year, 1, 1) <= day).unwrap_or(guess)
 }
@@ -73,7 +73,7 @@ mod tests {
         // 2026-03-08 and 2026-11-01, 0:00 in California.
         assert_eq!(wait(1_772_956_800), 23 * 3_600);
         assert_eq!(wait(1_793_516_400), 25 * 3_600);
-        // And the days before.
+        // One second before these midnights.
         assert_eq!(wait(1_772_956_799), 1);
         assert_eq!(wait(1_793_516_399), 1);
     }

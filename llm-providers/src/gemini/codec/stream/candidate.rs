@@ -69,7 +69,8 @@ impl OpenCandidate {
     ///
     /// # Errors
     ///
-    /// The arguments of a call arrived in pieces that cannot be put together.
+    /// [`ErrorKind::Malformed`](llm_core::ErrorKind::Malformed) if the arguments of a call arrived in pieces that do
+    /// not fit together.
     pub(super) fn chunk(
         &mut self,
         response: &str,
@@ -96,7 +97,7 @@ impl OpenCandidate {
         Ok(())
     }
 
-    /// Emits the events that were held back for the end.
+    /// Emits the events of this candidate that were held back for the end of the stream.
     pub(super) fn emit(&mut self, events: &mut Vec<ChatEvent>) {
         self.unknown_fields.emit(ExtraOf::Choice(self.index), events);
         self.unknown_message_fields.emit(ExtraOf::Message(self.index), events);

@@ -20,9 +20,10 @@ const CALL: &str = "functionCall";
 
 /// Turns the data of server-sent events into [`ChatEvent`]s, one `data:` field at a time.
 ///
-/// Every chunk is a response of its own; together they form the response that is not streamed. Function calls are
-/// returned in one piece, even if their arguments arrive in several (`partialArgs`). Unknown fields and the usage are
-/// returned at the [end](Self::finish). If several chunks state the usage, the last one decides.
+/// Every chunk has the form of a complete response. The collected events are equal to the response that is not
+/// streamed. Function calls are returned in one piece, even if their arguments arrive in several (`partialArgs`).
+/// Unknown fields and the usage are returned at the [end](Self::finish). If several chunks state the usage, the last
+/// one decides.
 #[derive(Debug, Default)]
 pub struct ChunkDecoder {
     started: Option<(String, String)>,

@@ -3,9 +3,9 @@ use serde_json::Value;
 
 use super::super::fields::Fields;
 
-/// Field that every chunk repeats in full.
+/// Name of the field whose complete value every chunk repeats.
 const REPEATED: &str = "safetyRatings";
-/// Field that chunks repeat in part.
+/// Name of the object of which a later chunk may state only some counts. Its counts replace the earlier ones.
 const PARTLY: &str = "usageMetadata";
 
 /// Unknown fields of the chunks of a stream. They are emitted once, at the end of the stream.
