@@ -10,7 +10,8 @@ use super::{
     unknown_costs::UnknownCosts,
 };
 
-/// Accounts of a ledger, guarded by its lock: the totals, the accounts of each month, and the counts of unknown costs.
+/// Accounts of a ledger, which its lock guards: the totals, the accounts of each month, and the counts of unknown
+/// costs.
 #[derive(Debug)]
 pub(super) struct AccountTable {
     pub(super) totals: Accounts,
@@ -50,7 +51,8 @@ impl AccountTable {
         }
     }
 
-    /// Settles an open amount: a caller used the response, or no caller will. `lost` is the unused part.
+    /// Settles an open amount, once a caller has used the response or no caller can use it any more. `lost` is the part
+    /// of the amount that no caller used.
     pub(super) fn settle(&mut self, keys: &Keys, amount: Usd, lost: Usd) {
         self.each(keys, |row| {
             row.open -= amount;
@@ -87,7 +89,7 @@ impl Row {
             _ => {}
         }
         self.units += u64::from(response.units);
-        // An implausible usage would falsify the total for good.
+        // An implausible usage is left out, because it would make the total wrong forever.
         self.usage += response.usage.filter(Usage::is_plausible).unwrap_or_default();
         self.unpriced_responses += u64::from(!response.is_priced);
         match response.list {

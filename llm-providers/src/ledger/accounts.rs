@@ -12,7 +12,7 @@ pub(super) struct Accounts {
     pub(super) tenants: Rows,
     pub(super) labels: Rows,
     pub(super) models: Rows,
-    /// Buffer for the key of a label's row, so that a look-up allocates nothing.
+    /// Buffer for the key of a label's row, so that looking up a row allocates nothing.
     label: String,
 }
 
@@ -20,12 +20,12 @@ pub(super) struct Accounts {
 #[derive(Clone, Debug)]
 pub(super) struct Rows {
     pub(super) known: HashMap<Arc<str>, Row>,
-    /// Row of all names beyond the bound.
+    /// Row that all names beyond the bound share; `None` if the bound was never reached.
     pub(super) other: Option<Row>,
     pub(super) most: usize,
 }
 
-/// Kinds of names that have rows, if an operator chose them.
+/// Kinds of names that have rows, as the builder of a ledger's file lists them.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Choice {
     pub(super) tenants: bool,
@@ -60,7 +60,8 @@ impl Accounts {
         self.models.most = other.models.most;
     }
 
-    /// Books in the total, and in the rows of the chosen kinds of names, or of all kinds if there is no choice.
+    /// Applies `book` to the total, and to the rows of the chosen kinds of names, or of all kinds if there is no
+    /// choice.
     pub(super) fn each(&mut self, keys: &Keys, choice: Option<&Choice>, book: &mut impl FnMut(&mut Row)) {
         book(&mut self.total);
         if choice.is_none_or(|choice| choice.tenants) {

@@ -1,4 +1,5 @@
-//! Format of amounts by cause in files: an object whose keys are the causes' names, with whole nano-dollars.
+//! Format of amounts by cause in files: a JSON object whose keys are the causes' names, and whose values are whole
+//! nano-dollars.
 
 use std::collections::BTreeMap;
 

@@ -19,7 +19,7 @@ pub struct Attempt {
     pub model: Arc<str>,
     /// Model that responded, if one did.
     pub response_model: Option<Arc<str>>,
-    /// Vendor, if the client names it.
+    /// Name of the vendor, if the client states it.
     pub provider: Option<Arc<str>>,
     /// Member of the key pool that the attempt was sent to; `None` without a pool.
     pub member: Option<MemberId>,

@@ -5,8 +5,8 @@ use super::Row;
 /// Differences between the two sides of the identities in a row's account, which the documentation of the
 /// [module](crate::ledger) states.
 ///
-/// NOTE: the end of a response is booked in two steps. In a snapshot taken in between, `between` differs by that
-/// response's amount. While no call is running, the account must be balanced.
+/// NOTE: the end of a response is booked in two steps. In a snapshot that is taken between the steps, the field
+/// `between` differs by that response's amount. While no call is running, the account must be balanced.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Balance {

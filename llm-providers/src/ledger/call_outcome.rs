@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use llm_core::{Origin, Savings, Usage, Usd, price::UnknownCost};
 
-/// Outcome of a call, as its caller got it.
+/// Outcome of a call, as the caller saw it.
 #[derive(Debug)]
 pub(super) enum CallOutcome {
     Completed(Box<BookedResponse>),

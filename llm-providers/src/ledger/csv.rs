@@ -25,8 +25,8 @@ const COLUMNS: [&str; 13] = [
 
 impl Snapshot {
     /// Writes the accounts as comma-separated values (RFC 4180): a line of names, then one line for each tenant, model
-    /// and label, and the total. Amounts are whole nano-dollars, in columns whose names say so; the other columns count
-    /// calls, attempts, units and tokens. Later versions may add columns, so read them by name.
+    /// and label, and the total. Amounts are whole nano-dollars, in columns whose names end with the unit; the other
+    /// columns count calls, attempts, units and tokens. Later versions may add columns, so read them by name.
     ///
     /// Names are written unchanged. A spreadsheet reads a name that begins with `=`, `+`, `-` or `@` as a formula, so
     /// import such columns as text.

@@ -123,7 +123,7 @@ mod silent {
 
     use crate::ledger::Attempt;
 
-    /// Replacement that records nothing, without the feature `metrics`.
+    /// Replacement without the feature `metrics`, which records nothing.
     #[derive(Debug)]
     pub(in crate::ledger) struct Meter;
 

@@ -22,7 +22,7 @@ use super::{
 #[derive(Clone, Debug, Default)]
 pub struct Months(pub(super) BTreeMap<Month, Arc<Accounts>>);
 
-/// Accounts of each month, to which calls are added.
+/// Accounts of each month, in which a running ledger books calls.
 #[derive(Debug)]
 pub(super) struct MonthTable {
     pub(super) choice: Choice,

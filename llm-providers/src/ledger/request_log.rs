@@ -1,4 +1,4 @@
-//! Lines of JSON about requests. They contain texts of requests and responses only on request.
+//! Lines of JSON about requests, without texts of requests and responses unless the operator enabled them.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -59,13 +59,13 @@ impl RequestLog {
         self.lines.extend([line, "\n"]);
     }
 
-    /// Puts lines that were taken but not written back, before the lines that were added meanwhile.
+    /// Returns lines that were taken and could not be written to the log, before the lines that were added meanwhile.
     pub(super) fn put_back(&mut self, lines: String) {
         let newer = std::mem::replace(&mut self.lines, lines);
         newer.lines().for_each(|line| self.push(line));
     }
 
-    /// Takes the lines. If lines were dropped, the last one states their number.
+    /// Removes and returns the waiting lines. If lines were dropped, the last line states their number.
     pub(super) fn take(&mut self) -> String {
         let Self { mut lines, lost } = std::mem::take(self);
         if lost > 0 {

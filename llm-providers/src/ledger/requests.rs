@@ -91,7 +91,8 @@ impl Pending {
     }
 
     fn value(&self, receipt: &Receipt) -> BookedResponse {
-        // A copy, so that neither the receipt nor the accounts are locked while the cost share is taken.
+        // The accounting data is copied, so that neither the receipt nor the accounts are locked while the cost share
+        // is taken.
         let accounting = receipt.accounting();
         // A vendor's response that no layer below has priced stays unpriced.
         let paid = (accounting.origin == Origin::Vendor).then_some(accounting.paid.clone());

@@ -24,9 +24,9 @@ pub struct Row {
     pub failed: u64,
     /// Number of calls that their caller dropped.
     pub dropped: u64,
-    /// Number of units (things that the application sells) of the completed calls.
+    /// Number of units of the completed calls. The application defines a unit, such as one document.
     pub units: u64,
-    /// Tokens that the production of the responses took.
+    /// Tokens of the completed calls' responses, including stored and shared responses.
     pub usage: Usage,
     /// List price of the responses, each requested alone at the standard service class.
     #[serde(rename = "list_nano_usd")]
@@ -34,8 +34,8 @@ pub struct Row {
     /// Amount paid for the responses.
     #[serde(rename = "useful_nano_usd")]
     pub useful: Usd,
-    /// Amounts that did not have to be paid for the responses. An amount is negative for a service class dearer than
-    /// the standard one.
+    /// Amounts that did not have to be paid for the responses, by cause. An amount is negative for a service class
+    /// dearer than the standard one.
     #[serde(rename = "saved_nano_usd", with = "amounts::saved")]
     pub saved: Savings,
     /// Number of responses whose cost is unknown.
@@ -68,7 +68,7 @@ pub struct Row {
     pub unpriced_attempts: u64,
     /// Number of the `unpriced_attempts` that failed or were abandoned.
     pub unpriced_wasted: u64,
-    /// Number of the attempt that was counted last in this row.
+    /// Id of the attempt that was counted last in this row.
     #[serde(skip)]
     pub(super) last_attempt: u64,
 }
@@ -80,7 +80,7 @@ pub struct Row {
 pub struct Unconfirmed {
     /// Number of attempts.
     pub count: u64,
-    /// Upper bound of their cost, without the attempts of `unpriced`.
+    /// Sum of the upper bounds of these attempts' costs, without the attempts that `unpriced` counts.
     #[serde(rename = "amount_nano_usd")]
     pub amount: Usd,
     /// Number of attempts among `count` whose upper bound is unknown.

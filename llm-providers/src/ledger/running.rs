@@ -8,7 +8,7 @@ use llm_core::{
 
 use super::{Attempt, Charged, Ledger, Outcome, keys::Keys, meter::Meter, stack_faults::StackFault, terms::Terms};
 
-/// One attempt at a vendor, while it runs. If it is dropped before its end, it is booked as abandoned.
+/// Running attempt at a vendor. If this value is dropped before the attempt ends, the attempt is booked as abandoned.
 #[derive(Debug)]
 pub struct RunningAttempt {
     ledger: Ledger,
@@ -41,7 +41,7 @@ impl RunningAttempt {
         Self { ledger: ledger.clone(), keys, members, sent, terms, meter, ended: false }
     }
 
-    /// Records that the reply has arrived. The response may still be running.
+    /// Records that the reply has arrived. The response may still be streamed.
     pub(super) fn replied(&self) {
         if !self.sent.is_sent() {
             self.ledger.stack_faults().note(StackFault::UnmarkedCalls);
@@ -49,7 +49,7 @@ impl RunningAttempt {
         self.meter.replied(self.sent.vendor());
     }
 
-    /// Ends the attempt without booking it, because a layer below responded and not a vendor.
+    /// Ends the attempt without booking it, because a layer below responded in place of a vendor.
     pub(super) fn skip(mut self) {
         self.ended = true;
     }
@@ -147,7 +147,8 @@ impl RunningAttempt {
         }
     }
 
-    /// Returns the cost share that the response may take. That of a merged call holds each member's own.
+    /// Returns the cost share that the response may take. The cost share of a merged call consists of one share for
+    /// each member.
     fn share(&self, cost: Usd) -> CostShare {
         let share = |keys: Keys, amount: Usd| {
             let open = Open { ledger: self.ledger.clone(), keys, amount };
@@ -209,7 +210,7 @@ impl RunningAttempt {
 }
 
 impl Open {
-    /// Settles the whole amount, of which `lost` was used by no caller.
+    /// Settles the whole amount. `lost` is the part that no caller used.
     fn settle(self, lost: Usd) {
         self.ledger.account_table().settle(&self.keys, self.amount, lost);
     }

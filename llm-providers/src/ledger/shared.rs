@@ -31,7 +31,7 @@ struct Inner {
     stack_faults: StackFaults,
 }
 
-/// Settings of a ledger's file, which calls read without a lock.
+/// Settings of a ledger's file, which calls read without taking a lock.
 #[derive(Debug)]
 pub(super) struct Recording {
     pub(super) clock: Arc<dyn Clock>,
@@ -54,7 +54,7 @@ impl Ledger {
         }))
     }
 
-    /// Sets the service class for requests that name none, as the settings of your project at the vendor have it.
+    /// Sets the service class for requests that name none. Use the class in the settings of your project at the vendor.
     /// Default: standard. It raises the upper bound for such requests, but not their cost, because the vendor states
     /// the class that it served.
     pub fn default_tier(self, tier: ServiceTier) -> Self {
@@ -62,9 +62,9 @@ impl Ledger {
         self
     }
 
-    /// Adds a surcharge, such as `regional`, for requests that do not name it, as the settings of your project at the
-    /// vendor have it. It raises the upper bound for requests whose model has the surcharge, but not their cost,
-    /// because the vendor states the surcharges that it applied.
+    /// Adds a surcharge, such as `regional`, for requests that do not name it. Use this if the settings of your project
+    /// at the vendor cause the surcharge. It raises the upper bound for requests whose model has the surcharge, but not
+    /// their cost, because the vendor states the surcharges that it applied.
     ///
     /// ```
     /// use llm_providers::{Ledger, prices};
@@ -216,7 +216,8 @@ impl Ledger {
     ///
     /// NOTE: no code from outside the ledger (a receipt, a cost share, a hook) may run under this lock.
     pub(super) fn account_table(&self) -> MutexGuard<'_, AccountTable> {
-        // Rows are plain numbers, so that a panic elsewhere leaves at most one booking incomplete.
+        // A poisoned lock is used, because rows are plain numbers, so that a panic leaves at most one booking
+        // incomplete.
         self.0.accounts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -24,7 +24,7 @@ pub struct Snapshot {
 type Named = Vec<(Arc<str>, Row)>;
 
 impl Snapshot {
-    /// Name of the row that names beyond a bound share. It is the last row.
+    /// Name of the row that all tenants, label values or models beyond a bound share. This row is the last one.
     pub const OTHER: &str = "(other)";
 
     pub(super) fn new(prices_as_of: &str, accounts: Accounts, unknown: UnknownCosts) -> Self {

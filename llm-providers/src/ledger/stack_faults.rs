@@ -38,7 +38,7 @@ pub enum StackFault {
 /// responses.
 pub(super) const ATTEMPTS_WITHOUT_REQUESTS: u64 = 100;
 
-/// Faults that were noticed. Each of them is logged once.
+/// Faults that the ledger has noticed, as bits. Each fault is logged once.
 #[derive(Debug, Default)]
 pub(super) struct StackFaults(AtomicU8);
 

@@ -88,7 +88,7 @@ fn money(amount: Usd, unpriced: u64) -> String {
     }
 }
 
-/// Formats an amount as [`money`] does, for amounts that the unknown part may also lower.
+/// Formats an amount as [`money`] does, for amounts whose unknown part may be negative.
 fn signed(amount: Usd, unknown: u64) -> String {
     match unknown {
         0 => format!("{amount:.6}"),

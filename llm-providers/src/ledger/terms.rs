@@ -10,7 +10,8 @@ use serde_json::Value;
 use super::Ledger;
 use crate::protocol::Settings;
 
-/// Values that decide the cost of an attempt: the prices with which it began, and the service that it requested.
+/// Values that decide the cost of an attempt: the prices with which the attempt began, and the service class and
+/// surcharges that its request names.
 #[derive(Debug)]
 pub(super) struct Terms {
     prices: PriceTable,
@@ -21,7 +22,7 @@ pub(super) struct Terms {
 /// Options of a request that change its price.
 #[derive(Debug, Default)]
 struct RequestTerms {
-    /// Service class that the request names; `None` if it leaves the choice to the vendor.
+    /// Service class that the request names; `None` if the request leaves the choice to the vendor.
     tier: Option<ServiceTier>,
     surcharges: Vec<Arc<str>>,
 }
@@ -37,7 +38,8 @@ impl Terms {
                 ways.fold(PriceOptions::from(tier.clone()), |options, way| options.surcharge(Arc::clone(way)));
             prices.bound_with(model, &estimate, &options)
         };
-        // A model that does not have the default class or surcharge is served without it.
+        // If the model has no price for the default class or surcharge, the bound is computed without it, because the
+        // vendor serves such a model without it.
         let tiers = match &request.tier {
             Some(tier) => vec![tier.clone()],
             None => vec![defaults.tier.clone(), ServiceTier::Standard],
@@ -54,8 +56,8 @@ impl Terms {
         self.prices.model(model).is_some()
     }
 
-    /// Returns the cost of `usage` at the service class that the vendor states in `accounting`. If it states none, the
-    /// requested class decides.
+    /// Returns the cost of `usage` at the service class that the vendor states in `accounting`. If the vendor states
+    /// none, the requested class decides.
     pub(super) fn cost(
         &self,
         requested_model: &str,
@@ -92,7 +94,7 @@ impl RequestTerms {
         let streamed = || body.downcast_ref::<Streamed<ChatRequest>>().map(|streamed| &streamed.0);
         let Some(request) = body.downcast_ref::<ChatRequest>().or_else(streamed) else { return Self::default() };
         let word = |name: &str| request.extra.get(name).and_then(Value::as_str);
-        // Gemini's format has field names in camel case.
+        // In Gemini's format, the field has its name in camel case.
         let tier = word("service_tier").or_else(|| word("serviceTier")).filter(|tier| !matches!(*tier, "auto" | ""));
         let mut settings = Settings::default();
         settings.take(|name| request.extra.get(name));

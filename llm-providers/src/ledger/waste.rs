@@ -46,7 +46,7 @@ impl Waste {
         }
     }
 
-    /// Returns the cause of a complete response that no caller used.
+    /// Returns the cause of waste for a complete response that no caller used, by the purpose of its call.
     pub(super) fn unused(purpose: Option<Purpose>) -> Self {
         match purpose {
             Some(Purpose::Revalidation) => Self::Revalidated,

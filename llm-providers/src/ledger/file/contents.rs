@@ -82,7 +82,7 @@ impl Months {
     }
 }
 
-/// Writes one row in each line, so that files can be compared.
+/// Writes one row in each line, so that versions of a file can be compared line by line.
 pub(super) fn write(months: &Months) -> Vec<u8> {
     let rows: Vec<Record> = months.0.iter().flat_map(|(month, accounts)| records(*month, accounts)).collect();
     let rows: Vec<String> = rows.iter().map(|row| serde_json::to_string(row).expect(WRITABLE)).collect();

@@ -13,7 +13,8 @@ use crate::ledger::Months;
 #[derive(Debug)]
 pub(super) struct Disk {
     path: PathBuf,
-    /// State of the file right after this process wrote it, by which a change by another process is noticed.
+    /// State of the file right after this process wrote it. A different state shows that another process changed the
+    /// file.
     stamp: Option<Stamp>,
     log: Option<PathBuf>,
     /// Lock that is held until this value is dropped or the process ends; `None` on a file system without locks.

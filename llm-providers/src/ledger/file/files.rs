@@ -3,14 +3,14 @@ use std::sync::{Mutex, PoisonError};
 use super::{LedgerFileError, disk::Disk};
 use crate::ledger::{Ledger, months::MonthTable, request_log::RequestLog};
 
-/// A ledger and its files.
+/// Ledger, and the files to which a flush writes its accounts.
 pub(super) struct LedgerFiles {
     pub(super) ledger: Ledger,
     pub(super) disk: Mutex<Disk>,
 }
 
 impl LedgerFiles {
-    /// Writes the totals, if they changed, and the lines of the request log.
+    /// Writes the totals to the file, if they changed, and appends the waiting lines to the request log.
     pub(super) fn flush(&self) -> Result<(), LedgerFileError> {
         let mut disk = self.disk.lock().unwrap_or_else(PoisonError::into_inner);
         let (changed, lines) = {

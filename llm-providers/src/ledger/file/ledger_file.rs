@@ -5,10 +5,10 @@ use crate::ledger::Months;
 
 /// File that keeps a ledger's totals for each month, so that the cost of a job is known after a crash and a restart.
 ///
-/// A call is booked in the month (UTC) in which it reached the ledger. The file has a total for each month. On request
-/// it also has rows by tenant, by model and by labels that the application lists, with the bounds of the ledger
-/// ([`Ledger::max_tenants`](crate::Ledger::max_tenants) and others) for each month. An optional request log has a line
-/// of JSON for each request.
+/// A call is booked in the month (UTC) in which it reached the ledger. The file has a total for each month. The
+/// [builder](super::LedgerFileBuilder) can add rows by tenant, by model and by labels that the application lists, with
+/// the bounds of the ledger ([`Ledger::max_tenants`](crate::Ledger::max_tenants) and others) for each month. An
+/// optional request log has a line of JSON for each request.
 ///
 /// ```
 /// use llm_providers::{Ledger, ledger::LedgerFile, prices};
@@ -26,27 +26,30 @@ use crate::ledger::Months;
 ///
 /// # Behaviour
 ///
-/// - A flush writes a new file and puts it in place of the old one in one step. A killed process loses what was booked
-///   since the last flush that returned: with [`start`](super::LedgerFileBuilder::start), at most the period and the time
-///   of one write. It loses no more, and never leaves half a file. A flush without a change writes nothing.
+/// - A flush writes a new file and replaces the old file atomically, so that a killed process never leaves an
+///   incomplete file. A killed process loses the calls that were booked since the last flush that returned. With
+///   [`start`](super::LedgerFileBuilder::start), these are the calls of at most one period and the time of one write. A
+///   flush without a change writes nothing.
 /// - A flush writes the rows of all months, about 1 KB each.
-/// - An amount that was `open` when the process was killed stays so, because it is not known whether a caller got the
+/// - An amount that was `open` when the process was killed stays `open`, because it is not known if a caller got the
 ///   response.
-/// - Only one process can open the file: a second one gets [`LedgerFileError::InUse`]. The lock is on a separate file,
-///   named with `.lock` at the end, and is released when the process ends. [`Months::read`] needs no lock.
-/// - A file that cannot be read, is of another program or of a later version is an error and is never overwritten. So
-///   is a file that another process changed meanwhile, which is possible on a disk without locks.
+/// - Only one process can open the file. A second process gets [`LedgerFileError::InUse`]. The lock is on a separate
+///   file, whose name ends with `.lock`, and is released when the process ends. [`Months::read`] needs no lock.
+/// - A file that cannot be read, or that another program or a later version wrote, is an error and is never
+///   overwritten. A file that another process changed after it was opened is an error too. Such a change is possible on
+///   a file system without locks.
 /// - Rows that are no longer requested stay in the file unchanged.
 ///
 /// # Request log
 ///
-/// Each line has the time, tenant, labels, model and outcome (`completed`, `failed`, `dropped`) of a request, and of a
-/// response its origin, the model of the response, the vendor and its id of the request, tokens and amounts as whole
-/// nano-dollars. It has no text of a request or a response, unless
-/// [`request_log_with_texts`](super::LedgerFileBuilder::request_log_with_texts) is used: then `texts` has `request`, of
-/// a chat a `role` and a `text` for each message, of embeddings their texts, and `response`, a text or an own
-/// operation's JSON. Lines are appended at a flush, before the totals; at most 16 MiB wait for one, and a line
-/// `{"lost_lines":…}` counts those beyond.
+/// Each line has the time, tenant, labels, model and outcome (`completed`, `failed`, `dropped`) of a request. The line
+/// of a completed request also has the response's origin and model, the vendor and its id of the request, tokens, and
+/// amounts as whole nano-dollars. A line has no text of a request or a response, unless
+/// [`request_log_with_texts`](super::LedgerFileBuilder::request_log_with_texts) is used. Then the object `texts` has
+/// the fields `request` and `response`. `request` is a list: a `role` and a `text` for each message of a chat, or the
+/// texts to embed. `response` is the text of a chat response, or the JSON of an application's own operation. A flush
+/// appends the lines before it writes the totals. At most 16 MiB of lines wait for a flush, and a line
+/// `{"lost_lines":…}` states the number of lines beyond this bound, which are dropped.
 #[must_use = "dropped, it is flushed only if it was started"]
 pub struct LedgerFile {
     pub(super) files: Arc<LedgerFiles>,
@@ -54,7 +57,7 @@ pub struct LedgerFile {
 }
 
 impl LedgerFile {
-    /// Writes all calls that have been booked. It blocks until the disk has written.
+    /// Writes all calls that have been booked to the file and to the request log. It blocks until the disk has written.
     ///
     /// # Errors
     ///

@@ -12,7 +12,7 @@ use super::files::LedgerFiles;
 
 /// Thread that flushes periodically. When this value is dropped, the thread flushes a last time and ends.
 pub(super) struct FlushThread {
-    /// Dropped before the thread is joined, because that ends the thread.
+    /// Channel whose sender is dropped before the thread is joined, because the drop ends the thread.
     end: Option<Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -49,7 +49,7 @@ impl Drop for FlushThread {
     fn drop(&mut self) {
         drop(self.end.take());
         if let Some(thread) = self.thread.take() {
-            // The thread panics only where the ledger itself panics, and that panic was reported there.
+            // The thread panics only if the ledger's own code panics, and the panic hook has reported such a panic.
             let _ = thread.join();
         }
     }
