@@ -139,8 +139,7 @@ proptest! {
             fleet.settle(granted, 100);
         }
         for process in &fleet.processes {
-            process.close();
-            block_on(process.renew_chunks(fleet.now));
+            block_on(process.close_at(fleet.now));
         }
         let balances = block_on(fleet.processes[0].export(false, &Names::default())).expect("they can be read");
         let counted: Vec<_> = balances.iter().map(|balance| (balance.spent(), balance.reserved())).collect();

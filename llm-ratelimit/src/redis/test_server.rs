@@ -92,6 +92,14 @@ impl RedisAccounts {
         self.shared.report_all();
         self.shared.drained().await;
     }
+
+    /// Closes the accounts at the time `now`, and waits until all chunks have been returned. The time is set first,
+    /// because a request with an earlier time would move the server's windows back.
+    pub(crate) async fn close_at(&self, now: u64) {
+        self.follow_test(now).await;
+        self.return_chunks();
+        self.renew_chunks(now).await;
+    }
 }
 
 /// Removes all keys of earlier test cases, so that listings stay short.
