@@ -31,7 +31,7 @@ pub struct Background {
     pub(crate) revalidate: Duration,
     /// Settings of verification; `None` if no hit is verified.
     pub(crate) verification: Option<Verification>,
-    /// True if calls continue after their last caller has left.
+    /// True if calls are completed after their last caller has disconnected.
     pub(crate) complete_on_disconnect: bool,
 }
 
@@ -44,28 +44,28 @@ impl Background {
     /// Sets the time after its expiry for which an entry is still served while a background call replaces it. Off by
     /// default. The entry of a request that must not be sent twice
     /// ([`Operation::is_repeatable`](llm_core::Operation::is_repeatable)) is served for the same time, but is replaced
-    /// only by the first call after it.
+    /// only by the first call after that time.
     ///
-    /// The first caller that gets the expired entry triggers the call. It is sent for the caller's tenant, at
-    /// [`Priority::Background`](llm_core::Priority), through the layers below.
+    /// The first caller that gets the expired entry triggers the background call, which is sent for the caller's
+    /// tenant, at [`Priority::Background`](llm_core::Priority), through the layers below.
     #[doc(alias = "stale_while_revalidate")]
     pub fn revalidate(mut self, by: Duration) -> Self {
         self.revalidate = by;
         self
     }
 
-    /// Turns verification on: the requests of a share of the hits are sent again, and the stored responses are compared
-    /// with the new ones.
+    /// Turns verification on. The cache then sends the requests of a share of the hits again, and compares the stored
+    /// responses with the new ones.
     pub fn verify(mut self, verification: Verification) -> Self {
         self.verification = Some(verification);
         self
     }
 
-    /// Completes a call in the background when its last caller leaves, so that the response is stored. The leader's
-    /// tenant pays. Off by default, so that such calls are cancelled.
+    /// Completes a call in the background when its last caller disconnects (drops the future or the stream), so that
+    /// the response is stored. The leader's tenant pays. Off by default, so that such calls are cancelled.
     ///
-    /// A call that is shared with no other caller ([`Directive::no_cache`], [`Directive::no_store`]) is cancelled in
-    /// any case.
+    /// A call that no other caller can join ([`Directive::no_cache`], [`Directive::no_store`]) is cancelled in any
+    /// case.
     ///
     /// [`Directive::no_cache`]: crate::Directive::no_cache
     /// [`Directive::no_store`]: crate::Directive::no_store
@@ -83,11 +83,12 @@ impl Background {
         self
     }
 
-    /// Returns the tasks of a cache with these settings, in the current tokio runtime.
+    /// Returns the runner of a cache's background calls with these settings, in the current tokio runtime.
     ///
     /// # Errors
     ///
-    /// [`BuildError::Runtime`] outside a runtime, and the errors of settings that are out of range.
+    /// [`BuildError::Runtime`] outside a tokio runtime, and [`BuildError::Verification`] or [`BuildError::Background`]
+    /// for a setting that is out of range.
     pub(crate) fn tasks(&self, counts: &Arc<Counts>) -> Result<Arc<Tasks>, BuildError> {
         if self.verification.as_ref().is_some_and(|verification| !verification.is_percentage()) {
             return Err(BuildError::Verification);

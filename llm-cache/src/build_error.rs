@@ -20,7 +20,7 @@ pub enum BuildError {
     /// A time to live is zero.
     #[error("a time to live of zero stores nothing: set a longer one, or leave the setting out")]
     Ttl,
-    /// The capacity, or the largest response, is smaller than any entry.
+    /// The capacity, or the size of the largest response to store, is less than 1 KiB, so that no entry fits.
     #[error("a capacity of less than 1024 bytes stores nothing: set a larger one, or leave the cache out")]
     Capacity,
     /// The number of variants (responses to one request) is zero.

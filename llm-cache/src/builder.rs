@@ -94,7 +94,7 @@ impl CacheBuilder {
     /// error, and the caller decides what to do with the part that it has read. A caller that always needs a complete
     /// response should send a call that is not streamed.
     ///
-    /// The reply of a stale entry says so:
+    /// The reply reports that the entry is stale:
     ///
     /// ```
     /// use std::time::Duration;
@@ -128,8 +128,8 @@ impl CacheBuilder {
 
     /// Sets the number of responses to keep for a request that asks for varied responses
     /// ([`Operation::is_sampled`](llm_core::Operation::is_sampled): a temperature above zero). They are served round
-    /// robin. One by default. The cache remembers the next response for 32,768 requests. Other requests begin again
-    /// with their first response.
+    /// robin. One by default. The cache remembers the next response of up to 32,768 requests. A request beyond these
+    /// begins again with its first response.
     ///
     /// ```
     /// use llm_cache::Cache;
@@ -147,8 +147,8 @@ impl CacheBuilder {
     /// [`BuildError`].
     ///
     /// The negative cache is in memory only. Its errors cost nothing, and
-    /// [`CacheStatus::of_error`](crate::CacheStatus::of_error) recognizes them. Requests that are divided into items
-    /// are not remembered.
+    /// [`CacheStatus::of_error`](crate::CacheStatus::of_error) recognizes them. Errors of requests that are divided
+    /// into items are not remembered.
     ///
     /// ```
     /// use std::time::Duration;
@@ -163,8 +163,8 @@ impl CacheBuilder {
     }
 
     /// Stores responses of fallback models too. By default a response that a lower layer reports as one of a fallback
-    /// model ([`Accounting::fallback`](llm_core::layer::Accounting::fallback)) is served once and not stored. A call with
-    /// [`NoFallback`](llm_core::layer::NoFallback) in its extensions gets none of them.
+    /// model ([`Accounting::fallback`](llm_core::layer::Accounting::fallback)) is served once and not stored. A call
+    /// with [`NoFallback`](llm_core::layer::NoFallback) in its extensions is served no response of a fallback model.
     pub fn cache_fallbacks(mut self) -> Self {
         self.admission.cache_fallbacks = true;
         self
@@ -200,9 +200,9 @@ impl CacheBuilder {
         self
     }
 
-    /// Sets the capacity of the memory, in bytes: 64 MiB by default, at least 1 KiB. The size of an entry is that of
-    /// its response, its key (at most 4 KiB and the envelope: see [`Key`](crate::Key)) and a fixed amount, together
-    /// about the memory that it allocates.
+    /// Sets the capacity for entries in memory, in bytes: 64 MiB by default, at least 1 KiB. The size of an entry is
+    /// that of its response, its key (at most 4 KiB and the envelope: see [`Key`](crate::Key)) and a fixed amount,
+    /// together about the memory that it allocates.
     ///
     /// The setting applies to a store in memory, and to the local tier of Redis. The capacity of a file is set by
     /// `max_bytes` in its URL ([`StoreUrl`]), 1 GiB by default.
@@ -211,7 +211,7 @@ impl CacheBuilder {
         self
     }
 
-    /// Sets the eviction policy of the memory: least recently used by default.
+    /// Sets the eviction policy of a store in memory or of a local tier: least recently used by default.
     pub fn eviction_policy(mut self, policy: EvictionPolicy) -> Self {
         self.store_config.policy = policy;
         self
@@ -260,7 +260,7 @@ impl CacheBuilder {
         self
     }
 
-    /// Sets the clock by which entries expire: the machine's own by default. Tests advance a
+    /// Sets the clock by which entries expire: the system clock by default. Tests advance a
     /// [`ManualClock`](llm_core::ManualClock) instead of waiting.
     ///
     /// ```
@@ -284,8 +284,8 @@ impl CacheBuilder {
         self
     }
 
-    /// Stores entries where a URL says, such as `memory:?max_bytes=64mb` or `file:///var/cache/answers`. Parameters of
-    /// the URL override the builder's settings. In memory by default.
+    /// Stores entries in the store of a URL, such as `memory:?max_bytes=64mb` or `file:///var/cache/answers`.
+    /// Parameters of the URL override the builder's settings. In memory by default.
     pub fn store(mut self, url: StoreUrl) -> Self {
         (self.store, self.shared_with) = (url, None);
         self
@@ -312,7 +312,7 @@ impl CacheBuilder {
         self
     }
 
-    /// Sets the options of entries in Redis, whose local tier has [`max_bytes`](Self::max_bytes). A
+    /// Sets the options of a Redis store. The capacity of its local tier is [`max_bytes`](Self::max_bytes). A
     /// [`Redis`](llm_redis::Redis) handle, alone or in the options, is used as the store, whatever the URL. Without a
     /// handle the options have effect only with a URL of Redis.
     #[cfg(feature = "redis")]
@@ -321,8 +321,8 @@ impl CacheBuilder {
         self
     }
 
-    /// Sets the secret for the names and checks of entries outside the process. Without one, a reader of the store can
-    /// find the response to a request that it guesses, and a writer can forge entries.
+    /// Sets the secret for the names and checksums of entries outside the process. Without a secret, a reader of the
+    /// store can find the response to a request that it guesses, and a writer can forge entries.
     #[cfg(feature = "at-rest")]
     pub fn secret(mut self, secret: Secret) -> Self {
         self.store_config.secret = Some(secret);
@@ -330,7 +330,7 @@ impl CacheBuilder {
     }
 
     /// Seals each tenant's entries outside the process with the tenant's key, and shared entries with the key of their
-    /// scope (XChaCha20-Poly1305). Without a key, nothing of a tenant is stored there: see [`EncryptionKeys`].
+    /// scope (XChaCha20-Poly1305). Entries of a tenant without a key are stored only in memory: see [`EncryptionKeys`].
     ///
     /// ```
     /// use llm_cache::{Cache, KeyRing, Partition, Secret};

@@ -1,4 +1,4 @@
-//! Handle of an application on its cache: [`Cache::get_or_call`], statistics, invalidation and closing.
+//! Handle by which an application uses its cache: [`Cache::get_or_call`], statistics, invalidation and closing.
 //!
 //! A call through [`Cached`](crate::Cached) takes the same path as [`Cache::get_or_call`].
 
@@ -80,12 +80,13 @@ impl Cache {
     /// for one call.
     ///
     /// The closure runs at most once, inside this call, and may borrow. Its future must own its data, because another
-    /// caller may poll it to its end: it is cancelled only when all of its waiters have left.
+    /// caller may poll the future to completion. The future is cancelled only when all of its waiters have been
+    /// dropped.
     ///
     /// # Errors
     ///
-    /// The error of `call`, which all its waiters get: itself if it is an [`Error`], otherwise as the source of an
-    /// error of kind [`Other`](llm_core::ErrorKind::Other). Errors are not stored, except in the negative cache
+    /// The error of `call`, which all waiters get. An [`Error`] is returned as it is, and any other error as the source
+    /// of an error of kind [`Other`](llm_core::ErrorKind::Other). Errors are not stored, except in the negative cache
     /// ([`CacheBuilder::negative_ttl`](crate::CacheBuilder::negative_ttl)).
     pub async fn get_or_call<T, E, F, Fut>(&self, key: &Key, call: F) -> Result<Resolved<T>, Error>
     where
@@ -98,7 +99,7 @@ impl Cache {
     }
 
     /// Returns a response as [`get_or_call`](Self::get_or_call) does, with a directive for this call, such as a time to
-    /// live, tags, or the demand for a new response.
+    /// live, tags, or the demand that a call is sent.
     ///
     /// ```
     /// use std::time::Duration;
@@ -166,8 +167,8 @@ impl Cache {
         Ok(Resolved { origin: reply.receipt.origin(), value: reply.output })
     }
 
-    /// Returns the counters and the present size. It completes pending evictions first, so do not call it on a hot
-    /// path.
+    /// Returns the counters and the current size of the cache. The method completes pending evictions first, so do not
+    /// call it on a hot path.
     pub fn stats(&self) -> Stats {
         let Inner { entries, counts, single_flights, .. } = &*self.0;
         let stats = entries.store.stats();
@@ -177,8 +178,9 @@ impl Cache {
         Stats { leased, awaited, lost_leases, entries, bytes, running, ..counts.stats() }
     }
 
-    /// Removes one entry. A running call for it is not affected: later callers join the call, and its response is
-    /// stored. To prevent that, use [`invalidate`](Self::invalidate).
+    /// Removes one entry, and the error of its request from the negative cache. A running call for the request is not
+    /// affected, so that later callers join the call, and its response is stored. To prevent both, use
+    /// [`invalidate`](Self::invalidate).
     ///
     /// If the request has several responses ([`CacheBuilder::variants`](crate::CacheBuilder::variants)), only the first
     /// is removed. An entry that is shared by scope cannot be removed by its key, but can be invalidated by a tag.
@@ -209,9 +211,9 @@ impl Cache {
     /// whose call began before the invalidation, whether it is stored, stale or still running. In this process this
     /// holds as soon as the future has been polled for the first time.
     ///
-    /// Up to 10,000 invalidated tags are remembered, by a file or Redis across restarts too. A further one invalidates
-    /// all entries that were stored before. Therefore use a tag for entries that change together (those of a version or
-    /// a tenant). To remove a single entry, use [`remove`](Self::remove).
+    /// The cache remembers up to 10,000 invalidated tags, and a file or Redis remembers them across restarts. The
+    /// invalidation of a further tag invalidates all entries whose calls began before. Therefore use a tag for entries
+    /// that change together (those of a version or a tenant). To remove a single entry, use [`remove`](Self::remove).
     ///
     /// ```
     /// use llm_cache::{Cache, Tag};
@@ -235,7 +237,7 @@ impl Cache {
     ///
     /// # Errors
     ///
-    /// [`StoreError`] if the file or Redis fails. The memory is emptied in any case.
+    /// [`StoreError`] if the file or Redis fails. The tenant's entries are removed from memory in any case.
     ///
     /// ```
     /// use llm_cache::Cache;
@@ -255,11 +257,12 @@ impl Cache {
         if let Some(negative_cache) = &self.0.negative_cache {
             negative_cache.forget(tenant);
         }
-        // Memory is emptied even if the file or Redis fails.
+        // The tenant's entries are removed from memory even if the file or Redis failed to remember the invalidation.
         remembered.and(self.0.entries.store.forget(tenant).await)
     }
 
-    /// Removes all entries. Running calls are completed, but their responses are not stored.
+    /// Removes all entries from the store, including those of other caches that share it. Running calls are completed,
+    /// but their responses are not stored.
     ///
     /// # Errors
     ///
@@ -286,9 +289,9 @@ impl Cache {
 
     /// Waits for at most a minute until all background calls have ended, and until all stored entries are written. With
     /// Redis, the method also waits for at most a minute until this process holds no lease, so that no other process
-    /// waits for it. The cache can still be used afterwards.
+    /// waits for one of its calls. The cache can still be used afterwards.
     ///
-    /// Call it before the process ends:
+    /// Call the method before the process ends:
     ///
     /// ```
     /// use llm_cache::Cache;

@@ -1,7 +1,7 @@
 //! Errors of the cache itself, and the meaning of errors for leaders and waiters.
 //!
-//! An error that concerns only the leader (its deadline, its cancellation) is not passed to the waiters: one of them
-//! leads a new call. Any other error concerns the request, and all waiters get it.
+//! An error that concerns only the leader (its deadline, its cancellation) is not passed to the waiters. Instead, one
+//! of the waiters leads a new call. Any other error concerns the request, and all waiters get it.
 
 use llm_core::{Charge, Error, ErrorKind};
 
@@ -23,13 +23,13 @@ pub(crate) fn deadline_exceeded() -> Error {
         .with_charge(Charge::Unknown)
 }
 
-/// Returns the error of a call that panicked after it may have been sent.
+/// Returns the error of a call that panicked, or whose runtime has ended, after it may have been sent.
 pub(crate) fn lost() -> Error {
     let reason = "the shared call panicked, or the runtime that it began in has ended";
     Error::new(ErrorKind::Other, reason).with_charge(Charge::Unknown)
 }
 
-/// Returns `true` if an error concerns one caller, and not the request.
+/// Returns `true` if an error concerns one caller (its deadline or its cancellation), and not the request.
 fn is_of_one_caller(error: &Error) -> bool {
     matches!(error.kind(), ErrorKind::DeadlineExceeded | ErrorKind::Cancelled)
 }

@@ -34,7 +34,7 @@ pub fn response<C: DeserializeOwned>(value: &Bytes) -> Option<C> {
     serde_json::from_str(str::from_utf8(&record.text).ok()?).ok()
 }
 
-/// Parses the bytes as the URL of a store.
+/// Parses the bytes as the URL of a store, and checks that the text of the URL parses back to the same URL.
 pub fn url(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     let Ok(url) = text.parse::<StoreUrl>() else { return };

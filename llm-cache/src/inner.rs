@@ -43,7 +43,7 @@ impl Inner {
     pub(crate) fn prefix<'a, T: Operation>(&'a self, call: &'a Call<T>, directive: &'a Directive) -> KeyPrefix<'a> {
         let prefix = KeyPrefix::of(&self.namespace, call, directive);
         match &self.variants {
-            // A call with `only_if_cached` gets the first variant, because that is stored before any other.
+            // A call with `only_if_cached` gets the first variant, because it is stored before all others.
             Some(variants) if call.body.is_sampled() && !directive.only_if_cached => {
                 let variant = Key::with_borrowed(&prefix, &call.body, |key| variants.next(key));
                 KeyPrefix { variant, ..prefix }
@@ -52,18 +52,20 @@ impl Inner {
         }
     }
 
-    /// Draws a request for verification. Returns `true` if it is sent again when its response is a fresh hit.
+    /// Draws requests for verification. Returns `true` if the next request is to be sent again in case it is a fresh
+    /// hit.
     pub(crate) fn draws_verification(&self) -> bool {
         self.verification.as_ref().is_some_and(VerificationSampler::draws)
     }
 
-    /// Returns `true` if a hit needs no call in the background and is served at once. `stale` is the reason for serving an expired
-    /// entry, and `verifies` is true if a fresh one is verified.
+    /// Returns `true` if a hit needs no call in the background and can be served at once. `stale` is the reason for
+    /// serving an expired entry, and `verifies` is true if a fresh one is verified.
     pub(crate) fn serves_at_once(&self, stale: Option<Stale>, verifies: bool) -> bool {
         !self.is_shadow && stale != Some(Stale::Revalidating) && !(verifies && stale.is_none())
     }
 
-    /// Counts the cost of a response that was served and did not have to be paid again.
+    /// Adds the cost of a served response to the saved cost, because it did not have to be paid again. Adds nothing for
+    /// an unknown cost.
     pub(crate) fn saved(&self, cost: Option<Usd>) {
         let nanos = cost.map_or(0, |cost| u64::try_from(cost.nanos()).unwrap_or_default());
         self.counts.saved.add(nanos);

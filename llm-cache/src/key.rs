@@ -61,16 +61,16 @@ pub(crate) struct KeyPrefix<'a> {
     pub(crate) scope: Option<&'a str>,
     /// Number of the variant; 0 for the first or only one.
     pub(crate) variant: u32,
-    /// Directive of a call that lower layers route by pins or without fallbacks. The routing is part of the running
-    /// call's key, not of the entry's.
+    /// Directive of a call that is pinned or excludes fallback models; `None` for any other call. This routing is part
+    /// of the running call's key, and not of the entry's key.
     pub(crate) routing: Option<&'a Directive>,
 }
 
 /// Hasher of keys in tables, with a random seed for each process.
 static HASHER: LazyLock<RandomState> = LazyLock::new(RandomState::default);
 
-/// Key of the digests of long requests: random in each process, so that no attacker can prepare two requests with one
-/// digest.
+/// Key of the digests of long requests. It is random in each process, so that no attacker can prepare two requests with
+/// one digest.
 static DIGEST_KEY: LazyLock<[u8; 32]> = LazyLock::new(|| {
     let seeded = std::hash::RandomState::new();
     let words = [0_u8, 1, 2, 3].map(|word| seeded.hash_one(word).to_le_bytes());
@@ -160,7 +160,7 @@ impl Key {
         self.scope().map_or_else(|| Partition::tenant(self.tenant()), Partition::scope)
     }
 
-    /// Returns the text after the namespace in the envelope, if it has this tag.
+    /// Returns the text after the namespace in the envelope (the tenant or the scope), if that text has this tag.
     fn text_behind(&self, tag: u8) -> Option<&str> {
         // The envelope is a tag and 16 bytes of version, then the namespace and the tenant or scope, each after a tag
         // and 8 bytes of length.
@@ -188,7 +188,8 @@ impl Key {
         }
     }
 
-    /// Calls `use_it` with the key of a request. The key is written into a buffer without an allocation.
+    /// Calls `use_it` with the key of a request. The key is written into a buffer of the thread, so that usually
+    /// nothing is allocated.
     pub(crate) fn with_borrowed<T: Operation, R>(
         prefix: &KeyPrefix<'_>,
         request: &T,
@@ -205,8 +206,8 @@ impl Key {
         thread_local! {
             static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
         }
-        // If the fingerprint of a request computes another key meanwhile, that key finds no buffer and allocates its
-        // own.
+        // The thread's buffer is taken out meanwhile, so that a key which is computed during the request's fingerprint
+        // allocates a buffer of its own.
         let mut h = Fingerprinter::with_buffer(BUFFER.take());
         envelope(&mut h);
         let length = h.as_bytes().len();
@@ -239,7 +240,8 @@ fn shortened(h: Fingerprinter, envelope: usize) -> Vec<u8> {
     bytes
 }
 
-/// Largest buffer that a thread keeps for its next key, in bytes. Larger ones (images) are freed.
+/// Largest buffer that a thread keeps for its next key, in bytes. A larger one, for a request with images, is shrunk to
+/// this size.
 const LARGEST_BUFFER: usize = 64 * 1024;
 
 impl<'a> KeyPrefix<'a> {
@@ -321,7 +323,7 @@ impl Key {
 
 impl PartialEq for Key {
     fn eq(&self, other: &Self) -> bool {
-        // Keys that share their bytes are equal, so these need not be compared.
+        // Keys that share their bytes are equal, so the bytes need not be compared.
         Arc::ptr_eq(&self.bytes, &other.bytes) || self.hash == other.hash && self.bytes == other.bytes
     }
 }
@@ -365,7 +367,7 @@ mod tests {
         }
     }
 
-    /// A digest that used this process's key would not be found by other processes.
+    /// Other processes would not find an entry whose digest depends on the random key of this process.
     #[cfg(feature = "at-rest")]
     #[test]
     fn key_digest_at_rest_covers_all_bytes() {

@@ -17,7 +17,8 @@ use tower_service::Service;
 
 use crate::failure::lost;
 
-/// Operation of [`Cache::get_or_call`](crate::Cache::get_or_call).
+/// Operation of [`Cache::get_or_call`](crate::Cache::get_or_call) with responses of type `T`. It has no fingerprint,
+/// because the caller creates the key.
 pub(crate) struct Keyed<T>(PhantomData<fn() -> T>);
 
 /// Service of a [`Keyed`] operation. It awaits the future that the closure of the leader returns.

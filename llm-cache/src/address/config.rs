@@ -11,13 +11,13 @@ use crate::{EncryptionKeys, Secret};
 /// Settings of a store in addition to its URL.
 #[derive(Clone)]
 pub(crate) struct StoreConfig {
-    /// Capacity of the memory, in bytes.
+    /// Capacity of a store in memory, or of the local tier of Redis, in bytes, unless the URL states it.
     pub(crate) max_bytes: u64,
-    /// Eviction policy of the memory.
+    /// Eviction policy of a store in memory or of a local tier, unless the URL states it.
     pub(crate) policy: EvictionPolicy,
     /// Clock by which entries expire.
     pub(crate) clock: Arc<dyn Clock>,
-    /// Time after its expiry for which an entry can still be served, as stale.
+    /// Time after its expiry for which a stale entry can still be served.
     pub(crate) grace: Duration,
     #[cfg(feature = "at-rest")]
     pub(crate) secret: Option<Secret>,

@@ -1,6 +1,6 @@
 //! Opening of stores by their URLs.
 //!
-//! Only this file knows which store a URL names. Parameters of the URL override settings of the builder.
+//! Only this file chooses a store by its URL. Parameters of the URL override settings of the builder.
 
 use std::sync::Arc;
 
@@ -16,11 +16,12 @@ use crate::{
 #[cfg(feature = "file")]
 const FILE_BYTES: u64 = 1 << 30;
 
-/// Opens the store of a URL, or the Redis whose handle is among the settings.
+/// Opens the Redis store over the handle in `config`, or the store of the URL if `config` has no handle.
 ///
 /// # Errors
 ///
-/// [`StoreError`] if a file cannot be opened, or if a Redis URL cannot be parsed.
+/// [`StoreError`] if a file cannot be opened, if a Redis URL cannot be parsed, or if a Redis store is opened outside a
+/// tokio runtime.
 pub(crate) fn open(url: StoreUrl, config: StoreConfig) -> Result<Arc<dyn Store>, StoreError> {
     #[cfg(feature = "redis")]
     if config.redis_options.redis.is_some() || matches!(url.location, Location::Redis(_)) {

@@ -10,23 +10,25 @@ use crate::{
     store::{AtRest, LocalTier, Memory, RedisSettings, RedisStore},
 };
 
-/// Time-out of each step of an operation that the application itself starts, such as an invalidation.
+/// Shortest timeout of each command of an operation that the application itself starts, such as an invalidation.
 const OPERATION_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Shortest time without a reply after which a server counts as unavailable.
+/// Shortest time without a reply after which the server counts as unavailable, and default timeout of a claim.
 const SILENCE: Duration = Duration::from_secs(1);
 
-/// Shortest lease that can be set. It is not shorter than the interval at which waiters check for the response.
+/// Shortest time to live of a lease that can be set. It is not shorter than the interval at which waiters look for the
+/// response.
 const LEAST_LEASE: Duration = Duration::from_secs(1);
 
-/// Shortest timeout that can be set.
+/// Shortest timeout or invalidation bound that can be set.
 const LEAST: Duration = Duration::from_millis(1);
 
-/// Longest time that counts: the clock cannot count to the end of every duration.
+/// Longest duration of a setting. Longer ones are shortened to it, because an `Instant` cannot represent the end of
+/// every duration.
 const LONGEST: Duration = Duration::from_secs(365 * 86_400);
 
-/// Opens the Redis store at a URL, or on the connection that the options contain. Parameters of the URL override those
-/// of the options.
+/// Opens the Redis store over the handle in the options, or at the URL if the options have no handle. Parameters of the
+/// URL override those of the options.
 pub(crate) fn open_redis(url: StoreUrl, config: StoreConfig) -> Result<RedisStore, StoreError> {
     let StoreConfig { max_bytes, policy, clock, grace, secret, keys, redis_options } = config;
     let set = url.parameters.or(redis_options.parameters);

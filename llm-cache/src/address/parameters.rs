@@ -5,9 +5,10 @@ use std::time::Duration;
 use super::url_error::UrlError;
 use crate::EvictionPolicy;
 
-/// Value of a parameter, and its text in a URL.
+/// Type of a parameter's value, which can be parsed from a URL and written to it.
 trait Parameter: Sized {
-    /// Parses a text. The error names the parameter and shows allowed values, but never the text itself.
+    /// Parses the text of the parameter `name`. The error names the parameter and shows allowed values, but never the
+    /// text itself.
     fn parse(name: &str, text: &str) -> Result<Self, UrlError>;
 
     /// Returns the text that parses back as this value.
@@ -40,7 +41,7 @@ macro_rules! parameters {
                     .filter_map(|(name, text)| Some((name, text?)))
             }
 
-            /// Returns these parameters. Those that are not set here are taken from `other`.
+            /// Returns these parameters. A parameter that is not set here is taken from `other`.
             #[cfg(feature = "redis")]
             pub(crate) fn or(self, other: Self) -> Self {
                 Self { $($name: self.$name.or(other.$name),)+ }
@@ -56,17 +57,17 @@ parameters! {
     memory: u64,
     /// Longest time that the local tier keeps an entry.
     memory_ttl: Duration,
-    /// Eviction policy of the memory.
+    /// Eviction policy of a store in memory or of a local tier.
     policy: EvictionPolicy,
     /// Prefix of all keys in Redis.
     prefix: String,
     /// Longest time that a lookup waits for Redis.
     redis_timeout: Duration,
-    /// Longest time that a call waits for the claim of its lease.
+    /// Longest time that a call waits for the reply to the claim of its lease.
     claim_timeout: Duration,
     /// Time to live of a lease that is not renewed.
     lease: Duration,
-    /// Time within which an invalidation reaches every process.
+    /// Longest time until an invalidation takes effect in every process.
     invalidation_bound: Duration,
 }
 
@@ -115,7 +116,7 @@ impl Parameter for EvictionPolicy {
     }
 }
 
-/// Parses a part of a key in Redis.
+/// Parses the prefix of keys in Redis: letters, digits, `-`, `_` and `.`.
 impl Parameter for String {
     fn parse(name: &str, text: &str) -> Result<Self, UrlError> {
         let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
@@ -130,7 +131,7 @@ impl Parameter for String {
     }
 }
 
-/// Parses an integer with a unit.
+/// Parses an integer with a unit, and returns it multiplied by the unit's factor in `units`.
 fn measure(text: &str, units: &[(&str, u64)]) -> Option<u64> {
     let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
     let (_, factor) = units.iter().find(|(name, _)| unit.eq_ignore_ascii_case(name))?;

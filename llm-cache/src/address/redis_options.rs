@@ -34,7 +34,7 @@ impl From<Redis> for RedisOptions {
 }
 
 impl RedisOptions {
-    /// Creates the default options, for the Redis of the cache's URL.
+    /// Creates options with all defaults, for the Redis server in the cache's URL.
     pub fn new() -> Self {
         Self::default()
     }
@@ -49,7 +49,8 @@ impl RedisOptions {
     }
 
     /// Sets the time for which the local tier in front of Redis keeps an entry: a minute by default. If a process
-    /// [removes](crate::Cache::remove) an entry, other processes may serve it for that time.
+    /// [removes](crate::Cache::remove) an entry, other processes may still serve their copies of it for up to that
+    /// time.
     pub fn memory_ttl(mut self, ttl: Duration) -> Self {
         self.parameters.memory_ttl = Some(ttl);
         self

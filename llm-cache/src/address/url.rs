@@ -28,8 +28,8 @@ pub(crate) const MIN_BYTES: u64 = 1024;
 ///
 /// `max_bytes` (`500000`, `64mb`, `2gb`; powers of 1024) is the capacity of the store itself. `memory` is the capacity
 /// of the local tier in front of a file or Redis, which keeps an entry for at most `memory_ttl` (`30s`, `5m`, `12h`,
-/// `7d`). `policy` is the eviction policy of the memory: `lru` or `tinylfu`. `prefix` is the prefix of the keys in
-/// Redis. The other parameters have the names and the meaning of methods of `RedisOptions`.
+/// `7d`). `policy` is the eviction policy of a store in memory or of a local tier: `lru` or `tinylfu`. `prefix` is the
+/// prefix of the keys in Redis. The other parameters have the names and the meaning of methods of `RedisOptions`.
 ///
 /// Paths are absolute; `%20` is a space. `rediss://` is Redis with TLS, `redis+cluster://host:port,host:port` a
 /// Cluster. `Display` never shows the user and password of a Redis URL, so its text cannot be parsed again.
@@ -52,7 +52,7 @@ pub struct StoreUrl {
 pub(crate) enum Location {
     Memory,
     File(PathBuf),
-    /// URL without the parameters that belong to the cache.
+    /// URL of the Redis server, without the parameters that the cache reads.
     #[cfg(feature = "redis")]
     Redis(Arc<str>),
 }
@@ -66,7 +66,7 @@ impl FromStr for StoreUrl {
 }
 
 impl StoreUrl {
-    /// Returns the URL of memory without parameters.
+    /// Returns the URL of a store in memory, without parameters.
     pub(crate) fn memory() -> Self {
         Self { location: Location::Memory, parameters: Parameters::default() }
     }
@@ -138,7 +138,7 @@ impl StoreUrl {
     }
 }
 
-/// Features of this build that stores need.
+/// Features of this crate that add stores, as far as this build has them.
 const FEATURES: &[&str] = &[
     #[cfg(feature = "file")]
     "file",
@@ -181,7 +181,7 @@ fn path(location: &str) -> Result<PathBuf, UrlError> {
     }
 }
 
-/// Decodes the path of a URL.
+/// Decodes the percent-encoded path of a URL.
 fn decoded(text: &str) -> Result<String, UrlError> {
     let is_escape =
         |rest: &str| rest.as_bytes().first_chunk::<2>().is_some_and(|two| two.iter().all(u8::is_ascii_hexdigit));
@@ -192,10 +192,10 @@ fn decoded(text: &str) -> Result<String, UrlError> {
     if path.contains('\0') { Err(UrlError::new("the path has a zero byte")) } else { Ok(path.into_owned()) }
 }
 
-/// Bytes of a path that are printed percent-encoded.
+/// Bytes of a path that `Display` writes percent-encoded.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
-/// Writes a text that parses back to the same URL, except that `***` stands for user and password of Redis.
+/// Writes text that parses back to the same URL, except that `***` replaces the user and password of a Redis URL.
 impl fmt::Display for StoreUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.location {
@@ -217,7 +217,7 @@ impl fmt::Display for StoreUrl {
     }
 }
 
-/// Writes the same as `Display`, without user and password.
+/// Writes `StoreUrl(…)` with the text of `Display`, which has no user and password.
 impl fmt::Debug for StoreUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "StoreUrl({self})")

@@ -25,7 +25,7 @@ pub struct StoredEntry {
     pub tags: Arc<[Tag]>,
     /// Usage, vendor, model and cost of the response.
     pub accounting: Accounting,
-    /// Size in the store, in bytes.
+    /// Size of the entry in the store, in bytes.
     pub bytes: u64,
     /// True if a cache may still serve the entry, because it is fresh, or stale but still usable, and not invalidated.
     pub live: bool,
@@ -37,9 +37,9 @@ pub struct StoredEntry {
 pub struct Listing {
     /// Entries that can be read.
     pub entries: Vec<StoredEntry>,
-    /// Number of entries that cannot be read.
+    /// Number of entries on this page that cannot be read.
     pub unreadable: u64,
-    /// Cursor of the next page; `None` at the end.
+    /// Cursor of the next page; `None` on the last page.
     pub next: Option<Cursor>,
 }
 

@@ -63,8 +63,8 @@ pub async fn migrate(
         let live: Vec<_> = found.into_iter().filter(|entry| entry.live).map(|entry| entry.record).collect();
         let wanted = live.len() as u64;
         let latest = live.iter().map(|record| record.provenance.started_at).max();
-        // A later invalidation in the target must be later than the start of every copied entry's call. A store with a
-        // time of its own ensures that itself.
+        // Later invalidations in the target must have later timestamps than the calls of the copied entries, because
+        // otherwise they would not invalidate these entries. A store with a clock of its own ensures this itself.
         to.0.entries.advance(latest.unwrap_or(Timestamp::default()));
         let copied = to.0.entries.store.write_records(live).await?;
         done.copied += copied;

@@ -39,7 +39,7 @@ pub(crate) enum Claimed<C> {
     Stored(Stored<C>),
     /// The call is to be sent under this lease.
     Lead(Lease),
-    /// Another process is still calling.
+    /// Another process holds the lease on the call, and its call has not ended.
     Taken,
 }
 
@@ -100,7 +100,7 @@ impl Entries {
             if further.is_served() {
                 self.store.fill(key, &entry, removals);
             }
-            // An entry in the remote tier is never older than one in the local tier.
+            // An entry in the remote tier is never older than one in the local tier, so its result is preferred.
             if !matches!(further, Found::Missed(Miss::Unknown, _)) {
                 found[at] = further;
             }
@@ -108,8 +108,8 @@ impl Entries {
         found
     }
 
-    /// Returns the fresh entry under a key, or a lease on the call for it. It may wait for another process that is
-    /// calling.
+    /// Returns the fresh entry under a key, or a lease on the call for it. The method may wait for the call of another
+    /// process.
     pub(crate) async fn claim<C: DeserializeOwned + Send + Sync + 'static>(
         &self,
         claimant: Claimant<'_>,

@@ -1,4 +1,4 @@
-//! Storing and invalidation: rules for responses to be stored, and for entries to stay valid.
+//! Rules by which responses are stored, and entries are invalidated.
 
 use std::{
     sync::{Arc, Once},
@@ -29,7 +29,7 @@ pub(crate) struct Entries {
     pub(crate) clock: Arc<dyn Clock>,
     /// Counters of the cache.
     pub(super) counts: Arc<Counts>,
-    /// Guard for logging: only the first response that is too large is logged.
+    /// Guard by which only the first response that is too large is logged.
     too_large: Once,
 }
 
@@ -80,7 +80,7 @@ impl Entries {
         Provenance { started_at: self.epochs.timestamp(self.store_time()), tags }
     }
 
-    /// Returns `true` if nothing with the tags of a response has been invalidated since its call began.
+    /// Returns `true` if none of the tags of a response has been invalidated since its call began.
     pub(crate) fn is_valid(&self, provenance: &Provenance) -> bool {
         self.allows(&provenance.tags, provenance.started_at)
     }
@@ -89,8 +89,8 @@ impl Entries {
         self.epochs.allow(tags, started_at) && self.store.allows(tags, started_at)
     }
 
-    /// Returns the predicate by which a caller joins a running call, given the call's provenance: neither the caller's
-    /// tags nor the call's were invalidated since the call began.
+    /// Returns the predicate by which a caller with the provenance `own` joins a running call, given the call's
+    /// provenance. It is true if neither the caller's tags nor those of the call were invalidated since the call began.
     pub(crate) fn joins<'a>(&'a self, own: &'a Provenance) -> impl Fn(&Provenance) -> bool + Sync + 'a {
         |leader| self.allows(&own.tags, leader.started_at) && self.is_valid(leader)
     }
@@ -120,7 +120,7 @@ impl Entries {
         }
         if self.store.put(key.clone(), Arc::new(entry)) {
             self.counts.stored.one();
-            // Only a recorder wants the store's numbers at once.
+            // A recorder must get the store's totals after each change, whereas `Cache::stats` reads them on demand.
             #[cfg(feature = "metrics")]
             self.counts.take_store(&self.store.stats(), self.store.evictions());
         }
@@ -138,7 +138,7 @@ impl Entries {
         });
     }
 
-    /// Invalidates all entries and running calls with a tag; for `None`, all of them.
+    /// Invalidates all entries and running calls with a tag, or all entries and running calls if `tag` is `None`.
     ///
     /// # Errors
     ///
@@ -151,7 +151,8 @@ impl Entries {
         self.store.invalidate(tag.as_ref(), timestamp).await
     }
 
-    /// Makes all later invalidations later than `timestamp`, unless the store has a clock of its own.
+    /// Makes the timestamps of all later calls and invalidations greater than `timestamp`, unless the store has a clock
+    /// of its own.
     #[cfg(feature = "at-rest")]
     pub(crate) fn advance(&self, timestamp: Timestamp) {
         if self.store.time().is_none() {

@@ -28,7 +28,7 @@ NAME of a key is what inspect shows.
 
 pub(crate) type Failure = Box<dyn std::error::Error + Send + Sync>;
 
-/// Command of the program.
+/// Command of the program, with its parsed arguments.
 pub(crate) enum Command {
     Help,
     Migrate { from: Access, to: Access, after: Option<Cursor> },
@@ -122,7 +122,7 @@ impl Options {
 }
 
 impl Access {
-    /// Opens a store. A file must exist.
+    /// Opens the store. If it is a file, the file must exist.
     pub(crate) fn open(&self) -> Result<Cache, Failure> {
         match self.url.path() {
             Some(path) if !path.exists() => Err(format!("{} does not exist", path.display()).into()),
@@ -130,12 +130,12 @@ impl Access {
         }
     }
 
-    /// Opens a store, and creates a file that does not exist.
+    /// Opens the store. If it is a file that does not exist, creates the file.
     pub(crate) fn create(&self) -> Result<Cache, Failure> {
         let mut builder: CacheBuilder = Cache::builder("llm-cache admin").store(self.url.clone());
         #[cfg(feature = "redis")]
         {
-            // For an operator, a late reply is better than no reply.
+            // The timeout is longer than that of a cache, because an operator prefers a late reply to none.
             builder = builder.redis(llm_cache::RedisOptions::new().redis_timeout(std::time::Duration::from_secs(20)));
         }
         if let Some(file) = &self.secret {

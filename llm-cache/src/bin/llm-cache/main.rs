@@ -1,4 +1,4 @@
-//! Program `llm-cache`, which copies, lists, empties and counts the stores of caches.
+//! Program `llm-cache`, which copies, lists, removes and counts the entries of stores.
 
 mod command;
 mod report;

@@ -18,7 +18,7 @@ use llm_cache::{
 
 use crate::command::{Command, Failure, Purge, USAGE};
 
-/// Number of entries that are read or copied at a time.
+/// Largest number of entries that are read or copied at a time.
 const PAGE: NonZeroUsize = NonZeroUsize::new(256).expect("not zero");
 
 pub(crate) async fn run(command: Command) -> Result<(), Failure> {
@@ -50,14 +50,14 @@ pub(crate) async fn run(command: Command) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Prints lines, until the reader closes the pipe.
+/// Prints lines to the standard output, until the reader closes the pipe.
 fn say(lines: &[impl Display]) -> Result<(), Failure> {
     let said = lines.iter().try_for_each(|line| writeln!(io::stdout(), "{line}"));
     let said = said.or_else(|error| if error.kind() == io::ErrorKind::BrokenPipe { Ok(()) } else { Err(error) });
     said.map_err(|error| format!("the standard output cannot be written: {error}").into())
 }
 
-/// Prints progress or a warning. One that cannot be printed is no reason to stop.
+/// Prints progress or a warning to the standard error. A failure to print it is ignored.
 fn note(line: fmt::Arguments<'_>) {
     let _ = writeln!(io::stderr(), "{line}");
 }
