@@ -33,7 +33,7 @@ pub struct Batcher<I, O> {
     send: Arc<Function<I, O>>,
 }
 
-/// Function that sends items. Usage and cost are not split among the items.
+/// Function that sends the items of a batch and returns one response for each item. It states no usage and no cost.
 type Function<I, O> = dyn Fn(Vec<I>) -> BoxFuture<'static, Result<Vec<O>, Error>> + Send + Sync;
 
 impl<I: Clone + Send + 'static, O: Send + 'static> Batcher<I, O> {
@@ -59,7 +59,8 @@ impl<I: Clone + Send + 'static, O: Send + 'static> Batcher<I, O> {
         Self { groups, tokens: Arc::new(|_| 0), send: Arc::new(move |items| send(items).boxed()) }
     }
 
-    /// Sets the function that estimates the input tokens of an item. By default the estimate is 0.
+    /// Sets the function that estimates the number of input tokens of an item. The default estimate is 0, with which
+    /// limits on tokens have no effect.
     ///
     /// ```
     /// use llm_batch::{Batcher, llm_core::layer::BatchLimits};
@@ -80,8 +81,8 @@ impl<I: Clone + Send + 'static, O: Send + 'static> Batcher<I, O> {
     ///
     /// # Errors
     ///
-    /// The error of the function that sends the items; [`ErrorKind::Malformed`] if it did not return one response for
-    /// each item, [`ErrorKind::Overloaded`] if too many items are pending, and [`ErrorKind::Closed`] after
+    /// The error of the function that sends the items; [`ErrorKind::Malformed`] if that function did not return one
+    /// response for each item, [`ErrorKind::Overloaded`] if too many items are pending, and [`ErrorKind::Closed`] after
     /// [`close`](Self::close).
     ///
     /// ```
@@ -122,7 +123,7 @@ impl<I: Clone + Send + 'static, O: Send + 'static> Batcher<I, O> {
         self.groups.shared.close().await;
     }
 
-    /// Returns the counts since the batcher was created.
+    /// Returns the counts of calls and requests since the batcher was created.
     pub fn stats(&self) -> Stats {
         *self.groups.shared.stats()
     }

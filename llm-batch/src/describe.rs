@@ -1,4 +1,4 @@
-//! Units and texts of the metrics.
+//! Units and descriptions of the metrics.
 
 use metrics::{Unit, describe_counter, describe_histogram};
 

@@ -5,7 +5,8 @@ use std::{
 
 use llm_core::{Error, Origin, Reply};
 
-/// Correction of estimates by model: used tokens for each estimated token, in thousandths.
+/// Correction factors of token estimates, by model. A factor is the number of used tokens for each estimated token, in
+/// thousandths.
 ///
 /// A factor rises at once and falls slowly, because a batch that is too large fails and is sent again, while a batch
 /// that is too small costs little.
@@ -13,11 +14,12 @@ use llm_core::{Error, Origin, Reply};
 pub(crate) struct Factors(Mutex<HashMap<Arc<str>, u64>>);
 
 impl Factors {
-    /// Number of models above which all factors are dropped.
+    /// Largest number of models. All factors are dropped before a further model is added.
     const MODELS: usize = 1_024;
     const ONE: u64 = 1_000;
 
-    /// Returns the likely number of tokens for an estimate.
+    /// Returns an estimated number of tokens times the factor of the model, or the estimate itself for a model without
+    /// a factor.
     pub(crate) fn scale(&self, model: &str, estimated: u64) -> u64 {
         match self.lock().get(model) {
             Some(factor) => estimated.saturating_mul(*factor).div_ceil(Self::ONE),
@@ -25,7 +27,8 @@ impl Factors {
         }
     }
 
-    /// Updates the factor of a model from the usage of a request, if the vendor stated it for all responses.
+    /// Updates the factor of a model from the input tokens of a request, if the vendor stated a usage for each
+    /// response.
     pub(crate) fn learn<O>(&self, model: &Arc<str>, estimated: u64, replies: &[Result<Reply<O>, Error>]) {
         let used = |reply: &Result<Reply<O>, Error>| {
             let receipt = &reply.as_ref().ok()?.receipt;
@@ -33,7 +36,7 @@ impl Factors {
         };
         let used = replies.iter().try_fold(0, |sum: u64, reply| Some(sum.saturating_add(used(reply)?)));
         let Some(used @ 1..) = used.filter(|_| estimated > 0) else { return };
-        // The factor is bounded, so that an absurd usage does not stop all merging.
+        // The factor is bounded to a quarter up to 16, so that an absurd usage does not stop all merging.
         let seen = (used.saturating_mul(Self::ONE) / estimated).clamp(Self::ONE / 4, Self::ONE * 16);
         let mut factors = self.lock();
         if factors.len() >= Self::MODELS && !factors.contains_key(model) {

@@ -4,7 +4,7 @@ use llm_core::layer::BatchLimits;
 
 /// Layer that merges small calls into few requests.
 ///
-/// Each service that the layer creates has its own batches, which the service's clones share.
+/// Each service that the layer creates has batches of its own, which the clones of that service share.
 ///
 /// ```
 /// use llm_batch::BatchLayer;
@@ -75,7 +75,7 @@ impl BatchLayer {
 
     /// Sets the largest number of items, and of their estimated input tokens, that wait or are in flight: 10,000 and
     /// 10,000,000 by default. Beyond these bounds a call is refused as [`Overloaded`](llm_core::ErrorKind::Overloaded),
-    /// unless it is the only one. Values above `u32::MAX` count as `u32::MAX`.
+    /// unless no other call is pending. Values above `u32::MAX` count as `u32::MAX`.
     ///
     /// ```
     /// use llm_batch::{BatchLayer, llm_core::layer::BatchLimits};
@@ -88,8 +88,8 @@ impl BatchLayer {
         self
     }
 
-    /// Switches to shadow mode: each call is sent at once and unchanged, and the requests that batches would need are
-    /// only counted.
+    /// Switches to shadow mode, in which each call is sent at once and unchanged, and the requests that batches would
+    /// need are only counted.
     ///
     /// ```
     /// use llm_batch::{BatchLayer, llm_core::layer::BatchLimits};
@@ -105,7 +105,7 @@ impl BatchLayer {
     }
 }
 
-/// Creates the settings of [`BatchLayer::new`], for a [`Batcher`](crate::Batcher) that needs no others.
+/// Creates the settings of [`BatchLayer::new`], for a [`Batcher`](crate::Batcher) that needs no other settings.
 impl From<BatchLimits> for BatchLayer {
     fn from(limits: BatchLimits) -> Self {
         Self::new(limits)

@@ -47,7 +47,7 @@ impl<S> Layer<S> for BatchLayer {
 }
 
 impl<S> Batch<S> {
-    /// Returns the counts of the service and its clones, for all operations, since it was created.
+    /// Returns the counts of the service and its clones, for all operations, since the service was created.
     pub fn stats(&self) -> Stats {
         *self.groups.shared.stats()
     }

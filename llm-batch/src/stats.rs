@@ -1,5 +1,5 @@
-/// Counts since a batcher or service was created. In shadow mode `requests` is the number that batches would have
-/// needed.
+/// Counts of calls and requests since a batcher or service was created. In shadow mode `requests` is the number of
+/// requests that batches would have needed.
 ///
 /// ```
 /// use llm_batch::{BatchLayer, llm_core::layer::BatchLimits};
@@ -11,13 +11,13 @@
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {
-    /// Number of calls that could be merged, without refused ones.
+    /// Number of admitted calls that could be merged.
     pub calls: u64,
-    /// Number of requests in which these calls were sent, without repeated ones.
+    /// Number of requests in which these calls were sent for the first time.
     pub requests: u64,
-    /// Number of repeated requests, for the halves of a batch whose request failed.
+    /// Number of further requests, for the halves of batches whose request failed.
     pub further_requests: u64,
-    /// Number of times that a batch, or a half of one, was split into halves.
+    /// Number of times that a batch, or a half of a batch, was split into halves.
     pub halvings: u64,
     /// Number of calls that were refused because too many were pending.
     pub refused: u64,

@@ -1,4 +1,4 @@
-//! Batch of callers, from the call that opens it to the last result.
+//! Batch of callers, from the call that opens the batch to the last caller's result.
 
 use std::{
     future::Future,
@@ -30,13 +30,14 @@ pub(crate) type Results<O> = Vec<Result<O, Error>>;
 
 /// Sends the requests of several callers as one.
 pub(crate) trait Deliver<T, O>: Clone + Send + 'static {
-    /// Sends the calls and returns one result for each, in order. If the request fails, every result is its error.
+    /// Sends the calls and returns one result for each, in order. If the request fails, every result is the request's
+    /// error.
     ///
-    /// If the error is one of the request itself, the batch sends the calls again in two halves, unless there was only
-    /// one.
+    /// If the request itself caused the error, the batch sends the calls again in two halves, unless there was only one
+    /// call.
     fn deliver(self, calls: Vec<Call<T>>, deadline: SharedDeadline) -> impl Future<Output = Results<O>> + Send;
 
-    /// Returns the value that delivers the halves of a failed batch.
+    /// Returns the [`Deliver`] for the halves of a failed batch; by default the same one.
     fn halves(self) -> Self {
         self
     }
@@ -45,29 +46,29 @@ pub(crate) trait Deliver<T, O>: Clone + Send + 'static {
 /// Caller in a batch, until it has its result.
 pub(super) struct Member<T, O> {
     pub(super) call: Call<T>,
-    /// Number of its items, at least 1, with their tokens.
+    /// Number of the call's items, at least 1, with their estimated tokens.
     pub(super) size: Size,
-    /// Time at which the caller joined.
+    /// Time at which the caller joined the batch.
     pub(super) since: Instant,
     /// Sender of the result. Its receiver is dropped when the caller leaves.
     pub(super) reply: oneshot::Sender<Result<O, Error>>,
     /// Error of the earlier attempts, if the caller's request was sent before and failed.
     pub(super) failed: Option<Error>,
-    /// Held until the caller has its result, so that its group counts the call as pending.
+    /// Marker by which the group counts the call as pending until the caller has its result.
     pub(super) _pending: Arc<()>,
 }
 
 /// Batch that callers can join until it is sent.
 pub(super) struct Batch<T, O> {
     shared: Arc<Shared>,
-    /// Deadlines of the batch's callers.
+    /// Deadlines of the batch's callers, the earliest of which limits the batch's wait.
     pub(super) deadline: SharedDeadline,
     gathered: Mutex<Gathered<T, O>>,
-    /// Notified if the batch must be sent earlier than was known.
+    /// Notified when the window's time to send the batch moves to an earlier time.
     earlier: Notify,
 }
 
-/// Window of a batch, with its callers; `None` in place of the callers once they are taken to be sent.
+/// Window of a batch, with the batch's callers; `None` in place of the callers once the batch is being sent.
 type Gathered<T, O> = (Window, Option<Vec<Member<T, O>>>);
 
 impl<T: Clone + Send + 'static, O: Send + 'static> Batch<T, O> {
@@ -81,8 +82,8 @@ impl<T: Clone + Send + 'static, O: Send + 'static> Batch<T, O> {
     ///
     /// # Errors
     ///
-    /// Returns the caller if the batch has been sent, is overdue, or has no room for it. A batch without room is sent
-    /// at once.
+    /// Returns the caller if the batch has been sent, is overdue, or has no room for the call. A batch without room is
+    /// sent at once.
     pub(super) fn join(&self, member: Member<T, O>, arrivals: &mut Arrivals) -> Result<(), Member<T, O>> {
         let (window, Some(members)) = &mut *self.lock() else { return Err(member) };
         let due = window.due.0;
@@ -102,7 +103,7 @@ impl<T: Clone + Send + 'static, O: Send + 'static> Batch<T, O> {
         self.send(deliver, self.due().await).await;
     }
 
-    /// Waits until the batch must be sent, and takes its callers.
+    /// Waits until the batch must be sent, and takes its callers out of it, so that no further call can join.
     async fn due(&self) -> Vec<Member<T, O>> {
         loop {
             let (closing, moved) = (self.shared.closing.acquire(), self.deadline.changed());
@@ -120,8 +121,8 @@ impl<T: Clone + Send + 'static, O: Send + 'static> Batch<T, O> {
         }
     }
 
-    /// Sends one request for the callers that have not left. If it fails because of the request itself, sends it again
-    /// in two halves.
+    /// Sends one request for the callers that have not left. If the request itself causes a failure, sends the failed
+    /// calls again in two halves.
     fn send(&self, deliver: impl Deliver<T, O>, mut members: Vec<Member<T, O>>) -> BoxFuture<'_, ()> {
         async move {
             members.retain(|member| !member.reply.is_closed());
@@ -160,14 +161,15 @@ impl<T: Clone + Send + 'static, O: Send + 'static> Batch<T, O> {
     }
 
     fn lock(&self) -> MutexGuard<'_, Gathered<T, O>> {
-        // No code of callers runs inside the lock, and the state is consistent after every statement.
+        // A poisoned lock is safe to use, because no code of callers runs inside the lock and the state is consistent
+        // after every statement.
         self.gathered.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl<T, O> Member<T, O> {
-    /// Asks the caller's permit for a further attempt, after `error`. Returns the caller if it has not left and the
-    /// permit is granted. Otherwise the caller gets the error.
+    /// Asks the caller's permit for a further attempt, after `error`. Returns the caller if the permit is granted. If
+    /// it is refused, the caller gets `error`. Returns `None` also if the caller has left.
     async fn permitted(mut self, error: Error) -> Option<Self> {
         if self.reply.is_closed() {
             return None;
@@ -188,14 +190,14 @@ impl<T, O> Member<T, O> {
         let _ = self.reply.send(result);
     }
 
-    /// Returns the error together with the caller's earlier attempts.
+    /// Returns the error with the caller's earlier attempts added to its attempts.
     fn all(&self, error: Error) -> Error {
         self.failed.iter().fold(error, Error::with_earlier_attempts)
     }
 }
 
 /// Returns `true` if the request itself caused the error, so that a half of the batch may succeed. After an error of
-/// the vendor, halves would only multiply the load.
+/// the vendor, sending halves would only multiply the load.
 fn is_of_request(error: &Error) -> bool {
     use ErrorKind::{ContentFiltered, ContextTooLong, InvalidRequest, Malformed};
     use LimitScope::{Group, Key, Model};

@@ -1,4 +1,4 @@
-//! Groups of calls that may share a request, and the path of a call into a batch.
+//! Groups of calls that may share a request, and the admission of a call to a batch of its group.
 
 use std::{
     any::{Any, TypeId},
@@ -39,46 +39,47 @@ pub(crate) struct Groups {
 /// that background work does not delay a user.
 type GroupKey = (TypeId, Vec<u8>, Tenant, Priority, Option<Pinned>);
 
-/// Calls with one key. If there are many groups, groups without calls are removed.
+/// State of the calls with one [`GroupKey`]. If there are many groups, groups without pending calls are removed.
 struct Group {
     arrivals: Arrivals,
-    /// Broadcast that runs the batch opened last, and the batch itself. Both are dropped with the batch's callers.
+    /// Broadcast that runs the batch opened last, and the batch itself. Both are weak, so that they are dropped with
+    /// the batch's callers.
     open: Option<(Weak<Broadcast<Run>>, Weak<AnyBatch>)>,
     /// Window of the batch that would be open, if shadow mode did not send each call at once.
     shadow: Option<Window>,
 }
 
-/// Future that gathers and sends a batch, as a stream of one item that its callers poll.
+/// Future that gathers and sends a batch, as a stream of one item that the batch's callers poll.
 type Run = Once<BoxFuture<'static, ()>>;
 
 /// [`Batch`] of any operation, to be downcast.
 type AnyBatch = dyn Any + Send + Sync;
 
-/// Place of a caller in a batch: a reader that drives the batch, the batch's deadlines, and the receiver of the result.
-/// Dropping it means that the caller leaves.
+/// Place of a caller in a batch, consisting of a reader that drives the batch, the batch's deadlines, and the receiver
+/// of the result. Dropping the place removes the caller from the batch.
 type Place<O> = (Reader<Run>, SharedDeadline, oneshot::Receiver<Result<O, Error>>);
 
-/// Returns `true` if a call may be merged with others: it may be sent more than once, because halves of a failed batch
-/// are, and it is not a merged call itself.
+/// Returns `true` if a call may be merged with others. It must not be a merged call itself, and it must be repeatable,
+/// because the calls of a failed batch are sent again in halves.
 pub(crate) fn may_wait<T: Operation>(call: &Call<T>) -> bool {
     call.body.is_repeatable() && call.extensions.get::<Members>().is_none()
 }
 
 impl Groups {
-    /// Number of groups above which idle ones are removed.
+    /// Number of groups above which groups without pending calls are removed.
     const MOST: usize = 1_024;
 
     pub(crate) fn new(settings: &BatchLayer) -> Arc<Self> {
         Arc::new(Self { shared: Shared::new(settings), groups: Mutex::default() })
     }
 
-    /// Sends a call, alone or with others of its group. `size` is the size of the call, `most` that of the largest
-    /// batch if it opens one.
+    /// Sends a call, alone or with others of its group. `size` is the size of the call, and `most` is the largest size
+    /// of a batch that this call opens.
     ///
     /// # Errors
     ///
-    /// Returns `Closed` or `Overloaded` before the call waits; otherwise the error of its request, or the error of a
-    /// batch that panicked.
+    /// Returns `Closed` or `Overloaded` before the call waits. Afterwards returns the error of the call's request, or
+    /// [`ErrorKind::Other`] if the batch panicked or its runtime ended.
     pub(crate) async fn submit<T: Clone + Send + 'static, O: Send + 'static>(
         self: Arc<Self>,
         merge_key: Vec<u8>,
@@ -115,18 +116,18 @@ impl Groups {
         let (since, (reply, response)) = (Instant::now(), oneshot::channel());
         let pinned = call.extensions.get().cloned();
         let key = (TypeId::of::<Batch<T, O>>(), merge_key, call.tenant.clone(), call.priority, pinned);
-        // Declared before the lock guard, so that it is dropped after the guard, because dropping the callers' values
-        // may call the batcher.
+        // Declared before the lock guard, so that it is dropped after the guard. Dropping the callers' values may call
+        // the batcher, which locks the groups.
         let _refused;
         let mut groups = self.groups.lock().unwrap_or_else(PoisonError::into_inner);
-        // Another group would make the map allocate, so idle groups are removed first.
+        // Groups without pending calls are removed before a further group would make the map allocate.
         if groups.len() >= Self::MOST && groups.len() == groups.capacity() {
             groups.retain(|_, group| group.arrivals.pending() > 0);
         }
         let new = || Group { arrivals: Arrivals::new(max_wait, sends_idle), open: None, shadow: None };
         let group = groups.entry(key).or_insert_with(new);
         let mut member = Member { call, size, since, reply, failed: None, _pending: group.arrivals.arrive(since) };
-        // Without a runtime there is no timer, so the call cannot wait.
+        // Without a tokio runtime there is no timer, so the call is sent at once.
         let is_idle = sends_idle && group.arrivals.pending() == 1 || Handle::try_current().is_err();
         let mut alone = if size.is_oversize(most) { Some("oversize") } else { is_idle.then_some("idle") };
         if is_shadow {
@@ -156,8 +157,8 @@ impl Groups {
 }
 
 impl Group {
-    /// Counts a call in shadow mode as if it joined a batch. No timer runs, so the batch is reported when the next one
-    /// opens.
+    /// Counts a call in shadow mode as if it joined a batch. No timer runs in shadow mode, so a batch is reported when
+    /// the next batch opens.
     fn watch(&mut self, now: Instant, size: Size, most: Size, alone: Option<Cause>, shared: &Shared) {
         let Self { arrivals, shadow, .. } = self;
         if alone.is_none() && shadow.as_mut().is_some_and(|window| window.join(now, size, arrivals)) {
@@ -186,7 +187,7 @@ mod tests {
     use super::*;
     use crate::gather::Results;
 
-    /// Returns each call's body, after it was polled twice.
+    /// Deliverer that returns each call's body when it is polled for the second time.
     #[derive(Clone)]
     struct Echo;
 

@@ -1,13 +1,13 @@
 //! Engine that gathers calls, sends them in one request, and sends a failed batch again in halves. A [`Deliver`]
 //! defines how several calls become one request.
 //!
-//! A call joins the open batch of its group, or opens one (`groups`). The batch is sent when it is full or due
-//! (`window`), by the callers that wait for it, because no task runs. `batch` holds the callers, sends their calls by
+//! A call joins the open batch of its group, or opens one (`groups`). When the batch is full or due (`window`), the
+//! callers that wait for it send it, because the engine spawns no task. `batch` holds the callers, sends their calls by
 //! the [`Deliver`], gives each caller its result, and sends the calls of a faulty request again in halves. `shared`
 //! bounds and counts the calls of all groups.
 //!
-//! No lock is held across an await. Locks are taken in this order: groups, then a batch, then its deadlines or the
-//! counts.
+//! No lock is held across an await. Locks are taken in this order: groups, then a batch, then the batch's deadlines or
+//! the counts.
 
 mod batch;
 mod groups;

@@ -17,12 +17,11 @@ pub(crate) struct Shared {
     stats: Mutex<Stats>,
     items: Room,
     tokens: Room,
-    /// Semaphore without permits. When the batcher is closed, it is closed too, which wakes the batches that wait to be
-    /// sent.
+    /// Semaphore without permits. Closing the batcher closes it, which wakes the batches that wait to be sent.
     pub(super) closing: Semaphore,
 }
 
-/// Largest amount that may be pending, and a semaphore with the part of it that is free.
+/// Largest number of items or tokens that may be pending, and a semaphore with a permit for each that is free.
 type Room = (u32, Arc<Semaphore>);
 
 impl Shared {
@@ -37,8 +36,8 @@ impl Shared {
         Arc::new(Self { settings, stats: Mutex::default(), items, tokens, closing: Semaphore::new(0) })
     }
 
-    /// Takes the permits for a call, which is pending until they are dropped. A call larger than the bound takes all
-    /// permits, so that it is admitted if it is the only one.
+    /// Takes the permits for a call, which counts as pending until the permits are dropped. A call larger than the
+    /// bound takes all permits, so that it is admitted if it is the only one.
     ///
     /// # Errors
     ///
@@ -49,7 +48,8 @@ impl Shared {
             Arc::clone(free).try_acquire_many_owned(part).ok()
         };
         let permits = take(&self.items, size.items).zip(take(&self.tokens, size.tokens));
-        // Checked after the permits are taken, so that `close` either waits for the call or the call is refused.
+        // `closing` is checked after the permits are taken, so that a call that races with `close` is either refused or
+        // awaited by `close`.
         if self.closing.is_closed() {
             return Err(Error::new(ErrorKind::Closed, "the batcher was closed: make another one for further calls"));
         }

@@ -1,12 +1,13 @@
-//! Decides when a batch is sent. The time is an argument.
+//! Decides when a batch is sent. The functions get the current time as an argument.
 //!
 //! A batch waits for the expected time until it is full, which is the number of its free places × the moving average of
-//! the gaps between arrivals, but no longer than the longest wait after it was opened. So a burst is sent after a
-//! millisecond, and a single caller beside a long call waits for the longest wait.
+//! the gaps between arrivals, but no longer than the longest wait (`max_wait`) after the batch was opened. So the batch
+//! of a burst is sent a millisecond after the last arrival, and a single caller that arrives during a long call waits
+//! for the longest wait.
 //!
-//! If every caller waits for its response before it sends again, no further call comes once all of them wait. Such
-//! callers are recognised by their number: when each of the last three batches of the group was sent, as many calls
-//! were waiting or in flight.
+//! If every caller waits for its response before it sends its next call, no further call arrives once all callers wait.
+//! The batch is then sent at once. This case is recognised by the number of calls that wait or are in flight, which is
+//! now the same as when each of the last three batches of the group was complete.
 
 use std::{sync::Arc, time::Duration};
 
@@ -18,22 +19,22 @@ use tokio::time::Instant;
 pub(crate) struct Size {
     /// Number of items.
     pub(crate) items: u64,
-    /// Likely number of their input tokens.
+    /// Likely number of input tokens of these items.
     pub(crate) tokens: u64,
-    /// Sum of the bounds on their output tokens; 0 if the operation has no such bound.
+    /// Sum of the bounds on output tokens of these items; 0 if the operation has no such bound.
     pub(crate) output: u64,
 }
 
 /// Statistics of a group's arrivals: the moving average of the gaps between calls, and the numbers of pending calls.
 ///
-/// The average begins at the longest wait, so that the first calls of a group wait for others for that time.
+/// The average begins at the longest wait, so that the first calls of a group wait that long for others.
 pub(crate) struct Arrivals {
     longest: Duration,
-    /// True if a batch is sent as soon as all known callers wait. Otherwise it waits for further callers.
+    /// True if a batch is sent as soon as all known callers wait. Otherwise every batch waits for further callers.
     counts_callers: bool,
     last: Option<Instant>,
     gap: Duration,
-    /// Each call that waits or is in flight holds a clone.
+    /// Marker whose clones are counted. Each call that waits or is in flight holds a clone.
     pending: Arc<()>,
     /// Numbers of pending calls when the last call of each of the latest four batches joined, beginning with the latest
     /// batch.
@@ -62,9 +63,9 @@ pub(crate) struct Window {
 }
 
 impl Size {
-    /// Returns the largest size of the batch that a call of this size opens. It is 10 % below the limit of tokens,
-    /// because tokens are estimated. For a call with an item larger than the limit for an item it has no tokens, so
-    /// that the call is sent alone.
+    /// Returns the largest size of the batch that a call of this size opens. Its tokens are 10 % below the limit of a
+    /// request, because tokens are estimated. They are 0 if the call's items have on average more tokens than an item
+    /// may have, so that the call is sent alone.
     pub(crate) fn room(self, limits: &BatchLimits) -> Self {
         let tokens = limits.tokens.map_or(u64::MAX, |tokens| tokens - tokens / 10);
         let is_too_large = limits.tokens_per_item.is_some_and(|most| self.tokens / self.items.max(1) > most);
@@ -80,12 +81,12 @@ impl Size {
         }
     }
 
-    /// Returns `true` if every part of the size is at most that of `most`.
+    /// Returns `true` if the items, the tokens and the output are each at most those of `most`.
     pub(crate) fn fits(self, most: Self) -> bool {
         self.items <= most.items && self.tokens <= most.tokens && self.output <= most.output
     }
 
-    /// Returns `true` if a call of this size fills a batch of the size `most` alone, or is too large for it.
+    /// Returns `true` if a call of this size alone fills a batch of the size `most`, or is too large for such a batch.
     pub(crate) fn is_oversize(self, most: Self) -> bool {
         !self.plus(Self { items: 1, tokens: 1, output: 1 }).fits(most)
     }
@@ -99,14 +100,15 @@ impl Size {
 }
 
 impl Arrivals {
-    /// Creates the arrivals of a group without calls. A longest wait of more than a day counts as a day, so that no time overflows.
+    /// Creates the arrivals of a group without calls. A longest wait of more than a day counts as a day, so that the
+    /// time at which the wait ends does not overflow.
     pub(crate) fn new(longest: Duration, counts_callers: bool) -> Self {
         let longest = longest.min(Duration::from_secs(24 * 60 * 60));
         Self { longest, counts_callers, last: None, gap: longest, pending: Arc::default(), levels: [0; 4] }
     }
 
-    /// Counts a call, which is pending until the returned value is dropped. A gap counts as at most the longest wait,
-    /// so that a burst is recognised soon.
+    /// Records the arrival of a call, which counts as pending until the returned value is dropped. The gap before the
+    /// call counts as at most the longest wait, so that the average falls soon in a burst.
     pub(crate) fn arrive(&mut self, now: Instant) -> Arc<()> {
         if let Some(last) = self.last.replace(now) {
             let gap = now.saturating_duration_since(last).min(self.longest);
@@ -120,13 +122,15 @@ impl Arrivals {
         Arc::strong_count(&self.pending) - 1
     }
 
-    /// Returns the expected time until this number of further calls has arrived.
+    /// Returns the expected time until `calls` further calls have arrived.
     fn expected(&self, calls: u64) -> Duration {
-        // Three batches that left with as many calls pending show how many callers there are.
+        // If as many calls are pending as at the end of each of the last three batches, all callers wait, and no
+        // further call is expected.
         if self.counts_callers && self.levels[1..] == [self.levels[0]; 3] {
             return Duration::ZERO;
         }
-        // Timers have a resolution of a millisecond, so that a shorter wait is none: a burst would be sent in pieces.
+        // The wait is at least a millisecond, because timers have that resolution. With a shorter wait a burst would be
+        // sent in pieces.
         self.gap.saturating_mul(u32::try_from(calls).unwrap_or(u32::MAX)).max(Duration::from_millis(1))
     }
 }
@@ -136,7 +140,7 @@ impl Window {
     pub(crate) fn open(now: Instant, size: Size, most: Size, alone: Option<Cause>, arrivals: &mut Arrivals) -> Self {
         let mut window = Self { opened: now, used: size, most, due: (now, alone.unwrap_or("wait")) };
         if alone.is_none() {
-            // The previous batch is complete.
+            // The number of the previous batch is final, so a place for the new batch is inserted before it.
             arrivals.levels.rotate_right(1);
             window.wait(now, arrivals);
         }
@@ -158,7 +162,7 @@ impl Window {
         joins
     }
 
-    /// Sets the time at which the batch must be sent, from the calls that have arrived and those that are expected.
+    /// Updates the time at which the batch must be sent, and the number of pending calls of this batch.
     fn wait(&mut self, now: Instant, arrivals: &mut Arrivals) {
         arrivals.levels[0] = arrivals.pending();
         self.due = match self.used.free(self.most) {
@@ -167,8 +171,8 @@ impl Window {
         };
     }
 
-    /// Returns the time at which the batch must be sent, with the reason. `earliest` is the earliest deadline of its
-    /// callers; half of the time until then is left for the request itself.
+    /// Returns the time at which the batch must be sent, with the reason. `earliest` is the earliest deadline of the
+    /// batch's callers. Half of the time from the opening of the batch to that deadline is left for the request itself.
     pub(crate) fn due(&self, earliest: Option<Instant>, is_closed: bool) -> (Instant, Cause) {
         let half = earliest.map(|at| (self.opened + at.saturating_duration_since(self.opened) / 2, "deadline"));
         let closed = is_closed.then_some((self.opened, "close"));
@@ -184,8 +188,8 @@ mod tests {
     const LONGEST: Duration = Duration::from_millis(10);
     const ONE: Size = Size { items: 1, tokens: 10, output: 0 };
 
-    /// Opens a window with calls at these gaps, none of which gets a response. Returns it with the time of the last
-    /// call.
+    /// Opens a window, to which `calls` calls are added at equal gaps without a response. Returns the window and the
+    /// time of the last call.
     fn filled(arrivals: &mut Arrivals, first: Instant, gap: Duration, calls: u32) -> (Window, Instant) {
         let mut held = vec![arrivals.arrive(first)];
         let mut window = Window::open(first, ONE, ONE.room(&BatchLimits::of_items(2_048)), None, arrivals);
@@ -200,7 +204,7 @@ mod tests {
     fn wait_ends_when_all_callers_wait() {
         let (mut arrivals, mut now) = (Arrivals::new(LONGEST, true), Instant::now());
         let mut waits = Vec::new();
-        // The same number of callers in each round, and later fewer.
+        // Each round has the same number of callers at first, and later a smaller number.
         for callers in [64, 64, 64, 64, 64, 60, 60, 60, 60] {
             let (window, last) = filled(&mut arrivals, now, Duration::from_micros(20), callers);
             waits.push(window.due(None, false).0.saturating_duration_since(last).as_millis());

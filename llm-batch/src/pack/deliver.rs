@@ -49,12 +49,12 @@ pub struct PackShare {
     pub prompts: usize,
     /// Position of this prompt in the packed request, counted from 0.
     pub place: usize,
-    /// Estimated input tokens of the frame that this response did not pay: all tokens of the frame except this
-    /// response's part of the one frame that was sent.
+    /// Estimated input tokens of the frame that this response did not pay, because the prompts shared one frame. They
+    /// are all tokens of the frame except this response's equal part of them.
     pub prefix_tokens: u64,
 }
 
-/// Deliverer of gathered prompts: sends a single prompt unchanged, and several prompts as one request.
+/// Deliverer of gathered prompts, which sends a single prompt unchanged, and several prompts as one request.
 #[derive(Clone)]
 pub(super) struct Packs<S> {
     pub(super) inner: S,
@@ -62,7 +62,7 @@ pub(super) struct Packs<S> {
     pub(super) state: Arc<State>,
     /// Number of prompts in a full pack.
     pub(super) size: usize,
-    /// True for the halves of a pack that failed.
+    /// True if the prompts are a half of a pack that failed.
     pub(super) is_half: bool,
 }
 
@@ -105,7 +105,7 @@ impl<S: LlmService<ChatRequest>> Deliver<ChatRequest, Reply<ChatResponse>> for P
         let mut replies = self.unpack(&form, packed);
         let refuses = |error: &Error| matches!(error.kind(), ErrorKind::InvalidRequest | ErrorKind::Malformed);
         let is_answered = replies.iter().any(Result::is_ok);
-        // The refusal of a half is not counted, because that of the whole pack was.
+        // A refused half is not counted, because the refusal of the whole pack was counted.
         if is_answered || !self.is_half && replies.iter().flat_map(|reply| reply.as_ref().err()).all(refuses) {
             self.state.sizes.note_form(self.packer.name(), &form.request.model, is_answered);
         }
@@ -138,7 +138,7 @@ impl<S> Packs<S> {
             let Reply { mut output, receipt, limits, mut extensions, .. } = reply;
             let Some(response) = output.pop().flatten() else { return Err(missing(&receipt.accounting())) };
             let request = &form.items[item];
-            // The vendor's usage decides how many tokens an estimated token stands for.
+            // The estimate of the prompt is scaled by the vendor's usage and the estimate of the packed request.
             let input = u128::from(request.estimate().input) * u128::from(whole.input) / u128::from(estimated);
             let alone = Usage::new(u64::try_from(input).unwrap_or(u64::MAX), shown.output);
             if let Some(prices) = &self.state.settings.prices {
@@ -159,8 +159,8 @@ impl<S> Packs<S> {
         packed.into_iter().zip(shown).enumerate().map(unpacked).collect()
     }
 
-    /// Compares the packed response to an item with the response to the item's lone request. The caller gets the latter
-    /// and pays for both requests, even if one of them failed.
+    /// Compares the packed response to an item with the response to the item's lone request. The caller gets the lone
+    /// response, or the packed response if the lone request failed, and pays for both requests.
     fn check(
         &self,
         form: &Form,
@@ -196,7 +196,8 @@ impl<S> Packs<S> {
         *packed = Ok(alone);
     }
 
-    /// Returns the accounting of one of the two requests of an item, which may have failed.
+    /// Returns the accounting of the reply to one of the two requests of an item, or of the error if the request
+    /// failed.
     fn share(&self, model: &str, reply: &Result<Reply<ChatResponse>, Error>) -> Accounting {
         let error = match reply {
             Ok(reply) => return reply.receipt.accounting(),
@@ -226,11 +227,12 @@ impl<S> Packs<S> {
 /// Error code of an item that has no answer in a packed response.
 const MISSING: &str = "packed_answer_missing";
 
-/// Returns the error of an item without an answer, which is requested again. Its share of the packed request was paid.
+/// Returns the error of an item without an answer, which makes the engine request the item again. The error has the
+/// charge of the item's share of the packed request.
 fn missing(share: &Accounting) -> Error {
     let mut accounting = Accounting::default();
     accounting.copy_response(share);
-    // The cost share counts as wasted when the error is dropped.
+    // The error holds the cost share, which counts as wasted when the error is dropped.
     accounting.cost_share.clone_from(&share.cost_share);
     Error::new(ErrorKind::Malformed, "the response to a packed request has no usable answer to this prompt")
         .with_static_code(MISSING)
@@ -243,14 +245,14 @@ fn is_missing(error: &Error) -> bool {
 }
 
 /// Adds the accounting of an item's other request to that of the response that the caller gets, because the caller pays
-/// for both requests. Packing then saved less, or a negative amount. `has_come` is `true` if the other request got a
-/// response.
+/// for both requests. Packing then saved less, possibly a negative amount. `has_come` is `true` if the other request
+/// got a response.
 fn add_request(kept: &mut Accounting, other: Accounting, has_come: bool) {
     let tier = other.saved.of(Cause::Tier);
     kept.usage = kept.usage.zip(other.usage).map(|(kept, other)| kept + other);
     kept.cost = kept.cost.zip(other.cost).map(|(kept, other)| kept + other);
     match other.cost {
-        // A request that failed saved nothing, and its cost already counts as wasted.
+        // A request that failed changes no savings, and its cost already counts as wasted.
         _ if !has_come => {}
         Some(cost) => {
             kept.saved.add(Cause::Tier, tier);

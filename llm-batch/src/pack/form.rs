@@ -1,4 +1,4 @@
-//! Form of a packed request: several prompts are written as one, and the response is split.
+//! Form of a packed request. Writes several prompts as one request, and splits the response.
 //!
 //! The last message of a packed request, with two items and the decoy among them in random order:
 //!
@@ -21,7 +21,8 @@
 //! {"answers": [{"id": "5d41402abc4b2a76", "answer": "plumbing"}, {"id": "b9719d911017c592", "answer": "98c1eb4ee93476743"}, ...]}
 //! ```
 //!
-//! The text of an item cannot forge the delimiters of another item, because it does not contain that item's random id.
+//! The text of an item cannot forge the delimiters of another item, because the authors of items do not know the random
+//! ids.
 
 use std::{collections::HashMap, fmt::Write, sync::Arc};
 
@@ -36,10 +37,10 @@ use super::{
     schema,
 };
 
-/// Source of random numbers.
+/// Source of random numbers for ids, the order of items and the sampling of the check.
 pub(super) type Random = Arc<dyn Fn() -> u64 + Send + Sync>;
 
-/// Output tokens that the form itself takes for each item, and for the decoy.
+/// Estimated output tokens that the form itself takes for each item, and for the decoy.
 pub(super) const FORM_TOKENS: u64 = 32;
 
 /// Packed request, with the values that are needed to read its response.
@@ -50,7 +51,7 @@ pub(super) struct Form {
     ids: HashMap<String, usize>,
     /// Position of each item in the prompt. The last entry is that of the decoy.
     places: Vec<usize>,
-    /// The only correct answer to the decoy.
+    /// Random text that is the only correct answer to the decoy.
     nonce: String,
 }
 
@@ -112,7 +113,7 @@ impl Form {
         place - usize::from(place > decoy)
     }
 
-    /// Reads the response to the packed request.
+    /// Reads the answers in the response to the packed request. A refusal counts as a response without answers.
     pub(super) fn read(&self, response: &ChatResponse) -> Answers {
         let text = response.text();
         let is_refused = response.choices.first().is_none_or(|choice| choice.refusal().is_some());
@@ -134,12 +135,12 @@ impl Form {
     }
 }
 
-/// Returns the largest number of output tokens that an item takes in a packed response.
+/// Returns the bound on the output tokens of an item's answer in a packed response.
 pub(super) fn output(item: &ChatRequest) -> u64 {
     item.sampling.max_output_tokens.unwrap_or_default().saturating_add(FORM_TOKENS)
 }
 
-/// Returns the text that precedes the items.
+/// Returns the text that precedes the items in the packed prompt.
 fn instruction(packer: &dyn Packer, has_item_schema: bool, schema: Option<&Value>) -> String {
     let answer = if has_item_schema { "a JSON value in the form of its answers" } else { "a string with its answer" };
     let mut text = format!(
@@ -156,8 +157,8 @@ fn instruction(packer: &dyn Packer, has_item_schema: bool, schema: Option<&Value
     text
 }
 
-/// Returns the entries of a response as far as it can be parsed. A response that was cut off has all entries before the
-/// cut.
+/// Returns the id and the answer of each entry of a response, as far as the response can be parsed. Of a response that
+/// was cut off, the entries before the cut are returned.
 fn answers(text: &str) -> impl Iterator<Item = (String, Value)> {
     let named = text.find("\"answers\"").map_or(text, |start| &text[start..]);
     let mut rest = named.find('[').map_or("", |start| &named[start + 1..]);

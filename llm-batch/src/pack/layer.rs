@@ -18,8 +18,8 @@ use crate::BatchLayer;
 
 /// Layer that packs several prompts with the same frame into one request.
 ///
-/// Use it for prompts of one owner only, because nothing can keep a model from obeying an instruction in one item about
-/// another item. Put [`Tasks`](llm_core::Tasks) above it, so that an application's own operations are packed too.
+/// Use the layer only if all prompts of a tenant have one owner, because a model may obey an instruction in one item
+/// about another item. Put [`Tasks`](llm_core::Tasks) above it, so that an application's own operations are packed too.
 ///
 /// ```
 /// use llm_batch::pack::{Check, PackLayer};
@@ -50,7 +50,7 @@ pub struct PackLayer {
 }
 
 impl PackLayer {
-    /// Creates a layer that begins with four prompts in a request, for each packer and model.
+    /// Creates a layer that packs up to four prompts into a request at first, for each packer and model.
     ///
     /// ```
     /// use llm_batch::pack::{Check, PackLayer};
@@ -73,12 +73,13 @@ impl PackLayer {
             packers: vec![Arc::new(ChatPacker)],
             prices: None,
             has_schema: true,
-            // Unlike the time, it cannot be guessed by the author of an item.
+            // The numbers are keyed hashes of a counter, which the author of an item cannot guess, unlike the time.
             random: Arc::new(move || hasher.hash_one(count.fetch_add(1, Relaxed))),
         }
     }
 
-    /// Adds a packer, which is asked before those added earlier. The first packer that accepts a request packs it.
+    /// Adds a packer, which takes precedence over those added earlier. The first packer that accepts a request packs
+    /// it.
     ///
     /// ```
     /// use llm_batch::pack::{Check, PackLayer, Packer};
@@ -120,7 +121,7 @@ impl PackLayer {
         self
     }
 
-    /// Sets the largest number of prompts in a request that packing may grow to: 64 by default.
+    /// Sets the upper bound to which the number of prompts in a request may grow: 64 by default.
     ///
     /// ```
     /// use llm_batch::pack::{Check, PackLayer};
@@ -147,9 +148,8 @@ impl PackLayer {
         self
     }
 
-    /// Sets the largest bound on output tokens that a packed request may have: 16,384 by default. Vendors refuse a
-    /// request whose bound is above the model's own, and the bound of a packed request is the sum of its prompts'
-    /// bounds.
+    /// Sets the largest value of a packed request's bound on output tokens: 16,384 by default. Vendors refuse a request
+    /// whose bound is above the model's own, and the bound of a packed request is the sum of its prompts' bounds.
     ///
     /// ```
     /// use llm_batch::pack::{Check, PackLayer};
@@ -194,7 +194,7 @@ impl PackLayer {
     }
 
     /// Sets the prices from which the list price of a packed response, and so the saving by packing, is estimated.
-    /// Without prices both are unknown.
+    /// Without prices the list price and the saving are unknown.
     ///
     /// ```
     /// use llm_batch::pack::{Check, PackLayer};
@@ -228,8 +228,8 @@ impl PackLayer {
         self
     }
 
-    /// Switches to shadow mode: each call is sent at once and unchanged, and the requests that packing would need are
-    /// only counted.
+    /// Switches to shadow mode, in which each call is sent at once and unchanged, and the requests that packing would
+    /// need are only counted.
     ///
     /// ```
     /// use llm_batch::pack::{Check, PackLayer};

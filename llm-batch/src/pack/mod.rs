@@ -4,10 +4,10 @@
 //! calls. `form` writes several prompts as one and reads the response, `schema` nests their schema, and `prompt` is the
 //! operation by which `call_merged` divides the accounting. `sizes` decides how many prompts a request may hold.
 //!
-//! A call takes this path: `packer` computes its frame, or the call is sent unchanged. It waits in the group of its
-//! frame. `deliver` writes the packed request, sends it together with the lone requests of the check, and gives each
-//! caller its item's response. An item without a response gets an error of the request itself, so that the engine sends
-//! it again in a half, with other ids and in another order.
+//! For each call, `packer` computes the key of its frame. A call without a key is sent unchanged. Other calls wait in
+//! the group of their frame. `deliver` writes the packed request, sends it together with the lone requests of the
+//! check, and gives each caller its item's response. An item without a response gets an error of the request itself, so
+//! that the engine sends it again in a half, with other ids and in another order.
 
 mod deliver;
 mod form;

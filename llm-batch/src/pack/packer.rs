@@ -36,11 +36,11 @@ use super::schema;
 /// }
 /// ```
 pub trait Packer: Send + Sync + 'static {
-    /// Returns the name under which sizes are judged and reported. Requests of different packers are not packed
-    /// together.
+    /// Returns the packer's name, under which the numbers of prompts in a request are judged and reported. Requests of
+    /// different packers are not packed together.
     fn name(&self) -> &'static str;
 
-    /// Returns `true` if the request is to be packed by this packer. Only requests that can be packed are passed.
+    /// Returns `true` if this packer is to pack the request. The layer calls this only for requests that can be packed.
     fn accepts(&self, request: &ChatRequest) -> bool {
         let _ = request;
         true
@@ -52,15 +52,15 @@ pub trait Packer: Send + Sync + 'static {
         "Each item is a message of the user."
     }
 
-    /// Returns `true` if a packed response is equivalent to the response to the request alone. By default it is if both
-    /// have the same text.
+    /// Returns `true` if a packed response is equivalent to the response to the request alone. By default two responses
+    /// are equivalent if they have the same text.
     fn equivalent(&self, alone: &ChatResponse, packed: &ChatResponse) -> bool {
         ChatRequest::equivalent(alone, packed)
     }
 }
 
-/// Packer that packs every request that can be packed. The frame is the request without the last message of the user,
-/// the item is that message.
+/// Packer that packs every request that can be packed. The frame is the request without its last message, which must be
+/// of the user. The item is that message.
 ///
 /// ```
 /// use llm_batch::pack::{ChatPacker, Packer};
@@ -79,9 +79,10 @@ impl Packer for ChatPacker {
 
 /// Returns bytes that are equal for requests with equal frames; `None` for a request that cannot be packed.
 ///
-/// A request can only be packed if its response is a single text with a bound on its length. Requests with several
-/// choices, tools, stop texts, probabilities, audio, unknown fields, references to something outside, or no bound on
-/// the output cannot.
+/// A request can only be packed if its response is a single text with a bound on its length. Requests cannot be packed
+/// if they have several choices, tools, stop texts, log probabilities, content other than text and images, JSON without
+/// a schema, unknown fields other than [transport fields](ChatRequest::TRANSPORT_FIELDS), references to something
+/// outside, or no bound on the output.
 pub(super) fn frame_key(packer: &dyn Packer, request: &ChatRequest) -> Option<Vec<u8>> {
     let Sampling { stop, n, max_output_tokens, logprobs, top_logprobs, .. } = &request.sampling;
     let is_plain = |part: &Part| matches!(part, Part::Text { .. } | Part::Image(_));
@@ -110,14 +111,14 @@ pub(super) fn frame_key(packer: &dyn Packer, request: &ChatRequest) -> Option<Ve
     let mut h = Fingerprinter::new();
     h.text(packer.name());
     frame(request).fingerprint(&mut h);
-    // A field that does not decide the response may still decide who is billed, so it is part of the key.
+    // Transport fields are part of the key too, because they may decide who is billed.
     for (name, value) in request.extra.iter() {
         h.text(name).text(&value.to_string());
     }
     Some(h.into_bytes())
 }
 
-/// Returns a request without its last message and its bound.
+/// Returns a request's frame, which is the request without its last message and its bound on output tokens.
 pub(super) fn frame(request: &ChatRequest) -> ChatRequest {
     let mut frame = request.clone();
     std::sync::Arc::make_mut(&mut frame.messages).pop();
@@ -125,7 +126,7 @@ pub(super) fn frame(request: &ChatRequest) -> ChatRequest {
     frame
 }
 
-/// Returns the estimated input tokens of the frame and of the item.
+/// Returns the estimated input tokens of the request's frame and of its item, in this order.
 pub(super) fn tokens(request: &ChatRequest) -> (u64, u64) {
     let (all, frame) = (request.estimate().input, frame(request).estimate().input);
     (frame, all.saturating_sub(frame).max(1))

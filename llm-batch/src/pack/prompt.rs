@@ -8,17 +8,17 @@ use tower_service::Service;
 
 use super::{form::Form, packer::tokens, telemetry};
 
-/// One prompt of a packed request, or all of them. As an operation it lets `call_merged` merge the prompts and split
-/// the accounting.
+/// One prompt of a packed request, or all of them. It is an operation, so that `call_merged` can merge the prompts and
+/// split the accounting.
 #[derive(Clone)]
 pub(super) struct Prompt {
     pub(super) form: Arc<Form>,
-    /// Index of the item; `None` for all items.
+    /// Index of the item in the form; `None` for all items.
     pub(super) item: Option<usize>,
 }
 
 impl Operation for Prompt {
-    /// Response to each item; `None` for an item without a usable one.
+    /// Response to each item; `None` for an item without a usable response.
     type Output = Vec<Option<ChatResponse>>;
 
     const NAME: &'static str = "packed_chat";
@@ -30,7 +30,7 @@ impl Operation for Prompt {
     /// Writes nothing, because no layer computes a key of this operation.
     fn fingerprint(&self, _: &mut Fingerprinter) {}
 
-    /// Returns the estimated tokens of the item alone, in proportion to which the accounting is split.
+    /// Returns the estimate of the item without the frame. The accounting is split in proportion to these estimates.
     fn estimate(&self) -> Estimate {
         let item = self.item.map(|item| &self.form.items[item]);
         item.map_or_else(|| self.form.request.estimate(), |item| Estimate { input: tokens(item).1, ..item.estimate() })

@@ -1,16 +1,18 @@
-//! JSON schema of a packed response. It is the same for all requests with a frame, whatever their items and ids are.
+//! JSON schema of a packed response. All requests with the same frame have the same schema, because it does not depend
+//! on items and ids.
 
 use serde_json::{Map, Value, json};
 
-/// Name of the item's own schema among the definitions.
+/// Name of the item's own schema among the definitions (`$defs`) of a packed response's schema.
 const ITEM: &str = "item";
 
-/// Returns the schema for packed responses whose items follow the schema `item`, or are texts if it is `None`.
+/// Returns the schema for packed responses whose answers follow the schema `item`, or are texts if `item` is `None`.
+/// Returns `None` if the schema `item` cannot be [nested](nest).
 pub(super) fn packed(item: Option<&Value>) -> Option<Value> {
     let text = json!({"type": "string"});
     let (answer, definitions) = match item {
         None => (text, None),
-        // The answer to the decoy is a text.
+        // Text is allowed as well, because the answer to the decoy is a text.
         Some(item) => (json!({"anyOf": [{"$ref": format!("#/$defs/{ITEM}")}, text]}), Some(nest(item)?)),
     };
     let mut schema = json!({
@@ -30,9 +32,9 @@ pub(super) fn packed(item: Option<&Value>) -> Option<Value> {
     Some(schema)
 }
 
-/// Returns the definitions under which an item's schema is nested: the schema itself, and its own definitions beside
-/// it. Returns `None` if the schema refers to something outside of itself, or has an `$id` or anchor that others could
-/// refer to.
+/// Returns the definitions that hold an item's schema inside another schema, which are the schema itself and, beside
+/// it, its own definitions. Returns `None` if the schema refers to something outside of itself, or has an `$id` or an
+/// anchor to which other schemas could refer.
 pub(super) fn nest(item: &Value) -> Option<Map<String, Value>> {
     let mut item = item.clone();
     let mut definitions = Map::new();
@@ -48,7 +50,8 @@ pub(super) fn nest(item: &Value) -> Option<Map<String, Value>> {
     Some(definitions)
 }
 
-/// Rewrites the references in a schema to the places where [`nest`] puts their targets.
+/// Rewrites the references in a schema to the names under which [`nest`] puts their targets. Returns `None` if the
+/// schema cannot be nested.
 fn rewrite(schema: &mut Value) -> Option<()> {
     match schema {
         Value::Array(all) => all.iter_mut().try_for_each(rewrite),

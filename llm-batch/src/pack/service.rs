@@ -59,12 +59,12 @@ impl<S: LlmService<ChatRequest>> Layer<S> for PackLayer {
 }
 
 impl<S: LlmService<ChatRequest>> Pack<S> {
-    /// Returns the counts of the service and its clones since it was created.
+    /// Returns the counts of the service and its clones since the service was created.
     pub fn stats(&self) -> PackStats {
         PackStats { batches: *self.groups.shared.stats(), ..self.state.stats() }
     }
 
-    /// Returns the size in use for each packer and model, with the disagreement that was measured.
+    /// Returns the number of prompts in a request for each packer and model, with the disagreement that was measured.
     pub fn sizes(&self) -> Vec<PackSize> {
         self.state.sizes.all()
     }
@@ -76,7 +76,7 @@ impl<S: LlmService<ChatRequest>> Pack<S> {
         self.groups.shared.close().await;
     }
 
-    /// Returns the packer and the merge key for a call; `None` for a call that is sent unchanged.
+    /// Returns the packer for a call, and the key of its frame; `None` for a call that is sent unchanged.
     fn packer(&self, call: &Call<ChatRequest>) -> Option<(&Arc<dyn Packer>, Vec<u8>)> {
         let mut packers = self.state.settings.packers.iter().filter(|_| may_wait(call));
         packers.find_map(|packer| Some((packer, frame_key(&**packer, &call.body)?)))

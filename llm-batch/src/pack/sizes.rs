@@ -9,8 +9,8 @@ use tokio::time::Instant;
 /// Settings for the comparison of packed responses with responses to the same prompts alone.
 ///
 /// A sampled share of the items in full packs is also requested alone. If the two responses are not
-/// [equivalent](super::Packer::equivalent), they disagree. The tolerated share of disagreement decides how many prompts
-/// a request may hold.
+/// [equivalent](super::Packer::equivalent), they disagree. The number of prompts in a request grows while the share of
+/// items that disagree stays below the tolerated share.
 ///
 /// ```
 /// use llm_batch::pack::Check;
@@ -25,7 +25,7 @@ pub struct Check {
     pub(super) tolerated: f64,
 }
 
-/// Number of prompts in a request that a packer uses with a model, and the disagreement that was measured.
+/// Number of prompts in a request for one packer and model, and the disagreement that was measured.
 ///
 /// ```
 /// use llm_batch::pack::{Check, PackLayer};
@@ -48,11 +48,11 @@ pub struct PackSize {
     pub model: Arc<str>,
     /// Largest number of prompts in a request; 1 if prompts for this model are not packed.
     pub size: usize,
-    /// Number of comparisons at this size.
+    /// Number of comparisons of packed with lone responses since this size has been in use.
     pub compared: u64,
-    /// Number of these comparisons that disagreed.
+    /// Number of these comparisons in which the responses disagreed.
     pub disagreed: u64,
-    /// Numbers of comparisons, and of those that disagreed, at all sizes, by the item's position in the prompt.
+    /// Numbers of comparisons and of disagreements at all sizes, by the item's position in the packed prompt.
     pub by_place: Vec<(u64, u64)>,
 }
 
@@ -72,12 +72,13 @@ struct Judged {
     compared: u64,
     disagreed: u64,
     by_place: Vec<(u64, u64)>,
-    /// Largest size that was judged as good, because its disagreement is tolerable.
+    /// Largest size whose disagreement was judged as tolerable; `None` if no size was.
     good: Option<usize>,
-    /// Number of consecutive packs whose form was refused, and the time until which nothing is packed because of that.
+    /// Number of consecutive packs whose form was refused. `off_until` is the time until which nothing is packed after
+    /// too many refusals.
     refused: u32,
     off_until: Option<Instant>,
-    /// Sizes that failed, each with the time until which it is not tried again.
+    /// Sizes whose disagreement was too high, each with the time until which it is not tried again.
     failed: BTreeMap<usize, Instant>,
 }
 
@@ -85,7 +86,7 @@ impl Check {
     /// Creates a check that also requests the share `sampled_share` of the items in full packs alone, and tolerates the
     /// share `tolerated` of disagreement. Both are between 0 and 1; other values count as the nearest of these.
     ///
-    /// If nothing is sampled, sizes keep their start value.
+    /// If nothing is sampled, the number of prompts in a request stays at its start value.
     pub const fn new(sampled_share: f64, tolerated: f64) -> Self {
         Self { sampled: sampled_share.clamp(0.0, 1.0), tolerated: tolerated.clamp(0.0, 1.0) }
     }
@@ -97,7 +98,7 @@ impl Check {
 }
 
 impl Sizes {
-    /// Number of packers and models above which all sizes are dropped.
+    /// Largest number of pairs of packer and model. All sizes are dropped before a further pair is added.
     const MOST: usize = 1_024;
 
     pub(super) fn new(start: usize, most: usize, check: Check) -> Self {
@@ -106,7 +107,8 @@ impl Sizes {
         Self { start: start.max(1), most, check, judged: Mutex::default() }
     }
 
-    /// Returns the largest number of prompts in a request for a packer and model.
+    /// Returns the largest number of prompts in a request for a packer and model. Moves to the next size if the current
+    /// size is good.
     pub(super) fn size(&self, packer: &'static str, model: &Arc<str>) -> usize {
         self.with(packer, model, |judged| judged.next_size(self.most))
     }
@@ -116,12 +118,12 @@ impl Sizes {
         self.with(packer, model, |judged| judged.compare(self.check.tolerated, size, place, agrees));
     }
 
-    /// Records that a pack got a usable answer, or that its form was refused or not followed.
+    /// Records that a pack got a usable answer, or that the vendor refused its form or the model did not follow it.
     pub(super) fn note_form(&self, packer: &'static str, model: &Arc<str>, is_answered: bool) {
         self.with(packer, model, |judged| judged.note_form(is_answered));
     }
 
-    /// Returns the sizes in use.
+    /// Returns the sizes in use for all packers and models.
     pub(super) fn all(&self) -> Vec<PackSize> {
         let size = |((packer, model), judged): (&(&'static str, Arc<str>), &Judged)| PackSize {
             packer,
@@ -148,19 +150,20 @@ impl Sizes {
 }
 
 impl Judged {
-    /// Smallest number of comparisons by which a size is judged.
+    /// Number of comparisons after which a size is judged for the first time.
     const COMPARISONS: u64 = 200;
     /// Number of consecutive refused packs after which packing pauses.
     const REFUSALS: u32 = 3;
-    /// Time for which a failed size, or packing after refusals, is not tried again.
+    /// Pause before a size that failed is tried again, and before packing is tried again after refusals.
     const PAUSE: Duration = Duration::from_secs(24 * 60 * 60);
 
-    /// Returns the size to use. It grows by one if the current size is good and the next one may be tried.
+    /// Returns the size to use. The size grows by one if the current size is good and the next size may be tried; it is
+    /// 1 during a pause.
     fn next_size(&mut self, most: usize) -> usize {
         if self.is_off() {
             return 1;
         }
-        // A prompt alone needs no comparison.
+        // Size 1 is always good, because a prompt that is sent alone needs no comparison.
         let is_good = self.size == 1 || self.good == Some(self.size);
         let larger = self.size + 1;
         let is_paused = || self.failed.get(&larger).is_some_and(|until| Instant::now() < *until);
@@ -172,11 +175,11 @@ impl Judged {
 
     /// Records a comparison, and judges the size.
     ///
-    /// A size is judged after 200 comparisons and, as long as that gives no decision, again whenever their number has
-    /// doubled. More frequent judgements would let chance decide. A size is good if the upper Wilson bound of the
+    /// A size is judged after 200 comparisons. Without a decision it is judged again whenever the number of comparisons
+    /// has doubled. Judging more often would let chance decide. A size is good if the upper Wilson bound of the
     /// disagreement at 95 % is below the tolerated share, and is then not judged again. It fails if the lower bound at
-    /// 99.9 % is above that share. With 95 % there, about one of fifty good sizes would fail by chance, and be off for
-    /// a day.
+    /// 99.9 % is above that share. With a lower bound at 95 %, about one of fifty good sizes would fail by chance, and
+    /// would not be tried again for a day.
     fn compare(&mut self, tolerated: f64, size: usize, place: usize, agrees: bool) {
         let disagrees = u64::from(!agrees);
         if self.by_place.len() <= place {
@@ -236,8 +239,7 @@ fn wilson(part: u64, of: u64, deviations: f64) -> (f64, f64) {
 mod tests {
     use super::*;
 
-    /// Returns the size after `packs` packs, in which an item disagrees with a probability of a hundredth of its
-    /// position.
+    /// Returns the size after `packs` packs. The item at position n disagrees with a probability of n hundredths.
     fn grown(seed: u64, packs: usize) -> usize {
         let mut judged = Judged { size: 4, ..Judged::default() };
         let mut state = seed;
@@ -256,7 +258,7 @@ mod tests {
 
     #[test]
     fn size_ends_near_the_largest_tolerable() {
-        // In packs of 11 prompts, the positions 0 to 10 disagree in 5 of 100 comparisons on average.
+        // In packs of 11 prompts, the items at the positions 0 to 10 disagree in 5 of 100 comparisons on average.
         for seed in 1..=20 {
             let size = grown(0x9e37_79b9_7f4a_7c15_u64.wrapping_mul(seed), 20_000);
             assert!((10..=12).contains(&size), "seed {seed}: {size}");

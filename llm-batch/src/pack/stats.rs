@@ -11,17 +11,17 @@ use crate::Stats;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PackStats {
-    /// Counts of calls that could be packed, and of the requests that they took. The lone requests of the check are not
-    /// included.
+    /// Counts of calls that could be packed, and of the requests that were sent for them. The lone requests of the
+    /// check are not included.
     pub batches: Stats,
     /// Number of responses that came from packed requests.
     pub packed: u64,
-    /// Number of items that were requested again, because their answer was missing, occurred twice or did not have
-    /// their form.
+    /// Number of items that were requested again, because their answer was missing, occurred twice or did not have the
+    /// requested form.
     pub repaired: u64,
-    /// Estimated input tokens of the frames that did not have to be sent, because prompts shared one.
+    /// Estimated input tokens of the frames that were not sent, because the prompts of a pack share one frame.
     pub prefix_tokens: u64,
-    /// Number of items that were also requested alone, for the check.
+    /// Number of items that were also requested alone, for the check, and got both responses.
     pub lone: u64,
     /// Reasoning tokens in the responses to these lone requests.
     pub lone_reasoning: u64,
@@ -31,9 +31,9 @@ pub struct PackStats {
 
 impl PackStats {
     /// Returns the share of reasoning tokens that packing saves, measured by the items that were also requested alone.
-    /// It is `None` without such items, and negative if packing takes more.
+    /// The share is `None` without such items, and negative if packing takes more reasoning tokens.
     ///
-    /// It is only an average rate, because the reasoning that a particular response would have taken alone is not
+    /// The share is only an average, because the reasoning that a particular response would have taken alone is not
     /// known.
     pub fn saved_reasoning(&self) -> Option<f64> {
         (self.lone_reasoning > 0).then(|| 1.0 - self.packed_reasoning as f64 / self.lone_reasoning as f64)

@@ -1,4 +1,4 @@
-//! Events of `tracing` and, with the feature `metrics`, metrics of the `metrics` facade.
+//! Events of `tracing` about packed responses and, with the feature `metrics`, their metrics.
 
 use super::form::Answers;
 
