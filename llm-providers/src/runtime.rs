@@ -1,4 +1,4 @@
-//! Check for the tokio runtime that timers and sockets need, because they panic without one.
+//! Check for a tokio runtime, because timers and sockets panic without one.
 
 use llm_core::{Error, ErrorKind};
 use tokio::runtime::Handle;
@@ -8,7 +8,7 @@ pub(crate) fn is_running() -> bool {
     Handle::try_current().is_ok()
 }
 
-/// Returns an error outside a tokio runtime, where the call would panic.
+/// Returns an error outside of a tokio runtime, in which case the call would panic.
 pub(crate) fn require(what: &str) -> Result<(), Error> {
     if is_running() {
         return Ok(());

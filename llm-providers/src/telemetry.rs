@@ -66,7 +66,7 @@ pub(crate) fn word(kind: ErrorKind) -> &'static str {
         ErrorKind::DeadlineExceeded => "deadline_exceeded",
         ErrorKind::Malformed => "malformed",
         ErrorKind::Incomplete => "incomplete",
-        // OpenTelemetry's value for other errors.
+        // OpenTelemetry's value for errors that no other value describes.
         _ => "_OTHER",
     }
 }

@@ -27,7 +27,7 @@ pub type OpenAi<T = Reqwest> = Client<OpenAiProtocol, T>;
 pub type OpenAi<T> = Client<OpenAiProtocol, T>;
 
 impl<T> Client<OpenAiProtocol, T> {
-    /// Sets the organisation that every call is sent for.
+    /// Sets the organisation to which the vendor bills every call (header `openai-organization`).
     ///
     /// ```
     /// use llm_providers::OpenAi;
@@ -43,7 +43,7 @@ impl<T> Client<OpenAiProtocol, T> {
         self.header("openai-organization", id)
     }
 
-    /// Sets the project that every call is sent for.
+    /// Sets the project to which the vendor bills every call (header `openai-project`).
     ///
     /// ```
     /// use llm_providers::OpenAi;
@@ -77,7 +77,7 @@ impl<T> Client<OpenAiProtocol, T> {
         self.edit_protocol(|protocol| protocol.dialect.approximate = on)
     }
 
-    /// Sends `top_k`, for servers that know it. See [`Dialect::top_k`](super::Dialect::top_k).
+    /// Sends `top_k`, for servers that support this field. See [`Dialect::top_k`](super::Dialect::top_k).
     pub fn top_k(self, on: bool) -> Self {
         self.edit_protocol(|protocol| protocol.dialect.top_k = on)
     }

@@ -33,7 +33,7 @@ impl Route {
         }
     }
 
-    /// Returns the path of a request that is for no model.
+    /// Returns the path of a request that names no model, such as that for the list of models.
     pub(super) fn general(&self, of: &str) -> String {
         match self {
             Self::Plain => of.to_owned(),

@@ -14,7 +14,7 @@ pub enum LoadError {
     Read {
         /// Path of the file.
         path: PathBuf,
-        /// Cause.
+        /// Cause of the failure.
         source: io::Error,
     },
     /// The file is not a usable price table.

@@ -26,9 +26,9 @@ pub struct LiteLlmTable {
 pub struct Omission {
     /// Name of the row, as the file writes it.
     pub row: String,
-    /// The field, if only the field was left out.
+    /// Name of the field, if only this field was left out; `None` if the whole row was.
     pub field: Option<String>,
-    /// Reason why it was left out.
+    /// Reason why the row or the field was left out.
     pub reason: String,
 }
 
@@ -44,11 +44,11 @@ enum Kind {
     Output,
     AudioOutput,
     ImageOutput,
-    /// Reasoning. A price table has no price for it, so it must be equal to that of output.
+    /// Reasoning. A price table has no price of reasoning, so the price must be equal to that of output.
     Reasoning,
     /// Images in the input. Their price must be equal to that of input.
     ImageInput,
-    /// Cache reads by their older name. The price must be equal to that of cache reads.
+    /// Cache reads by the older name of the field. Their price must be equal to that of cache reads.
     CacheHit,
 }
 
@@ -66,8 +66,8 @@ const STEMS: [(&str, Kind); 11] = [
     ("output_cost_per_image_token", Kind::ImageOutput),
     ("output_cost_per_reasoning_token", Kind::Reasoning),
 ];
-/// Charges for each request of a model, or for kinds of input that no usage counts. A row with one of them is left out,
-/// because its other prices alone would be too low.
+/// Charges for each request of a model, or for kinds of input that no usage counts. A row with such a charge is left
+/// out, because its other prices alone would be too low.
 const UNCOUNTED: [&str; 2] = ["input_cost_per_", "citation_cost_per_token"];
 const SOURCE: &str = "LiteLLM's table model_prices_and_context_window; not authoritative: the vendor's own pages are";
 
@@ -225,7 +225,8 @@ fn price_of(rates: &BTreeMap<Kind, Rate>, is_embedding: bool, search: Option<(Ra
     let input = rate(Kind::Input).ok_or("states no price of input tokens")?;
     let output = rate(Kind::Output).or(is_embedding.then(Rate::default)).ok_or("states no price of output tokens")?;
     let cache_read = rate(Kind::CacheRead).or(rate(Kind::CacheHit));
-    // Embedding requests of this library contain only text.
+    // The price of images in the input is ignored for embeddings, because embedding requests of this library contain
+    // only text.
     let equal = [
         (Kind::Reasoning, Some(output), "reasoning and other output cost different amounts"),
         (Kind::ImageInput, (!is_embedding).then_some(input), "images and other input cost different amounts"),

@@ -1,4 +1,4 @@
-//! Dated price tables of vendors, as a starting point.
+//! Price tables of vendors as of a stated day, as a starting point.
 //!
 //! The prices are those of the day that [`as_of`](llm_core::price::PriceTable::as_of) returns, from the source that
 //! [`source`](llm_core::price::PriceTable::source) returns. Only the vendor's own pages and your contract are
@@ -22,9 +22,9 @@
 //!
 //! # Deployments, gateways, other hosts
 //!
-//! The rows of each table are its vendor's, and price no other provider's responses: the same model can cost several
-//! times as much elsewhere. For a deployment, or a name with a vendor's prefix, name the model that has the same price,
-//! in the table that ledger and limiter share:
+//! The rows of each table hold for responses of its vendor only, because the same model can cost several times as much
+//! at another provider. For a deployment, or a name with a vendor's prefix, add an alias of the model that has the same
+//! price to the table that ledger and limiter share:
 //!
 //! ```
 //! use llm_providers::prices;
@@ -37,31 +37,32 @@
 //! # assert!(table.price(Some("azure"), "my-deployment").is_ok() && table.price(Some("azure"), "gpt-4o").is_ok());
 //! ```
 //!
-//! [`load`] reads such a table from a file, and a [`Prices`](llm_core::price::Prices) holds one that can be replaced while
-//! calls run.
+//! [`load`] reads such a table from a file, and [`Prices`](llm_core::price::Prices) holds a table that can be replaced
+//! while calls run.
 //!
 //! # Current prices
 //!
 //! [`litellm`] reads the table that LiteLLM publishes, with some thousand models, so that prices are current without a
 //! release of this crate.
 //!
-//! # What the tables hold
+//! # Contents of the tables
 //!
-//! Tabulated from LiteLLM's table of model prices (`model_prices_and_context_window`, in the PyPI wheel litellm 1.109.1,
-//! MIT licence), as of 2026-11-21: plain, cached and written input, audio input, output; for standard service and each
-//! service class that it lists (batch, flex, priority, and others by their names); with rows for long prompts.
+//! The tables are taken from LiteLLM's table of model prices (`model_prices_and_context_window`, in the PyPI wheel
+//! litellm 1.109.1, MIT licence), as of 2026-11-21. They have prices of plain input, of tokens read from and written to
+//! the cache, of audio input and of output, for standard service and each service class that LiteLLM lists (batch,
+//! flex, priority, and others by their names), with rows for long prompts.
 //!
 //! Three kinds of prices are not in that source and are filled in here:
 //!
-//! - Anthropic's and `gpt-5.6`'s tokens written for long, in a batch: half of the standard price, as for other
-//!   tokens in a batch.
-//! - Tokens of OpenAI's older models read from the cache, in a batch: the standard price for them, or the batch's plain
-//!   input where that is less.
-//! - The output of embeddings: 0.
+//! - Tokens of Anthropic's models and of `gpt-5.6` that are written to the cache with the long lifetime, in a batch,
+//!   cost half of the standard price, as other tokens in a batch do.
+//! - Tokens of OpenAI's older models that are read from the cache, in a batch, cost the standard price of cache reads,
+//!   or the batch price of plain input if that is lower.
+//! - The output of embedding models costs 0.
 //!
-//! Prices of searches are those that the source states for the model, at every service class; a surcharge is on tokens
-//! only. Gemini 2.5 is charged for a request with searches, the others for each search. Free contingents (Gemini's searches
-//! of a day or a month) are left out.
+//! Prices of searches are those that the source states for the model, at every service class. A surcharge raises only
+//! the prices of tokens. Gemini 2.5 charges each request with searches, other models charge each search. Free searches,
+//! of which Gemini has a number for each day or month, are not taken into account.
 //!
 //! Mistral's dated names (`mistral-large-2512`) have rows of their own.
 //!
@@ -69,20 +70,21 @@
 //! not state them for these models. A response with such output or searches has an unknown cost
 //! ([`PriceTable::cost`](llm_core::price::PriceTable::cost) names what is missing), and its
 //! [`Bill`](llm_core::price::Bill) lists the kinds without a price, which you can add. Storage of an explicit cache is
-//! charged by the hour, apart from any response, and in no table. Left out, too: prices of image and video tokens of
-//! `gemini-embedding-2`, as embedding requests here carry text only; DeepSeek's price of 0 for written tokens, which
-//! are plain input to it. Reasoning costs what other output costs, with every model here.
+//! charged by the hour and not with a response, so no table has its price. Prices of image and video tokens of
+//! `gemini-embedding-2` are left out, because embedding requests of this library contain only text. DeepSeek's price of
+//! 0 for written tokens is left out, because DeepSeek charges them as plain input. Reasoning costs as much as other
+//! output for every model in the tables.
 //!
 //! Some classes have no known price for long prompts (`gpt-5.4` and `gpt-5.5` with priority; `gpt-5.5-pro`,
-//! `gemini-2.5-pro` and `gemini-3.1-pro-preview` with flex): there the cost is `None`.
+//! `gemini-2.5-pro` and `gemini-3.1-pro-preview` with flex). The cost of a long prompt at such a class is unknown.
 //!
 //! # Surcharges
 //!
-//! Surcharges of some ways of processing, as [`ModelPrice::surcharges`](llm_core::price::ModelPrice::surcharges): `us` and `fast`
-//! from the same source, `regional` from notes on the vendor's documentation of the same day, not checked model by model.
-//! Put your own over them where they matter:
+//! The tables have surcharges ([`ModelPrice::surcharges`](llm_core::price::ModelPrice::surcharges)) for some ways of
+//! processing. `us` and `fast` are from the same source. `regional` is from notes on the vendor's documentation of the
+//! same day, and was not checked for each model. Replace these factors by your own if they matter:
 //!
-//! | way | what | models | factor |
+//! | surcharge | applies to | models | factor |
 //! |---|---|---|---|
 //! | `us` | Anthropic's `inference_geo` | Claude 4.6 and later | 1.1 |
 //! | `fast` | Anthropic's `speed` | Opus 4.8, 5 and 5.5 | 2 |

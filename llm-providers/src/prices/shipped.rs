@@ -7,7 +7,7 @@ use llm_core::price::PriceTable;
 /// The price of a model that is not listed is unknown. The table does not list `gpt-4o-2024-05-13`, because its price
 /// differs from the price of `gpt-4o`.
 ///
-/// The table is parsed once, as all tables of this module are. Each call returns a cheap clone.
+/// The table is parsed at the first call, as all tables of this module are. Each call returns a cheap clone.
 pub fn openai() -> PriceTable {
     static TABLE: OnceLock<PriceTable> = OnceLock::new();
     table(&TABLE, include_str!("../../prices/openai.json"))

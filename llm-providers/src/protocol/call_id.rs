@@ -7,8 +7,8 @@ pub(crate) fn call_id(id: &str, len: usize, fits: impl Fn(&str) -> bool) -> Cow<
     if fits(id) {
         return Cow::Borrowed(id);
     }
-    // FNV-1a with 128 bits: the same in all versions. A collision gives an attacker nothing, because it only affects
-    // their own conversation.
+    // FNV-1a with 128 bits, because its result is the same in all versions. Collisions are harmless, because a
+    // collision affects only the conversation of the caller who wrote the ids.
     let mut hash: u128 = 0x6c62_272e_07bb_0142_62b8_2175_6295_c58d;
     for byte in id.bytes() {
         hash = (hash ^ u128::from(byte)).wrapping_mul(0x0000_0000_0100_0000_0000_0000_0000_013b);

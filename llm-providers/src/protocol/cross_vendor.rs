@@ -1,7 +1,8 @@
 //! Cross-vendor fields: fields of one vendor's responses in a conversation, which another vendor would refuse or
 //! misread.
 //!
-//! Such fields are recognised by the names listed here. All other unknown fields come from the user and pass through.
+//! Such fields are recognised by the names listed here. All other unknown fields come from the user and are sent
+//! unchanged.
 
 use llm_core::{Error, ErrorKind, Extra, chat::Reasoning};
 use serde_json::Value;
@@ -23,10 +24,10 @@ const FIELDS: [(&str, &str); 11] = [
 /// Unknown field that Gemini's signed reasoning has.
 const THOUGHT: &str = "thought";
 const THOUGHT_SIGNATURES: &str = "thought_signatures";
-/// Field in which Claude's responses have their signature.
+/// Field that holds the signature of reasoning in Claude's responses.
 const SIGNATURE: &str = "signature";
 
-/// Types of blocks in Anthropic's responses, in addition to those whose names end with that of a tool's result.
+/// Types of blocks in Anthropic's responses, in addition to the types that end with `_tool_result`.
 const ANTHROPIC: [&str; 5] = ["redacted_thinking", "server_tool_use", "mcp_tool_use", "container_upload", "compaction"];
 /// Types of parts in OpenAI's format, including Mistral's.
 const OPENAI: [&str; 4] = ["image_url", "input_audio", "refusal", "reference"];

@@ -5,14 +5,14 @@ use serde_json::Value;
 const MOST: u128 = 1_000_000_000_000_000_000;
 
 /// Reads an amount of dollars that a vendor states as a JSON number, rounded up to the next nano-dollar. Returns `None`
-/// if it is not a number, negative, or larger than any response can cost.
+/// if the value is not a number, is negative, or is larger than any response can cost.
 ///
 /// Digits below 10⁻¹² dollars are rounded off first, because they come from the conversion of a binary fraction.
 pub(crate) fn dollars(value: &Value) -> Option<Usd> {
     let text = value.as_number()?.to_string();
     let (mantissa, exponent) = text.split_once(['e', 'E']).unwrap_or((&text, "0"));
     let (whole, decimals) = mantissa.split_once('.').unwrap_or((mantissa, ""));
-    // An unsigned number has no sign, so a negative amount fails to parse here.
+    // A negative amount fails to parse here, because an unsigned number has no sign.
     let digits: u128 = format!("{whole}{decimals}").parse().ok()?;
     let exponent = exponent.parse::<i32>().ok()?.checked_sub(i32::try_from(decimals.len()).ok()?)?.checked_add(12)?;
     let power = |exponent: u32| 10u128.checked_pow(exponent);

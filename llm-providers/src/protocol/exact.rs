@@ -5,8 +5,8 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value, value::RawValue};
 
-/// Reads JSON. The value of `field` is kept as text in objects directly under a key of `within`, or in lists there. A
-/// value that is a text already is unescaped as usual.
+/// Reads JSON. The value of `field` is kept as text in objects directly under a key of `within`, or in lists there. If
+/// the value is a JSON string, its unescaped text is kept.
 #[derive(Clone, Copy)]
 pub(super) struct Exact<'n> {
     pub(super) within: &'n [&'n str],

@@ -30,8 +30,8 @@ pub(crate) fn object(bytes: &[u8]) -> Result<Fields, Error> {
 }
 
 /// Parses a JSON object as [`object`] does, but keeps the values of `field` as the JSON text that was received, with
-/// all digits, in objects under a key of `within` and in lists there. A value that is a text already is kept as that
-/// text.
+/// all digits, in objects under a key of `within` and in lists there. If such a value is a JSON string, its text is
+/// kept.
 pub(crate) fn object_with(bytes: &[u8], within: &[&str], field: &str) -> Result<Fields, Error> {
     read(bytes, |text| {
         let mut json = serde_json::Deserializer::from_str(text);

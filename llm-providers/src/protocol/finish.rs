@@ -1,7 +1,7 @@
 use llm_core::FinishReason;
 
 /// Converts a vendor's word for the reason why a response ended. All codecs and bridges share this table, because
-/// servers that imitate one vendor pass on the words of another.
+/// servers that imitate one vendor return the words of another.
 ///
 /// Only words that certainly end a complete response are [`FinishReason::Stop`] or [`FinishReason::ToolCalls`]. A word that
 /// is not in the table, such as Anthropic's `pause_turn`, is [`FinishReason::Other`].

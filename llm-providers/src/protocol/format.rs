@@ -57,8 +57,8 @@ pub trait VendorProtocol: Clone + fmt::Debug + Send + Sync + 'static {
         self.read_chat(body)
     }
 
-    /// Returns a decoder for the streamed response to a request. The request tells how many choices the response must
-    /// have.
+    /// Returns a decoder for the streamed response to a request. The request states the number of choices that the
+    /// response must have.
     fn stream_decoder(&self, request: &ChatRequest) -> Self::StreamDecoder;
 
     /// Writes an embeddings request.
@@ -136,8 +136,8 @@ pub trait VendorProtocol: Clone + fmt::Debug + Send + Sync + 'static {
     ) -> Error;
 
     /// Reads the limits on the requested model that the headers of a response state, and the account that shares them
-    /// ([`VendorLimits::group`]), which is returned even without limits. If the format does not tell the window of a
-    /// limit, the limit has none.
+    /// ([`VendorLimits::group`]), which is returned even without limits. If the window of a limit is not known, the
+    /// limit has no window.
     fn limits(&self, headers: &HeaderMap, model: &Arc<str>, now: SystemTime) -> Option<VendorLimits>;
 
     /// Reads the vendor's id of a request from the headers.
@@ -255,7 +255,7 @@ impl<A> Decoded<A> {
         Self { side_calls, unusable_usage, ..Self::new(output, stated.usage(), service_tier) }
     }
 
-    /// Sets the surcharges.
+    /// Sets the options that the vendor charges a factor for.
     pub fn with_surcharges(self, surcharges: Vec<Arc<str>>) -> Self {
         Self { surcharges, ..self }
     }

@@ -14,7 +14,7 @@ pub struct Model {
     pub input_limit: Option<u64>,
     /// Largest number of output tokens, if the vendor states it.
     pub output_limit: Option<u64>,
-    /// Unknown fields.
+    /// Fields of the vendor's entry that this type does not have.
     pub extra: Extra,
 }
 

@@ -1,10 +1,10 @@
-//! Removal of API keys from vendors' messages, in which vendors repeat keys, complete or masked.
+//! Removal of API keys from vendors' error messages, because vendors repeat keys in them, complete or masked.
 
 use std::borrow::Cow;
 
 /// Largest number of characters of a vendor's message that are kept.
 const MOST: usize = 1_000;
-/// Text that replaces a key.
+/// Text that replaces a removed key.
 const GAP: &str = "[key]";
 /// Prefixes of vendors' keys.
 const BEGINNINGS: [&str; 9] = ["sk-", "sk_", "pk-", "gsk_", "xai-", "hf_", "nvapi-", "AIza", "eyJ"];
@@ -20,8 +20,8 @@ pub(crate) fn redact(text: &str, key: Option<&str>) -> String {
     clean
 }
 
-/// Removes `key` and anything that looks like a key from `text`. It does not cut the text, because code that does not
-/// know the key uses it first, and the client, which knows the key, removes keys again.
+/// Removes `key` and anything that looks like a key from `text`. The text is not cut, because the client removes keys
+/// again from messages that a decoder, which does not know the key, has cleaned before.
 pub(crate) fn clean(text: &str, key: Option<&str>) -> String {
     let text = match key.filter(|key| key.len() >= 4) {
         Some(key) => Cow::Owned(text.replace(key, GAP)),

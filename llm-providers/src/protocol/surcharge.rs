@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-/// Names of the settings, each with the words that mean no surcharge.
+/// Names of the settings, each with the values that mean no surcharge.
 const SETTINGS: [(&str, &[&str]); 2] =
     [("inference_geo", &["", "global", "not_available"]), ("speed", &["", "standard"])];
 

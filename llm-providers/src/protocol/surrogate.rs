@@ -32,8 +32,8 @@ fn has_surrogate(json: &str) -> bool {
     json.match_indices("\\u").any(|(at, _)| matches!(json.as_bytes().get(at + 2), Some(b'd' | b'D')))
 }
 
-/// Copies JSON and repairs its escapes one after another. If `waiting` is given, a high surrogate at the end of a text
-/// is put there.
+/// Copies JSON and repairs its escapes one after another. If `waiting` is given, it stores a high surrogate at the end
+/// of a text until a later event, instead of replacing it.
 fn mend(json: &str, mut waiting: Option<&mut Option<String>>) -> String {
     let mut out = String::with_capacity(json.len() + 8);
     let mut rest = json;
@@ -44,7 +44,7 @@ fn mend(json: &str, mut waiting: Option<&mut Option<String>>) -> String {
             (Some(0xd800..0xdc00), _) => (6, Some(Half::First)),
             (Some(0xdc00..0xe000), _) => (6, Some(Half::Second)),
             (Some(_), _) => (6, None),
-            // The backslash and the character after it, which may be a backslash too.
+            // Any other escape is the backslash and the character after it, which may be a backslash too.
             (None, _) => (1 + escape[1..].chars().next().map_or(0, char::len_utf8), None),
         };
         let (escape, after) = escape.split_at(length);

@@ -57,8 +57,8 @@ impl StatedUsage {
         Ok(count)
     }
 
-    /// Removes a part of the count `whole` that servers state under several names, and returns the largest value, or
-    /// zero. A value above `whole` cannot be a part of it, and stays.
+    /// Removes the counts at these paths, which are several names for one part of the count `whole`, and returns the
+    /// largest value, or zero. A value above `whole` cannot be a part of it, and stays.
     pub(crate) fn take_part(&mut self, fields: &mut Fields, paths: &[&str], whole: u64) -> u64 {
         let mut part = 0;
         for path in paths {
@@ -82,8 +82,8 @@ impl StatedUsage {
         }
     }
 
-    /// Replaces the side calls, unless a longer list was stated before. `beside` are their tokens that the usage of the
-    /// response does not include.
+    /// Replaces the side calls, unless `beside` is smaller than before. `beside` is the usage of those side calls that
+    /// the usage of the response does not include.
     pub(crate) fn set_side_calls(&mut self, side_calls: Vec<SideCall>, beside: Usage) {
         if beside.total() >= self.beside.total() {
             (self.side_calls, self.beside) = (side_calls, beside);
@@ -104,7 +104,7 @@ impl StatedUsage {
         self.unusable.as_ref()
     }
 
-    /// Writes the values that decide the price of the usage into the accounting data of an error.
+    /// Writes the side calls and the unusable count to the accounting data of an error.
     pub(crate) fn describe(&self, accounting: &mut Accounting) {
         accounting.side_calls.clone_from(&self.side_calls);
         accounting.unusable_usage.clone_from(&self.unusable);
@@ -115,7 +115,7 @@ impl StatedUsage {
 /// `total`.
 ///
 /// Reasoning counts as part of the completion, unless it is larger than the completion, or the total, which includes
-/// the prompt, shows that it was added.
+/// the prompt, shows that the reasoning was counted in addition.
 pub(crate) fn output(prompt: u64, completion: u64, reasoning: u64, total: Option<u64>) -> (u64, u64) {
     let beside = match total {
         Some(total) => reasoning <= total.saturating_sub(prompt.saturating_add(completion)),
@@ -170,7 +170,7 @@ fn at<'f>(fields: &'f Fields, path: &str) -> Option<&'f Value> {
 }
 
 fn whole(number: f64) -> Option<u64> {
-    // Within this bound every integer is exactly representable as a float.
+    // Within this bound, a float represents every integer exactly.
     ((0.0..=Usage::MAX_PLAUSIBLE as f64).contains(&number) && number.fract() == 0.0).then_some(number as u64)
 }
 

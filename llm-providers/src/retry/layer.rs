@@ -2,7 +2,7 @@ use std::{num::NonZeroU32, time::Duration};
 
 use llm_core::layer::{Backoff, RetryBudget};
 
-/// Layer that retries failed calls. The docs of the [module](super) say when and how.
+/// Layer that retries failed calls. The documentation of the [module](super) states the conditions.
 ///
 /// | | default |
 /// |---|---|

@@ -1,4 +1,4 @@
-//! Retries of failed calls, within a budget: for an application with one client and no key pool.
+//! Retries of failed calls, within a budget. Use this layer for an application with one client and no key pool.
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread", start_paused = true)]
@@ -23,10 +23,11 @@
 //! A call is retried if all of these hold:
 //!
 //! - the error [is retryable](llm_core::Error::is_retryable), and the operation [repeatable](llm_core::Operation::is_repeatable);
-//! - nothing is charged for the failed attempt, or [`retry_charged`](RetryLayer::retry_charged) is on: a 429, a 503 and
-//!   a connection that could not be opened cost nothing; the charge of a 500 or a connection that broke off is unknown;
-//! - there are [attempts](RetryLayer::attempts) left, and the [budget](RetryBudget) has a retry left: where most calls
-//!   fail, retries are the load that keeps a vendor down;
+//! - nothing is charged for the failed attempt, or [`retry_charged`](RetryLayer::retry_charged) is on (a 429, a 503 and
+//!   a connection that could not be opened cost nothing; the charge of a 500 or a connection that broke off is
+//!   unknown);
+//! - there are [attempts](RetryLayer::attempts) left, and the [budget](RetryBudget) has a retry left, so that retries
+//!   do not overload a vendor while most calls fail;
 //! - the waiting time that the vendor asks for is at most [`max_retry_after`](RetryLayer::max_retry_after), and ends
 //!   before the call's deadline, which may be that of several callers
 //!   ([`CallDeadline`](llm_core::layer::CallDeadline));
@@ -44,9 +45,9 @@
 //! # Position in the stack
 //!
 //! Put the layer above the ledger's [attempts layer](crate::Ledger::attempts), which then books every attempt, and
-//! below caches and limits. Do not put it above or below another layer that retries. To prevent nested retries it marks
-//! calls with [`NestedRetry`](llm_core::layer::NestedRetry), and sends a marked call only once. A key pool below it may
-//! still move a marked call to another key.
+//! below caches and limits. Do not put it above or below another layer that retries. To prevent nested retries, the
+//! layer marks calls with [`NestedRetry`](llm_core::layer::NestedRetry), and sends a call that another layer has marked
+//! only once. A key pool below the layer may still send a marked call with another key.
 
 mod layer;
 mod service;

@@ -11,7 +11,7 @@ use tower_service::Service;
 use super::layer::RetryLayer;
 use crate::{deadline::Deadline, runtime};
 
-/// Service that retries failed calls. The documentation of the [module](super) says when and how.
+/// Service that retries failed calls. The documentation of the [module](super) states the conditions.
 ///
 /// Always ready; each attempt waits for its own clone of the inner service. Clones share the budget. A call that is
 /// dropped while it waits is not sent again.
@@ -119,7 +119,7 @@ impl RetryLayer {
             let all = earlier.iter().fold(error.clone(), Error::with_earlier_attempts);
             let Some((wait, retry)) = self.wait(bounds, &error, attempt) else { return Err(all) };
             tracing::debug!(attempt, kind = %error.kind(), ?wait, "the call failed and is sent again");
-            // The deadline may have moved to an earlier time, because a caller of a shared call left.
+            // The deadline may be earlier than before the wait, because a caller dropped a shared call.
             if bounds.deadline.bound(sleep(wait)).await.is_err() {
                 return Err(all);
             }
@@ -136,7 +136,7 @@ impl RetryLayer {
     /// retried.
     fn wait(&self, bounds: &Bounds, error: &Error, attempt: u32) -> Option<(Duration, RetryToken)> {
         let free = self.pay_twice || error.charge() == Charge::None;
-        // Outside a runtime there are no timers.
+        // Outside of a runtime there are no timers, so the call cannot wait.
         if !runtime::is_running() {
             return None;
         }
@@ -148,7 +148,7 @@ impl RetryLayer {
             Some(stated) => stated,
             None => self.backoff.wait(attempt),
         };
-        // The budget is stated last, so that a call that is not retried takes no retry from it.
+        // The budget is checked last, so that a call that is not retried takes no retry from the budget.
         if bounds.deadline.is_within(wait) { None } else { Some((wait, self.budget.withdraw()?)) }
     }
 }

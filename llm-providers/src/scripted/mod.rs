@@ -21,8 +21,8 @@
 //! # }
 //! ```
 //!
-//! It does not simulate a vendor: it has no bills, no limits and no vendor's format. Its receipts name no provider, so
-//! that the prices of any provider in a table apply.
+//! It does not simulate a vendor, so it has no bills, no limits and no vendor's format. Its receipts name no provider,
+//! so that the prices of any provider in a table apply.
 
 mod paced;
 mod provider;

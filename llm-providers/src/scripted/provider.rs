@@ -138,7 +138,7 @@ impl Act {
         match self {
             Self::Response(response) => response(request),
             Self::Fail(error) => Err(error.clone()),
-            // These rules do not apply to chats, or were handled above.
+            // Rules with vectors do not apply to chats, and the other rules were handled above.
             Self::Events(_) | Self::Vectors(_) | Self::Hang => {
                 Err(Error::new(ErrorKind::Other, "the rule has no response to a chat"))
             }

@@ -2,8 +2,8 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use llm_core::{ChatEvent, ChatRequest, ChatResponse, Choice, Error, FinishReason, Message, Part, Usage};
 
-/// Response, and the calls that get it: all calls, unless the rule is restricted. The first rule that matches a call
-/// decides.
+/// Response, and the condition on the calls that get it. Without a condition, all calls get it. The first rule that
+/// matches a call decides.
 #[derive(Clone)]
 pub struct Rule {
     pub(super) act: Act,
@@ -61,8 +61,8 @@ impl Rule {
         Self::new(Act::Response(Arc::new(response)))
     }
 
-    /// Creates a rule that streams these events. An error breaks the stream off; as the first item it is the call's
-    /// error. A unary call gets the events as one response.
+    /// Creates a rule that streams these events. An error ends the stream. If the error is the first item, the call
+    /// returns it in place of a stream. A call that is not streamed gets the events as one response.
     pub fn stream(events: impl IntoIterator<Item = Result<ChatEvent, Error>>) -> Self {
         Self::new(Act::Events(Arc::new(events.into_iter().collect())))
     }
@@ -190,7 +190,8 @@ impl Rule {
         self
     }
 
-    /// Sets the usage of the response. By default a token is counted for every four bytes.
+    /// Sets the usage of the response. Default: one token for every four bytes of the request's and the response's
+    /// text.
     ///
     /// ```
     /// use llm_core::Usage;

@@ -19,7 +19,7 @@ impl Counts {
     }
 }
 
-/// Rules, and the numbers of calls that arrived.
+/// Rules of a provider, and the numbers of calls that it got.
 #[derive(Debug, Default)]
 pub(super) struct State {
     pub(super) counts: Counts,

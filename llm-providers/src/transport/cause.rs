@@ -1,18 +1,19 @@
-//! Causes of failed connections, in words that say what to do. The error's own text is not used, because it may contain
+//! Causes of failed connections, with advice. The error's own text is not part of messages, because it may contain
 //! addresses.
 
 use std::{error::Error as StdError, io, iter::successors};
 
-/// Returns the cause of a connection that failed or broke; `None` if it is not known.
+/// Returns the cause of a connection that failed or broke off; `None` if the cause is not known.
 pub(crate) fn cause(error: &(dyn StdError + 'static)) -> Option<&'static str> {
     successors(Some(error), |&error| error.source()).find_map(|error| {
         let kind = error.downcast_ref::<io::Error>().map(io::Error::kind);
-        // Errors of certificates and of name look-ups have no type that is accessible here, only a text.
+        // Errors of certificates and of name look-ups are recognised by their text, because their types are not
+        // accessible here.
         of_certificate(&error.to_string()).or_else(|| kind.and_then(of_io)).or_else(|| of_look_up(&error.to_string()))
     })
 }
 
-/// Adds the cause of a failed connection to a message.
+/// Adds the cause of a failed connection to a message, if the cause is known.
 pub(crate) fn with_cause(message: &str, error: &(dyn StdError + 'static)) -> String {
     match cause(error) {
         Some(cause) => format!("{message}: {cause}"),

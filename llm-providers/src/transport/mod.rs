@@ -26,7 +26,7 @@ pub trait Transport: Clone + Send + Sync + 'static {
     /// Body of the response.
     type Body: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static;
 
-    /// Waits until a request can be sent.
+    /// Waits until the transport can send a request.
     fn ready(&mut self) -> impl Future<Output = Result<(), BoxError>> + Send;
 
     /// Sends a request, after [`ready`](Self::ready).

@@ -201,7 +201,7 @@ impl Reqwest {
         }
         let mut settings = self.settings;
         settings.roots.extend(more);
-        // The other settings were accepted before, so the certificates must be the cause.
+        // The other settings were accepted before, so the certificates must be the cause of the error.
         Self::build(settings).map_err(|error| wrong().with_source(error))
     }
 

@@ -1,7 +1,7 @@
 /// Differences between OpenAI and one of the servers that speak its format.
 ///
-/// One codec serves all these servers, each with a dialect. There is a constant for each known server. For a similar
-/// server, take that constant and change the fields that differ. A message of
+/// One codec serves all these servers, each with a dialect. There is a constant for each known server. For another
+/// server, copy the constant of a similar server and change the fields that differ. A message of
 /// [`Role::Developer`](llm_core::Role::Developer) is sent as `system` if the server does not know the newer name,
 /// because both mean the same.
 ///
@@ -24,30 +24,30 @@ pub struct Dialect {
     pub key: KeyHeader,
     /// True to send the bound on output tokens as `max_tokens`, for servers that do not know `max_completion_tokens`.
     pub legacy_max_tokens: bool,
-    /// True to send `top_k`, which many compatible servers have and OpenAI does not. Otherwise a request with it is
-    /// refused.
+    /// True to send `top_k`, which many compatible servers have and OpenAI does not. If `false`, a request with `top_k`
+    /// is refused.
     pub top_k: bool,
     /// True to request embeddings as base64 of little-endian 32-bit floats, which takes a fifth of the bytes of decimal
-    /// numbers. Responses are read in both forms in any case.
+    /// numbers. Responses in both forms are read, whatever this field is.
     pub base64_embeddings: bool,
-    /// True to request the usage of streams by `stream_options`. False for servers that state the usage in any case and
-    /// refuse the field.
+    /// True to request the usage of streams by `stream_options`. Set `false` for servers that always state the usage
+    /// and refuse the field.
     pub stream_options: bool,
     /// True if the server knows messages of the role `developer`.
     pub developer: bool,
-    /// Name of the field `seed`.
+    /// Name that the server has for the field `seed`.
     pub seed: &'static str,
-    /// Name of the field for the length of vectors.
+    /// Name of the field for the number of dimensions of embeddings.
     pub dimensions: &'static str,
-    /// Word of `tool_choice` that requires a call of a tool.
+    /// Value of `tool_choice` that requires the model to call a tool.
     pub required: &'static str,
     /// Number of letters and digits that the id of a tool call must have for this server; `None` if any id is accepted.
     /// Other ids are replaced by ids computed from them, in calls and results alike.
     pub call_id_len: Option<usize>,
     /// Form in which reasoning of the conversation so far is sent back.
     pub reasoning: ReasoningFormat,
-    /// True to count the excess of `total_tokens` over input and output as reasoning, for a server that bills its
-    /// hidden thinking there.
+    /// True to count the excess of `total_tokens` over input and output as reasoning, for a server that states the
+    /// tokens of hidden thinking only in the total.
     pub hidden_reasoning: bool,
     /// Unknown fields that the server's own responses contain, and that are sent back to it. Fields that only other
     /// vendors' responses contain (Gemini's `thoughtSignature`, Claude's `citations`) are refused. Fields that no
@@ -84,8 +84,8 @@ pub enum ReasoningFormat {
     /// The format has no field for reasoning. A request with reasoning is refused, or sent without it if
     /// [`Dialect::approximate`] is set.
     Refused,
-    /// The field `reasoning_content`, in messages that call tools, for a server that requires it there. It is left out
-    /// of other messages, in which the server refuses or ignores it.
+    /// The field `reasoning_content` of messages that call tools, for a server that requires the field in these
+    /// messages. The field is left out of other messages, because the server refuses or ignores it there.
     WithCalls,
     /// The field `reasoning`, and `reasoning_details` with the signatures of the model's vendor for servers that know
     /// them.
@@ -114,7 +114,7 @@ pub enum MissingFeature {
     Images,
     /// Images by URL; images as bytes are supported.
     ImageAddresses,
-    /// Names of the speakers of messages.
+    /// The field `name` of messages, which names the speaker.
     Names,
     /// Embeddings.
     Embeddings,
@@ -182,8 +182,8 @@ impl Dialect {
         ..Self::OPENAI
     };
 
-    /// Groq, which returns one response for a request, and has no probabilities, names or embeddings. It accepts its
-    /// reasoning back.
+    /// Groq, which returns one choice for a request, and does not support probabilities, names or embeddings. It
+    /// accepts its own reasoning in later requests.
     pub const GROQ: Self = Self {
         name: "groq",
         base_url: "https://api.groq.com/openai/v1",
@@ -197,8 +197,8 @@ impl Dialect {
         ..Self::OPENAI
     };
 
-    /// DeepSeek, which takes only text, supports no schema, and returns one response for a request. It requires its
-    /// reasoning back beside tool calls.
+    /// DeepSeek, which accepts only text, supports no schema, and returns one choice for a request. It requires its own
+    /// reasoning in later requests beside tool calls.
     pub const DEEPSEEK: Self = Self {
         name: "deepseek",
         base_url: "https://api.deepseek.com",
@@ -216,9 +216,9 @@ impl Dialect {
         ..Self::OPENAI
     };
 
-    /// OpenRouter, which supports `top_k`, and accepts reasoning back with its signatures. It drops or refuses options
-    /// that a model does not support; with `provider: {"require_parameters": true}` among the request's unknown fields
-    /// it always refuses.
+    /// OpenRouter, which supports `top_k`, and accepts reasoning with its signatures in later requests. It drops or
+    /// refuses options that a model does not support; with `provider: {"require_parameters": true}` among the request's
+    /// unknown fields it always refuses them.
     pub const OPENROUTER: Self = Self {
         name: "openrouter",
         base_url: "https://openrouter.ai/api/v1",
@@ -228,7 +228,7 @@ impl Dialect {
         ..Self::OPENAI
     };
 
-    /// Gemini behind OpenAI's format, in which only the total includes the tokens of its thinking.
+    /// Gemini behind OpenAI's format. Only `total_tokens` includes the tokens of its thinking.
     pub const GEMINI: Self = Self {
         name: "gemini",
         base_url: "https://generativelanguage.googleapis.com/v1beta/openai",

@@ -6,7 +6,7 @@ use llm_core::{
 
 use crate::protocol::error::{ErrorBody, NO_STATUS, Rules, Sign, limit, money, row};
 
-/// Codes and types of errors which say that money or quota is used up.
+/// Codes and types of errors that report that money or a quota is used up.
 const MONEY: &[&str] = &[
     "insufficient_quota",
     "credit_balance_exhausted",
@@ -42,7 +42,7 @@ const BUSY: &[&str] = &[
 ];
 const DENIED: &[&str] = &["permission_error", "permission_denied", "PermissionDeniedError"];
 const INVALID: &[&str] = &["invalid_request_error", "BadRequestError"];
-/// Groq's code for a tool call that the model wrote incorrectly. Sent again, the request may succeed.
+/// Groq's code for a tool call that the model wrote incorrectly. A retry of the request may succeed.
 const TOOL_USE: &[&str] = &["tool_use_failed"];
 
 /// Classification of errors, as the table in the documentation of [`openai`](crate::openai) states it.
@@ -53,7 +53,7 @@ pub(crate) const RULES: Rules = Rules {
         (&[NO_STATUS], Sign::Flagged, 400),
         (&[NO_STATUS], Sign::Named(TOOL_USE), 400),
         (&[NO_STATUS, 413], Sign::TooLong, 400),
-        // Groq refuses a request larger than a limit with 413.
+        // Groq refuses a request that is larger than a limit with status 413, which counts as 429.
         (&[NO_STATUS, 413], Sign::Named(RATE), 429),
         (&[NO_STATUS], Sign::Named(KEY), 401),
         (&[NO_STATUS], Sign::Named(UNKNOWN), 404),

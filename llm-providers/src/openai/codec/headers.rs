@@ -29,8 +29,8 @@ struct Stated<'h> {
 ///
 /// Resets are Go durations (OpenAI, Groq), bare seconds (Azure) or timestamps, counted from `now`: see
 /// [`time_until`](crate::protocol::time_until). Limits whose header names the window (`…-requests-day`, Mistral's
-/// `…-req-minute`) are read too. OpenAI's organisation is the group, because its limits hold for the keys of all its
-/// projects.
+/// `…-req-minute`) are read too. The organisation is the group, because OpenAI's limits hold for the keys of all
+/// projects of an organisation.
 pub(crate) fn vendor_limits(headers: &HeaderMap, model: &Arc<str>, now: SystemTime) -> Option<VendorLimits> {
     let stated = stated(headers);
     let [requests, tokens] = stated.map(|windows| {
@@ -84,9 +84,9 @@ impl Stated<'_> {
     }
 
     /// Returns the window of a limit that refills steadily, which is the time in which the whole limit refills,
-    /// computed from the used part and the time until the reset. OpenAI and Groq count in this way, by the minute or by
-    /// the day, and print resets as Go durations. For a server that counts in another way the times do not match, and
-    /// the window is unknown.
+    /// computed from the used part and the time until the reset. OpenAI and Groq refill limits in this way, by the
+    /// minute or by the day, and print resets as Go durations. The times of other servers do not match, so their window
+    /// is unknown.
     fn refill_window(self, reset: Duration) -> Option<Duration> {
         let (limit, remaining) = (self.limit?, self.remaining?);
         let used = limit.checked_sub(remaining).filter(|used| *used > 0)?;
@@ -95,7 +95,7 @@ impl Stated<'_> {
         }
         let agrees = |window: &Duration| {
             let refill = u128::from(used) * window.as_micros() / u128::from(limit);
-            // Resets are rounded to milliseconds.
+            // Vendors round resets to milliseconds.
             refill.abs_diff(reset.as_micros()) <= 1_000 + refill / 100
         };
         let mut windows = [VendorLimit::MINUTE, VendorLimit::DAY].into_iter().filter(agrees);
@@ -155,7 +155,7 @@ mod tests {
             ("2000000", "1999980", "0s", Some(VendorLimit::MINUTE)),
             ("14400", "14370", "3m0s", Some(VendorLimit::DAY)),
             ("200", "199", "7m12s", Some(VendorLimit::DAY)),
-            // Nothing is used, so the reset does not tell the window.
+            // Nothing is used, so the window cannot be computed from the reset.
             ("500", "500", "0s", None),
             // The reset is the time until a fixed window ends.
             ("500", "499", "31s", None),
@@ -163,7 +163,7 @@ mod tests {
             ("60", "30", "30", None),
             // Recorded values: little of a large limit is used, and refills in less time than the rounding.
             ("180000000", "179999990", "0s", Some(VendorLimit::MINUTE)),
-            // So large that a minute and a day cannot be distinguished.
+            // The limit is so large that a minute and a day cannot be distinguished.
             ("90000000000", "89999999999", "0s", None),
             ("0", "0", "1s", None),
             ("5", "9", "1s", None),

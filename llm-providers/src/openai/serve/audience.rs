@@ -42,7 +42,7 @@ fn beside(object: Object, required: &Fields, unknown: &Extra) -> Fields {
         Object::Delta => &["role", "content", "refusal", "tool_calls", "reasoning_content"],
         Object::ToolCallChunk => &["id", "type", "function"],
     };
-    // The vendor's time replaces the one that this library writes.
+    // The vendor's `created` replaces the value that this library writes.
     let is_free = |name: &str| name == "created" || !(required.contains_key(name) || taken.contains(&name));
     let fields = unknown.iter().filter(|(name, _)| is_free(name));
     fields.map(|(name, value)| (name.to_owned(), value.clone())).collect()

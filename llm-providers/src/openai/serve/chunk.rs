@@ -17,7 +17,7 @@ pub(super) struct Chunker {
     audience: Audience,
     id: String,
     model: String,
-    /// Unknown fields of the response. The ones that the client can read are in every chunk.
+    /// Unknown fields of the response. Every chunk has those that the client can read.
     stated: Extra,
     unknown: Fields,
     choices: BTreeMap<u32, Open>,
@@ -26,7 +26,7 @@ pub(super) struct Chunker {
 
 #[derive(Debug, Default)]
 struct Open {
-    /// True after a chunk that stated the role.
+    /// True after a chunk of the choice stated the role.
     named_role: bool,
     /// Number of tool calls so far.
     calls: u32,
@@ -74,7 +74,8 @@ impl Chunker {
                     call.extend(self.shown(Object::ToolCallChunk, &call, &extra));
                     (choice, json!({ "tool_calls": [call] }))
                 }
-                // The format has no field for signatures and cache marks of a text, and no client expects one.
+                // The format has no field for the signature and the `cache_control` of a text, and clients do not
+                // expect them.
                 _ => return Ok(None),
             },
             ChatEvent::Finish { choice, reason } => {
@@ -116,7 +117,7 @@ impl Chunker {
             Part::ToolCall(call) => {
                 let mut fields = called(&call);
                 if fields.contains_key("custom") {
-                    // Clients know only one type of tool call.
+                    // Clients can read only the type `function` in a chunk, so the type of a custom tool is left out.
                     fields.remove("type");
                 }
                 fields.insert("index".into(), open.calls.into());

@@ -6,14 +6,15 @@ use super::audience::Audience;
 /// Returns the body `{"error": …}` for an error.
 pub(crate) fn body(error: &Error, audience: Audience) -> Value {
     let message = if audience.is_operator { error.message().into() } else { http::message(error) };
-    // Clients get one message for all failures that they did not cause.
+    // All failures that clients did not cause have the same type and no code for clients, because the details are for
+    // the operator.
     let is_public = audience.is_operator || http::status(error).is_client_error();
     let (kind, code) = if is_public { names(error.kind()) } else { ("server_error", None) };
     let code = error.code().filter(|_| is_public).or(code);
     json!({ "error": { "message": message, "type": kind, "param": null, "code": code } })
 }
 
-/// Returns OpenAI's words for a kind of error: the type, and the code for errors that state none.
+/// Returns OpenAI's words for a kind of error: its type, and the code for an error without a code of its own.
 fn names(kind: ErrorKind) -> (&'static str, Option<&'static str>) {
     match kind {
         ErrorKind::InvalidRequest | ErrorKind::Unsupported => ("invalid_request_error", None),

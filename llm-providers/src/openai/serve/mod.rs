@@ -17,8 +17,8 @@
 //! ```
 //!
 //! Messages about the vendor, the keys and the accounts are for the operator. Clients get messages about their request
-//! and their limits, and only the kind of other failures. A part that the format cannot express, such as an image, is
-//! an error.
+//! and their limits. Of any other failure, clients get only the kind. A part that the format cannot express, such as an
+//! image, is an error.
 
 pub(crate) mod audience;
 mod body;

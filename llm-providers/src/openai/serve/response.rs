@@ -39,8 +39,8 @@ pub(crate) fn embeddings(response: &Embeddings, usage: Option<Usage>, base64: bo
     })
 }
 
-/// Returns the fields with which every response and every chunk begins. Clients require `created`; the vendor's value
-/// replaces it.
+/// Returns the fields with which every response and every chunk begins. Clients require `created`, which is 0 until the
+/// vendor's value replaces it.
 pub(super) fn head(object: &str, id: &str, model: &str) -> Fields {
     let mut fields = Map::new();
     fields.insert("id".into(), id.into());
@@ -85,8 +85,8 @@ pub(super) fn finish(reason: &FinishReason) -> Option<&'static str> {
     }
 }
 
-/// Returns the vendor's word for an end that OpenAI has no word for, in the field `native_finish_reason` that routers
-/// use.
+/// Returns the field `native_finish_reason`, as routers write it, with the vendor's word for a finish reason that
+/// OpenAI does not have.
 pub(super) fn native(reason: &FinishReason) -> Option<(String, Value)> {
     match reason {
         FinishReason::Failed(word) | FinishReason::Other(word) => {

@@ -55,7 +55,7 @@ impl ErrorBody {
         match has_content {
             Some(true) => None,
             Some(false) => Self::in_event(fields),
-            // The body has no field of a response, so a message alone counts as an error.
+            // The body lacks the field `content`, so a message alone counts as an error.
             None => Self::in_event(fields).or_else(|| {
                 let body = Self::of_fields(fields);
                 body.message.is_some().then_some(body)
@@ -106,7 +106,7 @@ impl ErrorBody {
         let code = error.get("code");
         let numbers = [code, error.get("status"), error.get("status_code"), error.get("statusCode")];
         let status = numbers.into_iter().flatten().find_map(status_number);
-        // FastAPI's list of the faults of a request.
+        // FastAPI states the faults of a request as a list, without a status, which is 422.
         let status = status.or_else(|| error.get("detail")?.is_array().then_some(422));
         // Azure states the result of its filter in an inner object. The outer code for bad requests is too general.
         let inner = error.get("innererror").and_then(|inner| inner.get("code")?.as_str());

@@ -30,7 +30,8 @@ pub(crate) struct Rules {
     pub(crate) request_id: fn(&HeaderMap) -> Option<&str>,
     /// False if a stated waiting time is ignored for statuses below 500 other than 429.
     pub(crate) waits_below_500: bool,
-    /// Returns a waiting time that replaces the stated one, for some limits of the vendor.
+    /// Returns the waiting time that replaces the stated one, for limits whose reset time is known; `None` for other
+    /// limits.
     pub(crate) fixed_wait: fn(Classification, SystemTime) -> Option<Duration>,
 }
 
@@ -128,8 +129,8 @@ impl Rules {
         }
     }
 
-    /// Creates the error for an error inside a successful response. `has_content` says that content arrived before it.
-    /// The client adds the waiting time, because a decoder has no clock.
+    /// Creates the error for an error inside a successful response. `has_content` is true if content arrived before the
+    /// error. The client adds the waiting time, because a decoder has no clock.
     pub(crate) fn classify_inner(&self, body: &ErrorBody, has_content: bool) -> Error {
         let found = self.find(body.status.unwrap_or(NO_STATUS), body);
         let charge = if found.is_refusal() && !has_content { Charge::None } else { Charge::Unknown };

@@ -9,8 +9,8 @@ const TOO_LONG_NAMES: [&str; 6] = [
     "model_max_prompt_tokens_exceeded",
     "prompt_too_long",
 ];
-/// Words for the space that a prompt must fit into, and words which say that it does not fit. A message with one of
-/// each reports a prompt that is too long.
+/// Words for the context that a prompt must fit into, and words for a prompt that does not fit. A message with one of
+/// each list reports a prompt that is too long.
 const ROOM: [&str; 4] = ["context length", "context window", "context size", "context limit"];
 const NO_ROOM: [&str; 8] =
     ["exceed", "maximum", "greater than", "longer than", "too long", "too large", "not enough", "overflow"];

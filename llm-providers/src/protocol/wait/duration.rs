@@ -38,7 +38,7 @@ pub fn duration(text: &str) -> Option<Duration> {
         rest = next;
     }
     let seconds = u64::try_from(total / NANOS).ok()?;
-    // The remainder is smaller than 10⁹, so it fits.
+    // The remainder is smaller than 10⁹, so it fits into 32 bits.
     Some(Duration::new(seconds, (total % NANOS) as u32))
 }
 

@@ -9,10 +9,11 @@ const TIMESTAMP: u64 = 1_000_000_000;
 /// Parses the time until a limit is reset: a [`duration`], or a timestamp, for which the time from `now` is returned,
 /// or zero if it has passed.
 ///
-/// Timestamps are RFC 3339, HTTP dates, and bare numbers from 10⁹ on: which by their size are seconds, milliseconds,
-/// microseconds or nanoseconds since 1970. A smaller bare number is a duration in seconds.
+/// Timestamps are RFC 3339 times, HTTP dates, and bare numbers of at least 10⁹. The size of such a number decides if it
+/// counts seconds, milliseconds, microseconds or nanoseconds since 1970. A smaller bare number is a duration in
+/// seconds.
 ///
-/// Returns `None` for anything else, and for a result of 31 years or more, because it comes from a timestamp that was
+/// Returns `None` for any other text, and for a number that gives a time of 31 years or more, because such a number was
 /// misread or mistyped.
 ///
 /// ```
@@ -45,7 +46,7 @@ fn epoch(text: &str, number: Duration) -> Option<SystemTime> {
     if text.ends_with(char::is_alphabetic) {
         return None;
     }
-    // A unit a thousand times smaller adds three digits.
+    // A unit that is a thousand times smaller has three more digits.
     let steps = (number.as_secs().ilog10() - TIMESTAMP.ilog10()) / 3;
     UNIX_EPOCH.checked_add(number / 1_000_u32.pow(steps.min(3)))
 }
@@ -79,7 +80,7 @@ mod tests {
             ("1787150099000000000", seconds(44)),
             ("2026-08-19T14:34:59Z", seconds(44)),
             ("Wed, 19 Aug 2026 14:34:59 GMT", seconds(44)),
-            // Timestamps that have passed.
+            // Timestamps before `NOW`.
             ("1787150000", seconds(0)),
             ("1787150000000", seconds(0)),
             ("2026-08-19T14:34:14Z", seconds(0)),

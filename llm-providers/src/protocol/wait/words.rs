@@ -63,7 +63,7 @@ fn amount(text: &str) -> Option<Duration> {
 /// Reads a number without a unit, or a timestamp.
 fn bare(text: &str, now: SystemTime) -> Option<Duration> {
     let word = text.split([' ', ',', ';', ')']).next()?.trim_end_matches(['.', ':', '!', '?', '"', '\'']);
-    // "wait 3 requests": the number counts something else.
+    // In "wait 3 requests" the number is not a time.
     let counts = text[word.len()..].strip_prefix(' ').is_some_and(|next| next.starts_with(char::is_alphabetic));
     let number = word.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
     if number && counts { None } else { time_until(word, now) }

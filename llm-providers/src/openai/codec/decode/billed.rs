@@ -4,7 +4,8 @@ use serde_json::Value;
 use crate::protocol::{dollars, fields::Fields};
 
 /// Returns the amount that the server states it billed, in `usage.cost`, as OpenRouter and similar gateways do. Returns
-/// `None` if it states no amount, or if the caller's own key was also billed, by an unknown amount.
+/// `None` if the server states no amount, or if the vendor behind it also billed the caller's own key and the server
+/// does not state how much.
 pub(crate) fn billed(fields: &Fields) -> Option<Usd> {
     let usage = fields.get("usage")?;
     let cost = dollars(usage.get("cost")?)?;

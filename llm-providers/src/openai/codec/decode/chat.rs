@@ -41,7 +41,7 @@ pub(crate) fn chat(body: &[u8], dialect: &Dialect) -> Result<Decoded<ChatRespons
     Ok(Decoded::stated(response, &stated, service_tier).with_billed(billed))
 }
 
-/// Reads the service class, which OpenAI states beside the usage and Mistral inside it.
+/// Reads the service class, which OpenAI states beside the usage and Mistral inside the usage.
 pub(crate) fn service_tier<'f>(field: impl Fn(&str) -> Option<&'f Value>) -> Option<&'f str> {
     let beside = field("service_tier").and_then(Value::as_str);
     beside.or_else(|| field("usage")?.get("service_tier")?.as_str())
@@ -51,7 +51,7 @@ pub(crate) fn service_tier<'f>(field: impl Fn(&str) -> Option<&'f Value>) -> Opt
 ///
 /// # Errors
 ///
-/// The error of a server that failed while it responded, because such a response is incomplete.
+/// The error that a server states as the reason if it failed while it responded, because such a response is incomplete.
 pub(crate) fn take_finish(choice: &mut Fields) -> Result<FinishReason, Error> {
     let Some(word) = take_word(choice, "finish_reason") else { return Ok(FinishReason::Unknown) };
     let kind = match word.as_str() {
@@ -84,7 +84,7 @@ fn choice(value: Value, at: u32) -> Result<Choice, Error> {
         return Err(RULES.classify_inner(&ErrorBody::of(error), false));
     }
     let finish = take_finish(&mut fields)?;
-    // Azure's filter removes the whole message.
+    // Azure's filter removes the whole message, so a choice without a message is valid.
     let filtered = finish == FinishReason::ContentFilter;
     let mut message = match take_object(&mut fields, "message") {
         Some(message) => message,

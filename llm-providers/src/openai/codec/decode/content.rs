@@ -42,7 +42,8 @@ fn push_reasoning(parts: &mut Vec<Part>, text: Option<String>) {
     }
 }
 
-/// Adds a part of a list. A part that has other fields than its text is kept as the vendor wrote it.
+/// Adds a part of the list `content`. A part that has other fields than its type and text is kept as the vendor wrote
+/// it.
 fn push_part(parts: &mut Vec<Part>, part: Value) {
     let plain = part.as_object().is_some_and(|fields| fields.len() == 2);
     let kind = part.get("type").and_then(Value::as_str);
@@ -51,7 +52,8 @@ fn push_part(parts: &mut Vec<Part>, part: Value) {
         (Some("refusal"), true) if part["refusal"].is_string() => {
             parts.push(Part::Refusal { text: text(&part["refusal"]).into() });
         }
-        // Mistral states if its thinking is closed. In a complete response every part is closed.
+        // Mistral's field `closed` states if a part of thinking is complete. It is dropped, because every part of a
+        // complete response is complete.
         (Some("thinking"), _) if plain || only(&part, &["type", "thinking", "closed"]) => {
             match thoughts(&part["thinking"]) {
                 Some(text) => push_reasoning(parts, Some(text)),
@@ -67,7 +69,7 @@ fn only(part: &Value, names: &[&str]) -> bool {
 }
 
 /// Removes OpenRouter's `reasoning_details`, which hold the reasoning with the signatures of the model's vendor. The
-/// part has no text, because the same text arrives in another field.
+/// part has no text, because the field `reasoning` holds the same text.
 pub(crate) fn take_details(message: &mut Fields) -> Option<Part> {
     let list = take_list(message, "reasoning_details")?;
     (!list.is_empty()).then(|| details_part(list))

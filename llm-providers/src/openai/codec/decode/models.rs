@@ -7,7 +7,7 @@ use super::super::{
 };
 use crate::protocol::{Model, error::ErrorBody};
 
-/// Reads a list of models. Rows without an id are skipped.
+/// Reads a list of models. Entries without an id are skipped.
 pub(crate) fn models(body: &[u8]) -> Result<Vec<Model>, Error> {
     let mut fields = object(body)?;
     if let Some(error) = ErrorBody::in_response(&fields, "data") {

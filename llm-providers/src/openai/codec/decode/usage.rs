@@ -32,15 +32,15 @@ const REPEATED: [&str; 3] = [
 /// for the prompt was found. Fields that [`Usage`] does not have (OpenRouter's `cost`, Groq's timings) are kept.
 ///
 /// Tokens read from and written to the cache are part of `prompt_tokens`. Reasoning is either part of
-/// `completion_tokens` or counted in addition, which `total_tokens` tells. If the server hides its thinking, the excess
-/// of `total_tokens` is reasoning too.
+/// `completion_tokens` or counted in addition, as `total_tokens` shows. If the server hides its thinking, the excess of
+/// `total_tokens` is reasoning too.
 pub(crate) fn take_usage(fields: &mut Fields, dialect: &Dialect, stated: &mut StatedUsage) -> bool {
     let mut any = take_from(fields, dialect, stated);
-    // The usage in Groq's streams.
+    // Groq states the usage of a stream in the object `x_groq`.
     if let Some(Value::Object(groq)) = fields.get_mut("x_groq") {
         any |= take_from(groq, dialect, stated);
     }
-    // The usage in Moonshot's streams.
+    // Moonshot states the usage of a stream in the choice.
     for choice in fields.get_mut("choices").and_then(Value::as_array_mut).into_iter().flatten() {
         any |= choice.as_object_mut().is_some_and(|choice| take_from(choice, dialect, stated));
     }

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::protocol::encode::{bytes, entry, no_shadow};
 
-/// Names of known fields, which unknown fields must not have.
+/// Names of a request's known fields, which its unknown fields must not have.
 const TAKEN: [&str; 21] = [
     "model",
     "messages",

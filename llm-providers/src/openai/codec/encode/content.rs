@@ -16,7 +16,7 @@ use crate::protocol::{arguments, cross_vendor::own_fields};
 /// Content of a message: a single text is sent as a string, anything else as a list of parts.
 pub(super) struct Content<'a>(pub(super) Vec<&'a Part>, pub(super) &'a Dialect);
 
-/// A tool call of the conversation so far.
+/// Tool call of the conversation so far, serialized in OpenAI's form.
 pub(super) struct Called<'a>(pub(super) &'a ToolCall, pub(super) &'a Dialect);
 
 struct Piece<'a>(&'a Part, &'a Dialect);
@@ -27,7 +27,8 @@ struct Function<'a> {
     input: &'a str,
 }
 
-/// Returns the name of the field that holds a call's name and input, and the name of the input in it.
+/// Returns the name of the object that holds a tool call's name and input, and the name of the input's field in that
+/// object.
 pub(super) fn form(call: &ToolCall) -> (&'static str, &'static str) {
     if is_custom(call) { ("custom", "input") } else { ("function", "arguments") }
 }
@@ -117,7 +118,7 @@ impl Serialize for Function<'_> {
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("name", &call.name)?;
         map.serialize_entry(input, if is_custom(call) { &*call.arguments } else { arguments(call) })?;
-        // The vendor's other fields of that object are kept.
+        // Unknown fields of this object, which the vendor's response had, are sent too.
         let fields = call.extra.get(within).and_then(Value::as_object).into_iter().flatten();
         fields.into_iter().try_for_each(|(name, value)| map.serialize_entry(name, value))?;
         map.end()

@@ -1,4 +1,4 @@
-//! Encoding of parts that only some servers accept: reasoning of the conversation so far, ids of a fixed length.
+//! Encoding of reasoning and of ids of tool calls, which depends on the server.
 
 use std::borrow::Cow;
 

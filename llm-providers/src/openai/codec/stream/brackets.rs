@@ -1,4 +1,4 @@
-/// Progress of a JSON text that arrives in fragments, by its brackets.
+/// Scanner that detects the end of a JSON text that arrives in fragments, by counting brackets.
 #[derive(Debug, Default)]
 pub(super) struct Brackets {
     depth: u32,
@@ -8,7 +8,7 @@ pub(super) struct Brackets {
 }
 
 impl Brackets {
-    /// Reads the next fragment.
+    /// Reads the next fragment of the text.
     pub(super) fn push(&mut self, fragment: &str) {
         for byte in fragment.bytes().filter(|byte| !byte.is_ascii_whitespace()) {
             self.has_begun = true;

@@ -70,11 +70,11 @@ impl OpenChoice {
         Ok(())
     }
 
-    /// Returns the events that were held back for the end, and the reason for the end.
+    /// Adds the events that were held back for the end of the stream, and then the reason for the choice's end.
     pub(super) fn close(&mut self, choice: u32, events: &mut Vec<ChatEvent>) {
         self.calls.flush(choice, events);
         events.extend(self.details.take().map(|part| ChatEvent::Part { choice, part }));
-        // The event is sent even without a reason, because it tells readers that the choice exists.
+        // The event is added even without a reason, because it shows to readers that the choice exists.
         events.push(ChatEvent::Finish { choice, reason: self.finish.clone() });
     }
 }

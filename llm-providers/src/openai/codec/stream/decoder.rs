@@ -94,7 +94,7 @@ impl ChunkDecoder {
         Err(self.charged(RULES.classify_inner(&body, self.has_begun())))
     }
 
-    /// Emits the events that were held back for the end, once.
+    /// Returns the events that were held back for the end of the stream. Later calls return none.
     fn close(&mut self) -> Vec<ChatEvent> {
         let mut events = Vec::new();
         if std::mem::replace(&mut self.closed, true) {
@@ -103,7 +103,7 @@ impl ChunkDecoder {
         for (index, choice) in &mut self.choices {
             choice.close(*index, &mut events);
         }
-        // The last of the cumulative counts are those of the complete response.
+        // Counts are cumulative, so the last counts are those of the complete response.
         self.settle(&mut events);
         events
     }
@@ -153,7 +153,8 @@ impl ChunkDecoder {
         }
     }
 
-    /// Begins the response. The id and the model may arrive later, because Azure's first chunk has empty ones.
+    /// Emits the start of the response, and emits it again if the id or the model arrives later, because both are empty
+    /// in Azure's first chunk.
     fn start(&mut self, fields: &mut Fields, speaks: bool, events: &mut Vec<ChatEvent>) {
         let id = take_text(fields, "id").unwrap_or_default();
         let model = take_text(fields, "model").unwrap_or_default();
@@ -186,7 +187,7 @@ impl ChunkDecoder {
         let mut new = Fields::new();
         for (name, value) in fields {
             let known = self.known.get(&name);
-            // Null replaces nothing, as in the aggregation of events.
+            // A null replaces no value, as when events are collected to a response.
             if known == Some(&value) || (known.is_some() && value.is_null()) {
                 continue;
             }

@@ -3,7 +3,8 @@ use serde_json::{Map, Value};
 
 use super::super::{decode::details_part, fields::malformed};
 
-/// OpenRouter's `reasoning_details` as their fragments arrive. Fragments with the same index and type form one detail.
+/// Collector of the fragments of OpenRouter's `reasoning_details`. Fragments with the same index and type form one
+/// detail.
 #[derive(Debug, Default)]
 pub(super) struct OpenDetails(Vec<Map<String, Value>>);
 
@@ -17,7 +18,7 @@ impl OpenDetails {
     ///
     /// # Errors
     ///
-    /// There are more than [`MOST`] details.
+    /// [`ErrorKind::Malformed`](llm_core::ErrorKind::Malformed) if there are more than [`MOST`] details.
     pub(super) fn fragments(&mut self, list: Vec<Value>) -> Result<(), Error> {
         for fragment in list {
             let Value::Object(fragment) = fragment else { continue };
@@ -50,7 +51,7 @@ fn grow(known: &mut Map<String, Value>, fragment: Map<String, Value>) {
             (Some(Value::String(text)), Value::String(more)) if GROWING.contains(&name.as_str()) => {
                 text.push_str(&more)
             }
-            // Null replaces nothing.
+            // A null replaces no value.
             (Some(_), Value::Null) => {}
             (_, value) => drop(known.insert(name, value)),
         }

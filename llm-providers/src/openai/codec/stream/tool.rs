@@ -42,7 +42,7 @@ impl OpenCalls {
     ///
     /// # Errors
     ///
-    /// There are more than [`MOST`] calls.
+    /// [`ErrorKind::Malformed`](llm_core::ErrorKind::Malformed) if there are more than [`MOST`] calls.
     pub(super) fn fragment(
         &mut self,
         choice: u32,
@@ -132,8 +132,7 @@ impl OpenCalls {
     }
 
     /// Returns the position of the call that a fragment belongs to; `None` if the fragment begins a call, or may belong
-    /// to several. In the latter case it becomes a call without a name, which the caller gets although it makes the
-    /// response incomplete.
+    /// to several calls. In the latter case the fragment becomes a call without a name, so that its text is not lost.
     fn place(&self, fragment: &Fragment) -> Option<usize> {
         let Fragment { number, .. } = fragment;
         let Some(at) = self.0.iter().rposition(|call| call.number == *number) else {
@@ -184,13 +183,13 @@ impl OpenCall {
     }
 }
 
-/// Returns the index for a position. No choice has four billion calls.
+/// Converts the position of a call to its index. No choice has more than [`MOST`] calls.
 fn number_of(at: usize) -> u32 {
     u32::try_from(at).unwrap_or(u32::MAX)
 }
 
-/// Returns the event for fields that arrive after a call began. They are added to the message, because later pieces of
-/// a call cannot hold fields.
+/// Returns the event for fields that arrive after their call began. The event adds the fields to the message, because
+/// later pieces of a call cannot hold unknown fields.
 fn late(choice: u32, index: u32, mut extra: Fields) -> Option<ChatEvent> {
     if extra.is_empty() {
         return None;
@@ -210,7 +209,7 @@ struct Fragment {
 }
 
 impl Fragment {
-    /// Returns `true` if the fragment has no field but the index of its call.
+    /// Returns `true` if the fragment has neither an id nor a name.
     fn is_bare(&self) -> bool {
         self.id.is_empty() && self.name.is_empty()
     }
