@@ -222,8 +222,8 @@ impl CacheBuilder {
     /// ([`Stats::too_large`](crate::Stats::too_large)), and the first is logged.
     ///
     /// A stream that grows larger while it runs is closed to new waiters. Later callers then send calls of their own,
-    /// and a reader that falls behind the others by more than was buffered at that time is cut off. Each piece of a
-    /// stream counts its text and 128 bytes.
+    /// and a reader that falls behind the others by more pieces than were buffered at that time gets an error in place
+    /// of the rest. Each piece of a stream counts its text and 128 bytes.
     ///
     /// ```
     /// use llm_cache::Cache;

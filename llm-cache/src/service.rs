@@ -1,6 +1,6 @@
 //! Service with a cache in front of it.
 //!
-//! A hit in the local tier is served here, without waiting. All other calls go through [`respond`].
+//! A hit in the local tier is served here, without waiting. All other calls are passed to [`respond`].
 
 use std::sync::Arc;
 
@@ -70,7 +70,8 @@ impl<T: Operation, S: LlmService<T>> Service<Call<T>> for Cached<S> {
         }
         let prefix = cache.prefix(&call, &directive);
         let verifies = cache.draws_verification();
-        // The request is serialized once. Its key is compared inside the buffer, and copied only if the call continues.
+        // The request is serialized once. Its key is compared inside the buffer, and copied only if the local tier
+        // cannot serve the call.
         let looked_up =
             Key::with_borrowed(&prefix, &call.body, |key| match cache.entries.peek::<Complete<T>>(key, &directive) {
                 Found::Served(stored, stale) if cache.serves_at_once(stale, verifies) => {

@@ -19,7 +19,7 @@ use crate::policy::Remembered;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum CacheStatus {
-    /// The response was stored.
+    /// The response is that of a stored entry.
     Hit {
         /// Tier of the entry: `memory`, `file` or `redis`.
         tier: &'static str,
@@ -92,7 +92,8 @@ pub enum Miss {
 }
 
 impl CacheStatus {
-    /// Returns the status of the cache in a reply.
+    /// Returns the status of the cache in a reply. If no cache reported a status, it is derived from the origin on the
+    /// receipt.
     pub fn of<O>(reply: &Reply<O>) -> Self {
         let status = reply.extensions.get::<Self>().copied();
         status.unwrap_or_else(|| match reply.receipt.origin() {
@@ -125,12 +126,12 @@ impl CacheStatus {
         Remembered::of(error).map_or(Self::Unseen, |remembered| Self::NegativeHit { age: remembered.age })
     }
 
-    /// Adds the status to a reply's extensions, with its header.
+    /// Adds the status to a reply's extensions, with the `Cache-Status` header.
     pub(crate) fn insert_into(self, extensions: &mut Extensions) {
         extensions.insert_with_headers(self, |status| vec![("cache-status".to_owned(), status.to_string())]);
     }
 
-    /// Adds the header for an error that comes from the negative cache.
+    /// Adds the `Cache-Status` header to an error from the negative cache.
     pub(crate) fn add_to_error(error: Error) -> Error {
         error.with_header_fields(|error| vec![("cache-status".to_owned(), Self::of_error(error).to_string())])
     }

@@ -25,7 +25,8 @@ impl Counter {
         self.add(1);
     }
 
-    /// Adds a number. Zero is skipped, because an atomic addition takes the cache line from other threads.
+    /// Adds a number to the counter. Does nothing for zero, because an atomic addition invalidates the cache line of
+    /// other threads.
     #[inline]
     pub(crate) fn add(&self, more: u64) {
         if more == 0 {
@@ -66,7 +67,7 @@ macro_rules! counts {
             $(#[doc = $text] pub(crate) $field: Counter,)+
             /// List price of the responses that did not have to be paid again, in nano-dollars.
             pub(crate) saved: Counter,
-            /// Number of the store's own failures that are among `store_errors`.
+            /// Number of failures that the store counted itself and that `store_errors` already includes.
             store_failures: AtomicU64,
             pub(crate) meters: Meters,
         }
@@ -139,7 +140,7 @@ counts! {
 }
 
 impl Counts {
-    /// Copies the totals that the store counts itself, and records its size.
+    /// Copies the totals that the store counts itself, and records the size of the store.
     pub(crate) fn take_store(&self, stats: &StoreStats, evictions: u64) {
         self.corrupt.raise_to(stats.corrupt);
         self.dropped_writes.raise_to(stats.dropped_writes);
@@ -159,9 +160,9 @@ struct Recorded {
     local: metrics::Histogram,
     /// Durations of lookups in the remote tier, in seconds.
     remote: metrics::Histogram,
-    /// Number of entries.
+    /// Number of entries in the store.
     entries: metrics::Gauge,
-    /// Bytes of the entries.
+    /// Size of the entries in the store, in bytes.
     bytes: metrics::Gauge,
 }
 
@@ -179,14 +180,14 @@ impl LookupTimer {
 }
 
 impl Meters {
-    /// Records a lookup in the local tier.
+    /// Records the duration of a lookup in the local tier, measured since `timer`.
     pub(crate) fn record_local_lookup(&self, timer: LookupTimer) {
         #[cfg(feature = "metrics")]
         self.0.local.record(timer.0.elapsed());
         let _ = timer;
     }
 
-    /// Records a lookup in the remote tier.
+    /// Records the duration of a lookup in the remote tier, measured since `timer`.
     pub(crate) fn record_remote_lookup(&self, timer: LookupTimer) {
         #[cfg(feature = "metrics")]
         self.0.remote.record(timer.0.elapsed());

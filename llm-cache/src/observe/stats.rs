@@ -41,8 +41,8 @@ pub struct Stats {
     /// Number of responses that were stored.
     pub stored: u64,
     /// Number of responses that were too large to store: larger than
-    /// [`CacheBuilder::max_response_bytes`](crate::CacheBuilder::max_response_bytes), or than the whole memory if that
-    /// is the store. The first is logged.
+    /// [`CacheBuilder::max_response_bytes`](crate::CacheBuilder::max_response_bytes), or than the capacity of a store
+    /// in memory. The first such response is logged.
     pub too_large: u64,
     /// Number of failures of a file or of Redis. A lookup that fails is a miss.
     pub store_errors: u64,
@@ -63,7 +63,7 @@ pub struct Stats {
     pub revalidated: u64,
     /// Number of background calls that were not sent because too many were running.
     pub skipped: u64,
-    /// Number of calls that were completed in the background after their last caller had left.
+    /// Number of calls that were completed in the background after their last caller had disconnected.
     pub detached: u64,
     /// Number of hits whose request was sent again for [`Verification`](crate::Verification).
     pub verified: u64,
@@ -76,8 +76,8 @@ pub struct Stats {
     /// Current number of entries: in the file if there is one, and otherwise in memory. With Redis, the number in the
     /// local tier.
     pub entries: u64,
-    /// Size of these entries, in bytes of the capacity.
+    /// Size of these entries, in bytes, as it counts against the capacity.
     pub bytes: u64,
-    /// Number of calls that are running now.
+    /// Number of items whose calls are running now. A request that is not divided is one item.
     pub running: u64,
 }

@@ -1,6 +1,7 @@
 //! Spans and events. They contain no request, response, key or tenant.
 //!
-//! A hit in the local tier that needs no call in the background emits an event at level `debug`. Any other reply has a span, because it takes time.
+//! A hit in the local tier that needs no call in the background emits an event at level `debug`. Any other reply has a
+//! span, because the caller may have to wait for it.
 
 use std::future::Future;
 

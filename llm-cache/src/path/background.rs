@@ -1,7 +1,7 @@
 //! Calls that no caller waits for: revalidation of expired entries, and verification of a share of the hits.
 //!
 //! Each call needs a slot of [`crate::tasks`]. If no slot is free, or the same request is already being sent, the call
-//! is not sent. The caller's reply does not depend on that. The calls are sent for the caller's tenant, with
+//! is not sent. The caller gets the same reply in each case. The calls are sent for the caller's tenant, with
 //! [`Purpose`] in their extensions.
 
 use std::{collections::HashSet, sync::Arc};
@@ -32,8 +32,8 @@ where
     run(own, service, slot, |_, _| ());
 }
 
-/// Sends the request of a fresh hit again in the background if it was drawn for that, and stores the new response. If it
-/// differs from the stored one, reports the mismatch.
+/// Sends the request of a fresh hit again in the background if the request was drawn for verification, and stores the
+/// new response. Reports a mismatch if the new response differs from the stored one.
 pub(super) fn verify<T, S>(request: &Request<T>, service: &S, found: &[Found<Complete<T>>])
 where
     T: Operation,
@@ -58,7 +58,7 @@ where
     });
 }
 
-/// Obtains all items of a request in the background. If none failed, calls `finish` with them.
+/// Obtains all items of a request in the background. If no item failed, calls `finish` with the items.
 fn run<T, S>(
     request: Arc<Request<T>>,
     service: &S,
@@ -76,8 +76,8 @@ fn run<T, S>(
     });
 }
 
-/// Returns a slot for a call for some items. Returns `None` if calls for all of them already run, if the request must
-/// not be sent again, or if the caller demands that no call is sent.
+/// Returns a slot for a call for those of the items for which no call runs. Returns `None` if there is no such item or
+/// no free slot, if the request must not be sent again, or if the caller demands that no call is sent.
 fn slot<T: Operation>(request: &Request<T>, at: &[usize]) -> Option<Slot> {
     let Request { cache, directive, call, keys, .. } = request;
     let tasks = cache.background.as_ref()?;

@@ -1,8 +1,8 @@
 //! Call of a leader: claim, send, store, release.
 //!
-//! If another process is calling for an item, its response is awaited, at most for half of the time to the deadline. In
-//! a store without leases the claim is a second lookup, because a call that ended since the first lookup has stored its
-//! response.
+//! If another process is calling for an item, the leader waits for the response of that call, for at most half of the
+//! time to the deadline. In a store without leases the claim is a second lookup, because a call that ended since the
+//! first lookup has stored its response.
 
 use std::{
     future::{Future, ready},
@@ -66,7 +66,7 @@ pub(super) struct SharedReply<C> {
 
 /// Leader of one call for some items of a request.
 pub(super) struct Leader<T, S> {
-    /// Request that has the led items.
+    /// Request whose items the leader calls for.
     pub(super) request: Arc<Request<T>>,
     /// Service below the cache.
     pub(super) service: S,
@@ -79,7 +79,7 @@ pub(super) struct Leader<T, S> {
     pub(super) deadline: Option<SharedDeadline>,
 }
 
-/// Item that a leader calls for: its index in the request, and its place in the table of running calls.
+/// Item that a leader calls for: its index in the request, and the guard that keeps it in the table of running calls.
 pub(super) struct Led {
     pub(super) at: usize,
     pub(super) guard: Option<Guard>,
@@ -90,8 +90,8 @@ type Leased = (usize, Lease);
 
 impl<T: Operation, S: LlmService<T>> Leader<T, S> {
     /// Claims the items, sends one call for those that no other process calls for, and stores each response before the
-    /// item leaves the table of running calls. Items that another process calls for are awaited last, one by one, so
-    /// that the leader holds no lease while it waits. If the call fails, all items without a response fail.
+    /// item is removed from the table of running calls. Items that another process calls for are awaited last, one by
+    /// one, so that the leader holds no lease while it waits. If the call fails, all items without a response fail.
     pub(super) async fn run(&mut self) -> List<FlightResult<T>> {
         let Request { cache, call, .. } = &*self.request;
         let wait = cache.entries.store.leases().then(|| max_wait(CallDeadline::of(call).latest()));
@@ -149,8 +149,8 @@ impl<T: Operation, S: LlmService<T>> Leader<T, S> {
 
     /// Calls the service below, and returns one reply for each item.
     ///
-    /// If other callers can join the call, it is sent with the shared deadline of its waiters. Each caller observes its
-    /// own deadline elsewhere.
+    /// If other callers can join the call, it is sent with the shared deadline of its waiters. The deadline of a single
+    /// caller ends only that caller's wait (see [`respond`](super::respond)).
     fn replies(
         &self,
         leased: &[Leased],
@@ -177,7 +177,7 @@ impl<T: Operation, S: LlmService<T>> Leader<T, S> {
     }
 
     /// Shares the reply to one item between the leader and its waiters. When the response ends, it is stored, its lease
-    /// is released, and its item leaves the table of running calls.
+    /// is released, and its item is removed from the table of running calls.
     fn share(
         &mut self,
         nth: usize,
@@ -201,8 +201,9 @@ impl<T: Operation, S: LlmService<T>> Leader<T, S> {
     }
 }
 
-/// Looks for stored entries once more. If the store has leases (`wait` is set), claims the other items, and waits for
-/// that. Only a leader of one item also waits for the call of another process.
+/// Looks up the led items once more. If the store has leases (`wait` is set), claims the leases on the items without an
+/// entry, and waits for the replies. Only a leader of one item also waits for the call of another process. With
+/// `no_cache`, nothing is looked up or claimed.
 async fn claim_all<T: Operation>(
     request: &Request<T>,
     tags: &[Tag],
@@ -230,7 +231,8 @@ async fn claim_all<T: Operation>(
     claimed
 }
 
-/// Claims one item. The future is boxed, because most stores have no leases, and their calls should not carry its size.
+/// Claims the lease on the call for one item. The future is boxed, because most stores have no leases, and their calls
+/// should not carry its size.
 fn claim<'a, T: Operation>(
     request: &'a Request<T>,
     tags: &'a [Tag],
@@ -242,7 +244,8 @@ fn claim<'a, T: Operation>(
     Box::pin(cache.entries.claim(claimant, directive))
 }
 
-/// Shares a response that still runs.
+/// Shares a running response between the leader and its waiters. When the response ends, it is stored if it is
+/// complete, its lease is released, and the join gate closes.
 fn share_running<T: Operation>(
     (request, at, provenance): (Arc<Request<T>>, usize, Provenance),
     guard: Option<Guard>,
@@ -273,7 +276,7 @@ fn share_running<T: Operation>(
     response
 }
 
-/// Sends one call for several parts, and returns one reply for each.
+/// Sends one call for several parts of a request, and returns one reply for each part.
 async fn send_items<T, S>(
     counts: Arc<Counts>,
     counter: Count,
@@ -290,7 +293,7 @@ where
     replies.into_iter().map(|reply| count_failure(Arc::clone(&counts), Ok(reply))).collect()
 }
 
-/// Number of items claimed at a time.
+/// Largest number of items whose leases are claimed at the same time.
 const CLAIMS: usize = 256;
 
 /// Longest time that a call waits for the response to a call of another process.
@@ -309,7 +312,7 @@ impl<C: Clone + Send + Sync + 'static> Completion for Result<Sent<C>, Error> {
         let Ok(Sent::Shared(SharedReply { response: Shared::Live(live), .. })) = self else { return None };
         let live = Arc::clone(live);
         Some(Box::pin(async move {
-            // An error is not lost, because all remaining callers get it too.
+            // The error is ignored here, because all remaining callers get it from the response.
             let _ = live.wait().await;
         }))
     }

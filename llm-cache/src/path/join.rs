@@ -24,8 +24,8 @@ use crate::{
 pub(super) type Obtained<O> = Option<Result<Item<O>, Error>>;
 
 /// Obtains some items of a request: joins the calls that run for them, and leads one call for all others, which are in
-/// the table of running calls when this returns. The returned future awaits running responses to their ends, except
-/// that of a request's only item (`is_only`). `lead` runs if this request leads a call.
+/// the table of running calls when the function returns. The returned future awaits running responses to their ends,
+/// except that of a request's only item (`is_only`). `lead` runs if this request leads a call.
 pub(super) fn obtain<T, S, L>(
     request: &Arc<Request<T>>,
     service: &S,
@@ -63,7 +63,7 @@ where
             };
             items.push(match item {
                 Err(error) if !led && is_of_other_call(&error, batch, joined[&batch]) => None,
-                // The leader pays the charge.
+                // The leader's error reports the charge, so that of a waiter reports none.
                 Err(error) if !led => Some(Err(error.with_charge(Charge::None))),
                 item => Some(item),
             });

@@ -1,4 +1,4 @@
-//! Join gate of a running response, which bounds the memory that its waiters can take.
+//! Join gate of a running response. It bounds the memory in which the response is kept for later waiters.
 
 use std::{
     future::{Ready, ready},
@@ -25,7 +25,8 @@ impl<C: 'static> JoinGate<C> {
         Self { guard: Mutex::new(guard), live: OnceLock::new() }
     }
 
-    /// Sets the response that is closed too if it grows too large.
+    /// Sets the response. If it grows too large, it is closed to further readers together with the gate, so that pieces
+    /// which every reader has read can be dropped.
     pub(crate) fn guards(&self, live: &Arc<dyn Live<C>>) {
         // A response is shared only once, so it was not set before.
         let _ = self.live.set(Arc::downgrade(live));

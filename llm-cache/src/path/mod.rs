@@ -56,9 +56,9 @@ use crate::{
     list::List,
 };
 
-/// Responds to a request for which the local tier does not have all items. `found` has the results of the lookup there.
-/// `lead` is called when this caller leads a call, or in shadow mode when it is about to send one. No lock is held at
-/// that time.
+/// Responds to a request that cannot be served from the local tier at once. `found` has the results of the lookup in
+/// that tier. `lead` is called when this caller leads a call, or in shadow mode when it is about to send one. No lock
+/// is held while `lead` runs.
 pub(crate) async fn respond<T, S>(
     request: Arc<Request<T>>,
     service: S,
@@ -119,7 +119,8 @@ fn on_time<O: Output>(reply: Reply<O>, deadline: Option<Instant>) -> Reply<O> {
     reply.map(|output| output.watch(on_time))
 }
 
-/// Awaits a future until the caller's deadline.
+/// Awaits a future until the caller's deadline. Returns an error if the deadline passes first, or if there is a
+/// deadline but no tokio runtime.
 async fn within<V>(deadline: Option<Instant>, something: impl Future<Output = V> + Unpin) -> Result<V, Error> {
     match deadline {
         Some(_) if Handle::try_current().is_err() => {
@@ -132,10 +133,11 @@ async fn within<V>(deadline: Option<Instant>, something: impl Future<Output = V>
     }
 }
 
-/// Items of a request.
+/// Items of a request, each of which is obtained or still missing.
 struct Known<O: Output>(List<Obtainable<O>>);
 
-/// Item that is obtained, or the stale entry kept for `stale_if_error` in its place, if there is one.
+/// Item that was obtained, or else the stale entry that is served if the item's call fails (`stale_if_error`), if there
+/// is one.
 type Obtainable<O> = Result<Item<O>, Option<Stored<<O as Output>::Complete>>>;
 
 impl<O: Output> Known<O> {
@@ -177,7 +179,7 @@ impl<O: Output> Known<O> {
                     let age = stale.entry.age(cache.entries.now());
                     *item = Ok(Item::stored(Stored { age, ..stale }, Some(Stale::Error)));
                 }
-                // If there are several errors, one that was charged is returned.
+                // Of several errors, the first that may have been charged is returned, or else the last.
                 None => failed = failed.filter(|first| first.charge() != Charge::None).or(Some(error)),
             }
         }

@@ -46,7 +46,7 @@ pub(super) fn record(cache: &Inner, items: impl Iterator<Item = ItemOutcome> + C
 }
 
 fn status(items: impl Iterator<Item = ItemOutcome> + Clone, miss: Miss) -> CacheStatus {
-    // Of several reasons, the worst one is reported.
+    // Of several reasons for serving expired entries, the worst one is reported.
     let severity = |stale: &Stale| match stale {
         Stale::Allowed => 0,
         Stale::Revalidating => 1,

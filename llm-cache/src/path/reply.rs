@@ -46,7 +46,7 @@ enum Response<O: Output> {
 }
 
 impl<O: Output> Item<O> {
-    /// Creates the reply of an entry. If the entry has expired, `stale` is the reason for serving it.
+    /// Creates the reply for an entry. If the entry has expired, `stale` is the reason for serving it.
     pub(crate) fn stored(stored: Stored<O::Complete>, stale: Option<Stale>) -> Self {
         let outcome = ItemOutcome::stored(&stored, stale);
         let Stored { response, entry, age } = stored;
@@ -64,7 +64,7 @@ impl<O: Output> Item<O> {
         let saved = shared.receipt.edit(|shared| {
             let share = &shared.cost_share;
             // All callers of a request's only item may claim its cost, and the first whose response is counted gets it.
-            // For one of several items, the first caller takes the claim.
+            // The cost of one of several items is claimed by the first caller that gets the item.
             let taken = match is_only {
                 true => share.clone(),
                 false => share.as_ref().and_then(|share| share.split(&[1])).and_then(|mut own| own.pop()),
@@ -80,8 +80,8 @@ impl<O: Output> Item<O> {
     }
 
     /// Creates the reply of a call whose response may still run. The response to one item of several is awaited to its
-    /// end. The response to the request's only item is taken while it runs. The reply then keeps `handle` until it has
-    /// ended, so that later callers find the running call.
+    /// end. The response to the request's only item is returned while it still runs. The reply then keeps `handle`
+    /// until the response has ended, so that later callers find the running call.
     pub(super) async fn running(
         shared: SharedReply<O::Complete>,
         led: bool,
@@ -125,8 +125,8 @@ impl<O: Output> Item<O> {
         Self { reply, outcome: if led { ItemOutcome::Led } else { ItemOutcome::Joined }, saved }
     }
 
-    /// Returns the reply to a request with this single item, and counts it. `miss` is the reason for a call, if one was
-    /// sent.
+    /// Returns the reply to a request with this single item, and counts the reply's status. `miss` is the reason for a
+    /// call, if one was sent.
     pub(crate) fn into_reply(self, cache: &Inner, miss: Miss) -> Reply<O> {
         let Self { reply, outcome, saved } = self;
         let status = outcome::record(cache, [outcome].into_iter(), miss);
@@ -149,8 +149,8 @@ impl<O: Output> Item<O> {
     }
 }
 
-/// Writes one caller's accounting of a shared response. The leader has the accounting of the layers below. A waiter
-/// saves the cost of the response, unless the waiter may claim it (`is_saved` is false).
+/// Writes one caller's accounting of a shared response. The leader has the accounting of the layers below. If
+/// `is_saved` is true, the cost of the response counts as saved by coalescing, because this caller cannot claim it.
 fn write(accounting: &mut Accounting, shared: &Accounting, led: bool, is_saved: bool) {
     accounting.copy_response(shared);
     match led {
@@ -164,7 +164,8 @@ fn write(accounting: &mut Accounting, shared: &Accounting, led: bool, is_saved: 
     }
 }
 
-/// Joins the items of a request to its reply, and counts it. `miss` is the reason for a call, if no item was served.
+/// Joins the items of a request into one reply, and counts the reply's status. `miss` is the reason for a call, if no
+/// item was served.
 pub(super) fn make<T: Operation>(
     request: &Request<T>,
     mut found: List<Item<T::Output>>,

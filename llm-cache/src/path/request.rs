@@ -75,14 +75,15 @@ impl<T: Operation> Request<T> {
         Self { parts, keys, positions, ..Self::one(cache, directive, call, first) }
     }
 
-    /// Creates a background request for some of the items. It has the same tenant, background priority, and no units.
+    /// Creates a background request for some of the items. The request has the caller's tenant, labels and extensions,
+    /// background priority, and zero units.
     pub(super) fn unattended(&self, purpose: Purpose, at: &[usize], directive: Directive, counter: Count) -> Arc<Self> {
         let Self { cache, call, .. } = self;
         let mut own =
             Call::new(call.tenant.clone(), call.body.clone()).with_units(0).with_priority(Priority::Background);
         own.labels = call.labels.clone();
         own.extensions = call.extensions.clone();
-        // The new call does not pass a retry layer above the cache.
+        // A retry layer above the cache does not retry the new call.
         own.extensions.remove::<NestedRetry>();
         // The callers that wait for the original call do not wait for this one.
         own.extensions.remove::<SharedDeadline>();
@@ -120,8 +121,8 @@ impl<T: Operation> Request<T> {
         self.keys.iter().map(|keys| cache.entries.peek(keys.entry.borrowed(), directive)).collect()
     }
 
-    /// Returns the error with which the vendor recently refused the request, and counts it. Divided requests are not
-    /// remembered.
+    /// Returns the error with which the vendor recently refused the request, and counts a hit of the negative cache.
+    /// Errors of divided requests are not remembered.
     pub(super) fn negative(&self) -> Option<Error> {
         let (Inner { entries, counts, .. }, key) = (&*self.cache, self.negative_key()?);
         let negative_cache = self.cache.negative_cache.as_ref()?;
@@ -130,14 +131,15 @@ impl<T: Operation> Request<T> {
         Some(CacheStatus::add_to_error(error))
     }
 
-    /// Remembers the error of a call if the request alone caused it.
+    /// Remembers the error of a call in the negative cache, if the request alone caused the error.
     pub(super) fn remember(&self, error: &Error, provenance: Provenance) {
         if let (Some(negative_cache), Some(key)) = (&self.cache.negative_cache, self.negative_key()) {
             negative_cache.put(key, error, provenance, self.cache.entries.now());
         }
     }
 
-    /// Returns the key of the request in the negative cache.
+    /// Returns the key of the request in the negative cache; `None` if the request is divided, or is sent with
+    /// `no_cache`.
     fn negative_key(&self) -> Option<&Key> {
         self.keys.first().filter(|_| self.is_one() && !self.directive.no_cache).map(|keys| &keys.single_flight)
     }
@@ -153,8 +155,8 @@ impl<T: Operation> Request<T> {
         if reasons.all(|reason| reason == first) { first } else { Miss::Unknown }
     }
 
-    /// Stores the complete response to the item at an index, if it is cacheable. `shared` returns the response in the
-    /// form that the entry holds.
+    /// Stores the complete response to the item at an index, if it is cacheable. `shared` returns the response as the
+    /// `Arc` that the entry holds.
     pub(super) fn store(
         &self,
         at: usize,
@@ -165,7 +167,8 @@ impl<T: Operation> Request<T> {
     ) {
         let Self { cache, directive, call, keys, .. } = self;
         let (entries, part) = (&cache.entries, self.part(at));
-        // The accounting of the response, without the values that depend on how one caller got it.
+        // The entry has the accounting of the response, without the values that depend on how one caller got the
+        // response.
         let mut accounting = Accounting::default();
         receipt.edit(|receipt| accounting.copy_response(receipt));
         let is_cacheable = part.is_self_contained() && T::is_cacheable(response) && part.conforms(response);
@@ -177,7 +180,7 @@ impl<T: Operation> Request<T> {
     }
 }
 
-/// Sends a call to the service below. Counts it, and counts it again if it fails.
+/// Sends a call to the service below. Counts the call in `counter`, and also among the failed calls if it fails.
 pub(super) fn send<T, S>(
     counts: &Arc<Counts>,
     counter: Count,
@@ -193,13 +196,14 @@ where
     oneshot(service, call).map(move |reply| count_failure(counts, reply))
 }
 
-/// Counts a failed call: at once, or when its stream breaks off.
+/// Counts a failed call, either at once or when its stream ends with an error.
 pub(super) fn count_failure<O: Output>(counts: Arc<Counts>, reply: Result<Reply<O>, Error>) -> Result<Reply<O>, Error> {
     let reply = reply.inspect_err(|_| counts.failed_calls.one())?;
     Ok(reply.on_end(move |end, _| counts.failed_calls.add(u64::from(matches!(end, End::Failed(..))))))
 }
 
-/// Sends a call without a lookup and without storing its response. With `only_if_cached` it returns an error instead.
+/// Sends a call without a lookup and without storing its response. With `only_if_cached`, returns an error instead,
+/// except in shadow mode.
 pub(crate) async fn bypass<T, S>(
     cache: Arc<Inner>,
     service: S,

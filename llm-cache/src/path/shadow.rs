@@ -1,7 +1,7 @@
 //! Shadow mode: calls are sent unchanged, and the cache reports what it would have done.
 //!
 //! The lookup, the negative cache and the table of running calls are used as in a call without shadow mode, so that the
-//! reported status is the same. Only the reply differs: it is always that of the call itself.
+//! reported status is the same. Only the reply differs, because it is always that of the call itself.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -17,7 +17,8 @@ use super::{
 };
 use crate::{CacheStatus, Miss, ShadowStatus, Tag, entries::Found, inner::Inner, store::Provenance};
 
-/// Index of an item for which the cache would have sent a call, and its place in the table of running calls.
+/// Index of an item for which the cache would have sent a call, and the guard that keeps it in the table of running
+/// calls.
 type Sent = (usize, Option<Guard>);
 
 /// Sends a call unchanged, stores its response, and reports what the cache would have done. `found` has the results of
@@ -76,7 +77,7 @@ fn decide<C>(cache: &Inner, found: &[Found<C>], sent: usize, miss: Miss) -> Shad
     ShadowStatus { status: record(cache, items.into_iter(), miss), saves }
 }
 
-/// Stores the response to each item.
+/// Stores the response to each item for which the cache would have sent a call, unless the response is incomplete.
 fn store_each<T: Operation>(
     request: &Request<T>,
     sent: Vec<Sent>,
@@ -94,7 +95,7 @@ fn store_each<T: Operation>(
     }
     let Ok(responses) = call.body.split(Complete::<T>::clone(whole)) else { return };
     let weights: Vec<u64> = positions.iter().map(|at| request.part(*at).estimate().input.max(1)).collect();
-    // The caller keeps the claim on the cost.
+    // The entries get the accounting without the cost share, which the caller keeps.
     let mut accounting = Accounting::default();
     accounting.copy_response(&receipt.accounting());
     let mut sent: HashMap<usize, Option<Guard>> = sent.into_iter().collect();

@@ -1,12 +1,12 @@
 //! Single flight: callers with equal requests share one running call.
 //!
 //! The table has one row for each item of a running call. A caller subscribes to the calls that it finds for its items,
-//! and starts one call for all its other items. The table stays locked meanwhile, so that no second call for an item
-//! can start.
+//! and starts one call for all its other items. The caller holds the lock of the table meanwhile, so that no second
+//! call for an item can start.
 //!
-//! A call is a future that its waiters poll. It runs while a [`WaiterHandle`] exists, and leaves the table when its
-//! [`Guard`] is dropped, after its response is stored. The last waiter that leaves cancels the call, or lets a
-//! background task complete it.
+//! A call is a future that its waiters poll. The call runs while a [`WaiterHandle`] exists. An item of the call is
+//! removed from the table when its [`Guard`] is dropped, after its response is stored. When the last handle is dropped,
+//! the call is cancelled, or a background task completes it.
 //!
 //! A caller does not join a call
 //!
@@ -43,7 +43,7 @@ use crate::{Key, store::Provenance, tasks::Tasks};
 #[derive(Default)]
 pub(crate) struct SingleFlights {
     table: Mutex<Table>,
-    /// Tasks that complete calls without callers; `None` if such calls are cancelled.
+    /// Tasks that complete calls without waiters; `None` if such calls are cancelled.
     finish: Option<Arc<Tasks>>,
 }
 
@@ -67,13 +67,13 @@ struct Running {
     provenance: Provenance,
     /// The call as a `SharedCall<V>`, where `V` is the result type of the key's calls; `None` if no caller can join it.
     call: Option<Weak<dyn Any + Send + Sync>>,
-    /// Data for completing the call in the background; `None` if the call is cancelled without waiters.
+    /// Data for completing the call in the background; `None` if the call is cancelled when it has no waiters.
     detach: Option<Detach>,
-    /// Deadlines of the waiters; `None` for a call that is completed without them.
+    /// Deadlines of the waiters; `None` for a call that is completed without waiters, or that no caller can join.
     deadline: Option<SharedDeadline>,
 }
 
-/// Data for completing a call in the background after its last waiter has left.
+/// Data for completing a call in the background after its last handle was dropped.
 #[derive(Clone)]
 struct Detach {
     tasks: Arc<Tasks>,
@@ -81,12 +81,13 @@ struct Detach {
     running: Weak<()>,
 }
 
-/// Keeps an item in the table of running calls until it is dropped. Later callers then send calls of their own.
+/// Guard that keeps an item in the table of running calls. After the guard is dropped, later callers send calls of
+/// their own.
 pub(crate) struct Guard {
     single_flights: Arc<SingleFlights>,
     name: Name,
     id: u64,
-    /// Shared by the guards of one call: see [`Detach`].
+    /// Value that the guards of one call share, so that [`Detach`] can detect the end of the call.
     _running: Option<Arc<()>>,
 }
 
@@ -97,7 +98,7 @@ pub(crate) struct WaiterHandle<V: Completion> {
     /// Index of the item among the items of the call.
     at: usize,
     detach: Option<Detach>,
-    /// Keeps the waiter's deadline among those of the call.
+    /// Handle that keeps the waiter's deadline among those of the call.
     _deadline: Option<DeadlineHandle>,
 }
 
@@ -118,7 +119,8 @@ pub(crate) struct JoinTerms<'a> {
     pub(crate) priority: Priority,
     pub(crate) deadline: &'a CallDeadline,
     pub(crate) provenance: &'a Provenance,
-    /// Decides whether the caller may join a call of this provenance: see [`Entries::joins`](crate::entries::Entries::joins).
+    /// Decides if the caller may join a call of this provenance: see
+    /// [`Entries::joins`](crate::entries::Entries::joins).
     pub(crate) joins: &'a (dyn Fn(&Provenance) -> bool + Sync),
 }
 
@@ -140,16 +142,17 @@ pub(crate) struct Batch {
 }
 
 impl SingleFlights {
-    /// Creates an empty table. `finish` completes calls that all waiters have left.
+    /// Creates an empty table. `finish` completes calls without waiters; without `finish`, such calls are cancelled.
     pub(crate) fn new(finish: Option<Arc<Tasks>>) -> Arc<Self> {
         Arc::new(Self { table: Mutex::default(), finish })
     }
 
     /// Joins the running call of each key, or starts one call for all keys without a running one. `call` creates that
-    /// call, given the indices of these keys and the deadline of its waiters. It runs while the table is locked.
+    /// call, given the indices and guards of these keys and the shared deadline of the call's waiters. `call` runs
+    /// while the table is locked.
     ///
-    /// A new call must look its entries up first. An earlier call stores its response before it leaves the table, so
-    /// that a caller that finds no running call finds the entry.
+    /// A new call must look its entries up first. An earlier call stores its response before it is removed from the
+    /// table, so that a caller that finds no running call finds the entry.
     pub(crate) fn join_or_lead<'k, V: Completion>(
         self: &Arc<Self>,
         keys: impl Iterator<Item = &'k Key>,
@@ -211,7 +214,7 @@ impl SingleFlights {
         let call: Arc<SharedCall<V>> = Broadcast::new(stream::once(call(guards, deadline.clone())));
         for (nth, (at, name)) in names.into_iter().enumerate() {
             table.last_id += 1;
-            // The leader is one caller, so only its first item has its deadline.
+            // The leader is one waiter, so only the handle of its first item holds the leader's deadline.
             let _deadline =
                 deadline.as_ref().filter(|_| nth == 0).map(|deadline| deadline.join(terms.deadline.clone()));
             let handle = WaiterHandle { reader: call.subscribe(), at: nth, detach: detach.clone(), _deadline };
@@ -234,7 +237,7 @@ impl SingleFlights {
         table.last_id += 1;
         let (id, provenance) = (table.last_id, terms.provenance.clone());
         let running = Running { id, batch: Batch::default(), provenance, call: None, detach: None, deadline: None };
-        // Dropped outside the lock.
+        // The old item is dropped after the table is unlocked.
         let _replaced = table.running.insert(name.clone(), running);
         drop(table);
         Some(Guard { single_flights: Arc::clone(self), name, id, _running: None })
@@ -248,7 +251,7 @@ impl SingleFlights {
             .any(|class| table.running.contains_key(&(key.clone(), *class)))
     }
 
-    /// Number of running calls.
+    /// Returns the number of items of running calls.
     pub(crate) fn count(&self) -> usize {
         self.lock().running.len()
     }
@@ -282,7 +285,7 @@ impl<V: Completion> Drop for WaiterHandle<V> {
         // join it.
         let Some(slot) = detach.tasks.detached_slot() else { return };
         slot.run(async move {
-            // A new reader is needed, because this one may have read the results already.
+            // A new reader is needed, because that of the dropped handle may have read the results already.
             let Some(mut again) = reader.resubscribe() else { return Ok(()) };
             let mut results = None;
             await_calls(|cx| Pin::new(&mut again).poll_next(cx).map(|values| results = values)).await;
@@ -297,16 +300,16 @@ impl<V: Completion> Drop for WaiterHandle<V> {
 impl Drop for Guard {
     fn drop(&mut self) {
         let mut table = self.single_flights.lock();
-        // Another call may have replaced a call that all waiters left.
+        // A later call may have replaced this item, because its caller could not join the call of this item.
         if table.running.get(&self.name).is_some_and(|running| running.id == self.id) {
-            // Dropped outside the lock.
+            // The old item is dropped after the table is unlocked.
             let _ended = table.running.remove(&self.name);
             drop(table);
         }
     }
 }
 
-/// Time until a waiter polls its calls for the first time without being woken. It doubles each time.
+/// Time until a waiter polls its calls for the first time without being woken. The time doubles with each such poll.
 const FIRST_POLL: Duration = Duration::from_secs(1);
 /// Longest time after which a waiter polls its calls without having been woken.
 const MAX_POLL: Duration = Duration::from_secs(60);

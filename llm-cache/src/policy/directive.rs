@@ -32,13 +32,13 @@ use crate::Tag;
 pub struct Directive {
     /// True if the call bypasses the cache.
     pub(crate) no_store: bool,
-    /// True if a call is sent even if there is an entry, and its response stored.
+    /// True if a call is sent even if there is an entry. The response of the call is stored.
     pub(crate) no_cache: bool,
     /// True if no call may be sent.
     pub(crate) only_if_cached: bool,
-    /// Largest age of an entry that may be served.
+    /// Largest age of an entry that may be served; `None` for any age.
     pub(crate) max_age: Option<Duration>,
-    /// Longest time since its expiry that an entry may be served.
+    /// Longest time after its expiry for which an entry may be served.
     pub(crate) max_stale: Option<Duration>,
     /// Time to live of the response, if a call is sent.
     pub(crate) ttl: Option<Duration>,
@@ -79,7 +79,7 @@ impl CallOption for Directive {
 pub struct DirectivePolicy {
     /// True if calls may bypass fresh entries.
     pub(crate) bypass: bool,
-    /// Longest time since expiry that calls may accept.
+    /// Longest time after the expiry of an entry for which calls may accept the entry.
     pub(crate) max_stale: Duration,
     /// Longest time to live that calls may set; `None` for no bound.
     pub(crate) max_ttl: Option<Duration>,
@@ -88,7 +88,7 @@ pub struct DirectivePolicy {
 }
 
 impl Directive {
-    /// Creates a directive that changes nothing.
+    /// Creates a directive with which a call is treated by the defaults of the cache.
     pub fn new() -> Self {
         Self::default()
     }
@@ -164,8 +164,8 @@ impl Directive {
         self
     }
 
-    /// Accepts entries that have expired by at most this much, as far as [`DirectivePolicy::max_stale`] allows. The reply
-    /// says so ([`Stale::Allowed`](crate::Stale::Allowed)).
+    /// Accepts entries for this long after their expiry, as far as [`DirectivePolicy::max_stale`] allows. The reply
+    /// reports it ([`Stale::Allowed`](crate::Stale::Allowed)).
     ///
     /// ```
     /// use std::time::Duration;
@@ -190,8 +190,8 @@ impl Directive {
         self
     }
 
-    /// Keeps the response fresh for this long, if a call is sent. Overrides the rules of [`Ttl`](crate::Ttl); at most
-    /// [`DirectivePolicy::max_ttl`].
+    /// Sets the time to live of the response, if a call is sent. The directive overrides the rules of
+    /// [`Ttl`](crate::Ttl), and [`DirectivePolicy::max_ttl`] limits it.
     ///
     /// ```
     /// use std::time::Duration;
@@ -252,7 +252,7 @@ impl Directive {
         Self { ttl: Some(ttl), max_age: Some(self.max_age.unwrap_or(Duration::MAX)), ..self }
     }
 
-    /// Returns the directive of a call that replaces an entry. It accepts fresh entries only.
+    /// Returns the directive of a background call that replaces an entry. The directive accepts fresh entries only.
     pub(crate) fn revalidating(&self) -> Self {
         let Self { ttl, tags, shared, no_fallback, pinned, .. } = self.clone();
         Self { ttl, tags, shared, no_fallback, pinned, max_age: Some(Duration::MAX), ..Self::default() }
@@ -276,7 +276,7 @@ impl Directive {
         directive
     }
 
-    /// Returns the directive, limited by the policy.
+    /// Returns this directive, limited by the policy.
     pub(crate) fn limited(&self, policy: &DirectivePolicy) -> Self {
         Self {
             no_store: self.no_store && policy.bypass,
@@ -291,7 +291,7 @@ impl Directive {
 }
 
 impl Tag {
-    /// Returns the tags of a call's response.
+    /// Returns the tags of a call's response: those of the tenant, the model, the labels and the directive.
     pub(crate) fn of<T: Operation>(call: &Call<T>, directive: &Directive) -> Arc<[Self]> {
         let tenant = || Self::of_tenant(&call.tenant);
         let model = (!call.body.model().is_empty()).then(|| Self::of_model(call.body.shared_model()));

@@ -1,11 +1,11 @@
-//! Freshness of entries. Callers pass the time.
+//! Freshness of entries. Callers pass the current time.
 //!
 //! | time past expiry | verdict, if the call does not bound the age |
 //! |---|---|
 //! | none | fresh |
 //! | below `revalidate` | served, and replaced in the background |
 //! | below `max_stale` of the call and of the operator | served as stale |
-//! | below `stale_if_error` | a call is sent; the entry takes the place of its failure |
+//! | below `stale_if_error` | a call is sent, and the entry is served if the call fails |
 //! | below `max_stale` or `revalidate` of the cache | too old for this call, kept for others |
 //! | more | expired, and evicted |
 
@@ -35,7 +35,8 @@ use crate::{Directive, Stale, store::Expiry};
 pub struct TtlRule {
     /// Time to live of the entries of matching calls.
     ttl: Duration,
-    /// Name of the operation; `None` matches all operations. The other conditions work in the same way.
+    /// Name of the operation; `None` matches all operations. `None` likewise matches all values of the other
+    /// conditions.
     operation: Option<Arc<str>>,
     model: Option<Arc<str>>,
     tenant: Option<Arc<str>>,
@@ -70,7 +71,7 @@ pub struct Ttl {
 pub(crate) struct Freshness {
     /// Times to live.
     pub(crate) ttl: Ttl,
-    /// Time after expiry for which an entry takes the place of an error.
+    /// Time after expiry for which an entry is served in place of an error.
     pub(crate) stale_if_error: Duration,
     /// Time after expiry for which an entry is served while a call replaces it.
     pub(crate) revalidate: Duration,
@@ -81,7 +82,7 @@ pub(crate) struct Freshness {
 /// Verdict on an entry for one call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// The entry is served. If it has expired, the reason for serving it.
+    /// The entry is served. The field is the reason for serving it if it has expired.
     Served(Option<Stale>),
     /// A call is sent. If it fails, the entry is served as stale.
     StaleIfError,
@@ -207,7 +208,7 @@ impl Freshness {
 
     /// Decides how an entry may be used for one call at the time `now`.
     pub(crate) fn judge(&self, expiry: &Expiry, now: SystemTime, directive: &Directive) -> Verdict {
-        // If the clock was set back, the age of the entry is unknown.
+        // If the clock was set back, the age of the entry is unknown, so the entry counts as expired.
         let Ok(age) = now.duration_since(expiry.stored_at) else { return Verdict::Expired };
         let ended = expiry.fresh_until.filter(|_| !expiry.is_fresh(now));
         let past = ended.and_then(|until| now.duration_since(until).ok());

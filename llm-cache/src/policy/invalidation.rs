@@ -29,11 +29,12 @@ impl Timestamp {
     }
 }
 
-/// Timestamps of the last invalidation of each tag. An entry is valid if its call began after those of all its tags.
+/// Timestamps of the last invalidation of each tag. An entry is valid if its call began after the last invalidation of
+/// each of its tags.
 #[derive(Default)]
 pub(crate) struct InvalidationEpochs {
     last: AtomicU64,
-    /// False until something is invalidated, so that hits need no lock.
+    /// False until the first invalidation, so that lookups need no lock until then.
     any: AtomicBool,
     table: RwLock<Table>,
 }
@@ -50,7 +51,7 @@ impl InvalidationEpochs {
     /// invalid.
     const MOST: usize = 10_000;
 
-    /// Issues a timestamp.
+    /// Issues a timestamp for the time `now`, later than all timestamps issued before.
     pub(crate) fn timestamp(&self, now: SystemTime) -> Timestamp {
         let now = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
         let now = u64::try_from(now).unwrap_or(u64::MAX - 1);
@@ -59,12 +60,12 @@ impl InvalidationEpochs {
         Timestamp(now.max(last.saturating_add(1)))
     }
 
-    /// Makes all timestamps issued from now on later than this one.
+    /// Makes all timestamps issued from now on later than `to`.
     pub(crate) fn advance(&self, to: Timestamp) {
         self.last.fetch_max(to.0, Ordering::AcqRel);
     }
 
-    /// Invalidates the entries with this tag whose calls began before now.
+    /// Invalidates the entries with this tag whose calls began before now. Returns the timestamp of the invalidation.
     pub(crate) fn invalidate(&self, tag: Tag, now: SystemTime) -> Timestamp {
         let timestamp = self.timestamp(now);
         let mut table = self.table.write().unwrap_or_else(PoisonError::into_inner);
@@ -77,7 +78,7 @@ impl InvalidationEpochs {
         timestamp
     }
 
-    /// Invalidates all entries whose calls began before now.
+    /// Invalidates all entries whose calls began before now. Returns the timestamp of the invalidation.
     pub(crate) fn invalidate_all(&self, now: SystemTime) -> Timestamp {
         let timestamp = self.timestamp(now);
         let mut table = self.table.write().unwrap_or_else(PoisonError::into_inner);

@@ -3,10 +3,10 @@
 //! | file | setting | decision |
 //! |---|---|---|
 //! | `cache_if.rs` | `CacheBuilder::cache_if` | responses that are stored and served |
-//! | `directive.rs` | `Directive`, `CacheBuilder::directive_policy` | wishes of a call, and their limits |
+//! | `directive.rs` | `Directive`, `CacheBuilder::directive_policy` | options of a call, and their limits |
 //! | `freshness.rs` | `CacheBuilder::ttl`, `stale_if_error`, `Background::revalidate` | entries that are fresh, stale or expired |
-//! | `invalidation.rs`, `tag.rs` | `Cache::invalidate`, `Directive::tag` | entries and running calls that are barred |
-//! | `negative_cache.rs` | `CacheBuilder::negative_ttl` | requests whose refusal is remembered |
+//! | `invalidation.rs`, `tag.rs` | `Cache::invalidate`, `Directive::tag` | invalid entries and running calls |
+//! | `negative_cache.rs` | `CacheBuilder::negative_ttl` | requests whose error is remembered |
 //! | `variants.rs` | `CacheBuilder::variants` | which of several responses is served next |
 //! | `verification.rs` | `Background::verify` | hits whose request is sent again |
 //!

@@ -45,7 +45,7 @@ pub(crate) struct Remembered {
 
 /// Capacity of the negative cache, in bytes of keys and messages.
 const MOST_BYTES: u64 = 4 << 20;
-/// Bytes of an entry besides its key and its message.
+/// Estimated size of an entry in addition to its key and its message, in bytes.
 const NEGATIVE_ENTRY_BYTES: usize = 512;
 
 impl NegativeCache {
@@ -58,7 +58,7 @@ impl NegativeCache {
         Self { ttl, known: known.build_with_hasher(RandomState::default()) }
     }
 
-    /// Remembers an error if the request alone caused it.
+    /// Remembers an error if the request alone caused it, because the request is invalid or too long.
     pub(crate) fn put(&self, key: &Key, error: &Error, provenance: Provenance, now: SystemTime) {
         if matches!(error.kind(), ErrorKind::InvalidRequest | ErrorKind::ContextTooLong) {
             self.known.insert(key.clone(), Arc::new(NegativeEntry { error: error.clone(), at: now, provenance }));

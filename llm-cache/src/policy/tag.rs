@@ -31,7 +31,7 @@ enum Kind {
     Model,
     Label,
     Named,
-    /// Kind that another version of this crate wrote. The name is the whole text.
+    /// Kind that another version of this crate wrote. The name of the tag is then its whole text.
     #[cfg(feature = "at-rest")]
     Unknown,
 }
@@ -42,7 +42,7 @@ impl Tag {
         Self::new(Kind::Tenant, name)
     }
 
-    /// Returns the tag of all entries of a model, by the name in the calls.
+    /// Returns the tag of all entries of a model. `name` is the name of the model in the calls.
     pub fn model(name: &str) -> Self {
         Self::new(Kind::Model, name)
     }

@@ -29,7 +29,7 @@ impl Variants {
         (max_variants > 1).then(|| Self { max_variants, counters: counters() })
     }
 
-    /// Returns the number of a request's next variant. `first` is the key of its first variant.
+    /// Returns the number of a request's next variant, from 0. `first` is the key of its first variant.
     pub(crate) fn next(&self, first: BorrowedKey<'_>) -> u32 {
         let counter = self.counters.get_with(first.hash(), Arc::default);
         counter.fetch_add(1, Ordering::Relaxed) % self.max_variants

@@ -18,8 +18,8 @@ use llm_core::Tenant;
 /// Share of the hits whose requests are sent again, to compare the stored responses with new ones.
 ///
 /// The caller gets the stored response at once. The request is sent again in the background, paid by the caller's
-/// tenant, and [`Operation::equivalent`](llm_core::Operation::equivalent) compares the responses. The new one replaces
-/// the old one. Requests that are divided into items are not verified.
+/// tenant, and [`Operation::equivalent`](llm_core::Operation::equivalent) compares the responses. The new response
+/// replaces the stored one. Requests that are divided into items are not verified.
 ///
 /// ```
 /// use llm_cache::{Background, Cache, Verification};
@@ -84,7 +84,7 @@ impl VerificationSampler {
         Self { verification, drawn: AtomicU64::new(0) }
     }
 
-    /// Returns `true` if the next request is to be sent again if it is a fresh hit.
+    /// Draws the next request. Returns `true` if the request is to be sent again in case it is a fresh hit.
     pub(crate) fn draws(&self) -> bool {
         let nth = self.drawn.fetch_add(1, Ordering::Relaxed);
         FixedState::with_seed(self.verification.seed).hash_one(nth) % 100 < u64::from(self.verification.percent)

@@ -73,7 +73,8 @@ impl Framing {
         Self { check, owners }
     }
 
-    /// Puts a frame around a digest and a body. `None` if the body or the partition's name is too large to be read back.
+    /// Puts a frame around a digest and a body. Returns `None` if the body or the partition's name is too large to be
+    /// read back, or if no nonce can be generated.
     pub(super) fn close(
         &self,
         name: &Name,
