@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 pub(super) type Fields = Map<String, Value>;
 
-/// Removes a field and returns its value, unless it is absent or null.
+/// Removes a field and returns its value; `None` if the field is absent or null.
 pub(super) fn take<T: DeserializeOwned>(fields: &mut Fields, name: &str) -> Result<Option<T>, Error> {
     some(fields, name).map(|value| serde_json::from_value(value).map_err(|_| wrong(name))).transpose()
 }

@@ -29,8 +29,8 @@ where
     if whole { Ok(bytes) } else { Err(too_large(most)) }
 }
 
-/// Reads the beginning of the body of an error response. If reading fails, no bytes are returned instead of an error,
-/// because the caller must get the vendor's error and not the failure to read it.
+/// Reads the beginning of the body of an error response. If reading fails, an empty body is returned, because the
+/// caller must get the vendor's error and not the failure to read its body.
 pub(super) async fn read_refusal<B>(body: B) -> Vec<u8>
 where
     B: Body<Data = Bytes, Error: Into<BoxError>>,

@@ -59,7 +59,7 @@ impl<W: VendorProtocol, T: Transport> Client<W, T> {
     pub(super) fn accept<B>(&self, call: &Call<B>) -> Result<(), Error> {
         call.set_vendor(&self.config.name);
         let message = match call.extensions.get::<Pinned>() {
-            // This includes a call whose `Pinned` was read by a layer other than a key pool.
+            // A call whose `Pinned` was read by a layer other than a key pool is refused too.
             Some(pinned) if call.extensions.get::<MemberId>().is_none() => {
                 let group = pinned.group();
                 format!(

@@ -15,8 +15,8 @@ use crate::{
 const PAGES: usize = 100;
 
 impl<W: VendorProtocol, T: Transport> Client<W, T> {
-    /// Asks the vendor for the number of input tokens of a chat request, and waits until a deadline at most. Vendors do
-    /// not charge this, but limit its rate.
+    /// Requests the number of input tokens of a chat request from the vendor, and waits for it until `deadline` at the
+    /// latest. Vendors do not charge this request, but limit its rate.
     ///
     /// # Errors
     ///
@@ -31,7 +31,7 @@ impl<W: VendorProtocol, T: Transport> Client<W, T> {
         .await
     }
 
-    /// Returns all models that the vendor lists for this key, and waits until a deadline at most.
+    /// Returns all models that the vendor lists for this key, and waits for them until `deadline` at the latest.
     ///
     /// # Errors
     ///

@@ -20,8 +20,8 @@ pub struct AttemptsLayer {
     ledger: Ledger,
 }
 
-/// Service that books every attempt at a vendor, however it ends, and puts its cost and a
-/// [`CostShare`](llm_core::layer::CostShare) on the receipt.
+/// Service that books every attempt at a vendor, even if it fails or is dropped, and writes its cost and a
+/// [`CostShare`](llm_core::layer::CostShare) to the receipt.
 ///
 /// Put it right above the client. Always ready; each call waits for its own clone of the inner service. Clones share
 /// the ledger.

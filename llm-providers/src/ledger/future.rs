@@ -14,12 +14,12 @@ use tower_service::Service;
 
 /// Call that is booked when its reply arrives or when it is dropped.
 pub trait Booking<T: Operation> {
-    /// Books a failed call. For any other call it returns the reply with a hook that books the end of the response.
+    /// Books the call if it failed. Otherwise returns the reply with a hook that books the call when its response ends.
     fn on_reply(self, reply: Result<Reply<T::Output>, Error>) -> Result<Reply<T::Output>, Error>;
 }
 
 pin_project! {
-    /// Future of a call that is booked. It holds the inner future without a further box.
+    /// Future of a call that is booked. It holds the inner future directly, without a box of its own.
     pub struct Booked<T, S, B>
     where
         S: Service<Call<T>>,

@@ -109,7 +109,8 @@ impl RunningAttempt {
         if replaced.is_some() {
             self.ledger.stack_faults().note(StackFault::TwoAttemptsLayers);
         }
-        // Dropped only here, when the receipt is not locked, because the share's callback may read the receipt.
+        // The replaced cost share is dropped only now, when the receipt is not locked, because the share's callback may
+        // read the receipt.
         drop(replaced);
     }
 
@@ -129,7 +130,7 @@ impl RunningAttempt {
     fn cost(&self, accounting: &Accounting, usage: Option<Usage>) -> Result<Usd, UnknownCost> {
         match (usage, accounting.cost, &accounting.unusable_usage, accounting.usage) {
             (Some(usage), ..) => self.terms.cost(&self.keys.model, accounting, &usage),
-            // A server that states only zeros does not know the usage.
+            // If a server states only zeros, the usage is unknown.
             (None, Some(stated), ..) if !stated.is_zero() => Ok(stated),
             (None, _, Some(stated), _) => Err(UnknownCost::UnusableUsage { stated: stated.clone() }),
             // An implausible usage has no cost, and the price table returns the error for it.

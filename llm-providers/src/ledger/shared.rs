@@ -163,7 +163,7 @@ impl Ledger {
     /// Replaces the prices for calls that begin from now on, and returns the previous table.
     ///
     /// A running call keeps the prices with which it began, so that its bound and its cost come from one table. Booked
-    /// amounts do not change. If the ledger was created with [`Prices`], all holders of these get the new table.
+    /// amounts do not change. If the ledger was created with [`Prices`], all holders of these prices use the new table.
     ///
     /// ```
     /// use llm_providers::{Ledger, prices};

@@ -34,8 +34,7 @@ pub enum StackFault {
     UnreadOption = 16,
 }
 
-/// Number of attempts after which a stack without any booked response counts as one without a layer that books
-/// responses.
+/// Number of attempts without any booked response after which the ledger reports that the stack has no requests layer.
 pub(super) const ATTEMPTS_WITHOUT_REQUESTS: u64 = 100;
 
 /// Faults that the ledger has noticed, as bits. Each fault is logged once.

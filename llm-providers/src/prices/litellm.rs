@@ -52,7 +52,7 @@ enum Kind {
     CacheHit,
 }
 
-/// Prefixes of field names. A longer one must come before a shorter one that is its prefix.
+/// Prefixes of field names, with the kind of price. A prefix must precede every shorter prefix with which it begins.
 const STEMS: [(&str, Kind); 11] = [
     ("input_cost_per_token_cache_hit", Kind::CacheHit),
     ("input_cost_per_token", Kind::Input),
@@ -289,7 +289,7 @@ fn search(fields: &Fields) -> Result<Option<(Rate, bool)>, String> {
     if !rates.all(|rate| rate == Some(first)) {
         return Err("costs different amounts by the size of its context, which no usage counts".to_owned());
     }
-    // Gemini bills each request with searches, unless the row says otherwise.
+    // Gemini bills each request with searches, unless the row states another unit.
     let is_gemini = text(fields, "litellm_provider").as_deref() == Some("gemini");
     match text(fields, "web_search_billing_unit").as_deref() {
         Some("per_query") => Ok(Some((first, false))),

@@ -35,8 +35,8 @@ const OPENAI: [&str; 4] = ["image_url", "input_audio", "refusal", "reference"];
 const GEMINI: [&str; 6] =
     ["codeExecutionResult", "executableCode", "fileData", "functionCall", "functionResponse", "inlineData"];
 
-/// Returns an error for unknown fields of a part, at the path `here`, that another vendor's response left: the fields
-/// listed here whose names are not in `known`, the names that this vendor accepts.
+/// Returns an error if a part has an unknown field that only another vendor's responses contain. These are the names in
+/// [`FIELDS`], except those in `known`, which this vendor accepts. `here` is the path of the part in the error.
 pub(crate) fn refuse_fields(extra: &Extra, here: &str, known: &[&str]) -> Result<(), Error> {
     match extra.iter().find_map(|(name, _)| origin_of_field(name, known).map(|origin| (name, origin))) {
         Some((name, origin)) => Err(refusal(&format!("{here}.extra.{name}"), origin)),
@@ -44,7 +44,7 @@ pub(crate) fn refuse_fields(extra: &Extra, here: &str, known: &[&str]) -> Result
     }
 }
 
-/// Returns the unknown fields, except those that another vendor's response left.
+/// Returns the unknown fields, except those that only another vendor's responses contain.
 pub(crate) fn own_fields<'e>(extra: &'e Extra, known: &'e [&str]) -> impl Iterator<Item = (&'e str, &'e Value)> {
     extra.iter().filter(|(name, _)| origin_of_field(name, known).is_none())
 }
@@ -69,8 +69,8 @@ pub(crate) fn signature_field(reasoning: &Reasoning) -> Option<&'static str> {
     field.or(signature.as_ref().map(|_| SIGNATURE))
 }
 
-/// Returns an error for a part of an unknown type that another vendor's response left. It cannot be left out, because
-/// it has content.
+/// Returns an error for a part of an unknown type that comes from another vendor's response. Such a part cannot be left
+/// out, because it has content.
 pub(crate) fn refuse_part(value: &Value, here: &str, mine: &str) -> Result<(), Error> {
     match origin_of_part(value).filter(|origin| *origin != mine) {
         Some(origin) => Err(refusal(here, origin)),
@@ -78,7 +78,7 @@ pub(crate) fn refuse_part(value: &Value, here: &str, mine: &str) -> Result<(), E
     }
 }
 
-/// Returns the vendor that a part of an unknown type comes from, by its shape.
+/// Returns the vendor from whose response a part of an unknown type comes, by the part's `type` or field names.
 fn origin_of_part(value: &Value) -> Option<&'static str> {
     match value.get("type").and_then(Value::as_str) {
         Some(kind) if ANTHROPIC.contains(&kind) || kind.ends_with("_tool_result") => Some("anthropic"),

@@ -1,5 +1,5 @@
-//! Provider that responds by rules, for your own tests. It needs no network and no key, and waits only if a rule says
-//! so.
+//! Provider that responds by rules, for your own tests. It needs no network and no key, and waits only if a rule has a
+//! delay, a pace or no response.
 //!
 //! ```
 //! use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Responses that rules produce.
+//! Streams, token estimates and vectors of scripted responses.
 
 use std::{
     collections::VecDeque,
@@ -77,7 +77,7 @@ pub(super) fn vector(input: &EmbedInput, dimensions: Option<u32>) -> Arc<[f32]> 
         EmbedInput::Text(text) => text.bytes().collect(),
         EmbedInput::Tokens(tokens) => tokens.iter().flat_map(|token| token.to_le_bytes()).collect(),
     };
-    // FNV-1a, because no better hash is needed here.
+    // FNV-1a, because the vectors need no better hash.
     let step = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
     let start = bytes.into_iter().fold(0xcbf2_9ce4_8422_2325, step);
     let number = |at: u32| {

@@ -105,7 +105,7 @@ impl Scripted {
         Ok(Reply::new(ChatStream::new(forward), receipt))
     }
 
-    /// Chooses the rule, waits as the rule says, and creates the receipt.
+    /// Chooses the rule, waits for the delay of the rule, and creates the receipt.
     async fn begin(&self, call: &Call<ChatRequest>, count: impl FnOnce(&mut Counts)) -> Result<(Rule, Receipt), Error> {
         let text = text_of(&call.body.messages);
         let input = RuleInput { model: &call.body.model, text: &text, chat: Some(&call.body) };

@@ -180,7 +180,7 @@ impl Reqwest {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidRequest`] if it is not a URL, which the message does not quote. Otherwise the errors of
+    /// [`ErrorKind::InvalidRequest`] if `url` is not a URL. The message does not quote `url`. Otherwise the errors of
     /// [`new`](Self::new).
     pub fn proxy(self, url: &str) -> Result<Self, Error> {
         let proxy = reqwest::Proxy::all(url).map_err(|_| Error::invalid("the proxy is not a URL"))?;

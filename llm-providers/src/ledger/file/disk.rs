@@ -109,8 +109,8 @@ fn write(path: &Path, bytes: &[u8]) -> io::Result<Option<Stamp>> {
     stamp(path)
 }
 
-/// Appends complete lines. An incomplete line that a killed process left is ended first. If the write fails, its lines
-/// are removed.
+/// Appends complete lines to the file. If a killed process left an incomplete line at the end, a line break is written
+/// first. If the write fails, the part that was written is removed.
 fn append(path: &Path, lines: &[u8]) -> io::Result<()> {
     let mut file = private().read(true).open(path)?;
     let length = file.seek(SeekFrom::End(0))?;

@@ -44,7 +44,7 @@ pub struct Dialect {
     /// Number of letters and digits that the id of a tool call must have for this server; `None` if any id is accepted.
     /// Other ids are replaced by ids computed from them, in calls and results alike.
     pub call_id_len: Option<usize>,
-    /// Form in which reasoning of the conversation so far is sent back.
+    /// Form in which reasoning of the conversation so far is sent to the server.
     pub reasoning: ReasoningFormat,
     /// True to count the excess of `total_tokens` over input and output as reasoning, for a server that states the
     /// tokens of hidden thinking only in the total.
@@ -77,7 +77,7 @@ pub enum KeyHeader {
     ApiKey,
 }
 
-/// Form in which reasoning of the conversation so far is sent back.
+/// Form in which reasoning of the conversation so far is sent to the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ReasoningFormat {

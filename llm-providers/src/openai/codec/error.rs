@@ -102,7 +102,8 @@ pub(crate) fn request_id(headers: &HeaderMap) -> Option<&str> {
     (!id.is_empty() && id.len() <= 200).then_some(id)
 }
 
-/// Returns `true` if a message such as "Limit 30000, … Requested 40000" says that the request is larger than the limit.
+/// Returns `true` if the message, such as "Limit 30000, … Requested 40000", states that the request is larger than the
+/// limit.
 fn requests_more_than_limit(body: &ErrorBody) -> bool {
     let message = body.message.as_deref().unwrap_or_default();
     let number = |after: &str| -> Option<u64> {

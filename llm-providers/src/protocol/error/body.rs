@@ -108,7 +108,8 @@ impl ErrorBody {
         let status = numbers.into_iter().flatten().find_map(status_number);
         // FastAPI states the faults of a request as a list, without a status, which is 422.
         let status = status.or_else(|| error.get("detail")?.is_array().then_some(422));
-        // Azure states the result of its filter in an inner object. The outer code for bad requests is too general.
+        // Azure states the result of its content filter in the object `innererror`, whose code is more specific than
+        // the outer code.
         let inner = error.get("innererror").and_then(|inner| inner.get("code")?.as_str());
         let own = code.and_then(Value::as_str).filter(|code| inner.is_none() || *code == "content_filter").or(inner);
         let detailed = error.get("details").and_then(|details| details.get("error_code")?.as_str());
@@ -194,7 +195,7 @@ fn states_error(value: &Value) -> bool {
 fn message(error: &Fields) -> Option<String> {
     let own = ["message", "msg", "detail", "error_description"].into_iter().find_map(|name| match error.get(name)? {
         Value::Null => None,
-        // Mistral wraps FastAPI's list of faults.
+        // Mistral puts FastAPI's list of faults into an object `message`.
         Value::Object(message) if name == "message" => message.get("detail").map(detailed),
         value if name == "detail" || value.is_string() => Some(detailed(value)),
         _ => None,

@@ -21,7 +21,8 @@ pub(crate) const NO_STATUS: u16 = 0;
 
 /// Rules by which one vendor's errors are classified.
 pub(crate) struct Rules {
-    /// Replacements of statuses such as [`NO_STATUS`], for errors whose body matches. The first match decides.
+    /// Replacements of statuses such as [`NO_STATUS`]: the statuses, the body that must match, and the new status. The
+    /// first match decides.
     pub(crate) restated: &'static [(&'static [u16], Sign, u16)],
     /// Classifications by status and body. The first match decides. If none matches, the rows that all vendors share
     /// are tried.

@@ -95,7 +95,7 @@ mod tests {
     #[test]
     fn retry_after_reads_timestamps() {
         for text in ["784111777", "784111777000"] {
-            // Below 10⁹ seconds the value counts as a duration, whatever was meant.
+            // A value below 10⁹ counts as a duration in seconds, even if it was meant as a timestamp.
             assert!(wait_of(&[("retry-after", text)]).is_none_or(|wait| wait < Duration::from_secs(1_000_000_000)));
         }
         let now = UNIX_EPOCH + Duration::from_secs(1_787_150_055);

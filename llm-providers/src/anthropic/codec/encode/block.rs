@@ -16,7 +16,7 @@ use crate::protocol::{arguments, call_id, cross_vendor};
 /// Part of a message that is serialized in Anthropic's form.
 pub(super) struct Block<'a> {
     part: &'a Part,
-    /// Value of `cache_control`, which the message gives to its last block.
+    /// Value of the message's `cache_control`, which is sent with the message's last block.
     mark: Option<&'a Value>,
 }
 

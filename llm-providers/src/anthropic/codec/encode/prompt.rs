@@ -10,7 +10,7 @@ use super::{
 use crate::protocol::encode::no_shadow;
 use crate::protocol::is_blank_instruction;
 
-/// Conversation in the two fields of Anthropic's form: system prompt and turns.
+/// Conversation in Anthropic's form, which has two fields: the system prompt (`system`) and the turns (`messages`).
 pub(super) struct Prompt<'a> {
     pub(super) system: Vec<Block<'a>>,
     pub(super) turns: Vec<Turn<'a>>,
@@ -97,7 +97,7 @@ fn blocks<'a>(message: &'a Message, at: usize, options: Options) -> Result<Vec<B
     Ok(blocks)
 }
 
-/// Moves the message's `cache_control` to its last block that can have one.
+/// Moves the message's `cache_control` to the last block of the message that can have a `cache_control`.
 fn mark<'a>(blocks: &mut [Block<'a>], mark: Option<&'a Value>, of: &str) -> Result<(), Error> {
     let (Some(mark), Some(last)) = (mark, blocks.last_mut()) else { return Ok(()) };
     if last.mark(mark) {

@@ -17,7 +17,7 @@ pub(super) struct OpenBlock {
     shown: bool,
     /// Fields of the block, except those that arrive in pieces.
     fields: Fields,
-    /// JSON text of a tool's input so far, if it is not returned piece by piece.
+    /// JSON text of a tool's input so far, if the input is not returned piece by piece.
     input: String,
     /// Signature so far, which arrives in pieces.
     signature: String,
@@ -56,7 +56,7 @@ impl OpenBlock {
                 let id = take_text(&mut fields, "id").unwrap_or_default().into();
                 let name = take_text(&mut fields, "name").unwrap_or_default().into();
                 events.push(ChatEvent::ToolCall { choice: CHOICE, index, id, name });
-                // The text is usually empty here, and follows in pieces.
+                // The text is usually empty at the beginning of a block, and arrives in pieces.
                 input = take_text(&mut fields, "input").unwrap_or_default();
             }
             Kind::Held => {}

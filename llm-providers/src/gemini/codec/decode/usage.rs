@@ -37,7 +37,7 @@ const DETAILS: [&str; 5] = [
 ];
 
 impl ResponseUsage {
-    /// Removes the usage from the fields of a response or a chunk. Counts that have no place in [`Usage`] (documents,
+    /// Removes the usage from the fields of a response or a chunk. Counts that [`Usage`] does not have (documents,
     /// video) are kept under `usageMetadata`.
     pub(crate) fn take(&mut self, fields: &mut Fields) {
         let Some(mut usage) = take_object(fields, "usageMetadata") else { return };

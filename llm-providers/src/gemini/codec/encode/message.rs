@@ -125,8 +125,8 @@ fn turn<'a>(message: &'a Message, before: &'a [Message], of: &str, dialect: Dial
     Ok(content)
 }
 
-/// Returns an error for unknown fields of a part that have the name of a known one, or that another vendor's response
-/// left.
+/// Returns an error for unknown fields of a part that have the name of a known field, or that only another vendor's
+/// responses contain.
 fn check(part: &Part, here: &str, dialect: Dialect) -> Result<(), Error> {
     let of = format!("{here}.");
     let extra = match part {

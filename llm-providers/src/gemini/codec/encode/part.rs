@@ -103,7 +103,7 @@ impl<'a> EncodedPart<'a> {
         Self::Known(Box::new(Known { data, thought: false, thought_signature: None, extra: object(extra) }))
     }
 
-    /// Creates an image part: from bytes, or from a file that was uploaded to Gemini.
+    /// Creates an image part from bytes, or from the URL of a file that was uploaded to Gemini.
     pub(super) fn image(image: &'a Image, here: &str) -> Result<Self, Error> {
         let Image { source, detail, extra } = image;
         if let Some(detail) = detail.as_deref().filter(|detail| *detail != "auto") {

@@ -100,7 +100,7 @@ impl ChunkDecoder {
         Ok(())
     }
 
-    /// Begins the response. Fields that are missing in the first chunk may arrive later.
+    /// Emits the start of the response, and emits it again if its id or model arrives in a later chunk.
     fn start(&mut self, fields: &mut Fields, speaks: bool, events: &mut Vec<ChatEvent>) {
         let id = take_text(fields, "responseId").unwrap_or_default();
         let model = take_text(fields, "modelVersion").unwrap_or_default();

@@ -79,7 +79,7 @@ fn response(mut fields: Fields) -> Result<ChatResponse, Error> {
 
 fn choice(value: Value, at: u32) -> Result<Choice, Error> {
     let Value::Object(mut fields) = value else { return Err(malformed("a choice of the response is not an object")) };
-    // Some routers report a failure inside the choice.
+    // Some routers report a failure in the field `error` of the choice.
     if let Some(error) = fields.get("error").filter(|error| error.is_object()) {
         return Err(RULES.classify_inner(&ErrorBody::of(error), false));
     }

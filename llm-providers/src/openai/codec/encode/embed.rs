@@ -7,8 +7,8 @@ use crate::protocol::encode::{bytes, entries, entry, no_shadow};
 
 /// Returns the body of an embeddings request.
 ///
-/// The body requests vectors as numbers, or as base64 if the dialect says so. An `encoding_format` among the request's
-/// unknown fields takes precedence.
+/// The body requests vectors as numbers, or as base64 if [`Dialect::base64_embeddings`] is set. An `encoding_format`
+/// among the request's unknown fields takes precedence.
 ///
 /// # Errors
 ///

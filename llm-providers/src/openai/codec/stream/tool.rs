@@ -15,7 +15,7 @@ pub(super) struct OpenCalls(Vec<OpenCall>);
 
 #[derive(Debug)]
 struct OpenCall {
-    /// Index that the vendor states. Some servers give every call the same one.
+    /// Index of the call that the vendor states. Some servers state the same index for every call.
     number: u32,
     id: String,
     name: String,
@@ -136,7 +136,8 @@ impl OpenCalls {
     fn place(&self, fragment: &Fragment) -> Option<usize> {
         let Fragment { number, .. } = fragment;
         let Some(at) = self.0.iter().rposition(|call| call.number == *number) else {
-            // Some servers give the same index to every call that they begin, and count only the fragments.
+            // Some servers state the same index at the beginning of every call, and the right index only in later
+            // fragments.
             let last = self.0.len().checked_sub(1)?;
             return (fragment.is_bare() && number_of(last) == *number).then_some(last);
         };
@@ -170,13 +171,13 @@ impl OpenCall {
     fn ends_before(&self, fragment: &Fragment) -> bool {
         let Fragment { id, name, text, .. } = fragment;
         if !self.id.is_empty() && !id.is_empty() {
-            // Some servers give every fragment an id of its own.
+            // Some servers send a new id in every fragment of a call, so an id alone begins no call.
             return self.id != *id && !(name.is_empty() && self.arguments.is_open());
         }
         match (self.name.is_empty(), name.is_empty()) {
             (_, true) => false,
             (true, false) => self.arguments.is_closed(),
-            // Some servers repeat the name in every fragment.
+            // Some servers repeat the name in every fragment, so an equal name alone begins no call.
             _ if self.name == *name => self.arguments.is_closed() || self.arguments.is_empty() && text.is_empty(),
             _ => true,
         }
