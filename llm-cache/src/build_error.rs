@@ -1,4 +1,5 @@
-//! Errors of [`CacheBuilder::build`](crate::CacheBuilder::build). Each says what to set instead.
+//! Errors of [`CacheBuilder::build`](crate::CacheBuilder::build). The message of each error states the setting to
+//! change.
 
 use crate::{StoreError, address::UrlError};
 

@@ -364,8 +364,9 @@ impl CacheBuilder {
         self.store(url).build()
     }
 
-    /// Builds the cache. For a file, it opens the file, which takes milliseconds, and **starts a thread** that writes
-    /// to it. For Redis, it does not wait, and **spawns tasks** on the current tokio runtime, which connect and write.
+    /// Builds the cache. For a file, the method opens the file, which takes milliseconds, and **starts a thread** that
+    /// writes to it. For Redis, the method does not wait, and **spawns tasks** on the current tokio runtime, which
+    /// connect and write.
     ///
     /// # Errors
     ///

@@ -208,8 +208,8 @@ impl Cache {
     }
 
     /// Invalidates all entries with a tag at once, without visiting them. No later call gets a response with this tag
-    /// whose call began before the invalidation, whether it is stored, stale or still running. In this process this
-    /// holds as soon as the future has been polled for the first time.
+    /// whose call began before the invalidation, whether it is stored, stale or still running. In this process, the
+    /// invalidation takes effect when the future is polled for the first time.
     ///
     /// The cache remembers up to 10,000 invalidated tags, and a file or Redis remembers them across restarts. The
     /// invalidation of a further tag invalidates all entries whose calls began before. Therefore use a tag for entries

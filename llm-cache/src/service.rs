@@ -21,8 +21,8 @@ use crate::{
 
 /// Service with a cache in front of it: see [`CacheLayer`](crate::CacheLayer).
 ///
-/// It is always ready, because a hit does not need the inner service. A call that is sent clones the inner service and
-/// waits until the clone is ready. Clones share the cache.
+/// The service is always ready, because a hit does not need the inner service. A call that is sent clones the inner
+/// service and waits until the clone is ready. Clones share the cache.
 ///
 /// ```
 /// use llm_cache::{Cache, Cached};

@@ -19,7 +19,7 @@ use tokio::{
 
 use crate::{Key, observe::Counts};
 
-/// Runner of background calls: in tasks, a bounded number at the same time, each for a bounded time.
+/// Runner of background calls. It runs a bounded number of calls at the same time, each in a task for a bounded time.
 pub(crate) struct Tasks {
     /// Runtime that the tasks run on.
     runtime: Handle,
@@ -56,7 +56,7 @@ impl Tasks {
     }
 
     /// Takes a slot for a call for some requests. Requests that already have a slot are left out. Returns `None` if no
-    /// request is left, or if no slot is free; the latter is counted.
+    /// request is left, or if no slot is free. A lack of slots is counted.
     pub(crate) fn slot(self: &Arc<Self>, mut keys: Vec<Key>) -> Option<Slot> {
         let mut busy = self.busy();
         keys.retain(|key| !busy.contains(key));
@@ -69,8 +69,8 @@ impl Tasks {
         Some(Slot { of: Arc::clone(self), keys, _permit: permit })
     }
 
-    /// Returns a slot for a running call whose last caller has left, and counts the call. Returns `None` if all slots
-    /// are taken, which is counted.
+    /// Returns a slot for a running call whose last caller has disconnected, and counts the call. Returns `None` if all
+    /// slots are taken, which is counted.
     pub(crate) fn detached_slot(self: &Arc<Self>) -> Option<Slot> {
         let permit = self.permit()?;
         self.counts.detached.one();
@@ -81,7 +81,7 @@ impl Tasks {
         Arc::clone(&self.room).try_acquire_owned().inspect_err(|_| self.counts.skipped.one()).ok()
     }
 
-    /// Waits until no call runs, but at most for a minute.
+    /// Waits until no background call runs, but at most for a minute.
     pub(crate) async fn idle(&self) {
         // The timer belongs to the tasks' runtime, because the caller may be in no runtime.
         let idle = {
@@ -102,7 +102,8 @@ impl Slot {
         &self.keys
     }
 
-    /// Runs a call, for ten minutes at most, and releases the slot.
+    /// Runs a call in a task for ten minutes at most, and then releases the slot. A failed call keeps the slot during
+    /// the pause that follows.
     pub(crate) fn run(self, call: impl Future<Output = Result<(), Error>> + Send + 'static) {
         let runtime = self.of.runtime.clone();
         runtime.spawn(async move {

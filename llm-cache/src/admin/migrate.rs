@@ -24,8 +24,8 @@ pub struct MigrationReport {
 /// Copies the live entries from one cache's store to the store of another. The copies expire at the same time as the
 /// originals.
 ///
-/// Copies are named and sealed with the target's secret and keys, so that the two stores may have different ones.
-/// Namespaces stay as they are. `progress` is called after each batch of at most `batch` entries is written. To
+/// Copies are named and sealed with the target's secret and keys, so that the two stores may have different ones. The
+/// copies keep their namespaces. `progress` is called after each batch of at most `batch` entries is written. To
 /// continue an interrupted migration, pass its last [`MigrationReport::next`] as `after`. A migration that begins again
 /// skips entries that are copied already. Both caches can be used meanwhile. An entry that is stored in `from`
 /// meanwhile at a position before the cursor is not copied.

@@ -49,7 +49,7 @@ impl Expiry {
     }
 }
 
-/// Provenance of a response.
+/// Provenance of a response, by which invalidations apply to it.
 #[derive(Clone)]
 pub(crate) struct Provenance {
     /// Timestamp at which the call began.
@@ -58,7 +58,7 @@ pub(crate) struct Provenance {
     pub(crate) tags: Arc<[Tag]>,
 }
 
-/// Response, as it was stored or found.
+/// Response of an entry, in the form in which it was stored or found.
 #[derive(Clone)]
 enum Response {
     /// Typed value, with its encoder if the value was stored by this process.
@@ -74,7 +74,8 @@ type Typed = Arc<dyn Any + Send + Sync>;
 /// Function that encodes a response as JSON, if the response has the type with which it was stored.
 type Encode = fn(&(dyn Any + Send + Sync)) -> Option<Vec<u8>>;
 
-/// Bytes of an entry in addition to its key and its response: nodes of the table and the entry itself.
+/// Estimated bytes of an entry in addition to its key, its tags and its response: nodes of the table and the entry
+/// itself.
 const ENTRY_BYTES: usize = 768;
 /// Bytes of a tag in addition to its text.
 const TAG_BYTES: usize = 48;
@@ -151,7 +152,8 @@ impl Entry {
         Some(response)
     }
 
-    /// Returns the JSON text of the response; `None` for a response that was decoded from text, or evicted.
+    /// Returns the JSON text of the response; `None` if the response was decoded from text, was evicted, or cannot be
+    /// encoded.
     #[cfg(feature = "at-rest")]
     pub(crate) fn text(&self) -> Option<Bytes> {
         let (response, encode) = match &*self.lock() {
@@ -168,7 +170,7 @@ impl Entry {
         drop(response);
     }
 
-    /// Returns the size in memory, in bytes.
+    /// Returns the size of the entry in memory, in bytes.
     pub(crate) fn bytes(&self) -> u32 {
         self.bytes
     }

@@ -1,6 +1,6 @@
-//! Eviction policies of the memory.
+//! Eviction policies of stores in memory and of local tiers.
 
-/// Eviction policy of a full memory.
+/// Policy by which a full store in memory, or a full local tier, evicts entries.
 ///
 /// ```
 /// use llm_cache::{Cache, EvictionPolicy};

@@ -44,11 +44,11 @@ pub(crate) struct MaxWait {
 /// Result of a claim.
 #[cfg_attr(not(feature = "redis"), expect(dead_code, reason = "no store here has leases"))]
 pub(crate) enum Claim {
-    /// The entry was stored meanwhile.
+    /// Another call has stored this entry since the last lookup.
     Found(Arc<Entry>),
     /// The claimant holds the lease, and sends the call.
     Lead(Lease),
-    /// Another process is still calling.
+    /// Another process holds the lease, and its call has not ended.
     Taken,
 }
 
@@ -76,7 +76,8 @@ pub(crate) trait Hold: Send + Sync {
 pub(crate) enum Outcome {
     /// The call failed, or its response is not stored. Each waiter sends a call of its own.
     Over,
-    /// All callers in this process left. The next waiter sends the call again.
+    /// The call has no result for other processes, because all of its callers in this process disconnected, or its
+    /// error concerns only one caller. The next waiter sends the call again.
     Left,
 }
 

@@ -22,7 +22,7 @@ pub(crate) struct Page {
     pub(crate) found: Vec<Listed>,
     /// Names of entries that could not be read.
     pub(crate) corrupt: Vec<Name>,
-    /// Cursor of the next page; `None` at the end.
+    /// Cursor of the next page; `None` on the last page.
     pub(crate) next: Option<Cursor>,
 }
 

@@ -1,7 +1,7 @@
 //! Local tier (L1) in front of a remote store (L2).
 //!
 //! An entry may be removed while it is being fetched. Therefore removals are counted, and a fetched entry is added to
-//! the local tier only if nothing has been removed since the fetch began.
+//! the local tier only if no entry has been removed since the fetch began.
 
 use std::{
     sync::{
@@ -38,7 +38,7 @@ impl LocalTier {
         }
     }
 
-    /// Adds an entry that a call has just produced.
+    /// Adds an entry that a call has just produced. Returns `true` if the entry was added.
     pub(crate) fn put(&self, key: Key, entry: &Entry) -> bool {
         self.memory.put(key, self.own(entry))
     }
@@ -48,16 +48,16 @@ impl LocalTier {
         self.removals.load(Ordering::Acquire)
     }
 
-    /// Adds an entry that was fetched, unless there have been more than `removals` removals or there is an entry whose
-    /// call began later.
+    /// Adds a fetched entry, unless the number of removals has changed from `removals`, or there is an entry whose call
+    /// began later.
     pub(crate) fn fill(&self, key: BorrowedKey<'_>, entry: &Entry, removals: u64) {
         if self.memory.conforms(entry) {
             self.memory.put_if(key.to_key(), self.own(entry), || self.removals() == removals);
         }
     }
 
-    /// Removes an entry. This is called before the remote store removes the entry and again after that, because the
-    /// entry may be fetched in between.
+    /// Removes an entry. Callers call this method before the remote store removes the entry and again after that,
+    /// because the entry may be fetched in between.
     pub(crate) fn remove(&self, key: &Key) {
         self.removing();
         drop(self.memory.remove(key));
@@ -80,7 +80,7 @@ impl LocalTier {
         self.removals.fetch_add(1, Ordering::AcqRel);
     }
 
-    /// Copies an entry for the memory, with the time at which the copy expires there.
+    /// Copies an entry for the local tier, with the time from which the tier no longer serves the copy.
     fn own(&self, entry: &Entry) -> Arc<Entry> {
         let leaves_at = self.ttl.and_then(|ttl| self.clock.now().checked_add(ttl));
         Arc::new(entry.copy("memory", leaves_at))

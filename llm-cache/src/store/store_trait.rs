@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{Key, Tag, key::BorrowedKey, policy::Timestamp};
 
-/// Store of entries, which knows their keys, sizes and times. The cache decides which of them are served.
+/// Store of entries, which knows their keys, sizes and times. The cache decides which entries are served.
 ///
 /// A lookup in a store that fails finds nothing, and the failure is counted.
 pub(crate) trait Store: Send + Sync + 'static {
@@ -58,7 +58,7 @@ pub(crate) trait Store: Send + Sync + 'static {
     /// Removes an entry from both tiers.
     fn remove<'a>(&'a self, key: &'a Key) -> StoreFuture<'a, ()>;
 
-    /// Remembers, across restarts too, that a tag was invalidated; with `None`, that all entries were.
+    /// Remembers across restarts that a tag was invalidated, or that all entries were if `tag` is `None`.
     fn invalidate(&self, _tag: Option<&Tag>, _at: Timestamp) -> StoreFuture<'_, ()> {
         ready(())
     }
@@ -68,7 +68,7 @@ pub(crate) trait Store: Send + Sync + 'static {
         Timestamp::default()
     }
 
-    /// Returns the store's own time for timestamps, if it has one.
+    /// Returns the current time of the store's own clock for timestamps; `None` if the cache's clock is used.
     fn time(&self) -> Option<SystemTime> {
         None
     }
@@ -99,7 +99,7 @@ pub(crate) trait Store: Send + Sync + 'static {
     /// Returns the size of the store and the numbers of its failures so far.
     fn stats(&self) -> StoreStats;
 
-    /// Returns the number of evicted entries.
+    /// Returns the number of entries that the store has evicted so far.
     fn evictions(&self) -> u64 {
         0
     }
@@ -115,7 +115,8 @@ pub(crate) trait Store: Send + Sync + 'static {
         unlisted()
     }
 
-    /// Writes records that are still valid, and newer than stored ones. Returns the number of written records.
+    /// Writes records that are still valid, unless the store has equally new or newer entries of the same names.
+    /// Returns the number of written records.
     #[cfg(feature = "at-rest")]
     fn write_records(&self, _records: Vec<Record>) -> StoreFuture<'_, u64> {
         unlisted()
@@ -137,7 +138,7 @@ pub(crate) struct StoreStats {
     pub(crate) corrupt: u64,
     /// Number of entries that were stored and could not be written.
     pub(crate) dropped_writes: u64,
-    /// Number of failures for which no caller waited.
+    /// Number of failures that the store counted itself, because it returned them to no caller.
     pub(crate) failed: u64,
     /// Numbers of leases that this process was granted, waited for, and lost before their calls ended.
     pub(crate) leases: [u64; 3],

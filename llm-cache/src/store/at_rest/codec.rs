@@ -49,12 +49,14 @@ impl AtRest {
         self.names.tag(tag)
     }
 
-    /// Returns `true` if entries of a partition may be stored.
+    /// Returns `true` if entries of a partition may be stored outside the process, because there are no encryption
+    /// keys, or because the partition has one.
     pub(crate) fn can_store(&self, partition: &Partition) -> bool {
         self.keys.as_ref().is_none_or(|keys| keys.key(partition).is_some())
     }
 
-    /// Encodes a record as its name and bytes. Returns `None` if its partition has no key, or if it is too large.
+    /// Encodes a record as its name and bytes. Returns `None` if the partition of the record has no key, or if the
+    /// record is too large.
     pub(crate) fn write(&self, record: &Record) -> Option<(Name, Vec<u8>)> {
         let key = match &self.keys {
             Some(keys) => Some(keys.key(&record.partition)?),

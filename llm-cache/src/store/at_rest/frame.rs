@@ -46,9 +46,9 @@ const DIGEST_BYTES: usize = 32;
 /// Body size in bytes below which bodies are not packed.
 const WORTH_PACKING: usize = 1024;
 /// Body size in bytes below which bodies are packed without a Huffman code. Reading the code's table takes as long as
-/// all other steps of unpacking a small body. Without it the body takes a quarter to a third more bytes.
+/// all other steps of unpacking a small body. Without the code, a packed body takes a quarter to a third more bytes.
 const WORTH_CODING: usize = 4 * 1024;
-/// Level of zstd without a Huffman code.
+/// Level at which zstd packs without a Huffman code.
 const FAST_LEVEL: i32 = -1;
 const LEVEL: i32 = 1;
 /// Largest size of digest and body that is written or read, in bytes.
@@ -189,7 +189,7 @@ impl Framing {
     }
 }
 
-/// Packs a body; `None` for one that would not become smaller.
+/// Packs a body; `None` for a small body, or for one that would not become smaller.
 fn pack(body: &[u8]) -> Option<Vec<u8>> {
     let level = match body.len() {
         ..WORTH_PACKING => return None,
@@ -209,7 +209,7 @@ fn unpack(body: &[u8], length: usize) -> Option<Vec<u8>> {
     UNPACKER.with_borrow_mut(|unpacker| unpacker.as_mut()?.decompress(body, length).ok())
 }
 
-/// Returns the associated data of a seal.
+/// Returns the associated data of a seal: the entry's name and the head of its frame.
 fn bound(name: &Name, head: &[u8]) -> Vec<u8> {
     [name.as_bytes(), head].concat()
 }

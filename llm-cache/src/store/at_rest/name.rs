@@ -43,7 +43,7 @@ impl Name {
         &self.0
     }
 
-    /// Returns the name that has these bytes; `None` if their number is wrong.
+    /// Returns the name that has these bytes; `None` unless there are [`BYTES`](Self::BYTES) of them.
     pub(crate) fn read(bytes: &[u8]) -> Option<Self> {
         bytes.try_into().ok().map(Self)
     }
@@ -62,7 +62,7 @@ impl Names {
         Self(secret)
     }
 
-    /// Returns the name of the request with this digest.
+    /// Returns the name of the entry in this partition whose request has this digest.
     pub(crate) fn name(&self, partition: &Partition, digest: &[u8; 32]) -> Name {
         let mut name = [0; Name::BYTES];
         name[..PARTITION_BYTES].copy_from_slice(&self.partition(partition));

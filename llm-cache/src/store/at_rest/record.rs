@@ -40,14 +40,14 @@ pub(crate) struct Record {
     pub(crate) provenance: Provenance,
     /// JSON text of the response.
     pub(crate) text: Bytes,
-    /// Size in memory, in bytes.
+    /// Size of the entry in memory, in bytes; `None` if it is unknown.
     pub(crate) memory_size: Option<u32>,
 }
 
 /// Head before the response's text, in JSON. Readers ignore unknown fields and use defaults for missing ones.
 #[derive(Serialize, Deserialize)]
 struct Head<'a> {
-    /// Time of storing in nanoseconds since 1970, like all times in the head.
+    /// Time at which the entry was stored. All times in the head are in nanoseconds since 1970.
     stored_at: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     fresh_until: Option<u64>,
@@ -70,7 +70,8 @@ struct TagText<'a>(#[serde(borrow)] Cow<'a, str>);
 const HEAD_AT: usize = 4;
 
 impl Record {
-    /// Returns the record of an entry; `None` if the entry has just been evicted.
+    /// Returns the record of an entry; `None` if the entry has no JSON text, for example because it has just been
+    /// evicted.
     pub(crate) fn of(key: &Key, entry: &Entry) -> Option<Self> {
         Some(Self {
             partition: key.partition(),
@@ -89,7 +90,8 @@ impl Record {
         Entry::from_text(key, text, memory_size, accounting, expiry, provenance, tier)
     }
 
-    /// Encodes the record without its digest: length of the head, head, text.
+    /// Encodes the record without its digest and its partition as length of the head, head and text. Returns `None` if
+    /// the head cannot be encoded.
     pub(super) fn body(&self) -> Option<Vec<u8>> {
         let head = Head {
             stored_at: nanos(self.expiry.stored_at),

@@ -52,7 +52,7 @@ pub trait EncryptionKeys: fmt::Debug + Send + Sync + 'static {
     fn key(&self, partition: &Partition) -> Option<Secret>;
 }
 
-/// [`EncryptionKeys`] in memory. Clones share them.
+/// [`EncryptionKeys`] in memory. Clones share the keys.
 ///
 /// ```
 /// use llm_cache::{KeyRing, EncryptionKeys, Partition, Secret};
@@ -79,7 +79,7 @@ impl Secret {
         Some(Self(bytes))
     }
 
-    /// Returns the bytes.
+    /// Returns the bytes of the secret.
     pub(crate) fn expose(&self) -> &[u8; 32] {
         &self.0
     }

@@ -34,9 +34,9 @@ use crate::{
 const ENTRIES: TableDefinition<'_, NameBytes, &[u8]> = TableDefinition::new("entries");
 /// Names in the order of storing.
 const ORDER: TableDefinition<'_, u64, NameBytes> = TableDefinition::new("order");
-/// Names by the end of their use and their number.
+/// Names by the end of use and the number of their entries.
 const ENDS: TableDefinition<'_, (u64, u64), NameBytes> = TableDefinition::new("ends");
-/// Time of each tag's last invalidation.
+/// Timestamp of each tag's last invalidation, by the hash of the tag.
 const INVALIDATED: TableDefinition<'_, &[u8; 32], u64> = TableDefinition::new("dropped");
 const TOTALS: TableDefinition<'_, &str, u64> = TableDefinition::new("books");
 
@@ -49,7 +49,7 @@ const OPEN_ALREADY: &str = "is open already, in another process or another cache
 const FORMAT: u64 = 1;
 /// Bytes of an entry in addition to its record: its name in three tables, numbers, and the nodes of the tables.
 const ROW_BYTES: u64 = 256;
-/// Number of bytes before a record.
+/// Number of bytes before the record in a row: three integers of 8 bytes.
 const PREFIX: usize = 24;
 /// Largest total size of the records in a page of a listing, in bytes. A single record may be larger.
 const LISTED: usize = 16 << 20;
@@ -85,7 +85,7 @@ impl<E: Into<redb::Error>> From<E> for Fault {
     }
 }
 
-/// Open file.
+/// Open database file.
 pub(super) struct Disk {
     db: Database,
     /// True after the file has been found to be damaged.
@@ -97,7 +97,7 @@ pub(super) struct Disk {
 pub(super) struct Totals {
     pub(super) entries: u64,
     pub(super) bytes: u64,
-    /// Number for the next entry.
+    /// Number of the next entry to be stored.
     next: u64,
     /// Latest timestamp in the file.
     pub(super) last: Timestamp,
@@ -108,7 +108,7 @@ pub(super) struct Totals {
 /// Invalidated tags with their timestamps.
 pub(super) type InvalidatedTags = Vec<([u8; 32], Timestamp)>;
 
-/// Names and records, and the last name if there are more entries after it.
+/// Names and records of a page, and the last name of the page if there are more entries after it.
 pub(super) type Rows = (Vec<(Name, Vec<u8>)>, Option<Name>);
 
 /// Entry to be written.
@@ -170,7 +170,7 @@ impl Disk {
         Self::new(Builder::new().create_with_backend(backend).expect("a whole file"))
     }
 
-    /// Returns the records under these names.
+    /// Returns the records under these names, in the order of the names.
     pub(super) fn read(&self, names: &[Name]) -> Result<Vec<Option<Vec<u8>>>, Fault> {
         let entries = self.db.begin_read()?.open_table(ENTRIES)?;
         let record = |name: &Name| {
@@ -235,7 +235,7 @@ impl Disk {
         Ok(foreign(self.db.begin_read()?.list_tables()?, TOTALS.name()))
     }
 
-    /// Returns the totals of a file, or creates them in a new one.
+    /// Returns the format, the totals and the invalidated tags of a file. Creates the tables in a new file.
     fn begin(&self) -> Result<(u64, Totals, InvalidatedTags), Fault> {
         let read = self.db.begin_read()?;
         let totals = match read.open_table(TOTALS) {
@@ -272,7 +272,7 @@ impl<'t> Batch<'t> {
 
     /// Writes an entry. It replaces an entry of the same name unless that entry's call began later.
     pub(super) fn put(&mut self, row: &Row) -> Result<(), Fault> {
-        // An entry whose start is later than the latest timestamp in the file must be damaged.
+        // An entry whose call started later than the latest timestamp in the file must be damaged, so it is replaced.
         if self.started_at(&row.name)?.is_some_and(|known| known > row.started_at && known <= self.totals.last) {
             return Ok(());
         }
@@ -421,7 +421,7 @@ impl Row {
     }
 }
 
-/// Reads one of the numbers before a record.
+/// Reads the number with the index `nth` before a record.
 fn number(row: &[u8], nth: usize) -> Option<u64> {
     row.get(nth * 8..nth * 8 + 8).and_then(|bytes| bytes.try_into().ok()).map(u64::from_le_bytes)
 }

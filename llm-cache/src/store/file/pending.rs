@@ -27,14 +27,14 @@ struct State {
     entries: HashMap<Key, (u64, Arc<Entry>), RandomState>,
     next: u64,
     bytes: u64,
-    /// Entries to remove before the others are written.
+    /// Entries to remove from the file before the pending entries are written.
     evictions: Vec<Eviction>,
     closed: bool,
-    /// All entries with smaller numbers have been taken by the writer.
+    /// Number below which the writer has taken all entries.
     taken: u64,
-    /// All entries with smaller numbers have been written or dropped.
+    /// Number below which all entries have been written or dropped.
     done: u64,
-    /// Reason why the latest batch was not written; `None` if it was.
+    /// Reason why the latest batch was not written; `None` if the batch was written.
     failed: Option<StoreError>,
 }
 
@@ -59,11 +59,12 @@ pub(super) enum Wake {
 impl Pending {
     /// Largest total size of pending entries, in bytes.
     const MOST: u64 = 16 << 20;
-    /// Largest number of pending removals. Beyond it, entries to be removed stay until they expire.
+    /// Largest number of pending removals. Further entries to be removed stay in the file until they expire or are
+    /// evicted.
     const MAX_EVICTIONS: usize = 1024;
 
     /// Adds an entry, unless a pending entry has the same key and its call began later. Returns `false` if too many
-    /// bytes are pending.
+    /// bytes are pending, or if the store is closed.
     pub(super) fn put(&self, key: Key, entry: Arc<Entry>) -> bool {
         let replaced = {
             let mut state = self.lock();
@@ -127,7 +128,7 @@ impl Pending {
         self.changed.notify_all();
     }
 
-    /// Returns the number of pending entries and their bytes.
+    /// Returns the number of pending entries and their total size in bytes.
     pub(super) fn size(&self) -> (u64, u64) {
         let state = self.lock();
         (state.entries.len() as u64, state.bytes)
@@ -158,15 +159,15 @@ impl Pending {
         Work { evictions, entries: entries.into_iter().map(|(_, key, entry)| (key, entry)).collect() }
     }
 
-    /// Completes work that was written, or failed.
+    /// Removes the entries of a batch that was written or failed, and wakes callers that wait for it.
     pub(super) fn done(&self, work: &Work, failed: Option<StoreError>) {
         let mut state = self.lock();
         state.done = state.taken;
-        // A later success clears the failure. The entries that were lost are counted.
+        // A later success clears the failure. The entries of a failed batch are counted as dropped writes.
         state.failed = failed;
         for (key, entry) in &work.entries {
-            // A newer entry may have been added meanwhile. `work` still holds this entry, so none is freed under the
-            // lock.
+            // A newer entry may have been added meanwhile. `work` still holds this entry, so no entry is freed while
+            // the lock is held.
             if state.entries.get(key).is_some_and(|(_, now)| Arc::ptr_eq(now, entry)) {
                 drop(state.remove(key));
             }
@@ -180,11 +181,11 @@ impl Pending {
         self.lock().next
     }
 
-    /// Waits until all entries with numbers below `next` are written.
+    /// Waits until all entries with numbers below `next` are written or dropped, but no longer than `max_wait`.
     ///
     /// # Errors
     ///
-    /// The failure of the latest batch, which is reported once.
+    /// The failure of the latest batch, which is reported once, or an error if `max_wait` has passed.
     pub(super) fn drained(&self, next: u64, max_wait: Duration) -> Result<(), StoreError> {
         let busy = |state: &mut State| state.done < next && (state.has_work() || state.done < state.taken);
         let state = self.changed.wait_timeout_while(self.lock(), max_wait, busy);
@@ -195,7 +196,7 @@ impl Pending {
         state.failed.take().map_or(Ok(()), Err)
     }
 
-    /// Refuses further entries. Pending ones are still written.
+    /// Refuses further entries. Pending entries are still written.
     pub(super) fn close(&self) {
         self.lock().closed = true;
         self.changed.notify_all();

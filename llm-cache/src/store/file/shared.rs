@@ -50,7 +50,7 @@ pub(super) struct Shared {
     pub(super) clock: Arc<dyn Clock>,
     /// Time after its expiry for which an entry can still be used.
     pub(super) grace: Duration,
-    /// Permits for threads that read.
+    /// Permits for threads that read the file.
     pub(super) readers: Arc<Semaphore>,
     /// Permits for threads that change the file.
     pub(super) changers: Arc<Semaphore>,
@@ -74,9 +74,9 @@ pub(super) struct Counts {
     pub(super) evicted: AtomicU64,
 }
 
-/// Time after a failure of the disk until the file is opened again, in nanoseconds.
+/// Shortest time between two attempts to open the file again after failures of the disk, in nanoseconds.
 const REOPEN_INTERVAL: u64 = 5_000_000_000;
-/// Number of a tenant's entries that one commit removes.
+/// Largest number of a tenant's entries that one commit removes.
 const FORGET: usize = 1024;
 
 impl Shared {
@@ -121,7 +121,7 @@ impl Shared {
     }
 
     /// Opens the file again if the disk failed, because redb then refuses all further operations. `last` is the time of
-    /// the latest attempt.
+    /// the latest attempt, in nanoseconds since 1970.
     pub(super) fn reopen_if_broken(&self, last: &mut Option<u64>) {
         let now = self.now();
         let is_early = last.is_some_and(|last| (last..last.saturating_add(REOPEN_INTERVAL)).contains(&now));
@@ -163,12 +163,12 @@ impl Shared {
         self.counts.bytes.store(totals.bytes, Ordering::Relaxed);
     }
 
-    /// Returns the time, in nanoseconds since 1970.
+    /// Returns the current time, in nanoseconds since 1970.
     pub(super) fn now(&self) -> u64 {
         nanos(self.clock.now())
     }
 
-    /// Returns the end of an entry's use, in nanoseconds since 1970.
+    /// Returns the end of an entry's use, in nanoseconds since 1970; `u64::MAX` for an entry that does not expire.
     pub(super) fn ends(&self, expiry: &Expiry) -> u64 {
         expiry.fresh_until.and_then(|until| until.checked_add(self.grace)).map_or(u64::MAX, nanos)
     }
@@ -190,7 +190,7 @@ impl Shared {
         Ok(keys.iter().zip(&names).zip(records).map(entry).collect())
     }
 
-    /// Decodes a record. If it is corrupt, counts it and returns `None`.
+    /// Decodes a record. If the record is corrupt, counts it and returns `None`.
     fn read(&self, name: &Name, bytes: &[u8]) -> Option<Record> {
         let record = self.codec.read(name, bytes);
         if record.is_err() {
@@ -256,7 +256,8 @@ impl Shared {
         Ok(page)
     }
 
-    /// Writes records that are still valid, and newer than stored ones. Returns the number of written records.
+    /// Writes records that are still valid, unless the file has an entry of the same name whose call began at the same
+    /// time or later. Returns the number of written records.
     pub(super) fn write_records(&self, records: &[Record]) -> Result<u64, StoreError> {
         let mut rows = Vec::new();
         for record in records.iter().filter(|record| self.allows(&record.provenance)) {

@@ -48,13 +48,13 @@ pub(crate) struct FileStore {
 const READERS: usize = 16;
 /// Largest number of threads that change the file, or wait for a commit, at the same time.
 const CHANGERS: usize = 16;
-/// Longest time that a reader waits for the file.
+/// Longest time that a caller waits until its read of the file is done.
 const READ_TIMEOUT: Duration = Duration::from_secs(5);
-/// Longest time that a change waits for the file.
+/// Longest time that a caller waits until its change of the file is done.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
 
 impl FileStore {
-    /// Opens a file, and starts the thread that writes it.
+    /// Opens a file, and starts the thread that writes to it.
     pub(crate) fn open(settings: FileSettings) -> Result<Self, StoreError> {
         let FileSettings { path, max_bytes, codec, clock, grace } = settings;
         let (disk, totals, invalidated_tags) = Disk::open(&path)?;
@@ -81,7 +81,7 @@ impl FileStore {
         Ok(Self { shared, writer: Mutex::new(Some(writer)) })
     }
 
-    /// Replaces the disk by another one. The old one is closed first.
+    /// Replaces the disk by another one. The old disk is closed first.
     #[cfg(test)]
     pub(super) fn replace(&self, open: impl FnOnce() -> Disk) {
         let mut disk = self.shared.disk.write().unwrap_or_else(PoisonError::into_inner);
@@ -105,7 +105,8 @@ impl FileStore {
         self.apart(&self.shared.changers, WRITE_TIMEOUT, work).await
     }
 
-    /// Runs work on a thread for blocking work, when a permit is free.
+    /// Runs work on a thread for blocking work, when a permit is free. Outside a tokio runtime, runs it on the caller's
+    /// thread.
     async fn apart<R: Send + 'static>(
         &self,
         room: &Arc<Semaphore>,

@@ -34,7 +34,7 @@ struct Checked {
 }
 
 impl Checked {
-    /// Opens the file in a directory, over such a disk.
+    /// Opens the file in a directory over a [`Checked`] disk.
     fn disk(directory: &tempfile::TempDir, check: impl Fn() -> io::Result<()> + Send + Sync + 'static) -> Disk {
         let file = File::options().read(true).write(true).open(directory.path().join("answers"));
         let file = FileBackend::new(file.expect("it was made before")).expect("it is open nowhere else");
@@ -91,7 +91,8 @@ fn store(clock: &ManualClock) -> (tempfile::TempDir, FileStore) {
     (directory, FileStore::open(settings).expect("the directory can be written"))
 }
 
-/// Looks an entry up as calls do, so that an entry that is being written is found in one of the two places.
+/// Looks an entry up as calls do, so that an entry that is being written is found among the pending entries or in the
+/// file.
 async fn started_at(store: &impl Store, n: u32) -> Option<u64> {
     let pending = store.peek(key(n).borrowed());
     let found = match pending {

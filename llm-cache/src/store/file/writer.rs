@@ -15,7 +15,7 @@ use crate::{Key, StoreError, store::Entry};
 
 /// Idle time after which the writer looks for entries that have reached the end of their use.
 const IDLE: Duration = Duration::from_secs(60);
-/// Number of expired entries that one commit removes.
+/// Largest number of expired entries that one commit removes.
 const SWEEP: usize = 256;
 
 /// Writes pending entries, until the store closes.
@@ -35,7 +35,7 @@ pub(super) fn run(shared: &Shared) {
 impl Shared {
     fn write_pending(&self) {
         // The work is taken while no other change runs, so that a caller that removes an entry from the pending ones
-        // and then from the file finds it in one of the two.
+        // and then from the file finds the entry in one of the two places.
         let mut work = Work::default();
         let written = catch_unwind(AssertUnwindSafe(|| {
             self.change(|batch| {
@@ -61,7 +61,8 @@ impl Shared {
         self.pending.done(&work, failed);
     }
 
-    /// Writes a batch. Returns the number of evicted entries.
+    /// Writes a batch, removes expired entries, and evicts the oldest entries beyond the capacity. Returns the number
+    /// of evicted entries.
     fn write(&self, batch: &mut Batch<'_>, work: &Work) -> Result<u64, Fault> {
         for (key, judged) in &work.evictions {
             batch.evict_unless_newer(&self.codec.name(key), *judged)?;
@@ -76,12 +77,12 @@ impl Shared {
         batch.shrink(self.max_bytes)
     }
 
-    /// Encodes an entry, if it is still valid.
+    /// Encodes an entry; `None` if the entry is no longer valid, cannot be encoded, or is larger than the capacity.
     fn row(&self, key: &Key, entry: &Arc<Entry>) -> Option<Row> {
         if !self.allows(&entry.provenance) {
             return None;
         }
-        // This runs the application's `Serialize`, which may panic.
+        // The `Serialize` implementation of the application runs here, and may panic.
         let (name, record) = catch_unwind(AssertUnwindSafe(|| self.codec.write_entry(key, entry))).ok()??;
         let row = Row { name, ends: self.ends(&entry.expiry), started_at: entry.provenance.started_at, record };
         (row.bytes() <= self.max_bytes).then_some(row)

@@ -36,7 +36,7 @@ pub(super) struct Lru {
 /// Number of shards, a power of two.
 const SHARDS: usize = 16;
 
-/// Value that shares no cache line with others.
+/// Shard of the table. Its alignment keeps it from sharing a cache line with other shards.
 #[derive(Default)]
 #[repr(align(128))]
 struct Shard {
@@ -48,7 +48,7 @@ struct Shard {
 /// Tick of a shard without slots.
 const EMPTY: u64 = u64::MAX;
 
-/// Slots in the order of their use, the oldest first.
+/// Slots in the order of their use, the least recently used first.
 type Slots = LinkedHashMap<Key, Slot, BuildHasherDefault<CarriedHash>>;
 
 struct Slot {
@@ -82,12 +82,13 @@ impl Lru {
         self.bytes.fetch_sub(removed.bytes().into(), Ordering::Relaxed);
     }
 
-    /// Evicts the oldest entries until the table is within its bound.
+    /// Evicts the least recently used entries until the table is within its bound.
     fn make_room(&self) {
         if self.bytes.load(Ordering::Relaxed) <= self.max_bytes {
             return;
         }
-        // Dropped outside of the locks, because dropping a response may call this table again.
+        // Evicted entries are dropped after the locks are released, because dropping a response may call this table
+        // again.
         let mut dropped = SmallVec::<[_; 1]>::new();
         let alone = self.evicting.lock().unwrap_or_else(PoisonError::into_inner);
         while self.bytes.load(Ordering::Relaxed) > self.max_bytes {
@@ -121,7 +122,7 @@ impl Table for Lru {
 
     fn put_if(&self, key: Key, entry: Arc<Entry>, may: &dyn Fn(Option<&Entry>) -> bool) -> bool {
         let shard = self.shard(key.borrowed().hash());
-        // Dropped outside the lock.
+        // The replaced entry is dropped after the shard is unlocked.
         let _replaced = {
             let mut slots = shard.lock();
             let mut found = find(&mut slots, key.borrowed());

@@ -17,7 +17,7 @@ use crate::{Key, Tag, key::BorrowedKey};
 
 /// Memory tier, bounded in bytes. It holds typed responses, so that a hit decodes nothing.
 ///
-/// It evicts only by size. The freshness of an entry is decided elsewhere, by the times in it.
+/// It evicts entries only because of their size. The cache decides the freshness of an entry by the times in the entry.
 pub(crate) struct Memory {
     table: Box<dyn Table>,
     max_bytes: u64,
@@ -36,13 +36,13 @@ impl Memory {
     /// later. Returns `true` if it added the entry.
     pub(crate) fn put_if(&self, key: Key, entry: Arc<Entry>, may: impl Fn() -> bool) -> bool {
         let started_at = entry.provenance.started_at;
-        // The table calls this while it holds the lock of the key, so that a removal of the key happens either before
-        // or after it.
+        // The table calls the closure while it holds the lock of the key, so that a removal of the key happens either
+        // before or after the call.
         self.table
             .put_if(key, entry, &|known| may() && known.is_none_or(|known| known.provenance.started_at <= started_at))
     }
 
-    /// Returns `true` if an entry is smaller than the capacity of the tier.
+    /// Returns `true` if an entry is not larger than the capacity of the tier.
     pub(crate) fn conforms(&self, entry: &Entry) -> bool {
         u64::from(entry.bytes()) <= self.max_bytes
     }

@@ -18,7 +18,6 @@ use super::table::Table;
 use crate::{Key, key::BorrowedKey, store::Entry};
 
 /// Table that keeps the most frequently used entries.
-///
 pub(super) struct TinyLfu {
     entries: Cache<Key, Arc<Entry>, RandomState>,
     evictions: Arc<AtomicU64>,
@@ -46,7 +45,8 @@ impl Table for TinyLfu {
         self.entries.get(&key)
     }
 
-    /// Adds an entry and evicts at once. moka alone would delay the eviction, and exceed its bound meanwhile.
+    /// Adds an entry and completes pending evictions at once. moka alone would delay the evictions, and exceed its
+    /// bound meanwhile.
     fn put_if(&self, key: Key, entry: Arc<Entry>, may: &dyn Fn(Option<&Entry>) -> bool) -> bool {
         let result = self.entries.entry(key).and_compute_with(|known| {
             if may(known.as_ref().map(|known| &**known.value())) { Op::Put(entry) } else { Op::Nop }
@@ -78,7 +78,7 @@ impl Table for TinyLfu {
         self.evictions.load(Ordering::Relaxed)
     }
 
-    /// Completes pending evictions, and then counts.
+    /// Completes pending evictions first, so that evicted entries do not count.
     fn size(&self) -> (u64, u64) {
         self.entries.run_pending_tasks();
         (self.entries.entry_count(), self.entries.weighted_size())

@@ -3,10 +3,10 @@
 //! | reply to a claim | what the claimant does |
 //! |---|---|
 //! | a value that it can serve | serves the value; no call is needed |
-//! | a value that it cannot serve | claims again, past this value; after four of them it calls without a lease |
+//! | a value that it cannot serve | claims again, ignoring this value; after four such values, calls without a lease |
 //! | granted | leads, and renews the lease each third of its time |
 //! | taken | waits for a message, and looks again at least each second, until its maximum wait is over |
-//! | no reply in time | calls; it holds the lease if the claim may have been granted |
+//! | an error, or no reply in time | calls, and holds the lease if the server may have granted it |
 //!
 //! A claimant takes the lease over if one of its tags was invalidated since the holder's claim, because it could not
 //! use the holder's response.
@@ -43,9 +43,9 @@ const LOOKS: u32 = 4;
 
 /// Message that lets each waiter send a call of its own. After any other message, waiters look for the response again.
 pub(super) const OVER: &str = "over";
-/// Message that the response is stored.
+/// Message which reports that the response is stored.
 pub(super) const STORED: &str = "stored";
-/// Message that the lease is free.
+/// Message which reports that the lease was released, and another process may claim it.
 pub(super) const LEFT: &str = "left";
 
 /// Lease that this process holds on a call.
@@ -63,11 +63,11 @@ struct Held {
 enum ClaimReply {
     Granted,
     Value(Bytes),
-    /// Another process has the lease. The duration is the longest time until the lease ends.
+    /// Another process holds the lease. The duration is the time until the lease ends, unless it is renewed.
     Taken(Duration),
 }
 
-/// Looks an entry up, takes the lease on the call for it, or waits for the process that has it.
+/// Looks up an entry, claims the lease on the call for it, or waits for the call of the process that holds the lease.
 pub(super) async fn claim(
     shared: &Arc<Shared>,
     queue: &Arc<Queue>,
@@ -134,7 +134,7 @@ fn time_to(by: Instant) -> Duration {
     by.saturating_duration_since(Instant::now())
 }
 
-/// Guard for a claim without a reply. If its caller leaves, the guard releases the lease that the server may have
+/// Guard for a claim without a reply. If the claim is cancelled, the guard releases the lease that the server may have
 /// granted.
 struct Unanswered<'a> {
     queue: &'a Queue,
@@ -171,7 +171,7 @@ async fn ask(
 }
 
 /// Waits for a message, or until it is time to look for the response. Returns `true` if the awaited call has ended
-/// without storing a response, so that waiting is of no further use.
+/// without storing a response, so that the claimant stops waiting.
 async fn wait(
     shared: &Shared,
     ticket: &Ticket,
@@ -179,7 +179,7 @@ async fn wait(
     left: Duration,
     until: Instant,
 ) -> bool {
-    // If the lease is about to end, the next look comes after its end.
+    // If the lease is about to end, the waiter looks again after its end.
     let nap = if left < 2 * CHECK { left.max(CHECK) } else { CHECK };
     let alarm = until.min(Instant::now() + nap);
     if wakes.is_none() {
@@ -198,7 +198,8 @@ async fn wait(
     }
 }
 
-/// Returns the entry in a value, unless a known invalidation concerns the entry.
+/// Returns the entry in a value, unless the entry was invalidated, or the invalidations cannot be requested from the
+/// server.
 async fn current(shared: &Shared, key: &Key, found: &Bytes, by: Instant) -> Option<Arc<crate::store::Entry>> {
     if !shared.invalidations.is_current(Instant::now()) {
         shared.sync(Some(time_to(by))).await.ok()?;

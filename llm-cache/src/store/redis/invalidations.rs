@@ -1,7 +1,8 @@
 //! Invalidations that this process knows, and the time until which it may rely on them. Callers pass the current time.
 //!
 //! A process is current while its last successful request for invalidations is younger than the bound. While the server
-//! cannot be reached, entries in memory are served without a request, for a tenth of a second after each failure.
+//! cannot be reached, entries in memory are served without a request, for at most a tenth of a second after each
+//! failure.
 
 use std::{
     collections::HashMap,
@@ -56,7 +57,7 @@ struct Last {
     since: u64,
 }
 
-/// Reply of the server.
+/// Reply of the server to a request for invalidations.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Update {
     pub(super) epoch: i64,
@@ -65,7 +66,7 @@ pub(super) struct Update {
     pub(super) tags: Vec<([u8; 32], u64)>,
 }
 
-/// Time for which the server is not asked again after a failure to reach it.
+/// Longest time after a failure to reach the server for which entries in memory are served without another request.
 const EXCUSE: Duration = Duration::from_millis(100);
 
 impl Invalidations {
@@ -85,7 +86,7 @@ impl Invalidations {
         self.is_current(now) || self.micros(now) < self.excused_until.load(Ordering::Acquire)
     }
 
-    /// Records that the server cannot be reached.
+    /// Records that the server cannot be reached, so that entries in memory may be served for a short time.
     pub(super) fn excuse(&self, now: Instant) {
         self.excused_until.fetch_max(self.micros(now + EXCUSE.min(self.bound)), Ordering::AcqRel);
     }
@@ -128,7 +129,7 @@ impl Invalidations {
         let table = self.read();
         let Some(last) = &table.last else { return UNIX_EPOCH };
         let passed = now.saturating_duration_since(last.received);
-        // The speeds of two clocks differ by less than 500 in a million.
+        // The speeds of two clocks differ by less than 500 in a million, so the estimate subtracts that share.
         let passed = passed - passed / 2_000;
         let time = UNIX_EPOCH + Duration::from_micros(last.at) + passed;
         // The current time is later than all known invalidations.

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | held | the call runs; storing a response under the key ends the lease |
 //! | open | granted, and not known to be released; closing the cache waits for these leases |
-//! | left | could not be released; the server drops the lease when its time is over |
+//! | left | could not be released; the server drops the lease when its time to live is over |
 
 use std::{
     collections::{HashMap, HashSet},
@@ -55,12 +55,12 @@ impl Leases {
         self.table().held.get(key).is_some_and(|tickets| tickets.contains(ticket))
     }
 
-    /// Takes all leases under a key. The caller must release them.
+    /// Removes and returns all held leases under a key. The caller must release them.
     pub(super) fn take_all(&self, key: &Key) -> Vec<Ticket> {
         self.table().held.remove(key).unwrap_or_default()
     }
 
-    /// Takes one lease. Returns `true` if the lease was still held; the caller must then release it.
+    /// Removes one held lease. Returns `true` if the lease was still held; the caller must then release it.
     pub(super) fn take(&self, key: &Key, ticket: &Ticket) -> bool {
         let mut table = self.table();
         let Some(tickets) = table.held.get_mut(key) else { return false };
@@ -80,7 +80,7 @@ impl Leases {
         was_open
     }
 
-    /// Records that a lease could not be released. The server drops it when its time is over.
+    /// Records that a lease could not be released. The server drops it when its time to live is over.
     pub(super) fn leave(&self, ticket: Ticket) {
         let now = Instant::now();
         let mut table = self.table();
@@ -91,7 +91,7 @@ impl Leases {
         self.closed.notify_waiters();
     }
 
-    /// Takes the leases that could not be released, and that the server may still have.
+    /// Removes and returns the leases that could not be released, and that the server may still have.
     pub(super) fn take_left(&self) -> Vec<Ticket> {
         let (left, now) = (std::mem::take(&mut self.table().left), Instant::now());
         left.into_iter().filter(|(_, end)| *end > now).map(|(ticket, _)| ticket).collect()

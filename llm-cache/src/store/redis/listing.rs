@@ -59,8 +59,8 @@ impl Shared {
         self.remove_all(&redis_keys).await
     }
 
-    /// Removes all entries of a tenant and the shared entries that the tenant paid for; for `None`, all entries of the
-    /// cache.
+    /// Removes all entries of a tenant and the shared entries that the tenant paid for; for `None`, all entries under
+    /// the prefix of this store's keys.
     pub(super) async fn sweep(&self, tenant: Option<&str>) -> Result<(), StoreError> {
         let mut after = None;
         loop {

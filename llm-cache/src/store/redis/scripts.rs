@@ -6,8 +6,9 @@ use std::sync::LazyLock;
 
 use llm_redis::Script;
 
-/// Returns the value, unless the caller has already seen it. Otherwise takes the lease, or returns the time for which
-/// another process still has the lease, in milliseconds. A lease whose call began before an invalidation is taken over.
+/// Returns the value, unless there is none or the caller has already seen it. Otherwise grants the lease, or returns
+/// the time for which another process still has the lease, in milliseconds. A lease whose call began before an
+/// invalidation is taken over.
 ///
 /// Keys: entry, lease. Arguments: token, milliseconds, stamp of the value seen, microsecond of the last invalidation.
 pub(super) static CLAIM: LazyLock<Script> = LazyLock::new(|| {
@@ -25,9 +26,9 @@ pub(super) static CLAIM: LazyLock<Script> = LazyLock::new(|| {
     )
 });
 
-/// Stores a value, and ends the lease under which its call was sent, even if the value cannot be stored. If the value
-/// cannot be stored, waiters get a message, unless another process has taken the lease; they then wait for that
-/// process.
+/// Stores a value, and ends the lease under which its call was sent, even if the value cannot be stored. Waiters get a
+/// message with the result, unless the value cannot be stored and another process has taken the lease, because they
+/// then wait for that process.
 ///
 /// Keys: entry, lease, channel. Arguments: value, milliseconds or 0, token.
 pub(super) static STORE: LazyLock<Script> = LazyLock::new(|| {
@@ -61,7 +62,7 @@ pub(super) static COPY: LazyLock<Script> = LazyLock::new(|| {
     )
 });
 
-/// Renews a lease. Returns 1 if the lease still existed, and 0 otherwise.
+/// Renews a lease. Returns 1 if the caller still held the lease, and 0 otherwise.
 ///
 /// Keys: lease. Arguments: token, milliseconds.
 pub(super) static RENEW: LazyLock<Script> = LazyLock::new(|| {
@@ -83,8 +84,8 @@ pub(super) static RELEASE: LazyLock<Script> = LazyLock::new(|| {
     )
 });
 
-/// Returns the invalidations since a timestamp, and the server's time. Begins an epoch if there is none, or if its key
-/// holds a foreign value. If the caller knows another epoch, returns all invalidations.
+/// Returns the invalidations since a timestamp, and the server's time. Begins an epoch if there is none, or if the key
+/// holds a value of another type. If the caller knows another epoch, returns all invalidations.
 ///
 /// Keys: set. Arguments: epoch known, timestamp known, number of a new epoch.
 pub(super) static SYNC: LazyLock<Script> = LazyLock::new(|| {
@@ -108,7 +109,7 @@ pub(super) static SYNC: LazyLock<Script> = LazyLock::new(|| {
 /// Invalidates a tag and notifies all processes. Invalidates all entries if no tag is given, or if the set holds too
 /// many tags.
 ///
-/// Keys: set, channel. Arguments: tag or nothing, most tags, number of a new epoch.
+/// Keys: set, channel. Arguments: tag or nothing, largest number of tags, number of a new epoch.
 pub(super) static INVALIDATE: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         "local at = now()

@@ -86,7 +86,7 @@ pub(super) struct Counts {
 const SLACK: Duration = Duration::from_secs(60);
 /// Largest assumed difference between the clocks of two machines.
 const SKEW: Duration = Duration::from_secs(60);
-/// Number of values that are fetched together.
+/// Largest number of entries that are scanned or fetched together.
 pub(super) const PAGE: usize = 256;
 /// Largest number of jobs that are sent at the same time.
 const TOGETHER: usize = 64;
@@ -141,7 +141,7 @@ impl Shared {
         }
     }
 
-    /// Creates the token of a claim that is made at the time of the call.
+    /// Creates the token of a claim that is sent now.
     pub(super) fn token(&self) -> Bytes {
         let micros = nanos(self.invalidations.time(Instant::now())) / 1_000;
         format!("{micros}-{:016x}{:016x}", value::random(), value::random()).into()
@@ -152,8 +152,8 @@ impl Shared {
         self.invalidations.last(tags.iter().map(|tag| self.codec.tag(tag)))
     }
 
-    /// Requests new invalidations, with a timeout of `bound`, or of a lookup if it is `None`. Records a failure to
-    /// reach the server.
+    /// Requests new invalidations from the server, with a timeout of `bound`, or that of a lookup if `bound` is `None`.
+    /// Counts a failure. If the server cannot be reached, entries in memory may be served for a short time.
     pub(super) async fn sync(&self, bound: Option<Duration>) -> Result<(), Error> {
         self.used.store(false, Ordering::Relaxed);
         let (asked, (epoch, since)) = (Instant::now(), self.invalidations.known());
@@ -210,7 +210,8 @@ impl Shared {
         if !self.allows(&record.provenance) {
             return None;
         }
-        // The clock of the machine that stored the entry may be a little ahead.
+        // The clock of the machine that stored the entry may be ahead of this one, so that the entry seems to be stored
+        // in the future.
         let now = self.clock.now();
         if record.expiry.stored_at.duration_since(now).is_ok_and(|ahead| ahead <= SKEW) {
             record.expiry.stored_at = now;
@@ -281,7 +282,7 @@ impl Shared {
         Some(self.queued().len() as u64 + self.counts.dropped_writes.load(Ordering::Relaxed) - before)
     }
 
-    /// Adds an entry to those that are waiting to be written.
+    /// Adds an entry to those that are waiting to be written. It replaces an earlier entry of the key.
     pub(super) fn enqueue(&self, key: Key, entry: Arc<Entry>) {
         let replaced = self.queued().insert(key, entry);
         drop(replaced);
@@ -323,7 +324,7 @@ impl Shared {
     }
 }
 
-/// Part of the key names that stands for entries.
+/// Part of a Redis key's name that marks the key of an entry.
 pub(super) const ENTRY: &str = "entry";
 
 pub(super) fn failed(error: &Error) -> StoreError {
@@ -337,7 +338,7 @@ fn update(reply: Value) -> Result<Update, Error> {
     let (epoch, floor, at) = (next().into_int()?, micros(next())?, micros(next())?);
     let (mut tags, mut pairs) = (Vec::new(), next().into_list()?.into_iter());
     while let (Some(tag), Some(invalidations)) = (pairs.next(), pairs.next()) {
-        // The floor is among them.
+        // The reply also contains the member `floor`, which is not a tag.
         if let Some(tag) = tag.into_bytes()?.and_then(|tag| tag.as_ref().try_into().ok()) {
             tags.push((tag, micros(invalidations)?));
         }

@@ -58,12 +58,12 @@ pub(crate) struct RedisStore {
 
 /// Largest number of tags whose invalidations the server remembers separately.
 const MOST_TAGS: usize = 10_000;
-/// Longest time for which closing waits until everything is written.
+/// Longest time for which closing waits until all leases are released and all jobs are done.
 const LAST_WAIT: Duration = Duration::from_secs(60);
 
 impl RedisStore {
-    /// Opens a store, and spawns its two tasks. It does not wait for the server: if there is none, the first operation
-    /// fails.
+    /// Opens a store, and spawns its two tasks. The function does not wait for the server, so that without a server the
+    /// first operation fails.
     pub(crate) fn spawn(settings: RedisSettings) -> Result<Self, StoreError> {
         let runtime = Handle::try_current()
             .map_err(|_| StoreError::new("redis", "it spawns tasks: build the cache in a tokio runtime"))?;
@@ -76,7 +76,8 @@ impl RedisStore {
         Ok(Self { shared, queue: Arc::new(queue) })
     }
 
-    /// Returns the entry in memory. Invalidations that this process does not know yet are not considered.
+    /// Returns the entry in the local tier, or else the entry that waits to be written. Invalidations are not
+    /// considered here.
     fn in_memory(&self, key: BorrowedKey<'_>) -> Option<Arc<Entry>> {
         self.shared.local.peek(key).or_else(|| self.shared.queued_entry(key))
     }
@@ -175,8 +176,8 @@ impl Store for RedisStore {
         true
     }
 
-    /// Fetches entries from Redis. A failure is counted. The entries in memory are then returned if the server cannot
-    /// be reached, and none otherwise.
+    /// Fetches entries from Redis. A failure is counted. For a key without an entry in the reply, the entry in memory
+    /// is returned, if entries in memory may be served without a request.
     fn fetch<'a>(&'a self, keys: &'a [Key]) -> StoreFuture<'a, Vec<Option<Arc<Entry>>>> {
         Box::pin(async move { Ok(self.find(keys).await) })
     }

@@ -33,9 +33,9 @@ use crate::{
 
 /// Longest time for which a job is retried.
 pub(super) const BEHIND: Duration = Duration::from_secs(5);
-/// Timeout of one attempt. It is necessary because a connection may break without an error.
+/// Timeout of one attempt. The timeout is necessary because a connection may break without an error.
 const TRY: Duration = Duration::from_secs(1);
-/// First pause between two attempts. Each further pause is twice as long, up to the longest.
+/// First pause between two attempts. Each further pause is twice as long, up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
@@ -58,7 +58,7 @@ pub(super) async fn write(shared: Arc<Shared>, mut queue: mpsc::Receiver<Job>) {
     while running.next().await.is_some() {}
 }
 
-/// Guard that records the end of the task, even if its runtime ends first.
+/// Guard that records the end of the writing task, even if its runtime ends first.
 struct Ends<'a>(&'a Shared);
 
 impl Drop for Ends<'_> {
@@ -110,7 +110,7 @@ pub(super) async fn follow(shared: Weak<Shared>, mut invalidation_channel: Subsc
 }
 
 impl Shared {
-    /// Starts a job. Jobs that remove entries or report wait for all earlier ones.
+    /// Starts a job. Jobs that remove an entry or report completion wait until all earlier jobs are done.
     fn start<'a>(&'a self, job: Job, batch: &mut Batch) -> Running<'a> {
         let before = matches!(job, Job::Remove(..) | Job::Done(_)).then(|| batch.next());
         let running = batch.running.clone();
@@ -133,7 +133,7 @@ impl Shared {
             Job::Release { ticket, message } => self.release(ticket, message).await,
             Job::Remove(redis_key, done) => {
                 let removed = self.insist(Command::del(&redis_key), || true).await;
-                // The receiver has been dropped if the caller has left.
+                // The receiver has been dropped if its caller was cancelled.
                 let _ = done.send(removed.map(drop).map_err(|error| failed(&error)));
             }
             Job::Done(done) => drop(done.send(())),
@@ -162,7 +162,7 @@ impl Shared {
         let stored = self.insist(call, is_wanted).await;
         let is_wanted = is_wanted();
         match &stored {
-            // The entry was replaced or removed.
+            // The entry was replaced or removed, so it is not written, and its lease is released.
             Err(error) if error.is_outage() && !is_wanted => self.release(ticket, LEFT).await,
             Err(error) if error.is_outage() => self.leases.leave(ticket),
             // The script ends the lease even if the value was not stored.
@@ -174,7 +174,7 @@ impl Shared {
         self.release_all(tickets, STORED).await;
     }
 
-    /// Counts the result of writing an entry.
+    /// Counts a failure to write an entry, unless the entry was replaced or removed.
     fn stored(&self, stored: Result<Value, Error>, is_wanted: bool) {
         if let Err(error) = stored
             && is_wanted
