@@ -153,8 +153,8 @@ impl Ttl {
     }
 
     /// Adds a rule. The first rule that applies to a call decides. Rules apply to calls through a
-    /// [`CacheLayer`](crate::CacheLayer). The key of [`Cache::get_or_call`](crate::Cache::get_or_call) carries neither model
-    /// nor labels, so its entries have the default time to live.
+    /// [`CacheLayer`](crate::CacheLayer). The key of [`Cache::get_or_call`](crate::Cache::get_or_call) carries neither
+    /// model nor labels, so its entries have the default time to live.
     pub fn rule(mut self, rule: TtlRule) -> Self {
         self.rules.push(rule);
         self

@@ -1,6 +1,7 @@
 //! Scripts that the server runs. Each has the same effect if it runs twice.
 //!
-//! All keys of a script have one hash tag, so that a Cluster can run it. Times are microseconds of the server since 1970.
+//! All keys of a script have one hash tag, so that a Cluster can run it. Times are microseconds of the server since
+//! 1970.
 
 use std::sync::LazyLock;
 
