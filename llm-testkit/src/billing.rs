@@ -21,14 +21,14 @@ pub enum CallKind {
 pub struct Bill {
     /// Number of the call.
     pub call: CallId,
-    /// Value of `x-request-id` or `request-id` in the response, even if it never reached the client.
+    /// Value of `x-request-id` or `request-id` in the response, even if the client never received the response.
     pub request_id: String,
     /// Id in the body of the response (`id`, `responseId`), for formats without a request id in headers; empty for
     /// embeddings.
     pub response_id: String,
     /// Format of the call.
     pub format: Format,
-    /// Key of the call.
+    /// API key of the call; empty if the format needs none.
     pub key: String,
     /// Model, as the request named it.
     pub model: String,
@@ -48,7 +48,7 @@ pub struct Bill {
     pub output_tokens: u64,
     /// True if the client cancelled before the end of the response.
     pub cancelled: bool,
-    /// Price in nano-dollars, rounded up once.
+    /// Price of the call in nano-dollars. Only the sum is rounded up.
     pub nano_usd: u64,
 }
 
@@ -58,7 +58,7 @@ pub(crate) struct PriceRow {
     pub(crate) input: u64,
     pub(crate) cached: u64,
     pub(crate) output: u64,
-    /// Tokens written to a cache for five minutes and for an hour.
+    /// Prices of tokens written to a cache for five minutes and for an hour.
     pub(crate) written: [u64; 2],
 }
 
@@ -88,12 +88,12 @@ pub(crate) struct Prices {
 }
 
 impl Prices {
-    /// Adds a price, with writes at the price of input.
+    /// Adds the prices of models with a prefix. Writes to a cache cost as much as input.
     pub(crate) fn insert(&mut self, prefix: String, input: u64, cached: u64, output: u64) {
         self.rows.push((prefix, PriceRow { input, cached, output, written: [input; 2] }));
     }
 
-    /// Sets the prices of writes to a cache.
+    /// Sets the prices of writes to a cache for models with a prefix.
     pub(crate) fn insert_writes(&mut self, prefix: String, written: [u64; 2]) {
         self.writes.push((prefix, written));
     }

@@ -39,14 +39,14 @@ impl VendorBuilder {
         self
     }
 
-    /// Sets the known keys; others receive a 401. Any key is accepted by default.
+    /// Sets the known keys; calls with another key receive a 401. Any key is accepted by default.
     #[must_use]
     pub fn keys<K: Into<String>>(mut self, keys: impl IntoIterator<Item = K>) -> Self {
         self.settings.keys = Some(keys.into_iter().map(Into::into).collect());
         self
     }
 
-    /// Sets the served models; others receive a 404. Any model is served by default.
+    /// Sets the served models; calls for another model receive a 404. Any model is served by default.
     #[must_use]
     pub fn models<M: Into<String>>(mut self, models: impl IntoIterator<Item = M>) -> Self {
         self.settings.models = Some(models.into_iter().map(Into::into).collect());
@@ -185,7 +185,7 @@ impl VendorBuilder {
     }
 
     /// Makes a header state the organisation of the key ([`limit_organisation`](Self::limit_organisation)), as OpenAI
-    /// and Anthropic do; off by default. If the key has several, it is the first by name.
+    /// and Anthropic do; off by default. If the key has several organisations, the header states the first by name.
     #[must_use]
     pub fn state_organisation(mut self, on: bool) -> Self {
         self.settings.states_organisation = on;
@@ -221,12 +221,12 @@ impl VendorBuilder {
         self
     }
 
-    /// Sets the number of requests that are admitted from each client's address in any `per`, whatever their keys; unlimited
-    /// by default.
+    /// Sets the number of requests that are admitted from each client's address in any period of length `per`,
+    /// regardless of their keys; unlimited by default.
     ///
     /// A request beyond that gets a bare 429 in plain text, without limits, waiting time or error code, as from a proxy
-    /// in front of the vendor. Refused requests do not count. Over HTTP the address is that of the connection, in
-    /// process that of [`Transport::from_address`](crate::Transport::from_address).
+    /// in front of the vendor. Requests that this limit refuses do not count. Over HTTP the address is that of the
+    /// connection, in process that of [`Transport::from_address`](crate::Transport::from_address).
     #[must_use]
     pub fn limit_each_address(mut self, requests: u64, per: Duration) -> Self {
         self.limiter.limit_each_address(Limit::requests(requests, per));

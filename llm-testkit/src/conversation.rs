@@ -11,18 +11,18 @@ pub(crate) fn content(mut parts: Vec<Value>) -> Value {
     }
 }
 
-/// Returns a part with text.
+/// Returns a part of content with a text.
 pub(crate) fn text(text: &Value) -> Value {
     json!({"type": "text", "text": text})
 }
 
-/// Returns an image that came with the request.
+/// Returns a part with an image that the request contains in base64.
 pub(crate) fn inline_image(media_type: &Value, data: &Value) -> Value {
     let [media_type, data] = [media_type, data].map(|value| value.as_str().unwrap_or_default());
     linked_image(&json!(format!("data:{media_type};base64,{data}")))
 }
 
-/// Returns an image behind a URL.
+/// Returns a part with an image at a URL.
 pub(crate) fn linked_image(url: &Value) -> Value {
     json!({"type": "image_url", "image_url": {"url": url}})
 }
@@ -32,7 +32,7 @@ pub(crate) fn tool_call(id: &Value, name: &Value, arguments: &Value) -> Value {
     json!({"id": id, "type": "function", "function": {"name": name, "arguments": sorted(arguments).to_string()}})
 }
 
-/// Returns a tool that may be called.
+/// Returns the definition of a tool.
 pub(crate) fn tool(name: &Value, description: &Value, parameters: &Value) -> Value {
     let mut function = json!({"name": name, "parameters": parameters});
     if !description.is_null() {

@@ -24,9 +24,9 @@ use std::time::Duration;
 pub enum Fault {
     /// The response is a 429.
     RateLimited {
-        /// Time that the client is asked to wait.
+        /// Waiting time that the response states.
         retry_after: Duration,
-        /// Form in which the response states the time.
+        /// Form in which the response states the waiting time.
         form: RetryForm,
         /// The error's `code`: `rate_limit_exceeded`, `insufficient_quota`, `slow_down` and so on. Anthropic's format
         /// states it as `details.error_code` (none, `enforced_spend_limit_reached`, `ramp_limit_exceeded`), Gemini's as
@@ -38,35 +38,38 @@ pub enum Fault {
     Throttled,
     /// The vendor refuses the call, in its own format.
     Refused(RefusalKind),
-    /// A filter blocks the content: an empty response with the format's finish reason (`content_filter`, `refusal`), a
-    /// blocked prompt in Gemini's format, a 400 from Azure. All but the last are billed for the prompt.
+    /// A filter blocks the content. The response is empty and has the format's finish reason (`content_filter`,
+    /// `refusal`), states a blocked prompt in Gemini's format, or is a 400 from Azure. The prompt is billed, except for
+    /// the 400.
     Filtered,
-    /// The response is exactly this one. The vendor's headers are added unless it has them already.
+    /// The response is this one, with the vendor's headers added unless it has headers of the same names.
     Response(Box<Response<Bytes>>),
-    /// The response is an HTML page with status 200, as a proxy in between might send.
+    /// The response is an HTML page with status 200, as a proxy between client and vendor might send.
     Html,
     /// The response grows by this many bytes: a stream by one event with that much text, any other response by white
     /// space in its JSON.
     HugeEvent(usize),
-    /// Bytes inside a string of the response that are not UTF-8.
+    /// A string in the response contains bytes that are not UTF-8.
     InvalidUtf8,
     /// The arguments of a tool call are not JSON. The fault has no effect if the response calls no tool.
     InvalidToolJson,
-    /// The JSON of the response ends in the middle: that of the body, or that of one event near the middle of a stream.
+    /// The JSON of the response is cut off in its middle. In a stream, the JSON of one event near the middle is cut
+    /// off.
     TruncatedJson,
     /// The connection is closed after this many frames of the body. A body that is not streamed is sent in up to eight
     /// frames.
     CutAfter(usize),
-    /// Nothing arrives after this many frames of the body, which has frames as in [`CutAfter`](Self::CutAfter).
+    /// The vendor sends nothing after this many frames of the body, and keeps the connection open. The body has frames
+    /// as in [`CutAfter`](Self::CutAfter).
     StallAfter(usize),
     /// The request is accepted and never answered.
     NoResponse,
     /// The connection is closed instead of a response.
     Reset,
     /// A stream carries an error in its format's form after this many events and ends; any other response is a 200 with
-    /// an error for a body.
+    /// an error as its body, and is not billed.
     ErrorEvent {
-        /// Events before the error.
+        /// Number of events before the error.
         after: usize,
     },
     /// In place of its first token, a stream contains this refusal and ends, after the events that come before the
@@ -75,11 +78,11 @@ pub enum Fault {
     RefusedInStream(RefusalKind),
     /// A stream ends without its last event: `[DONE]`, `message_stop`, the chunk with a `finishReason`.
     NoDone,
-    /// The response does not state its usage. It is billed all the same.
+    /// The response does not state its usage. The call is billed all the same.
     NoUsage,
-    /// The response arrives later by this time.
+    /// The head and all frames of the response are delayed by this time.
     Slow(Duration),
-    /// The body comes in frames of this many bytes, whatever they cut apart.
+    /// The body arrives in frames of this many bytes, regardless of the boundaries of events and characters.
     Shred(NonZeroUsize),
 }
 
@@ -115,7 +118,7 @@ pub enum RetryForm {
     Millis,
     /// `retry-after` in seconds and `retry-after-ms`.
     Both,
-    /// States no waiting time.
+    /// No statement of a waiting time.
     Silent,
 }
 
@@ -130,7 +133,8 @@ impl Fault {
         Self::RateLimited { retry_after: Duration::ZERO, form: RetryForm::Silent, code: "insufficient_quota".into() }
     }
 
-    /// Creates a 429 that lasts until the end of the day: Gemini's quota per day, OpenAI's limit with that wait.
+    /// Creates a 429 of a limit per day, with the waiting time `retry_after`. Gemini's format names a quota per day,
+    /// and OpenAI's a limit with this waiting time.
     pub fn day_limited(retry_after: Duration) -> Self {
         Self::RateLimited { retry_after, form: RetryForm::Seconds, code: "requests_per_day".into() }
     }

@@ -20,7 +20,8 @@ use std::time::Duration;
 pub enum Distribution {
     /// Constant duration.
     Fixed(Duration),
-    /// Uniform distribution between two bounds, both included. If they are swapped, the first one counts.
+    /// Uniform distribution between two bounds, both included. If the first bound is the larger one, every duration is
+    /// the first bound.
     Uniform(Duration, Duration),
     /// Distribution that is skewed to the right, as latencies of real services are.
     ///
@@ -69,17 +70,17 @@ pub struct Latency {
 }
 
 impl Latency {
-    /// Draws latencies from two distributions, by the vendor's seed and the number of the call.
+    /// Creates a latency that is drawn from two distributions, by the vendor's seed and the number of the call.
     pub fn new(first_token: Distribution, per_token: Distribution) -> Self {
         Self { first_token, per_token, scale: 1.0 }
     }
 
-    /// Returns no latency, which is the default.
+    /// Creates a latency of zero, which is the default.
     pub fn zero() -> Self {
         Self::fixed(Duration::ZERO, Duration::ZERO)
     }
 
-    /// Returns the same latency for every call.
+    /// Creates a latency that is the same for every call.
     pub fn fixed(first_token: Duration, per_token: Duration) -> Self {
         Self::new(Distribution::Fixed(first_token), Distribution::Fixed(per_token))
     }
@@ -98,7 +99,8 @@ impl Latency {
         self.scale
     }
 
-    /// Returns the times at which the tokens are generated, from the call's arrival. There is always at least one.
+    /// Returns the times at which the tokens are generated, from the call's arrival. There is always at least one time,
+    /// even for 0 tokens.
     pub(crate) fn schedule(&self, prng: &mut Prng, tokens: u64) -> Vec<Duration> {
         let mut at = stretch(self.first_token.draw(prng), self.scale);
         let mut moments = vec![at];

@@ -3,9 +3,9 @@
 //! # Overview
 //!
 //! Tests of LLM clients need a vendor that costs nothing, responds deterministically, fails on demand and records its
-//! charges. [`Vendor`] simulates one. It serves the formats of OpenAI, of compatible vendors ([`Flavor`]), of Anthropic and
-//! of Gemini: chat in one piece and as events, token counts, embeddings and models. Each format has its own paths, and any
-//! other path is a 404, so that a test finds a wrong base URL.
+//! charges. [`Vendor`] simulates one. It serves the formats of OpenAI, of compatible vendors ([`Flavor`]), of Anthropic
+//! and of Gemini: chat with and without streaming, token counts, embeddings and models. Each format has its own paths,
+//! and any other path is a 404, so that a test finds a wrong base URL.
 //!
 //! Two transports share one state: [`Vendor::serve`] listens on loopback, and [`Vendor::transport`] is a tower service in
 //! this process for tests with paused time. The modules [`tokens`] and [`openai`] define token counts and texts.
@@ -43,19 +43,21 @@
 //! # Behaviour
 //!
 //! A vendor is a state machine whose callers pass the time. [`Vendor::decide`] turns a request into a [`Plan`] of
-//! frames with times, and a transport plays it. The text of a response follows from the request alone, so that a test can
-//! recognise it. Equal conversations in different formats get the same text ([`anthropic::as_openai`],
-//! [`gemini::as_openai`]). The request id and the latency follow from the vendor's seed and the number of the call.
+//! frames with times, and a transport sends the frames at these times. The text of a response follows from the request
+//! alone, so that a test can recognise it. Equal conversations in different formats get the same text
+//! ([`anthropic::as_openai`], [`gemini::as_openai`]). The request id and the latency follow from the vendor's seed and
+//! the number of the call.
 //!
-//! Every generated response is billed, even if a fault corrupts it. A call that the client cancels is billed as vendors do:
-//! in full if the response is in one piece, and otherwise for the prompt and the tokens generated until then. Refusals and
-//! the replacements of a response by a fault cost nothing.
+//! Every generated response is billed, even if a fault corrupts it. A call that the client cancels is billed as vendors
+//! do: in full if the response is not streamed, and otherwise for the prompt and the tokens generated until then.
+//! Refusals and the replacements of a response by a fault cost nothing.
 //!
 //! A vendor enforces [`Limit`]s per key and per organisation, and a number of requests per client's address, with a log
-//! of admitted calls. It checks those of the address first, the others after the key and the form of the request, and
-//! before any fault. Headers state the time until a limit is reset as each vendor does: OpenAI, Groq and Anthropic as
-//! if the limit was refilled continuously, Azure until its window ends, Mistral not at all. A call that a limit refuses
-//! counts in none of the limits.
+//! of admitted calls. It checks the limit of the address first. It checks the other limits after the key and the form
+//! of the request, and before it applies a fault. Headers state the time until a limit is reset as each vendor does:
+//! OpenAI, Groq and Anthropic as if the limit was refilled continuously, Azure until its window ends, Mistral not at
+//! all. A call that a limit of its key or an organisation refuses counts in none of these limits, but in the limit of
+//! its address.
 //!
 //! Each organisation may have a prompt cache ([`VendorBuilder::prompt_cache`]). Usage and bills state the cached tokens of a
 //! prompt, and limits of input tokens do not count them.

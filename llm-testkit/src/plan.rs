@@ -8,7 +8,7 @@ use std::time::Duration;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CallId(pub u64);
 
-/// Complete response to one call, with the times of its parts. A transport plays it.
+/// Complete response to one call, with the times of its parts. A transport sends the parts at these times.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Plan {
@@ -62,10 +62,10 @@ pub enum End {
 /// Outcome of a call, from the vendor's side.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
-    /// The whole plan was played.
+    /// The transport sent the whole plan.
     Delivered,
-    /// The vendor closed the connection.
+    /// The vendor closed the connection because of a fault.
     Cut,
-    /// The client cancelled before the end.
+    /// The client cancelled the call before the end of the response.
     Cancelled,
 }

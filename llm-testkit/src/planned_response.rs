@@ -13,7 +13,7 @@ use bytes::{Bytes, BytesMut};
 use serde_json::Value;
 use std::time::Duration;
 
-/// Largest number of frames of a body that is not streamed, so that faults can hit its middle.
+/// Largest number of frames of a body that is not streamed, so that faults can interrupt it in its middle.
 const PIECES: usize = 8;
 
 /// Response with status 200, as frames with times.
@@ -28,7 +28,7 @@ pub(crate) struct PlannedResponse {
     pub(crate) charge: Option<Charge>,
 }
 
-/// Charge of a call.
+/// Data from which the bill of a call is made when the call ends.
 #[derive(Debug)]
 pub(crate) struct Charge {
     pub(crate) kind: CallKind,
@@ -42,7 +42,7 @@ pub(crate) struct Charge {
     pub(crate) output: u64,
 }
 
-/// Writer of responses in one format.
+/// Writer of responses in one format, which also applies a fault.
 pub(crate) struct ResponseWriter<'a> {
     pub(crate) protocol: &'static dyn Protocol,
     pub(crate) settings: &'a Settings,
@@ -68,7 +68,8 @@ impl ResponseWriter<'_> {
         };
         if let (Some(Fault::HugeEvent(length)), true) = (self.fault, response.stream) {
             let bytes = self.protocol.huge_event(&response, *length);
-            // NOTE: the second frame if a stream begins with one event, the third if it begins with two.
+            // NOTE: the event follows the opening events of the stream. Anthropic's format has two of these, the others
+            // have one.
             let index = if self.protocol.format() == Format::Anthropic { 2 } else { 1 };
             frames.insert(index.min(frames.len()), Frame { at: timeline.first(), bytes, tokens: 0 });
         }
@@ -126,7 +127,8 @@ impl PlannedResponse {
         Self { frames, head, end: End::Done, streamed, length: None, charge: Some(charge) }
     }
 
-    /// Applies a fault. `error` returns an error as an event after a number of others, and as a complete body.
+    /// Applies a fault. `error` receives the number of events before the error, and returns the error as an event and
+    /// as a complete body.
     fn with_fault(mut self, fault: Option<&Fault>, error: impl Fn(usize) -> (Bytes, Value)) -> Self {
         match fault {
             Some(Fault::HugeEvent(length)) if !self.streamed => self.pad(*length),
@@ -162,7 +164,7 @@ impl PlannedResponse {
         });
     }
 
-    /// Changes the bytes of one frame: the one at `index`, or the last one.
+    /// Changes the bytes of the frame at `index`, or of the last frame if there are fewer.
     fn edit(&mut self, index: usize, change: impl FnOnce(&[u8]) -> Bytes) {
         let index = index.min(self.frames.len().saturating_sub(1));
         if let Some(frame) = self.frames.get_mut(index) {
@@ -224,7 +226,7 @@ fn invalidate(bytes: &[u8]) -> Bytes {
     corrupted.freeze()
 }
 
-/// Returns the first half of an event or of a body.
+/// Returns the first half of an event, with its blank line at the end, or of a body.
 fn truncate(bytes: &[u8]) -> Bytes {
     let half = &bytes[..bytes.len() / 2];
     let ends: [&[u8]; 2] = [b"\r\n\r\n", b"\n\n"];

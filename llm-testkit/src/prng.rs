@@ -11,12 +11,12 @@ pub(crate) fn mix(x: u64) -> u64 {
     z ^ (z >> 31)
 }
 
-/// A generator whose whole sequence follows from its seed.
+/// A generator whose whole sequence follows from its seed and the number of the sequence.
 #[derive(Debug, Clone)]
 pub(crate) struct Prng(u64);
 
 impl Prng {
-    /// Creates a generator for one purpose (`stream`) under one seed.
+    /// Creates the generator of one of a seed's independent sequences, which has the number `stream`.
     pub(crate) fn new(seed: u64, stream: u64) -> Self {
         Self(mix(seed) ^ mix(!stream))
     }

@@ -13,9 +13,9 @@ const SWEEP: usize = 1 << 16;
 /// Beginnings of chats (runs of leading messages), by organisation.
 #[derive(Debug)]
 pub(crate) struct PromptCache {
-    /// Tokens of the shortest beginning that is cached.
+    /// Smallest number of tokens of a cached beginning.
     pub(crate) least: u64,
-    /// Time for which an unused beginning is cached.
+    /// Time from the last use of a cached beginning to its expiry.
     pub(crate) ttl: Duration,
     used: HashMap<(String, u64), Duration>,
 }
@@ -34,7 +34,7 @@ impl PromptCache {
         self.beginnings(body).filter(|(hash, _)| is_fresh(*hash)).map(|(_, tokens)| tokens).max().unwrap_or(0)
     }
 
-    /// Caches the beginnings of a chat.
+    /// Caches the beginnings of a chat, or renews those that are cached already.
     pub(crate) fn keep(&mut self, now: Duration, organisation: &str, body: &Value) {
         if self.used.len() > SWEEP {
             let ttl = self.ttl;
@@ -44,7 +44,7 @@ impl PromptCache {
         self.used.extend(kept.into_iter().map(|hash| ((organisation.to_owned(), hash), now)));
     }
 
-    /// Returns the hash and the tokens of each beginning that is long enough.
+    /// Returns the hash and the number of tokens of each beginning of a chat that is long enough to be cached.
     fn beginnings<'a>(&self, body: &'a Value) -> impl Iterator<Item = (u64, u64)> + use<'a> {
         let least = self.least;
         let before = [&body["model"], &body["tools"]].into_iter().fold(0, |hash, part| mix(hash ^ response_hash(part)));

@@ -28,7 +28,7 @@ pub(crate) struct Target {
     pub(crate) endpoint: Endpoint,
     /// Model, if the path names it.
     pub(crate) model: Option<String>,
-    /// True if the path requests a stream; `None` if it does not state it.
+    /// True if the path requests a stream; `None` if the body of the request decides.
     pub(crate) stream: Option<bool>,
     /// True for a Gemini stream that is one array, and for a Gemini embedding outside of a list.
     pub(crate) bare: bool,
@@ -45,7 +45,7 @@ impl Target {
 pub(crate) struct CanonicalRequest {
     pub(crate) body: Value,
     pub(crate) thinking: Thinking,
-    /// Number of cache breakpoints in the prompt for five minutes, and for an hour.
+    /// Numbers of cache breakpoints in the prompt for five minutes and for an hour.
     pub(crate) breakpoints: [u64; 2],
 }
 
@@ -53,7 +53,7 @@ pub(crate) struct CanonicalRequest {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Thinking {
     Never,
-    /// Reasoning as the vendor's settings say.
+    /// Reasoning according to the vendor's settings.
     AsSet,
     /// Reasoning that the request asks for; `shown` if the response must contain it.
     Asked {
@@ -75,36 +75,36 @@ pub(crate) struct HeaderContext<'a> {
 pub(crate) trait Protocol: Sync {
     fn format(&self) -> Format;
     fn route(&self, method: &Method, uri: &Uri) -> Result<Target, Refusal>;
-    /// Returns the key of a call; empty if the format needs none.
+    /// Returns the key of a call; `None` if a necessary key is missing, and an empty text if the format needs no key.
     fn key(&self, request: &Request<Bytes>) -> Option<String>;
-    /// Returns a refusal for a request with wrong headers.
+    /// Returns a refusal if the headers of a request are wrong.
     fn admit(&self, _: &HeaderMap) -> Result<(), Refusal> {
         Ok(())
     }
-    /// Returns the refusal for filtered content, for formats that have no response for it.
+    /// Returns the refusal for filtered content; `None` if the format has a response for filtered content.
     fn filtered(&self) -> Option<Refusal> {
         None
     }
     fn canonical(&self, target: &Target, body: Value) -> Result<CanonicalRequest, Refusal>;
-    /// Returns the id of a response, as its body states it.
+    /// Returns the id in the body of a response, which is made from the `number`.
     fn response_id(&self, number: &str) -> String;
     fn unary(&self, response: &ChatResponse, usage: bool) -> Value;
     fn events(&self, response: &ChatResponse, timeline: &Timeline<'_>, usage: bool) -> Vec<Frame>;
-    /// Returns an event with `length` bytes of text, for the second position or later.
+    /// Returns an event with `length` bytes of text, to be inserted after the opening events of a stream.
     fn huge_event(&self, response: &ChatResponse, length: usize) -> Bytes;
     fn embeddings(&self, embed: &EmbeddingResponse, usage: bool) -> Value;
     fn count(&self, tokens: u64) -> Value;
     fn models(&self, names: &[&str]) -> Value;
     fn refuse(&self, refusal: &Refusal, request_id: &str) -> (StatusCode, Value);
-    /// Returns an error for the middle of a stream, after `before` events.
+    /// Returns an event with an error that ends a stream after `before` events.
     fn error_event(&self, error: &Value, response: &ChatResponse, before: usize) -> Bytes;
     fn content_type(&self, stream: bool, bare: bool) -> &'static str;
     fn headers(&self, headers: &mut HeaderMap, context: &HeaderContext<'_>);
-    /// Writes the header with the time until a retry, or the one which says that a retry is useless.
+    /// Writes the header with the time until a retry, or the header that states that a retry is useless.
     fn refusal_headers(&self, headers: &mut HeaderMap, refusal: &Refusal, wall: SystemTime);
 }
 
-/// Returns the format of a request.
+/// Returns the protocol of a request, by its path, and by its headers if formats share the path.
 pub(crate) fn of<B>(request: &Request<B>, flavor: Flavor) -> &'static dyn Protocol {
     let path = request.uri().path().trim_end_matches('/');
     let last = path.rsplit('/').next().unwrap_or_default();
@@ -127,7 +127,7 @@ pub(crate) fn of<B>(request: &Request<B>, flavor: Flavor) -> &'static dyn Protoc
     openai::of(flavor)
 }
 
-/// Returns a parameter of the query.
+/// Returns the value of a parameter in the query of a URI, as it is encoded there.
 pub(crate) fn query<'u>(uri: &'u Uri, name: &str) -> Option<&'u str> {
     let pairs = uri.query()?.split('&').filter_map(|pair| pair.split_once('='));
     pairs.into_iter().find(|(key, _)| *key == name).map(|(_, value)| value)

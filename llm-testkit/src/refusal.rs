@@ -8,7 +8,7 @@ use std::time::Duration;
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Refusal {
     pub(crate) cause: Cause,
-    /// Name of the wrong parameter.
+    /// Name of the wrong or missing parameter; `None` if the cause is no parameter.
     pub(crate) param: Option<String>,
     pub(crate) message: String,
 }
@@ -39,12 +39,12 @@ impl Refusal {
         Self { cause, param: None, message: message.into() }
     }
 
-    /// Creates the refusal of a wrong parameter.
+    /// Creates the refusal of a call with a wrong parameter.
     pub(crate) fn invalid(param: &str, message: impl Into<String>) -> Self {
         Self { param: Some(param.into()), ..Self::new(Cause::Invalid, message) }
     }
 
-    /// Creates the refusal of a missing parameter.
+    /// Creates the refusal of a call without a necessary parameter.
     pub(crate) fn missing(param: &str) -> Self {
         Self { cause: Cause::Missing, ..Self::invalid(param, format!("missing parameter '{param}'")) }
     }
@@ -82,7 +82,8 @@ impl Refusal {
         Self::new(Cause::Limited { code: code.into(), retry_after, form }, message)
     }
 
-    /// Creates the refusal of an enforced limit. `code` is its name in the format.
+    /// Creates the refusal of a call that exceeds an enforced limit. `code` is the error code of the limit in the
+    /// format.
     pub(crate) fn over(limited: &Limited, code: &str, form: RetryForm) -> Self {
         let (message, form) = match limited.retry_after {
             Some(_) => ("rate limit reached, slow down", form),
@@ -104,7 +105,7 @@ impl Refusal {
         Self::new(Cause::Scripted(kind), message)
     }
 
-    /// Returns `true` if a retry may succeed, for formats that state it.
+    /// Returns `true` if a retry may succeed. Some formats state this in a header.
     pub(crate) fn is_passing(&self) -> bool {
         match &self.cause {
             Cause::Limited { form, .. } => *form != RetryForm::Silent,

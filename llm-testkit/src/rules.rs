@@ -29,8 +29,8 @@ impl Rule {
 
     /// Restricts the rule to calls whose prompt contains `part`.
     ///
-    /// The prompt is the text of a chat's messages or of an embedding's inputs, in any format. A body that cannot be parsed
-    /// counts as a prompt.
+    /// The prompt is the text of a chat's messages or of an embedding's inputs, in any format. If the body of a request
+    /// cannot be parsed, the raw body counts as the prompt.
     #[must_use]
     pub fn prompt_contains(mut self, part: impl Into<String>) -> Self {
         self.prompt = Some(part.into());

@@ -24,7 +24,8 @@ pub(crate) struct Settings {
     /// Served models; `None` for any model.
     pub(crate) models: Option<BTreeSet<String>>,
     pub(crate) prices: Prices,
-    /// Function that writes texts of responses. Without one, or if it returns none, texts are generated.
+    /// Function that writes texts of responses. Without a function, or if it returns `None`, the vendor generates the
+    /// text.
     pub(crate) responder: Option<Responder>,
     pub(crate) response_tokens: RangeInclusive<u64>,
     pub(crate) reasoning_tokens: u64,
@@ -61,7 +62,7 @@ impl Settings {
         [written - hour, hour]
     }
 
-    /// Draws the number of tokens in a response.
+    /// Draws the number of tokens in a response from the range `response_tokens`.
     pub(crate) fn response_length(&self, prng: &mut Prng) -> u64 {
         let (low, high) = (*self.response_tokens.start(), *self.response_tokens.end());
         low + prng.below(high.saturating_sub(low).saturating_add(1))

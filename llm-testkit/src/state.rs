@@ -204,7 +204,7 @@ impl State {
         Ok(draft)
     }
 
-    /// Returns the tokens of a chat's prompt that are read from a cache.
+    /// Returns the number of tokens of a chat's prompt that are read from a cache.
     fn cached(&self, incoming: &Incoming<'_>, canonical: &CanonicalRequest) -> u64 {
         let share = self.settings.cached(tokens::chat_input(&canonical.body));
         let Some(cache) = &self.prompt_cache else { return share };
@@ -265,7 +265,7 @@ impl State {
         }
     }
 
-    /// Returns the response to a call that exceeds the limit of its client's address; `None` if it does not.
+    /// Returns the response to a call that exceeds the limit of its client's address; `None` if the call is admitted.
     fn refused_by_address(&mut self, incoming: &Incoming<'_>) -> Option<Draft> {
         let ClientAddress(address) = incoming.request.extensions().get().copied()?;
         let limited = self.limiter.admit_from(incoming.now, incoming.call, &incoming.key, address).err()?;
@@ -273,7 +273,7 @@ impl State {
         Some(throttled())
     }
 
-    /// Enforces the limits of the call's key.
+    /// Admits a call under the limits of its key and of the key's organisations, or returns its refusal.
     fn admit(
         &mut self,
         incoming: &Incoming<'_>,
@@ -317,7 +317,7 @@ impl State {
         self.rules.next(&CallTraits { prompt: &prompt, key: &incoming.key, model })
     }
 
-    /// Returns the replacement of a response, for faults that do not need the response itself.
+    /// Returns the replacement of a response, for faults that replace the whole response; `None` for other faults.
     fn replacement(&self, incoming: &Incoming<'_>, fault: &Fault) -> Option<Draft> {
         match fault {
             Fault::RateLimited { retry_after, form, code } => {
@@ -409,7 +409,7 @@ fn throttled() -> Draft {
     Draft { headers: content_type("text/plain"), ..plain(StatusCode::TOO_MANY_REQUESTS, body) }
 }
 
-/// Returns the amounts that a chat requests from limits. `cached` tokens of its prompt are cached.
+/// Returns the amounts of a chat that limits count. `cached` tokens of its prompt are read from a cache.
 fn chat_demand(body: &Value, cached: u64) -> Demand {
     let most = body["max_completion_tokens"].as_u64().or(body["max_tokens"].as_u64()).unwrap_or(0);
     let choices = body["n"].as_u64().unwrap_or(1);

@@ -41,7 +41,8 @@ pub struct Traces(PhantomData<*const ()>);
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Trace {
-    /// Name of the span. For an event it is the name that `tracing` generates.
+    /// Name of the span, or for an event the name that `tracing` generates. It is empty for values that were recorded
+    /// on a span after [`take`](Traces::take) had returned the span.
     pub name: &'static str,
     /// Fields with their values as text, strings without quotes. Values that are recorded on a span later come last.
     pub fields: Vec<(&'static str, String)>,
@@ -72,7 +73,8 @@ impl Traces {
         Self(PhantomData)
     }
 
-    /// Returns the spans and events since the last call, in the order in which they began.
+    /// Returns the spans and events that were recorded since this method was last called, in the order in which they
+    /// began.
     pub fn take(&self) -> Vec<Trace> {
         RECORDED.with_borrow_mut(|recorded| recorded.replace(Vec::new())).unwrap_or_default()
     }

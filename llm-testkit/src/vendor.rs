@@ -91,7 +91,7 @@ impl Vendor {
         self.state().settings.flavor
     }
 
-    /// Adds a rule. The first rule that applies to a call decides; see [`Rule`].
+    /// Adds a rule. The first rule that applies to a call determines its fault; see [`Rule`].
     pub fn script(&self, rule: Rule) {
         self.state().rules.push(rule);
     }
@@ -139,7 +139,7 @@ impl Vendor {
 
     /// Returns the bill of the call with this request id or response id, if it has ended and was charged.
     ///
-    /// It searches all bills. To compare many, index [`bills`](Self::bills).
+    /// The search takes time in proportion to the number of bills. To look up many calls, index [`bills`](Self::bills).
     pub fn bill(&self, id: &str) -> Option<Bill> {
         let is = |bill: &&Bill| !id.is_empty() && (bill.request_id == id || bill.response_id == id);
         self.state().bills.iter().find(is).cloned()
@@ -160,7 +160,7 @@ impl Vendor {
         self.state().calls
     }
 
-    /// Returns the number of calls with a key in their URL, where it would end up in logs.
+    /// Returns the number of calls with a key in their URL, which servers and proxies would log.
     pub fn keys_in_urls(&self) -> u64 {
         self.state().keys_in_urls
     }
@@ -203,14 +203,16 @@ impl Vendor {
 
     /// Receives a call at `now` (the time since the vendor's start) and returns the plan of its response.
     ///
-    /// It is for transports of your own. They play the plan, and then pass the call to [`settle`](Self::settle).
+    /// It is for transports of your own. These send the parts of the plan at their times, and then pass the call to
+    /// [`settle`](Self::settle).
     pub fn decide(&self, now: Duration, request: &Request<Bytes>) -> Plan {
         let plan = self.state().decide(now, request);
         self.shared.changes.send_modify(|changes| *changes += 1);
         plan
     }
 
-    /// Ends a call at `now` and bills it. Only the first time counts. It is for transports of your own.
+    /// Ends a call at `now` and bills it. Further settlements of the same call have no effect. It is for transports of
+    /// your own.
     pub fn settle(&self, now: Duration, call: CallId, outcome: Outcome) {
         self.state().settle(now, call, outcome);
         self.shared.changes.send_modify(|changes| *changes += 1);
@@ -223,7 +225,7 @@ impl Vendor {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        // NOTE: a test can panic only while it reads, which changes nothing.
+        // NOTE: a test can panic while it holds the lock only if it reads the state, which changes nothing.
         self.shared.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

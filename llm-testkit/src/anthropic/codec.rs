@@ -14,10 +14,10 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri}
 use serde_json::{Value, json};
 use std::time::SystemTime;
 
-/// Smallest token budget of thinking.
+/// Smallest budget of thinking tokens that a request may set.
 const LEAST_BUDGET: u64 = 1_024;
 
-/// Anthropic's format.
+/// Protocol of Anthropic's format.
 #[derive(Debug)]
 pub(crate) struct Anthropic;
 

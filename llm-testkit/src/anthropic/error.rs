@@ -43,7 +43,8 @@ fn row(cause: &Cause) -> (StatusCode, &'static str) {
     }
 }
 
-/// Returns the code that separates limits that end by waiting from a lack of credit.
+/// Returns the `details.error_code` of a 429, which distinguishes rate limits from an exhausted spend limit; `None` if
+/// the refusal has no such code.
 fn error_code(cause: &Cause) -> Option<&str> {
     let Cause::Limited { code, .. } = cause else { return None };
     match code.as_str() {

@@ -16,7 +16,7 @@ pub fn as_openai(body: &Value) -> Value {
     }
     for (name, value) in fields {
         match name.as_str() {
-            // NOTE: this format has only one choice, even if the request has another vendor's field for more.
+            // NOTE: a response in this format has one choice, so another vendor's field `n` is ignored.
             "system" | "cache_control" | "n" => {}
             "messages" => messages.extend(value.as_array().into_iter().flatten().flat_map(message)),
             "stop_sequences" => drop(to.insert("stop".into(), value.clone())),
@@ -40,7 +40,7 @@ pub fn as_openai(body: &Value) -> Value {
     Value::Object(to)
 }
 
-/// Returns the number of cache breakpoints for five minutes, and for an hour.
+/// Returns the numbers of cache breakpoints for five minutes and for an hour.
 pub(super) fn breakpoints(value: &Value) -> [u64; 2] {
     let sum = |one: [u64; 2], other: [u64; 2]| [one[0] + other[0], one[1] + other[1]];
     match value {
@@ -67,7 +67,7 @@ fn choice(choice: &Value) -> Option<Value> {
     }
 }
 
-/// Converts a message into one or more, because results of tools are separate messages.
+/// Converts a message into one or more messages, because OpenAI's format has a separate message for each tool result.
 fn message(message: &Value) -> Vec<Value> {
     let blocks = message["content"].as_array().map_or(&[][..], Vec::as_slice);
     let is = |kind: &'static str| blocks.iter().filter(move |block| block["type"] == kind);

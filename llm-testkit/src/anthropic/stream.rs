@@ -8,7 +8,7 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 use std::time::Duration;
 
-/// Encodes the response as events, one for each frame.
+/// Encodes the response as events, one in each frame.
 pub(super) fn events(response: &ChatResponse, timeline: &Timeline<'_>, with_usage: bool) -> Vec<Frame> {
     let choice = &response.choices[0];
     let (first, last) = (timeline.first(), timeline.last());
@@ -55,7 +55,7 @@ pub(super) fn events(response: &ChatResponse, timeline: &Timeline<'_>, with_usag
     frames
 }
 
-/// Returns a delta of the first block with `length` bytes in it.
+/// Returns an event with a delta of `length` bytes for the first content block.
 pub(super) fn huge(response: &ChatResponse, length: usize) -> Bytes {
     let choice = &response.choices[0];
     let part = match &choice.content {
@@ -72,7 +72,8 @@ pub(super) fn event(data: &Value) -> Bytes {
     format!("event: {}\ndata: {data}\n\n", data["type"].as_str().unwrap_or_default()).into()
 }
 
-/// Returns the reasoning in groups with their tokens; a single empty group if the request hides it.
+/// Returns the reasoning in groups of `per_delta` tokens, each with its number of tokens. If the request hides the
+/// reasoning, returns a single empty group with all its tokens.
 fn thoughts(choice: &Choice, per_delta: usize) -> Vec<(String, u64)> {
     if !choice.shown {
         return vec![(String::new(), choice.thinking)];
@@ -81,7 +82,7 @@ fn thoughts(choice: &Choice, per_delta: usize) -> Vec<(String, u64)> {
     groups.map(|text| (tokens::count(&text), text)).map(|(tokens, text)| (text, tokens)).collect()
 }
 
-/// Returns the first, empty state of the content block; `None` if there is no content.
+/// Returns the content block as it begins, without its text or arguments; `None` if there is no content.
 fn block(choice: &Choice) -> Option<Value> {
     match &choice.content {
         Content::Text(text) => (!text.is_empty()).then(|| json!({"type": "text", "text": ""})),

@@ -30,13 +30,13 @@ pub(super) fn message(response: &ChatResponse, usage: bool) -> Value {
     message
 }
 
-/// Returns a message without content and usage.
+/// Returns a message without content, stop reason and usage.
 pub(super) fn opening(response: &ChatResponse) -> Value {
     json!({"id": response.id, "type": "message", "role": "assistant", "model": response.model, "content": [],
         "stop_reason": null, "stop_sequence": null, "stop_details": null})
 }
 
-/// Returns the stop reason of a message.
+/// Returns the fields of a message that state why it ended, with their names.
 pub(super) fn ending(finish: &Finish) -> [(&'static str, Value); 3] {
     let (reason, sequence, details) = match finish {
         Finish::Stop => ("end_turn", Value::Null, Value::Null),
@@ -51,7 +51,7 @@ pub(super) fn ending(finish: &Finish) -> [(&'static str, Value); 3] {
     [("stop_reason", json!(reason)), ("stop_sequence", sequence), ("stop_details", details)]
 }
 
-/// Returns the usage after `output` tokens. Its input excludes tokens read from a cache or written to one.
+/// Returns the usage after `output` tokens. Its `input_tokens` exclude tokens read from a cache or written to one.
 pub(super) fn usage(response: &ChatResponse, output: u64) -> Value {
     let [short, long] = response.written;
     json!({
@@ -63,7 +63,7 @@ pub(super) fn usage(response: &ChatResponse, output: u64) -> Value {
     })
 }
 
-/// Returns the reasoning, if the request asks for it to be shown.
+/// Returns the reasoning; an empty text if the request does not ask to show it.
 pub(super) fn thoughts(choice: &Choice) -> &str {
     if choice.shown { &choice.thoughts } else { "" }
 }

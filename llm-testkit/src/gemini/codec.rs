@@ -12,18 +12,19 @@ use http::{HeaderMap, Method, Request, StatusCode, Uri};
 use serde_json::{Value, json};
 use std::time::SystemTime;
 
-/// Gemini's format.
+/// Protocol of Gemini's format.
 #[derive(Debug)]
 pub(crate) struct Gemini;
 
-/// Versions of the API, each at a path of its own.
+/// Paths of the versions of the API.
 const VERSIONS: [&str; 2] = ["/v1beta/", "/v1/"];
 
-/// Splits a path into the directory of a model below the version, if there is one, and the rest.
+/// Splits a path below the version into the directory of a model, which is empty if there is none, and the last
+/// segment. Returns `None` if the vendor does not serve the directory.
 fn place(path: &str) -> Option<(&str, &str)> {
     let below = VERSIONS.iter().find_map(|version| path.strip_prefix(version))?;
     let (directory, last) = below.rsplit_once('/').unwrap_or(("", below));
-    // Vertex has its models deep below a project.
+    // Vertex AI serves its models below a project.
     let vertex = directory.starts_with("projects/") && directory.ends_with("/publishers/google/models");
     (vertex || ["", "models", "tunedModels"].contains(&directory)).then_some((directory, last))
 }

@@ -3,7 +3,7 @@
 use crate::conversation::{content, inline_image, linked_image, response_format, text, tool, tool_call, tool_choice};
 use serde_json::{Map, Value, json};
 
-/// Names of the fields of `generationConfig` in OpenAI's format.
+/// Fields of `generationConfig`, each with its name in OpenAI's format.
 const NAMES: [(&str, &str); 12] = [
     ("maxOutputTokens", "max_tokens"),
     ("candidateCount", "n"),
@@ -34,7 +34,7 @@ pub fn as_openai(model: &str, body: &Value) -> Value {
             "generationConfig" => config(&mut to, value),
             "tools" => drop(to.insert("tools".into(), tools(value))),
             "toolConfig" => to.extend(choice(value).map(|choice| ("tool_choice".into(), choice))),
-            // NOTE: these are fields of another vendor, which would change the request.
+            // NOTE: these fields belong to another vendor's format, and would replace converted fields.
             "model" | "messages" | "stream" | "n" => {}
             other => drop(to.insert(other.into(), value.clone())),
         }
@@ -49,7 +49,7 @@ pub(super) fn field<'v>(value: &'v Value, name: &str) -> &'v Value {
     fields.into_iter().find(|(key, _)| camel(key) == name).map_or(&Value::Null, |(_, value)| value)
 }
 
-/// Returns the texts of some content, one after the other.
+/// Returns the joined texts of a content's parts.
 pub(super) fn joined_text(content: &Value) -> String {
     let parts = content["parts"].as_array().map_or(&[][..], Vec::as_slice);
     parts.iter().filter_map(|part| part["text"].as_str()).collect()
@@ -71,7 +71,7 @@ fn config(to: &mut Map<String, Value>, config: &Value) {
     }
 }
 
-/// Returns a schema whose types are named as JSON schemas name them; Gemini's own are in capitals.
+/// Returns a schema with the names of types in lower case, as in JSON Schema, because Gemini's names are in capitals.
 fn lower(schema: &Value) -> Value {
     match schema {
         Value::Array(items) => items.iter().map(lower).collect(),
@@ -114,7 +114,7 @@ fn choice(config: &Value) -> Option<Value> {
     }
 }
 
-/// Converts a message into one or more, because results of tools are separate messages.
+/// Converts a message into one or more messages, because OpenAI's format has a separate message for each tool result.
 fn message(message: &Value) -> Vec<Value> {
     let given = message["parts"].as_array().map_or(&[][..], Vec::as_slice);
     let called = |name: &'static str| given.iter().map(move |part| field(part, name)).filter(|call| !call.is_null());

@@ -29,13 +29,13 @@ pub(super) fn events(response: &ChatResponse, timeline: &Timeline<'_>, with_usag
             );
         }
     }
-    // NOTE: hidden reasoning is generated before the first visible chunk.
+    // NOTE: hidden reasoning is generated before the first visible chunk, so this chunk counts its tokens.
     let mut hidden = response.thinking() - stream.thought;
     stream.thought = response.thinking();
     for delta in response.deltas(timeline) {
         stream.said += delta.tokens;
         hidden += delta.tokens;
-        // NOTE: a call is sent in one piece, at the time of its last token.
+        // NOTE: a function call is sent in one chunk, at the time of its last token.
         if matches!(delta.choice.content, Content::Text(_)) {
             let parts = said(delta.choice, &delta.text).into_iter().collect();
             stream.candidate(delta.at, std::mem::take(&mut hidden), candidate(delta.index, parts, None));
@@ -51,13 +51,13 @@ pub(super) fn events(response: &ChatResponse, timeline: &Timeline<'_>, with_usag
     stream.close()
 }
 
-/// Returns a chunk with `length` bytes of text, for the second position or later.
+/// Returns a chunk with `length` bytes of text, to be inserted after the first chunk of a stream.
 pub(super) fn huge(response: &ChatResponse, length: usize) -> Bytes {
     let parts = vec![json!({"text": "x".repeat(length)})];
     piece(&envelope(response, vec![candidate(0, parts, None)], None), response.bare, 1)
 }
 
-/// Returns the last chunk, after `before` others.
+/// Returns the last chunk of a stream, which follows `before` others.
 pub(super) fn last(value: &Value, bare: bool, before: usize) -> Bytes {
     let end: &[u8] = if bare { b"\r\n]" } else { b"" };
     [&piece(value, bare, before), end].concat().into()

@@ -3,7 +3,7 @@
 use crate::response::{ChatResponse, Choice, Content, Finish, arguments};
 use serde_json::{Value, json};
 
-/// Returns the response that is not streamed.
+/// Returns the body of a response that is not streamed.
 pub(super) fn whole(response: &ChatResponse, usage: bool) -> Value {
     if is_blocked(response) {
         return blocked(response, usage);
@@ -20,7 +20,7 @@ pub(super) fn whole(response: &ChatResponse, usage: bool) -> Value {
     envelope(response, candidates, usage.then(|| self::usage(response, response.said(), response.thinking())))
 }
 
-/// Returns a complete response, or one chunk of a stream.
+/// Returns a response with these candidates, or one chunk of a stream.
 pub(super) fn envelope(response: &ChatResponse, candidates: Vec<Value>, usage: Option<Value>) -> Value {
     let mut body = json!({"candidates": candidates, "modelVersion": response.model, "responseId": response.id});
     if let Some(usage) = usage {
@@ -34,7 +34,7 @@ pub(super) fn is_blocked(response: &ChatResponse) -> bool {
     response.choices.iter().all(|choice| choice.finish == Finish::Filtered)
 }
 
-/// Returns a response without candidates.
+/// Returns the response to a blocked prompt, which has no candidates.
 pub(super) fn blocked(response: &ChatResponse, usage: bool) -> Value {
     let mut body = json!({"promptFeedback": {"blockReason": "PROHIBITED_CONTENT"}, "modelVersion": response.model,
         "responseId": response.id});
@@ -44,7 +44,7 @@ pub(super) fn blocked(response: &ChatResponse, usage: bool) -> Value {
     body
 }
 
-/// Returns parts of a candidate, with the finish reason if `ended`.
+/// Returns a candidate with these parts. If `ended` is a choice, the candidate states its finish reason.
 pub(super) fn candidate(index: usize, parts: Vec<Value>, ended: Option<&Choice>) -> Value {
     let mut candidate = json!({"content": {"parts": parts, "role": "model"}, "index": index});
     if let Some(choice) = ended {
@@ -56,7 +56,8 @@ pub(super) fn candidate(index: usize, parts: Vec<Value>, ended: Option<&Choice>)
     candidate
 }
 
-/// Returns the content as a part: `text`, or the complete function call if the content is one.
+/// Returns a part with `text`, or with the complete function call if the content is a call. Returns `None` if the
+/// arguments of the call are not JSON.
 pub(super) fn said(choice: &Choice, text: &str) -> Option<Value> {
     let mut part = match &choice.content {
         Content::Text(_) => return Some(json!({"text": text})),

@@ -22,14 +22,14 @@ pub struct RateLimits {
 pub struct Window {
     /// Largest amount that one window admits.
     pub limit: u64,
-    /// Remaining amount.
+    /// Amount that remains in the window.
     pub remaining: u64,
     /// Time until the whole limit is available again.
     pub reset: Duration,
 }
 
 impl RateLimits {
-    /// Returns the values for a call that exceeded the limit.
+    /// Returns these limits for a refused call, with no request remaining until `retry_after` has passed.
     pub(crate) fn refused(&self, retry_after: Duration) -> Self {
         Self { requests: Window { remaining: 0, reset: retry_after, ..self.requests }, ..*self }
     }

@@ -44,30 +44,33 @@ pub(crate) enum Measure {
 }
 
 impl Limit {
-    /// Allows at most `most` requests in any `per`. Admitted requests count even if they fail, refused ones do not.
+    /// Allows at most `most` requests in any period of length `per`. Admitted requests count even if they fail, refused
+    /// requests do not.
     pub fn requests(most: u64, per: Duration) -> Self {
         Self { measure: Measure::Requests, most, per, slice: None, model: None }
     }
 
-    /// Allows at most `most` tokens in any `per`, counted when a call is admitted, as OpenAI does.
+    /// Allows at most `most` tokens in any period of length `per`, counted when a call is admitted, as OpenAI does.
     ///
-    /// They are the tokens of the prompt and, for each choice, the maximum that the request states, if any.
+    /// The counted tokens are those of the prompt and, for each choice, the maximum that the request states, if any.
     pub fn tokens(most: u64, per: Duration) -> Self {
         Self { measure: Measure::Reserved, ..Self::requests(most, per) }
     }
 
-    /// Allows at most `most` tokens in any `per`. Tokens of the prompt count when a call is admitted, tokens of the
-    /// response when it has ended. A call is admitted if its prompt fits.
+    /// Allows at most `most` tokens in any period of length `per`. Tokens of the prompt count when a call is admitted,
+    /// tokens of the response when it has ended. A call is admitted if its prompt fits.
     pub fn used_tokens(most: u64, per: Duration) -> Self {
         Self { measure: Measure::Used, ..Self::requests(most, per) }
     }
 
-    /// Allows at most `most` tokens of prompts in any `per`, without those read from a cache, as Anthropic and Gemini do.
+    /// Allows at most `most` tokens of prompts in any period of length `per`, without those read from a cache, as
+    /// Anthropic and Gemini do.
     pub fn input_tokens(most: u64, per: Duration) -> Self {
         Self { measure: Measure::Input, ..Self::requests(most, per) }
     }
 
-    /// Allows at most `most` tokens of responses in any `per`, counted when a call has ended, as Anthropic does.
+    /// Allows at most `most` tokens of responses in any period of length `per`, counted when a call has ended, as
+    /// Anthropic does.
     ///
     /// Calls are admitted while any tokens remain.
     pub fn output_tokens(most: u64, per: Duration) -> Self {
@@ -77,7 +80,7 @@ impl Limit {
     /// Enforces the limit in each `slice` of the window too, as vendors do.
     ///
     /// For example, 60 requests a minute in slices of a second admit one request in any second. A slice admits at least
-    /// 1.
+    /// 1 request or token.
     #[must_use]
     pub fn in_slices_of(self, slice: Duration) -> Self {
         Self { slice: Some(slice.min(self.per)), ..self }
@@ -94,7 +97,7 @@ impl Limit {
         self.model.is_none_or(|of| of == model)
     }
 
-    /// Returns the name of the limit in a format.
+    /// Returns the error code of the limit in a format.
     pub(crate) fn code(&self, format: Format) -> &'static str {
         match (format, self.measure) {
             _ if self.per >= DAY => "requests_per_day",

@@ -19,9 +19,9 @@ pub struct Limited {
     pub organisation: Option<String>,
     /// Address of the client, if the limit belongs to it.
     pub address: Option<IpAddr>,
-    /// Limit that was exceeded. If several were, it is the one with the longest waiting time.
+    /// Limit that the call exceeded. If it exceeded several, it is the limit with the longest waiting time.
     pub limit: Limit,
-    /// Arrival of the call, since the start of the vendor.
+    /// Time from the start of the vendor to the arrival of the call.
     pub at: Duration,
     /// Time until the call would be admitted; `None` if it exceeds the limit of an empty window.
     pub retry_after: Option<Duration>,
@@ -54,7 +54,7 @@ pub(crate) struct Demand {
 /// Enforced limits, with the logs of admitted calls.
 #[derive(Debug, Default)]
 pub(crate) struct Limiter {
-    /// Limits of each key.
+    /// Limits of each key that has no limits of its own.
     each: Vec<Limit>,
     /// Limits of individual keys, which replace those in `each`.
     own: HashMap<String, Vec<Limit>>,
@@ -177,8 +177,8 @@ impl Limiter {
 
     /// Returns the limits that headers state for a key at `now`.
     ///
-    /// For each of requests, all tokens, tokens of prompts and tokens of responses, it is the limit with the smallest
-    /// remaining amount, or the `advertised` one if none is enforced.
+    /// For each of requests, all tokens, tokens of prompts and tokens of responses, it is the enforced limit with the
+    /// smallest remaining share, or the `advertised` limit if none is enforced.
     pub(crate) fn figures(
         &mut self,
         now: Duration,
@@ -207,7 +207,7 @@ impl Limiter {
         of_key.map(|(name, _)| name.as_str()).min()
     }
 
-    /// Returns the scopes of a key, each with its logs.
+    /// Returns the scopes of a key in sorted order, and creates the logs that they lack.
     fn scopes(&mut self, key: &str) -> Vec<Scope> {
         let own = self.own.get(key).unwrap_or(&self.each);
         let mut scopes = vec![(Scope::Key(key.into()), own)];
@@ -245,14 +245,15 @@ impl Log {
         within.fold(0, |sum, (_, amount)| sum.saturating_add(*amount))
     }
 
-    /// Returns `None` if `amount` fits, and otherwise the time until it does, in whole milliseconds; `None` if never.
+    /// Returns `None` if `amount` fits, `Some(None)` if it never fits, and otherwise the time until it fits, in whole
+    /// milliseconds.
     fn wait(&self, now: Duration, amount: u64) -> Option<Option<Duration>> {
         let waits = self.limit.windows().filter_map(|(most, window)| self.wait_in(now, amount, most, window));
         waits.max_by_key(|wait| wait.unwrap_or(Duration::MAX))
     }
 
     fn wait_in(&self, now: Duration, amount: u64, most: u64, window: Duration) -> Option<Option<Duration>> {
-        // NOTE: a call that counts at its end is admitted while any amount remains.
+        // NOTE: a limit on tokens of responses counts a call at its end, so it admits calls while any token remains.
         let amount = if self.limit.measure == Measure::Output { 1 } else { amount };
         if amount > most {
             return Some(None);

@@ -14,7 +14,7 @@ pub(crate) struct Dialect {
     pub(super) keyless: bool,
     pub(super) usage: UsageChunk,
     pub(super) thoughts: Thoughts,
-    /// Comment at the beginning of every stream.
+    /// Comment at the beginning of every stream; empty if there is none.
     pub(super) comment: &'static str,
     pub(super) limits: LimitHeaders,
     /// Name of the header with the request id.
@@ -26,11 +26,11 @@ pub(crate) struct Dialect {
 /// Position of the usage in a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum UsageChunk {
-    /// In a separate chunk, if requested.
+    /// Usage in a separate chunk, if the request asks for it.
     Own,
-    /// In the chunk that finishes the last choice, if requested.
+    /// Usage in the chunk that finishes the last choice, if the request asks for it.
     Finish,
-    /// In the chunk that finishes the last choice, requested or not.
+    /// Usage in the chunk that finishes the last choice, even if the request does not ask for it.
     Unasked,
 }
 
@@ -38,9 +38,9 @@ pub(super) enum UsageChunk {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Thoughts {
     Hidden,
-    /// In a field beside `content`.
+    /// Reasoning in a field beside `content`.
     Field(&'static str),
-    /// In parts of `content`.
+    /// Reasoning in parts of `content`.
     Parts,
 }
 

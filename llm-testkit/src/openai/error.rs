@@ -41,7 +41,8 @@ pub(super) fn refuse(flavor: Flavor, refusal: &Refusal) -> (StatusCode, Value) {
     (status, body)
 }
 
-/// Returns the message of a refusal. Vendors without a code for a prompt that is too long state it in the message.
+/// Returns the message of a refusal. Vendors without a code for a prompt that is too long state this reason in the
+/// message.
 fn worded(flavor: Flavor, refusal: &Refusal) -> String {
     match (flavor, &refusal.cause) {
         (Flavor::Mistral, Cause::Scripted(RefusalKind::ContextTooLong)) => {

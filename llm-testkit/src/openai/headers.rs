@@ -53,7 +53,7 @@ pub(crate) fn date(time: SystemTime) -> HeaderValue {
     value(httpdate::fmt_http_date(time))
 }
 
-/// Returns a header's value.
+/// Converts a text to a header value.
 pub(crate) fn value(text: impl Display) -> HeaderValue {
     HeaderValue::try_from(text.to_string()).expect("digits, letters and punctuation make a header")
 }

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use std::time::Duration;
 
 impl OpenAi {
-    /// Encodes the response as events, one for each frame.
+    /// Encodes the response as events, one in each frame.
     pub(super) fn chunks(&self, response: &ChatResponse, timeline: &Timeline<'_>, usage: bool) -> Vec<Frame> {
         let asked = usage && (response.include_usage || self.0.usage == UsageChunk::Unasked);
         let (first, last) = (timeline.first(), timeline.last());
@@ -64,7 +64,7 @@ impl OpenAi {
         event(&self.chunk(response, json!([delta(0, json!({"content": "x".repeat(length)}))])))
     }
 
-    /// Returns an event that ends the stream with an error. OpenRouter's is an ordinary chunk.
+    /// Returns an event that ends the stream with an error. OpenRouter sends the error in an ordinary chunk.
     pub(super) fn error_chunk(&self, error: &Value, response: &ChatResponse) -> Bytes {
         if self.0.flavor != Flavor::OpenRouter {
             return event(error);
@@ -89,7 +89,7 @@ impl OpenAi {
         }
     }
 
-    /// Returns a further chunk with the usage. OpenRouter's has a choice too.
+    /// Returns a separate chunk with the usage. OpenRouter's chunk also has a choice.
     fn total_chunk(&self, response: &ChatResponse) -> Value {
         let choices = match self.0.flavor {
             Flavor::OpenRouter => json!([delta(0, json!({"role": "assistant", "content": ""}))]),

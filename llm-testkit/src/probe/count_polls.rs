@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 
 pin_project! {
-    /// Future or stream that counts its polls in a counter, which several may share.
+    /// Future or stream that counts its polls in a counter, which several futures or streams may share.
     ///
     /// ```
     /// use llm_testkit::probe::CountPolls;

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-/// Handle that reads and blocks a [`Probe`](super::Probe) and all of its clones.
+/// Handle that reads the counters of a [`Probe`](super::Probe) and all of its clones, and blocks their readiness.
 ///
 /// # Example
 ///
@@ -28,15 +28,15 @@ pub struct ProbeHandle {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Snapshot {
-    /// Number of clones.
+    /// Number of clones that were made, including dropped ones.
     pub clones: u64,
-    /// Number of dropped instances, including the first one.
+    /// Number of dropped instances of the probe, including the original.
     pub dropped_services: u64,
     /// Number of polls of `poll_ready`.
     pub ready_polls: u64,
     /// Number of calls.
     pub calls: u64,
-    /// Number of calls on an instance that was not ready, which the contract forbids.
+    /// Number of calls on an instance that was not ready, which tower's contract forbids.
     pub unready_calls: u64,
     /// Number of futures that are neither resolved nor dropped.
     pub in_flight: u64,
@@ -77,11 +77,11 @@ impl ProbeHandle {
         waiting.into_iter().for_each(Waker::wake);
     }
 
-    /// Asserts that callers kept tower's contract of readiness.
+    /// Asserts that callers respected tower's contract of readiness.
     ///
     /// # Panics
     ///
-    /// If an instance was called that had not been polled to readiness for that call.
+    /// If an instance was called without a `poll_ready` before that call that returned `Ready`.
     #[track_caller]
     pub fn assert_ready_contract(&self) {
         let seen = self.snapshot();

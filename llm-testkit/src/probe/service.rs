@@ -1,4 +1,4 @@
-//! Service that records its use.
+//! Service that records its polls, calls and futures.
 
 use super::counts::ProbeHandle;
 use super::future::ProbeFuture;

@@ -1,4 +1,4 @@
-//! Minimal RESP2 client over a Unix socket, so that tests can inspect a server past the client under test.
+//! Minimal RESP2 client over a Unix socket, so that tests can inspect a server without the client under test.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
@@ -8,8 +8,8 @@ use std::time::Duration;
 /// Longest wait for a reply, because a paused server sends none.
 const MAX_WAIT: Duration = Duration::from_secs(5);
 
-/// Sends a command. A list is returned as lines. The error is the text of the server's error, or of the failed
-/// connection.
+/// Sends a command. A list is returned as lines. The error is the text of the error that the server replied, or of the
+/// failure of the connection.
 pub(super) fn command(socket: &Path, password: Option<&str>, args: &[&str]) -> Result<String, String> {
     let mut connection = connect(socket).map_err(|error| error.to_string())?;
     if let Some(password) = password {

@@ -1,4 +1,4 @@
-//! Path of `redis-server`.
+//! Search for the program `redis-server`.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};

@@ -10,7 +10,7 @@ use super::certificate::Certificate;
 use super::process::Process;
 use super::server::{Ports, RedisServer};
 
-/// Number of ports to try, because another process may take a free one first.
+/// Number of attempts to start a server, each on new ports, because another process may take a free port first.
 const ATTEMPTS: usize = 8;
 
 /// Builder of a [`RedisServer`], returned by [`RedisServer::builder`].
@@ -39,7 +39,7 @@ impl RedisServerBuilder {
         Self { binary, password: None, certificate: None, lines: Vec::new(), cluster: false }
     }
 
-    /// Sets the password that clients need, of letters and digits.
+    /// Sets the password that clients must send, which may contain only letters and digits; none by default.
     pub fn password(mut self, password: &str) -> Self {
         self.password = Some(password.to_owned());
         self.line(&format!("requirepass {password}")).line(&format!("masterauth {password}"))
@@ -50,7 +50,7 @@ impl RedisServerBuilder {
         self.certified(Some(Certificate::make()))
     }
 
-    /// Sets the largest memory in bytes, and the policy of a full server: `noeviction`, `allkeys-lfu` and so on.
+    /// Sets the memory limit in bytes, and the eviction policy of a full server: `noeviction`, `allkeys-lfu` and so on.
     pub fn max_memory(self, bytes: u64, policy: &str) -> Self {
         self.line(&format!("maxmemory {bytes}")).line(&format!("maxmemory-policy {policy}"))
     }
@@ -82,7 +82,7 @@ impl RedisServerBuilder {
     ///
     /// # Panics
     ///
-    /// If it does not start; the message holds its output.
+    /// If the server does not start. The message contains the server's output.
     pub fn spawn(self) -> RedisServer {
         let mut printed = String::new();
         for _ in 0..ATTEMPTS {
@@ -100,7 +100,7 @@ impl RedisServerBuilder {
         panic!("redis-server does not start:\n{printed}")
     }
 
-    /// Creates a directory with the files of a server.
+    /// Creates a temporary directory with the configuration and the certificate of a server.
     fn prepare(&self, ports: Ports) -> TempDir {
         let directory = tempfile::Builder::new().prefix("redis").tempdir().expect("a temporary directory can be made");
         let path = directory.path();

@@ -3,10 +3,10 @@ use std::time::Duration;
 use super::certificate::Certificate;
 use super::server::RedisServer;
 
-/// Slots of a Cluster.
+/// Number of slots of a Cluster.
 const SLOTS: u16 = 16_384;
 const NODES: u16 = 3;
-/// Pause between two checks of the nodes, and the largest number of checks.
+/// Pause between two checks of the state of the nodes. The largest number of checks is [`MAX_ASKS`].
 const ASK_EVERY: Duration = Duration::from_millis(20);
 const MAX_ASKS: usize = 1_000;
 
@@ -35,7 +35,7 @@ impl RedisCluster {
     ///
     /// # Panics
     ///
-    /// If there is no `redis-server`, or the nodes do not agree.
+    /// If there is no `redis-server`, or the nodes do not agree on their slots within 20 s.
     pub fn spawn() -> Self {
         Self::spawn_certified(None)
     }
@@ -79,7 +79,7 @@ impl RedisCluster {
         self.nodes[0].certificate()
     }
 
-    /// Returns the nodes. The first has the lowest slots.
+    /// Returns the nodes in the order of their slots.
     pub fn nodes(&self) -> &[RedisServer] {
         &self.nodes
     }
@@ -89,7 +89,8 @@ impl RedisCluster {
         &mut self.nodes
     }
 
-    /// Spawns a replica of a node, which takes over its slots on `CLUSTER FAILOVER TAKEOVER`.
+    /// Spawns a replica of the node at the index `node`. The replica takes over the slots of the node if it receives
+    /// `CLUSTER FAILOVER TAKEOVER`.
     ///
     /// The Cluster must be without TLS.
     ///
@@ -116,7 +117,7 @@ impl RedisCluster {
     ///
     /// # Panics
     ///
-    /// If that takes longer than 20 s.
+    /// If a node does not report this within 20 s.
     pub fn wait_until_healthy(&self) {
         let is_whole = |node: &RedisServer| {
             let info = node.command(&["CLUSTER", "INFO"]).unwrap_or_default();

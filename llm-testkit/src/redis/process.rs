@@ -11,14 +11,14 @@ use rustix::process::{Pid, Signal, kill_process};
 pub(super) struct Process(Child);
 
 impl Process {
-    /// Starts a server and waits until it accepts connections. The error is its output.
+    /// Starts a server and waits until it accepts connections. If it ends before, the error is its output.
     pub(super) fn start(binary: &Path, config: &Path) -> Result<Self, String> {
         let mut command = Command::new(binary);
         command.arg(config).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut child = command.spawn().unwrap_or_else(|error| panic!("cannot start {}: {error}", binary.display()));
         let output = child.stdout.take().expect("it is piped");
         let mut printed = String::new();
-        // The pipe is closed afterwards; a server continues without a log.
+        // The pipe is closed after this loop. The server then continues without a log.
         for line in BufReader::new(output).lines().map_while(Result::ok) {
             if line.contains("Ready to accept connections") {
                 return Ok(Self(child));
@@ -38,7 +38,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // The process may have ended already.
+        // An error means that the process has ended already.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }

@@ -27,7 +27,7 @@ pub(super) struct Ports {
 }
 
 impl RedisServer {
-    /// Spawns a server without password and TLS, and with nothing on disk.
+    /// Spawns a server without password, TLS and persistence.
     ///
     /// # Panics
     ///
@@ -36,7 +36,7 @@ impl RedisServer {
         Self::builder().spawn()
     }
 
-    /// Creates a builder of a server with settings.
+    /// Creates a builder of a server with other settings than those of [`spawn`](Self::spawn).
     ///
     /// # Panics
     ///
@@ -73,13 +73,13 @@ impl RedisServer {
         self.certificate.as_deref()
     }
 
-    /// Sends a command past the client under test.
+    /// Sends a command to the server directly, without the client under test.
     ///
     /// A list is returned as lines, and a missing value as an empty text.
     ///
     /// # Errors
     ///
-    /// The error of the server, or that it does not reply.
+    /// The error that the server replied, or the failure of the connection, such as no reply within 5 s.
     pub fn command(&self, args: &[&str]) -> Result<String, String> {
         admin::command(&self.directory.path().join("socket"), self.password.as_deref(), args)
     }

@@ -10,12 +10,12 @@ use crate::tokens;
 /// Content and cost of a response.
 #[derive(Debug)]
 pub(crate) struct ChatResponse {
-    /// Id of the response.
+    /// Id that the body of the response states.
     pub(crate) id: String,
     pub(crate) model: String,
     pub(crate) hash: u64,
     pub(crate) stream: bool,
-    /// A stream that is one array.
+    /// True if the stream is one JSON array, as in Gemini's format.
     pub(crate) bare: bool,
     pub(crate) include_usage: bool,
     pub(crate) choices: Vec<Choice>,
@@ -100,7 +100,7 @@ impl ChatResponse {
         }
     }
 
-    /// Removes the content, as a filter does.
+    /// Replaces every choice by an empty choice with the finish reason of a filter.
     pub(crate) fn filter(&mut self) {
         for choice in &mut self.choices {
             *choice = Choice::silent(Finish::Filtered);

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 /// Number of reasoning tokens for a request that asks for reasoning, if the settings state none.
 const THOUGHTS: u64 = 8;
 
-/// Choice of a response.
+/// One of the alternative contents of a response, with the reasoning before it.
 #[derive(Debug)]
 pub(crate) struct Choice {
     pub(crate) content: Content,
@@ -25,7 +25,7 @@ pub(crate) struct Choice {
     pub(crate) shown: bool,
 }
 
-/// Content of a choice.
+/// Content of a choice, which is a text or a tool call.
 #[derive(Debug)]
 pub(crate) enum Content {
     Text(String),
@@ -123,7 +123,7 @@ pub(super) fn choice(request: &ChatRequest, thinking: Thinking, index: u64, sett
     Choice { content, finish, thinking: thought, thoughts: prose(mix(!hash), thought), shown }
 }
 
-/// Returns the text up to the first stop sequence in it.
+/// Returns the text up to its first stop sequence, with the finish reason.
 fn stopped(mut text: String, finish: Finish, sequences: &[String]) -> (Content, Finish) {
     let found = sequences.iter().filter_map(|sequence| Some((text.find(sequence.as_str())?, sequence)));
     let Some((at, sequence)) = found.min_by_key(|(at, _)| *at) else {
@@ -133,7 +133,8 @@ fn stopped(mut text: String, finish: Finish, sequences: &[String]) -> (Content, 
     (Content::Text(text), Finish::Sequence(sequence.clone()))
 }
 
-/// Cuts `text` to at most `budget` tokens. Returns it with the reason for its end, which is `whole` if nothing was cut.
+/// Cuts `text` to at most `budget` tokens. Returns the text with its finish reason, which is `whole` if nothing was
+/// cut.
 fn cut(text: &str, budget: u64, whole: Finish) -> (String, Finish) {
     if tokens::count(text) <= budget {
         return (text.to_owned(), whole);

@@ -1,4 +1,4 @@
-//! Embeddings.
+//! Responses to embeddings requests.
 
 use crate::openai::response_hash;
 use crate::prng::Prng;

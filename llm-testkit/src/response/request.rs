@@ -4,7 +4,7 @@ use crate::openai::response_hash;
 use crate::refusal::Refusal;
 use serde_json::Value;
 
-/// The part of a chat request that shapes the response.
+/// The part of a chat request that determines the response.
 #[derive(Debug)]
 pub(crate) struct ChatRequest {
     pub(crate) hash: u64,
@@ -17,13 +17,13 @@ pub(crate) struct ChatRequest {
     pub(crate) form: Form,
 }
 
-/// Form of a response.
+/// Form of the content that a response must have.
 #[derive(Debug)]
 pub(crate) enum Form {
     Prose,
     /// A JSON object, which follows the schema if there is one.
     Json(Option<Value>),
-    /// The given text.
+    /// The text that the function of [`respond_with`](crate::VendorBuilder::respond_with) returned.
     Given(String),
     /// A call of one of these tools.
     Tool(Vec<Tool>),
@@ -117,7 +117,7 @@ fn form(body: &Value) -> Result<Form, Refusal> {
     Ok(text_form(&body["response_format"]))
 }
 
-/// Returns a call of one of the tools whose names are wanted.
+/// Returns the form of a call of one of the tools whose names are wanted.
 fn tool_form(body: &Value, is_wanted: impl Fn(&str) -> bool) -> Result<Form, Refusal> {
     let tools = body["tools"].as_array().map_or(&[][..], Vec::as_slice);
     let named =

@@ -3,7 +3,7 @@
 use crate::prng::Prng;
 use serde_json::{Map, Value, json};
 
-/// Largest depth of a value; below, it is `null`.
+/// Largest depth of nested values; deeper values are `null`.
 const DEPTH: u32 = 8;
 
 /// Returns a value that fits `schema` in its types, properties, enumerations and constants, pseudo-random by `prng`.
@@ -56,7 +56,7 @@ impl Instance<'_> {
 
     fn object(&mut self, schema: &Value, depth: u32) -> Value {
         let Some(properties) = schema["properties"].as_object() else { return json!({}) };
-        // NOTE: in sorted order, so that the draws do not depend on a feature of serde_json.
+        // NOTE: the properties are sorted, so that the draws do not depend on a feature of serde_json.
         let mut sorted: Vec<_> = properties.iter().collect();
         sorted.sort_unstable_by_key(|(name, _)| *name);
         let fields = sorted.into_iter().map(|(name, schema)| (name.clone(), self.value(schema, depth)));

@@ -28,7 +28,7 @@ impl Timeline<'_> {
     }
 }
 
-/// Content of one event.
+/// Part of a choice's content that one event of a stream contains.
 #[derive(Debug)]
 pub(crate) struct Delta<'a> {
     /// Index of the choice.
@@ -41,7 +41,7 @@ pub(crate) struct Delta<'a> {
 }
 
 impl ChatResponse {
-    /// Returns the contents of all events in the order of time.
+    /// Returns the parts of all choices, one for each event, in the order of time.
     pub(crate) fn deltas(&self, timeline: &Timeline<'_>) -> Vec<Delta<'_>> {
         let mut deltas = Vec::new();
         for (index, choice) in self.choices.iter().enumerate() {

@@ -1,4 +1,4 @@
-//! Guard that settles a call however it ends.
+//! Guard that settles a call when it ends or is dropped.
 
 use crate::plan::{CallId, Outcome};
 use crate::vendor::Vendor;

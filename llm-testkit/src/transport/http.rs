@@ -74,7 +74,7 @@ impl Server {
     /// Stops the server, and waits until every connection is closed and every call settled.
     pub async fn close(mut self) {
         self.task.abort();
-        // NOTE: the result only says that the task was cancelled, as intended.
+        // NOTE: the result only states that the task was cancelled, as intended.
         let _ = (&mut self.task).await;
     }
 }

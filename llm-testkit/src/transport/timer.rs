@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-/// Timer that starts at the arrival of a call. It wakes its task once for each time that has not passed.
+/// Timer that starts at the arrival of a call. It wakes its task when the polled time has passed.
 #[derive(Debug)]
 pub(super) struct Timer {
     start: Instant,
