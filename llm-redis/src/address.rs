@@ -1,4 +1,4 @@
-//! Address of a server: a parsed URL. No output shows its secrets.
+//! Address of a server, parsed from a URL. `Debug` and `Display` show neither user nor password.
 
 use std::fmt;
 
@@ -26,7 +26,7 @@ pub(crate) struct Secrets {
 }
 
 impl Address {
-    /// Parses a URL. Errors name the part that is wrong and show none of its text.
+    /// Parses a URL. An error names the part of the URL that is wrong, and shows none of the URL's text.
     pub(crate) fn parse(url: &str) -> Result<Self, Error> {
         let (scheme, rest) = url.split_once("://").ok_or_else(|| invalid("scheme", "is missing"))?;
         let (cluster, tls) = match scheme {
@@ -47,7 +47,8 @@ impl Address {
             return Err(invalid("fragment", "is not supported; certificates are always checked"));
         }
         let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
-        // The protocol is always RESP3, so a URL that another client shares may state it.
+        // The parameter `protocol` is accepted and ignored, so that the URL can be shared with other clients. This
+        // client always uses RESP3.
         if query.split('&').any(|pair| !pair.is_empty() && !pair.starts_with("protocol=")) {
             return Err(invalid("query", "has parameters; set them on the builder"));
         }
@@ -105,7 +106,7 @@ impl Secrets {
         Ok(secrets)
     }
 
-    /// Returns the text with both credentials replaced by `***`.
+    /// Returns the text with each occurrence of the user and the password replaced by `***`.
     pub(crate) fn redact(&self, text: &str) -> String {
         let mut clean = text.to_owned();
         for secret in [&self.password, &self.user].into_iter().flatten() {
@@ -115,7 +116,7 @@ impl Secrets {
     }
 }
 
-/// Parses a host with an optional port.
+/// Parses a host with an optional port, which is 6379 by default.
 fn host(text: &str) -> Result<(String, u16), Error> {
     let (host, port) = match text.strip_prefix('[') {
         Some(v6) => {

@@ -1,4 +1,4 @@
-//! Circuit breaker: a state machine that is driven by results and timestamps. It has no clock and does no I/O.
+//! Circuit breaker, as a state machine without a clock and without I/O. Its methods get results and timestamps.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::Error;
 /// timeouts. Instead, the connection manager probes the server, and the result of the probe decides.
 ///
 /// An open breaker refuses every call until a probe succeeds. At most one probe runs at a time. The pauses between
-/// probes double.
+/// probes double up to a longest pause.
 pub(crate) struct Breaker {
     config: BreakerConfig,
     state: State,
@@ -23,7 +23,7 @@ pub(crate) struct Breaker {
 pub(crate) struct BreakerConfig {
     /// Number of consecutive failures that open the breaker.
     pub(crate) failure_threshold: u32,
-    /// Pause before the first probe.
+    /// Pause before the first probe of an open breaker.
     pub(crate) first_pause: Duration,
     /// Longest pause between probes.
     pub(crate) max_pause: Duration,
@@ -55,7 +55,7 @@ impl Breaker {
         Self { config, state: State::CLOSED }
     }
 
-    /// Returns an error with the time until the next probe if the breaker is open.
+    /// Returns an error with the time until the next probe if the breaker is open. The time is zero while a probe runs.
     pub(crate) fn check(&self, now: Instant) -> Result<(), Error> {
         match &self.state {
             State::Closed { .. } => Ok(()),
@@ -64,7 +64,7 @@ impl Breaker {
         }
     }
 
-    /// Records a call that received a reply.
+    /// Records a call that received a reply, which resets the count of failures and ends a suspicion.
     pub(crate) fn record_success(&mut self) {
         if let State::Closed { .. } = self.state {
             self.state = State::CLOSED;
@@ -98,11 +98,11 @@ impl Breaker {
         self.is_suspected() && self.trip(now, cause)
     }
 
-    /// Records a failure that indicates an unavailable server. Returns `true` if it opened the breaker.
+    /// Records a failure that indicates an unavailable server. Returns `true` if the failure opened the breaker.
     pub(crate) fn record_failure(&mut self, now: Instant, cause: &Error) -> bool {
         match &mut self.state {
             State::Closed { failures, .. } => *failures += 1,
-            // The call had been sent before the breaker opened.
+            // The failed call was sent before the breaker opened, so the failure is not counted.
             State::Open { .. } | State::Probing { .. } => return false,
         }
         match self.state {
@@ -111,8 +111,8 @@ impl Breaker {
         }
     }
 
-    /// Opens the breaker. If it is open already, schedules the next probe. Returns `true` if the breaker was closed
-    /// before.
+    /// Opens a closed breaker, or schedules the next probe after a failed probe. Does nothing if the breaker is open
+    /// and no probe runs. Returns `true` if the breaker was closed before.
     pub(crate) fn trip(&mut self, now: Instant, cause: &Error) -> bool {
         let probes = match &self.state {
             State::Closed { .. } => 0,
@@ -124,7 +124,7 @@ impl Breaker {
         probes == 0
     }
 
-    /// Starts the probe if one is due. Returns `true` if the caller has to run it.
+    /// Records the start of a probe if a probe is due. Returns `true` if the caller must then run the probe.
     pub(crate) fn take_probe(&mut self, now: Instant) -> bool {
         match &self.state {
             State::Open { cause, probes, due } if *due <= now => {
@@ -135,7 +135,7 @@ impl Breaker {
         }
     }
 
-    /// Closes the breaker. Returns `true` if it was open.
+    /// Closes the breaker and resets its counts. Returns `true` if the breaker was open.
     pub(crate) fn close(&mut self) -> bool {
         let was_open = !matches!(self.state, State::Closed { .. });
         self.state = State::CLOSED;
@@ -150,7 +150,7 @@ impl Breaker {
         }
     }
 
-    /// Returns the error that opened the breaker; `None` if it is closed.
+    /// Returns the error that opened the breaker, or that of the latest failed probe; `None` if the breaker is closed.
     pub(crate) fn cause(&self) -> Option<&Error> {
         match &self.state {
             State::Closed { .. } => None,
@@ -241,7 +241,7 @@ mod tests {
     }
 
     proptest! {
-        /// Compares the breaker with a model that only counts failures.
+        /// Compares the breaker with a model that only counts consecutive failures.
         #[test]
         fn breaker_admits_calls_exactly_while_closed(steps in prop::collection::vec((0u8..8, 0u64..300), 1..200)) {
             let (mut breaker, mut now) = (Breaker::new(CONFIG), Instant::now());

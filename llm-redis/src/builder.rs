@@ -1,4 +1,4 @@
-//! Settings of a client, and their validation.
+//! Settings of a client, and the validation of these settings.
 
 use std::{
     fmt,
@@ -103,14 +103,14 @@ impl RedisBuilder {
 
     /// Sets the secret that keys the hashes in key names.
     ///
-    /// All processes of a fleet need the same secret. Without a secret, the prefix keys the hashes. The names then do
-    /// not show the hashed text, but an attacker can still confirm a guess.
+    /// All processes of a fleet need the same secret. Without a secret, the prefix keys the hashes. Names then do not
+    /// show the hashed text, but an attacker who knows the prefix can still confirm a guess of the text.
     pub fn hash_secret(mut self, secret: impl Into<Vec<u8>>) -> Self {
         self.hash_secret = Some(secret.into());
         self
     }
 
-    /// Sets the trusted root certificates in PEM, instead of those of the system.
+    /// Sets the trusted root certificates of TLS connections, in PEM. By default the system's certificates are trusted.
     pub fn root_certificates(mut self, pem: impl Into<Vec<u8>>) -> Self {
         self.roots = Some(pem.into().into());
         self
@@ -124,7 +124,7 @@ impl RedisBuilder {
 
     /// Sets the longest duration of a call; 50 ms by default.
     ///
-    /// This covers the wait for a connection, the command, its response and its retry.
+    /// The duration includes the wait for a connection, the command, its response and its retries.
     /// [`Redis::run_with_timeout`](crate::Redis::run_with_timeout) sets another timeout for one call.
     pub fn call_timeout(mut self, timeout: Duration) -> Self {
         self.call_timeout = timeout;
@@ -159,8 +159,8 @@ impl RedisBuilder {
 
     /// Sets the number of consecutive failed calls that open the breaker; 3 by default.
     ///
-    /// Timeouts do not count; see [`probe_timeout`](Self::probe_timeout). A connection that cannot be opened opens the
-    /// breaker at once.
+    /// Timeouts do not count; see [`probe_timeout`](Self::probe_timeout). If a connection cannot be opened, the breaker
+    /// opens at once.
     pub fn failure_threshold(mut self, failures: u32) -> Self {
         self.failure_threshold = failures;
         self
@@ -169,8 +169,8 @@ impl RedisBuilder {
     /// Sets the timeout of a probe; 1 s by default.
     ///
     /// After a call timed out, the connection manager probes the server, and opens the breaker if no reply arrives in
-    /// this time. A server that replies in time is therefore never taken for unavailable, however short the timeouts of
-    /// calls are. Probes of an open breaker have the same timeout.
+    /// this time. A server that replies in time is therefore never treated as unavailable, however short the timeouts
+    /// of calls are. Probes of an open breaker have the same timeout.
     pub fn probe_timeout(mut self, timeout: Duration) -> Self {
         self.probe_timeout = timeout;
         self
@@ -178,8 +178,8 @@ impl RedisBuilder {
 
     /// Sets the pause before the first probe of an open breaker, and the longest pause; 100 ms and 2 s by default.
     ///
-    /// Pauses double in between. Each process shortens its pauses by up to a half at random, so that the processes of a
-    /// fleet do not probe at the same time.
+    /// The pauses double from the first to the longest. Each process shortens its pauses by up to a half at random, so
+    /// that the processes of a fleet do not probe at the same time.
     pub fn probe_backoff(mut self, first: Duration, longest: Duration) -> Self {
         (self.probe_after, self.probe_every) = (first, longest);
         self
@@ -192,6 +192,7 @@ impl RedisBuilder {
     }
 
     /// Sets the number of notifications that a [`Subscription`](crate::Subscription) buffers; 64 by default.
+    /// Notifications that do not fit are dropped and replaced by one [`Recheck`](crate::Notification::Recheck).
     pub fn channel_capacity(mut self, notifications: usize) -> Self {
         self.channel_capacity = notifications;
         self
@@ -241,14 +242,15 @@ impl RedisBuilder {
     }
 }
 
-/// Omits the URL and every secret.
+/// Shows only the label of the client, because the URL and the hash secret are confidential.
 impl fmt::Debug for RedisBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RedisBuilder").field("instance", &self.instance).finish_non_exhaustive()
     }
 }
 
-/// Longest timeout or pause: a longer one counts as this, because the clock cannot count to the end of every duration.
+/// Longest timeout or pause. A longer value is reduced to this one, because the sum of an instant and a very long
+/// duration overflows.
 pub(crate) const LONGEST: Duration = Duration::from_secs(365 * 86_400);
 
 fn invalid(message: &str) -> Error {

@@ -16,8 +16,8 @@ use crate::{
 
 /// Client of a single Redis server or of a Redis Cluster.
 ///
-/// Clones are cheap. They share the connection, the breaker and the subscriptions. The connection closes with the last
-/// clone.
+/// Clones are cheap. They share the connection, the breaker and the subscriptions. Dropping the last clone closes the
+/// connection.
 ///
 /// # Example
 ///
@@ -44,15 +44,15 @@ struct Handle {
 impl RedisBuilder {
     /// Validates the settings, creates the client and spawns its connection manager on the current runtime.
     ///
-    /// The client connects when a call or a subscription first needs a connection. The connection manager ends with the
-    /// last clone, or when the client is closed.
+    /// The client connects when a call or a subscription first needs a connection. The connection manager ends when the
+    /// last clone is dropped or the client is closed.
     ///
     /// # Errors
     ///
     /// - [`InvalidUrl`](crate::ErrorKind::InvalidUrl) names the part of the URL that is wrong, or the feature that it
     ///   needs.
-    /// - [`InvalidSetting`](crate::ErrorKind::InvalidSetting) names another setting, or says that there is no tokio
-    ///   runtime.
+    /// - [`InvalidSetting`](crate::ErrorKind::InvalidSetting) names another setting that is invalid, or says that there
+    ///   is no tokio runtime.
     ///
     /// ```
     /// use llm_redis::{ErrorKind, Redis};
@@ -90,7 +90,8 @@ impl Redis {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind`](crate::ErrorKind) lists them. While the breaker is open, the call fails at once.
+    /// [`ErrorKind`](crate::ErrorKind) lists the errors. While the breaker is open, the call fails at once with
+    /// [`Unavailable`](crate::ErrorKind::Unavailable).
     ///
     /// ```
     /// use llm_redis::{Command, Redis};
@@ -140,14 +141,15 @@ impl Redis {
         self.0.inner.call(&request, Some(timeout)).await
     }
 
-    /// Sends commands in one round trip to each server, and returns their responses in the same order.
+    /// Sends commands in one round trip to each server, and returns the responses in the order of the commands.
     ///
     /// A pipeline is not a transaction. On a single server, it counts as one call in flight. In a Cluster, each command
-    /// counts.
+    /// counts as a call.
     ///
     /// # Errors
     ///
-    /// Each command has its own result. If the round trip fails, all of them hold its error.
+    /// Each command has its own result. If a round trip fails, the result of each command in it is the error of the
+    /// round trip.
     ///
     /// ```
     /// # async fn example(redis: &llm_redis::Redis) -> Result<(), llm_redis::Error> {
@@ -174,11 +176,12 @@ impl Redis {
 
     /// Subscribes to a channel, without waiting for the server.
     ///
-    /// The first [`Notification`](crate::Notification) confirms that messages arrive from then on.
+    /// The first [`Notification`](crate::Notification) confirms the subscription. Messages that are published
+    /// afterwards arrive.
     ///
     /// # Errors
     ///
-    /// [`Busy`](crate::ErrorKind::Busy) if [`RedisBuilder::max_channels`] are subscribed already, and
+    /// [`Busy`](crate::ErrorKind::Busy) if [`RedisBuilder::max_channels`] other channels are subscribed already, and
     /// [`Closed`](crate::ErrorKind::Closed) if the client was closed.
     pub fn subscribe(&self, channel: &Key) -> Result<Subscription, Error> {
         let inner = &self.0.inner;
@@ -218,7 +221,7 @@ impl Redis {
         &self.0.inner.key_space
     }
 
-    /// Returns a snapshot of the connection, without a request to the server.
+    /// Returns a snapshot of the connection's state, without a request to the server.
     pub fn health(&self) -> Health {
         self.0.inner.health()
     }
@@ -228,7 +231,7 @@ impl Redis {
         self.0.inner.stats()
     }
 
-    /// Subscribes to the events of the connection from now on.
+    /// Returns a receiver of all further events of the connection.
     ///
     /// The client does not wait for readers, so a slow reader misses the oldest events.
     pub fn events(&self) -> Events {
@@ -237,8 +240,8 @@ impl Redis {
 
     /// Closes the client and all of its clones.
     ///
-    /// It refuses further calls, ends all subscriptions, and waits for calls in flight for at most the timeout of a call.
-    /// Closing twice has no effect.
+    /// Refuses further calls, ends all subscriptions, and waits for calls in flight for at most
+    /// [`RedisBuilder::call_timeout`]. Closing twice has no effect.
     ///
     /// ```
     /// use llm_redis::{ErrorKind, Redis};

@@ -4,9 +4,9 @@ use std::{fmt, time::Duration};
 
 use crate::Key;
 
-/// Number of arguments, including the name, for which a command's buffer has room from the start.
+/// Number of arguments, including the name, for which a command's buffer is allocated in advance.
 const USUAL_ARGS: usize = 4;
-/// Number of bytes of arguments for which a command's buffer has room from the start.
+/// Number of bytes of arguments for which a command's buffer is allocated in advance.
 const USUAL_BYTES: usize = 128;
 
 /// Command on a key, to be sent by [`Redis::run`](crate::Redis::run).
@@ -47,7 +47,8 @@ impl Command {
         Self::new("GET", key)
     }
 
-    /// Creates a `SET`. Without [`expires_in`](Self::expires_in) the value stays until it is deleted or evicted.
+    /// Creates a `SET`. Without [`expires_in`](Self::expires_in) the server keeps the value until it is deleted or
+    /// evicted.
     pub fn set(key: &Key, value: impl AsRef<[u8]>) -> Self {
         Self::new("SET", key).arg(value)
     }
@@ -59,7 +60,7 @@ impl Command {
 
     /// Creates a `PUBLISH`; the response is the number of receivers.
     ///
-    /// The server delivers the message to current subscribers only. It stores nothing for later ones.
+    /// The server delivers the message to current subscribers only. It stores nothing for later subscribers.
     ///
     /// ```
     /// # async fn example(redis: &llm_redis::Redis) -> Result<(), llm_redis::Error> {
@@ -79,7 +80,7 @@ impl Command {
         Self { slot: Some(key.slot()), ..Self::without_key(name) }.arg(key.as_str())
     }
 
-    /// Appends an argument.
+    /// Appends an argument, whose bytes are sent unchanged.
     pub fn arg(mut self, arg: impl AsRef<[u8]>) -> Self {
         self.encoded.arg(arg.as_ref());
         self
@@ -107,7 +108,7 @@ impl Command {
         self
     }
 
-    /// Creates a command that any node can execute.
+    /// Creates a command without a key, which any node can execute.
     pub(crate) fn without_key(name: &'static str) -> Self {
         let mut encoded = redis::Cmd::with_capacity(USUAL_ARGS, USUAL_BYTES);
         encoded.arg(name);
@@ -115,7 +116,7 @@ impl Command {
     }
 }
 
-/// Omits the arguments, which may be confidential.
+/// Shows the command's name but not its arguments, which may be confidential.
 impl fmt::Debug for Command {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Command({})", self.name)

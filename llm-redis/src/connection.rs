@@ -1,4 +1,4 @@
-//! Connections of the `redis` crate behind one type, for a single server and for a Cluster.
+//! Connection to a single server or to a Cluster, as one type for both kinds of connections of the `redis` crate.
 
 use std::{sync::Arc, time::Duration};
 
@@ -25,7 +25,7 @@ pub(crate) struct Target {
     pub(crate) roots: Option<Arc<[u8]>>,
     pub(crate) connect_timeout: Duration,
     pub(crate) call_timeout: Duration,
-    /// Time within which an available server replies to a probe.
+    /// Timeout of a probe. An available server replies within this time.
     pub(crate) probe_timeout: Duration,
     pub(crate) max_in_flight: usize,
     pub(crate) retries: u32,
@@ -34,7 +34,7 @@ pub(crate) struct Target {
 /// Callback for messages that the server sends without a request.
 pub(crate) type OnPush = Arc<dyn Fn(PushInfo) + Send + Sync>;
 
-/// Open connection. Clones share its socket, or the sockets of a Cluster.
+/// Open connection. Clones share the connection's socket, or its sockets in a Cluster.
 #[derive(Clone)]
 pub(crate) enum Connection {
     Single(MultiplexedConnection),
@@ -45,7 +45,8 @@ pub(crate) enum Connection {
 impl Connection {
     /// Connects to a server.
     ///
-    /// The `redis` crate spawns the task that drives the connection. The task ends with the last clone.
+    /// The `redis` crate spawns the task that drives the connection. The task ends when the last clone of the
+    /// connection is dropped.
     pub(crate) async fn open(target: &Target, on_push: OnPush) -> RedisResult<Self> {
         let address = &target.address;
         #[cfg(feature = "tls")]
@@ -64,14 +65,16 @@ impl Connection {
         let client = client(target, info(address, host, *port)?)?;
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(target.connect_timeout))
-            // Each call has a timeout that covers all of its steps.
+            // The connection needs no timeout for responses, because each call has a timeout that covers all of its
+            // steps.
             .set_response_timeout(None)
             .set_pipeline_buffer_size(target.max_in_flight)
             .set_push_sender(push);
         client.get_multiplexed_async_connection_with_config(&config).await.map(Self::Single)
     }
 
-    /// Sends a command to the primary of a slot, or to any node.
+    /// Sends a command to the server. In a Cluster, sends it to the primary of `slot`, or to any primary if `slot` is
+    /// `None`.
     pub(crate) async fn send(&mut self, command: &Cmd, slot: Option<u16>) -> RedisResult<Value> {
         match self {
             Self::Single(connection) => {
@@ -150,11 +153,12 @@ fn certificates(target: &Target) -> Option<redis::TlsCertificates> {
     Some(redis::TlsCertificates { client_tls: None, root_cert: Some(root_cert) })
 }
 
-/// Installs a crypto provider if the application has not, because rustls panics if it was built with several.
+/// Installs a crypto provider if the application has not installed one, because rustls panics if it was built with
+/// several providers and none is installed.
 #[cfg(feature = "tls")]
 fn choose_provider() {
     if rustls::crypto::CryptoProvider::get_default().is_none() {
-        // This fails if another thread has installed a provider in the meantime, which works as well.
+        // Installing fails if another thread has installed a provider in the meantime. That provider works as well.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     }
 }
@@ -176,10 +180,12 @@ async fn open_cluster(
         .use_protocol(ProtocolVersion::RESP3)
         .tcp_settings(TcpSettings::default().set_nodelay(true))
         .connection_timeout(target.connect_timeout)
-        // Each call has a timeout of its own. This timeout ends requests whose callers have dropped them.
+        // Each call has a timeout of its own. The response timeout ends requests whose callers have dropped their
+        // futures.
         .response_timeout(target.probe_timeout)
         .overall_response_timeout(None)
-        // A redirection is not a failure, so it gets an additional attempt.
+        // The client gets one retry more than the settings allow, so that a redirection, which is not a failure, does
+        // not use up a retry.
         .retries(target.retries + 1)
         .min_retry_wait(REDIRECT_PAUSE.0)
         .max_retry_wait(REDIRECT_PAUSE.1)

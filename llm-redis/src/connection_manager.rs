@@ -1,5 +1,5 @@
-//! Connection manager: the task that opens, probes and replaces the connection, and sends changes of subscriptions to
-//! the server.
+//! Connection manager, which is the task that opens, probes and replaces the connection, and sends changes of
+//! subscriptions to the server.
 
 use std::{
     future::Future,
@@ -24,17 +24,17 @@ use crate::{
     subscription::Change,
 };
 
-/// Shortest pause between two replacements of a connection, which are made because it leads to a replica.
+/// Shortest pause between two replacements of a connection whose server is a read-only replica.
 const REPLACE_EVERY: Duration = Duration::from_secs(1);
 /// Shortest pause between opening two connections, so that a connection that always breaks is not reopened in a busy
 /// loop.
 const REOPEN_AFTER: Duration = Duration::from_millis(100);
-/// Largest number of a Cluster's probes that are sent at the same time.
+/// Largest number of probes of a Cluster that run at the same time.
 const TOGETHER: usize = 4;
-/// Pause before failed subscriptions are sent again.
+/// Pause before failed subscribe commands are sent again.
 const RESUBSCRIBE_AFTER: Duration = Duration::from_millis(500);
 
-/// Runs until the client is closed or the task is aborted.
+/// Runs the connection manager until the client is closed or the task is aborted.
 pub(crate) async fn run(inner: Arc<Inner>) {
     let _close = CloseOnDrop(&inner);
     let (mut opened_at, mut resubscribe_at) = (None, None);
@@ -73,8 +73,8 @@ pub(crate) async fn run(inner: Arc<Inner>) {
     }
 }
 
-/// Guard that closes the client when the connection manager ends for any reason, such as a shutdown of the runtime. No
-/// other task would reconnect.
+/// Guard that closes the client when the connection manager ends for any reason, such as a shutdown of the runtime.
+/// Without a connection manager, the client could not reconnect.
 struct CloseOnDrop<'a>(&'a Inner);
 
 impl Drop for CloseOnDrop<'_> {
@@ -93,7 +93,7 @@ enum Step {
     Probe(Vec<usize>),
     /// Probes the servers of these shards, because calls to them timed out.
     CheckSuspicion(Vec<usize>),
-    /// Waits for work, at most until this time.
+    /// Waits for work, at most until this time; without a limit if it is `None`.
     Wait(Option<Instant>),
 }
 
@@ -132,7 +132,7 @@ fn open_after(pause: Duration, opened_at: Option<Instant>, now: Instant) -> Step
     }
 }
 
-/// Opens a connection. If all breakers are open, this is also their probe.
+/// Opens a connection. This is also the probe of each breaker whose probe is due.
 async fn open(inner: &Arc<Inner>) {
     let is_probe = inner.breakers.take_probes(Instant::now());
     let epoch = inner.epoch.fetch_add(1, Ordering::AcqRel) + 1;
@@ -142,7 +142,7 @@ async fn open(inner: &Arc<Inner>) {
         let mut connection = connection.map_err(|error| error_mapping::connect_error(&error, address))?;
         match send_probe(inner, &mut connection, 0).await {
             Err(error) if error.kind() == ErrorKind::NotReady || !address.cluster => Err(error),
-            // One node of a Cluster may be unavailable while others reply, so the Cluster is connected.
+            // A Cluster counts as connected even if the probed node does not reply, because other nodes may reply.
             _ => Ok(connection),
         }
     };
@@ -160,8 +160,8 @@ async fn open(inner: &Arc<Inner>) {
     inner.connection_failed(&error);
 }
 
-/// Probes the nodes of a Cluster on a connection that replaces another one. Returns the shards whose breakers stay
-/// open, with the reason. Without open breakers, calls to an unavailable node would delay those to other nodes.
+/// Probes the nodes of a Cluster on a new connection. Returns the shards whose nodes are unavailable, with the error of
+/// each probe. Their breakers stay open, because calls to an unavailable node would delay calls to other nodes.
 async fn unavailable_shards(inner: &Inner, connection: &Connection) -> Vec<(usize, Error)> {
     if !inner.target.address.cluster {
         return Vec::new();
@@ -177,7 +177,7 @@ async fn unavailable_shards(inner: &Inner, connection: &Connection) -> Vec<(usiz
 /// to single nodes by itself, but it can deadlock if many calls to a node fail at once.
 async fn replace_if_silent(inner: &Inner) {
     let Some(connection) = inner.current_connection().filter(|_| inner.target.address.cluster) else { return };
-    // The probed keys are far apart, so that they are on different nodes if there are several.
+    // The probed slots are far apart, so that different nodes serve them if there are several nodes.
     let probes = inner.breakers.all().step_by(TOGETHER).map(|shard| {
         let mut connection = connection.clone();
         Box::pin(async move {
@@ -187,19 +187,20 @@ async fn replace_if_silent(inner: &Inner) {
             }
         })
     });
-    // A reply from any node is enough.
+    // A reply from any node shows that the connection works.
     if let Err(error) = select_ok(probes).await {
         let opened = inner.breakers.trip_all(&error);
         inner.report_opened(opened, &error);
     }
 }
 
-/// Awaits probes, of which at most [`TOGETHER`] run at the same time.
+/// Awaits probes, of which at most [`TOGETHER`] run at the same time, and returns their results.
 async fn few_at_a_time<F: Future>(probes: impl Iterator<Item = F>) -> Vec<F::Output> {
     stream::iter(probes).buffer_unordered(TOGETHER).collect().await
 }
 
-/// Probes the node of a shard whose breaker is open. Returns `true` if it did not reply in time.
+/// Probes the node of a shard if a probe of the shard's breaker is due. Returns `true` if the node did not reply in
+/// time.
 async fn probe(inner: &Inner, shard: usize) -> bool {
     let Some(mut connection) = inner.current_connection() else { return false };
     if !inner.breakers.lock(shard).take_probe(Instant::now()) {
@@ -218,8 +219,8 @@ async fn probe(inner: &Inner, shard: usize) -> bool {
     }
 }
 
-/// Probes the server of a shard after a call with a shorter timeout timed out. Returns `true` if it did not reply in
-/// time.
+/// Probes the server of a shard after a call with a shorter timeout timed out. Returns `true` if the server did not
+/// reply in time.
 async fn check_suspicion(inner: &Inner, shard: usize) -> bool {
     let Some(mut connection) = inner.current_connection() else { return false };
     match send_probe(inner, &mut connection, BreakerShards::first_slot(shard)).await {
@@ -235,7 +236,7 @@ async fn check_suspicion(inner: &Inner, shard: usize) -> bool {
     }
 }
 
-/// Reads a key in a slot to test if its node replies. A server that refuses the command is available too.
+/// Reads a key in a slot to test if the slot's node replies. A node that refuses the command counts as available.
 async fn send_probe(inner: &Inner, connection: &mut Connection, slot: u16) -> Result<(), Error> {
     let probe = Command::get(&inner.key_space.probe_key(slot));
     let address = &inner.target.address;
@@ -248,7 +249,8 @@ async fn send_probe(inner: &Inner, connection: &mut Connection, slot: u16) -> Re
     if error.is_outage() { Err(error) } else { Ok(()) }
 }
 
-/// Sends changes of subscriptions to the server. Returns `false` if a change must be sent again.
+/// Sends changes of subscriptions to the server. Returns `false` if a change failed. A failed subscribe command is sent
+/// again with the next changes.
 async fn sync_subscriptions(inner: &Inner) -> bool {
     let Some(connection) = inner.current_connection() else { return true };
     let sent = inner.subscriptions.take_changes().into_iter().map(|change| {
@@ -270,8 +272,8 @@ async fn sync_subscriptions(inner: &Inner) -> bool {
     join_all(sent).await.into_iter().all(|done| done)
 }
 
-/// Creates the callback for messages that the server sends without a request: messages of channels, confirmations, and
-/// the end of the connection.
+/// Creates the callback for pushes of connection number `epoch`, which are messages of channels, confirmations of
+/// subscriptions, and the end of the connection.
 fn on_push(inner: Weak<Inner>, epoch: u64) -> OnPush {
     Arc::new(move |push: PushInfo| {
         let Some(inner) = inner.upgrade() else { return };

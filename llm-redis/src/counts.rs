@@ -19,7 +19,7 @@ pub(crate) struct Counts {
     pub(crate) probes_failed: Count,
 }
 
-/// Counter that only grows.
+/// Counter that starts at 0 and is only incremented.
 #[derive(Default)]
 pub(crate) struct Count(AtomicU64);
 
@@ -34,7 +34,7 @@ impl Count {
 }
 
 impl Counts {
-    /// Records a call and its outcome.
+    /// Counts a call, and its outcome if [`Stats`] has a counter for that outcome.
     pub(crate) fn record_call<T>(&self, result: &Result<T, Error>) {
         self.calls.increment();
         let outcome = match result.as_ref().map_err(Error::kind) {
@@ -47,7 +47,7 @@ impl Counts {
         outcome.increment();
     }
 
-    /// Returns the current values.
+    /// Returns the current values of the counters.
     pub(crate) fn snapshot(&self) -> Stats {
         Stats {
             calls: self.calls.get(),

@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-/// Kind of an [`Error`], by what a caller or an operator can do about it.
+/// Kind of an [`Error`]. Errors that need the same action of the caller or the operator have the same kind.
 ///
 /// # Example
 ///
@@ -29,7 +29,7 @@ pub enum ErrorKind {
     InvalidUrl,
     /// A setting other than the URL is invalid.
     InvalidSetting,
-    /// The server refused the credentials: they are wrong, missing, or not configured on the server.
+    /// The server refused the credentials, because they are wrong, missing, or not configured on the server.
     Auth,
     /// The user has no permission for this command or key.
     NotPermitted,
@@ -51,7 +51,7 @@ pub enum ErrorKind {
     Busy,
     /// The breaker is open, so the call was refused without being sent.
     Unavailable,
-    /// The server's memory is full, and its policy evicts nothing.
+    /// The server's memory is full, and its eviction policy allows no eviction.
     OutOfMemory,
     /// The server refused the command, or failed to execute it, for another reason.
     Server,
@@ -65,7 +65,8 @@ pub enum ErrorKind {
 
 /// Error of a call or a setting.
 ///
-/// It is cheap to clone. Its text says what happened and what to do. It contains neither secrets of the URL nor values.
+/// It is cheap to clone. The error's text says what happened and what to do. The text contains neither secrets of the
+/// URL nor values of keys.
 ///
 /// # Example
 ///
@@ -100,9 +101,11 @@ impl Error {
         self.0.kind
     }
 
-    /// Returns `true` if the server could not be reached, did not reply, or was overloaded.
+    /// Returns `true` for an outage, which is an error of the kind `Auth`, `NotReady`, `Connection`, `Timeout`, `Busy`,
+    /// `Unavailable`, `Protocol` or `Closed`.
     ///
-    /// Each layer has its own policy for such an outage. All other errors concern one command or setting.
+    /// Each layer that uses this client has a policy of its own for such an outage. All other errors concern one
+    /// command or setting.
     pub fn is_outage(&self) -> bool {
         matches!(
             self.0.kind,
@@ -117,8 +120,8 @@ impl Error {
         )
     }
 
-    /// Returns `true` if the server may have executed the command, or may still execute it, although there is no
-    /// response.
+    /// Returns `true` if the server may have executed the command, or may still execute it, although no response
+    /// arrived.
     pub fn may_have_run(&self) -> bool {
         self.0.sent
     }
@@ -128,7 +131,8 @@ impl Error {
         self.0.retry_after
     }
 
-    /// Creates the error of a script that ran and refused by its own rules, with what to do about it.
+    /// Creates the error of a script that the server executed and that refused the call by the script's own rules. The
+    /// message says what to do about the refusal.
     ///
     /// ```
     /// use llm_redis::{Error, ErrorKind};
@@ -144,12 +148,12 @@ impl Error {
         Self(Arc::new(Repr { kind, message: message.into(), sent: false, retry_after: None, source: None }))
     }
 
-    /// Creates the error of a command that was sent.
+    /// Creates the error of a command that was sent, and that the server may therefore have executed.
     pub(crate) fn sent(kind: ErrorKind, message: impl Into<Box<str>>) -> Self {
         Self(Arc::new(Repr { kind, message: message.into(), sent: true, retry_after: None, source: None }))
     }
 
-    /// Creates the error of a call that an open breaker refused.
+    /// Creates the error of a call that an open breaker refused. `cause` is the error that opened the breaker.
     pub(crate) fn unavailable(cause: &Self, retry_after: Duration) -> Self {
         let message = "Redis is unavailable, so calls fail at once until a probe succeeds";
         Self(Arc::new(Repr {

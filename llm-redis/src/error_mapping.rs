@@ -1,4 +1,4 @@
-//! Conversion of the `redis` crate's errors to this crate's, without secrets.
+//! Conversion of the `redis` crate's errors to errors of this crate, from which secrets are removed.
 
 use redis::{ErrorKind as Theirs, RedisError, ServerErrorKind};
 
@@ -7,10 +7,10 @@ use crate::{
     address::{Address, Secrets},
 };
 
-/// Largest number of characters of a server's text that an error contains.
+/// Largest number of characters of a server's error text that an error contains.
 const MAX_TEXT: usize = 200;
 
-/// Converts an error that occurred while connecting.
+/// Converts an error that occurred while a connection was opened.
 pub(crate) fn connect_error(error: &RedisError, address: &Address) -> Error {
     let secrets = &address.secrets;
     let own = |kind, text: &str| Error::new(kind, format!("{address}: {text}"));
@@ -95,7 +95,8 @@ const REDIRECTED: &str = "the server is one node of a Cluster; use a redis+clust
 const CROSS_SLOT: &str = "the keys are in different slots; give them one hash tag";
 const FULL: &str = "the server's memory is full; raise maxmemory, or use an evicting policy for a cache";
 
-/// Returns the shortened text of an error, without arguments of the command and secrets of the URL.
+/// Returns the text of an error, cut to [`MAX_TEXT`] characters, without arguments of the command and secrets of the
+/// URL.
 fn text(error: &RedisError, secrets: &Secrets) -> String {
     let text = match error.detail() {
         Some(detail) => detail.to_owned(),

@@ -12,14 +12,14 @@ pub enum Event {
     Connected,
     /// The connection broke. The client opens a new one.
     Disconnected,
-    /// The breaker opened because of this error, and calls fail at once. In a Cluster, this may concern only a part of
-    /// the slots.
+    /// A breaker opened because of this error, and calls fail at once. In a Cluster, the outage may affect only a part
+    /// of the slots.
     Unavailable(Error),
     /// A probe succeeded, and every breaker is closed. Calls are sent again.
     Recovered,
     /// The client was closed. No event follows.
     Closed,
-    /// The reader was too slow and missed this many events.
+    /// The reader was too slow, so this number of events was dropped before the reader read them.
     Lagged(u64),
 }
 
@@ -48,7 +48,7 @@ impl Events {
         Self(receiver)
     }
 
-    /// Waits for the next event; `None` after the last one.
+    /// Waits for the next event. Returns `None` when all clones of the client have been dropped and no event is left.
     ///
     /// ```
     /// use llm_redis::{Event, Redis};

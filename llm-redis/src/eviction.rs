@@ -1,4 +1,4 @@
-//! Policy of a server whose memory is full.
+//! Eviction policies of servers.
 
 use crate::{Command, Error, Redis};
 

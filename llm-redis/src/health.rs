@@ -2,7 +2,7 @@
 
 use crate::Error;
 
-/// Snapshot of a connection, returned by [`Redis::health`](crate::Redis::health).
+/// Snapshot of a connection's state, returned by [`Redis::health`](crate::Redis::health).
 ///
 /// # Example
 ///
@@ -27,9 +27,10 @@ use crate::Error;
 pub struct Health {
     /// State of the connection.
     pub state: ConnectionState,
-    /// Error that opened the breaker; `None` if it is closed. In a Cluster, it may concern only a part of the slots.
+    /// Error that opened the breaker; `None` if no breaker is open. In a Cluster, the outage may affect only a part of
+    /// the slots.
     pub outage: Option<Error>,
-    /// Number of calls that are waiting for their responses.
+    /// Number of calls in flight, which have been admitted and have no response yet.
     pub in_flight: usize,
     /// Number of channels with a subscription in this process.
     pub channels: usize,
@@ -45,7 +46,7 @@ pub enum ConnectionState {
     Connecting,
     /// The client sends calls.
     Connected,
-    /// The breaker is open, and calls fail at once. In a Cluster, this may concern only a part of the slots.
+    /// A breaker is open, and calls fail at once. In a Cluster, the outage may affect only a part of the slots.
     Unavailable,
     /// The client was closed.
     Closed,
@@ -77,24 +78,24 @@ pub struct Stats {
     pub calls: u64,
     /// Number of calls that received a response, including an error of the server.
     pub completed: u64,
-    /// Number of calls that received no response in time.
+    /// Number of calls that received no connection or no response in time.
     pub timed_out: u64,
     /// Number of calls that failed at once because the breaker was open.
     pub refused: u64,
-    /// Number of calls that failed because too many were in flight.
+    /// Number of calls that failed because too many calls were in flight.
     pub busy: u64,
     /// Number of commands sent again after their connection broke.
     pub retried: u64,
-    /// Number of scripts sent as whole texts because the server did not have them.
+    /// Number of times that a script's text was sent because the server did not have the script.
     pub scripts_loaded: u64,
     /// Number of opened connections.
     pub connections: u64,
-    /// Number of times that a breaker opened.
+    /// Number of times that a breaker opened. If several breakers of a Cluster open at once, they count once.
     pub breaker_opened: u64,
     /// Number of failed probes.
     pub probes_failed: u64,
-    /// Number of received messages.
+    /// Number of messages that were received from channels.
     pub messages: u64,
-    /// Number of notifications that full subscriptions dropped.
+    /// Number of notifications that were dropped because the buffer of a subscription was full.
     pub notifications_dropped: u64,
 }

@@ -1,4 +1,4 @@
-//! State shared by a client's clones and its connection manager, and the steps of a call.
+//! State that a client's clones and its connection manager share, and the steps of a call.
 
 use std::{
     future::Future,
@@ -39,7 +39,7 @@ pub(crate) struct Inner {
     pub(crate) work: Arc<Notify>,
     /// True after a replica has refused a write, because the primary may have moved to another address.
     pub(crate) is_stale: AtomicBool,
-    /// Number of the newest connection.
+    /// Number of the latest attempt to open a connection, by which a connection is identified.
     pub(crate) epoch: AtomicU64,
     link: watch::Sender<Link>,
     permits: Semaphore,
@@ -96,7 +96,7 @@ impl Inner {
         }
     }
 
-    /// Sends a request and waits for its response. The timeout is the given one, or the client's `call_timeout`.
+    /// Sends a request and waits for its response. If `timeout` is `None`, the client's `call_timeout` applies.
     pub(crate) async fn call<R: RoundTrip>(&self, trip: &R, timeout: Option<Duration>) -> Result<R::Response, Error> {
         let result = self.call_until_timeout(trip, timeout).await;
         self.counts.record_call(&result);
@@ -119,7 +119,8 @@ impl Inner {
         let result = match timeout_at(deadline, self.attempts(trip, shard, &mut sent)).await {
             Ok(result) => result,
             Err(_) if sent => Err(Error::sent(ErrorKind::Timeout, format!("{}: no response in time", trip.name()))),
-            // The connection manager determines whether the server can be reached.
+            // This timeout is not recorded in the breaker, because the connection manager determines if the server can
+            // be reached.
             Err(_) => Err(Error::new(ErrorKind::Timeout, format!("{}: no connection in time", self.target.address))),
         };
         if sent {
@@ -128,7 +129,8 @@ impl Inner {
         result
     }
 
-    /// Sends a request. If the connection breaks, sends it again while retries are left.
+    /// Sends a request. If the connection breaks, sends a repeatable request again while retries are left. Sets `sent`
+    /// before the first attempt is sent.
     async fn attempts<R: RoundTrip>(&self, trip: &R, shard: usize, sent: &mut bool) -> Result<R::Response, Error> {
         let mut last_error = None;
         for _ in 0..=self.target.retries {
@@ -158,13 +160,13 @@ impl Inner {
     fn try_acquire_permit(&self) -> Result<SemaphorePermit<'_>, Error> {
         self.permits.try_acquire().map_err(|error| match error {
             TryAcquireError::Closed => Error::closed(),
-            // After the client has been closed, no permits are left.
+            // Closing the client takes all permits, so a client without permits may be closed and not busy.
             TryAcquireError::NoPermits if self.link(|link| matches!(link, Link::Closed)) => Error::closed(),
             TryAcquireError::NoPermits => Error::busy(),
         })
     }
 
-    /// Waits for a permit to send, unless the breaker is open.
+    /// Waits until `deadline` for a permit to send. Returns an error at once if the breaker of the shard is open.
     async fn acquire_permit(&self, shard: usize, deadline: Instant) -> Result<SemaphorePermit<'_>, Error> {
         self.breakers.lock(shard).check(Instant::now())?;
         match timeout_at(deadline, self.permits.acquire()).await {
@@ -173,7 +175,8 @@ impl Inner {
         }
     }
 
-    /// Returns the connection. Waits if it is being opened.
+    /// Returns the connection and its number. Requests a connection and waits if none is open. Returns an error at once
+    /// if the breaker of the shard is open.
     async fn connection(&self, shard: usize) -> Result<(Connection, u64), Error> {
         self.breakers.lock(shard).check(Instant::now())?;
         if let Some(connected) = self.link.borrow().connected()? {
@@ -196,7 +199,7 @@ impl Inner {
         self.work.notify_one();
     }
 
-    /// Makes the connection manager replace a connection that broke.
+    /// Makes the connection manager replace the connection with the number `lost`, which broke.
     pub(crate) fn connection_lost(&self, lost: u64) {
         // The `redis` crate repairs the connections of a Cluster by itself.
         let is_current = !self.target.address.cluster
@@ -231,7 +234,7 @@ impl Inner {
         }
     }
 
-    /// Opens all breakers, because no connection could be opened.
+    /// Opens all breakers, because the connection manager could not open a connection.
     pub(crate) fn connection_failed(&self, error: &Error) {
         let opened = self.breakers.trip_all(error);
         self.report_opened(opened, error);
@@ -239,7 +242,7 @@ impl Inner {
         self.replace_link(|link| (!matches!(link, Link::Closed)).then_some(Link::Connecting));
     }
 
-    /// Closes the client. No further call is admitted, and all subscriptions end.
+    /// Closes the client, so that no further call is admitted and all subscriptions end.
     pub(crate) fn close(&self) {
         if self.replace_link(|link| (!matches!(link, Link::Closed)).then_some(Link::Closed)) {
             self.subscriptions.close();
@@ -248,14 +251,14 @@ impl Inner {
         }
     }
 
-    /// Waits until no call is in flight, for at most the timeout of a call.
+    /// Waits until no call is in flight, for at most `call_timeout`, and then refuses further permits.
     pub(crate) async fn drain(&self) {
         let all = u32::try_from(self.target.max_in_flight).expect("the builder validates it");
         let _ = timeout_at(Instant::now() + self.target.call_timeout, self.permits.acquire_many(all)).await;
         self.permits.close();
     }
 
-    /// Records the outcome of a call that was sent in the breaker of its shard.
+    /// Records the outcome of a call, which was sent, in the breaker of the call's shard.
     fn record_outcome(&self, shard: usize, error: Option<&Error>) {
         let Some(error) = error else { return self.breakers.lock(shard).record_success() };
         match error.kind() {
@@ -282,7 +285,7 @@ impl Inner {
         }
     }
 
-    /// Reports an outage if breakers opened and no other breaker was open before.
+    /// Counts that `opened` breakers opened because of `error`. Reports an outage if no other breaker was open before.
     pub(crate) fn report_opened(&self, opened: usize, error: &Error) {
         if opened > 0 {
             self.counts.breaker_opened.increment();
@@ -292,19 +295,19 @@ impl Inner {
         }
     }
 
-    /// Closes breakers, and reports the recovery if none is open any more.
+    /// Closes the breakers of the shards. Reports the recovery if that closed the last open breaker.
     pub(crate) fn close_breakers(&self, shards: impl Iterator<Item = usize>) {
         if self.breakers.close(shards) > 0 && self.breakers.open() == 0 {
             self.reporter.report(Event::Recovered);
         }
     }
 
-    /// Reads the link while its lock is held. The closure must not do anything else.
+    /// Calls `read` with the link while the link's lock is held, so `read` must not block or change the link.
     pub(crate) fn link<R>(&self, read: impl FnOnce(&Link) -> R) -> R {
         read(&self.link.borrow())
     }
 
-    /// Returns the connection, if there is one.
+    /// Returns the connection; `None` if no connection is open.
     pub(crate) fn current_connection(&self) -> Option<Connection> {
         self.link(|link| match link {
             Link::Connected { connection, .. } => Some(connection.clone()),
@@ -312,7 +315,8 @@ impl Inner {
         })
     }
 
-    /// Replaces the link if the closure returns a new one, and drops the old one outside of the lock.
+    /// Replaces the link if `next` returns a new link. Drops the old link outside of the lock. Returns `true` if the
+    /// link was replaced.
     fn replace_link(&self, next: impl FnOnce(&Link) -> Option<Link>) -> bool {
         let mut old = None;
         self.link.send_if_modified(|link| match next(link) {
@@ -325,7 +329,7 @@ impl Inner {
         old.is_some()
     }
 
-    /// Returns a snapshot of the connection.
+    /// Returns a snapshot of the connection's state.
     pub(crate) fn health(&self) -> Health {
         let outage = self.breakers.cause();
         let state = self.link(|link| match link {
@@ -339,7 +343,7 @@ impl Inner {
         Health { state, outage, in_flight, channels: self.subscriptions.channels() }
     }
 
-    /// Returns the counters.
+    /// Returns the current values of all counters.
     pub(crate) fn stats(&self) -> Stats {
         Stats {
             messages: self.subscriptions.messages.get(),

@@ -7,14 +7,14 @@ use crate::{Error, ErrorKind};
 /// Version of the key layout. It is part of every key, so that keys of different layouts never collide.
 const LAYOUT: &str = "v1";
 const DEFAULT_PREFIX: &str = "llm";
-/// Context string of the key derivation.
+/// Context string by which BLAKE3 derives the hash key from the secret.
 const CONTEXT: &str = "llm-redis 2026-11 names of keys";
 /// Number of slots in a Cluster.
 const SLOTS: u16 = 16_384;
 
 /// Names of keys and channels, returned by [`Redis::key_space`](crate::Redis::key_space).
 ///
-/// A name has the form `{prefix}:v1:{<hash tag>}:<name>`. Text of users or tenants is never part of it:
+/// A name has the form `{prefix}:v1:{<hash tag>}:<name>`. Text of users or tenants is never part of a name, because
 /// [`hashed_tag`](Self::hashed_tag) and [`HashTag::hashed_key`] hash such text with a secret. All processes of a fleet
 /// need the same prefix and secret.
 ///
@@ -56,7 +56,7 @@ pub struct KeySpace {
 /// ```
 #[derive(Clone)]
 pub struct HashTag {
-    /// Beginning of the key, up to and including the colon before the name.
+    /// Beginning of a key, which ends with the colon before the key's own name.
     start: Box<str>,
     key: [u8; 32],
     slot: u16,
@@ -129,14 +129,14 @@ impl KeySpace {
         Ok(Self { prefix: prefix.into(), key })
     }
 
-    /// Returns a key in a slot, for a probe of the node that serves the slot. It tries numbers as hash tags until one
+    /// Returns a key in a slot, for a probe of the node that serves the slot. The hash tag is the smallest number that
     /// belongs to the slot.
     pub(crate) fn probe_key(&self, slot: u16) -> Key {
         let tag = (0u32..).map(|n| n.to_string()).find(|tag| crc16(tag.as_bytes()) % SLOTS == slot);
         self.tagged(&tag.expect("every slot has a number")).named("probe")
     }
 
-    /// Returns a pattern that matches all keys with a name.
+    /// Returns a pattern for `SCAN` that matches all keys with the name `name`, under all hash tags.
     pub(crate) fn pattern(&self, name: &'static str) -> String {
         format!("{}:{LAYOUT}:{{*}}:{name}", self.prefix)
     }
@@ -184,7 +184,7 @@ impl HashTag {
 }
 
 impl Key {
-    /// Returns the complete name of the key.
+    /// Returns the complete name of the key, including prefix and hash tag.
     pub fn as_str(&self) -> &str {
         &self.name
     }
@@ -194,7 +194,7 @@ impl Key {
         Arc::clone(&self.name)
     }
 
-    /// Returns the slot in a Cluster, below 16,384.
+    /// Returns the slot of the key in a Cluster, from 0 to 16,383.
     pub(crate) fn slot(&self) -> u16 {
         self.slot
     }
@@ -225,7 +225,7 @@ fn is_plain(text: &str) -> bool {
 /// Number of hexadecimal digits of a digest in a name: 128 bits.
 const DIGEST_DIGITS: usize = 32;
 
-/// Returns a keyed hash of parts and their boundaries.
+/// Returns a keyed hash of `parts`, which covers the boundaries of the parts too.
 fn digest(key: &[u8; 32], parts: &[&[u8]]) -> blake3::Hash {
     // The parts are hashed in one piece, because an incremental hasher copies them in blocks.
     let mut text = Vec::with_capacity(parts.iter().map(|part| size_of::<u64>() + part.len()).sum());
@@ -236,7 +236,7 @@ fn digest(key: &[u8; 32], parts: &[&[u8]]) -> blake3::Hash {
     blake3::keyed_hash(key, &text)
 }
 
-/// Returns the CRC-16/XMODEM of some bytes. A Cluster assigns slots by it.
+/// Returns the CRC-16/XMODEM of `bytes`, by which a Cluster assigns keys to slots.
 fn crc16(bytes: &[u8]) -> u16 {
     bytes.iter().fold(0, |crc, byte| (crc << 8) ^ CRC[usize::from((crc >> 8) as u8 ^ byte)])
 }
@@ -273,7 +273,8 @@ mod tests {
 
     #[test]
     fn key_slot_matches_specification() {
-        // The first example is the specification's own. The others were confirmed by a server's `CLUSTER KEYSLOT`.
+        // The first value is the check value of the CRC's specification. The other values were confirmed by `CLUSTER
+        // KEYSLOT` of a server.
         assert_eq!(crc16(b"123456789"), 0x31C3);
         assert_eq!(key_space().tag("foo").key("x").slot(), 12_182);
         assert_eq!(key_space().tag("user1000").key("x").slot(), 3_443);

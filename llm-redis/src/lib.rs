@@ -2,32 +2,36 @@
 //!
 //! ## Behaviour
 //!
-//! - **One deadline.** [`RedisBuilder::call_timeout`] (50 ms) covers the wait for a connection, the command, its response
-//!   and its retry. Connections are opened in the background, with a timeout of their own.
-//! - **Circuit breaker.** It opens in three cases: a connection cannot be opened, three consecutive calls failed, or the
-//!   server does not reply. In the last case the connection manager probes the server after a call timed out, and waits
-//!   for [`RedisBuilder::probe_timeout`] (1 s). While the breaker is open, every call fails at once.
+//! - **One deadline.** [`RedisBuilder::call_timeout`] (50 ms) covers the wait for a connection, the command, its
+//!   response and its retry. Connections are opened in the background, with a timeout of their own.
+//! - **Circuit breaker.** The breaker opens if a connection cannot be opened, if three consecutive calls failed, or if
+//!   the server does not reply to a probe. The connection manager sends this probe after a call timed out, and waits
+//!   [`RedisBuilder::probe_timeout`] (1 s) for the reply. While the breaker is open, every call fails at once.
 //! - **Probes.** The connection manager probes a server whose breaker is open, one probe at a time, after pauses that
-//!   double from 100 ms to 2 s. A call is never the probe. For a single server, a new connection is the probe.
-//! - **Cluster.** There is one breaker for each sixteenth of the slots, so an unavailable node affects only its own slots.
-//! - **Bounds.** At most [`RedisBuilder::max_in_flight`] calls wait for responses, and one more fails at once. Channels and
-//!   the buffers of their notifications are bounded, too.
+//!   double from 100 ms to 2 s. A call of the application never serves as a probe. For a single server, opening a
+//!   connection is the probe.
+//! - **Cluster.** There is one breaker for each sixteenth of the slots, so an unavailable node affects only its own
+//!   slots.
+//! - **Bounds.** At most [`RedisBuilder::max_in_flight`] calls wait for responses, and a further call fails at once.
+//!   Channels and the buffers of their notifications are bounded, too.
 //! - **Retries.** A command whose connection breaks is sent once more if time is left. A command that timed out is not
-//!   retried. Either way the server may have executed it ([`Error::may_have_run`]), so scripts must be idempotent.
-//! - **Failover.** A replica that refuses a write makes the connection manager reconnect, at most once a second, because
-//!   the host name may lead to the new primary by then.
+//!   retried. In both cases the server may have executed the command ([`Error::may_have_run`]), so scripts must be
+//!   idempotent.
+//! - **Failover.** A replica that refuses a write makes the connection manager reconnect, at most once a second,
+//!   because the host name may resolve to the new primary by then.
 //! - **Time.** `now()` in scripts is the server's time in microseconds, plus an offset that tests set.
 //!
 //! ## Cloning and readiness
 //!
-//! Clones are cheap and share everything. [`RedisBuilder::spawn`] spawns the connection manager, and the `redis` crate
-//! spawns the tasks that drive its sockets, all on the current runtime. They end with the last clone. Futures may be
-//! dropped at any time, but the server still executes a command that was sent.
+//! Clones are cheap and share the connection, the breakers and the subscriptions. [`RedisBuilder::spawn`] spawns the
+//! connection manager, and the `redis` crate spawns the tasks that drive its sockets, all on the current runtime. These
+//! tasks end when the last clone is dropped. Futures may be dropped at any time, but the server still executes a
+//! command that was sent.
 //!
 //! ## Errors
 //!
-//! [`Error`] is cheap to clone and has an [`ErrorKind`]. Its text says what to do. The user, the password and the query of
-//! the URL, and values, are in no text, event or span.
+//! [`Error`] is cheap to clone and has an [`ErrorKind`]. The error's text says what to do. No text, event or span
+//! contains the URL's user, password or query, or a value of a key.
 //!
 //! ## Observability
 //!
@@ -42,9 +46,9 @@
 //!
 //! ## Redis
 //!
-//! The protocol is RESP3, so messages arrive on the same connection. `TCP_NODELAY` is on. In a Cluster, messages reach all
-//! nodes, whatever the slot of their channel is. The page `docs/fleet.md` of the repository says how to size and configure
-//! a server, and which commands to allow.
+//! The protocol is RESP3, so messages arrive on the same connection. `TCP_NODELAY` is on. In a Cluster, a published
+//! message is sent to all nodes, whatever the slot of its channel is. The page `docs/fleet.md` of the repository says
+//! how to size and configure a server, and which commands to allow.
 //!
 //! ## Feature flags
 //!

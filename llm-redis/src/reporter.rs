@@ -9,17 +9,17 @@ use tokio::{sync::broadcast, time::Instant};
 
 use crate::{Error, Event, Events, telemetry};
 
-/// Sender of [`Event`]s with the label of a client.
+/// Sender of [`Event`]s, with the client's label for `tracing` and metrics.
 pub(crate) struct EventReporter {
     sender: broadcast::Sender<Event>,
     pub(crate) instance: Arc<str>,
-    /// Time from which the next refusal is logged; `None` before the first.
+    /// Time from which the next refusal of the server is logged; `None` before the first refusal.
     next_refusal: Mutex<Option<Instant>>,
 }
 
-/// Number of events that a reader may be behind before it misses the oldest.
+/// Number of events that are buffered for a slow reader before the oldest events are dropped.
 const CAPACITY: usize = 64;
-/// Time between two refusals that are logged.
+/// Shortest time between two refusals that are logged.
 const PAUSE: Duration = Duration::from_secs(60);
 
 impl EventReporter {
@@ -27,12 +27,12 @@ impl EventReporter {
         Self { sender: broadcast::channel(CAPACITY).0, instance, next_refusal: Mutex::new(None) }
     }
 
-    /// Creates a receiver of all events from now on.
+    /// Creates a receiver of all further events.
     pub(crate) fn subscribe(&self) -> Events {
         Events::new(self.sender.subscribe())
     }
 
-    /// Emits an event to readers, `tracing` and metrics. It never waits.
+    /// Emits an event to readers, `tracing` and metrics, without waiting.
     pub(crate) fn report(&self, event: Event) {
         let instance = &*self.instance;
         match &event {
@@ -47,7 +47,8 @@ impl EventReporter {
         let _ = self.sender.send(event);
     }
 
-    /// Logs the error that the server returned in place of a reply, at most once a minute. Outages have events.
+    /// Logs the error that the server returned in place of a reply, at most once a minute. Outages are not logged here,
+    /// because they are reported as events.
     pub(crate) fn log_refusal(&self, error: &Error) {
         if error.is_outage() {
             return;

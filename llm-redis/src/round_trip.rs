@@ -32,7 +32,7 @@ impl RoundTrip for Request {
     fn is_repeatable(&self) -> bool {
         match &self.0 {
             Kind::Command(command) => command.repeatable,
-            // Scripts are idempotent by contract.
+            // Scripts must be idempotent, so a script call may always be sent again.
             Kind::Script(_) => true,
         }
     }
@@ -74,7 +74,7 @@ impl Pipeline {
         Self { encoded, names, repeatable }
     }
 
-    /// Returns the number of commands.
+    /// Returns the number of commands in the pipeline.
     pub(crate) fn len(&self) -> usize {
         self.names.len()
     }
@@ -107,7 +107,7 @@ impl RoundTrip for Pipeline {
 }
 
 impl Inner {
-    /// Converts a reply of the `redis` crate.
+    /// Converts a reply of the `redis` crate to a [`Value`], and logs an error of the server.
     fn decode(&self, reply: RedisResult<redis::Value>, command: &'static str) -> Result<Value, Error> {
         let reply = reply.map_err(|error| error_mapping::call_error(&error, command, &self.target.address));
         let reply = reply.inspect_err(|error| self.reporter.log_refusal(error))?;
@@ -115,7 +115,7 @@ impl Inner {
     }
 }
 
-/// Turns a reply that is an error of the server into an error.
+/// Converts a reply that is an error of the server into an `Err`.
 fn server_error(reply: RedisResult<redis::Value>) -> RedisResult<redis::Value> {
     match reply? {
         redis::Value::ServerError(error) => Err(error.into()),

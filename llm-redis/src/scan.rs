@@ -1,4 +1,4 @@
-//! Scans of all keys with one name.
+//! Scan of all keys with one name.
 
 use crate::{Command, Error, Key, Redis, Value};
 
@@ -8,7 +8,7 @@ use crate::{Command, Error, Key, Redis, Value};
 pub struct ScanPage {
     /// Keys of the page. A scan may return a key more than once.
     pub keys: Vec<Key>,
-    /// Cursor of the next page; `None` after the last one.
+    /// Cursor of the next page; `None` if this is the last page.
     pub cursor: Option<String>,
 }
 
@@ -19,7 +19,7 @@ struct Cursor {
     position: String,
 }
 
-/// Cursor of a node before its first key and after its last.
+/// Cursor with which a scan of a node begins, and which the node returns after its last key.
 const START: &str = "0";
 
 impl Redis {
@@ -76,7 +76,8 @@ impl Redis {
         Ok(ScanPage { keys, cursor: next.map(|next| next.encode()) })
     }
 
-    /// Returns the first slot of the next node; nodes are ordered by their first slots.
+    /// Returns the first slot of the node after the one whose first slot is `slot`; `None` after the last node. Nodes
+    /// are ordered by their first slots.
     pub(crate) async fn node_after(&self, slot: u16) -> Result<Option<u16>, Error> {
         let ranges = self.run(Command::without_key("CLUSTER").arg("SLOTS")).await?.into_list()?;
         let mut nodes: Vec<(Value, u16)> = Vec::new();

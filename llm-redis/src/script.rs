@@ -1,4 +1,4 @@
-//! Lua scripts, which are sent by their hash.
+//! Lua scripts, of which the client sends only the hash if the server has the script.
 
 use std::{fmt, sync::Arc};
 
@@ -77,7 +77,7 @@ pub struct ScriptCall {
 }
 
 impl Script {
-    /// Creates a script from its Lua text. Nothing is sent before it is called.
+    /// Creates a script from its Lua text. The client sends nothing before the script is called.
     pub fn new(source: &str) -> Self {
         let source = format!("{PRELUDE}{source}");
         let hash = redis::Script::new(&source).get_hash().to_owned();
@@ -138,7 +138,7 @@ impl fmt::Debug for Script {
     }
 }
 
-/// Omits the arguments, which may be confidential.
+/// Shows the hash of the script and the keys, but not the arguments, which may be confidential.
 impl fmt::Debug for ScriptCall {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "ScriptCall({}, {:?})", self.script.0.hash, self.keys)

@@ -1,4 +1,4 @@
-//! Breakers of one client: one for a single server, several for a Cluster.
+//! Breakers of one client, which has one breaker for a single server and several for a Cluster.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -9,12 +9,13 @@ use crate::{
     breaker::{Breaker, BreakerConfig},
 };
 
-/// Number of breakers for a Cluster. Each covers an equal range of slots, because a single node may be unavailable.
+/// Number of breakers for a Cluster. Each breaker covers an equal range of slots, so that an unavailable node does not
+/// block calls to other nodes.
 const CLUSTER_SHARDS: u16 = 16;
 /// Number of slots that each breaker of a Cluster covers.
 const SLOTS_PER_SHARD: u16 = 16_384 / CLUSTER_SHARDS;
 
-/// Breakers of a client, each for a range of slots.
+/// Breakers of a client by shard. A shard is a range of slots.
 pub(crate) struct BreakerShards(Box<[Mutex<Breaker>]>);
 
 impl BreakerShards {
@@ -53,18 +54,18 @@ impl BreakerShards {
         self.all().find_map(|shard| self.lock(shard).cause().cloned())
     }
 
-    /// Opens all breakers. Returns the number of those that were closed.
+    /// Opens all breakers. Returns the number of breakers that were closed before.
     pub(crate) fn trip_all(&self, cause: &Error) -> usize {
         let now = Instant::now();
         self.all().filter(|shard| self.lock(*shard).trip(now, cause)).count()
     }
 
-    /// Closes breakers. Returns the number of those that were open.
+    /// Closes the breakers of `shards`. Returns the number of breakers that were open before.
     pub(crate) fn close(&self, shards: impl Iterator<Item = usize>) -> usize {
         shards.filter(|shard| self.lock(*shard).close()).count()
     }
 
-    /// Starts all probes that are due. Returns `true` if there are any.
+    /// Records the start of all probes that are due. Returns `true` if at least one probe is due.
     pub(crate) fn take_probes(&self, now: Instant) -> bool {
         self.all().filter(|shard| self.lock(*shard).take_probe(now)).count() > 0
     }

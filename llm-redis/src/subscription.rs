@@ -18,9 +18,10 @@ use crate::{Error, ErrorKind, Key, counts::Count};
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Notification {
-    /// Messages arrive from now on, but earlier ones may have been lost. Read the state that they announce.
+    /// Messages arrive from now on, but earlier messages may have been lost, so read the state that messages announce.
     ///
-    /// This is the first notification. It is repeated after each reconnect and each overflow of the buffer.
+    /// This is the first notification of a subscription. It is repeated after each reconnect and each overflow of the
+    /// buffer.
     Recheck,
     /// Message that was published on the channel.
     Message(Bytes),
@@ -28,9 +29,9 @@ pub enum Notification {
 
 /// Subscription to one channel, returned by [`Redis::subscribe`](crate::Redis::subscribe).
 ///
-/// Messages may be lost. The next notification is then a [`Recheck`](Notification::Recheck). During an outage no
-/// notification arrives, so a caller that waits for a change must also read the state from time to time. Dropping the
-/// subscription unsubscribes.
+/// Messages may be lost. A [`Recheck`](Notification::Recheck) follows lost messages, so that the reader reads the state
+/// anew. During an outage no notification arrives, so a caller that waits for a change must also read the state from
+/// time to time. Dropping the subscription unsubscribes.
 ///
 /// # Example
 ///
@@ -58,7 +59,7 @@ pub struct Subscription {
 }
 
 impl Subscription {
-    /// Waits for the next notification; `None` after the client was closed.
+    /// Waits for the next notification. Returns `None` after the client was closed.
     ///
     /// ```
     /// use llm_redis::Redis;
@@ -77,7 +78,7 @@ impl Subscription {
             return Some(Notification::Recheck);
         }
         let notification = self.buffer.recv().await?;
-        // One recheck replaces all notifications that were missed before it.
+        // A recheck from the buffer also covers all notifications that were dropped before it.
         if notification == Notification::Recheck {
             self.missed.store(false, Ordering::Release);
         }
@@ -99,13 +100,13 @@ impl fmt::Debug for Subscription {
     }
 }
 
-/// Registry of this process's subscriptions and of the channels that the server knows.
+/// Registry of a client's subscriptions, and of the channels to which the client is subscribed at the server.
 pub(crate) struct SubscriptionRegistry {
     channels: Mutex<HashMap<Arc<str>, Channel>>,
     max_channels: usize,
     capacity: usize,
     next_id: AtomicU64,
-    /// Wakes the connection manager after a change.
+    /// Wakes the connection manager after a change of the subscriptions.
     changed: Arc<Notify>,
     pub(crate) messages: Count,
     pub(crate) dropped: Count,
@@ -128,7 +129,7 @@ struct Subscriber {
     missed: Arc<AtomicBool>,
 }
 
-/// Change to send to the server.
+/// Change of a subscription to send to the server.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Change {
     Subscribe(Arc<str>),
@@ -141,7 +142,7 @@ impl SubscriptionRegistry {
         Self { channels, max_channels, capacity, next_id, changed, messages, dropped }
     }
 
-    /// Adds a subscription and wakes the connection manager.
+    /// Adds a subscription to a channel, and wakes the connection manager to send the subscribe command.
     pub(crate) fn register(self: &Arc<Self>, channel: &Key) -> Result<Subscription, Error> {
         let (sender, buffer) = mpsc::channel(self.capacity);
         let missed = Arc::new(AtomicBool::new(false));
@@ -161,7 +162,8 @@ impl SubscriptionRegistry {
         Ok(Subscription { buffer, missed, id, channel, registry: Arc::downgrade(self) })
     }
 
-    /// Returns the changes that the server does not know yet, and marks them as sent.
+    /// Returns the changes that must be sent to the server, marks them as sent, and removes channels without
+    /// subscribers.
     pub(crate) fn take_changes(&self) -> Vec<Change> {
         let mut changes = Vec::new();
         self.lock().retain(|name, channel| {
@@ -207,7 +209,7 @@ impl SubscriptionRegistry {
         }
     }
 
-    /// Ends all subscriptions.
+    /// Ends all subscriptions by dropping their sending halves.
     pub(crate) fn close(&self) {
         let _dropped_unlocked = mem::take(&mut *self.lock());
     }
@@ -227,7 +229,8 @@ impl SubscriptionRegistry {
         self.changed.notify_one();
     }
 
-    /// Returns a channel's subscribers, cloned because sending wakes a reader and must not happen under the lock.
+    /// Returns a channel's subscribers, and marks the channel as confirmed if `confirm` is true. The subscribers are
+    /// cloned, because sending to them wakes readers and must not happen inside the lock.
     fn subscribers(&self, channel: &[u8], confirm: bool) -> Vec<Subscriber> {
         let mut channels = self.lock();
         let channel = std::str::from_utf8(channel).ok().and_then(|name| channels.get_mut(name));

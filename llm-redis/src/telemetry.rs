@@ -1,4 +1,4 @@
-//! Metrics of calls, with the feature `metrics`.
+//! Metrics of calls and events, which are recorded only with the feature `metrics`.
 
 use crate::{Error, ErrorKind, Event};
 

@@ -21,9 +21,9 @@ use crate::Error;
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Value {
-    /// No value: the key does not exist, or the condition of the command was not met.
+    /// No value, because the key does not exist or the condition of the command was not met.
     Nil,
-    /// Integer.
+    /// Signed integer of 64 bits.
     Int(i64),
     /// Bytes, which need not be UTF-8.
     Bytes(Bytes),
@@ -34,7 +34,7 @@ pub enum Value {
 }
 
 impl Value {
-    /// Returns the integer. The server may also send it as text.
+    /// Returns the integer. The server may also have sent the integer as text.
     ///
     /// # Errors
     ///
@@ -42,7 +42,7 @@ impl Value {
     pub fn into_int(self) -> Result<i64, Error> {
         match self {
             Self::Int(int) => Ok(int),
-            // Scripts return large integers as text.
+            // A script may return a large integer as text, formatted by `string.format`.
             Self::Bytes(text) => std::str::from_utf8(&text)
                 .ok()
                 .and_then(|text| text.parse().ok())
