@@ -13,11 +13,12 @@ use crate::{
 
 /// Assumed number of bytes of a token, for logs that state no usage.
 const BYTES_PER_TOKEN: u64 = 4;
-/// Milliseconds by which a call may be logged after a later one, because logs are written when calls end.
+/// Largest time in milliseconds by which a call may have begun before the latest call logged ahead of it. Such disorder
+/// is usual, because logs are written when calls end.
 const MAX_DISORDER: u64 = 600_000;
-/// Largest number of characters of a model's name.
+/// Largest number of characters of a model's name. Longer names are cut off.
 const MAX_MODEL: usize = 100;
-/// Largest number of distinct reasons or models that are counted by name.
+/// Largest number of distinct reasons or models that are counted by name. Further names are counted together.
 const MAX_NAMES: usize = 100;
 
 /// Reads logs, and computes for each lever the amount that it could have saved.
@@ -25,7 +26,7 @@ const MAX_NAMES: usize = 100;
 /// It keeps no text. Of each distinct request it keeps digests, and at most 100 bytes for each window of time of a
 /// lever. Add records in the order of their times. A record that is up to ten minutes earlier than one before it counts
 /// as simultaneous with that record. If it is earlier by more, its time counts as unknown. The report states the
-/// numbers of both.
+/// numbers of both kinds of records.
 ///
 /// ```
 /// use llm_savings::{Analysis, Options};
@@ -68,7 +69,7 @@ impl Analysis {
     ///
     /// # Errors
     ///
-    /// Returns the error of the reader. Calls that were read before it stay counted.
+    /// Returns the error of the reader. Calls that were read before the error stay counted.
     pub fn read(&mut self, reader: impl io::BufRead) -> io::Result<()> {
         let options = self.options.clone();
         read::read(reader, &options, |line| match line {
@@ -77,7 +78,7 @@ impl Analysis {
         })
     }
 
-    /// Adds a call.
+    /// Adds a call to the totals of the log and to every lever. A failed call counts only in the totals.
     pub fn push(&mut self, mut record: Record) {
         self.log.calls += 1;
         if record.is_failed {
@@ -117,8 +118,8 @@ impl Analysis {
         Report { log, levers: all }
     }
 
-    /// Returns the time of a call; that of an earlier record if the call is a little earlier, and `None` if it is much
-    /// earlier.
+    /// Returns the time of a call. If the call is earlier than the latest call before it, returns the time of that
+    /// call, or `None` if the difference exceeds [`MAX_DISORDER`]. Returns `None` if the call states no time.
     fn in_order(&mut self, time: Option<u64>) -> Option<u64> {
         let Some(time) = time else {
             self.log.without_time += 1;
@@ -137,7 +138,8 @@ impl Analysis {
         Some(self.last)
     }
 
-    /// Returns a usage whose input is estimated from the texts. The output is unknown, so the call has no cost.
+    /// Returns a usage whose input is estimated from the texts. The output is unknown and counts as 0, so the call has
+    /// no cost.
     fn estimate(&mut self, record: &Record) -> Usage {
         self.log.without_usage += 1;
         let prompt = record.prompt.as_ref().filter(|prompt| prompt.is_whole);
@@ -145,7 +147,7 @@ impl Analysis {
     }
 }
 
-/// Counts a name; if there are many names already, counts it under a common one.
+/// Counts a name. If [`MAX_NAMES`] names are counted already, counts a new name as `others`.
 fn name(counts: &mut BTreeMap<Arc<str>, u64>, name: &str) {
     let name = if name.is_empty() { "none" } else { name };
     if let Some(count) = counts.get_mut(name) {

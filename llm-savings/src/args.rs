@@ -34,21 +34,21 @@ the items of each changed file: in Rust public functions, elsewhere unindented l
   --json FILE          writes the report as JSON
 ";
 
-/// Command of the program.
+/// Command that the arguments of the program state.
 #[derive(Debug)]
 pub(crate) enum Command {
     Help,
     Analyse { options: Box<Options>, inputs: Vec<Input>, globs: Vec<String>, outputs: Vec<Output> },
 }
 
-/// Log to read.
+/// Log or git repository to read.
 #[derive(Debug)]
 pub(crate) enum Input {
     File(PathBuf),
     Git(PathBuf),
 }
 
-/// File to write.
+/// File into which the report is written.
 #[derive(Debug)]
 pub(crate) struct Output {
     pub(crate) form: Form,
@@ -121,7 +121,7 @@ fn set(options: &mut Options, name: &str, value: &mut dyn FnMut() -> Result<Stri
                 Err(own) => litellm(&file, options.prices.as_of())
                     .map_err(|listed| format!("{own}; as LiteLLM's list: {listed}"))?,
             };
-            // The first of the merged tables decides the day, the last one the prices.
+            // The first of the merged tables determines the day, and the last one determines the prices.
             options.prices = given.clone().merged(&options.prices).merged(&given);
         }
         _ => return Ok(false),
@@ -130,11 +130,12 @@ fn set(options: &mut Options, name: &str, value: &mut dyn FnMut() -> Result<Stri
 }
 
 /// Vendors whose price applies to a model that a log names without its provider although several providers list it. The
-/// first that lists it is taken.
+/// price of the first vendor that lists the model is used.
 const VENDORS: [&str; 7] = ["openai", "anthropic", "gemini", "mistral", "deepseek", "groq", "xai"];
 
-/// Reads LiteLLM's price list. Models have their plain names, and names with the provider as a prefix. The list states
-/// no day.
+/// Reads LiteLLM's price list. Each model gets a name with the provider as a prefix, and its plain name if a vendor of
+/// [`VENDORS`] lists it. Models that the list lacks have the prices of the day `else_of`, because the built-in table
+/// supplies them.
 fn litellm(file: &str, else_of: &str) -> Result<PriceTable, Failure> {
     let list = prices::litellm(File::open(file)?, &format!("{file}, else of {else_of}"))?;
     let mut table = list.all();
@@ -159,7 +160,7 @@ fn list<T>(text: &str, item: impl Fn(&str) -> Result<T, Failure>) -> Result<Vec<
     text.split(',').map(|text| item(text.trim())).collect()
 }
 
-/// Reads a number above zero.
+/// Parses a whole number above zero.
 fn number<T: std::str::FromStr + Default + PartialEq>(text: &str) -> Result<T, Failure> {
     match text.parse::<T>() {
         Ok(number) if number != T::default() => Ok(number),
@@ -167,7 +168,7 @@ fn number<T: std::str::FromStr + Default + PartialEq>(text: &str) -> Result<T, F
     }
 }
 
-/// Reads a time such as `15m`, `24h` or `7d`.
+/// Parses a duration such as `250ms`, `15m`, `24h` or `7d`.
 fn time(text: &str) -> Result<Duration, Failure> {
     let error = || format!("`{text}` is no time: write it like 90s, 15m, 24h or 7d");
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());

@@ -1,4 +1,4 @@
-//! Digests in place of texts.
+//! Digests that identify requests, so that the analysis keeps no texts.
 
 use crate::record::{Prompt, Segment};
 
@@ -32,7 +32,7 @@ pub(crate) fn request(tenant: &str, model: &str, prompt: &Prompt) -> u64 {
     prompt.segments.iter().fold(start, Digest::segment).value()
 }
 
-/// Returns the digest of the request without its last segment.
+/// Returns the digest of a request without its last segment; 0 for a request without segments.
 pub(crate) fn frame(tenant: &str, model: &str, prompt: &Prompt) -> u64 {
     let Some((_, frame)) = prompt.segments.split_last() else { return 0 };
     let start = Digest::default().part("frame").part(tenant).part(model).part(&prompt.parameters);

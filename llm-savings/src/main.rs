@@ -67,7 +67,7 @@ fn read_history(directory: &Path, globs: &[String], analysis: &mut Analysis) -> 
     Ok(())
 }
 
-/// Opens a file, or the standard input for `-`. A gzip file is unpacked.
+/// Opens a file, or the standard input for `-`. A gzip file is decompressed.
 fn open(input: &Path) -> io::Result<Box<dyn BufRead>> {
     let reader: Box<dyn Read> =
         if input == Path::new("-") { Box::new(io::stdin().lock()) } else { Box::new(File::open(input)?) };
@@ -76,7 +76,7 @@ fn open(input: &Path) -> io::Result<Box<dyn BufRead>> {
     Ok(if is_gzip { Box::new(BufReader::new(MultiGzDecoder::new(reader))) } else { Box::new(reader) })
 }
 
-/// Prints a text. It is no failure if the reader has closed the pipe.
+/// Prints a text to the standard output. A pipe that its reader has closed is no failure.
 fn say(text: &str) -> Result<(), Failure> {
     match io::stdout().write_all(text.as_bytes()) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),

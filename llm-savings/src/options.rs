@@ -16,25 +16,27 @@ use llm_providers::prices;
 pub struct Options {
     /// Prices of models; [`prices::all`] by default.
     pub prices: PriceTable,
-    /// Times to live of the exact cache to compute, in addition to a cache without expiry.
+    /// Times to live for which the savings by an exact cache are computed, in addition to a cache without expiry.
     pub ttls: Vec<Duration>,
     /// Time to live of the cache above the levers, for the rows "after the cache"; `None` if its entries do not expire.
     pub cache_ttl: Option<Duration>,
-    /// Capacities of the exact cache to compute, in entries, with eviction of the least recently used.
+    /// Capacities in entries for which the savings by an exact cache are computed. A full cache evicts the least
+    /// recently used entry.
     pub capacities: Vec<usize>,
     /// Largest number of prompts in a packed request.
     pub pack: u32,
-    /// Longest time that a prompt waits for others to be packed with.
+    /// Longest time that the first prompt of a pack waits for further prompts.
     pub pack_window: Duration,
-    /// Models whose prices are compared with those of the logged ones.
+    /// Models whose prices are compared with those of the logged models.
     pub cheaper_models: Vec<String>,
     /// Number of requests a minute that a key allows; `None` if it is not known.
     pub requests_per_minute: Option<u64>,
     /// Number of tokens a minute that a key allows; `None` if it is not known.
     pub tokens_per_minute: Option<u64>,
-    /// Name of the column that identifies the request, in a CSV trace.
+    /// Name of the column that identifies the request in a CSV trace.
     pub key_column: String,
-    /// Name of the column that identifies everything before the request's own text, in a CSV trace.
+    /// Name of the column that identifies everything before the request's own text in a CSV trace; `None` if there is
+    /// no such column.
     pub frame_column: Option<String>,
 }
 
@@ -61,7 +63,8 @@ impl Default for Options {
     }
 }
 
-/// Returns a duration in its largest whole unit: `7d`, `90s`, `0s`.
+/// Returns a duration as text in its largest whole unit, such as `7d`, `90s` or `0s`. A day is `24h`, and milliseconds
+/// are shown only below a second.
 pub(crate) fn time(duration: Duration) -> String {
     let seconds = duration.as_secs();
     match (seconds, duration.subsec_millis()) {

@@ -34,13 +34,13 @@ pub struct Record {
     pub model: String,
     /// Request without its model; `None` if the log does not contain it.
     pub prompt: Option<Prompt>,
-    /// Tokens that the response took; `None` if the log does not state them.
+    /// Tokens of the request and the response; `None` if the log does not state them.
     pub usage: Option<Usage>,
     /// Price of the response if requested alone at the standard class; `None` if the log does not state it.
     pub list: Option<Usd>,
     /// Amount that was saved already, according to the log.
     pub saved: Option<Usd>,
-    /// True if the call failed. It is counted, and no lever applies to it.
+    /// True if the call failed. A failed call is counted, and no lever applies to it.
     pub is_failed: bool,
 }
 
@@ -113,7 +113,7 @@ pub struct Segment {
 }
 
 impl Segment {
-    /// Creates a part.
+    /// Creates a part of this kind, with its text or canonical JSON.
     pub fn new(kind: SegmentKind, text: impl Into<String>) -> Self {
         Self { kind, text: text.into() }
     }
@@ -133,7 +133,7 @@ pub enum SegmentKind {
 }
 
 impl SegmentKind {
-    /// Returns the name in reports.
+    /// Returns the name of the kind in reports.
     pub fn name(self) -> &'static str {
         match self {
             Self::Tools => "tools",

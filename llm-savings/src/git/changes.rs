@@ -2,13 +2,14 @@
 
 use std::time::{Duration, SystemTime};
 
-/// Text before a commit's time, which is in Unix seconds, on the line before the commit's changes.
+/// Prefix of the line before a commit's changes. The time of the commit in Unix seconds follows the prefix.
 pub(super) const COMMIT: &str = "commit ";
 
 /// Commit with the files that it added or modified.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Commit {
-    /// Time of the commit, but never before that of an earlier commit, because the history may have been rewritten.
+    /// Time of the commit, or the time of the commit before it if that is later, because a rewritten history may be out
+    /// of order.
     pub(super) at: SystemTime,
     pub(super) files: Vec<File>,
 }
@@ -27,7 +28,8 @@ pub(super) struct File {
     pub(super) is_rust: bool,
 }
 
-/// Returns the commits in `log`, in order. Files that were only moved, links and submodules are left out.
+/// Returns the commits in the order of `log`. Removed files, files that were only moved, links and submodules are left
+/// out.
 pub(super) fn commits(log: &str) -> Vec<Commit> {
     let mut commits: Vec<Commit> = Vec::new();
     for line in log.lines() {
@@ -50,7 +52,7 @@ fn changed(line: &str) -> Option<File> {
     let mut fields = fields.split(' ');
     let (_, mode, _, blob, status) = (fields.next()?, fields.next()?, fields.next()?, fields.next()?, fields.next()?);
     let changed = matches!(status, "A" | "M") || (status.starts_with('R') && status != "R100");
-    // Git puts unusual names in quotes.
+    // Git puts unusual names in quotes, so a quote may follow the extension.
     let is_rust = paths.trim_end_matches('"').ends_with(".rs");
     (changed && mode.starts_with("100")).then(|| File { blob: blob.to_owned(), is_rust })
 }

@@ -1,4 +1,4 @@
-//! Calls of the program `git`.
+//! Runs of the program `git`.
 
 use std::{
     ffi::OsString,
@@ -10,7 +10,7 @@ use std::{
 
 use super::changes::COMMIT;
 
-/// Program `git` in a directory.
+/// Program `git`, with the directory and the environment in which it runs.
 #[derive(Clone, Debug)]
 pub(super) struct Git {
     pub(super) program: OsString,
@@ -18,7 +18,7 @@ pub(super) struct Git {
     pub(super) env: Vec<(&'static str, OsString)>,
 }
 
-/// Reason why a history cannot be read, with the remedy.
+/// Error of reading a history, whose text states the reason and the remedy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GitError(String);
 
@@ -36,7 +36,7 @@ impl fmt::Display for GitError {
 
 impl std::error::Error for GitError {}
 
-/// Returns the current commit in short form.
+/// Returns the abbreviated hash of the current commit.
 pub(super) fn revision(git: &Git) -> Result<String, GitError> {
     run(git, &["rev-parse", "--git-dir"])?;
     run(git, &["rev-parse", "--verify", "--short", "HEAD"])
@@ -75,7 +75,8 @@ fn run(git: &Git, args: &[&str]) -> Result<String, GitError> {
 fn command(git: &Git, args: &[&str]) -> Command {
     let mut command = Command::new(&git.program);
     command.arg("--no-pager").arg("-C").arg(&git.root).args(args);
-    // Messages are recognised by their English words. A partial clone must not fetch objects over the network.
+    // The reason for a failure is recognised by English words in git's message. A partial clone must not fetch objects
+    // over the network.
     command.env("LC_ALL", "C").env("GIT_NO_LAZY_FETCH", "1");
     // The directory selects the repository, even if the program runs inside a git hook.
     for name in ["GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX"] {
@@ -140,7 +141,7 @@ fn not_started(error: std::io::Error) -> GitError {
     GitError(format!("git cannot be started (is it installed?): {error}"))
 }
 
-/// Returns the reason for a failure from git's message.
+/// Returns the reason for a failure, with the remedy if it is known, from git's message.
 fn reason(message: &str) -> String {
     if message.contains("dubious ownership") {
         "git refuses the directory, as it belongs to another user: see safe.directory in git's help".to_owned()

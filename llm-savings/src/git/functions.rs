@@ -57,7 +57,8 @@ fn opens_public_function(code: &str) -> bool {
         && words.next().is_some_and(|name| name.starts_with(|c: char| c.is_alphabetic() || c == '_'))
 }
 
-/// Returns the item whose signature begins on `line`.
+/// Returns the function whose signature begins on `line`, with its docs and attributes; `None` if the function has no
+/// body.
 fn item(lines: &Lines<'_>, line: usize) -> Option<String> {
     let end = body_end(lines.masked, lines.starts[line])?;
     Some(lines.source[lines.starts[docs_start(lines, line)]..end].to_owned())
@@ -126,8 +127,8 @@ fn body_end(masked: &str, start: usize) -> Option<usize> {
     None
 }
 
-/// Returns `true` if the brace that was just closed belongs to a constant in the signature's types, as in `-> Bits<{ N
-/// + 1 }>`. Only then can the characters in `after` follow.
+/// Returns `true` if the brace that was just closed belongs to a constant in the signature's types, as in
+/// `-> Bits<{ N + 1 }>`. Only then does `after` begin with `>` or a comma.
 fn goes_on(after: &str) -> bool {
     after.trim_start().starts_with(['>', ','])
 }

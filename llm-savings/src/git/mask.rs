@@ -74,7 +74,7 @@ fn quoted(rest: &[u8]) -> usize {
     rest.len()
 }
 
-/// Returns the length of a raw string that begins with its `r`, or 0 when this is a word or a raw identifier.
+/// Returns the length of a raw string that begins with its `r`, or 0 if `rest` begins with a word or a raw identifier.
 fn raw_string(rest: &[u8]) -> usize {
     let hashes = rest[1..].iter().take_while(|&&b| b == b'#').count();
     if rest.get(1 + hashes) != Some(&b'"') {

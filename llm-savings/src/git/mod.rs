@@ -36,7 +36,7 @@ pub struct Repository(Git);
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Change {
-    /// Time of the commit, but never before that of an earlier commit.
+    /// Time of the commit, or the time of the commit before it if that is later.
     pub at: SystemTime,
     /// Items of the file, in order; empty if the file is not text.
     pub items: Vec<String>,
@@ -68,7 +68,7 @@ impl Repository {
         self
     }
 
-    /// Returns the current commit in short form.
+    /// Returns the abbreviated hash of the current commit.
     ///
     /// # Errors
     ///
@@ -112,7 +112,7 @@ impl Iterator for Changes {
 }
 
 impl Change {
-    /// Returns a record of a request for each item. Only its texts and its time are known.
+    /// Returns a record of a request for each item. A record states only the texts and the time of its request.
     pub fn into_records(self) -> impl Iterator<Item = Record> {
         let at = self.at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let time = u64::try_from(at.as_millis()).ok();

@@ -13,9 +13,9 @@ use crate::{record::Prompt, report::grouped};
 
 /// Longest time between two calls of one template that are compared, in seconds.
 const WITHIN: u32 = 3_600;
-/// Largest number of places that are kept.
+/// Largest number of places for which the lost savings are counted.
 const MAX_PLACES: usize = 256;
-/// Largest number of templates that are kept.
+/// Largest number of templates that are known at the same time.
 const MAX_TEMPLATES: usize = 1 << 16;
 /// Largest number of places in the report.
 const REPORTED: usize = 5;
@@ -38,7 +38,7 @@ impl Default for Breaks {
 struct Place {
     model: Arc<str>,
     segment: &'static str,
-    /// Position of the first byte of the block in its segment.
+    /// Position in the segment of the first byte of the first block that differs.
     from: u64,
     cause: &'static str,
 }
@@ -51,7 +51,8 @@ struct Lost {
 }
 
 impl Breaks {
-    /// Compares the call with earlier calls of its template, whose blocks are in `blocks`.
+    /// Compares a call with earlier calls of its template, whose blocks are in `blocks`, and counts the lost savings at
+    /// the place of the first difference.
     pub(super) fn observe(&mut self, priced: &Priced<'_>, prefixes: &Prefixes, blocks: &Held, now: u32) {
         let fixed = priced.worth_caching(priced.tokens(prefixes.fixed));
         if fixed == 0 {
@@ -78,7 +79,7 @@ impl Breaks {
         }
     }
 
-    /// Returns a sentence for each of the places that cost most.
+    /// Returns a note for each of the [`REPORTED`] places with the largest lost savings.
     pub(super) fn notes(&self) -> Vec<String> {
         let mut places: Vec<_> = self.places.iter().collect();
         places.sort_by_key(|(_, lost)| std::cmp::Reverse(lost.money));
@@ -99,7 +100,8 @@ impl Breaks {
     }
 }
 
-/// Returns the digest of the words without a digit, because dates, times and identifiers do not change it.
+/// Returns the digest of a prompt's template. The template omits words with a digit, so that dates, times and
+/// identifiers do not change it.
 fn template(model: &str, prompt: &Prompt) -> u64 {
     let mut hasher = blake3::Hasher::new();
     hasher.update(model.as_bytes());

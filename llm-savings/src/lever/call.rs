@@ -15,9 +15,9 @@ pub(super) const NO_TIMES: &str = "the log holds no times";
 #[derive(Debug)]
 pub(crate) struct Call<'a> {
     pub(crate) record: &'a Record,
-    /// Time of the request in milliseconds, never before that of the previous call.
+    /// Time of the request in milliseconds, never before that of the previous call; `None` if it is unknown.
     pub(crate) time: Option<u64>,
-    /// Digest of the whole request.
+    /// Digest of the whole request; `None` if the log does not contain the request.
     pub(crate) key: Option<u64>,
     /// Tokens as logged; otherwise estimated from the texts, with an output of zero.
     pub(crate) usage: Usage,

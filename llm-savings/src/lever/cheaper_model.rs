@@ -1,4 +1,4 @@
-//! Lever: the same tokens at another model's prices.
+//! Lever that sends the calls to a cheaper model, with the same number of tokens.
 
 use llm_core::{Usd, price::PriceTable};
 
@@ -7,7 +7,8 @@ use crate::report::{Effect, Finding, Lever, Row, grouped};
 
 #[derive(Debug)]
 pub(super) struct CheaperModel {
-    /// Models to compare with, each with the number of calls whose price it has, and the money saved on them.
+    /// Models to compare with. For each of them, the number of calls of other models that it has a price for, and the
+    /// money that it would save on these calls.
     models: Vec<(String, u64, Usd)>,
 }
 

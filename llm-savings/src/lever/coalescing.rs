@@ -1,16 +1,16 @@
-//! Lever: equal requests while the first of them is running.
+//! Lever that sends no request while an equal request is running.
 
 use std::collections::HashMap;
 
 use super::call::{Call, NO_REQUESTS, Saved};
 use crate::report::{Effect, Finding, Lever};
 
-/// Number of running calls above which those that have ended are removed.
+/// Number of entries in `running` at which the calls that have ended are removed.
 const SWEEP: usize = 1_024;
 
 #[derive(Debug, Default)]
 pub(super) struct Coalescing {
-    /// End of the running call of each request, in milliseconds.
+    /// Time in milliseconds at which the latest sent call ends, by the digest of its request.
     running: HashMap<u64, u64>,
     saved: Saved,
     keyed: u64,

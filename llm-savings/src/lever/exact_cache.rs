@@ -1,4 +1,4 @@
-//! Lever: exact caches with different times to live and capacities, each with one response for a distinct request.
+//! Lever that stores one response for each distinct request, in caches with different times to live and capacities.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -17,7 +17,7 @@ pub(crate) struct ExactCache {
     /// For each distinct request and time to live, the second at which the entry was stored.
     stored: Vec<u32>,
     ttls: Vec<Duration>,
-    /// Index in `ttls` of the cache above other levers; `None` if its entries do not expire.
+    /// Index in `ttls` of the cache above the other levers; `None` if the entries of that cache do not expire.
     above: Option<usize>,
     by_ttl: Vec<Saved>,
     unlimited: Saved,
@@ -45,12 +45,13 @@ impl ExactCache {
         }
     }
 
-    /// Number of distinct requests.
+    /// Returns the number of distinct requests.
     pub(crate) fn distinct(&self) -> u64 {
         self.index.len() as u64
     }
 
-    /// Counts the call. Returns `true` if the cache above other levers does not have its response.
+    /// Counts a call in every simulated cache. Returns `true` if the cache above the other levers does not have its
+    /// response.
     pub(crate) fn observe(&mut self, call: &Call<'_>) -> bool {
         let Some(key) = call.key else { return true };
         self.keyed += 1;
@@ -112,7 +113,7 @@ impl ExactCache {
             lever.notes.push(format!("With a time to live, {calls} calls of unknown time count as not saved."));
         }
         rows.push(self.unlimited.row("no expiry"));
-        // A cache with a larger capacity evicts nothing.
+        // A cache that can hold all distinct requests evicts nothing, so it saves as much as the unlimited cache.
         let evicting = self.capacities.iter().filter(|(cache, _)| cache.capacity() < self.index.len());
         for (cache, saved) in evicting {
             rows.push(saved.row(format!("no expiry, {} entries", grouped(cache.capacity() as u64))));

@@ -18,14 +18,14 @@ const MINUTE: u64 = 60_000;
 pub(super) struct Headroom {
     requests_per_minute: Option<u64>,
     tokens_per_minute: Option<u64>,
-    /// Peaks by model: those of all calls, and those of the calls that the cache above does not serve.
+    /// Peaks of all calls of each model, and peaks of the calls that the cache above does not serve.
     models: BTreeMap<Arc<str>, [Peak; 2]>,
 }
 
 /// Busiest minute of a model's calls.
 #[derive(Debug, Default)]
 struct Peak {
-    /// Time and tokens of the calls of the last minute.
+    /// Time in milliseconds and tokens of each call in the last minute.
     recent: VecDeque<(u64, u64)>,
     tokens: u64,
     most_requests: u64,

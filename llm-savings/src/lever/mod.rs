@@ -19,7 +19,8 @@ use crate::{options::Options, report::Lever};
 pub(crate) use call::Call;
 pub(crate) use exact_cache::ExactCache;
 
-/// Levers that are applied to the calls which the exact cache does not serve.
+/// All levers except the exact cache. Each observes all calls, and some have further rows for the calls that the exact
+/// cache does not serve.
 #[derive(Debug)]
 pub(crate) struct Levers {
     coalescing: coalescing::Coalescing,

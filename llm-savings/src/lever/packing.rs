@@ -1,4 +1,4 @@
-//! Lever: several prompts with the same frame in one request.
+//! Lever that packs several prompts with the same frame into one request.
 
 use std::collections::HashMap;
 
@@ -27,10 +27,11 @@ pub(super) struct Packing {
     without_texts: u64,
 }
 
-/// Packs of one sequence of calls.
+/// Packs of one sequence of calls, and the savings by them.
 #[derive(Debug, Default)]
 struct Packs {
-    /// For each frame, the time in milliseconds at which the open pack began, and its number of prompts.
+    /// Time in milliseconds at which the open pack of each frame began, and the number of prompts in it, by the digest
+    /// of the frame.
     open: HashMap<u64, (u64, u32)>,
     sweep_at: usize,
     calls: u64,
@@ -101,7 +102,8 @@ impl Packing {
     }
 }
 
-/// Returns the price of the first `tokens` tokens of the input. The vendor's cache read or wrote the foremost of them.
+/// Returns the price of the first `tokens` tokens of the input. The cached tokens of the usage count as the foremost
+/// tokens: first those that were read from the vendor's cache, then those that were written to it.
 fn saved(prices: &PriceTable, model: &str, usage: Usage, tokens: u64) -> Usd {
     let read = tokens.min(usage.cache_read);
     let written = (tokens - read).min(usage.cache_write);

@@ -14,7 +14,7 @@ const MAX_ENTRIES: usize = 1 << 20;
 /// Prefix of a prompt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Prefix {
-    /// Number of bytes.
+    /// Length of the prefix, in bytes.
     pub(super) bytes: u64,
     pub(super) digest: u64,
 }
@@ -60,7 +60,7 @@ impl Prefixes {
         prefixes
     }
 
-    /// Returns the blocks that are in tools and system prompt.
+    /// Returns the prefixes that end after a block within tools and system prompt.
     pub(super) fn fixed_blocks(&self) -> &[Prefix] {
         let blocks = self.fixed as usize / BLOCK;
         &self.blocks[..blocks.min(self.blocks.len())]
@@ -76,18 +76,19 @@ fn prefix(hasher: &blake3::Hasher, bytes: usize) -> Prefix {
     Prefix { bytes: bytes as u64, digest: u64::from_le_bytes(digest) }
 }
 
-/// Digests, each with the second of its last use. Those that are older than a time to live are removed.
+/// Table of digests, each with the second of its last use. Digests that were not used within a time to live are
+/// removed.
 #[derive(Debug)]
 pub(super) struct Held {
     used: HashMap<u64, u32>,
     ttl: u32,
-    /// Largest number of entries.
+    /// Largest number of digests in the table.
     most: usize,
     sweep_at: usize,
     /// Second before which a full table is not cleaned again, so that not every call pays for a cleaning that frees
     /// little.
     next_sweep: u32,
-    /// Number of entries that did not fit.
+    /// Number of digests that were not stored, because the table was full.
     pub(super) dropped: u64,
 }
 

@@ -43,7 +43,7 @@ impl Priced<'_> {
         share(self.plain.input, bytes, self.prompt.bytes())
     }
 
-    /// Returns the number of tokens if it is at least the smallest that the vendor caches, otherwise 0.
+    /// Returns `tokens` if the vendor caches prefixes of this number of tokens, otherwise 0.
     pub(super) fn worth_caching(&self, tokens: u64) -> u64 {
         if tokens < min_tokens(self.model) { 0 } else { tokens }
     }

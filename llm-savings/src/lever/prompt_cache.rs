@@ -1,5 +1,5 @@
-//! Lever: vendors' prompt caches. It computes the savings by prefixes that were sent before, and the cost of writing
-//! them.
+//! Lever that uses vendors' prompt caches. It computes the savings by prefixes that were sent before, and the cost of
+//! writing prefixes.
 
 use std::time::Duration;
 
@@ -22,7 +22,8 @@ const SHORT: Duration = Duration::from_secs(5 * 60);
 const LONG: Duration = Duration::from_secs(3_600);
 const LIFETIMES: [Duration; 2] = [SHORT, LONG];
 
-/// Number of blocks before a breakpoint in which Anthropic looks for an earlier write.
+/// Number of segments before a breakpoint in which Anthropic looks for an earlier write. The lever counts each segment
+/// as one content block.
 const LOOKBACK: usize = 20;
 
 /// Ways to use the cache of a vendor that charges more for writes than for plain input.
@@ -30,7 +31,7 @@ const LOOKBACK: usize = 20;
 enum Writes {
     /// The whole prompt is written, as in automatic caching.
     Whole,
-    /// Automatic caching with two more breakpoints: after the tools and after the system prompt.
+    /// Automatic caching with a further breakpoint, after tools and system prompt.
     Breakpoints,
 }
 

@@ -1,4 +1,4 @@
-//! Lever: cheaper service classes for calls that can wait.
+//! Lever that uses cheaper service classes for calls that can wait.
 
 use llm_core::{
     Usd,
@@ -10,7 +10,7 @@ use crate::report::{Effect, Finding, Lever, Row, grouped};
 
 #[derive(Debug, Default)]
 pub(super) struct Tiers {
-    /// For each class, number of calls and money saved: for all calls, and for those that the cache above does not
+    /// Number of calls and money saved in each class, for all calls and for the calls that the cache above does not
     /// serve.
     saved: [[(u64, Usd); 2]; 2],
     priced: u64,

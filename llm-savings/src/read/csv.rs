@@ -25,7 +25,7 @@ pub(super) struct Columns {
 }
 
 impl Columns {
-    /// Reads the names of the columns.
+    /// Finds the positions of the columns by their names in the first line.
     pub(super) fn of(header: &str, options: &Options) -> Result<Self, Skipped> {
         let names = cells(header);
         let at = |wanted: &[&str]| wanted.iter().find_map(|wanted| names.iter().position(|name| name == wanted));

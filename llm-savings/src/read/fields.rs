@@ -26,12 +26,12 @@ pub(super) type Object = Map<String, Value>;
 /// Latest time that is accepted, in milliseconds since the Unix epoch: in the year 2106.
 const LATEST: u64 = u32::MAX as u64 * 1_000;
 
-/// Returns the value of the first of these fields that exists and is not null.
+/// Returns the value of the first of the fields `names` that exists and is not null.
 pub(super) fn first<'a>(object: &'a Object, names: &[&str]) -> Option<&'a Value> {
     names.iter().find_map(|name| object.get(*name).filter(|value| !value.is_null()))
 }
 
-/// Returns a text, or a number as text.
+/// Returns a text, or a number as text; `None` for any other value.
 pub(super) fn text(value: &Value) -> Option<String> {
     match value {
         Value::String(text) => Some(text.clone()),
@@ -62,8 +62,9 @@ pub(super) fn time_of_text(text: &str) -> Option<u64> {
     u64::try_from(stamp.as_millisecond()).ok().filter(|millis| *millis < LATEST)
 }
 
-/// Converts a time to milliseconds. The size of the number tells its unit: below 10¹¹ it is in seconds (in milliseconds
-/// it would be before 1974), below 10¹⁴ in milliseconds, below 10¹⁷ in microseconds, otherwise in nanoseconds.
+/// Converts a time to milliseconds. The unit follows from the size of the number: below 10¹¹ it is in seconds (in
+/// milliseconds it would be before 1974), below 10¹⁴ in milliseconds, below 10¹⁷ in microseconds, otherwise in
+/// nanoseconds.
 fn millis(number: f64) -> Option<u64> {
     let millis = match number {
         seconds if seconds < 1e11 => seconds * 1e3,
@@ -83,13 +84,13 @@ pub(super) fn count(value: Option<&Value>) -> Option<u64> {
     value.as_u64().or_else(|| value.as_f64().filter(|count| (0.0..9e15).contains(count)).map(|count| count as u64))
 }
 
-/// Returns the duration of a call.
+/// Returns the duration of a call, which the log states in milliseconds.
 pub(super) fn latency(object: &Object) -> Option<Duration> {
     let millis = first(object, &["latency_ms", "duration_ms", "elapsed_ms", "response_time_ms"])?;
     Some(Duration::from_millis(count(Some(millis))?))
 }
 
-/// Returns the time of the request.
+/// Returns the time of the request, from the first of the usual fields that contains a time.
 pub(super) fn began(object: &Object) -> Option<u64> {
     ["time", "ts", "timestamp", "start_time", "created_at", "at"].iter().find_map(|name| time(object.get(*name)?))
 }

@@ -49,7 +49,8 @@ fn unpacked(text: &str) -> Option<Value> {
     (!events.is_empty()).then_some(Value::Array(events))
 }
 
-/// Reads `{"request": …, "response": …}`, in which either may have a `body`, or a request alone.
+/// Reads `{"request": …, "response": …}`, in which request and response may each be in a `body`, or a line that is a
+/// request alone.
 fn pair(object: &Object) -> Line {
     let part = |names: &[&str]| {
         let part = fields::first(object, names)?.as_object()?;

@@ -1,4 +1,4 @@
-//! Formats of logs.
+//! Readers of logs in different formats.
 
 mod csv;
 mod fields;
@@ -15,7 +15,7 @@ use crate::{options::Options, record::Record};
 use csv::Columns;
 pub(crate) use fields::Skipped;
 
-/// Length of the longest line that is read, in bytes. A longer one is skipped.
+/// Length of the longest line that is read, in bytes. A longer line is skipped.
 const MAX_LINE: u64 = 64 << 20;
 
 /// Reads every line of a log. Passes each record, or the reason why a line is not a record, to `sink`.
@@ -49,7 +49,8 @@ pub(crate) fn read(
     Ok(())
 }
 
-/// Reads a line of at most [`MAX_LINE`] bytes. A longer line is skipped and reported. Returns `None` at the end.
+/// Reads a line of at most [`MAX_LINE`] bytes. A longer line is skipped and reported. Returns `None` at the end of the
+/// log.
 fn read_line<'a>(reader: &mut impl BufRead, line: &'a mut Vec<u8>) -> io::Result<Option<Result<&'a str, Skipped>>> {
     line.clear();
     if reader.by_ref().take(MAX_LINE).read_until(b'\n', line)? == 0 {

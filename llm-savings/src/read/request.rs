@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::fields::{Object, Skipped, canonical};
 use crate::record::{Prompt, Segment, SegmentKind};
 
-/// Fields that decide how a response is delivered, billed or logged, and do not change it.
+/// Fields that decide how a response is delivered, billed or logged, and do not change the response.
 const DELIVERY: [&str; 17] = [
     "stream",
     "stream_options",
@@ -26,14 +26,14 @@ const DELIVERY: [&str; 17] = [
     "max_retries",
 ];
 
-/// Fields that hold the prompt itself.
+/// Fields that hold the model and the prompt, and therefore are no parameters.
 const PROMPT: [&str; 7] = ["model", "messages", "input", "system", "instructions", "tools", "prompt"];
 
 pub(super) fn is_body(object: &Object) -> bool {
     ["messages", "input", "prompt"].iter().any(|name| object.contains_key(*name))
 }
 
-/// Returns the model and the prompt.
+/// Returns the model and the prompt of a request body.
 pub(super) fn read(body: &Object) -> Result<(String, Prompt), Skipped> {
     let model = body.get("model").and_then(Value::as_str).ok_or_else(|| Skipped::new("no `model` in the request"))?;
     let mut segments = Vec::new();

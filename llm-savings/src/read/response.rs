@@ -26,7 +26,8 @@ pub(super) fn read_events(events: &[Value], record: &mut Record) {
     record.usage = usage(&stated).or(record.usage);
 }
 
-/// Returns the usage. Anthropic counts cached tokens in addition to `input_tokens`, OpenAI inside its counts.
+/// Returns the usage that a response states. Its input includes the cached tokens: OpenAI's counts include them
+/// already, and Anthropic's are added to `input_tokens`.
 fn usage(usage: &Object) -> Option<Usage> {
     let details = |name: &str, field: &str| count(usage.get(name).and_then(|details| details.get(field)));
     let read = count(usage.get("cache_read_input_tokens"));
@@ -62,7 +63,7 @@ fn usage(usage: &Object) -> Option<Usage> {
     })
 }
 
-/// Returns the usage, unless it is implausibly large, or zero, which cannot be the usage of a response.
+/// Returns the usage; `None` if it is implausibly large, or zero, which cannot be the usage of a response.
 fn plausible(usage: Usage) -> Option<Usage> {
     (usage.is_plausible() && usage.total() > 0).then_some(usage)
 }

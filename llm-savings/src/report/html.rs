@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::{Finding, Lever, Log, Report, Row, grouped, percent, table::cells};
 
-/// Style sheet. Colours follow the reader's setting. On a phone the numbers of a row are below its name.
+/// Style sheet. Colours follow the colour scheme of the browser. On a phone the numbers of a row are below its name.
 const STYLE: &str = "\
 :root{color-scheme:light dark;--ink:#1b1f24;--soft:#57606a;--page:#fff;--card:#f6f8fa;--line:#d0d7de;--bar:#2da44e;--cost:#cf222e}
 @media(prefers-color-scheme:dark){:root{--ink:#e6edf3;--soft:#9198a1;--page:#0d1117;--card:#161b22;--line:#30363d;--bar:#3fb950;--cost:#f85149}}

@@ -24,7 +24,7 @@ use serde::Serialize;
 pub struct Report {
     /// Totals of the log.
     pub log: Log,
-    /// Levers, each with the amount that it would have saved alone.
+    /// Levers, each with the amount of money that it would have saved alone.
     pub levers: Vec<Lever>,
 }
 
@@ -38,14 +38,15 @@ pub struct Log {
     pub failed: u64,
     /// Number of distinct requests, among the calls whose request is logged.
     pub distinct: u64,
-    /// Number of input and output tokens.
+    /// Sum of the input and output tokens of all calls.
     pub tokens: u64,
     /// Sum of the responses' prices, as far as they are known, each at the price of the response alone, in
     /// nano-dollars.
     pub spent: Usd,
     /// Amount that was saved already, according to the log, in nano-dollars.
     pub saved_already: Usd,
-    /// Number of calls without a known price, by model, because the model is unknown or the log has no usage.
+    /// Number of calls without a known price, by model. Either the price table lacks the model, or the log states no
+    /// usage.
     pub unpriced: BTreeMap<Arc<str>, u64>,
     /// Number of calls whose usage is not logged. Their input is estimated from their texts.
     pub without_usage: u64,
@@ -67,7 +68,7 @@ pub struct Log {
     pub prices_source: String,
 }
 
-/// Way to pay less.
+/// Way to pay less for the logged calls, with the savings that the log proves.
 #[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct Lever {
@@ -85,13 +86,13 @@ pub struct Lever {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Effect {
-    /// The responses stay the same, so the amount could certainly have been saved.
+    /// The responses stay the same, so the stated amount could certainly have been saved.
     SameResponses,
-    /// Responses may differ, so the amount is only possible.
+    /// The responses may differ, so the stated amount is only possible.
     OtherResponses,
 }
 
-/// Result of a lever.
+/// Savings by a lever, or the reason why they cannot be proven.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Finding {
@@ -134,7 +135,7 @@ impl Lever {
         Self { name, effect, finding: Finding::Rows(Vec::new()), notes: Vec::new() }
     }
 
-    /// Returns the rows; none if the log cannot prove the lever.
+    /// Returns the savings by each setting; none if the log cannot prove the lever.
     pub fn rows(&self) -> &[Row] {
         match &self.finding {
             Finding::Rows(rows) => rows,
@@ -144,7 +145,7 @@ impl Lever {
 }
 
 impl Effect {
-    /// Returns the word for the effect in reports.
+    /// Returns the words for the effect in reports.
     pub(crate) fn word(self) -> &'static str {
         match self {
             Self::SameResponses => "avoidable: same responses",
@@ -203,7 +204,7 @@ impl Log {
     }
 }
 
-/// Returns a count with commas between thousands.
+/// Returns a count as text, with commas between thousands.
 pub(crate) fn grouped(count: u64) -> String {
     let digits = count.to_string();
     let mut grouped = String::new();
@@ -216,13 +217,13 @@ pub(crate) fn grouped(count: u64) -> String {
     grouped
 }
 
-/// Returns a share in percent, with one decimal and a non-breaking space.
+/// Returns a share as text in percent, with one decimal and a non-breaking space.
 fn percent(per_mille: i64) -> String {
     let sign = if per_mille < 0 { "-" } else { "" };
     format!("{sign}{}.{}\u{a0}%", per_mille.abs() / 10, per_mille.abs() % 10)
 }
 
-/// Returns an amount that is saved, or the cost of the setting if the amount is negative.
+/// Returns a saved amount as text, or the cost of the setting if the amount is negative.
 fn money(amount: Usd) -> String {
     if amount.nanos() < 0 { format!("costs {:.2} more", -amount) } else { format!("{amount:.2}") }
 }

@@ -1,4 +1,4 @@
-//! Report as text.
+//! Report as text with tables.
 
 use std::fmt;
 
