@@ -35,7 +35,7 @@ use crate::{
 const OPERATION: Duration = Duration::from_secs(10);
 /// Number of balances that are imported at the same time.
 const TOGETHER: usize = 64;
-/// Interval at which the first waiting call of an account asks again.
+/// Interval at which the first waiting call of an account is decided again.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
 
 /// Accounts in Redis. All processes that use them share each limit and each budget.
@@ -43,9 +43,9 @@ const ASK_AGAIN: Duration = Duration::from_secs(1);
 /// A decision by a tenant's limits takes one script and one round trip. It reserves everything that a call needs, or
 /// nothing. Limits that tenants share are decided from chunks that each process leases: see
 /// [`RedisAccountsBuilder::chunked`](crate::RedisAccountsBuilder::chunked). All accounts follow the server's clock.
-/// Settlements are sent afterwards, and retried until the server acknowledges them, at most until 5 seconds after the
-/// limiter was dropped. The page `docs/fleet.md` of the repository describes how to run such a server, and what an
-/// outage or a crash can lose.
+/// Settlements are sent in the background, and retried until the server acknowledges them, at most until 5 seconds
+/// after the limiter was dropped. The page `docs/fleet.md` of the repository describes how to run such a server, and
+/// what an outage or a crash can lose.
 ///
 /// ```no_run
 /// use std::num::NonZeroU32;
@@ -102,7 +102,7 @@ impl RedisAccounts {
         settled
     }
 
-    /// Returns all unused chunks to the server, and those in use when their calls end.
+    /// Gives all unused chunks back to the server, and the amounts that calls still use when these calls end.
     pub(super) fn return_chunks(&self) {
         self.shared.is_closing.store(true, SeqCst);
         self.shared.report_all();
@@ -115,9 +115,9 @@ impl RedisAccounts {
         }
     }
 
-    /// Settles a call that was granted while the server could not be reached; `None` if the server granted it. The
-    /// amounts that the call used are charged once the server replies again. Only that reply states the alert shares
-    /// that they reached.
+    /// Settles a call that was granted while the server could not be reached. Returns the accounts for which calls
+    /// wait; `None` if the server granted the call. The amounts that the call used are charged once the server replies
+    /// again. Only that reply states the alert shares that the amounts reached.
     fn settle_local(&self, number: u64, settlement: &Settlement, now: u64) -> Option<Settled> {
         let questions = self.local.settle(number, settlement, now)?;
         let awaited = self.shared.awaited(questions.iter().flat_map(|question| &question.rules));

@@ -27,7 +27,8 @@ pub struct RedisAccountsBuilder {
 /// can be opened, the command fails earlier, when the client's breaker opens.
 const OPENING: Duration = Duration::from_secs(10);
 
-/// Longest time of a setting: a longer one counts as this, because the clock cannot count to the end of every duration.
+/// Longest duration of a setting. A longer duration is replaced by this one, because it could exceed the range of the
+/// clock.
 const LONGEST: Duration = Duration::from_secs(365 * 86_400);
 
 impl RedisAccounts {
@@ -139,7 +140,7 @@ impl RedisAccountsBuilder {
 
     /// Checks that the server does not evict keys, and **spawns a task** on the current runtime, which renews
     /// reservations until the limiter is dropped. Each settlement is sent by a task of its own. While calls wait for
-    /// room in an account, another task listens for it.
+    /// room in an account, another task listens for announcements of room.
     ///
     /// # Errors
     ///

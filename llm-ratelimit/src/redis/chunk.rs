@@ -27,8 +27,8 @@ use crate::{
     rules::{Group, Rule},
 };
 
-/// Lease of one account's counters, and the state of calls that wait for room in the account. An account that the
-/// server decides has no counters here.
+/// Lease of one account's counters, and the state of calls that wait for room in the account. An account about which
+/// only the server decides has no counters here.
 #[derive(Debug)]
 pub(super) struct Chunk {
     pub(super) tag: Arc<Tag>,
@@ -38,19 +38,20 @@ pub(super) struct Chunk {
     pub(super) open: usize,
     per_mille: u32,
     pools: SmallVec<[Pool; 1]>,
-    /// Request for the lease, if it may have reached the server and no reply has come.
+    /// Request for the lease; `None` once the server's reply to it has arrived.
     sent: Option<Arc<Sent>>,
     /// Time at which the leased amounts expire, in nanoseconds since 1970 by this process's clock.
     expires: u64,
-    /// True while calls wait for room. In `listens`, the task that listens for announcements of room.
+    /// True while calls wait for room.
     pub(super) is_awaited: bool,
+    /// Task that listens for announcements of room while calls wait.
     pub(super) listens: Option<AbortHandle>,
     /// True while a request is being sent, including its retries.
     pub(super) is_reporting: bool,
-    /// Error of the latest attempt; `None` if it succeeded.
+    /// Error of the latest attempt to send the request; `None` if it succeeded.
     failing: Option<Error>,
-    /// Time by the server's clock until which a refusal is remembered. The refusal does not count while settlements are
-    /// being sent.
+    /// Time by the server's clock until which a refusal is remembered, in nanoseconds since 1970. The refusal does not
+    /// count while settlements are being sent.
     pub(super) refused_until: u64,
     pub(super) settling: usize,
     filled_at: u64,
@@ -79,10 +80,10 @@ pub(super) struct Times {
 #[derive(Debug)]
 pub(super) enum Taking {
     Taken,
-    /// The chunk is too small. The caller should request a larger one, and wait for this notification.
+    /// The chunk is too small. The caller should request a larger chunk, and wait for this notification.
     Lacks(AccountRef, OwnedNotified),
     Blocked(Blocked),
-    /// The server cannot be asked for a chunk.
+    /// The chunk is too small, and the request for a larger chunk fails. It is being retried.
     Fails(Error),
 }
 
@@ -146,7 +147,7 @@ impl Chunk {
         pool.map_or(Level::Unused, Pool::level)
     }
 
-    /// Adds those counters of a group that the chunk does not have yet, and sets the scale of the limits.
+    /// Adds those counters of a group that the chunk does not have yet, and sets the current limits and their scale.
     #[inline]
     pub(super) fn provide(&mut self, group: &Group, request: &DecisionRequest<'_>, at: AccountRef) {
         self.per_mille = request.at.per_mille;
@@ -160,7 +161,8 @@ impl Chunk {
         }
     }
 
-    /// Returns the result of an attempt that must fail; `None` if the call can take the amounts that it needs.
+    /// Returns the obstacle of a call; `None` if the call can take the amounts that it needs. If the chunk is too
+    /// small, records the amounts for the next request.
     #[inline]
     pub(super) fn obstacle(
         &mut self,
@@ -229,8 +231,8 @@ impl Chunk {
     }
 
     /// Returns a request for the next lease, which gets the number `number`, or the request that was sent and has not
-    /// been acknowledged. When a new request is created, the previous lease is returned too if calls took anything from
-    /// it.
+    /// been acknowledged. When a new request is created, also returns a reservation of the amounts that calls took from
+    /// the previous lease, if they took anything.
     pub(super) fn request(
         &mut self,
         number: u64,

@@ -17,7 +17,7 @@ use crate::{account_ref::AccountRef, accounts::DecisionRequest, hold::Holds, rul
 #[derive(Debug, Default)]
 pub(super) struct Chunks(HashMap<AccountRef, Chunk>);
 
-/// Number of accounts with chunks above which unused ones are forgotten.
+/// Number of accounts with chunks above which unused chunks are forgotten.
 const ACCOUNTS: usize = 10_000;
 
 impl Chunks {
@@ -58,8 +58,8 @@ impl Chunks {
         Taking::Taken
     }
 
-    /// Returns the accounts whose chunks must be reported or renewed. If there are more than [`ACCOUNTS`], unused ones
-    /// are forgotten.
+    /// Returns the accounts whose chunks must be reported or renewed. If there are more than [`ACCOUNTS`] chunks,
+    /// unused chunks are forgotten.
     pub(super) fn due(&mut self) -> Vec<AccountRef> {
         if self.0.len() > ACCOUNTS {
             self.0.retain(|_, chunk| !chunk.is_idle());

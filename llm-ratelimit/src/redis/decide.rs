@@ -33,7 +33,7 @@ use crate::{
 /// of this process may take the amounts first.
 const REFILLS: usize = 16;
 
-/// Amounts taken for a call that has not been granted yet. Dropping the value returns them.
+/// Amounts taken for a call that has not been granted yet. Dropping the value gives the amounts back.
 struct Undecided<'a> {
     accounts: &'a RedisAccounts,
     holds: Holds,
@@ -43,7 +43,7 @@ struct Undecided<'a> {
 }
 
 impl RedisAccounts {
-    /// Reads the levels of the limits that apply to a call.
+    /// Reads the levels of the limits that apply to a call. Returns no statuses while the server cannot be reached.
     pub(super) async fn look(&self, request: DecisionRequest<'_>) -> LimitStatuses {
         #[cfg(test)]
         self.follow_test(request.at.now).await;
@@ -76,7 +76,7 @@ impl RedisAccounts {
         is_chunked && matches!(self.decide_by_chunks(request, decision), Taking::Taken | Taking::Blocked(_))
     }
 
-    /// Decides by this process's chunks alone.
+    /// Decides by those limits of a call that are decided from chunks, without the server.
     fn decide_by_chunks(&self, request: &DecisionRequest<'_>, decision: &mut Decision) -> Taking {
         let DecisionRequest { demand, plan, .. } = *request;
         let is_included =
@@ -128,7 +128,7 @@ impl RedisAccounts {
         Question::all(request, has_one_tag, |group, account| self.tag(group, request.demand, account), is_asked)
     }
 
-    /// Decides by chunks and by the server. If the call may wait for room, its account is remembered.
+    /// Decides by chunks and by the server. If the call may wait for room, the account that blocks it is remembered.
     pub(super) async fn decide_remotely(&self, request: &DecisionRequest<'_>, decision: &mut Decision) {
         #[cfg(test)]
         self.follow_test(request.at.now).await;

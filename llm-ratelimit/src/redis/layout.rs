@@ -41,7 +41,7 @@ impl Tag {
         Self { accounts: tag.key(ACCOUNTS), ends: tag.key("limit-ends"), channel: tag.key("limit-room") }
     }
 
-    /// Returns the keys that a script needs.
+    /// Returns the keys that a script needs, in the order in which all scripts expect them.
     pub(super) fn keys(&self) -> [&Key; 3] {
         [&self.accounts, &self.ends, &self.channel]
     }
@@ -58,7 +58,7 @@ impl Tag {
 }
 
 /// Returns the beginning of the field names of an account: a JSON list without its last item and closing bracket, so
-/// that no two accounts have the same.
+/// that no two accounts have the same beginning.
 pub(super) fn account_name<'a>(scope: &Scope, values: impl Iterator<Item = &'a str>, catch_all: bool) -> String {
     let name = (scope, values.collect::<Vec<_>>(), catch_all);
     let name = serde_json::to_string(&name).expect("texts can be written as JSON");

@@ -6,7 +6,7 @@ use std::{collections::HashMap, sync::Arc};
 use super::{layout::Tag, question::RuleNeed};
 use crate::{Limit, counter::State, window::Window};
 
-/// Highest levels by the name of the hash that holds the accounts.
+/// Highest levels of calendar windows, by the name of the hash that holds their accounts.
 #[derive(Debug, Default)]
 pub(super) struct Marks(HashMap<Box<str>, TagMarks>);
 

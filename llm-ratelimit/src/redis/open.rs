@@ -22,11 +22,13 @@ pub(super) struct Reserved {
     pub(super) question: Question,
     /// Number of calls that have not ended.
     calls: usize,
-    /// Amounts that ended calls used. In `unused`, the amounts that they reserved and did not use.
+    /// Amounts that ended calls used.
     pub(super) used: Amounts,
+    /// Amounts that ended calls reserved and did not use.
     unused: Amounts,
-    /// Number of partial settlements so far. In `is_changed`, whether another one is due.
+    /// Number of partial settlements so far.
     pub(super) partial: u64,
+    /// True if another partial settlement is due.
     is_changed: bool,
     /// True once the server has the amounts of the reservation.
     is_confirmed: bool,

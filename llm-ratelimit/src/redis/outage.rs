@@ -44,13 +44,13 @@ pub enum OutagePolicy {
     Refuse,
     /// Admits every call, and counts it once Redis replies again.
     Allow,
-    /// Admits calls up to this process's share: the limit divided by the number of instances, but at least 1. The calls
-    /// are counted once Redis replies again.
+    /// Admits calls up to this process's share, which is the limit divided by the number of instances, but at least 1.
+    /// The calls are counted once Redis replies again.
     LocalShare,
 }
 
-/// Returns the policy of limits for which none was chosen: limits by calendar window refuse, and rates and concurrency
-/// limits use a local share.
+/// Returns the policy of limits for which none was chosen, which is [`Refuse`](OutagePolicy::Refuse) for limits by
+/// calendar window, and [`LocalShare`](OutagePolicy::LocalShare) for rates and concurrency limits.
 pub(super) fn default_policy(limit: &Limit) -> OutagePolicy {
     match limit.quota().windows() {
         Some(_) => OutagePolicy::Refuse,
@@ -159,7 +159,7 @@ impl LocalShare {
 impl State {
     /// Takes the amounts that a call needs, or nothing, as the server does. Returns the decision and the amounts taken.
     fn answer(&mut self, needs: &[RuleNeed], at: DecisionTime) -> (Decided, Holds) {
-        // Before any counter is used, because a counter of this decision may be blank.
+        // Blank counters are removed before any counter is used, because a counter of this decision may be blank.
         self.sweep(needs.len(), at.now);
         let places: Vec<_> = needs.iter().map(|need| self.advance(need, at)).collect();
         let mut rules = Vec::with_capacity(places.len());
@@ -189,7 +189,7 @@ impl State {
         place
     }
 
-    /// Removes blank counters if the table may have no room for so many further ones.
+    /// Removes blank counters if the table may have no room for `further` more counters, at most once a second.
     fn sweep(&mut self, further: usize, now: u64) {
         if self.counters.len() + further > COUNTERS && now >= self.swept.saturating_add(SWEEP) {
             self.swept = now;

@@ -246,7 +246,7 @@ impl Shared {
     }
 
     /// Restores accounts that the server has lost: reports the highest levels that this process has seen, and its open
-    /// reservations. If another call has done so since this process learned that the hash was created at `born`,
+    /// reservations. If another call has reported these since this process learned that the hash was created at `born`,
     /// nothing is reported. If several processes report, the highest level remains. After an error, the next call
     /// reports again.
     pub(super) async fn restore(&self, tag: &Tag, born: u64) -> Result<(), Error> {
@@ -300,7 +300,8 @@ fn nanos(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX / 2)
 }
 
-/// Parses a settlement's reply: the windows that reached alert shares, and those that went into debt.
+/// Parses a settlement's reply, which lists the windows that reached alert shares, and the windows to which the
+/// settlement added debt.
 fn consequences(reply: Value, needs: &[RuleNeed]) -> Result<Settled, Error> {
     let mut settled = Settled::default();
     for event in reply.into_list()? {

@@ -18,7 +18,7 @@ pub(super) struct Pool {
     leased: u64,
     /// Amount that calls took from the lease. For concurrency slots, it is the number that calls hold now.
     taken: u64,
-    /// Amount used by calls that have ended.
+    /// Amount that calls from the current lease used until they ended.
     pub(super) used: u64,
     /// End of the calendar window that the amount belongs to, in nanoseconds since 1970; [`u64::MAX`] for other
     /// counters.
@@ -27,10 +27,11 @@ pub(super) struct Pool {
     size: u64,
     /// Amount taken since the last renewal.
     consumed: u64,
-    /// Needs that did not fit since the last request was sent, and in `asked`, the needs that this request stated.
+    /// Needs that did not fit since the last request was sent.
     pending: Needs,
+    /// Needs that the last request stated, until the server replies.
     asked: Needs,
-    /// Smallest amount that the server has refused.
+    /// Amount that the server refused in its latest reply; `None` if the server had room.
     pub(super) refused: Option<u64>,
 }
 
@@ -74,7 +75,7 @@ impl Pool {
         if now < self.until { self.leased.saturating_sub(self.taken) } else { 0 }
     }
 
-    /// Records an amount that did not fit.
+    /// Records an amount that did not fit, so that the next request states it.
     pub(super) fn ask_for(&mut self, n: u64) {
         self.pending = Needs { sum: self.pending.sum.saturating_add(n), most: self.pending.most.max(n) };
     }
@@ -95,7 +96,7 @@ impl Pool {
         self.used = self.used.saturating_add(used);
     }
 
-    /// Returns the number of concurrency slots that calls hold. They move from lease to lease.
+    /// Returns the number of concurrency slots that calls hold; 0 for other counters. Slots move from lease to lease.
     fn held(&self) -> u64 {
         if self.need.rule.kind == Kind::Slots { self.taken } else { 0 }
     }
@@ -115,8 +116,8 @@ impl Pool {
         self.leased > self.held() || self.stays() > 0 || self.used > 0
     }
 
-    /// Adapts the size to the rate of the calls. It doubles if the chunk was used up quickly. On renewal, it shrinks to
-    /// the amount taken since the last renewal.
+    /// Adapts the size to the rate of the calls. The size doubles if the chunk was used up quickly. On renewal, the
+    /// size shrinks to the amount taken since the last renewal.
     pub(super) fn resize(&mut self, is_renewal: bool, is_quick: bool) {
         if is_renewal {
             self.size = self.size.min(self.consumed);
@@ -126,8 +127,9 @@ impl Pool {
         }
     }
 
-    /// Switches to the next lease. Returns the amount to lease, and the amount that was taken from the previous lease, the
-    /// amount that moves to the next one, and the amount that calls need of it.
+    /// Switches to the next lease. Returns the need with the amount to lease, and then three amounts: the amount that
+    /// calls took from the previous lease, the amount that moves from it to the next lease, and the amount that calls
+    /// need from the next lease.
     pub(super) fn next(&mut self, now: u64, is_expired: bool, is_closing: bool) -> (RuleNeed, [u64; 3]) {
         self.asked = std::mem::take(&mut self.pending);
         let (held, Needs { sum, most }) = (self.held(), self.asked);

@@ -35,8 +35,9 @@ pub(super) struct Question {
 pub(super) struct RuleNeed {
     pub(super) field: Arc<str>,
     pub(super) account_ref: AccountRef,
-    /// Index of the group in the plan, and in `position`, the index of the rule in the group.
+    /// Index of the group in the plan.
     pub(super) group: u16,
+    /// Index of the rule in the group.
     pub(super) position: u16,
     /// Number that identifies the group's scope.
     pub(super) group_id: u32,
@@ -54,11 +55,11 @@ pub(super) struct Lease {
     /// True if calls took nothing from the previous lease.
     pub(super) is_ended: bool,
     /// For each rule, the amount that calls took from the previous lease, the amount of that lease that this process
-    /// continues to use, and the amount that it needs for the calls it has.
+    /// continues to use, and the amount that its present calls need.
     pub(super) kept: Vec<[u64; 3]>,
     /// Number of equal parts of the free amount, of which the process gets one.
     pub(super) parts: u64,
-    /// True if calls wait for room.
+    /// True if calls of this process wait for room.
     pub(super) waits: bool,
 }
 
@@ -100,7 +101,7 @@ pub(super) struct AskedAt {
 #[derive(Debug)]
 pub(super) enum Answer {
     Decided(Decided),
-    /// The question came too late, or named another calendar window. The value is the server's time in nanoseconds
+    /// The question arrived too late, or named another calendar window. The value is the server's time in nanoseconds
     /// since 1970.
     OutOfTime(u64),
     /// The server has lost the hash of the accounts.
@@ -174,7 +175,7 @@ impl Question {
         uncounted
     }
 
-    /// Returns a copy without the needs in calendar windows; `None` if nothing is taken elsewhere.
+    /// Returns a copy without the needs in calendar windows; `None` if it takes amounts only in calendar windows.
     pub(super) fn unwindowed(&self) -> Option<Self> {
         let mut question = self.clone();
         question.rules.retain(|need| need.take.is_some() && need.rule.limit.quota().windows().is_none());
@@ -268,7 +269,8 @@ impl Question {
         Ok(Answer::Decided(Decided { taken, now, born, rules, leased: leased.collect() }))
     }
 
-    /// Returns the obstacle with the longest wait. If several have this wait, returns that of the last group.
+    /// Returns the obstacle with the longest wait; `None` if every rule has room. Of several obstacles with this wait,
+    /// returns the obstacle of the last group.
     pub(super) fn obstacle(&self, decided: &Decided, at: DecisionTime) -> Option<Blocked> {
         let mut worst: Option<Blocked> = None;
         for (need, (has_room, state)) in self.rules.iter().zip(&decided.rules) {

@@ -12,7 +12,7 @@ pub(super) static DECIDE: LazyLock<Script> = LazyLock::new(|| script(include_str
 pub(super) static SETTLE: LazyLock<Script> = LazyLock::new(|| script(include_str!("scripts/settle.lua")));
 /// Renews reservations.
 pub(super) static RENEW: LazyLock<Script> = LazyLock::new(|| script(include_str!("scripts/renew.lua")));
-/// Clears counters, except for the amounts of open reservations.
+/// Clears counters, except for the amounts of open reservations in windows and slots.
 pub(super) static FORGET: LazyLock<Script> = LazyLock::new(|| script(include_str!("scripts/forget.lua")));
 /// Imports a window in an [`ImportMode`](crate::window::ImportMode).
 pub(super) static IMPORT: LazyLock<Script> = LazyLock::new(|| script(include_str!("scripts/import.lua")));

@@ -41,13 +41,13 @@ pub(super) struct Shared {
     pub(super) counts: Counts,
     /// Time at which the last retries end. Unset while the limiter lives.
     pub(super) ends_at: OnceLock<Instant>,
-    /// Number of jobs that have not been acknowledged or given up. In `turns`, the permits to send one of their
-    /// requests.
+    /// Number of jobs that have not been acknowledged or given up.
     pub(super) pending: watch::Sender<usize>,
+    /// Permits for jobs to send one request each.
     pub(super) turns: Semaphore,
-    /// True once all amounts that no call uses are to be returned.
+    /// True once the limiter is closing, so that all amounts that no call uses are given back to the server.
     pub(super) is_closing: AtomicBool,
-    /// Alert shares of the limiter, from the first settlement.
+    /// Alert shares of the limiter, in percent; unset before the first settlement, which states them.
     pub(super) alert_shares: OnceLock<Box<[u8]>>,
     /// Number of decisions in progress.
     deciding: AtomicUsize,
@@ -62,9 +62,9 @@ pub(super) struct Shared {
     clock: Time,
     /// Nanoseconds by which the server's clock is ahead of this process's.
     ahead: AtomicI64,
-    /// Time from which the next refusal by the server is logged, by this process's clock.
+    /// Time from which the next refusal by the server is logged, by this process's clock, in nanoseconds since 1970.
     next_warning: AtomicU64,
-    /// Time that a test uses instead of the server's clock.
+    /// Time that a test uses instead of the server's clock, in nanoseconds since 1970; [`u64::MAX`] outside of tests.
     exact: AtomicU64,
 }
 
@@ -119,7 +119,8 @@ impl Shared {
         decided.inspect_err(|error| self.log_refusal(error))
     }
 
-    /// Logs why a script refuses to decide, at most once a minute. The client logs what the server refuses, and outages.
+    /// Logs the reason for which a script refuses to decide, at most once a minute. The Redis client itself logs
+    /// outages, and commands that the server refuses.
     fn log_refusal(&self, error: &Error) {
         let now = self.local_now();
         let due = |at| (now >= at).then_some(now.saturating_add(WARNED_EACH));
@@ -248,7 +249,7 @@ impl Shared {
     pub(super) fn set_awaited(self: &Arc<Self>, account_ref: AccountRef, is_awaited: bool) {
         lock(&self.chunks).with(account_ref, |chunk| {
             chunk.is_awaited = is_awaited;
-            // Without a subscription, the first waiting call asks every second.
+            // Without a subscription, the first waiting call is only decided again every second.
             let room = is_awaited.then(|| self.redis.subscribe(&chunk.tag.channel).ok()).flatten();
             let listen = |room| self.runtime.spawn(listen(Arc::downgrade(self), account_ref, room)).abort_handle();
             if let Some(before) = std::mem::replace(&mut chunk.listens, room.map(listen)) {

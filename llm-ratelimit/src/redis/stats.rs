@@ -5,7 +5,7 @@ pub struct RedisStats {
     /// Number of settlements that were given up, or dropped because the outbox was full. The amounts that they would
     /// have returned count as spent.
     pub dropped_settlements: u64,
-    /// Number of settlements that have not been acknowledged.
+    /// Number of settlements and of reports about chunks that have not been acknowledged.
     pub pending_settlements: u64,
     /// Number of calls refused because Redis could not be reached.
     pub refused_in_outage: u64,
