@@ -18,7 +18,7 @@ use crate::{
 
 /// Accounts of all limits. A limiter makes all its decisions through this trait.
 ///
-/// An implementation keeps only the accounts: plans, names and the time are arguments of each method. A decision may
+/// An implementation keeps only the accounts. Plans, names and the time are arguments of its methods. A decision may
 /// need a round trip, so some methods return futures. A future does nothing before it is polled, and takes nothing if
 /// it is dropped before it is ready.
 pub(crate) trait Accounts: fmt::Debug + Send + Sync {
@@ -127,7 +127,7 @@ pub(crate) struct Decision {
     /// Amounts that the call took; empty if it is blocked.
     pub(crate) held: Held,
     pub(crate) statuses: LimitStatuses,
-    /// Limit that blocks the call; of several, the one with the longest waiting time.
+    /// Limit that blocks the call. Of several such limits, it is the one with the longest waiting time.
     pub(crate) blocked: Option<Blocked>,
     /// Reason to refuse the call even if there is room.
     pub(crate) refused: Option<Reason>,
@@ -135,7 +135,7 @@ pub(crate) struct Decision {
     pub(crate) cause: Option<Box<Cause>>,
 }
 
-/// Alert shares that a window has reached.
+/// Alert shares that a calendar window of an account has reached.
 #[derive(Debug)]
 pub(crate) struct Alert {
     pub(crate) group: u32,

@@ -224,9 +224,9 @@ impl LimiterBuilder {
     }
 
     /// Keeps the accounts in Redis, where several processes share them, instead of in memory.
-    /// [`max_accounts`](Self::max_accounts) then has no effect. [`Limiter::try_reserve`] refuses every call that a
-    /// limit counts ([`Reason::Remote`](crate::Reason::Remote)). [`Limiter::reserve`] and the layer make a round trip
-    /// to decide.
+    /// [`max_accounts`](Self::max_accounts) then has no effect. [`Limiter::reserve`] and the layer make a round trip to
+    /// decide, unless the chunks that this process has leased suffice. [`Limiter::try_reserve`] refuses a call whose
+    /// decision needs a round trip ([`Reason::Remote`](crate::Reason::Remote)).
     #[cfg(feature = "redis")]
     pub fn redis(mut self, accounts: crate::RedisAccounts) -> Self {
         self.accounts = Some(Box::new(accounts));

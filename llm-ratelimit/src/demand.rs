@@ -46,13 +46,14 @@ pub struct Demand {
     pub(crate) fallback_models: Option<Arc<[Arc<str>]>>,
     /// True if the request contains content other than text (images, audio, files), or lets the vendor add content.
     pub(crate) opaque: bool,
-    /// True if the call takes no input tokens, because it is for further output of a running stream.
+    /// True if the call takes no input tokens, for example because it is for further output of a running stream.
     pub(crate) no_input: bool,
-    /// True if the call takes no output tokens, because it is for embeddings.
+    /// True if the call takes no output tokens, for example because it is for embeddings.
     pub(crate) no_output: bool,
 }
 
-/// Models whose prices apply to the usage of a call: the requested one, and the fallbacks that may have answered.
+/// Models whose prices apply to the usage of a call: the requested model, and the fallback models that may have
+/// answered.
 #[derive(Clone, Debug)]
 pub(crate) struct Models {
     asked: Arc<str>,
@@ -158,14 +159,14 @@ impl Demand {
         self
     }
 
-    /// Sets the provider that will serve the call.
+    /// Sets the provider that will serve the call. Only the prices of this provider then apply.
     pub fn provider(mut self, name: impl Into<Arc<str>>) -> Self {
         self.provider = Some(name.into());
         self
     }
 
-    /// Sets fallback models that may answer in place of the requested one. If no cost is set, that of the dearest model
-    /// is reserved.
+    /// Sets fallback models that may answer in place of the requested one. If no cost is set, the cost of the dearest
+    /// model is reserved.
     pub fn fallback_models(mut self, models: impl Into<Arc<[Arc<str>]>>) -> Self {
         self.fallback_models = Some(models.into()).filter(|models| !models.is_empty());
         self

@@ -41,7 +41,7 @@ impl Emergency {
     }
 
     /// Refuses every call, so that a cache above serves only stored responses. Use it for a limiter below the cache,
-    /// because one above the cache would refuse hits too.
+    /// because a limiter above the cache would refuse cache hits too.
     pub fn cache_only(&self, on: bool) {
         self.0.controls.cache_only(on);
         self.0.drain_all();

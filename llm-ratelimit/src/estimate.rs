@@ -30,7 +30,7 @@ pub struct EstimateInput<'a> {
     pub tenant: &'a Tenant,
     /// Requested model.
     pub model: &'a str,
-    /// Estimate by the operation itself.
+    /// Estimate that the operation itself derives from the request.
     pub estimate: Estimate,
     body: &'a dyn Any,
 }

@@ -38,7 +38,7 @@ use crate::{
     time::Time,
 };
 
-/// Shared state of a limiter.
+/// State of a limiter, which all of its clones share.
 pub(crate) struct Inner {
     pub(crate) accounts: Box<dyn Accounts>,
     pub(crate) rules: CurrentRules,
@@ -109,7 +109,7 @@ impl Inner {
         self.accounts.levels(DecisionRequest { demand, plan: &plan, at, standing: Standing::New }).await
     }
 
-    /// Returns balances. If they cannot be read, it logs an error and returns an empty list.
+    /// Returns balances. If they cannot be read, logs an error and returns an empty list.
     pub(crate) async fn export(&self, changed: bool) -> Vec<Balance> {
         self.accounts.export(changed, &self.names).await.unwrap_or_else(|error| {
             tracing::error!(%error, "balances cannot be read");

@@ -1,4 +1,4 @@
-//! Limit: a quota, and a scope that says which calls it counts together.
+//! Limit: a quota, and a scope that selects the calls that it counts together.
 
 use std::{fmt, str::FromStr, sync::Arc};
 
@@ -6,7 +6,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::{Dimension, Quota, QuotaError, scope::Scope};
 
-/// Limit: a quota, with a scope which says which calls it counts together.
+/// Limit: a quota, with a scope that selects the calls that it counts together.
 ///
 /// The text of a limit is its quota, then optionally `per` and a dimension whose values are counted separately, then
 /// optionally `for` and a value, if the limit counts only calls with that value:
@@ -63,7 +63,7 @@ impl Limit {
         self
     }
 
-    /// Returns the quota.
+    /// Returns the quota of the limit, without its scope.
     pub fn quota(&self) -> &Quota {
         &self.quota
     }

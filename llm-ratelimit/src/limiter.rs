@@ -53,7 +53,7 @@ pub struct Stats {
     /// Number of accounts in memory: one for each tenant, model, label, … that was used recently. It is zero if the
     /// accounts are in Redis.
     pub accounts: u64,
-    /// Counters of accounts in Redis; all zero without Redis.
+    /// Statistics of accounts in Redis; all zero without Redis.
     #[cfg(feature = "redis")]
     pub redis: crate::RedisStats,
 }

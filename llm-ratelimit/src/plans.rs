@@ -97,7 +97,7 @@ pub enum PlanError {
     Environment {
         /// Name of the variable.
         name: &'static str,
-        /// Fault of the text.
+        /// Description of the fault in the text.
         message: String,
     },
 }

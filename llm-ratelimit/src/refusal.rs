@@ -100,7 +100,7 @@ impl Refusal {
         Self { statuses: self.statuses.retain(|_| false), ..self }
     }
 
-    /// Returns `true` if waiting may help.
+    /// Returns `true` if there may be room later, so that the call may wait.
     pub(crate) fn may_wait(&self) -> bool {
         matches!(self.blocked, Some(Blocked { account_ref: Some(_), wait: Wait::Nanos(_) | Wait::Unknown, .. }))
     }

@@ -33,7 +33,7 @@ pub(crate) struct PlanRules {
     pub(crate) name: Arc<str>,
     pub(crate) weight: u32,
     pub(crate) groups: Vec<Group>,
-    /// True if a limit counts money.
+    /// True if a limit of the plan counts money.
     pub(crate) priced: bool,
 }
 
@@ -195,7 +195,7 @@ impl PlanRules {
         self.rules().nth(at)
     }
 
-    /// Returns `true` if a limit counts in calendar windows.
+    /// Returns `true` if a limit of the plan counts in calendar windows.
     pub(crate) fn has_windows(&self) -> bool {
         self.rules().any(|rule| rule.limit.quota().windows().is_some())
     }

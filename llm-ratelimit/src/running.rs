@@ -239,7 +239,7 @@ impl AwaitedCall {
         Self(Some(running))
     }
 
-    /// Returns the running call after its reply has arrived.
+    /// Returns the running call after its reply has arrived. Dropping the call is no cancellation from then on.
     pub(crate) fn arrived(mut self) -> Running {
         self.0.take().expect("only its end and its drop take it")
     }

@@ -9,7 +9,7 @@ use crate::{Demand, Dimension};
 /// Dimensions whose values are counted separately, and filters that a call must pass to be counted.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub(crate) struct Scope {
-    /// Dimensions, sorted.
+    /// Dimensions whose values are counted separately, sorted.
     dimensions: Vec<Dimension>,
     /// Filters, sorted: a dimension and the value that calls must have.
     filters: Vec<(Dimension, Arc<str>)>,

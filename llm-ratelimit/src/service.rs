@@ -77,7 +77,7 @@ impl<S> RateLimit<S> {
 }
 
 impl RateLimitLayer {
-    /// Returns the demand of a call.
+    /// Returns the demand of a call, with the estimated tokens, and the fallback models and the provider of the layer.
     pub(crate) fn demand<T: Operation>(&self, call: &Call<T>, estimate: Estimate) -> Demand {
         let (input, output) = self.estimator.estimate(&EstimateInput::of(call, estimate));
         let mut demand = Demand::of(call);

@@ -1,5 +1,5 @@
-//! Compares each decision of accounts in Redis with that of accounts in memory, on one server, on one with TLS, and on
-//! a Cluster of three nodes.
+//! Compares each decision of accounts in Redis with that of accounts in memory, on one server, on one server with TLS,
+//! and on a Cluster of three nodes.
 
 use proptest::{
     prelude::*,

@@ -88,7 +88,7 @@ impl Inner {
         }
     }
 
-    /// Counts a call that is sent although it was refused.
+    /// Makes calendar windows count a call that is sent although it was refused. Returns the reservation of the call.
     pub(crate) async fn record(self: &Arc<Self>, demand: &Demand) -> Reservation {
         let plan = self.rules.of(&demand.tenant);
         let demand = &*priced(demand, self.missing_cost(demand, &plan).unwrap_or(None));

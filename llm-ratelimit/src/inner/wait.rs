@@ -132,7 +132,7 @@ impl Inner {
         self.finish(after);
     }
 
-    /// Refuses all waiting calls.
+    /// Refuses all waiting calls for this reason.
     pub(crate) fn refuse_all(self: &Arc<Self>, reason: Reason) {
         let mut after = After::default();
         let mut lines = self.queue.lock();

@@ -61,14 +61,14 @@ impl WaitQueue {
         self.first().is_some_and(|(first, _)| first == *place)
     }
 
-    /// Removes a call. Returns `true` if it was the first.
+    /// Removes a call from the queue. Returns `true` if it was the call to be served next.
     pub(crate) fn remove(&mut self, place: &Place) -> bool {
         let first = self.first().is_some_and(|(first, _)| first == *place);
         self.classes[place.class].order.remove(&place.key());
         first
     }
 
-    /// Removes a call that is served.
+    /// Removes a call that is served, and advances the virtual time of its class.
     pub(crate) fn serve(&mut self, place: &Place) {
         self.classes[place.class].order.remove(&place.key());
         self.classes[place.class].now = place.start;
