@@ -142,7 +142,7 @@ impl RedisAccounts {
         }
     }
 
-    /// Decides by the chunks first, and requests larger ones where they are too small. Then decides by the accounts
+    /// Decides by the chunks first, and requests larger chunks if they are too small. Then decides by the accounts
     /// without chunks.
     async fn decide_or_ask(&self, request: &DecisionRequest<'_>, decision: &mut Decision) {
         let timeout = Instant::now() + self.shared.settings.decision_timeout;
@@ -165,8 +165,8 @@ impl RedisAccounts {
         decision.refused = Some(Reason::Busy);
     }
 
-    /// Decides by the accounts without chunks, which all have one hash tag. If the call is not granted, the amounts it
-    /// took from chunks are returned.
+    /// Decides by the accounts without chunks, which all have one hash tag. If the call is not granted, the amounts
+    /// that it took from chunks are given back.
     async fn decide_by_question(&self, request: &DecisionRequest<'_>, decision: &mut Decision) {
         let mut undecided = Undecided { accounts: self, holds: std::mem::take(&mut decision.held.holds), asked: None };
         let question = self.questions(request, |group| !self.is_chunked(group, request.demand)).pop();

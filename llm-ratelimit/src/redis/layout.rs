@@ -57,8 +57,8 @@ impl Tag {
     }
 }
 
-/// Returns the beginning of the field names of an account: a JSON list without its last item and closing bracket, so
-/// that no two accounts have the same beginning.
+/// Returns the beginning of the field names of an account, which is a JSON list without its last item and closing
+/// bracket, so that no two accounts have the same beginning.
 pub(super) fn account_name<'a>(scope: &Scope, values: impl Iterator<Item = &'a str>, catch_all: bool) -> String {
     let name = (scope, values.collect::<Vec<_>>(), catch_all);
     let name = serde_json::to_string(&name).expect("texts can be written as JSON");

@@ -150,7 +150,7 @@ impl LocalShare {
         Some(questions)
     }
 
-    /// Returns the number of open calls, each counted once for every account it is in.
+    /// Returns the number of open calls. A call counts once for each account that it takes an amount in.
     pub(super) fn open(&self) -> usize {
         lock(&self.state).open.values().flat_map(|granted| &granted.questions).map(Question::accounts).sum()
     }

@@ -184,7 +184,8 @@ impl Shared {
         }
     }
 
-    /// Sends a request as soon as fewer than [`TURNS`] others are being sent. Between retries, others may be sent.
+    /// Sends a request as soon as fewer than [`TURNS`] other requests are being sent. Between its retries, other
+    /// requests may be sent.
     async fn in_turn<T>(&self, request: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
         // The semaphore is never closed.
         let _turn = self.turns.acquire().await;
@@ -245,10 +246,10 @@ impl Shared {
         }
     }
 
-    /// Restores accounts that the server has lost: reports the highest levels that this process has seen, and its open
-    /// reservations. If another call has reported these since this process learned that the hash was created at `born`,
-    /// nothing is reported. If several processes report, the highest level remains. After an error, the next call
-    /// reports again.
+    /// Restores accounts that the server has lost, by reporting the highest levels that this process has seen, and its
+    /// open reservations. If another call has reported these since this process learned that the hash was created at
+    /// `born`, nothing is reported. If several processes report, the highest level remains. After an error, the next
+    /// call reports again.
     pub(super) async fn restore(&self, tag: &Tag, born: u64) -> Result<(), Error> {
         let reporting = lock(&self.marks).reporting(tag);
         let _reporting = reporting.lock().await;

@@ -1,4 +1,4 @@
-//! Questions to the server: the needs of a call, and the meaning of the server's reply.
+//! Questions to the server, which state the needs of a call, and the parsing of the server's replies.
 
 use std::sync::Arc;
 
