@@ -36,7 +36,7 @@ impl Store {
     /// | URL | store |
     /// |---|---|
     /// | `memory:` | [`Store::memory`] |
-    /// | `file:///path/to/books` | `Store::file`; with escapes as in any URL; feature `file` |
+    /// | `file:///path/to/balances` | `Store::file`; with escapes as in any URL; feature `file` |
     ///
     /// [`LimiterBuilder::open`](crate::LimiterBuilder::open) opens a limiter at such an address, or at that of a server.
     ///
