@@ -39,7 +39,7 @@ use futures_core::Stream;
 /// A source that panics ends the stream for all readers, without an item. That includes a source whose timers belong to
 /// a tokio runtime that has ended while a reader in another runtime polls it.
 ///
-/// All items are kept for later readers, until [`close`](Self::close) says that no more readers will join.
+/// All items are kept for later readers, until [`close`](Self::close) refuses further readers.
 ///
 /// NOTE: a reader has to poll. If both woken readers are kept but not polled, the others wait until the source wakes
 /// again, or another reader polls, joins or leaves. Spawn calls, or poll them together, as with any future.

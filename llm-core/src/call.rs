@@ -1,4 +1,4 @@
-//! A request's envelope, and the values that layers put into it for one another.
+//! Envelope of a request, and the values by which layers exchange information in it.
 
 mod attempt_permit;
 mod deadline;

@@ -68,7 +68,8 @@ impl EmbedRequest {
         Self { model: model.into(), inputs: Arc::new(inputs), ..Self::default() }
     }
 
-    /// Returns an error for a request that every vendor would refuse, so that clients need no round trip to find out.
+    /// Returns an error for a request that every vendor would refuse, so that a client can refuse it without a round
+    /// trip.
     ///
     /// # Errors
     ///
@@ -186,8 +187,8 @@ impl Operation for EmbedRequest {
         self.inputs.len()
     }
 
-    /// Returns the bytes that two requests must have in common to be merged: all fields but the inputs. Returns `None`
-    /// for an invalid request, so that it fails alone.
+    /// Returns the bytes that two requests must have in common to be merged, which are all fields except the inputs.
+    /// Returns `None` for an invalid request, so that the request fails alone and not with others.
     fn merge_key(&self) -> Option<Vec<u8>> {
         self.validate().ok()?;
         let Self { model, inputs: _, dimensions, extra } = self;

@@ -8,7 +8,7 @@ use crate::call::{CallOption, Unread};
 
 /// Values that layers add to a call or a reply, at most one of each type.
 ///
-/// The first value takes a single allocation, so that a layer which answers at once, such as a cache, stays cheap.
+/// The first value takes a single allocation, so that it costs little to a layer that answers at once, such as a cache.
 ///
 /// ```
 /// use llm_core::layer::Extensions;

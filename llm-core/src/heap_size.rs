@@ -10,8 +10,8 @@ use crate::{
     chat::{Image, ImageSource, Reasoning},
 };
 
-/// Value that can state the bytes it has on the heap. The number is an upper estimate: text that several values share
-/// counts fully for each of them.
+/// Value that can state the number of bytes that it has on the heap. The number is an upper estimate, because text that
+/// several values share counts fully for each of them.
 pub(crate) trait HeapSize {
     /// Returns the number of bytes on the heap, without those of the value itself.
     fn heap_size(&self) -> usize;
@@ -23,7 +23,7 @@ const ALLOCATION: usize = 16;
 const SHARED: usize = ALLOCATION + 16;
 /// Number of bytes of a node of the B-tree in which serde_json keeps the fields of an object.
 const MAP_NODE: usize = ALLOCATION + 640;
-/// Smallest number of fields in a node, unless it is the only one.
+/// Smallest number of fields in a node of the B-tree of an object, unless the tree has a single node.
 const FIELDS_IN_NODE: usize = 5;
 /// Bytes of a JSON number's text. serde_json stores numbers as text if it keeps every digit.
 const NUMBER: usize = ALLOCATION + 16;

@@ -67,9 +67,9 @@ pub fn status(error: &Error) -> StatusCode {
     }
 }
 
-/// Returns the text of an error for clients of the service. It is the error's message if that is about the client's
-/// request or limits. Otherwise it is only the kind, because the message is for the operator and may name keys,
-/// accounts and members of a pool.
+/// Returns the text of an error for clients of the service. The text is the error's message if the message concerns the
+/// client's request or limits. Otherwise the text is only the kind, because the message is for the operator and may
+/// name keys, accounts and members of a pool.
 ///
 /// ```
 /// use llm_core::{Error, ErrorKind, http};
@@ -94,7 +94,7 @@ pub fn message(error: &Error) -> Cow<'_, str> {
 
 /// Returns the headers for an error: `Retry-After` in seconds, rounded up, and in milliseconds; `x-should-retry`; and
 /// the header fields that the failing layer adds, such as a limiter's `x-ratelimit-*`. A vendor's own limits are not
-/// passed on.
+/// included.
 ///
 /// ```
 /// use std::time::Duration;

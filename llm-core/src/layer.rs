@@ -7,7 +7,7 @@
 //! | observe how a response ends | [`End`], [`StreamCut`] |
 //! | share one response among callers | [`Shared`], [`Live`], [`Broadcast`], [`Reader`], [`Complete`] |
 //! | write the canonical bytes of a request | [`Fingerprinter`], [`SerializeError`] |
-//! | exchange facts of a call with other layers | [`SentFlag`], [`AttemptPermit`], [`FailedAttempt`], [`NestedRetry`], [`Purpose`], [`Extensions`] |
+//! | exchange information about a call with other layers | [`SentFlag`], [`AttemptPermit`], [`FailedAttempt`], [`NestedRetry`], [`Purpose`], [`Extensions`] |
 //! | take an option of one call from the application | [`CallOption`], [`Unread`] |
 //! | send a call to one of several keys or vendors | [`MemberId`], [`NoFallback`], [`Pinned`] |
 //! | retry a call | [`RetryBudget`], [`RetryToken`], [`Backoff`] |

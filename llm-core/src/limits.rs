@@ -24,7 +24,8 @@ pub struct VendorLimits {
     /// Limits of service classes that the vendor counts separately (`priority`, `fast`), by the vendor's name for the
     /// class.
     pub classes: BTreeMap<Arc<str>, VendorLimits>,
-    /// Limits of the same amounts over other windows, if the vendor counts over several at once (a minute and a day).
+    /// Limits of the same amounts over other windows, if the vendor counts over several windows at once (a minute and a
+    /// day).
     pub further_windows: Vec<VendorLimits>,
     /// Model that the limits are for, if the vendor has limits for each model.
     pub model: Option<Arc<str>>,
@@ -42,7 +43,7 @@ pub struct VendorLimits {
 pub struct VendorLimit {
     /// Amount that the limit allows in a window.
     pub limit: Option<u64>,
-    /// Amount that is left in the current window.
+    /// Amount that remains in the current window.
     pub remaining: Option<u64>,
     /// Time from the response until the whole limit is available again.
     pub reset: Option<Duration>,

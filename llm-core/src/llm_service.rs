@@ -10,7 +10,7 @@ use tower_service::Service;
 
 use crate::{Call, Error, Operation, Reply};
 
-/// Bound for a tower service that serves one operation, in place of the five bounds that it stands for.
+/// Bound for a tower service that serves one operation, in place of the five bounds that it implies.
 ///
 /// Every tower service with these bounds implements the trait, so no impl has to be written. The service's error may be
 /// a boxed error, so that tower's own layers can stand in the stack.

@@ -75,8 +75,8 @@ pub trait Operation: Clone + Send + Sync + 'static {
     }
 
     /// Returns a hash of the request's beginning, so that requests with equal beginnings can be sent to the key whose
-    /// prompt cache has it. 0, the default, means that the beginning is shorter than vendors cache, which is about
-    /// 1,024 tokens. The hash is the same only within one build of the program.
+    /// prompt cache has the beginning. 0, the default, means that the beginning is shorter than vendors cache, which is
+    /// about 1,024 tokens. The hash is the same only within one build of the program.
     fn affinity(&self) -> u64 {
         0
     }
@@ -121,7 +121,7 @@ pub trait Operation: Clone + Send + Sync + 'static {
     }
 
     /// Returns the number of bytes that a response takes in memory, for caches that are bounded in bytes. With `None`,
-    /// the cache estimates it from the response's JSON text, which takes a pass over the whole response.
+    /// the cache estimates the number from the response's JSON text, which takes a pass over the whole response.
     fn memory_size(response: &Complete<Self>) -> Option<u64> {
         let _ = response;
         None

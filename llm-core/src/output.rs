@@ -26,7 +26,7 @@ impl<C> End<'_, C> {
     }
 }
 
-/// Ways for a watcher to cut a response off: see [`Output::watch`].
+/// Ways in which a watcher can end a response early: see [`Output::watch`].
 ///
 /// ```
 /// use std::ops::ControlFlow;
@@ -46,8 +46,8 @@ pub enum StreamCut {
     /// Ends the stream with this error, which should state its charge ([`with_charge`](crate::Error::with_charge)).
     /// Otherwise the charge is unknown.
     Fail(Error),
-    /// Ends the stream cleanly after the piece that has arrived, as if the largest number of output tokens were
-    /// reached. Hooks get [`Dropped`](End::Dropped), so that they do not take the part for the complete response.
+    /// Ends the stream without an error after the piece that has arrived, as if the largest number of output tokens
+    /// were reached. Hooks get [`Dropped`](End::Dropped), so that they do not take the part for the complete response.
     Finish,
 }
 
@@ -121,7 +121,7 @@ pub trait Live<C>: Send + Sync + 'static {
     fn wait(self: Arc<Self>) -> Pin<Box<dyn Future<Output = Result<Arc<C>, Error>> + Send>>;
 
     /// Refuses further readers, so that pieces which every reader has read can be dropped. A reader that then falls far
-    /// behind the others may get an error in place of the rest.
+    /// behind the others may get an error in place of the remaining pieces.
     fn close(&self) {}
 
     /// Returns `self` as `Any`, so that the type that made it can downcast it.

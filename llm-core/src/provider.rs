@@ -9,7 +9,7 @@ use crate::{
     operation::Streamed,
 };
 
-/// Interface by which an application sends calls, whatever stack of layers is behind it.
+/// Interface by which an application sends calls, independent of the stack of layers that implements it.
 ///
 /// [`into_provider`] makes a provider of any stack; [`into_service`] makes a service of a provider, for layers on top.
 /// The documentation of the crate has an example that implements the trait.

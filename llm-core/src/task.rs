@@ -44,8 +44,8 @@ pub trait Task: Operation {
     fn parse_response(&self, response: ChatResponse) -> Result<Self::Output, Error>;
 }
 
-/// Service that answers [`Task`]s by a chat model. Put it at the bottom of a stack, right above the client. Calls of
-/// chat, streamed chat and embeddings pass through unchanged.
+/// Service that answers [`Task`]s by a chat model. Put this service at the bottom of a stack, right above the client.
+/// Calls of chat, streamed chat and embeddings pass through unchanged.
 ///
 /// ```
 /// use std::sync::Arc;

@@ -54,8 +54,8 @@ pub struct Usage {
     /// Image tokens among `output`, if the vendor counts them separately.
     #[serde(skip_serializing_if = "is_zero")]
     pub image_output: u64,
-    /// Number of searches by the vendor's own tools, if it counts them. They are not tokens, and are charged in
-    /// addition.
+    /// Number of searches by the vendor's own tools, if the vendor counts them. Searches are not tokens, and are
+    /// charged in addition.
     #[serde(skip_serializing_if = "is_zero")]
     pub searches: u64,
 }
@@ -89,8 +89,8 @@ impl Usage {
     /// Largest count of any kind that a response can have: a thousand times the longest prompts that models accept.
     pub const MAX_PLAUSIBLE: u64 = 1_000_000_000;
 
-    /// Returns `false` if a count is larger than [`MAX_PLAUSIBLE`](Self::MAX_PLAUSIBLE), so that the source of the
-    /// usage must be wrong. Such a usage has no cost, and no total includes it.
+    /// Returns `false` if a count is larger than [`MAX_PLAUSIBLE`](Self::MAX_PLAUSIBLE), which shows that the usage was
+    /// stated wrongly. Such a usage has no cost, and no total includes it.
     pub fn is_plausible(&self) -> bool {
         self.fields().into_iter().all(|count| count <= Self::MAX_PLAUSIBLE)
     }

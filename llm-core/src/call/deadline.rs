@@ -245,8 +245,8 @@ impl State {
         latest
     }
 
-    /// Returns the values whose change wakes the listeners of the earliest deadline: that deadline, and the number of
-    /// callers whose deadline can move, because the listeners must register at new ones too.
+    /// Returns the values whose change wakes the listeners of the earliest deadline. These are the earliest deadline,
+    /// and the number of callers whose deadline can change, because listeners must register with such callers too.
     fn earliest_heard(&self) -> (Option<Instant>, usize) {
         (self.earliest(), self.moving.len())
     }

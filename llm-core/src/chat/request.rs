@@ -255,8 +255,8 @@ impl Operation for ChatRequest {
     }
 
     /// Returns a hash of the beginning of the request: the first 4 KiB (about 1,024 tokens) of the tools, the form of
-    /// the response and the messages with their images, without the last part. It stays the same while a conversation
-    /// grows.
+    /// the response and the messages with their images, without the last part. The hash stays the same while a
+    /// conversation grows.
     fn affinity(&self) -> u64 {
         super::affinity::of(&self.model, &self.tools, self.response_format.as_ref(), &self.messages)
     }

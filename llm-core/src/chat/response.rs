@@ -21,7 +21,7 @@ pub struct ChatResponse {
     pub id: Arc<str>,
     /// The model that answered, as the vendor names it.
     pub model: Arc<str>,
-    /// Alternative responses to the request: one, unless the request asks for more.
+    /// Alternative responses to the request. There is one, unless the request asks for more.
     pub choices: Vec<Choice>,
     /// Unknown fields.
     #[serde(default, skip_serializing_if = "Extra::is_empty")]

@@ -42,7 +42,7 @@ pub struct ChatStream {
     /// Event that has been aggregated and waits for the watchers' decision.
     held: Option<ChatEvent>,
     ended: Option<Ended>,
-    /// Events that the reader still gets after a watcher has ended the stream cleanly, in reverse order.
+    /// Events that the reader still gets after a watcher has ended the stream without an error, in reverse order.
     tail: Vec<ChatEvent>,
 }
 
@@ -60,7 +60,7 @@ pub(super) struct Ended {
 enum Ending {
     Whole,
     Failed(Error),
-    /// A watcher ended the stream early. For the reader, it ended without an error.
+    /// A watcher ended the stream early, without an error for the reader.
     Cut,
     Dropped,
 }

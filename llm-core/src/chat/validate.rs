@@ -2,7 +2,8 @@ use super::{ChatRequest, Part, Role};
 use crate::Error;
 
 impl ChatRequest {
-    /// Returns an error for a request that every vendor would refuse, so that clients need no round trip to find out.
+    /// Returns an error for a request that every vendor would refuse, so that a client can refuse it without a round
+    /// trip.
     ///
     /// # Errors
     ///

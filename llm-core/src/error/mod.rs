@@ -17,8 +17,8 @@ pub type BoxError = Box<dyn StdError + Send + Sync>;
 
 /// Error of a call.
 ///
-/// Cheap to clone, so that all waiters of a shared call get it. Its text holds no API key, and no URL that contains
-/// one.
+/// Cheap to clone, so that all waiters of a shared call get it. The error's text holds no API key, and no URL that
+/// contains a key.
 ///
 /// ```
 /// use std::time::Duration;

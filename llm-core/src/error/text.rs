@@ -1,4 +1,4 @@
-//! Texts of an error.
+//! Message of an error, which may be built when it is first read.
 
 use std::{
     error::Error as StdError,

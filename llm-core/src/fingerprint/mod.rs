@@ -1,4 +1,4 @@
-//! Canonical bytes of a request, from which a cache makes its key.
+//! Canonical bytes of a request, from which a cache derives its key.
 
 mod canonical;
 mod serializer;

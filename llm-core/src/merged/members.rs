@@ -62,7 +62,7 @@ impl Members {
         Self(calls.iter_mut().map(member).collect())
     }
 
-    /// Returns the callers who pay: a call that was itself merged is replaced by its own members.
+    /// Returns the callers who pay. A call that was itself merged is replaced by the members of that call.
     pub(super) fn payers<T>(&self, calls: &[Call<T>]) -> Self {
         let payers = |(caller, call): (&Member, &Call<T>)| match call.extensions.get::<Self>() {
             Some(inner) => inner.to_vec(),

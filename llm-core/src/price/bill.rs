@@ -23,7 +23,7 @@ use crate::{Usage, Usd};
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Bill {
-    /// Name of the model, as the caller of [`PriceTable::bill`] gave it.
+    /// Name of the model, as the caller of [`PriceTable::bill`](super::PriceTable::bill) gave it.
     pub model: String,
     /// Service class.
     pub tier: ServiceTier,

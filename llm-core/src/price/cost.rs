@@ -69,8 +69,8 @@ impl PriceTable {
     /// Returns the list price of a response: the price of `usage` at the standard service class, by the table alone.
     /// The surcharges on the receipt apply. The model is found as for [`cost_of`](Self::cost_of).
     ///
-    /// An amount that the vendor stated is ignored, because it is for the class that was served. For a response that
-    /// was served alone and at the standard class, the list price equals the cost.
+    /// An amount that the vendor stated is ignored, because that amount is for the class at which the response was
+    /// served. For a response that was served alone and at the standard class, the list price equals the cost.
     ///
     /// ```
     /// use llm_core::{Usage, layer::Accounting, price::{PriceTable, ServiceTier}};

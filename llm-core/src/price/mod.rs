@@ -1,4 +1,4 @@
-//! Prices of tokens as integers, and tables of them.
+//! Prices of tokens as integers, and tables of prices.
 
 mod bill;
 mod cost;

@@ -22,7 +22,7 @@ const RATES: [&str; 10] = [
 ];
 /// Largest price that is accepted, which is a dollar for one token or search.
 const MOST: Rate = Rate::from_nanos(1_000_000 * 1_000_000_000);
-/// Factors of surcharges that are accepted, in thousandths.
+/// Range of surcharge factors that are accepted, in thousandths.
 const FACTORS: RangeInclusive<u32> = 1_000..=100_000;
 
 /// Error of a price table that cannot be used.
@@ -37,7 +37,7 @@ pub enum PriceTableError {
     Field {
         /// Name of the model.
         model: String,
-        /// Path of the field, such as `tiers.batch[0].input`.
+        /// Path of the field within the model, such as `tiers.batch[0].input`.
         field: String,
         /// Description of the fault, for the error message.
         problem: String,
@@ -72,8 +72,8 @@ pub enum PriceTableError {
         /// Name of the surcharge.
         way: String,
     },
-    /// A batch would cost more than the same requests one by one, so either the two are mixed up or a price is
-    /// mistyped.
+    /// A batch would cost more than the same requests one by one, so either the two prices are interchanged or one of
+    /// them is mistyped.
     #[error("{field} of {model:?} costs more in a batch than at standard service")]
     DearBatch {
         /// Name of the model.

@@ -131,8 +131,8 @@ impl Price {
 
     /// Returns the largest cost of `input` and `output` tokens, whatever kinds they are.
     ///
-    /// Prices of audio input and of searches are ignored: a request that may hold audio, or lets the vendor search, has
-    /// no [`input_bound`](crate::Estimate::input_bound) to begin with.
+    /// Prices of audio input and of searches are ignored, because a request that may hold audio, or lets the vendor
+    /// search, has no [`input_bound`](crate::Estimate::input_bound).
     pub fn bound(&self, input: u64, output: u64) -> Usd {
         self.bound_sum(input, output, 1_000).rounded_up()
     }
@@ -197,8 +197,8 @@ impl Price {
         ]
     }
 
-    /// Returns the exact cost times the factor `per_mille`, in thousandths. All but searches is also multiplied by the
-    /// surcharges' factors.
+    /// Returns the exact cost times the factor `per_mille`, in thousandths. The cost of all kinds except searches is
+    /// also multiplied by the factors of the surcharges.
     ///
     /// # Errors
     ///

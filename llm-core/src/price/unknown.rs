@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use super::{ServiceTier, TokenKind};
 
-/// Reason why a cost is unknown. Its message names the cause and, where there is one, the remedy.
+/// Reason why a cost is unknown. The message of this error names the cause and, if there is one, the remedy.
 ///
 /// ```
 /// use llm_core::{Usage, price::{PriceTable, UnknownCost}};

@@ -6,7 +6,7 @@ use super::{Amount, Cause, CostShare, Savings, SideCall, savings};
 use crate::{Usage, Usd, call::MemberId, price::UnknownCost};
 
 /// Accounting data of a [`Receipt`](super::Receipt). The serialized form holds only the fields that belong to the
-/// response, and leaves out those of the call that got it.
+/// response, without the fields of the call that got the response.
 ///
 /// ```
 /// use llm_core::{Receipt, Usage, layer::Accounting};
@@ -78,8 +78,8 @@ pub struct Accounting {
     /// Amount that this call paid for the response; `None` unless a layer has set it. See [`paid`](Self::paid()).
     #[serde(skip)]
     pub paid: Option<Amount>,
-    /// Amounts saved, by cause: those [of the response](Savings::of_response), which are stored with it, and those of
-    /// this call.
+    /// Amounts saved, by cause. They comprise the savings [of the response](Savings::of_response), which are stored
+    /// with it, and the savings of this call.
     #[serde(with = "savings::of_response", skip_serializing_if = "savings::of_response::is_none")]
     pub saved: Savings,
     /// Share of the attempt's cost that this response may take as its own.
@@ -91,17 +91,17 @@ pub struct Accounting {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Origin {
-    /// A vendor produced it for this call.
+    /// A vendor produced the response for this call.
     #[default]
     Vendor,
-    /// It was stored in a cache.
+    /// The response was stored in a cache.
     Cache {
         /// Tier of the cache in which the response was found, such as `memory`.
         tier: &'static str,
         /// Age of the cache entry.
         age: Duration,
     },
-    /// Another call was already running for an equal request, and its response is shared.
+    /// Another call was already running for an equal request, and this call shares the other call's response.
     Coalesced,
 }
 
@@ -167,7 +167,7 @@ impl Accounting {
     }
 
     /// Copies the fields that belong to the response (usage, vendor, model, cost, list price and savings of the
-    /// response), and not those that say how this call got it.
+    /// response), but not the fields that state how this call got the response.
     pub fn copy_response(&mut self, from: &Self) {
         let Self {
             origin: _,

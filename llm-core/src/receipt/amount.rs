@@ -28,7 +28,7 @@ pub struct Amount {
 }
 
 impl Amount {
-    /// Zero, exactly.
+    /// Exactly zero, without an unknown part.
     pub const ZERO: Self = Self { known: Usd::ZERO, unknown: None };
 
     /// Creates an unknown amount.

@@ -66,7 +66,7 @@ impl CostShare {
         Self::share(amount, &Arc::new(Attempt(Mutex::new(open))))
     }
 
-    /// Combines several shares into one.
+    /// Combines several shares into one share. Taking the combined share takes all of them.
     pub fn all(shares: Vec<Self>) -> Self {
         Self(Form::All(shares.into()))
     }
@@ -77,8 +77,8 @@ impl CostShare {
         Self(Form::Each(Arc::new(Each(Mutex::new(shares)))))
     }
 
-    /// Takes the amount; of a combined share, the sum of the shares that are not taken yet. Returns `None` if other
-    /// responses have taken all of it.
+    /// Takes the amount of the share. For a combined share this is the sum of the shares that are not taken yet.
+    /// Returns `None` if other responses have taken all of it.
     pub fn take(&self) -> Option<Usd> {
         match &self.0 {
             Form::Share(share) => share.take().then(|| {
@@ -113,7 +113,7 @@ impl CostShare {
         }
     }
 
-    /// Returns the amount, even if it has been taken.
+    /// Returns the amount of the share, even if it has been taken.
     pub fn amount(&self) -> Usd {
         match &self.0 {
             Form::Share(share) => share.amount,

@@ -38,7 +38,7 @@ impl Cause {
     /// All causes of savings.
     pub const ALL: [Self; 4] = [Self::CacheHit, Self::Coalesced, Self::Packed, Self::Tier];
 
-    /// Returns the cause in one word, for tables and metrics.
+    /// Returns the cause in one lower-case word, for tables and metrics.
     pub fn name(self) -> &'static str {
         match self {
             Self::CacheHit => "cache_hit",
@@ -59,7 +59,7 @@ impl Cause {
 }
 
 impl Savings {
-    /// Adds an amount to that of a cause.
+    /// Adds an amount to the amount of a cause.
     pub fn add(&mut self, cause: Cause, amount: Usd) {
         self.0[cause as usize] += amount;
     }
@@ -74,7 +74,7 @@ impl Savings {
         self.0[cause as usize]
     }
 
-    /// Returns the savings that belong to the response, without those of the call that got it.
+    /// Returns the savings that belong to the response, without the savings of the call that got the response.
     pub fn of_response(&self) -> Self {
         self.iter().filter(|(cause, _)| cause.is_of_response()).collect()
     }
@@ -122,7 +122,8 @@ pub(super) mod of_response {
         serializer.collect_map(savings.of_response().iter())
     }
 
-    /// Reads the amounts. An unknown cause is an error, because the others alone would not add up to the list price.
+    /// Reads the amounts. An unknown cause is an error, because the amounts of the known causes alone would not add up
+    /// to the list price.
     pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Savings, D::Error> {
         let amounts = BTreeMap::<Cause, Usd>::deserialize(deserializer)?;
         Ok(amounts.into_iter().collect::<Savings>().of_response())

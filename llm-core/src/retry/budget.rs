@@ -7,8 +7,8 @@ use std::sync::{
 /// use it together.
 ///
 /// Every call adds a fraction of a retry, and every retry takes a whole retry. The budget begins with a reserve, so
-/// that a service with few calls can retry too. It never contains more than the reserve plus the retries that a hundred
-/// calls add.
+/// that a service with few calls can retry too. The budget never contains more than the reserve plus the retries that a
+/// hundred calls add.
 ///
 /// ```
 /// use llm_core::layer::RetryBudget;
