@@ -1,4 +1,4 @@
-//! Attempts of a call, one after the other.
+//! Loop that makes the attempts of a call, one after the other.
 //!
 //! After a failed attempt the loop does one of three things. It *moves* the call to another member if the refusal cost
 //! nothing and concerns a key or group. It *retries* the call if the vendor failed and the retry budget has a retry

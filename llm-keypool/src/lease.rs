@@ -94,7 +94,7 @@ impl<K> Lease<K> {
         });
     }
 
-    /// Ends the attempt with an error.
+    /// Ends the attempt with an error, and classifies the error.
     pub(crate) fn fail(mut self, error: Error) -> Failed {
         let own = self.inner.settings.verdict.as_ref().and_then(|read| read(&error));
         let is_late = error.kind() == ErrorKind::DeadlineExceeded;

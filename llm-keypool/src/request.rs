@@ -50,7 +50,7 @@ impl LeaseRequest {
         Self { amounts: [1, input.saturating_add(output), input, output], ..self }
     }
 
-    /// Sets the priority that the request has in the queue.
+    /// Sets the priority of the request among the requests that wait for a key.
     #[must_use]
     pub fn priority(self, priority: Priority) -> Self {
         Self { priority, ..self }

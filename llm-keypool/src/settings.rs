@@ -14,7 +14,7 @@ use crate::{
     time::{SECOND, Time},
 };
 
-/// Function of the application that decides what an error means for the pool.
+/// Function of the application that classifies an error. If it returns `None`, [`Verdict::of`] classifies the error.
 type ReadError = dyn Fn(&Error) -> Option<Verdict> + Send + Sync;
 
 /// Settings of a pool. [`KeyPoolBuilder`](crate::KeyPoolBuilder) documents them.
@@ -27,9 +27,9 @@ pub(crate) struct Settings {
     pub(crate) max_waiting: usize,
     pub(crate) overflow_after: Time,
     pub(crate) budget: RetryBudget,
-    /// Pauses before retries.
+    /// Backoff that determines the pauses before retries.
     pub(crate) backoff: Backoff,
-    /// Durations of parkings for which the vendor states no waiting time.
+    /// Backoff that determines the durations of parkings for which the vendor states no waiting time.
     pub(crate) parking_backoff: Backoff,
     pub(crate) retry_charged: bool,
     pub(crate) first_content_timeout: Option<Duration>,

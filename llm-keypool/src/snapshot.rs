@@ -41,7 +41,7 @@ pub struct Snapshot {
     limits: Vec<LimitSnapshot>,
 }
 
-/// Parking of a part of the pool.
+/// Parking of a part of the pool, as a snapshot stores it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct ParkedSnapshot {
     part: Parked,
@@ -54,7 +54,8 @@ struct ParkedSnapshot {
     is_timed: bool,
 }
 
-/// Limit of one unit, either stated by the vendor or learned. The unit is stored as its number.
+/// Limits of one unit for a group and a model: the limit that the vendor stated, and the learned limit. The unit is
+/// stored as its number.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct LimitSnapshot {
     group: Arc<str>,

@@ -2,8 +2,8 @@
 
 use crate::record::{Prompt, Segment};
 
-/// Hash of parts. The length of each part is hashed before it, so that different lists of parts never have the same
-/// bytes.
+/// Hash of a list of parts. The length of each part is hashed before it, so that different lists of parts never have
+/// the same bytes.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Digest(blake3::Hasher);
 

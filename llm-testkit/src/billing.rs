@@ -11,7 +11,7 @@ pub enum CallKind {
     Chat,
     /// A chat completion as a stream of events.
     ChatStream,
-    /// Embeddings.
+    /// An embeddings request.
     Embeddings,
 }
 
@@ -98,8 +98,8 @@ impl Prices {
         self.writes.push((prefix, written));
     }
 
-    /// Returns the price with the longest prefix of `model`. Among equal prefixes the last one counts. Without a match
-    /// the model is free.
+    /// Returns the prices with the longest prefix of `model`. Of several prices with the same prefix, the last one
+    /// counts. A model without a matching prefix is free.
     pub(crate) fn row(&self, model: &str) -> PriceRow {
         let row = longest(&self.rows, model).unwrap_or_default();
         PriceRow { written: longest(&self.writes, model).unwrap_or(row.written), ..row }

@@ -192,7 +192,8 @@ impl VendorBuilder {
         self
     }
 
-    /// Sets the limits that are enforced for each key separately; none by default. All of a key's limits must hold.
+    /// Sets the limits that are enforced for each key separately; none by default. A call must fit all limits of its
+    /// key.
     #[must_use]
     pub fn limit_each_key(mut self, limits: impl IntoIterator<Item = Limit>) -> Self {
         self.limiter.limit_each(limits.into_iter().collect());

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-/// Makes the content of a message from parts: a single text becomes a string, no part becomes `null`.
+/// Makes the content of a message from parts. A single text becomes a string, and an empty list becomes `null`.
 pub(crate) fn content(mut parts: Vec<Value>) -> Value {
     match parts.as_mut_slice() {
         [] => Value::Null,
@@ -27,7 +27,7 @@ pub(crate) fn linked_image(url: &Value) -> Value {
     json!({"type": "image_url", "image_url": {"url": url}})
 }
 
-/// Returns a call of a tool, whose arguments are an object.
+/// Returns a tool call, from arguments that are an object.
 pub(crate) fn tool_call(id: &Value, name: &Value, arguments: &Value) -> Value {
     json!({"id": id, "type": "function", "function": {"name": name, "arguments": sorted(arguments).to_string()}})
 }

@@ -62,7 +62,7 @@ pub enum Fault {
     /// The vendor sends nothing after this many frames of the body, and keeps the connection open. The body has frames
     /// as in [`CutAfter`](Self::CutAfter).
     StallAfter(usize),
-    /// The request is accepted and never answered.
+    /// The vendor accepts the request and never sends a response.
     NoResponse,
     /// The connection is closed instead of a response.
     Reset,
@@ -90,17 +90,17 @@ pub enum Fault {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum RefusalKind {
-    /// 503, or 529 in Anthropic's format: the vendor is overloaded.
+    /// The vendor is overloaded (503, or 529 in Anthropic's format).
     Overloaded,
-    /// 500: the vendor failed.
+    /// The vendor failed (500).
     ServerError,
-    /// 400: the prompt is longer than the model's context.
+    /// The prompt is longer than the model's context (400).
     ContextTooLong,
-    /// 403: the key has no permission.
+    /// The key has no permission (403).
     Forbidden,
-    /// 404, which vendors send in place of a 403: the model does not exist, or the key may not use it.
+    /// The model does not exist, or the key may not use it (404, which some vendors send in place of a 403).
     NoAccess,
-    /// The balance is used up: 402, OpenAI's 429 with `credit_balance_exhausted`, Gemini's 429 per day.
+    /// The balance is used up (402, OpenAI's 429 with `credit_balance_exhausted`, or Gemini's 429 per day).
     NoCredit,
 }
 

@@ -156,7 +156,7 @@ impl PlannedResponse {
         self
     }
 
-    /// Inserts white space before the last byte of a body that is not streamed.
+    /// Inserts white space before the last byte of a body that is not streamed, so that its JSON stays valid.
     fn pad(&mut self, length: usize) {
         self.edit(0, |bytes| {
             let (body, brace) = bytes.split_at(bytes.len().saturating_sub(1));

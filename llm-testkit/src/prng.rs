@@ -3,7 +3,7 @@
 /// The increment of `splitmix64`, the golden ratio in 64 bits.
 const GAMMA: u64 = 0x9e37_79b9_7f4a_7c15;
 
-/// Scrambles `x` by a bijection: different inputs give different outputs.
+/// Maps `x` to a pseudo-random number by a bijection, so that different inputs have different results.
 pub(crate) fn mix(x: u64) -> u64 {
     let mut z = x.wrapping_add(GAMMA);
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

@@ -61,12 +61,12 @@ pub(crate) enum Thinking {
     },
 }
 
-/// Inputs of the response headers.
+/// Values from which the headers of a response are made.
 pub(crate) struct HeaderContext<'a> {
     pub(crate) request_id: &'a str,
     pub(crate) taken: Duration,
     pub(crate) limits: Option<&'a RateLimits>,
-    /// Number of tokens of the prompt; 0 for a request without one.
+    /// Number of tokens of the prompt; 0 for a request without a prompt.
     pub(crate) input: u64,
     pub(crate) wall: SystemTime,
 }

@@ -58,7 +58,7 @@ impl Rule {
         self
     }
 
-    /// Applies the rule to `calls` matching calls, and then removes it.
+    /// Applies the rule to `calls` matching calls, and then removes the rule.
     #[must_use]
     pub fn times(mut self, calls: u64) -> Self {
         self.times = Some(calls);

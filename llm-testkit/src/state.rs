@@ -50,7 +50,7 @@ struct Running {
     schedule: Option<Vec<(Duration, u64)>>,
 }
 
-/// Response whose headers are not complete yet.
+/// Response without the headers that depend on the call and the limits.
 struct Draft {
     status: StatusCode,
     headers: HeaderMap,
@@ -58,7 +58,7 @@ struct Draft {
     limits: Option<RateLimits>,
 }
 
-/// Call as it was received.
+/// Received call, with its ids, its key and its protocol.
 struct Incoming<'a> {
     call: CallId,
     now: Duration,

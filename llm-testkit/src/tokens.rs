@@ -15,7 +15,7 @@ pub const PER_MESSAGE: u64 = 4;
 /// Number of tokens of a content part that is not text (an image, a sound, a file), whatever its size.
 pub const PER_PART: u64 = 85;
 
-/// Splits `text` into its tokens, in order. The tokens put together are equal to `text`.
+/// Splits `text` into its tokens, in order. The concatenated tokens are equal to `text`.
 pub fn pieces(text: &str) -> impl Iterator<Item = &str> {
     let mut rest = text;
     std::iter::from_fn(move || {

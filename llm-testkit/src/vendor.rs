@@ -58,7 +58,7 @@ impl Vendor {
         Self::builder().build()
     }
 
-    /// Creates a builder.
+    /// Creates a builder with the default settings.
     pub fn builder() -> VendorBuilder {
         VendorBuilder::default()
     }
@@ -111,23 +111,24 @@ impl Vendor {
         self.state().settings.limits = limits;
     }
 
-    /// Returns the text (or tool arguments) of the first choice for a chat request in OpenAI's format; `None` if it would be
-    /// refused. It does not count as a call.
+    /// Returns the text (or tool arguments) of the first choice for a chat request in OpenAI's format; `None` if the
+    /// request would be refused. The request does not count as a call.
     pub fn response_text(&self, body: &Value) -> Option<String> {
         self.response_texts(body).into_iter().next()
     }
 
-    /// Returns the texts (or tool arguments) of all choices for a chat request in OpenAI's format; none if it would be
-    /// refused.
+    /// Returns the texts (or tool arguments) of all choices for a chat request in OpenAI's format; none if the request
+    /// would be refused.
     pub fn response_texts(&self, body: &Value) -> Vec<String> {
         let path = format!("{}/chat/completions", self.flavor().path_prefix());
         let request = Request::post(path).body(body.to_string().into());
         self.responses_to(&request.expect("a path makes a request"))
     }
 
-    /// Returns the texts (or tool arguments) of all choices for a chat request in any format; none if it would be refused.
+    /// Returns the texts (or tool arguments) of all choices for a chat request in any format; none if the request would
+    /// be refused.
     ///
-    /// It does not count as a call, and its key does not matter.
+    /// The request does not count as a call, and its key does not matter.
     pub fn responses_to(&self, request: &Request<Bytes>) -> Vec<String> {
         self.state().texts(request)
     }
@@ -187,7 +188,7 @@ impl Vendor {
 
     /// Waits for the next call to arrive or to end.
     ///
-    /// It misses earlier changes, so prefer [`wait_until`](Self::wait_until).
+    /// The method misses changes before it is called, so prefer [`wait_until`](Self::wait_until).
     pub async fn changed(&self) {
         // NOTE: `self` owns the sender, so the channel is open.
         let _ = self.shared.changes.subscribe().changed().await;

@@ -42,7 +42,8 @@ struct Learned {
     trials: u32,
 }
 
-/// Usage by other processes. It leaves the window evenly in the minute after the vendor stated it.
+/// Usage by other processes. It is assumed to leave the window evenly in the minute after the vendor stated the
+/// remaining amount.
 #[derive(Clone, Copy, Debug, Default)]
 struct Others {
     amount: u64,
@@ -80,7 +81,7 @@ impl Room {
         Self { at: self.at.max(other.at), share: self.share.min(other.share) }
     }
 
-    /// Returns `true` if there is room now, and more than a hundredth of the limit is left.
+    /// Returns `true` if the amount fits now, and more than a hundredth of the limit is left.
     pub(crate) fn is_ample(self, now: Time) -> bool {
         self.at <= now && self.share > WHOLE / 100
     }

@@ -159,7 +159,7 @@ impl State {
         self.schedule_returns(now);
     }
 
-    /// Builds the tiers and routes of a model. The new routes are closed.
+    /// Builds the tiers and routes of a model. The new routes are closed until they are refreshed.
     fn build_model(&mut self, model: u32) {
         let name = Arc::clone(&self.models[model as usize].name);
         let mut routes: IndexMap<(u32, u32, bool), Route> = IndexMap::new();

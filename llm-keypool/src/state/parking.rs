@@ -84,7 +84,7 @@ impl Parking {
         Self { reason, since: now, until, generation, step: 1, is_timed, probe: None, probe_wait }
     }
 
-    /// Creates a parking from a snapshot.
+    /// Creates a parking from its values in a snapshot.
     pub(crate) fn restored(reason: Reason, until: Time, step: u32, is_timed: bool, now: Time) -> Self {
         Self { step, is_timed, ..Self::until(reason, until, 0, now) }
     }

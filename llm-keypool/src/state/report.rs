@@ -138,7 +138,7 @@ impl State {
         false
     }
 
-    /// Records that the response to an attempt is complete.
+    /// Records that the response to an attempt is complete, which the member's breaker counts as a success.
     pub(crate) fn completed(&mut self, attempt: &Attempt, now: Time) {
         self.members[attempt.place.member as usize].breaker.responded(now);
     }

@@ -65,7 +65,7 @@ fn item(lines: &Lines<'_>, line: usize) -> Option<String> {
 }
 
 /// Returns the first line of the docs and attributes directly above `line`, or `line` itself. Plain comments between
-/// them are included, but not those at the top.
+/// these lines are included, but not plain comments above the first of them.
 fn docs_start(lines: &Lines<'_>, line: usize) -> usize {
     let (mut start, mut at) = (line, line);
     while at > 0 {
@@ -85,7 +85,7 @@ fn docs_start(lines: &Lines<'_>, line: usize) -> usize {
     start
 }
 
-/// Returns the first line of the attribute that ends on the line `last`; `None` if none does.
+/// Returns the first line of the attribute that ends on the line `last`; `None` if no attribute ends there.
 fn attribute_start(lines: &Lines<'_>, last: usize) -> Option<usize> {
     let mut open = 0_i64;
     for line in (0..=last).rev() {

@@ -1,4 +1,4 @@
-//! Anthropic's format as a protocol.
+//! Implementation of [`Protocol`] for Anthropic's format.
 
 use super::request::{as_openai, breakpoints};
 use super::{error, unary};

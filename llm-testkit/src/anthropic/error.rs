@@ -1,4 +1,4 @@
-//! Refusals in Anthropic's form.
+//! Encoding of refusals in Anthropic's format.
 
 use crate::fault::RefusalKind;
 use crate::refusal::{Cause, Refusal};

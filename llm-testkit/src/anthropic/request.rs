@@ -87,7 +87,7 @@ fn message(message: &Value) -> Vec<Value> {
     messages
 }
 
-/// Returns the parts of content that are neither calls of tools nor their results.
+/// Returns the parts of content that are neither tool calls nor tool results.
 fn parts(content: &Value) -> Vec<Value> {
     match content {
         Value::String(_) => vec![text(content)],

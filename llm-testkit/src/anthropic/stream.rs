@@ -1,4 +1,4 @@
-//! Messages as server-sent events.
+//! Encoding of messages as server-sent events.
 
 use super::unary::{call_id, ending, opening, usage};
 use crate::plan::Frame;

@@ -1,4 +1,4 @@
-//! Messages that are not streamed.
+//! Encoding of messages that are not streamed.
 
 use crate::response::{ChatResponse, Choice, Content, Finish, arguments};
 use serde_json::{Value, json};

@@ -1,4 +1,4 @@
-//! Gemini's format as a protocol.
+//! Implementation of [`Protocol`] for Gemini's format.
 
 use super::request::{as_openai, field};
 use super::{embeddings, error, stream, unary};

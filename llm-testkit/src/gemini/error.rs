@@ -1,4 +1,4 @@
-//! Refusals in Google's form.
+//! Encoding of refusals in Gemini's format.
 
 use crate::fault::{RefusalKind, RetryForm};
 use crate::refusal::{Cause, Refusal};

@@ -137,7 +137,7 @@ fn message(message: &Value) -> Vec<Value> {
     messages
 }
 
-/// Returns the parts of content that are neither calls of functions nor their results.
+/// Returns the parts of content that are neither function calls nor results of functions.
 fn parts(content: &Value) -> Vec<Value> {
     let parts = content["parts"].as_array().map_or(std::slice::from_ref(&content["parts"]), Vec::as_slice);
     parts.iter().filter_map(part).collect()

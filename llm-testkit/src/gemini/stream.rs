@@ -1,4 +1,4 @@
-//! Streamed responses: server-sent events, or the items of one array.
+//! Encoding of streamed responses as server-sent events, or as the items of one array.
 
 use super::unary::{blocked, candidate, envelope, is_blocked, said, usage};
 use crate::plan::Frame;
@@ -75,7 +75,7 @@ fn piece(value: &Value, bare: bool, before: usize) -> Bytes {
 struct Stream<'a> {
     response: &'a ChatResponse,
     with_usage: bool,
-    /// Number of content tokens so far.
+    /// Number of content tokens in the chunks so far.
     said: u64,
     thought: u64,
     frames: Vec<Frame>,

@@ -1,4 +1,4 @@
-//! Responses that are not streamed.
+//! Encoding of responses that are not streamed.
 
 use crate::response::{ChatResponse, Choice, Content, Finish, arguments};
 use serde_json::{Value, json};

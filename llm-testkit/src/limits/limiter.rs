@@ -36,11 +36,11 @@ pub(crate) enum ResetSense {
     Renewal,
 }
 
-/// Address of the client, in the extensions of a request.
+/// Address of the client, which a transport stores in the extensions of a request.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ClientAddress(pub(crate) IpAddr);
 
-/// Amounts that a call requests.
+/// Amounts of a call that limits may count.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Demand {
     pub(crate) model: String,
@@ -70,7 +70,7 @@ struct Organisation {
     limits: Vec<Limit>,
 }
 
-/// Scope of a log.
+/// Key, organisation or address whose calls a log contains.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 enum Scope {
     Key(String),
@@ -107,8 +107,8 @@ impl Limiter {
         self.each.is_empty() && self.own.is_empty() && self.organisations.is_empty()
     }
 
-    /// Admits a call at `now` and records it in the logs of all its limits. If it exceeds one of them, records it in
-    /// none.
+    /// Admits a call at `now` and records it in the logs of all its limits. If the call exceeds a limit, refuses the
+    /// call and records it in no log.
     pub(crate) fn admit(
         &mut self,
         now: Duration,
@@ -147,7 +147,7 @@ impl Limiter {
             let of_model = of_scope.filter(|log| log.limit.counts(&demand.model));
             of_model.filter_map(move |log| Some((scope, log.limit, log.wait(now, log.limit.admission(demand))?)))
         });
-        // NOTE: a call that can never be admitted counts as the longest wait.
+        // NOTE: a limit that can never admit the call counts as the longest waiting time.
         let longest = refusals.max_by_key(|(.., wait)| wait.unwrap_or(Duration::MAX));
         if let Some((scope, limit, retry_after)) = longest {
             let (organisation, address) = match scope {
@@ -216,7 +216,7 @@ impl Limiter {
                 scopes.push((Scope::Organisation(name.clone()), &organisation.limits));
             }
         }
-        // NOTE: the order of a map differs between runs, but the choice among ties must not.
+        // NOTE: the order of a map differs between runs, but the choice among equally tight limits must not.
         scopes.sort_by(|(left, _), (right, _)| left.cmp(right));
         for (scope, limits) in &scopes {
             let logs = || limits.iter().map(|limit| Log { limit: *limit, entries: VecDeque::new() }).collect();

@@ -1,4 +1,4 @@
-//! OpenAI's format as a protocol.
+//! Implementation of [`Protocol`] for OpenAI's format.
 
 use super::dialect::{Dialect, LimitHeaders, dialect};
 use super::error;
@@ -20,7 +20,7 @@ const SERVED: [(&str, Endpoint, Method); 3] = [
     ("models", Endpoint::Models, Method::GET),
 ];
 
-/// OpenAI's format in the dialect of one vendor.
+/// Protocol of OpenAI's format in the dialect of one vendor.
 #[derive(Debug)]
 pub(crate) struct OpenAi(pub(super) Dialect);
 
@@ -93,7 +93,7 @@ impl Protocol for OpenAi {
         if let (Some(model), Some(fields)) = (&target.model, body.as_object_mut()) {
             fields.insert("model".into(), json!(model));
         }
-        // Mistral's word for `required`.
+        // Mistral's format has `any` in place of `required`.
         if self.0.flavor == Flavor::Mistral && body["tool_choice"] == "any" {
             body["tool_choice"] = json!("required");
         }

@@ -1,4 +1,4 @@
-//! Refusals in OpenAI's form and those of compatible vendors.
+//! Encoding of refusals in OpenAI's format and its dialects.
 
 use crate::fault::RefusalKind;
 use crate::flavor::Flavor;

@@ -27,7 +27,7 @@ pub(super) fn minute_headers(headers: &mut HeaderMap, limits: &RateLimits, cost:
     insert(headers, "x-ratelimit-tokens-query-cost".into(), cost);
 }
 
-/// Writes one header.
+/// Inserts a header with a text as its value.
 pub(crate) fn insert(headers: &mut HeaderMap, name: String, text: impl Display) {
     let name = HeaderName::try_from(name).expect("lower-case letters and dashes make a name");
     headers.insert(name, value(text));

@@ -1,4 +1,4 @@
-//! Chat completions as server-sent events.
+//! Encoding of chat completions as server-sent events.
 
 use super::codec::OpenAi;
 use super::dialect::{Thoughts, UsageChunk};
@@ -59,7 +59,7 @@ impl OpenAi {
         frames
     }
 
-    /// Returns an event with `length` bytes of text in it.
+    /// Returns an event with `length` bytes of text.
     pub(super) fn huge_chunk(&self, response: &ChatResponse, length: usize) -> Bytes {
         event(&self.chunk(response, json!([delta(0, json!({"content": "x".repeat(length)}))])))
     }

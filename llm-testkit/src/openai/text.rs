@@ -1,4 +1,4 @@
-//! Texts of responses.
+//! Generation of the texts of responses.
 
 use super::hash::response_hash;
 use crate::prng::{Prng, mix};

@@ -1,4 +1,4 @@
-//! Responses that are not streamed, and the additions of compatible vendors.
+//! Encoding of responses that are not streamed, and the fields that compatible vendors add or omit.
 
 use super::codec::OpenAi;
 use super::dialect::Thoughts;
@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 pub(super) const CREATED: u64 = 1_763_700_000;
 
 impl OpenAi {
-    /// Returns a chat completion.
+    /// Returns the body of a chat completion that is not streamed.
     pub(super) fn completion(&self, response: &ChatResponse, usage: bool) -> Value {
         let choices = response.choices.iter().enumerate().map(|(index, choice)| self.whole(index, choice));
         let mut body = json!({
@@ -139,7 +139,7 @@ impl OpenAi {
     }
 }
 
-/// Returns Mistral's part for reasoning.
+/// Returns a part of content with a text of reasoning, in Mistral's format.
 pub(super) fn thought_part(text: &str) -> Value {
     json!({"type": "thinking", "thinking": [{"type": "text", "text": text}]})
 }

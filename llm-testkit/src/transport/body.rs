@@ -11,7 +11,7 @@ use std::task::{Context, Poll, ready};
 
 /// Body of a response. It yields each frame of a plan when the frame is due.
 ///
-/// Dropping it before its end cancels the call.
+/// Dropping the body before its end cancels the call.
 #[derive(Debug)]
 pub struct Body {
     timer: Timer,

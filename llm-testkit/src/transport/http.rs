@@ -15,12 +15,12 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinHandle, JoinSet};
 use tower_service::Service;
 
-/// Size of the longest request body, in bytes. The connection of a longer one is closed.
+/// Size of the longest request body, in bytes. If a body is longer, its connection is closed.
 const MAX_BYTES: usize = 64 << 20;
 
 /// HTTP/1.1 server of a vendor on loopback, returned by [`Vendor::serve`](crate::Vendor::serve).
 ///
-/// Dropping it stops the server at once and breaks its connections.
+/// Dropping the server stops it at once and breaks its connections.
 ///
 /// # Example
 ///
@@ -85,7 +85,7 @@ impl Drop for Server {
     }
 }
 
-/// Accepts connections until the task is aborted, and aborts them with it.
+/// Accepts connections until the task is aborted, which also aborts the tasks of the connections.
 async fn accept(listener: TcpListener, transport: Transport) {
     let mut connections = JoinSet::new();
     while let Ok((stream, peer)) = listener.accept().await {
