@@ -13,9 +13,9 @@ use futures_core::Stream;
 /// Stream that many readers share. Each reader gets every item, beginning with the first.
 ///
 /// No task polls the source stream. The readers poll it, one at a time, and any reader may be dropped without an effect
-/// on the others. When the source is ready to be polled, two readers are woken: one to poll it, and a second in case
-/// the task of the first keeps its reader without polling it. When an item arrives, all waiting readers are woken. The
-/// source is dropped with its last reader.
+/// on the others. When the source is ready to be polled, two readers are woken. One of them polls the source. The other
+/// polls it if the task of the first keeps its reader without polling it. When an item arrives, all waiting readers are
+/// woken. The source is dropped with its last reader.
 ///
 /// A stream of one item is a single flight: one call with many waiters.
 ///
@@ -229,8 +229,8 @@ impl<S: Stream> State<S> {
         }
     }
 
-    /// Removes and returns the wakers of up to two readers in different tasks: one is to poll the source, the other
-    /// does so if the first task does not.
+    /// Removes and returns the wakers of up to two readers in different tasks. The first task is to poll the source,
+    /// and the second task polls it if the first does not.
     fn drivers(&mut self) -> Vec<Waker> {
         let mut drivers = Vec::with_capacity(2);
         for list in [&mut self.waiting, &mut self.end_only] {

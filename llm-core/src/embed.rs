@@ -58,8 +58,8 @@ pub struct Embeddings {
 }
 
 impl EmbedRequest {
-    /// Names of fields among `extra` that do not decide the vectors: their encoding, and the end user's id. Requests
-    /// that differ only in them have one cache key.
+    /// Names of fields among `extra` that do not decide the vectors, which are the encoding of the vectors and the end
+    /// user's id. Requests that differ only in them have one cache key.
     pub const TRANSPORT_FIELDS: [&'static str; 2] = ["encoding_format", "user"];
 
     /// Creates a request for the vectors of texts.

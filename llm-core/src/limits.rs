@@ -48,8 +48,8 @@ pub struct VendorLimit {
     /// Time from the response until the whole limit is available again.
     pub reset: Option<Duration>,
     /// Length of the window that the limit counts over, such as a minute or a day; `None` if the codec does not know
-    /// it. For a limit without a window only one thing is certain, which is that if nothing remains, nothing is
-    /// available before the reset.
+    /// it. If nothing remains of a limit without a window, nothing is available before the reset. Nothing else is
+    /// certain about such a limit.
     pub window: Option<Duration>,
 }
 

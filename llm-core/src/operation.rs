@@ -143,8 +143,8 @@ pub trait Operation: Clone + Send + Sync + 'static {
         self.items().map_or(1, |items| items.len())
     }
 
-    /// Returns bytes that are equal for requests which can be [merged](Self::merge) into one. They are written with a
-    /// [`Fingerprinter`] and hold all that the requests must have in common, such as the model. With `None`, the
+    /// Returns bytes that are equal for requests which can be [merged](Self::merge) into one. The bytes are written
+    /// with a [`Fingerprinter`] and hold all that the requests must have in common, such as the model. With `None`, the
     /// default, the request is sent alone.
     ///
     /// ```

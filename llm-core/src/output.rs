@@ -51,10 +51,10 @@ pub enum StreamCut {
     Finish,
 }
 
-/// Response that a caller gets: complete, or a stream.
+/// Response that a caller gets, either complete or as a stream.
 ///
-/// Every serializable type is a response that arrives at once; [`ChatStream`](crate::ChatStream) is one that arrives in
-/// pieces.
+/// Every serializable type is a response that arrives at once; [`ChatStream`](crate::ChatStream) is a response that
+/// arrives in pieces.
 pub trait Output: Sized + Send + 'static {
     /// Complete response, which a cache stores and unary callers get.
     type Complete: Clone + Serialize + DeserializeOwned + Send + Sync + 'static;
@@ -75,7 +75,7 @@ pub trait Output: Sized + Send + 'static {
         Err(self)
     }
 
-    /// Turns the response into one that several callers can read.
+    /// Converts the response into a response that several callers can read.
     fn share(self) -> Shared<Self::Complete>;
 
     /// Reads a shared response: a stream from its first event, a unary response when it is complete.

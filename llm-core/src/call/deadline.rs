@@ -53,9 +53,9 @@ pub struct DeadlineHandle {
     entry: Entry,
 }
 
-/// Deadline of a call as layers below read it: the call's own [`deadline`](Call::deadline), or the [deadline of the
-/// callers](SharedDeadline) that share it, which changes as they join and leave. If a call has both, the earlier one
-/// counts.
+/// Deadline of a call as layers below read it. It is the call's own [`deadline`](Call::deadline), or the [deadline of
+/// the callers](SharedDeadline) that share the call, which changes as callers join and leave. If a call has both, the
+/// earlier one counts.
 ///
 /// ```
 /// use std::time::Duration;
@@ -130,7 +130,7 @@ impl SharedDeadline {
         DeadlineHandle { of: self.clone(), entry }
     }
 
-    /// Returns the earliest of the callers' deadlines; `None` if no caller has one.
+    /// Returns the earliest of the callers' deadlines; `None` if no caller has a deadline.
     pub fn earliest(&self) -> Option<Instant> {
         self.lock().earliest()
     }
@@ -289,8 +289,8 @@ impl CallDeadline {
         self.own.is_none() && self.shared.is_none()
     }
 
-    /// Returns the earliest of the callers' deadlines; `None` if no caller has one. A layer that collects calls before
-    /// it sends them together sends them before this time.
+    /// Returns the earliest of the callers' deadlines; `None` if no caller has a deadline. A layer that collects calls
+    /// before it sends them together sends them before this time.
     pub fn earliest(&self) -> Option<Instant> {
         let shared = self.shared.as_ref().and_then(SharedDeadline::earliest);
         self.own.into_iter().chain(shared).min()
@@ -302,8 +302,8 @@ impl CallDeadline {
         self.own.into_iter().chain(shared).min()
     }
 
-    /// Waits until the deadline has passed, and follows it if it moves meanwhile. While there is no deadline, it waits
-    /// until there is one.
+    /// Waits until the deadline has passed, also if the deadline changes meanwhile. While the call has no deadline, the
+    /// future waits until it gets one.
     ///
     /// `sleep` returns a future that is ready at the given time, for example a timer of tokio. For a call that can have
     /// no deadline the future never completes.

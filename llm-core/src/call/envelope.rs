@@ -65,11 +65,11 @@ impl<T> Call<T> {
         }
     }
 
-    /// Adds a label, or replaces the value of the label of this name.
+    /// Adds a label, or replaces the value of the label with the same name.
     ///
     /// # Errors
     ///
-    /// There are too many labels, or one is too long: see [`Labels`].
+    /// Returns an error if there are too many labels, or if the name or the value is too long: see [`Labels`].
     pub fn with_label(mut self, name: &str, value: &str) -> Result<Self, Error> {
         self.labels.insert(name, value)?;
         Ok(self)

@@ -30,7 +30,7 @@ impl Labels {
     /// Longest value of a label, in bytes.
     pub const MAX_VALUE: usize = 256;
 
-    /// Adds a label, or replaces the value of the label of this name.
+    /// Adds a label, or replaces the value of the label with the same name.
     ///
     /// # Errors
     ///

@@ -170,7 +170,7 @@ impl SentFlag {
         MergedPart(Some(self.clone()))
     }
 
-    /// Returns this flag and those of the layers above it, up to the layer that merged calls.
+    /// Returns this flag and the flags of the layers above, up to the layer that merged calls.
     fn upwards(&self) -> impl Iterator<Item = &Self> {
         successors(Some(self), |flag| match &flag.0.above {
             Above::Layer(above) => Some(above),

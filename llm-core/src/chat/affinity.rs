@@ -6,7 +6,7 @@ use super::{FunctionTool, Image, ImageSource, JsonSchema, Message, Part, Respons
 
 /// Length of the prefix that a vendor's prompt cache keeps, in bytes: 1,024 tokens of four bytes each.
 const PREFIX_BYTES: usize = 4_096;
-/// Number of bytes that an image counts as: most images take about 1,000 tokens.
+/// Number of bytes that an image counts as, because most images take about 1,000 tokens.
 const IMAGE_BYTES: usize = 4_000;
 
 /// Returns a hash of the first [`PREFIX_BYTES`] of a request, in the order in which vendors read it: model, tools, form

@@ -94,8 +94,9 @@ impl LiveChat {
     }
 }
 
-/// Events for one reader of a shared stream. If its source panics, a shared stream ends without an error. This stream
-/// then ends with an error, so that the caller does not mistake a part of the response for the whole.
+/// Events for one reader of a shared stream. If the source of a shared stream panics, the shared stream ends without an
+/// error. This stream then ends with an error, so that the caller does not mistake a part of the response for the
+/// whole.
 struct Joined {
     events: Reader<Box<ChatStream>>,
     whole: Arc<OnceLock<Arc<ChatResponse>>>,

@@ -169,8 +169,8 @@ impl ChatStream {
     }
 
     fn end(&mut self, ending: Ending) {
-        // The source is dropped before the hooks run: if this was the last reader of a shared stream, hooks of inner
-        // layers run during the drop, and so before those of outer layers.
+        // The source is dropped before the hooks run. If this was the last reader of a shared stream, hooks of inner
+        // layers run during the drop, and therefore before the hooks of outer layers.
         self.source = None;
         self.watchers.clear();
         if let Ending::Cut = ending {

@@ -165,7 +165,7 @@ impl Error {
         self.edit(|inner| inner.scope = Some(scope))
     }
 
-    /// Sets the tokens that the failed call may be charged for. The charge replaces those of all attempts so far.
+    /// Sets the tokens that the failed call may be charged for. The charge replaces the charges of all attempts so far.
     pub fn with_charge(self, charge: Charge) -> Self {
         self.edit(|inner| {
             inner.charge = charge;
@@ -174,8 +174,8 @@ impl Error {
     }
 
     /// Adds the attempts of `earlier`, an error of the same call that was returned before this one. A layer that
-    /// retries adds them to the error that it returns, so that each attempt is priced by its own model and service
-    /// class.
+    /// retries adds the earlier attempts to the error that it returns, so that each attempt is priced by its own model
+    /// and service class.
     pub fn with_earlier_attempts(self, earlier: &Self) -> Self {
         let charged = earlier.attempts().filter(|attempt| attempt.charge != Charge::None);
         let attempts: Vec<_> = charged.chain(self.0.earlier.iter().cloned()).collect();
@@ -268,8 +268,8 @@ impl Error {
         self.0.earlier.iter().fold(self.0.charge, |sum, attempt| sum + attempt.charge)
     }
 
-    /// Returns the failed attempts of the call that may be charged, in the order in which they were made. The last one
-    /// is the attempt of this error.
+    /// Returns the failed attempts of the call that may be charged, in the order in which they were made. The last
+    /// attempt is the attempt of this error.
     pub fn attempts(&self) -> impl Iterator<Item = FailedAttempt> + '_ {
         let own = FailedAttempt { charge: self.0.charge, accounting: self.0.accounting.clone() };
         self.0.earlier.iter().cloned().chain([own])
@@ -286,7 +286,7 @@ impl Error {
     }
 
     /// Returns `true` if the same call may succeed later without a change to the call, the key or the account. The
-    /// vendor's statement decides if there is one, otherwise the kind.
+    /// value of [`with_retryable`](Self::with_retryable) decides if it was set, otherwise the kind.
     pub fn is_retryable(&self) -> bool {
         use ErrorKind::{Incomplete, Malformed, Overloaded, RateLimited, Server, Timeout, Transport};
         self.0.retryable.unwrap_or(matches!(

@@ -29,8 +29,8 @@ impl PriceTable {
         cost(model, price, usage, options)
     }
 
-    /// Returns the cost of a response to a request for the model `requested`, by the accounting data on its receipt. If the
-    /// vendor named no service class, that of the request counts, which is `tier`.
+    /// Returns the cost of a response to a request for the model `requested`, by the accounting data on its receipt. If
+    /// the vendor named no service class, the class of the request counts, which is `tier`.
     ///
     /// The price is that of the model that answered. If the table does not list that model, the price is that of the
     /// model `requested`, provided that the name of the former extends `requested` (`m-0125` for `m`, `m-2512` for `m-latest`)
@@ -164,8 +164,9 @@ impl PriceTable {
         Ok(sum)
     }
 
-    /// Returns the prices of the model that answered. If the table does not list it, returns those of the model
-    /// `requested`, provided that the name of the model that answered extends `requested`, or `requested` has an alias.
+    /// Returns the prices of the model that answered. If the table does not list that model, returns the prices of the
+    /// model `requested`, provided that the name of the model that answered extends `requested`, or `requested` has an
+    /// alias.
     fn response_price<'a>(
         &self,
         response: &Response<'a>,

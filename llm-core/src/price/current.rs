@@ -2,7 +2,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use super::PriceTable;
 
-/// Current prices: a table that can be replaced while calls run.
+/// Current price table, which can be replaced while calls run.
 ///
 /// Clones share the table, so one replacement reaches the ledger, the limits, and every other holder of a clone.
 ///

@@ -20,12 +20,13 @@ impl PriceTable {
         self.listed(Name { provider: None, model: name }).ok()
     }
 
-    /// Returns the prices of a model at a provider: those listed for it, or those of its [alias](Self::alias).
+    /// Returns the prices of a model at a provider, which are the prices listed for the model, or those of its
+    /// [alias](Self::alias).
     ///
     /// # Errors
     ///
-    /// [`UnknownCost::Model`] if there are none; [`UnknownCost::Provider`] if several providers list different prices
-    /// and `provider` is `None`.
+    /// [`UnknownCost::Model`] if the table lists no such prices; [`UnknownCost::Provider`] if several providers list
+    /// different prices and `provider` is `None`.
     pub fn price(&self, provider: Option<&str>, model: &str) -> Result<&ModelPrice, UnknownCost> {
         self.resolve(Name { provider, model })
     }
@@ -44,7 +45,7 @@ impl PriceTable {
         }
     }
 
-    /// Returns the listed prices, or those of the provider or model that an alias names.
+    /// Returns the listed prices of a model, or the prices of the provider or model that an alias names.
     pub(super) fn resolve(&self, name: Name<'_>) -> Found<'_> {
         self.listed(name).or_else(|cause| {
             let same = name.provider.and_then(|provider| self.provider_alias_of(provider));

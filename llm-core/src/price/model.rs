@@ -28,7 +28,7 @@ pub struct ModelPrice {
     /// price.
     pub rows: Vec<PriceRow>,
     /// Prices of other service classes, in rows of the same form. A class that is not listed has an unknown price,
-    /// never the standard one. The same holds for prompts that the rows of a class do not cover although the standard
+    /// never the standard price. The same holds for prompts that the rows of a class do not cover although the standard
     /// rows do.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "distinct_names")]
     pub tiers: BTreeMap<ServiceTier, Vec<PriceRow>>,
@@ -42,7 +42,7 @@ pub struct ModelPrice {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "FlatRow")]
 pub struct PriceRow {
-    /// Number of input tokens (cached ones included) above which the prices apply.
+    /// Number of input tokens, including cached tokens, above which the prices apply.
     pub above: u64,
     /// Prices of the request's tokens.
     #[serde(flatten)]

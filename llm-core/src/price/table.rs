@@ -147,8 +147,8 @@ impl PriceTable {
         self
     }
 
-    /// Adds all models and aliases of `other`, which replace those of the same name. If `other` lists a model for any
-    /// provider, all prices that this table lists for the model are replaced.
+    /// Adds all models and aliases of `other`, which replace models and aliases of the same name. If `other` lists a
+    /// model for any provider, all prices that this table lists for the model are replaced.
     pub fn merged(mut self, other: &Self) -> Self {
         let content = Arc::make_mut(&mut self.0);
         for (model, listed) in &other.0.models {

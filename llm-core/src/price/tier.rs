@@ -34,7 +34,7 @@ pub enum ServiceTier {
     Batch,
     /// Responses arrive when the vendor has capacity.
     Flex,
-    /// Responses arrive before those of other classes.
+    /// Responses arrive before the responses of other classes.
     Priority,
     /// Another class, by the vendor's word in lower case.
     Other(Arc<str>),

@@ -29,7 +29,7 @@ pub struct Accounting {
     /// Usage that the vendor has stated while the response arrives: a lower bound if the response breaks off.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub usage_so_far: Option<Usage>,
-    /// Calls that the vendor made in addition to the one that produced the response. Their tokens are included in
+    /// Calls that the vendor made in addition to the call that produced the response. Their tokens are included in
     /// `usage`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub side_calls: Vec<SideCall>,
@@ -106,8 +106,8 @@ pub enum Origin {
 }
 
 impl Accounting {
-    /// Returns the amount that this call paid a vendor for the response. If no layer has set it, the amount is unknown
-    /// for a response that a vendor produced for this call, and zero for a stored or shared one.
+    /// Returns the amount that this call paid a vendor for the response. If no layer has set the amount, it is unknown
+    /// for a response that a vendor produced for this call, and zero for a stored or shared response.
     pub fn paid(&self) -> Amount {
         match (&self.paid, self.origin) {
             (Some(paid), _) => paid.clone(),

@@ -4,10 +4,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::Usage;
 
-/// Call that a vendor made in addition to the one that produced the response, for example to compact the conversation,
+/// Call that a vendor made in addition to the call that produced the response, for example to compact the conversation,
 /// to ask an advisor, or of a model that declined to answer.
 ///
-/// Its usage is part of [`Accounting::usage`](super::Accounting::usage) and has a price of its own: see
+/// The call's usage is part of [`Accounting::usage`](super::Accounting::usage) and has a price of its own: see
 /// [`PriceTable::cost_of`](crate::price::PriceTable::cost_of).
 ///
 /// ```
