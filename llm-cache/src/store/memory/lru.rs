@@ -170,15 +170,19 @@ impl Table for Lru {
 
     fn remove_all_if(&self, may: &dyn Fn(&Key, &Entry) -> bool) {
         for shard in &self.shards {
+            // Dropped outside the lock, because dropping a response may call into this table again.
+            let mut removed = Vec::new();
             let mut slots = shard.lock();
             slots.retain(|key, slot| {
-                let removed = may(key, &slot.entry);
-                if removed {
+                let stays = !may(key, &slot.entry);
+                if !stays {
                     self.discount(&slot.entry);
+                    removed.push(Arc::clone(&slot.entry));
                 }
-                !removed
+                stays
             });
             shard.publish(&slots);
+            drop(slots);
         }
     }
 
