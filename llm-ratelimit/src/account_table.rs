@@ -146,11 +146,16 @@ impl AccountTable {
                     continue;
                 }
                 account.changed &= !changed;
+                // A shard's catch-all account has the number of the shard, because each shard has its own.
+                let values: Vec<String> = match account.catch_all {
+                    true => vec![number.to_string()],
+                    false => account.values().map(str::to_owned).collect(),
+                };
                 for counter in &account.counters {
                     if let State::Window(window) = &counter.state {
                         balances.push(Balance {
                             scope: Scope::clone(&names.scopes.get(account.group)),
-                            values: account.values().map(str::to_owned).collect(),
+                            values: values.clone(),
                             catch_all: account.catch_all,
                             counter: names.counters.get(counter.id).to_string(),
                             window: window.clone(),
@@ -171,7 +176,8 @@ impl AccountTable {
             false => Account::named(group, values.iter().map(String::as_str)),
         };
         let hash = account.rehash(&self.hasher);
-        let mut shard = self.shard(shard_of(hash));
+        let of_shard = values.first().filter(|_| catch_all).and_then(|number| number.parse::<usize>().ok());
+        let mut shard = self.shard(of_shard.map_or_else(|| shard_of(hash), |number| number % SHARDS));
         let same = |index: &u32| {
             let known = shard.slots[*index as usize].as_ref().expect("the table names what there is");
             known.group == group && known.catch_all == catch_all && known.values().eq(account.values())

@@ -28,6 +28,7 @@ impl Balance {
     }
 
     /// Returns the values of the account (tenant, model, label, …), in the order of [`dimensions`](Self::dimensions).
+    /// For a [catch-all account](Self::is_catch_all), returns its number.
     pub fn values(&self) -> impl Iterator<Item = &str> {
         self.values.iter().map(String::as_str)
     }

@@ -110,6 +110,21 @@ fn catch_all_account_keeps_late_debt() {
     assert!(tenants.iter().all(|tenant| limiter.try_reserve(&ask(tenant).tokens(60, 0)).is_err()));
 }
 
+/// A store holds the balances of all shared accounts, of which each shard of the table has its own.
+#[test]
+fn catch_all_accounts_survive_restart() {
+    let open = || limits(["100 tokens/day"]).clock(noon()).max_accounts(1).build().unwrap();
+    let total = |limiter: &Limiter| limiter.balances().at_once().iter().map(llm_ratelimit::Balance::used).sum::<u64>();
+    let (before, after, store) = (open(), open(), llm_ratelimit::Store::memory());
+    for number in 0..200 {
+        before.try_reserve(&ask(&number.to_string()).tokens(1, 0)).unwrap().settle(used(1, 0));
+    }
+    assert_eq!(total(&before), 200);
+    store.put(before.balances().at_once()).unwrap();
+    after.restore(store.balances().unwrap()).at_once();
+    assert_eq!(total(&after), 200);
+}
+
 #[derive(Clone, Copy, Debug)]
 enum Step {
     Ask { input: u64, output: u64, cost: i64 },
