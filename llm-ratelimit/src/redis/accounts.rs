@@ -18,7 +18,7 @@ use super::{
     open::{Amounts, Reserved},
     outage::LocalShare,
     outbox::Job,
-    question::{self, RuleNeed},
+    script_request::{self, RuleNeed},
     scripts::{FORGET, IMPORT},
     shared::{Shared, lock},
 };
@@ -119,14 +119,14 @@ impl RedisAccounts {
     /// wait; `None` if the server granted the call. The amounts that the call used are charged once the server replies
     /// again. Only that reply states the alert shares that the amounts reached.
     fn settle_local(&self, number: u64, settlement: &Settlement, now: u64) -> Option<Settled> {
-        let questions = self.local.settle(number, settlement, now)?;
-        let awaited = self.shared.awaited(questions.iter().flat_map(|question| &question.rules));
-        for question in questions {
+        let script_requests = self.local.settle(number, settlement, now)?;
+        let awaited = self.shared.awaited(script_requests.iter().flat_map(|script_request| &script_request.rules));
+        for script_request in script_requests {
             let amount = |need: &RuleNeed| need.take.map_or(0, |take| settlement.amount(need.rule.kind, take));
-            let used: Amounts = question.rules.iter().map(amount).collect();
+            let used: Amounts = script_request.rules.iter().map(amount).collect();
             if used.iter().any(|used| *used > 0) {
                 let number = self.shared.next_number();
-                let charge = Reserved::of_lease(number, question.uncounted(), 0, used);
+                let charge = Reserved::of_lease(number, script_request.uncounted(), 0, used);
                 self.shared.push(Job::Charge(charge));
             }
         }
@@ -163,7 +163,7 @@ impl RedisAccounts {
         };
         lock(&self.shared.marks).forget(&tag);
         let value = layout::window_value(&balance.window, layout::calendar(&balance).as_ref());
-        let call = IMPORT.with_keys(&tag.keys()).arg(question::KEPT[0]).arg(mode);
+        let call = IMPORT.with_keys(&tag.keys()).arg(script_request::KEPT[0]).arg(mode);
         let call = call.arg(layout::field(&account, &balance.counter)).arg(value);
         Ok(self.shared.redis.run_with_timeout(OPERATION, call).await?.into_int()? == 1)
     }

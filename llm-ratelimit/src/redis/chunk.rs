@@ -13,7 +13,7 @@ use super::{
     layout::{Id, Tag},
     open::Reserved,
     pool::Pool,
-    question::{Decided, Lease, Question, RuleNeed},
+    script_request::{Decided, Lease, RuleNeed, ScriptRequest},
 };
 use crate::{
     Settlement,
@@ -64,7 +64,7 @@ pub(super) struct Sent {
     pub(super) number: u64,
     /// Number of the previous lease, if calls took anything from it.
     pub(super) before: Option<u64>,
-    pub(super) question: Question,
+    pub(super) script_request: ScriptRequest,
 }
 
 /// Current time by two clocks.
@@ -245,7 +245,7 @@ impl Chunk {
             return (Arc::clone(sent), None);
         }
         let before = self.cut();
-        let is_renewal = !self.pools.iter().any(Pool::is_asked_for);
+        let is_renewal = !self.pools.iter().any(Pool::is_requested);
         let is_quick = times.now.saturating_sub(self.filled_at) < lease / 3;
         let is_expired = times.local >= self.expires;
         let next = |pool: &mut Pool| {
@@ -260,8 +260,8 @@ impl Chunk {
             parts,
             waits: self.is_awaited,
         };
-        let question = self.question(rules, Some(lease));
-        let sent = Arc::new(Sent { number, before: before.as_ref().map(|_| self.number), question });
+        let script_request = self.script_request(rules, Some(lease));
+        let sent = Arc::new(Sent { number, before: before.as_ref().map(|_| self.number), script_request });
         (self.number, self.open, self.sent) = (number, 0, Some(Arc::clone(&sent)));
         (sent, before)
     }
@@ -289,12 +289,12 @@ impl Chunk {
             return None;
         }
         let rules = self.pools.iter().map(|pool| RuleNeed { take: Some(pool.stays()), ..pool.need.clone() });
-        let (question, used) =
-            (self.question(rules.collect(), None), self.pools.iter().map(|pool| pool.used).collect());
-        Some(Reserved::of_lease(self.number, question, self.open, used))
+        let (script_request, used) =
+            (self.script_request(rules.collect(), None), self.pools.iter().map(|pool| pool.used).collect());
+        Some(Reserved::of_lease(self.number, script_request, self.open, used))
     }
 
-    fn question(&self, rules: Vec<RuleNeed>, lease: Option<Lease>) -> Question {
-        Question { tag: Arc::clone(&self.tag), rules, per_mille: self.per_mille, lease }
+    fn script_request(&self, rules: Vec<RuleNeed>, lease: Option<Lease>) -> ScriptRequest {
+        ScriptRequest { tag: Arc::clone(&self.tag), rules, per_mille: self.per_mille, lease }
     }
 }

@@ -16,7 +16,7 @@ use super::{
     open::Reserved,
     outage::Outcome,
     outbox::Job,
-    question::{Mode, Question},
+    script_request::{Mode, ScriptRequest},
     shared::lock,
 };
 use crate::{
@@ -39,7 +39,7 @@ struct Undecided<'a> {
     holds: Holds,
     /// Reservation that the server has not acknowledged. Dropping the value cancels it, whether or not the server has
     /// made it.
-    asked: Option<(u64, Question)>,
+    sent: Option<(u64, ScriptRequest)>,
 }
 
 impl RedisAccounts {
@@ -48,14 +48,14 @@ impl RedisAccounts {
         #[cfg(test)]
         self.follow_test(request.at.now).await;
         let mut statuses = LimitStatuses::new(Arc::clone(request.plan), request.at);
-        let questions = self.questions(&request, |_| true);
-        let asked = questions.iter().map(|question| self.shared.ask(question, Mode::Look, 0));
+        let script_requests = self.script_requests(&request, |_| true);
+        let replies = script_requests.iter().map(|script_request| self.shared.send(script_request, Mode::Look, 0));
         let mut levels: Levels = request.plan.rules().map(|_| Level::Unused).collect();
         let mut now = 0;
-        for (question, decided) in questions.iter().zip(join_all(asked).await) {
+        for (script_request, decided) in script_requests.iter().zip(join_all(replies).await) {
             match decided {
                 Ok(decided) => {
-                    question.set_levels(request.plan, &decided, &mut levels);
+                    script_request.set_levels(request.plan, &decided, &mut levels);
                     now = now.max(decided.now);
                 }
                 Err(error) => {
@@ -64,7 +64,7 @@ impl RedisAccounts {
                 }
             }
         }
-        statuses.set(levels, if questions.is_empty() { request.at.now } else { now });
+        statuses.set(levels, if script_requests.is_empty() { request.at.now } else { now });
         statuses
     }
 
@@ -122,10 +122,14 @@ impl RedisAccounts {
         Arc::new(self.tag(group, request.demand, &account))
     }
 
-    /// Returns one question per hash tag about the groups for which `is_asked` is true.
-    fn questions(&self, request: &DecisionRequest<'_>, is_asked: impl Fn(&Group) -> bool) -> Vec<Question> {
+    /// Returns one request per hash tag about the groups for which `is_included` is true.
+    fn script_requests(
+        &self,
+        request: &DecisionRequest<'_>,
+        is_included: impl Fn(&Group) -> bool,
+    ) -> Vec<ScriptRequest> {
         let has_one_tag = self.shared.settings.has_one_tag;
-        Question::all(request, has_one_tag, |group, account| self.tag(group, request.demand, account), is_asked)
+        ScriptRequest::all(request, has_one_tag, |group, account| self.tag(group, request.demand, account), is_included)
     }
 
     /// Decides by chunks and by the server. If the call may wait for room, the account that blocks it is remembered.
@@ -160,7 +164,7 @@ impl RedisAccounts {
                 Taking::Fails(error) if error.kind() == ErrorKind::Busy => break,
                 Taking::Fails(error) => &error.clone(),
             };
-            return self.decide_locally(self.questions(request, |_| true), request, decision, error);
+            return self.decide_locally(self.script_requests(request, |_| true), request, decision, error);
         }
         decision.refused = Some(Reason::Busy);
     }
@@ -168,11 +172,11 @@ impl RedisAccounts {
     /// Decides by the accounts without chunks, which all have one hash tag. If the call is not granted, the amounts
     /// that it took from chunks are given back.
     async fn decide_by_question(&self, request: &DecisionRequest<'_>, decision: &mut Decision) {
-        let mut undecided = Undecided { accounts: self, holds: std::mem::take(&mut decision.held.holds), asked: None };
-        let question = self.questions(request, |group| !self.is_chunked(group, request.demand)).pop();
-        if let Some(question) = question {
+        let mut undecided = Undecided { accounts: self, holds: std::mem::take(&mut decision.held.holds), sent: None };
+        let script_request = self.script_requests(request, |group| !self.is_chunked(group, request.demand)).pop();
+        if let Some(script_request) = script_request {
             let behind = match request.standing {
-                Standing::New => question.behind(|at| self.shared.is_awaited(at)),
+                Standing::New => script_request.behind(|at| self.shared.is_awaited(at)),
                 Standing::Waited | Standing::Regardless => None,
             };
             let mode = match request.standing {
@@ -182,31 +186,31 @@ impl RedisAccounts {
                 Standing::Regardless => Mode::Force,
             };
             let number = self.shared.next_number();
-            let (_, question) = undecided.asked.insert((number, question));
-            let decided = self.shared.ask(question, mode, number).await;
-            // A question that was not sent, or that the server refused, reserves nothing.
+            let (_, script_request) = undecided.sent.insert((number, script_request));
+            let decided = self.shared.send(script_request, mode, number).await;
+            // A request that was not sent, or that the server refused, reserves nothing.
             let may_hold = decided.as_ref().map_or_else(llm_redis::Error::may_have_run, |_| false);
-            let Some((number, question)) = undecided.asked.take() else { return };
+            let Some((number, script_request)) = undecided.sent.take() else { return };
             if may_hold && mode != Mode::Look {
-                undecided.asked = Some((number, question.clone()));
+                undecided.sent = Some((number, script_request.clone()));
             }
             match decided {
                 Ok(decided) => {
                     let at = DecisionTime { now: decided.now, ..request.at };
                     let mut levels = std::mem::take(&mut decision.statuses.levels);
-                    question.set_levels(request.plan, &decided, &mut levels);
+                    script_request.set_levels(request.plan, &decided, &mut levels);
                     decision.statuses.set(levels, at.now);
                     if decided.taken && mode != Mode::Look {
-                        decision.held.holds = question.holds(number).collect();
+                        decision.held.holds = script_request.holds(number).collect();
                     } else {
-                        decision.blocked = question.obstacle(&decided, at).or(behind);
+                        decision.blocked = script_request.obstacle(&decided, at).or(behind);
                     }
                     if !decision.held.holds.is_empty() {
-                        lock(&self.shared.open).add(Reserved::of_call(number, question));
+                        lock(&self.shared.open).add(Reserved::of_call(number, script_request));
                     }
                 }
                 Err(error) if error.kind() == ErrorKind::Busy => decision.refused = Some(Reason::Busy),
-                Err(error) => self.decide_locally(vec![question], request, decision, &error),
+                Err(error) => self.decide_locally(vec![script_request], request, decision, &error),
             }
         }
         if decision.refused.is_none() && decision.blocked.is_none() {
@@ -217,14 +221,14 @@ impl RedisAccounts {
     /// Decides while the server cannot be reached. A granted call is counted once the server replies again.
     fn decide_locally(
         &self,
-        questions: Vec<Question>,
+        script_requests: Vec<ScriptRequest>,
         request: &DecisionRequest<'_>,
         decision: &mut Decision,
         error: &dyn Display,
     ) {
         tracing::debug!(%error, "redis cannot decide");
         let number = self.shared.next_number();
-        let outcome = self.local.decide(questions, number, request, decision, &*self.shared.settings.policy);
+        let outcome = self.local.decide(script_requests, number, request, decision, &*self.shared.settings.policy);
         let counts = &self.shared.counts;
         let (count, name) = match outcome {
             Outcome::Refused => (&counts.refused, "refused"),
@@ -248,8 +252,8 @@ impl Drop for Undecided<'_> {
         if !settled.awaited.is_empty() {
             self.accounts.shared.tell(settled);
         }
-        if let Some((number, question)) = self.asked.take() {
-            self.accounts.shared.push(Job::Settle(Reserved::of_call(number, question)));
+        if let Some((number, script_request)) = self.sent.take() {
+            self.accounts.shared.push(Job::Settle(Reserved::of_call(number, script_request)));
         }
     }
 }

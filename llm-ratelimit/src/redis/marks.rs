@@ -3,7 +3,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use super::{layout::Tag, question::RuleNeed};
+use super::{layout::Tag, script_request::RuleNeed};
 use crate::{Limit, counter::State, window::Window};
 
 /// Highest levels of calendar windows, by the name of the hash that holds their accounts.

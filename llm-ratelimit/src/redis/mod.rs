@@ -1,9 +1,9 @@
 //! Accounts in Redis, which all processes of a fleet share.
 //!
-//! A [`question`] holds the needs of a call, and the [`scripts`] answer it. [`open`] keeps reservations until their
-//! calls end, and the [`outbox`] sends settlements. [`chunks`] has a [`chunk`] for each account, which leases a [`pool`]
-//! of each of its counters. [`marks`] holds the highest known levels of windows, and [`outage`] decides while the server
-//! cannot be reached.
+//! A [`script_request`] holds the needs of a call, and the [`scripts`] decide on it. [`open`] keeps reservations until
+//! their calls end, and the [`outbox`] sends settlements. [`chunks`] has a [`chunk`] for each account, which leases a
+//! [`pool`] of each of its counters. [`marks`] holds the highest known levels of windows, and [`outage`] decides while
+//! the server cannot be reached.
 
 mod accounts;
 mod builder;
@@ -17,7 +17,7 @@ mod open;
 mod outage;
 mod outbox;
 mod pool;
-mod question;
+mod script_request;
 mod scripts;
 mod settings;
 mod shared;

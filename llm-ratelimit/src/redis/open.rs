@@ -6,7 +6,7 @@ use smallvec::SmallVec;
 
 use super::{
     layout::Tag,
-    question::{Question, RuleNeed},
+    script_request::{RuleNeed, ScriptRequest},
 };
 use crate::{Settlement, hold::Hold, kind::Kind};
 
@@ -19,7 +19,7 @@ pub(super) struct OpenReservations(HashMap<u64, Reserved>);
 pub(super) struct Reserved {
     pub(super) number: u64,
     /// Accounts and amounts that are reserved.
-    pub(super) question: Question,
+    pub(super) script_request: ScriptRequest,
     /// Number of calls that have not ended.
     calls: usize,
     /// Amounts that ended calls used.
@@ -34,34 +34,34 @@ pub(super) struct Reserved {
     is_confirmed: bool,
 }
 
-/// Amounts in the order of a question's rules.
+/// Amounts in the order of a request's rules.
 pub(super) type Amounts = SmallVec<[u64; 4]>;
 
 impl Reserved {
     /// Creates the reservation of one call.
-    pub(super) fn of_call(number: u64, question: Question) -> Self {
-        let used = question.rules.iter().map(|_| 0).collect();
-        Self { is_confirmed: true, ..Self::of_lease(number, question, 1, used) }
+    pub(super) fn of_call(number: u64, script_request: ScriptRequest) -> Self {
+        let used = script_request.rules.iter().map(|_| 0).collect();
+        Self { is_confirmed: true, ..Self::of_lease(number, script_request, 1, used) }
     }
 
     /// Creates the reservation of the calls that took from a lease. `used` holds the amounts used by calls that have
     /// ended.
-    pub(super) fn of_lease(number: u64, question: Question, calls: usize, used: Amounts) -> Self {
+    pub(super) fn of_lease(number: u64, script_request: ScriptRequest, calls: usize, used: Amounts) -> Self {
         let unused = used.iter().map(|_| 0).collect();
-        Self { number, question, calls, used, unused, partial: 0, is_changed: false, is_confirmed: false }
+        Self { number, script_request, calls, used, unused, partial: 0, is_changed: false, is_confirmed: false }
     }
 
     /// Returns the amounts that remain reserved after a partial settlement.
     pub(super) fn remaining(&self) -> impl Iterator<Item = u64> {
         let remains = |(need, unused): (&RuleNeed, &u64)| need.take.unwrap_or(0).saturating_sub(*unused);
-        self.question.rules.iter().zip(&self.unused).map(remains)
+        self.script_request.rules.iter().zip(&self.unused).map(remains)
     }
 
     fn settle(&mut self, holds: &[Hold], settlement: &Settlement) {
         self.calls = self.calls.saturating_sub(1);
         for hold in holds {
             let is_its = |need: &RuleNeed| (need.account_ref, need.rule.id) == (hold.account_ref, hold.counter);
-            let Some(at) = self.question.rules.iter().position(is_its) else { continue };
+            let Some(at) = self.script_request.rules.iter().position(is_its) else { continue };
             let used = settlement.amount(hold.kind, hold.amount);
             let unused = hold.amount.saturating_sub(used);
             self.used[at] = self.used[at].saturating_add(used);
@@ -110,7 +110,7 @@ impl OpenReservations {
     /// Returns the numbers of the reservations that the server has, by hash tag.
     pub(super) fn by_tag(&self) -> HashMap<Arc<str>, (Arc<Tag>, Vec<u64>)> {
         let mut by_tag: HashMap<Arc<str>, (Arc<Tag>, Vec<u64>)> = HashMap::new();
-        for Reserved { number, question: Question { tag, .. }, .. } in self.confirmed() {
+        for Reserved { number, script_request: ScriptRequest { tag, .. }, .. } in self.confirmed() {
             let numbers = by_tag.entry(tag.accounts.as_str().into()).or_insert_with(|| (Arc::clone(tag), Vec::new()));
             numbers.1.push(*number);
         }
@@ -118,9 +118,9 @@ impl OpenReservations {
     }
 
     /// Returns the open reservations under a hash tag, reduced to their amounts outside of calendar windows.
-    pub(super) fn unwindowed(&self, tag: &Tag) -> Vec<(u64, Question)> {
-        let of_tag = self.confirmed().filter(|reserved| reserved.question.tag.accounts == tag.accounts);
-        of_tag.filter_map(|reserved| Some((reserved.number, reserved.question.unwindowed()?))).collect()
+    pub(super) fn unwindowed(&self, tag: &Tag) -> Vec<(u64, ScriptRequest)> {
+        let of_tag = self.confirmed().filter(|reserved| reserved.script_request.tag.accounts == tag.accounts);
+        of_tag.filter_map(|reserved| Some((reserved.number, reserved.script_request.unwindowed()?))).collect()
     }
 
     fn confirmed(&self) -> impl Iterator<Item = &Reserved> {
@@ -129,6 +129,6 @@ impl OpenReservations {
 
     /// Returns the number of open calls. A call counts once for each account that it is reserved in.
     pub(super) fn len(&self) -> usize {
-        self.0.values().map(|reserved| reserved.calls * reserved.question.accounts()).sum()
+        self.0.values().map(|reserved| reserved.calls * reserved.script_request.accounts()).sum()
     }
 }

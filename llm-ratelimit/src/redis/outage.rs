@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{
-    question::{Decided, Question, RuleNeed},
+    script_request::{Decided, RuleNeed, ScriptRequest},
     shared::lock,
 };
 use crate::{
@@ -78,7 +78,7 @@ struct State {
 /// Call that was granted during an outage.
 #[derive(Debug)]
 struct Granted {
-    questions: Vec<Question>,
+    script_requests: Vec<ScriptRequest>,
     /// Amounts that the call holds of this process's counters.
     holds: Holds,
 }
@@ -105,13 +105,13 @@ impl LocalShare {
     /// number.
     pub(super) fn decide(
         &self,
-        questions: Vec<Question>,
+        script_requests: Vec<ScriptRequest>,
         number: u64,
         request: &DecisionRequest<'_>,
         decision: &mut Decision,
         policy: &dyn Fn(&Limit) -> OutagePolicy,
     ) -> Outcome {
-        let needs = || questions.iter().flat_map(|question| &question.rules);
+        let needs = || script_requests.iter().flat_map(|script_request| &script_request.rules);
         let is = |need: &RuleNeed, wanted| policy(&need.rule.limit) == wanted;
         let is_counted =
             |need: &RuleNeed| need.need.or(need.take).is_some() && request.standing != Standing::Regardless;
@@ -119,46 +119,46 @@ impl LocalShare {
             decision.refused = Some(Reason::Unavailable);
             return Outcome::Refused;
         }
-        let Some(first) = questions.first() else { return Outcome::Allowed };
+        let Some(first) = script_requests.first() else { return Outcome::Allowed };
         let rules: Vec<_> = needs().filter(|need| is(need, OutagePolicy::LocalShare)).cloned().collect();
         let outcome = if rules.is_empty() { Outcome::Allowed } else { Outcome::Local };
-        let local = Question { rules, tag: Arc::clone(&first.tag), per_mille: first.per_mille, lease: None };
+        let local = ScriptRequest { rules, tag: Arc::clone(&first.tag), per_mille: first.per_mille, lease: None };
         let at = DecisionTime { per_mille: (request.at.per_mille / self.instances).max(1), ..request.at };
         let mut state = lock(&self.state);
-        let (decided, holds) = state.answer(&local.rules, at);
+        let (decided, holds) = state.decide(&local.rules, at);
         local.set_levels(request.plan, &decided, &mut decision.statuses.levels);
         decision.blocked = local.obstacle(&decided, at);
         if decided.taken {
-            decision.held.holds.extend(questions.iter().flat_map(|question| question.holds(number)));
+            decision.held.holds.extend(script_requests.iter().flat_map(|script_request| script_request.holds(number)));
         }
         if !decision.held.holds.is_empty() {
-            state.open.insert(number, Granted { questions, holds });
+            state.open.insert(number, Granted { script_requests, holds });
         }
         outcome
     }
 
-    /// Settles a call that was granted during an outage. Returns the questions of the call; `None` if no such call is
+    /// Settles a call that was granted during an outage. Returns the requests of the call; `None` if no such call is
     /// open.
-    pub(super) fn settle(&self, number: u64, settlement: &Settlement, now: u64) -> Option<Vec<Question>> {
+    pub(super) fn settle(&self, number: u64, settlement: &Settlement, now: u64) -> Option<Vec<ScriptRequest>> {
         let mut state = lock(&self.state);
-        let Granted { questions, holds } = state.open.remove(&number)?;
+        let Granted { script_requests, holds } = state.open.remove(&number)?;
         for Hold { account_ref, counter, kind, amount, mark } in holds {
             if let Some(counter) = state.counters.get_mut(&(account_ref, counter)) {
                 counter.settle(mark, amount, settlement.amount(kind, amount), now, &[]);
             }
         }
-        Some(questions)
+        Some(script_requests)
     }
 
     /// Returns the number of open calls. A call counts once for each account that it takes an amount in.
     pub(super) fn open(&self) -> usize {
-        lock(&self.state).open.values().flat_map(|granted| &granted.questions).map(Question::accounts).sum()
+        lock(&self.state).open.values().flat_map(|granted| &granted.script_requests).map(ScriptRequest::accounts).sum()
     }
 }
 
 impl State {
     /// Takes the amounts that a call needs, or nothing, as the server does. Returns the decision and the amounts taken.
-    fn answer(&mut self, needs: &[RuleNeed], at: DecisionTime) -> (Decided, Holds) {
+    fn decide(&mut self, needs: &[RuleNeed], at: DecisionTime) -> (Decided, Holds) {
         // Blank counters are removed before any counter is used, because a counter of this decision may be blank.
         self.sweep(needs.len(), at.now);
         let places: Vec<_> = needs.iter().map(|need| self.advance(need, at)).collect();
@@ -220,7 +220,7 @@ mod tests {
         let mut state = State::default();
         let blank = |number| ((AccountRef::from_hash(number), group.rules[0].id), Counter::new(&group.rules[0], at));
         state.counters.extend((1..COUNTERS as u64).map(blank));
-        let (decided, holds) = state.answer(&needs(AccountRef::from_hash(0)), at);
+        let (decided, holds) = state.decide(&needs(AccountRef::from_hash(0)), at);
         assert!(decided.taken);
         assert_eq!((holds.len(), state.counters.len()), (2, 2));
     }

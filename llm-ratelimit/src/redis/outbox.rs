@@ -12,7 +12,7 @@ use super::{
     chunk::{Chunk, Times},
     layout::{self, Tag},
     open::Reserved,
-    question::{KEPT, Mode, RuleNeed},
+    script_request::{KEPT, Mode, RuleNeed},
     scripts::{IMPORT, RENEW, SETTLE, bytes, double},
     shared::{Shared, lock, micros},
 };
@@ -30,7 +30,7 @@ pub(super) enum Job {
     Settle(Reserved),
     /// Returns the amounts that ended calls of a reservation did not use.
     GiveBack(Reserved),
-    /// Counts a call that was granted while the server could not be reached. The question first reserves nothing, so
+    /// Counts a call that was granted while the server could not be reached. The request first reserves nothing, so
     /// that the settlement counts the whole amount.
     Charge(Reserved),
     /// Reports the used amounts of an account's chunks, and changes the size of the chunks.
@@ -135,8 +135,8 @@ impl Shared {
     }
 
     fn set_settling(&self, job: &Job, is_settling: bool) {
-        if let Job::Settle(Reserved { question, .. }) | Job::GiveBack(Reserved { question, .. }) = job
-            && let Some(need) = question.rules.first()
+        if let Job::Settle(Reserved { script_request, .. }) | Job::GiveBack(Reserved { script_request, .. }) = job
+            && let Some(need) = script_request.rules.first()
         {
             lock(&self.chunks).with(need.account_ref, |chunk| match is_settling {
                 true => chunk.settling += 1,
@@ -155,7 +155,7 @@ impl Shared {
             self.count_dropped();
             Settled::default()
         });
-        settled.awaited = self.awaited(reserved.question.rules.iter());
+        settled.awaited = self.awaited(reserved.script_request.rules.iter());
         settled
     }
 
@@ -163,14 +163,14 @@ impl Shared {
     /// whole amount beyond it.
     async fn settle(&self, job: &Job, reserved: &Reserved) -> Result<Settled, Error> {
         if matches!(job, Job::Charge(_)) {
-            self.retried(|| self.ask(&reserved.question, Mode::Force, reserved.number)).await?;
+            self.retried(|| self.send(&reserved.script_request, Mode::Force, reserved.number)).await?;
         }
         let request = Request::from(match job {
             Job::GiveBack(_) => self.settlement(reserved, double(reserved.partial), reserved.remaining()),
             _ => self.settlement(reserved, f64::INFINITY, reserved.used.iter().copied()),
         });
         let reply = self.retried(|| self.redis.run_with_timeout(ATTEMPT, request.clone())).await?;
-        consequences(reply, &reserved.question.rules)
+        consequences(reply, &reserved.script_request.rules)
     }
 
     /// Sends a request until the server has acknowledged it. Returns the last error if the request was given up.
@@ -194,10 +194,11 @@ impl Shared {
 
     /// Encodes a settlement. `number` is the number of a partial settlement, or infinity for the final one.
     fn settlement(&self, reserved: &Reserved, number: f64, amounts: impl Iterator<Item = u64>) -> ScriptCall {
-        let (question, shares) = (&reserved.question, self.alert_shares.get().map_or(&[][..], |shares| shares));
+        let (script_request, shares) =
+            (&reserved.script_request, self.alert_shares.get().map_or(&[][..], |shares| shares));
         let (id, head) = (self.id(reserved.number), bytes(&[double(self.exact().map(|now| now / 1_000)), number]));
-        let call = SETTLE.with_keys(&question.tag.keys()).arg(&id[..]).arg(shares).arg(head);
-        let amounts = question.rules.iter().zip(amounts).filter(|(need, _)| need.take.is_some());
+        let call = SETTLE.with_keys(&script_request.tag.keys()).arg(&id[..]).arg(shares).arg(head);
+        let amounts = script_request.rules.iter().zip(amounts).filter(|(need, _)| need.take.is_some());
         amounts.fold(call, |call, (need, amount)| call.arg(&*need.field).arg(amount.min(layout::MOST)))
     }
 
@@ -218,7 +219,7 @@ impl Shared {
                 }
                 sent
             };
-            let error = match self.in_turn(self.ask(&sent.question, Mode::Lease, sent.number)).await {
+            let error = match self.in_turn(self.send(&sent.script_request, Mode::Lease, sent.number)).await {
                 Ok(decided) => {
                     let expires = times.local.saturating_add(lease);
                     let reply = |chunk: &mut Chunk| chunk.reply(&decided, expires, self.is_closing());
@@ -227,7 +228,7 @@ impl Shared {
                     if let Some(reserved) = ended {
                         self.push(Job::Settle(reserved));
                     }
-                    let awaited = self.awaited(sent.question.rules.iter());
+                    let awaited = self.awaited(sent.script_request.rules.iter());
                     let settled = Settled { awaited, ..Settled::default() };
                     if !goes_on {
                         return settled;
@@ -267,8 +268,8 @@ impl Shared {
             let call = IMPORT.with_keys(&tag.keys()).arg(KEPT[0]).arg("greater").arg(&*field).arg(value);
             self.redis.run_with_timeout(ATTEMPT, call).await?;
         }
-        for (number, question) in open {
-            let call = self.call(&question, Mode::Force, number, 0);
+        for (number, script_request) in open {
+            let call = self.call(&script_request, Mode::Force, number, 0);
             self.redis.run_with_timeout(ATTEMPT, call).await?;
         }
         lock(&self.marks).reported(tag);

@@ -1,6 +1,6 @@
 //! Leased amount of one counter. The module does no I/O, and callers pass the time.
 
-use super::{layout, question::RuleNeed};
+use super::{layout, script_request::RuleNeed};
 use crate::{
     account_ref::AccountRef,
     accounts::DecisionRequest,
@@ -30,7 +30,7 @@ pub(super) struct Pool {
     /// Needs that did not fit since the last request was sent.
     pending: Needs,
     /// Needs that the last request stated, until the server replies.
-    asked: Needs,
+    requested: Needs,
     /// Amount that the server refused in its latest reply; `None` if the server had room.
     pub(super) refused: Option<u64>,
 }
@@ -49,9 +49,9 @@ impl Pool {
     pub(super) fn new(group: &Group, rule: &Rule, request: &DecisionRequest<'_>, at: AccountRef) -> Self {
         let is_window = rule.limit.quota().windows().is_some();
         let account = layout::account_of(group, request.demand, &request.plan.name);
-        let (state, leased, taken, used, size, consumed, pending, asked, refused) = Default::default();
+        let (state, leased, taken, used, size, consumed, pending, requested, refused) = Default::default();
         let (need, until) = (RuleNeed::new(group, rule, &account, at), if is_window { 0 } else { u64::MAX });
-        Self { need, state, leased, taken, used, until, size, consumed, pending, asked, refused }
+        Self { need, state, leased, taken, used, until, size, consumed, pending, requested, refused }
     }
 
     /// Returns the last known level of the counter.
@@ -80,7 +80,7 @@ impl Pool {
         self.pending = Needs { sum: self.pending.sum.saturating_add(n), most: self.pending.most.max(n) };
     }
 
-    pub(super) fn is_asked_for(&self) -> bool {
+    pub(super) fn is_requested(&self) -> bool {
         self.pending.sum > 0
     }
 
@@ -122,7 +122,7 @@ impl Pool {
         if is_renewal {
             self.size = self.size.min(self.consumed);
             self.consumed = 0;
-        } else if self.is_asked_for() && is_quick {
+        } else if self.is_requested() && is_quick {
             self.size = self.size.saturating_mul(2);
         }
     }
@@ -131,8 +131,8 @@ impl Pool {
     /// calls took from the previous lease, the amount that moves from it to the next lease, and the amount that calls
     /// need from the next lease.
     pub(super) fn next(&mut self, now: u64, is_expired: bool, is_closing: bool) -> (RuleNeed, [u64; 3]) {
-        self.asked = std::mem::take(&mut self.pending);
-        let (held, Needs { sum, most }) = (self.held(), self.asked);
+        self.requested = std::mem::take(&mut self.pending);
+        let (held, Needs { sum, most }) = (self.held(), self.requested);
         let want = held.saturating_add(if is_closing { sum } else { self.size.max(sum) });
         let rest = if is_expired { held } else { self.available(now).saturating_add(held) };
         let (taken, sure) = (self.taken, rest.min(want));
@@ -149,7 +149,7 @@ impl Pool {
         {
             (self.until, self.taken) = (window.until, 0);
         }
-        let Needs { sum, most } = std::mem::take(&mut self.asked);
+        let Needs { sum, most } = std::mem::take(&mut self.requested);
         self.size = self.size.max(sum.min(leased));
         (self.leased, self.state, self.refused) = (leased, Some(state.clone()), (!has_room).then_some(most));
         if has_room {

@@ -26,7 +26,7 @@ use super::{
     marks::Marks,
     open::OpenReservations,
     outbox::TURNS,
-    question::{Answer, AskedAt, Decided, Mode, Question, RuleNeed},
+    script_request::{Decided, Mode, RequestTimes, RuleNeed, ScriptReply, ScriptRequest},
     settings::Settings,
 };
 use crate::{
@@ -80,7 +80,7 @@ pub(super) struct Counts {
 /// Guard of a decision in progress. Until it is dropped, the decision may still open a reservation.
 pub(super) struct Deciding<'a>(&'a Shared);
 
-/// Largest number of times that a question with a wrong time is sent. The first reply contains the server's time.
+/// Largest number of times that a request with a wrong time is sent. The first reply contains the server's time.
 const TIMES: usize = 4;
 /// Shortest time between two warnings about refusals by the server, in nanoseconds.
 const WARNED_EACH: u64 = 60_000_000_000;
@@ -113,9 +113,9 @@ impl Shared {
         }
     }
 
-    /// Sends a question to the server. Sends it again if its time was wrong or the server has lost the accounts.
-    pub(super) async fn ask(&self, question: &Question, mode: Mode, number: u64) -> Result<Decided, Error> {
-        let decided = self.try_ask(question, mode, number).await;
+    /// Sends a request to the server. Sends it again if its time was wrong or the server has lost the accounts.
+    pub(super) async fn send(&self, script_request: &ScriptRequest, mode: Mode, number: u64) -> Result<Decided, Error> {
+        let decided = self.try_send(script_request, mode, number).await;
         decided.inspect_err(|error| self.log_refusal(error))
     }
 
@@ -129,27 +129,27 @@ impl Shared {
         }
     }
 
-    async fn try_ask(&self, question: &Question, mode: Mode, number: u64) -> Result<Decided, Error> {
+    async fn try_send(&self, script_request: &ScriptRequest, mode: Mode, number: u64) -> Result<Decided, Error> {
         for _ in 0..TIMES {
-            let born = lock(&self.marks).born(&question.tag);
-            let call = self.call(question, mode, number, born);
+            let born = lock(&self.marks).born(&script_request.tag);
+            let call = self.call(script_request, mode, number, born);
             let reply = self.redis.run_with_timeout(self.settings.decision_timeout, call).await?;
-            match question.answer(reply)? {
-                Answer::Decided(decided) => {
+            match script_request.read(reply)? {
+                ScriptReply::Decided(decided) => {
                     self.learn_time(decided.now);
-                    lock(&self.marks).note(&question.tag, decided.born, &question.rules, &decided.rules);
+                    lock(&self.marks).note(&script_request.tag, decided.born, &script_request.rules, &decided.rules);
                     return Ok(decided);
                 }
-                Answer::OutOfTime(now) => self.learn_time(now),
-                Answer::Lost => self.restore(&question.tag, born).await?,
+                ScriptReply::OutOfTime(now) => self.learn_time(now),
+                ScriptReply::Lost => self.restore(&script_request.tag, born).await?,
             }
         }
         Err(Error::refused_by_script("the server's time leaps: check its clock"))
     }
 
-    pub(super) fn call(&self, question: &Question, mode: Mode, number: u64, born: u64) -> ScriptCall {
-        let at = AskedAt { now: self.server_now(), exact: self.exact(), born };
-        question.call(mode, &self.id(number), micros(self.settings.lease), at)
+    pub(super) fn call(&self, script_request: &ScriptRequest, mode: Mode, number: u64, born: u64) -> ScriptCall {
+        let at = RequestTimes { now: self.server_now(), exact: self.exact(), born };
+        script_request.call(mode, &self.id(number), micros(self.settings.lease), at)
     }
 
     pub(super) fn connect(&self, listener: Listener) {

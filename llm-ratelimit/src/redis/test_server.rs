@@ -104,7 +104,7 @@ impl RedisAccounts {
 
 /// Removes all keys of earlier test cases, so that listings stay short.
 fn empty(server: &RedisServer) {
-    server.command(&["FLUSHALL"]).expect("it answers");
+    server.command(&["FLUSHALL"]).expect("it responds");
 }
 
 fn with_servers(client: impl FnOnce(&mut TestServers) -> RedisBuilder) -> RedisAccounts {

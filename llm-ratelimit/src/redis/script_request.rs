@@ -1,4 +1,4 @@
-//! Questions to the server, which state the needs of a call, and the parsing of the server's replies.
+//! Script requests to the server, which state the needs of a call, and the parsing of the server's replies.
 
 use std::sync::Arc;
 
@@ -22,7 +22,7 @@ use crate::{
 
 /// Needs of a call in all accounts of one hash tag, or the amounts that a process leases of one account.
 #[derive(Clone, Debug)]
-pub(super) struct Question {
+pub(super) struct ScriptRequest {
     pub(super) tag: Arc<Tag>,
     /// Needs in the order of the plan's rules.
     pub(super) rules: Vec<RuleNeed>,
@@ -74,7 +74,7 @@ impl Lease {
     }
 }
 
-/// Purpose of a question.
+/// Purpose of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Mode {
     Take,
@@ -85,9 +85,9 @@ pub(super) enum Mode {
     Lease,
 }
 
-/// Times that a question states, in nanoseconds since 1970 if not said otherwise.
+/// Times that a request states, in nanoseconds since 1970 if not said otherwise.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct AskedAt {
+pub(super) struct RequestTimes {
     /// Estimate of the server's time.
     pub(super) now: u64,
     /// Time that replaces the server's clock in tests.
@@ -97,11 +97,11 @@ pub(super) struct AskedAt {
     pub(super) born: u64,
 }
 
-/// Reply to a question.
+/// Reply to a request.
 #[derive(Debug)]
-pub(super) enum Answer {
+pub(super) enum ScriptReply {
     Decided(Decided),
-    /// The question arrived too late, or named another calendar window. The value is the server's time in nanoseconds
+    /// The request arrived too late, or named another calendar window. The value is the server's time in nanoseconds
     /// since 1970.
     OutOfTime(u64),
     /// The server has lost the hash of the accounts.
@@ -116,45 +116,45 @@ pub(super) struct Decided {
     pub(super) now: u64,
     /// Time at which the server created the hash, in microseconds since 1970.
     pub(super) born: u64,
-    /// For each rule of the question, true if there was room, and the state of its counter.
+    /// For each rule of the request, true if there was room, and the state of its counter.
     pub(super) rules: Vec<(bool, State)>,
     /// Amounts that the server has leased, by rule.
     pub(super) leased: Vec<u64>,
 }
 
-/// Longest time from sending a question to its execution, in microseconds.
+/// Longest time from sending a request to its execution, in microseconds.
 const LATEST: u64 = 5_000_000;
 /// Times for which an unused hash is kept, in microseconds: with calendar windows, and without.
 pub(super) const KEPT: [u64; 2] = [400 * 86_400_000_000, 86_400_000_000];
 
-impl Question {
-    /// Returns one question per hash tag about the groups for which `is_asked` is true. All accounts that count by
+impl ScriptRequest {
+    /// Returns one request per hash tag about the groups for which `is_included` is true. All accounts that count by
     /// tenant have one hash tag.
     pub(super) fn all(
         request: &DecisionRequest<'_>,
         has_one_tag: bool,
         tag_of: impl Fn(&Group, &str) -> Tag,
-        is_asked: impl Fn(&Group) -> bool,
+        is_included: impl Fn(&Group) -> bool,
     ) -> Vec<Self> {
         let DecisionRequest { demand, plan, at, .. } = *request;
-        let mut questions: Vec<Self> = Vec::new();
+        let mut script_requests: Vec<Self> = Vec::new();
         let mut tenants = None;
         for (number, group) in plan.groups.iter().enumerate() {
-            if !group.scope.includes(demand, &plan.name) || !is_asked(group) {
+            if !group.scope.includes(demand, &plan.name) || !is_included(group) {
                 continue;
             }
             let account = layout::account_of(group, demand, &plan.name);
             let is_tenants = has_one_tag || group.scope.dimensions().contains(&Dimension::Tenant);
             let position = tenants.filter(|_| is_tenants).unwrap_or_else(|| {
                 let (tag, rules) = (Arc::new(tag_of(group, &account)), Vec::new());
-                questions.push(Self { tag, rules, per_mille: at.per_mille, lease: None });
-                questions.len() - 1
+                script_requests.push(Self { tag, rules, per_mille: at.per_mille, lease: None });
+                script_requests.len() - 1
             });
             if is_tenants {
                 tenants = Some(position);
             }
             let account_ref = layout::account_ref(group, demand, &plan.name);
-            questions[position].rules.extend(group.rules.iter().enumerate().map(|(position, rule)| RuleNeed {
+            script_requests[position].rules.extend(group.rules.iter().enumerate().map(|(position, rule)| RuleNeed {
                 group: small(number),
                 position: small(position),
                 take: request.takes(rule),
@@ -162,7 +162,7 @@ impl Question {
                 ..RuleNeed::new(group, rule, &account, account_ref)
             }));
         }
-        questions
+        script_requests
     }
 
     /// Returns a copy that reserves nothing, so that its settlement counts the whole amount. Concurrency slots are left
@@ -177,9 +177,9 @@ impl Question {
 
     /// Returns a copy without the needs in calendar windows; `None` if it takes amounts only in calendar windows.
     pub(super) fn unwindowed(&self) -> Option<Self> {
-        let mut question = self.clone();
-        question.rules.retain(|need| need.take.is_some() && need.rule.limit.quota().windows().is_none());
-        (!question.rules.is_empty()).then_some(question)
+        let mut script_request = self.clone();
+        script_request.rules.retain(|need| need.take.is_some() && need.rule.limit.quota().windows().is_none());
+        (!script_request.rules.is_empty()).then_some(script_request)
     }
 
     /// Returns the number of accounts in which an amount is taken.
@@ -205,8 +205,8 @@ impl Question {
         })
     }
 
-    /// Encodes the question as a call of the server's script.
-    pub(super) fn call(&self, mode: Mode, id: &Id, lease: u64, at: AskedAt) -> ScriptCall {
+    /// Encodes the request as a call of the server's script.
+    pub(super) fn call(&self, mode: Mode, id: &Id, lease: u64, at: RequestTimes) -> ScriptCall {
         let mode = match mode {
             Mode::Take => "takes",
             Mode::Look => "looks",
@@ -237,15 +237,15 @@ impl Question {
     }
 
     /// Parses the server's reply.
-    pub(super) fn answer(&self, reply: Value) -> Result<Answer, Error> {
+    pub(super) fn read(&self, reply: Value) -> Result<ScriptReply, Error> {
         let mut items = reply.into_list()?.into_iter();
         let mut next = || items.next().unwrap_or(Value::Nil);
         let now = u64::try_from(next().into_int()?).unwrap_or(0).saturating_mul(1_000);
         let refused = |message: &'static str| Err(Error::refused_by_script(message));
         let born = match next().into_int()? {
-            -2 => return Ok(Answer::OutOfTime(now)),
+            -2 => return Ok(ScriptReply::OutOfTime(now)),
             -3 => return refused("the reservation has ended before it began"),
-            -5 => return Ok(Answer::Lost),
+            -5 => return Ok(ScriptReply::Lost),
             born => u64::try_from(born),
         };
         let Ok(born) = born else { return refused(LATER) };
@@ -253,7 +253,7 @@ impl Question {
         let mut rules = Vec::with_capacity(self.rules.len());
         for need in &self.rules {
             let value = next().into_bytes()?.unwrap_or_default();
-            // A value with an unknown format was written by a later version, so the question fails.
+            // A value with an unknown format was written by a later version, so the request fails.
             let Some(state) = layout::state(&value, &need.rule, at) else { return refused(LATER) };
             rules.push((true, state));
         }
@@ -266,7 +266,7 @@ impl Question {
         let leased = next().into_bytes()?.unwrap_or_default();
         let leased = leased.as_chunks::<8>().0.iter().map(|amount| layout::whole(f64::from_le_bytes(*amount)));
         let taken = lacks.is_empty() || self.lease.is_some();
-        Ok(Answer::Decided(Decided { taken, now, born, rules, leased: leased.collect() }))
+        Ok(ScriptReply::Decided(Decided { taken, now, born, rules, leased: leased.collect() }))
     }
 
     /// Returns the obstacle with the longest wait; `None` if every rule has room. Of several obstacles with this wait,
@@ -290,7 +290,7 @@ impl Question {
         awaited.max_by_key(|need| need.group).map(|last| last.blocked(Wait::Unknown, None))
     }
 
-    /// Sets the levels of those rules of a plan that the question is about.
+    /// Sets the levels of those rules of a plan that the request is about.
     pub(super) fn set_levels(&self, plan: &PlanRules, decided: &Decided, levels: &mut Levels) {
         levels.resize(plan.rules().count(), Level::Unused);
         for (need, (_, state)) in self.rules.iter().zip(&decided.rules) {
