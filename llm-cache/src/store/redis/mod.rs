@@ -19,6 +19,7 @@ mod ticket;
 mod value;
 mod writer;
 
-pub(crate) use self::store::{RedisSettings, RedisStore};
+pub(crate) use self::shared::RedisSettings;
+pub(crate) use self::store::RedisStore;
 #[cfg(feature = "fuzzing")]
 pub(crate) use self::value::read as read_value;

@@ -19,7 +19,6 @@ use super::{
     invalidations::{Invalidations, Update},
     leases::Leases,
     scripts::SYNC,
-    store::RedisSettings,
     ticket::Ticket,
     value,
 };
@@ -80,6 +79,24 @@ pub(super) struct Counts {
     pub(super) awaited: AtomicU64,
     /// Number of leases that ended before their calls.
     pub(super) expired: AtomicU64,
+}
+
+/// Settings of a Redis store.
+pub(crate) struct RedisSettings {
+    pub(crate) redis: Redis,
+    pub(crate) codec: AtRest,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) local: LocalTier,
+    /// Time after its expiry for which an entry can still be served as stale.
+    pub(crate) grace: Duration,
+    /// Time after which the server drops a lease that is not renewed.
+    pub(crate) lease: Duration,
+    /// Timeout of a claim.
+    pub(crate) claim: Duration,
+    /// Timeout of each command of an operation that the application starts itself, such as clearing the cache.
+    pub(crate) operation_timeout: Duration,
+    /// Longest time until an invalidation has effect in every process.
+    pub(crate) bound: Duration,
 }
 
 /// Time for which the server keeps an entry after it can no longer be served, because clocks may differ.

@@ -6,8 +6,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use llm_core::Clock;
-use llm_redis::{Redis, Value};
+use llm_redis::Value;
 use tokio::{
     runtime::Handle,
     time::{Instant, timeout_at},
@@ -17,7 +16,7 @@ use super::{
     claim::{LEFT, OVER, claim},
     queue::Queue,
     scripts::INVALIDATE,
-    shared::{Shared, failed},
+    shared::{RedisSettings, Shared, failed},
     ticket::Ticket,
     writer::{follow, write},
 };
@@ -27,28 +26,9 @@ use crate::{
     list::List,
     policy::Timestamp,
     store::{
-        AtRest, Claim, Claimant, Cursor, Entry, IsUsable, LocalTier, Name, Page, Record, Store, StoreFuture,
-        StoreStats, at_rest::nanos,
+        Claim, Claimant, Cursor, Entry, IsUsable, Name, Page, Record, Store, StoreFuture, StoreStats, at_rest::nanos,
     },
 };
-
-/// Settings of a Redis store.
-pub(crate) struct RedisSettings {
-    pub(crate) redis: Redis,
-    pub(crate) codec: AtRest,
-    pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) local: LocalTier,
-    /// Time after its expiry for which an entry can still be served as stale.
-    pub(crate) grace: Duration,
-    /// Time after which the server drops a lease that is not renewed.
-    pub(crate) lease: Duration,
-    /// Timeout of a claim.
-    pub(crate) claim: Duration,
-    /// Timeout of each command of an operation that the application starts itself, such as clearing the cache.
-    pub(crate) operation_timeout: Duration,
-    /// Longest time until an invalidation has effect in every process.
-    pub(crate) bound: Duration,
-}
 
 /// Store of entries in Redis, with a local tier.
 pub(crate) struct RedisStore {
