@@ -19,7 +19,7 @@ use super::{
     outage::LocalShare,
     outbox::Job,
     script_request::{self, RuleNeed},
-    scripts::{FORGET, IMPORT},
+    scripts::{FORGET, IMPORT, MOST},
     shared::{Shared, lock},
 };
 use crate::{
@@ -285,7 +285,7 @@ impl Accounts for RedisAccounts {
     fn sweep(&self, _: u64) {}
 
     fn greatest_limit(&self) -> u64 {
-        layout::MOST
+        MOST
     }
 
     fn connect(&self, listener: Listener) {

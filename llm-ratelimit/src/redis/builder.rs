@@ -7,9 +7,9 @@ use tokio::{runtime::Handle, time::Instant};
 
 use super::{
     RedisAccounts, RedisError,
-    outage::{LocalShare, OutagePolicy},
+    outage::LocalShare,
     outbox::renew,
-    settings::Settings,
+    settings::{OutagePolicy, Settings},
     shared::Shared,
 };
 use crate::{Limit, store::RedisAddress};

@@ -19,8 +19,6 @@ use crate::{
     window::Window,
 };
 
-/// Largest whole number that scripts can calculate with exactly.
-pub(super) const MOST: u64 = (1 << 53) - 1;
 /// Name that all keys of accounts share, so that they can be listed.
 pub(super) const ACCOUNTS: &str = "limits";
 
@@ -192,7 +190,7 @@ fn entries(hash: Vec<Value>) -> impl Iterator<Item = (impl Deref<Target = [u8]>,
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::scripts::MOST, *};
 
     #[test]
     fn window_value_round_trips() {

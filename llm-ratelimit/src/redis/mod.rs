@@ -30,5 +30,6 @@ pub(crate) use self::test_server::{
     accounts_on_cluster, accounts_on_one_server, accounts_with_chunks, accounts_with_tls,
 };
 pub use self::{
-    accounts::RedisAccounts, builder::RedisAccountsBuilder, error::RedisError, outage::OutagePolicy, stats::RedisStats,
+    accounts::RedisAccounts, builder::RedisAccountsBuilder, error::RedisError, settings::OutagePolicy,
+    stats::RedisStats,
 };

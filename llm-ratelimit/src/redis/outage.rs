@@ -7,6 +7,7 @@ use std::{
 
 use super::{
     script_request::{Decided, RuleNeed, ScriptRequest},
+    settings::OutagePolicy,
     shared::lock,
 };
 use crate::{
@@ -16,47 +17,6 @@ use crate::{
     counter::{Counter, DecisionTime, Wait},
     hold::{Hold, Holds},
 };
-
-/// Policy of a limit while its accounts in Redis cannot be reached.
-///
-/// ```
-/// use std::num::NonZeroU32;
-///
-/// use llm_ratelimit::{Limit, OutagePolicy, RedisAccounts, llm_redis::Redis};
-///
-/// # #[tokio::main(flavor = "current_thread")]
-/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// let redis = Redis::builder("redis://127.0.0.1:1").spawn()?;
-/// let instances = NonZeroU32::new(4).ok_or("zero")?;
-/// let concurrent: Limit = "20 concurrent".parse()?;
-/// let builder = RedisAccounts::builder(redis, instances).on_outage(move |limit| match limit == &concurrent {
-///     true => OutagePolicy::Allow,
-///     false => OutagePolicy::Refuse,
-/// });
-/// # let _ = builder;
-/// # Ok(())
-/// # }
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum OutagePolicy {
-    /// Refuses every call that the limit applies to.
-    Refuse,
-    /// Admits every call, and counts it once Redis replies again.
-    Allow,
-    /// Admits calls up to this process's share, which is the limit divided by the number of instances, but at least 1.
-    /// The calls are counted once Redis replies again.
-    LocalShare,
-}
-
-/// Returns the policy of limits for which none was chosen, which is [`Refuse`](OutagePolicy::Refuse) for limits by
-/// calendar window, and [`LocalShare`](OutagePolicy::LocalShare) for rates and concurrency limits.
-pub(super) fn default_policy(limit: &Limit) -> OutagePolicy {
-    match limit.quota().windows() {
-        Some(_) => OutagePolicy::Refuse,
-        None => OutagePolicy::LocalShare,
-    }
-}
 
 /// Counters of this process that replace those of the server during an outage, and the calls that hold amounts of them.
 #[derive(Debug)]

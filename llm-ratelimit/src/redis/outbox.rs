@@ -13,7 +13,7 @@ use super::{
     layout::{self, Tag},
     open::Reserved,
     script_request::{KEPT, Mode, RuleNeed},
-    scripts::{IMPORT, RENEW, SETTLE, bytes, double},
+    scripts::{IMPORT, MOST, RENEW, SETTLE, bytes, double},
     shared::{Shared, lock, micros},
 };
 use crate::{
@@ -40,8 +40,6 @@ pub(super) enum Job {
 /// Pause between two attempts. It doubles after each attempt, up to [`LONGEST_PAUSE`].
 struct Pause(Duration);
 
-/// Largest number of requests that are sent at the same time.
-pub(super) const TURNS: usize = 64;
 /// Timeout of one attempt.
 const ATTEMPT: Duration = Duration::from_secs(1);
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
@@ -184,8 +182,7 @@ impl Shared {
         }
     }
 
-    /// Sends a request as soon as fewer than [`TURNS`] other requests are being sent. Between its retries, other
-    /// requests may be sent.
+    /// Sends a request as soon as `turns` has a permit. Between its retries, other requests may be sent.
     async fn in_turn<T>(&self, request: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
         // The semaphore is never closed.
         let _turn = self.turns.acquire().await;
@@ -199,7 +196,7 @@ impl Shared {
         let (id, head) = (self.id(reserved.number), bytes(&[double(self.exact().map(|now| now / 1_000)), number]));
         let call = SETTLE.with_keys(&script_request.tag.keys()).arg(&id[..]).arg(shares).arg(head);
         let amounts = script_request.rules.iter().zip(amounts).filter(|(need, _)| need.take.is_some());
-        amounts.fold(call, |call, (need, amount)| call.arg(&*need.field).arg(amount.min(layout::MOST)))
+        amounts.fold(call, |call, (need, amount)| call.arg(&*need.field).arg(amount.min(MOST)))
     }
 
     /// Requests leases for an account until the server grants what the account needs, or until no further attempt is

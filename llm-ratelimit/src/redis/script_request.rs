@@ -5,8 +5,8 @@ use std::sync::Arc;
 use llm_redis::{Error, ScriptCall, Value};
 
 use super::{
-    layout::{self, Id, MOST, Tag},
-    scripts::{DECIDE, bytes, double},
+    layout::{self, Id, Tag},
+    scripts::{DECIDE, MOST, bytes, double},
 };
 use crate::{
     Dimension,

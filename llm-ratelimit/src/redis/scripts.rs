@@ -4,7 +4,8 @@ use std::sync::LazyLock;
 
 use llm_redis::Script;
 
-use super::layout::MOST;
+/// Largest whole number that scripts can calculate with exactly.
+pub(super) const MOST: u64 = (1 << 53) - 1;
 
 /// Reserves, leases or reads the amounts that a call needs.
 pub(super) static DECIDE: LazyLock<Script> = LazyLock::new(|| script(include_str!("scripts/decide.lua")));

@@ -25,7 +25,6 @@ use super::{
     layout::{Id, Tag},
     marks::Marks,
     open::OpenReservations,
-    outbox::TURNS,
     script_request::{Decided, Mode, RequestTimes, RuleNeed, ScriptReply, ScriptRequest},
     settings::Settings,
 };
@@ -80,6 +79,8 @@ pub(super) struct Counts {
 /// Guard of a decision in progress. Until it is dropped, the decision may still open a reservation.
 pub(super) struct Deciding<'a>(&'a Shared);
 
+/// Largest number of requests that are sent at the same time.
+pub(super) const TURNS: usize = 64;
 /// Largest number of times that a request with a wrong time is sent. The first reply contains the server's time.
 const TIMES: usize = 4;
 /// Shortest time between two warnings about refusals by the server, in nanoseconds.
@@ -278,7 +279,7 @@ async fn listen(shared: Weak<Shared>, account_ref: AccountRef, mut room: Subscri
 }
 
 pub(super) fn micros(time: Duration) -> u64 {
-    u64::try_from(time.as_micros()).unwrap_or(u64::MAX).min(super::layout::MOST / 2)
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX).min(super::scripts::MOST / 2)
 }
 
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
