@@ -178,9 +178,9 @@ impl Cache {
         Stats { leased, awaited, lost_leases, entries, bytes, running, ..counts.stats() }
     }
 
-    /// Removes one entry, and the error of its request from the negative cache. A running call for the request is not
-    /// affected, so that later callers join the call, and its response is stored. To prevent both, use
-    /// [`invalidate`](Self::invalidate).
+    /// Removes one entry, and the error of its request from the negative cache. (The error of a pinned request, or of
+    /// one without fallbacks, expires by itself.) A running call for the request is not affected, so that later callers
+    /// join the call, and its response is stored. To prevent both, use [`invalidate`](Self::invalidate).
     ///
     /// If the request has several responses ([`CacheBuilder::variants`](crate::CacheBuilder::variants)), only the first
     /// is removed. An entry that is shared by scope cannot be removed by its key, but can be invalidated by a tag.
