@@ -372,7 +372,7 @@ impl Limiter {
     /// # tokio_test::block_on(async {
     /// let limiter = Limiter::builder(Plans::uniform(["5/month"])?).build()?;
     /// limiter.reserve(&Demand::new("acme", "gpt-4o-mini")).await?.settle(Settlement::Unknown);
-    /// // The vendor answered three calls of this tenant.
+    /// // The vendor served three calls of this tenant.
     /// let totals = limiter.balances().await.into_iter().map(|balance| balance.with_spent(3));
     /// assert_eq!(limiter.reconcile(totals).await?, 1);
     /// assert_eq!(limiter.usage("acme").await.iter().next().map(|status| status.remaining), Some(2));

@@ -119,7 +119,7 @@ fn error_message_is_read_from_every_form() {
         (r#"[{"error": {"code": 400, "message": "listed", "status": "X"}}]"#, "listed", Some("X")),
         (r#"{"error": {"message": "m", "innererror": {"code": "Inner"}}}"#, "m", Some("Inner")),
         ("plain words", "plain words", None),
-        ("", "the vendor answered with status 400 and no message", None),
+        ("", "the vendor responded with status 400 and no message", None),
         ("<html>secret</html>", "a page of HTML or XML came instead of a response: is a proxy between?", None),
     ] {
         let error = refused(400, body);
