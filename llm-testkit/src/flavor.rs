@@ -22,7 +22,8 @@ pub enum Flavor {
     /// OpenAI itself.
     #[default]
     OpenAi,
-    /// Azure OpenAI: `api-key`, deployments in paths, filter results, resets in bare seconds.
+    /// Azure OpenAI: key in the header `api-key`, deployments in paths, results of the content filter in responses, resets
+    /// of rate limits in whole seconds without a unit.
     Azure,
     /// Mistral: usage in the last chunk unconditionally, reasoning as content parts, errors as `detail`.
     Mistral,

@@ -1,11 +1,17 @@
 //! Counter of one unit of a quota, with the limits that are known for it.
 //!
-//! Three limits apply together. The *given* limit is set by the operator. The *stated* limit comes with the vendor's
-//! responses, which also state the remaining amount: the used amount beyond this pool's own use is attributed to other
-//! processes, and assumed to leave the window evenly. The *learned* limit is the own use at the time of a refusal which
-//! the other two do not explain. Because a refusal may have another cause than use, a learned limit grows as long as no
-//! refusal follows, and the first call after a parking may exceed it. The outcome of that call confirms or raises the
-//! limit.
+//! Three limits apply together:
+//!
+//! - The operator sets the *given* limit.
+//! - The vendor states the *stated* limit in its responses, with the amount that remains. The counter attributes usage
+//!   beyond this pool's own usage to other processes, and assumes that it leaves the window evenly within a minute.
+//! - The *learned* limit is the pool's own usage when it sent an attempt that the vendor refused, if the other two limits
+//!   do not explain the refusal.
+//!
+//! A refusal may have another cause than usage. Therefore a learned limit grows as long as no further refusal follows,
+//! and a probe after a parking may exceed it. While the limit is doubtful and nothing is parked, any attempt may exceed
+//! it. If the vendor refuses such an attempt, the limit is confirmed. If the vendor serves it, a doubtful limit is
+//! dropped, and any other limit is raised.
 
 use crate::{
     time::{MINUTE, SECOND, Time},

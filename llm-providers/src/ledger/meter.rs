@@ -42,7 +42,9 @@ mod recorded {
             Self { began: Instant::now(), operation, model, is_streamed, in_flight }
         }
 
-        /// Records the time of a stream's first content, which has arrived when the reply is returned.
+        /// Records the time from the start of a streamed attempt to its reply. That is the time to the first content,
+        /// because the client returns a stream once its first content has arrived, unless that takes longer than the
+        /// client holds the stream back. Replies that are not streamed are not recorded.
         pub(in crate::ledger) fn replied(&self, provider: Option<&Arc<str>>) {
             if self.is_streamed {
                 histogram!("llm_providers_first_content_seconds", self.labels(provider)).record(self.began.elapsed());

@@ -41,7 +41,9 @@ const TENANTS: [&str; 3] = ["a", "b", "c"];
 const HOUR: u64 = 3_600_000_000_000;
 const MICRO: Duration = Duration::from_micros(1);
 
-/// Consecutive plans: limits change, appear and disappear, over several scopes and all kinds of windows.
+/// Three sets of plans, each with the limits of every tenant and the limits of all tenants together. The test switches
+/// between the sets at random, so that limits change, appear and disappear. They cover several scopes and all kinds of
+/// windows.
 const PLANS: [(&[&str], &[&str]); 3] = [
     (&["100 tokens/hour", "$1/day", "2 concurrent", "30/minute burst 5"], &["400 tokens/hour per model"]),
     (&["250 tokens/hour", "3 concurrent", "500 input tokens/week", "4 photos/month"], &["$3/day"]),

@@ -238,7 +238,7 @@ impl Shared {
     pub(super) fn page(&self, after: Option<&Cursor>, most: usize) -> Result<Page, StoreError> {
         let after = match after {
             Some(cursor) => Some(Name::from_hex(cursor.as_str()).ok_or_else(|| {
-                StoreError::new("file", "the place to go on from is none of a file store's: begin anew")
+                StoreError::new("file", "the cursor is not from a file store: list again from the beginning")
             })?),
             None => None,
         };
