@@ -14,8 +14,8 @@ use crate::{
     secret::assert_hidden,
 };
 
-/// How many bytes may be held for each byte of a response: a JSON object of three bytes takes a node of 632, what is
-/// kept of it is cloned while it is passed on, and the response is put together beside it.
+/// Number of bytes that may be held for each byte of a response. It is large because a JSON object of three bytes takes a
+/// node of 632 bytes, its parts are copied when they are passed on, and the response is aggregated at the same time.
 const FACTOR: u64 = 384;
 
 /// Result of a stream.

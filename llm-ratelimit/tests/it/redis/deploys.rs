@@ -24,7 +24,7 @@ pub(super) async fn burst(redis: &str, calls: usize) {
     limiter.close().await.expect("there is a runtime");
 }
 
-/// Makes calls one after the other until it is told to stop. Prints the usage of each call, and closes the limiter.
+/// Makes calls one after the other until the test stops the process. Prints the usage of each call, and closes the limiter.
 pub(super) async fn serve(redis: &str, is_chunked: bool) {
     let limiter = build(accounts(redis).chunked(move |_, _| is_chunked), &BUDGET, |builder| builder).await;
     ready();
