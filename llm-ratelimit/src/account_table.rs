@@ -147,7 +147,7 @@ impl AccountTable {
                 }
                 account.changed &= !changed;
                 // A shard's catch-all account has the number of the shard, because each shard has its own.
-                let values: Vec<String> = match account.catch_all {
+                let values = || match account.catch_all {
                     true => vec![number.to_string()],
                     false => account.values().map(str::to_owned).collect(),
                 };
@@ -155,7 +155,7 @@ impl AccountTable {
                     if let State::Window(window) = &counter.state {
                         balances.push(Balance {
                             scope: Scope::clone(&names.scopes.get(account.group)),
-                            values: values.clone(),
+                            values: values(),
                             catch_all: account.catch_all,
                             counter: names.counters.get(counter.id).to_string(),
                             window: window.clone(),
