@@ -41,11 +41,7 @@ async fn alerts_survive_settlement_retried_late() {
                 if is_lost { ReplyOutcome::Lost } else { ReplyOutcome::Passes }
             }
         };
-        let shares = Arc::<Mutex<Vec<u8>>>::default();
-        let sink = {
-            let shares = Arc::clone(&shares);
-            move |event: &Event| lock(&shares).push(event.percent)
-        };
+        let (shares, sink) = recorded_shares();
         let accounts = accounts(&lossy(&server, outcome).await, is_chunked).decision_timeout(TIMEOUT);
         let limiter = build(accounts, &["100 tokens/month"], |builder| builder.sink(sink)).await;
         limiter.reserve(&ask("a").tokens(60, 0)).await.expect("there is room").settle(used(90));
@@ -64,6 +60,13 @@ async fn alerts_survive_settlement_retried_late() {
     }
 }
 
+/// Returns a list of alert shares, and a sink that appends the share of each event to the list.
+fn recorded_shares() -> (Arc<Mutex<Vec<u8>>>, impl Fn(&Event) + Send + Sync + 'static) {
+    let shares = Arc::<Mutex<Vec<u8>>>::default();
+    let recorded = Arc::clone(&shares);
+    (shares, move |event: &Event| lock(&recorded).push(event.percent))
+}
+
 /// Returns the alert shares and the debts that are reported while a limit is used up. If `loses` is true, the first
 /// reply to each settlement that reaches a share or causes debt is lost.
 async fn reported(is_chunked: bool, loses: bool) -> (Vec<u8>, Vec<DebugValue>) {
@@ -77,11 +80,7 @@ async fn reported(is_chunked: bool, loses: bool) -> (Vec<u8>, Vec<DebugValue>) {
             if is_lost { ReplyOutcome::Lost } else { ReplyOutcome::Passes }
         }
     };
-    let shares = Arc::<Mutex<Vec<u8>>>::default();
-    let sink = {
-        let shares = Arc::clone(&shares);
-        move |event: &Event| lock(&shares).push(event.percent)
-    };
+    let (shares, sink) = recorded_shares();
     let accounts = accounts(&lossy(&server, outcome).await, is_chunked).decision_timeout(TIMEOUT);
     let limiter = build(accounts, &["100 tokens/month"], |builder| builder.sink(sink)).await;
     for (reserved, tokens) in [(20, 60), (20, 25), (15, 20)] {
